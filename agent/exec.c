@@ -1,0 +1,382 @@
+#include "agent/exec_impl.h"
+
+#include "agent/events.h"
+#include "base/file.h"
+#include "base/mem.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define CANCEL_GRACE_NS (10 * SY_NS_PER_S)
+#define START_TIMEOUT_NS (30 * SY_NS_PER_S)
+#define PIDS_MAX 4096
+#define FILES_MAX 1024
+#define FRAME_ARENA_BYTES ((size_t)1 << 30)
+
+extern char **environ;
+
+/* ---- environment variables ---- */
+
+static void env_push(struct ag_env *env, char *item)
+{
+    if (env->count + 2 > env->cap) {
+        env->cap = env->cap ? env->cap * 2 : 32;
+        env->items = sy_realloc(env->items, env->cap * sizeof(*env->items));
+    }
+    env->items[env->count++] = item;
+    env->items[env->count] = NULL;
+}
+
+void ag_env_add(struct ag_env *env, const char *key, const char *format, ...)
+{
+    struct sy_buf item = {0};
+    va_list args;
+    sy_buf_printf(&item, "%s=", key);
+    va_start(args, format);
+    char *value = NULL;
+    int n = vasprintf(&value, format, args);
+    va_end(args);
+    SY_ASSERT(n >= 0);
+    sy_buf_append(&item, value, (size_t)n + 1);
+    free(value);
+    env_push(env, (char *)item.data);
+}
+
+void ag_env_add_all(struct ag_env *env, const char *const *items)
+{
+    for (; items != NULL && *items != NULL; items++)
+        env_push(env, sy_strdup(*items));
+}
+
+void ag_env_add_base(struct ag_env *env, const struct ag_exec *exec, const char *gpus)
+{
+    ag_env_add_all(env, (const char *const *)exec->base_env);
+    ag_env_add(env, "SWITCHYARD_NODE", "%s", exec->node);
+    /* Empty hides every device: a task sees what it asked for. */
+    ag_env_add(env, "CUDA_VISIBLE_DEVICES", "%s", gpus);
+    ag_env_add(env, "SWITCHYARD_GPUS", "%s", gpus);
+}
+
+void ag_env_deinit(struct ag_env *env)
+{
+    for (size_t i = 0; i < env->count; i++)
+        free(env->items[i]);
+    free(env->items);
+    *env = (struct ag_env){0};
+}
+
+/* The agent's secrets are not the tasks': only these are handed on. */
+static void collect_base_env(struct ag_exec *e)
+{
+    static const char *const keys[] = {"PATH=", "HOME=", "LANG=", "LC_ALL=", "TZ=",
+                                       "TMPDIR=", "LD_LIBRARY_PATH="};
+    struct ag_env env = {0};
+    for (char **item = environ; *item != NULL; item++) {
+        for (size_t i = 0; i < SY_COUNT_OF(keys); i++) {
+            if (strncmp(*item, keys[i], strlen(keys[i])) == 0)
+                env_push(&env, sy_strdup(*item));
+        }
+    }
+    e->base_env = env.items;
+    e->base_env_count = env.count;
+}
+
+/* ---- helpers ---- */
+
+void ag_fencing_token(char *ret, uint32_t epoch, uint32_t number)
+{
+    snprintf(ret, AG_FENCING_TOKEN_MAX, "%010" PRIu32 ".%010" PRIu32, epoch, number);
+}
+
+void ag_describe_exit(char *ret, size_t size, const struct ag_child_exit *exit)
+{
+    if (exit->spawner_died)
+        snprintf(ret, size, "died with the spawner");
+    else if (WIFSIGNALED(exit->status))
+        snprintf(ret, size, "was killed by signal %d (SIG%s)", WTERMSIG(exit->status),
+                 sigabbrev_np(WTERMSIG(exit->status)) ? sigabbrev_np(WTERMSIG(exit->status)) : "?");
+    else
+        snprintf(ret, size, "exited with status %d", WEXITSTATUS(exit->status));
+}
+
+void ag_exec_started(struct ag_exec *e, uint64_t id, int64_t started_ns)
+{
+    if (!e->freeing)
+        e->events->on_started(e->events_ctx, id, started_ns);
+}
+
+void ag_exec_log(struct ag_exec *e, uint64_t id, uint32_t stream, struct sy_span data)
+{
+    if (!e->freeing && data.len > 0)
+        e->events->on_log(e->events_ctx, id, stream, data);
+}
+
+void ag_exec_result(struct ag_exec *e, const struct ag_result *result)
+{
+    if (!e->freeing)
+        e->events->on_result(e->events_ctx, result);
+}
+
+/* ---- processes of an earlier agent ---- */
+
+/* Field 22 of /proc/PID/stat: a pid may be given again, this does not repeat with it. 0: no such process. */
+static uint64_t start_time_of(pid_t pid)
+{
+    char path[64], text[1024];
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+    if (fd >= 0)
+        close(fd);
+    if (n <= 0)
+        return 0;
+    text[n] = '\0';
+    const char *at = strrchr(text, ')'); /* the name before it may hold anything */
+    for (unsigned field = 2; at != NULL && field < 22; field++)
+        at = strchr(at + 1, ' ');
+    return at != NULL ? strtoull(at + 1, NULL, 10) : 0;
+}
+
+void ag_exec_note_process(struct ag_exec *e, pid_t pid, bool running)
+{
+    if (e->journal == NULL || pid <= 0)
+        return;
+    uint64_t start_time = running ? start_time_of(pid) : 0;
+    if (!running || start_time != 0)
+        e->journal->ops->process(e->journal, pid, start_time);
+}
+
+struct left_overs {
+    pid_t pids[4096];
+    size_t count;
+};
+
+static void on_left_over(void *ctx, pid_t pid, uint64_t start_time)
+{
+    struct left_overs *found = ctx;
+    if (start_time_of(pid) == start_time)
+        kill(-pid, SIGKILL); /* each is the leader of its group */
+    if (found->count < SY_COUNT_OF(found->pids))
+        found->pids[found->count++] = pid;
+}
+
+static void kill_left_overs(struct ag_exec *e)
+{
+    if (e->journal == NULL)
+        return;
+    struct left_overs *found = sy_new(struct left_overs);
+    struct ag_journal_visitor visitor = {.on_process = on_left_over, .ctx = found};
+    e->journal->ops->replay(e->journal, &visitor);
+    for (size_t i = 0; i < found->count; i++)
+        e->journal->ops->process(e->journal, found->pids[i], 0);
+    free(found);
+}
+
+/* Scratch only: bounded depth, links are not followed. */
+void ag_exec_remove_tree(const char *path)
+{
+    if (rmdir(path) == 0 || errno == ENOENT)
+        return;
+    DIR *dir = opendir(path);
+    if (dir == NULL) {
+        unlink(path);
+        return;
+    }
+    const struct dirent *entry;
+    while ((entry = readdir(dir)) != NULL) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        char child[4096];
+        int n = snprintf(child, sizeof(child), "%s/%s", path, entry->d_name);
+        if (n < 0 || (size_t)n >= sizeof(child))
+            continue;
+        if (entry->d_type == DT_DIR)
+            ag_exec_remove_tree(child);
+        else
+            unlink(child);
+    }
+    closedir(dir);
+    rmdir(path);
+}
+
+/* ---- the port ---- */
+
+static struct ag_pool *find_pool(const struct ag_exec *e, const char *environment)
+{
+    for (size_t i = 0; i < e->pool_count; i++) {
+        if (strcmp(ag_pool_environment(e->pools[i]), environment) == 0)
+            return e->pools[i];
+    }
+    return NULL;
+}
+
+static void exec_bind(struct ag_executor *base, const struct ag_executor_events *events, void *ctx)
+{
+    struct ag_exec *e = (struct ag_exec *)base;
+    e->events = events;
+    e->events_ctx = ctx;
+}
+
+static uint32_t exec_pipeline(struct ag_executor *base, const struct sch_resources *request)
+{
+    const struct ag_exec *e = (const struct ag_exec *)base;
+    const struct ag_pool *pool =
+        request->environment[0] != '\0' ? find_pool(e, request->environment) : NULL;
+    return pool != NULL ? ag_pool_pipeline(pool, request) : 0;
+}
+
+static void exec_start(struct ag_executor *base, const struct ag_work *work)
+{
+    struct ag_exec *e = (struct ag_exec *)base;
+    SY_ASSERT(e->events != NULL);
+    struct ag_exec_task *task;
+    if (strcmp(work->type, "switchyard.function") == 0) {
+        struct ag_pool *pool = find_pool(e, work->request.environment);
+        SY_ASSERT(pool != NULL); /* admission knows the environments */
+        task = ag_pool_start(pool, work);
+    } else {
+        task = ag_process_start(e, work);
+    }
+    HASH_ADD(hh, e->tasks, id, sizeof(task->id), task);
+}
+
+static struct ag_exec_task *find_task(struct ag_exec *e, uint64_t id)
+{
+    struct ag_exec_task *task;
+    HASH_FIND(hh, e->tasks, &id, sizeof(id), task);
+    return task;
+}
+
+static void exec_cancel(struct ag_executor *base, uint64_t id, const char *reason)
+{
+    (void)reason;
+    struct ag_exec_task *task = find_task((struct ag_exec *)base, id);
+    if (task == NULL)
+        return; /* its result is on the way */
+    if (task->pooled)
+        ag_pool_cancel(task);
+    else
+        ag_process_cancel(task);
+}
+
+static void exec_reply(struct ag_executor *base, uint64_t id, uint64_t call, uint32_t code,
+                       const char *message, struct sy_span body)
+{
+    struct ag_exec_task *task = find_task((struct ag_exec *)base, id);
+    if (task != NULL && task->pooled)
+        ag_pool_reply(task, call, code, message, body);
+}
+
+static void flush_all(struct ag_exec *e)
+{
+    for (size_t i = 0; i < e->pool_count; i++)
+        ag_pool_flush(e->pools[i]);
+}
+
+static void exec_flush(struct ag_executor *base)
+{
+    flush_all((struct ag_exec *)base);
+}
+
+static void on_turn_end(void *arg)
+{
+    flush_all(arg);
+}
+
+static void exec_free(struct ag_executor *base)
+{
+    struct ag_exec *e = (struct ag_exec *)base;
+    e->freeing = true;
+    sy_loop_remove_turn_end(e->loop, &e->turn_end);
+    struct ag_exec_task *task, *next;
+    HASH_ITER(hh, e->tasks, task, next)
+    {
+        HASH_DEL(e->tasks, task);
+        if (task->pooled)
+            ag_pool_task_free(task);
+        else
+            ag_process_free(task);
+    }
+    for (size_t i = 0; i < e->pool_count; i++)
+        ag_pool_free(e->pools[i]);
+    free(e->pools);
+    for (size_t i = 0; i < e->base_env_count; i++)
+        free(e->base_env[i]);
+    free(e->base_env);
+    sy_arena_deinit(&e->arena);
+    close(e->null_fd);
+    free(e->work_dir);
+    free(e->node);
+    free(e);
+}
+
+static const struct ag_executor_ops exec_ops = {
+    .bind = exec_bind,
+    .pipeline = exec_pipeline,
+    .start = exec_start,
+    .cancel = exec_cancel,
+    .reply = exec_reply,
+    .flush = exec_flush,
+    .free = exec_free,
+};
+
+bool ag_exec_pool_status(struct ag_executor *base, const char *environment,
+                         struct ag_pool_status *ret)
+{
+    SY_ASSERT(base->ops == &exec_ops);
+    const struct ag_pool *pool = find_pool((struct ag_exec *)base, environment);
+    if (pool != NULL)
+        ag_pool_status(pool, ret);
+    return pool != NULL;
+}
+
+static int64_t or_default(int64_t value, int64_t fallback)
+{
+    return value != 0 ? value : fallback;
+}
+
+int ag_exec_new(struct ag_executor **ret_executor, const struct ag_exec_options *options,
+                const struct ag_exec_ports *ports, struct sy_error_text *error)
+{
+    ag_exec_remove_tree(options->work_dir);
+    int r = sy_mkdir_p(options->work_dir, 0755);
+    int null_fd = r < 0 ? -1 : open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (r < 0 || null_fd < 0) {
+        r = r < 0 ? r : -errno;
+        sy_error_text_set(error, "work directory '%s': %s", options->work_dir, strerror(-r));
+        return r;
+    }
+    struct ag_exec *e = sy_new(struct ag_exec);
+    e->base.ops = &exec_ops;
+    e->loop = ports->loop;
+    e->spawner = ports->spawner;
+    e->cgroups = ports->cgroups;
+    e->io = ports->io;
+    e->journal = ag_cgroups_can_kill(ports->cgroups) ? NULL : ports->journal;
+    e->log = ports->log;
+    e->work_dir = sy_strdup(options->work_dir);
+    e->node = sy_strdup(options->node);
+    e->cancel_grace_ns = or_default(options->cancel_grace_ns, CANCEL_GRACE_NS);
+    e->start_timeout_ns = or_default(options->start_timeout_ns, START_TIMEOUT_NS);
+    e->pids_max = options->pids_max ? options->pids_max : PIDS_MAX;
+    e->files_max = options->files_max ? options->files_max : FILES_MAX;
+    e->null_fd = null_fd;
+    sy_arena_init(&e->arena, FRAME_ARENA_BYTES);
+    collect_base_env(e);
+    kill_left_overs(e);
+    e->turn_end = (struct sy_turn_end){.fn = on_turn_end, .arg = e};
+    sy_loop_add_turn_end(e->loop, &e->turn_end);
+    e->pools = sy_calloc(options->pool_count, sizeof(struct ag_pool *));
+    for (size_t i = 0; i < options->pool_count; i++)
+        e->pools[e->pool_count++] = ag_pool_new(e, &options->pools[i]);
+    *ret_executor = &e->base;
+    return 0;
+}

@@ -1,0 +1,89 @@
+/* What exec.c, pool*.c and process.c share. Nobody else includes this header. */
+#pragma once
+
+#include "agent/exec.h"
+#include "base/arena.h"
+#include "base/loop.h"
+
+#include <uthash.h>
+
+/* An attempt as the executor knows it. Embedded first in ag_pool_task and ag_process. */
+struct ag_exec_task {
+    uint64_t id;
+    bool pooled;
+    UT_hash_handle hh;
+};
+
+struct ag_pool;
+
+struct ag_exec {
+    struct ag_executor base;
+    const struct ag_executor_events *events;
+    void *events_ctx;
+    struct sy_loop *loop;
+    struct ag_spawner *spawner;
+    struct ag_cgroups *cgroups;
+    struct ag_io *io;
+    struct ag_journal *journal; /* NULL: control groups find left-overs */
+    struct sy_log *log;
+    char *work_dir, *node;
+    int64_t cancel_grace_ns, start_timeout_ns;
+    uint32_t pids_max;
+    uint64_t files_max;
+    int null_fd;
+    bool freeing;
+    struct ag_exec_task *tasks;
+    struct ag_pool **pools;
+    size_t pool_count;
+    struct sy_arena arena; /* of the frame that is handled */
+    struct sy_turn_end turn_end;
+    char **base_env; /* PATH, HOME, LANG, ... of the agent; NULL-terminated */
+    size_t base_env_count;
+};
+
+/* ---- environment variables: a list that is built, handed over, and freed ---- */
+
+struct ag_env {
+    char **items; /* NULL-terminated */
+    size_t count, cap;
+};
+void ag_env_add(struct ag_env *env, const char *key, const char *format, ...) SY_PRINTF(3, 4);
+void ag_env_add_all(struct ag_env *env, const char *const *items);
+/* The agent's own basics, the node, and the devices. */
+void ag_env_add_base(struct ag_env *env, const struct ag_exec *exec, const char *gpus);
+void ag_env_deinit(struct ag_env *env);
+
+/* ---- for all kinds ---- */
+
+/* "EPOCH.ATTEMPT", zero-padded: grows in byte order with every re-issue. */
+#define AG_FENCING_TOKEN_MAX 32
+void ag_fencing_token(char *ret, uint32_t epoch, uint32_t number);
+/* "was killed by signal 11 (SIGSEGV)", "exited with status 3". */
+void ag_describe_exit(char *ret, size_t size, const struct ag_child_exit *exit);
+void ag_exec_started(struct ag_exec *exec, uint64_t id, int64_t started_ns);
+void ag_exec_result(struct ag_exec *exec, const struct ag_result *result);
+void ag_exec_log(struct ag_exec *exec, uint64_t id, uint32_t stream, struct sy_span data);
+/* Writes down which process runs, where nothing else would find it after our death. */
+void ag_exec_note_process(struct ag_exec *exec, pid_t pid, bool running);
+void ag_exec_remove_tree(const char *path);
+
+/* ---- pool.c, pool_worker.c ---- */
+
+struct ag_pool *ag_pool_new(struct ag_exec *exec, const struct ag_pool_options *options);
+void ag_pool_free(struct ag_pool *pool);
+const char *ag_pool_environment(const struct ag_pool *pool);
+uint32_t ag_pool_pipeline(const struct ag_pool *pool, const struct sch_resources *request);
+struct ag_exec_task *ag_pool_start(struct ag_pool *pool, const struct ag_work *work);
+void ag_pool_cancel(struct ag_exec_task *task);
+void ag_pool_reply(struct ag_exec_task *task, uint64_t call, uint32_t code, const char *message,
+                   struct sy_span body);
+void ag_pool_flush(struct ag_pool *pool);
+void ag_pool_status(const struct ag_pool *pool, struct ag_pool_status *ret);
+/* The executor goes away: no result any more. */
+void ag_pool_task_free(struct ag_exec_task *task);
+
+/* ---- process.c ---- */
+
+struct ag_exec_task *ag_process_start(struct ag_exec *exec, const struct ag_work *work);
+void ag_process_cancel(struct ag_exec_task *task);
+void ag_process_free(struct ag_exec_task *task);

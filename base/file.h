@@ -1,0 +1,22 @@
+/*
+ * Small whole files: configuration, journals, pid files. Blocking; for start-up and rare writes,
+ * never for a loop's hot path.
+ */
+#pragma once
+
+#include "base/buf.h"
+#include "base/error.h"
+
+#include <stddef.h>
+#include <sys/types.h>
+
+/* Makes a directory and its missing parents; one that exists is fine. */
+int sy_mkdir_p(const char *path, mode_t mode) SY_MUST_USE;
+
+/* Replaces *ret with the content and keeps *ret when it fails. -EFBIG when there is more than `max`
+ * bytes. */
+int sy_file_read(const char *path, size_t max, struct sy_buf *ret) SY_MUST_USE;
+
+/* After a crash the file holds either the old content or the new one, whole: writes "<path>.tmp",
+ * syncs, renames, and syncs the directory. Mode 0600. One writer for each path. */
+int sy_file_write_atomic(const char *path, const void *data, size_t len) SY_MUST_USE;

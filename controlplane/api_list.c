@@ -1,0 +1,465 @@
+/*
+ * RunService.ListRuns and ListActions.
+ *
+ * ListRuns asks every partition for its newest runs and merges them by creation time; its token
+ * holds, for each partition, the id below which to go on. ListActions pages through one run in byte
+ * order of names, as they are stored; its token is the last name. A sort direction orders each page
+ * only: the store knows one order, and keeping others would cost a write for each action.
+ *
+ * Both read in chunks and let the loop turn between them.
+ */
+#include "base/mem.h"
+#include "controlplane/filter.h"
+#include "controlplane/names.h"
+#include "controlplane/shard_impl.h"
+#include "proto/pb.h"
+
+#include "flyteidl2/workflow/run_service.pb-c.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Rows looked at in one chunk, chunks in one turn, and rows for one page: what a filter may skip.
+ */
+#define CHUNK_SCAN_MAX 1024
+#define CHUNKS_A_TURN 4
+#define PAGE_SCAN_MAX 200000
+/* The cursor of a partition that has no more. */
+#define CURSOR_END 1
+
+/* A serialized item of the page: one response with that item alone, since responses joined are one
+ * response with all their items. */
+struct item {
+    int64_t created_ns;
+    uint64_t id;
+    size_t offset, len;
+};
+
+/* ---- ListRuns ---- */
+
+struct runs_query {
+    struct cp_list_options list;
+    const char *org, *project, *domain; /* "" = all */
+    const char *task, *version;         /* "" = all */
+    uint64_t *before;                   /* one for each partition */
+};
+
+struct runs_part {
+    uint64_t before;
+    size_t scanned, count;
+    bool end;
+    struct item *items;
+};
+
+struct runs_chunk {
+    const struct runs_query *query;
+    struct cp_run_view runs[CP_CHUNK_ROWS];
+    size_t count, scanned;
+    uint64_t last;
+    bool stopped;
+};
+
+static bool take_run(void *ctx, const struct cp_run_view *run)
+{
+    struct runs_chunk *chunk = ctx;
+    const struct runs_query *query = chunk->query;
+    chunk->scanned++;
+    chunk->last = run->id;
+    bool mine = (query->project[0] == '\0' || strcmp(query->project, run->row->project) == 0) &&
+                (query->domain[0] == '\0' || strcmp(query->domain, run->row->domain) == 0);
+    if (mine)
+        chunk->runs[chunk->count++] = *run;
+    chunk->stopped = chunk->count == CP_CHUNK_ROWS || chunk->scanned == CHUNK_SCAN_MAX;
+    return !chunk->stopped;
+}
+
+static bool run_matches(const struct runs_query *query, const struct cp_run_view *run,
+                        const struct cp_action_view *root, const struct cp_task_names *names)
+{
+    if (query->task[0] != '\0' && strcmp(query->task, names->name) != 0)
+        return false;
+    if (query->version[0] != '\0' && strcmp(query->version, names->version) != 0)
+        return false;
+    return cp_filters_match(&query->list.filters, run->row->name, names->name, root->phase);
+}
+
+/* Adds the run to the part when it matches. 0, or what a read returns. */
+static int add_run(struct cp_gather_part *part, const struct cp_run_view *run)
+{
+    const struct runs_query *query = part->gather->query;
+    struct runs_part *page = part->result;
+    struct sy_arena *arena = &part->lane->scratch;
+    struct cp_action_view root;
+    const struct cp_task_names *names;
+    int r = cp_partition_get_action(part->lane->partition, arena, run->id, SCH_ROOT_NAME, &root);
+    if (r == CP_PARTITION_E_NOT_FOUND)
+        return 0; /* not yet durable */
+    if (r == 0)
+        r = cp_view_names(part->lane, &root, &names);
+    if (r != 0 || !run_matches(query, run, &root, names))
+        return r;
+    struct cp_flyte f = {arena, query->org, run->row->project, run->row->domain, run->row->name};
+    struct sy_span run_spec = {run->row->run_spec.data, run->row->run_spec.len};
+    Flyteidl2__Workflow__Run *item = cp_flyte_run(&f, &root, names, run_spec);
+    Flyteidl2__Workflow__ListRunsResponse response = FLYTEIDL2__WORKFLOW__LIST_RUNS_RESPONSE__INIT;
+    response.n_runs = 1;
+    response.runs = &item;
+    size_t offset = part->buf.len;
+    pb_pack(&response.base, &part->buf);
+    page->items[page->count++] = (struct item){run->row->created_ns, run->id, offset,
+                                               part->buf.len - offset};
+    return 0;
+}
+
+/* One chunk; true when the page is full or nothing is left. */
+static bool collect_chunk(struct cp_gather_part *part, int *ret_error)
+{
+    const struct runs_query *query = part->gather->query;
+    struct runs_part *page = part->result;
+    struct runs_chunk chunk = {.query = query};
+    *ret_error = cp_partition_list_runs(part->lane->partition, cp_scratch(part->lane), page->before,
+                                        take_run, &chunk);
+    for (size_t i = 0; *ret_error == 0 && i < chunk.count; i++) {
+        *ret_error = add_run(part, &chunk.runs[i]);
+        page->before = chunk.runs[i].id;
+        if (page->count == query->list.limit)
+            return true;
+    }
+    if (*ret_error != 0)
+        return true;
+    page->scanned += chunk.scanned;
+    page->end = !chunk.stopped;
+    if (chunk.scanned > 0)
+        page->before = chunk.last;
+    return page->end || page->scanned >= PAGE_SCAN_MAX;
+}
+
+static bool collect_runs(struct cp_gather_part *part)
+{
+    const struct runs_query *query = part->gather->query;
+    struct runs_part *page = part->result;
+    if (page == NULL) {
+        page = sy_arena_alloc(&part->arena, sizeof(*page));
+        SY_ASSERT(page != NULL);
+        *page = (struct runs_part){.before = query->before[part->lane->index]};
+        page->items = sy_arena_alloc(&part->arena, query->list.limit * sizeof(page->items[0]));
+        SY_ASSERT(page->items != NULL);
+        part->result = page;
+        page->end = page->before == CURSOR_END;
+    }
+    int r = 0;
+    bool done = page->end;
+    for (int i = 0; i < CHUNKS_A_TURN && !done; i++)
+        done = collect_chunk(part, &r);
+    if (r == CP_PARTITION_E_NOT_SERVING)
+        cp_status_not_serving(&part->status, part->lane);
+    else if (r != 0)
+        sy_status_set(&part->status, SY_CODE_INTERNAL, "reading from the store failed: %s",
+                      strerror(r < 0 ? -r : EIO));
+    return done;
+}
+
+/* Where the next page goes on in a part of which `taken` items were used. */
+static uint64_t cursor_after(const struct runs_part *page, size_t taken, uint64_t before)
+{
+    if (taken == page->count)
+        return page->end ? CURSOR_END : page->before;
+    return taken > 0 ? page->items[taken - 1].id : before;
+}
+
+/* The part with the newest item that is left; -1: the page ends here, since a part that has more
+ * behind what it could scan might hold the newest. */
+static int newest_part(const struct cp_gather *gather, const size_t *taken)
+{
+    int newest = -1;
+    int64_t newest_ns = 0;
+    for (uint32_t i = 0; i < gather->count; i++) {
+        const struct runs_part *page = gather->parts[i].result;
+        if (taken[i] == page->count) {
+            if (!page->end)
+                return -1;
+            continue;
+        }
+        if (newest < 0 || page->items[taken[i]].created_ns > newest_ns) {
+            newest = (int)i;
+            newest_ns = page->items[taken[i]].created_ns;
+        }
+    }
+    return newest;
+}
+
+static char *runs_token(struct cp_gather *gather, const size_t *taken)
+{
+    const struct runs_query *query = gather->query;
+    char *token = cp_request_alloc(gather->req, (size_t)gather->count * 16 + 2);
+    bool more = false;
+    token[0] = 'r';
+    for (uint32_t i = 0; i < gather->count; i++) {
+        uint64_t cursor = cursor_after(gather->parts[i].result, taken[i], query->before[i]);
+        more = more || cursor != CURSOR_END;
+        snprintf(token + 1 + (size_t)i * 16, 17, "%016llx", (unsigned long long)cursor);
+    }
+    if (!more)
+        token[0] = '\0';
+    return token;
+}
+
+static int read_runs_token(const char *token, uint64_t *ret, uint32_t count,
+                           struct sy_error_text *error)
+{
+    if (token[0] == '\0')
+        return 0;
+    bool valid = token[0] == 'r' && strlen(token) == (size_t)count * 16 + 1 &&
+                 strspn(token + 1, "0123456789abcdef") == (size_t)count * 16;
+    for (uint32_t i = 0; valid && i < count; i++) {
+        char digits[17] = {0};
+        memcpy(digits, token + 1 + (size_t)i * 16, 16);
+        ret[i] = strtoull(digits, NULL, 16);
+    }
+    if (!valid)
+        sy_error_text_set(error, "token '%s': not one that ListRuns of this region returned",
+                          token);
+    return valid ? 0 : -EINVAL;
+}
+
+static void finish_runs(struct cp_gather *gather)
+{
+    const struct runs_query *query = gather->query;
+    size_t limit = query->list.limit, count = 0;
+    size_t *taken = cp_request_alloc(gather->req, gather->count * sizeof(*taken));
+    struct sy_span *page = cp_request_alloc(gather->req, limit * sizeof(*page));
+    int newest;
+    while (count < limit && (newest = newest_part(gather, taken)) >= 0) {
+        const struct cp_gather_part *part = &gather->parts[newest];
+        const struct item *item = &((struct runs_part *)part->result)->items[taken[newest]++];
+        page[count++] = (struct sy_span){part->buf.data + item->offset, item->len};
+    }
+    struct sy_buf response = {0};
+    for (size_t i = 0; i < count; i++) {
+        const struct sy_span *item = &page[query->list.ascending ? count - 1 - i : i];
+        sy_buf_append(&response, item->data, item->len);
+    }
+    Flyteidl2__Workflow__ListRunsResponse tail = FLYTEIDL2__WORKFLOW__LIST_RUNS_RESPONSE__INIT;
+    tail.token = runs_token(gather, taken);
+    pb_pack(&tail.base, &response);
+    cp_reply(gather->req, &response);
+}
+
+static int read_scope(struct runs_query *query, const Flyteidl2__Workflow__ListRunsRequest *m,
+                      struct sy_error_text *error)
+{
+    switch (m->scope_by_case) {
+    case FLYTEIDL2__WORKFLOW__LIST_RUNS_REQUEST__SCOPE_BY_ORG:
+        query->org = m->org;
+        break;
+    case FLYTEIDL2__WORKFLOW__LIST_RUNS_REQUEST__SCOPE_BY_PROJECT_ID:
+        query->org = m->project_id->organization;
+        query->project = m->project_id->name;
+        query->domain = m->project_id->domain;
+        break;
+    case FLYTEIDL2__WORKFLOW__LIST_RUNS_REQUEST__SCOPE_BY_TASK_NAME:
+        query->org = m->task_name->org;
+        query->project = m->task_name->project;
+        query->domain = m->task_name->domain;
+        query->task = m->task_name->name;
+        break;
+    case FLYTEIDL2__WORKFLOW__LIST_RUNS_REQUEST__SCOPE_BY_TASK_ID:
+        query->org = m->task_id->org;
+        query->project = m->task_id->project;
+        query->domain = m->task_id->domain;
+        query->task = m->task_id->name;
+        query->version = m->task_id->version;
+        break;
+    case FLYTEIDL2__WORKFLOW__LIST_RUNS_REQUEST__SCOPE_BY_TRIGGER_NAME:
+        sy_error_text_set(error, "scope trigger_name: triggers are not served yet");
+        return -EINVAL;
+    default:
+        break;
+    }
+    if (cp_text_check("organization", query->org, 255, error) < 0)
+        return -EINVAL;
+    if (query->project[0] != '\0' && cp_name_check("project", query->project, error) < 0)
+        return -EINVAL;
+    return query->domain[0] != '\0' ? cp_name_check("domain", query->domain, error) : 0;
+}
+
+static void list_runs(struct cp_request *req)
+{
+    const Flyteidl2__Workflow__ListRunsRequest *m = req->message;
+    uint32_t partitions = req->lane->shard->options.partitions;
+    struct runs_query *query = cp_request_alloc(req, sizeof(*query));
+    *query = (struct runs_query){.org = "", .project = "", .domain = "", .task = "", .version = ""};
+    query->before = cp_request_alloc(req, partitions * sizeof(*query->before));
+    struct sy_error_text error = {0};
+    if (cp_list_options_read(&query->list, m->request, &error) < 0 ||
+        read_scope(query, m, &error) < 0 ||
+        read_runs_token(query->list.token, query->before, partitions, &error) < 0) {
+        cp_fail(req, SY_CODE_INVALID_ARGUMENT, "%s", error.text);
+        return;
+    }
+    if (m->paused_actions_only) { /* nothing pauses yet: no run has such an action */
+        struct sy_buf none = {0};
+        cp_reply(req, &none);
+        return;
+    }
+    cp_gather_start(req, query, collect_runs, finish_runs);
+}
+
+/* ---- ListActions ---- */
+
+struct actions_page {
+    struct cp_list_options list;
+    uint64_t run_id;
+    char after[CP_NAME_LENGTH_MAX + 1];
+    size_t scanned, count;
+    bool end;
+    struct sy_buf buf;
+    struct item *items;
+};
+
+struct actions_chunk {
+    struct cp_action_view actions[CP_CHUNK_ROWS];
+    size_t count;
+};
+
+static bool take_action(void *ctx, const struct cp_action_view *action)
+{
+    struct actions_chunk *chunk = ctx;
+    chunk->actions[chunk->count++] = *action;
+    return chunk->count < CP_CHUNK_ROWS;
+}
+
+static int add_action(struct cp_request *req, const struct cp_action_view *view)
+{
+    struct actions_page *page = req->state;
+    const struct cp_task_names *names;
+    int r = cp_view_names(req->lane, view, &names);
+    if (r != 0 || !cp_filters_match(&page->list.filters, view->name, names->name, view->phase))
+        return r;
+    struct cp_flyte f = cp_request_flyte(req);
+    Flyteidl2__Workflow__Action *item = cp_flyte_action(&f, view, names);
+    Flyteidl2__Workflow__ListActionsResponse response =
+        FLYTEIDL2__WORKFLOW__LIST_ACTIONS_RESPONSE__INIT;
+    response.n_actions = 1;
+    response.actions = &item;
+    size_t offset = page->buf.len;
+    pb_pack(&response.base, &page->buf);
+    page->items[page->count++] = (struct item){view->row->created_ns, view->row->id, offset,
+                                               page->buf.len - offset};
+    return 0;
+}
+
+static int compare_items(const void *a, const void *b)
+{
+    const struct item *left = a, *right = b;
+    if (left->created_ns != right->created_ns)
+        return left->created_ns < right->created_ns ? -1 : 1;
+    return left->id < right->id ? -1 : left->id > right->id;
+}
+
+static void reply_actions(struct cp_request *req)
+{
+    struct actions_page *page = req->state;
+    if (page->list.sorted)
+        qsort(page->items, page->count, sizeof(page->items[0]), compare_items);
+    struct sy_buf response = {0};
+    bool reverse = page->list.sorted && !page->list.ascending;
+    for (size_t i = 0; i < page->count; i++) {
+        const struct item *item = &page->items[reverse ? page->count - 1 - i : i];
+        sy_buf_append(&response, page->buf.data + item->offset, item->len);
+    }
+    char token[CP_NAME_LENGTH_MAX + 2];
+    snprintf(token, sizeof(token), "a%s", page->after);
+    Flyteidl2__Workflow__ListActionsResponse tail =
+        FLYTEIDL2__WORKFLOW__LIST_ACTIONS_RESPONSE__INIT;
+    if (!page->end)
+        tail.token = token;
+    pb_pack(&tail.base, &response);
+    cp_reply(req, &response);
+}
+
+/* One chunk; true when the page is complete. */
+static bool read_actions(struct cp_request *req, int *ret_error)
+{
+    struct actions_page *page = req->state;
+    struct actions_chunk chunk = {0};
+    *ret_error = cp_partition_list_actions(req->lane->partition, cp_scratch(req->lane),
+                                           page->run_id, page->after, take_action, &chunk);
+    for (size_t i = 0; *ret_error == 0 && i < chunk.count; i++) {
+        *ret_error = add_action(req, &chunk.actions[i]);
+        snprintf(page->after, sizeof(page->after), "%s", chunk.actions[i].name);
+        page->scanned++;
+        if (page->count == page->list.limit)
+            return true; /* perhaps the last of all: then the next page is empty */
+    }
+    page->end = chunk.count < CP_CHUNK_ROWS;
+    return *ret_error != 0 || page->end || page->scanned >= PAGE_SCAN_MAX;
+}
+
+static void pump_actions(struct cp_request *req)
+{
+    int r = 0;
+    bool done = false;
+    for (int i = 0; i < CHUNKS_A_TURN && !done; i++)
+        done = read_actions(req, &r);
+    if (r != 0)
+        cp_fail_read(req, r);
+    else if (done)
+        reply_actions(req);
+    else
+        cp_stream_again_in(req, 0);
+}
+
+static void release_actions(struct cp_request *req)
+{
+    struct actions_page *page = req->state;
+    sy_buf_deinit(&page->buf);
+}
+
+static int address_actions(struct cp_request *req, struct sy_error_text *error)
+{
+    const Flyteidl2__Workflow__ListActionsRequest *m = req->message;
+    return cp_address_run(req, m->run_id, error);
+}
+
+static void list_actions(struct cp_request *req)
+{
+    const Flyteidl2__Workflow__ListActionsRequest *m = req->message;
+    struct actions_page *page = cp_request_alloc(req, sizeof(*page));
+    struct sy_error_text error = {0};
+    int r = cp_list_options_read(&page->list, m->request, &error);
+    const char *token = page->list.token;
+    if (r == 0 && token[0] != '\0' &&
+        (token[0] != 'a' || cp_name_check("token", token + 1, NULL) < 0)) {
+        sy_error_text_set(&error, "token '%s': not one that ListActions returned", token);
+        r = -EINVAL;
+    }
+    if (r < 0) {
+        cp_fail(req, SY_CODE_INVALID_ARGUMENT, "%s", error.text);
+        return;
+    }
+    struct cp_run_view run;
+    if (!cp_view_run(req, cp_scratch(req->lane), &run))
+        return;
+    page->run_id = run.id;
+    page->items = cp_request_alloc(req, page->list.limit * sizeof(page->items[0]));
+    snprintf(page->after, sizeof(page->after), "%s", token[0] != '\0' ? token + 1 : "");
+    req->state = page;
+    cp_stream_start(req, pump_actions, release_actions);
+}
+
+#define RUN_SERVICE "/flyteidl2.workflow.RunService/"
+
+const struct cp_method cp_list_methods[] = {
+    {.path = RUN_SERVICE "ListRuns",
+     .kind = SY_METHOD_UNARY,
+     .request = &flyteidl2__workflow__list_runs_request__descriptor,
+     .serve = list_runs},
+    {.path = RUN_SERVICE "ListActions",
+     .kind = SY_METHOD_UNARY,
+     .request = &flyteidl2__workflow__list_actions_request__descriptor,
+     .address = address_actions,
+     .serve = list_actions},
+    {0},
+};

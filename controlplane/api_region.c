@@ -1,0 +1,316 @@
+/*
+ * switchyard.v1.RegionService: what every partition knows, put together. A cluster keeps a stream
+ * with each partition and tells all of them about all its nodes, so of the reports about one
+ * cluster the best one is taken, not their sum.
+ */
+#include "base/mem.h"
+#include "controlplane/names.h"
+#include "controlplane/shard_impl.h"
+
+#include "switchyard/v1/region_service.pb-c.h"
+#include "version.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* What one partition reports of a cluster. */
+struct report {
+    struct report *next;
+    Switchyard__V1__Cluster cluster;
+    Switchyard__V1__Node **nodes;
+};
+
+struct region_part {
+    Switchyard__V1__Partition partition;
+    struct report *reports;
+    bool serving;
+};
+
+static void *make(struct sy_arena *arena, size_t size)
+{
+    void *memory = sy_arena_alloc(arena, size);
+    SY_ASSERT(memory != NULL); /* nodes of a cluster, bounded by the partition */
+    return memset(memory, 0, size);
+}
+
+static char *copy(struct sy_arena *arena, const char *s)
+{
+    char *text = sy_arena_strdup(arena, s != NULL ? s : "");
+    SY_ASSERT(text != NULL);
+    return text;
+}
+
+/* ---- in the partition's lane ---- */
+
+static Switchyard__V1__Amounts *amounts(struct sy_arena *arena, uint64_t cpu_milli,
+                                        uint64_t memory_bytes, uint32_t gpus)
+{
+    Switchyard__V1__Amounts *to = make(arena, sizeof(*to));
+    switchyard__v1__amounts__init(to);
+    to->cpu_milli = cpu_milli;
+    to->memory_bytes = memory_bytes;
+    to->gpus = gpus;
+    return to;
+}
+
+static Switchyard__V1__Node *copy_node(struct sy_arena *arena, char *cluster,
+                                       const struct cp_node_view *from)
+{
+    Switchyard__V1__Node *to = make(arena, sizeof(*to));
+    switchyard__v1__node__init(to);
+    to->cluster = cluster;
+    to->name = copy(arena, from->name);
+    to->state = copy(arena, from->state);
+    to->gpu_model = copy(arena, from->gpu_model);
+    to->capacity = amounts(arena, from->cpu_milli, from->memory_bytes, from->gpus);
+    to->used = amounts(arena, from->used_cpu_milli, from->used_memory_bytes, from->used_gpus);
+    to->running = from->running;
+    to->backlog = from->backlog;
+    to->finished = from->finished;
+    to->n_pools = from->environment_count;
+    to->pools = make(arena, from->environment_count * sizeof(*to->pools));
+    for (size_t i = 0; i < from->environment_count; i++) {
+        Switchyard__V1__Pool *pool = make(arena, sizeof(*pool));
+        switchyard__v1__pool__init(pool);
+        pool->environment = copy(arena, from->environments[i].name);
+        pool->slots = from->environments[i].slots;
+        to->pools[i] = pool;
+    }
+    return to;
+}
+
+static void add_amounts(Switchyard__V1__Amounts *sum, const Switchyard__V1__Amounts *more)
+{
+    sum->cpu_milli += more->cpu_milli;
+    sum->memory_bytes += more->memory_bytes;
+    sum->gpus += more->gpus;
+}
+
+static bool copy_cluster(void *ctx, const struct cp_cluster_view *from)
+{
+    struct cp_gather_part *part = ctx;
+    struct region_part *result = part->result;
+    struct sy_arena *arena = &part->arena;
+    struct report *report = make(arena, sizeof(*report));
+    Switchyard__V1__Cluster *cluster = &report->cluster;
+    switchyard__v1__cluster__init(cluster);
+    cluster->name = copy(arena, from->name);
+    cluster->state = copy(arena, from->state);
+    cluster->endpoint = copy(arena, from->endpoint);
+    cluster->nodes = (uint32_t)from->node_count;
+    cluster->capacity = amounts(arena, 0, 0, 0);
+    cluster->used = amounts(arena, 0, 0, 0);
+    report->nodes = make(arena, from->node_count * sizeof(*report->nodes));
+    for (size_t i = 0; i < from->node_count; i++) {
+        Switchyard__V1__Node *node = copy_node(arena, cluster->name, &from->nodes[i]);
+        add_amounts(cluster->capacity, node->capacity);
+        add_amounts(cluster->used, node->used);
+        cluster->running += node->running;
+        cluster->backlog += node->backlog;
+        report->nodes[i] = node;
+    }
+    report->next = result->reports;
+    result->reports = report;
+    return true;
+}
+
+static void describe_partition(struct cp_gather_part *part, Switchyard__V1__Partition *to)
+{
+    struct cp_lane *lane = part->lane;
+    struct sch_partition_counts counts = cp_partition_counts(lane->partition);
+    const char *reason = cp_partition_reason(lane->partition);
+    bool serving = cp_partition_serving(lane->partition);
+    switchyard__v1__partition__init(to);
+    to->id = lane->index;
+    to->shard = lane->shard->name;
+    to->epoch = cp_partition_epoch(lane->partition);
+    to->reason = copy(&part->arena, reason);
+    to->runs_live = counts.runs_live;
+    to->actions_queued = counts.queued + counts.backoff;
+    to->actions_running = counts.assigned + counts.running + counts.recovering;
+    to->actions_waiting_for_children = counts.groups;
+    to->actions_finished = counts.finished;
+    const char *state = counts.recovering_clusters ? "recovering" : "serving";
+    to->state = copy(&part->arena, serving ? state : "failed");
+}
+
+static bool collect(struct cp_gather_part *part)
+{
+    struct region_part *result = make(&part->arena, sizeof(*result));
+    part->result = result;
+    result->serving = cp_partition_serving(part->lane->partition);
+    describe_partition(part, &result->partition);
+    cp_partition_each_cluster(part->lane->partition, copy_cluster, part);
+    return true;
+}
+
+/* ---- on the front ---- */
+
+struct merged {
+    struct report **reports; /* one for each cluster, by name */
+    size_t count;
+};
+
+static int state_rank(const char *state)
+{
+    return strcmp(state, "ready") == 0 ? 2 : strcmp(state, "lost") == 0 ? 1 : 0;
+}
+
+static bool better(const struct report *a, const struct report *b)
+{
+    int rank_a = state_rank(a->cluster.state), rank_b = state_rank(b->cluster.state);
+    return rank_a != rank_b ? rank_a > rank_b : a->cluster.nodes > b->cluster.nodes;
+}
+
+static int compare_reports(const void *a, const void *b)
+{
+    const struct report *left = *(struct report *const *)a, *right = *(struct report *const *)b;
+    int order = strcmp(left->cluster.name, right->cluster.name);
+    return order != 0 ? order : better(left, right) ? -1 : better(right, left);
+}
+
+/* Sorted by name with the best report of each cluster first, of which then only that one is kept.
+ */
+static struct merged merge(struct cp_gather *gather)
+{
+    size_t total = 0, count = 0, kept = 0;
+    for (uint32_t i = 0; i < gather->count; i++) {
+        const struct region_part *part = gather->parts[i].result;
+        for (const struct report *r = part->reports; r != NULL; r = r->next)
+            total++;
+    }
+    struct report **all = cp_request_alloc(gather->req, total * sizeof(*all));
+    for (uint32_t i = 0; i < gather->count; i++) {
+        const struct region_part *part = gather->parts[i].result;
+        for (struct report *r = part->reports; r != NULL; r = r->next)
+            all[count++] = r;
+    }
+    if (count > 1)
+        qsort(all, count, sizeof(*all), compare_reports);
+    for (size_t i = 0; i < count; i++) {
+        if (kept == 0 || strcmp(all[kept - 1]->cluster.name, all[i]->cluster.name) != 0)
+            all[kept++] = all[i];
+    }
+    return (struct merged){all, kept};
+}
+
+static Switchyard__V1__Cluster **clusters_of(struct cp_gather *gather, const struct merged *merged)
+{
+    Switchyard__V1__Cluster **clusters = cp_request_alloc(gather->req,
+                                                          merged->count * sizeof(*clusters));
+    for (size_t i = 0; i < merged->count; i++)
+        clusters[i] = &merged->reports[i]->cluster;
+    return clusters;
+}
+
+static void finish_status(struct cp_gather *gather)
+{
+    const struct cp_shard *shard = gather->req->lane->shard;
+    struct merged merged = merge(gather);
+    Switchyard__V1__Partition **partitions = cp_request_alloc(gather->req,
+                                                              gather->count * sizeof(*partitions));
+    for (uint32_t i = 0; i < gather->count; i++)
+        partitions[i] = &((struct region_part *)gather->parts[i].result)->partition;
+    static char version[] = SY_VERSION;
+    Switchyard__V1__GetRegionStatusResponse response =
+        SWITCHYARD__V1__GET_REGION_STATUS_RESPONSE__INIT;
+    response.region = shard->region;
+    response.version = version;
+    response.n_partitions = gather->count;
+    response.partitions = partitions;
+    response.n_clusters = merged.count;
+    response.clusters = clusters_of(gather, &merged);
+    cp_reply_message(gather->req, &response.base);
+}
+
+/* Without a partition that serves nothing is known of clusters. True: the request has failed. */
+static bool nobody_serves(struct cp_gather *gather)
+{
+    for (uint32_t i = 0; i < gather->count; i++) {
+        if (((struct region_part *)gather->parts[i].result)->serving)
+            return false;
+    }
+    cp_fail(gather->req, SY_CODE_UNAVAILABLE, "no partition of shard %s is serving; try again",
+            gather->req->lane->shard->name);
+    return true;
+}
+
+static void finish_clusters(struct cp_gather *gather)
+{
+    if (nobody_serves(gather))
+        return;
+    struct merged merged = merge(gather);
+    Switchyard__V1__ListClustersResponse response = SWITCHYARD__V1__LIST_CLUSTERS_RESPONSE__INIT;
+    response.n_clusters = merged.count;
+    response.clusters = clusters_of(gather, &merged);
+    cp_reply_message(gather->req, &response.base);
+}
+
+static void finish_nodes(struct cp_gather *gather)
+{
+    const Switchyard__V1__ListNodesRequest *m = gather->req->message;
+    if (nobody_serves(gather))
+        return;
+    struct merged merged = merge(gather);
+    size_t total = 0, count = 0;
+    bool known = m->cluster[0] == '\0';
+    for (size_t i = 0; i < merged.count; i++)
+        total += merged.reports[i]->cluster.nodes;
+    Switchyard__V1__Node **nodes = cp_request_alloc(gather->req, total * sizeof(*nodes));
+    for (size_t i = 0; i < merged.count; i++) {
+        const struct report *report = merged.reports[i];
+        if (m->cluster[0] != '\0' && strcmp(m->cluster, report->cluster.name) != 0)
+            continue;
+        known = true;
+        for (uint32_t n = 0; n < report->cluster.nodes; n++)
+            nodes[count++] = report->nodes[n];
+    }
+    if (!known) {
+        cp_fail(gather->req, SY_CODE_NOT_FOUND, "cluster '%s' is not registered", m->cluster);
+        return;
+    }
+    Switchyard__V1__ListNodesResponse response = SWITCHYARD__V1__LIST_NODES_RESPONSE__INIT;
+    response.n_nodes = count;
+    response.nodes = nodes;
+    cp_reply_message(gather->req, &response.base);
+}
+
+static void get_region_status(struct cp_request *req)
+{
+    cp_gather_start(req, NULL, collect, finish_status);
+}
+
+static void list_clusters(struct cp_request *req)
+{
+    cp_gather_start(req, NULL, collect, finish_clusters);
+}
+
+static int nodes_address(struct cp_request *req, struct sy_error_text *error)
+{
+    const Switchyard__V1__ListNodesRequest *m = req->message;
+    return m->cluster[0] != '\0' ? cp_name_check("cluster", m->cluster, error) : 0;
+}
+
+static void list_nodes(struct cp_request *req)
+{
+    cp_gather_start(req, NULL, collect, finish_nodes);
+}
+
+#define REGION_SERVICE "/switchyard.v1.RegionService/"
+
+const struct cp_method cp_region_methods[] = {
+    {.path = REGION_SERVICE "GetRegionStatus",
+     .kind = SY_METHOD_UNARY,
+     .request = &switchyard__v1__get_region_status_request__descriptor,
+     .serve = get_region_status},
+    {.path = REGION_SERVICE "ListClusters",
+     .kind = SY_METHOD_UNARY,
+     .request = &switchyard__v1__list_clusters_request__descriptor,
+     .serve = list_clusters},
+    {.path = REGION_SERVICE "ListNodes",
+     .kind = SY_METHOD_UNARY,
+     .request = &switchyard__v1__list_nodes_request__descriptor,
+     .address = nodes_address,
+     .serve = list_nodes},
+    {0},
+};

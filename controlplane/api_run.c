@@ -1,0 +1,351 @@
+/*
+ * flyteidl2.workflow.RunService: creating, reading and aborting runs. Lists are in api_list.c,
+ * watches in api_watch.c.
+ */
+#include "controlplane/flyte.h"
+#include "controlplane/names.h"
+#include "controlplane/shard_impl.h"
+#include "proto/pb.h"
+
+#include "flyteidl2/workflow/run_service.pb-c.h"
+
+#include <string.h>
+#include <xxhash.h>
+
+typedef Flyteidl2__Workflow__CreateRunRequest create_request;
+
+/* ---- CreateRun ---- */
+
+/* "" without one. */
+static const char *request_id(const struct cp_request *req)
+{
+    const char *id = sy_call_metadata(req->call, "x-request-id");
+    return id != NULL ? id : "";
+}
+
+static int made_name(struct cp_request *req, struct sy_error_text *error)
+{
+    struct cp_address *a = &req->address;
+    const char *id = request_id(req);
+    char *name = cp_request_alloc(req, CP_NAME_MADE_SIZE);
+    if (cp_text_check("metadata x-request-id", id, CP_REQUEST_ID_LENGTH_MAX, error) < 0)
+        return -EINVAL;
+    if (id[0] != '\0')
+        cp_name_from_request(name, a->project, a->domain, id);
+    else
+        cp_name_random(name, &req->lane->shard->rng); /* addresses are made on the front */
+    a->run = name;
+    return 0;
+}
+
+static int create_address(struct cp_request *req, struct sy_error_text *error)
+{
+    const create_request *m = req->message;
+    if (m->id_case == FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__ID_RUN_ID) {
+        if (cp_address_run(req, m->run_id, error) < 0)
+            return -EINVAL;
+        return cp_text_check("metadata x-request-id", request_id(req), CP_REQUEST_ID_LENGTH_MAX,
+                             error);
+    }
+    if (m->id_case != FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__ID_PROJECT_ID ||
+        m->project_id == NULL) {
+        sy_error_text_set(error, "id: missing; give run_id, or project_id to have a name made");
+        return -EINVAL;
+    }
+    if (cp_address_org(req, m->project_id->organization, error) < 0 ||
+        cp_name_check("project_id.name", m->project_id->name, error) < 0 ||
+        cp_name_check("project_id.domain", m->project_id->domain, error) < 0)
+        return -EINVAL;
+    req->address.project = m->project_id->name;
+    req->address.domain = m->project_id->domain;
+    return made_name(req, error);
+}
+
+static enum sy_code read_task(const create_request *m, struct sy_span *ret,
+                              struct sy_error_text *error)
+{
+    switch (m->task_case) {
+    case FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__TASK_TASK_SPEC:
+        *ret = (struct sy_span){m->task_spec.data, m->task_spec.len};
+        if (ret->len > 0)
+            return SY_CODE_OK;
+        break;
+    case FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__TASK_TASK_ID:
+        sy_error_text_set(error, "task_id: running a deployed task needs TaskService, which is not "
+                                 "served yet; send task_spec");
+        return SY_CODE_UNIMPLEMENTED;
+    case FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__TASK_TRIGGER_NAME:
+        sy_error_text_set(error, "trigger_name: triggers are not served yet; send task_spec");
+        return SY_CODE_UNIMPLEMENTED;
+    default:
+        break;
+    }
+    sy_error_text_set(error, "task_spec: missing");
+    return SY_CODE_INVALID_ARGUMENT;
+}
+
+static enum sy_code read_input(const create_request *m, size_t inline_max,
+                               struct cp_new_action *root, struct sy_error_text *error)
+{
+    switch (m->input_wrapper_case) {
+    case FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__INPUT_WRAPPER_OFFLOADED_INPUT_DATA:
+        root->input_uri = m->offloaded_input_data != NULL ? m->offloaded_input_data->uri : "";
+        if (root->input_uri[0] == '\0') {
+            sy_error_text_set(error, "offloaded_input_data.uri: missing");
+            return SY_CODE_INVALID_ARGUMENT;
+        }
+        return cp_text_check("offloaded_input_data.uri", root->input_uri, CP_TEXT_MAX, error) < 0
+                   ? SY_CODE_INVALID_ARGUMENT
+                   : SY_CODE_OK;
+    case FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__INPUT_WRAPPER_INPUTS:
+        root->input = (struct sy_span){m->inputs.data, m->inputs.len};
+        if (m->inputs.len <= inline_max)
+            return SY_CODE_OK;
+        sy_error_text_set(error,
+                          "inputs: %zu bytes, at most %zu may be inline; upload them and give "
+                          "offloaded_input_data",
+                          m->inputs.len, inline_max);
+        return SY_CODE_INVALID_ARGUMENT;
+    default:
+        return SY_CODE_OK;
+    }
+}
+
+/* What CreateRun answers: the root as it was when it was submitted. The row is made up, not read: a
+ * retried request hears the same. */
+static void created(void *arg, const struct sy_status *status)
+{
+    struct cp_request *req = arg;
+    if (status->code != SY_CODE_OK) {
+        cp_fail_status(req, status);
+        return;
+    }
+    const create_request *m = req->message;
+    struct cp_lane *lane = req->lane;
+    struct sy_arena *arena = cp_scratch(lane);
+    XXH128_canonical_t digest;
+    XXH128_canonicalFromHash(&digest, XXH3_128bits(m->task_spec.data, m->task_spec.len));
+    const struct cp_task_names *names = cp_task_names_find(&lane->names, digest.digest);
+    if (names == NULL)
+        names = cp_task_names_add(&lane->names, digest.digest,
+                                  (struct sy_span){m->task_spec.data, m->task_spec.len}, arena);
+    Switchyard__Internal__Store__ActionRow row = SWITCHYARD__INTERNAL__STORE__ACTION_ROW__INIT;
+    row.spec_digest = (ProtobufCBinaryData){sizeof(digest.digest), digest.digest};
+    row.created_ns = sy_loop_realtime_ns(lane->loop);
+    struct cp_action_view root = {
+        .name = SCH_ROOT_NAME, .row = &row, .phase = SWITCHYARD__V1__PHASE__PHASE_QUEUED};
+    struct cp_flyte f = cp_request_flyte(req);
+    Flyteidl2__Workflow__CreateRunResponse response =
+        FLYTEIDL2__WORKFLOW__CREATE_RUN_RESPONSE__INIT;
+    response.run = cp_flyte_run(&f, &root, names, (struct sy_span){0});
+    cp_reply_message(req, &response.base);
+}
+
+/* The RunSpec as it came (unknown fields are kept), with the start time that the request sets. */
+static struct sy_span pack_run_spec(struct cp_request *req)
+{
+    const create_request *m = req->message;
+    struct sy_buf *buf = &req->lane->buf;
+    sy_buf_clear(buf);
+    Flyteidl2__Task__RunSpec empty = FLYTEIDL2__TASK__RUN_SPEC__INIT;
+    Flyteidl2__Task__RunSpec *spec = m->run_spec != NULL ? m->run_spec : &empty;
+    if (m->run_start_time != NULL && spec->run_start_time == NULL)
+        spec->run_start_time = m->run_start_time;
+    pb_pack(&spec->base, buf);
+    return sy_buf_span(buf);
+}
+
+static void create_run(struct cp_request *req)
+{
+    const create_request *m = req->message;
+    struct cp_create_run create = {
+        .project = req->address.project,
+        .domain = req->address.domain,
+        .name = req->address.run,
+        .request_id = request_id(req),
+    };
+    struct sy_error_text error = {0};
+    enum sy_code code = read_task(m, &create.task_spec, &error);
+    if (code == SY_CODE_OK)
+        code = read_input(m, req->lane->shard->options.partition.inline_bytes_max, &create.root,
+                          &error);
+    if (code != SY_CODE_OK) {
+        cp_fail(req, code, "%s", error.text);
+        return;
+    }
+    create.run_spec = pack_run_spec(req);
+    cp_partition_create_run(req->lane->partition, &create, created, req);
+}
+
+/* ---- reading ---- */
+
+static int run_of_details(struct cp_request *req, struct sy_error_text *error)
+{
+    const Flyteidl2__Workflow__GetRunDetailsRequest *m = req->message;
+    return cp_address_run(req, m->run_id, error);
+}
+
+static void get_run_details(struct cp_request *req)
+{
+    struct cp_details details = {0};
+    struct sy_buf response = {0};
+    if (cp_details_read(req, SCH_ROOT_NAME, &details)) {
+        cp_details_pack_run(req, &details, &response);
+        cp_reply(req, &response);
+    }
+    sy_buf_deinit(&details.spec);
+}
+
+/* All requests about one action have the same form: `action_id`, field 1. */
+static int action_of_details(struct cp_request *req, struct sy_error_text *error)
+{
+    const Flyteidl2__Workflow__GetActionDetailsRequest *m = req->message;
+    return cp_address_action(req, m->action_id, error);
+}
+
+static void get_action_details(struct cp_request *req)
+{
+    struct cp_details details = {0};
+    struct sy_buf response = {0};
+    if (cp_details_read(req, req->address.action, &details)) {
+        cp_details_pack_action(req, &details, &response);
+        cp_reply(req, &response);
+    }
+    sy_buf_deinit(&details.spec);
+}
+
+static int action_of_uris(struct cp_request *req, struct sy_error_text *error)
+{
+    const Flyteidl2__Workflow__GetActionDataURIsRequest *m = req->message;
+    return cp_address_action(req, m->action_id, error);
+}
+
+static void get_action_data_uris(struct cp_request *req)
+{
+    struct sy_arena *arena = cp_scratch(req->lane);
+    struct cp_run_view run;
+    struct cp_action_view action;
+    if (!cp_view_run(req, arena, &run) ||
+        !cp_view_action(req, arena, run.id, req->address.action, &action))
+        return;
+    Flyteidl2__Workflow__GetActionDataURIsResponse response =
+        FLYTEIDL2__WORKFLOW__GET_ACTION_DATA_URIS_RESPONSE__INIT;
+    response.inputs_uri = action.row->input_uri;
+    if (action.outcome != NULL)
+        response.outputs_uri = action.outcome->output_uri;
+    cp_reply_message(req, &response.base);
+}
+
+static int action_of_data(struct cp_request *req, struct sy_error_text *error)
+{
+    const Flyteidl2__Workflow__GetActionDataRequest *m = req->message;
+    return cp_address_action(req, m->action_id, error);
+}
+
+/* What is kept here: inline bytes, as the client or the task gave them. What was offloaded lies
+ * with the cluster, and its address is in GetActionDataURIs. */
+static void get_action_data(struct cp_request *req)
+{
+    struct sy_arena *arena = cp_scratch(req->lane);
+    struct cp_run_view run;
+    struct cp_action_view action;
+    if (!cp_view_run(req, arena, &run) ||
+        !cp_view_action(req, arena, run.id, req->address.action, &action))
+        return;
+    Flyteidl2__Workflow__GetActionDataResponse response =
+        FLYTEIDL2__WORKFLOW__GET_ACTION_DATA_RESPONSE__INIT;
+    response.inputs = action.row->input;
+    if (action.outcome != NULL)
+        response.outputs = action.outcome->output;
+    cp_reply_message(req, &response.base);
+}
+
+/* ---- aborting ---- */
+
+static int run_to_abort(struct cp_request *req, struct sy_error_text *error)
+{
+    const Flyteidl2__Workflow__AbortRunRequest *m = req->message;
+    if (m->_reason_case == FLYTEIDL2__WORKFLOW__ABORT_RUN_REQUEST___REASON_REASON &&
+        cp_text_check("reason", m->reason, CP_TEXT_MAX, error) < 0)
+        return -EINVAL;
+    return cp_address_run(req, m->run_id, error);
+}
+
+static void abort_run(struct cp_request *req)
+{
+    const Flyteidl2__Workflow__AbortRunRequest *m = req->message;
+    const struct cp_address *a = &req->address;
+    bool given = m->_reason_case == FLYTEIDL2__WORKFLOW__ABORT_RUN_REQUEST___REASON_REASON;
+    cp_partition_abort(req->lane->partition, a->project, a->domain, a->run, SCH_ROOT_NAME,
+                       given ? m->reason : "", cp_done_empty, req);
+}
+
+static int action_to_abort(struct cp_request *req, struct sy_error_text *error)
+{
+    const Flyteidl2__Workflow__AbortActionRequest *m = req->message;
+    if (cp_text_check("reason", m->reason, CP_TEXT_MAX, error) < 0)
+        return -EINVAL;
+    return cp_address_action(req, m->action_id, error);
+}
+
+static void abort_action(struct cp_request *req)
+{
+    const Flyteidl2__Workflow__AbortActionRequest *m = req->message;
+    const struct cp_address *a = &req->address;
+    cp_partition_abort(req->lane->partition, a->project, a->domain, a->run, a->action, m->reason,
+                       cp_done_empty, req);
+}
+
+#define RUN_SERVICE "/flyteidl2.workflow.RunService/"
+
+const struct cp_method cp_run_methods[] = {
+    {.path = RUN_SERVICE "CreateRun",
+     .kind = SY_METHOD_UNARY,
+     .request = &flyteidl2__workflow__create_run_request__descriptor,
+     .address = create_address,
+     .serve = create_run},
+    {.path = RUN_SERVICE "GetRunDetails",
+     .kind = SY_METHOD_UNARY,
+     .request = &flyteidl2__workflow__get_run_details_request__descriptor,
+     .address = run_of_details,
+     .serve = get_run_details},
+    {.path = RUN_SERVICE "GetActionDetails",
+     .kind = SY_METHOD_UNARY,
+     .request = &flyteidl2__workflow__get_action_details_request__descriptor,
+     .address = action_of_details,
+     .serve = get_action_details},
+    {.path = RUN_SERVICE "GetActionData",
+     .kind = SY_METHOD_UNARY,
+     .request = &flyteidl2__workflow__get_action_data_request__descriptor,
+     .address = action_of_data,
+     .serve = get_action_data},
+    {.path = RUN_SERVICE "GetActionDataURIs",
+     .kind = SY_METHOD_UNARY,
+     .request = &flyteidl2__workflow__get_action_data_uris_request__descriptor,
+     .address = action_of_uris,
+     .serve = get_action_data_uris},
+    {.path = RUN_SERVICE "AbortRun",
+     .kind = SY_METHOD_UNARY,
+     .request = &flyteidl2__workflow__abort_run_request__descriptor,
+     .address = run_to_abort,
+     .serve = abort_run},
+    {.path = RUN_SERVICE "AbortAction",
+     .kind = SY_METHOD_UNARY,
+     .request = &flyteidl2__workflow__abort_action_request__descriptor,
+     .address = action_to_abort,
+     .serve = abort_action},
+    {.path = RUN_SERVICE "SignalEvent",
+     .kind = SY_METHOD_UNARY,
+     .unimplemented = "SignalEvent: conditions are not served yet"},
+    {.path = RUN_SERVICE "GetActionLogContext",
+     .kind = SY_METHOD_UNARY,
+     .unimplemented = "GetActionLogContext is not served; read log_context of GetActionDetails"},
+    {.path = RUN_SERVICE "WatchClusterEvents",
+     .kind = SY_METHOD_SERVER_STREAM,
+     .unimplemented =
+         "WatchClusterEvents is not served; watch switchyard.v1.ActionService.WatchRun"},
+    {.path = RUN_SERVICE "WatchGroups",
+     .kind = SY_METHOD_SERVER_STREAM,
+     .unimplemented = "WatchGroups is not served yet; use ListRuns with scope task_name"},
+    {0},
+};

@@ -1,0 +1,133 @@
+#include "controlplane/config.h"
+
+#include "base/mem.h"
+#include "controlplane/names.h"
+
+#include <string.h>
+
+static const char *const coordinations[] = {"none", NULL};
+static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
+
+static const struct sy_config_key keys[] = {
+    SY_CONFIG_STRING("name", struct cp_config, name, "shard-1", "unique in the region"),
+    SY_CONFIG_STRING("region", struct cp_config, region, "local", "name of the region"),
+    SY_CONFIG_STRING("listen", struct cp_config, listen, "127.0.0.1:8090",
+                     "host:port, or unix:/path, of every service; port 0 takes a free one"),
+    SY_CONFIG_STRING("data_dir", struct cp_config, data_dir, NULL,
+                     "one RocksDB for each partition goes below it"),
+    SY_CONFIG_STRING("pid_file", struct cp_config, pid_file, "", "locked while the shard lives"),
+    SY_CONFIG_INT("partitions", struct cp_config, partitions, 1, 1, 256,
+                  "each has its thread, store and queue; cannot be changed once there is data"),
+    SY_CONFIG_ENUM(
+        "coordination", struct cp_config, coordination, "none", coordinations,
+        "who owns which partition; none: this shard owns them all (the only way so far)"),
+    SY_CONFIG_INT("streams_max", struct cp_config, streams_max, 20000, 16, 1000000,
+                  "open calls of all kinds; beyond, clients hear RESOURCE_EXHAUSTED"),
+    SY_CONFIG_ENUM("log_level", struct cp_config, log_level, "info", log_levels,
+                   "what is written to stderr"),
+    SY_CONFIG_INT("actions_max", struct cp_config, actions_max, 4000000, 1, 1000000000,
+                  "live actions of one partition; beyond, RESOURCE_EXHAUSTED"),
+    SY_CONFIG_SIZE("inline_bytes_max", struct cp_config, inline_bytes_max, "64KiB", "0", "1MiB",
+                   "inputs and outputs that travel with their action; 0: references only"),
+    SY_CONFIG_SIZE("batch_bytes_max", struct cp_config, batch_bytes_max, "64MiB", "1MiB", "1GiB",
+                   "what may wait for one commit; beyond, RESOURCE_EXHAUSTED"),
+    SY_CONFIG_INT("system_retries", struct cp_config, system_retries, 10, 1, 1000,
+                  "attempts of an action that may be lost before it fails"),
+    SY_CONFIG_DURATION("heartbeat", struct cp_config, heartbeat_ns, "1s", "10ms", "60s",
+                       "operators send something at least this often"),
+    SY_CONFIG_DURATION(
+        "cluster_lease", struct cp_config, cluster_lease_ns, "15s", "30ms", "1h",
+        "silence after which a cluster's attempts go elsewhere; 3 heartbeats or more"),
+    SY_CONFIG_DURATION("recovery_wait", struct cp_config, recovery_wait_ns, "10s", "0", "10m",
+                       "after a start, how long to wait for clusters to say what they run"),
+    SY_CONFIG_DURATION("drain", struct cp_config, drain_ns, "10s", "0", "10m",
+                       "on SIGTERM, how long calls may take to end"),
+};
+
+static int check(const struct cp_config *config, struct sy_error_text *error)
+{
+    struct sy_error_text text;
+    int r = 0;
+    error->text[0] = '\0';
+    if (cp_name_check("name", config->name, &text) < 0) {
+        sy_error_text_add(error, "%s", text.text);
+        r = -EINVAL;
+    }
+    if (cp_name_check("region", config->region, &text) < 0) {
+        sy_error_text_add(error, "%s", text.text);
+        r = -EINVAL;
+    }
+    if (config->data_dir[0] == '\0') {
+        sy_error_text_add(error, "data_dir: empty; expected a directory");
+        r = -EINVAL;
+    }
+    if (config->cluster_lease_ns < 3 * config->heartbeat_ns) {
+        sy_error_text_add(error, "cluster_lease: %lld ms is less than three heartbeats of %lld ms",
+                          (long long)(config->cluster_lease_ns / SY_NS_PER_MS),
+                          (long long)(config->heartbeat_ns / SY_NS_PER_MS));
+        r = -EINVAL;
+    }
+    return r;
+}
+
+static int checked(struct cp_config *config, int r, struct sy_error_text *error)
+{
+    if (r < 0)
+        return r;
+    r = check(config, error);
+    if (r < 0)
+        cp_config_free(config);
+    return r;
+}
+
+int cp_config_load(struct cp_config *ret_config, const char *path, struct sy_error_text *error)
+{
+    SY_ASSERT(path != NULL && error != NULL);
+    int r = sy_config_load(ret_config, sizeof(*ret_config), keys, SY_COUNT_OF(keys), path, error);
+    return sy_trace(checked(ret_config, r, error));
+}
+
+int cp_config_parse(struct cp_config *ret_config, const char *text, size_t len,
+                    struct sy_error_text *error)
+{
+    SY_ASSERT(error != NULL);
+    int r = sy_config_parse(ret_config, sizeof(*ret_config), keys, SY_COUNT_OF(keys), "shard.yaml",
+                            text, len, error);
+    return sy_trace(checked(ret_config, r, error));
+}
+
+void cp_config_free(struct cp_config *config)
+{
+    sy_config_free(config, keys, SY_COUNT_OF(keys));
+}
+
+void cp_config_print(int fd)
+{
+    sy_config_print(keys, SY_COUNT_OF(keys), fd);
+}
+
+struct cp_shard_options cp_config_shard(const struct cp_config *config)
+{
+    return (struct cp_shard_options){
+        .name = config->name,
+        .region = config->region,
+        .listen = config->listen,
+        .partitions = (uint32_t)config->partitions,
+        .streams_max = (size_t)config->streams_max,
+        .partition = {.actions_max = (uint64_t)config->actions_max,
+                      .inline_bytes_max = (size_t)config->inline_bytes_max,
+                      .batch_bytes_max = (size_t)config->batch_bytes_max,
+                      .heartbeat_ns = config->heartbeat_ns,
+                      .cluster_lease_ns = config->cluster_lease_ns,
+                      .recovery_wait_ns = config->recovery_wait_ns,
+                      .system_retries = (uint32_t)config->system_retries},
+    };
+}
+
+enum sy_log_level cp_config_log_level(const struct cp_config *config)
+{
+    static const enum sy_log_level levels[] = {SY_LOG_DEBUG, SY_LOG_INFO, SY_LOG_WARN,
+                                               SY_LOG_ERROR};
+    SY_ASSERT(config->log_level >= 0 && (size_t)config->log_level < SY_COUNT_OF(levels));
+    return levels[config->log_level];
+}

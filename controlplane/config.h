@@ -1,0 +1,29 @@
+/*
+ * The shard's configuration file: one table in config.c gives names, limits, defaults and help;
+ * `switchyard-shard
+ * --print-config` prints it. Checked as a whole before anything starts.
+ */
+#pragma once
+
+#include "base/config.h"
+#include "base/log.h"
+#include "controlplane/shard.h"
+
+struct cp_config {
+    char *name, *region, *listen, *data_dir, *pid_file;
+    int64_t partitions, coordination, streams_max, log_level;
+    int64_t actions_max, inline_bytes_max, batch_bytes_max, system_retries;
+    int64_t heartbeat_ns, cluster_lease_ns, recovery_wait_ns, drain_ns;
+};
+
+/* -EINVAL with every problem in `error`, or the errors of reading `path`. */
+int cp_config_load(struct cp_config *ret_config, const char *path,
+                   struct sy_error_text *error) SY_MUST_USE;
+int cp_config_parse(struct cp_config *ret_config, const char *text, size_t len,
+                    struct sy_error_text *error) SY_MUST_USE;
+void cp_config_free(struct cp_config *config);
+void cp_config_print(int fd);
+
+/* Borrows the strings of `config`. */
+struct cp_shard_options cp_config_shard(const struct cp_config *config);
+enum sy_log_level cp_config_log_level(const struct cp_config *config);

@@ -1,0 +1,3 @@
+#include "controlplane/events.h"
+
+SY_LOG_TABLE_DEFINE(cp_shard_events, "shard", CP_SHARD_EVENTS)

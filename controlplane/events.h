@@ -1,0 +1,13 @@
+/* What a shard logs: one table, which also gives its metrics (base/log.h). */
+#pragma once
+
+#include "base/log.h"
+
+#define CP_SHARD_EVENTS(X)                                                                         \
+    X(CP_SHARD_EV_STARTED, INFO, "shard serves")                                                   \
+    X(CP_SHARD_EV_STOPPING, INFO, "shard drains")                                                  \
+    X(CP_SHARD_EV_STOPPED, INFO, "shard has stopped")                                              \
+    X(CP_SHARD_EV_START_FAILED, ERROR, "shard could not start")                                    \
+    X(CP_SHARD_EV_OPERATOR_REFUSED, WARN, "operator's stream refused")                             \
+    X(CP_SHARD_EV_READ_FAILED, ERROR, "read from the store failed")
+SY_LOG_TABLE_DECLARE(cp_shard_events, CP_SHARD_EVENTS)

@@ -1,0 +1,454 @@
+#include "controlplane/flyte.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "controlplane/names.h"
+#include "proto/pb.h"
+
+#include "flyteidl2/actions/actions_service.pb-c.h"
+
+#include <string.h>
+
+#define make(f, name) make_message((f)->arena, &flyteidl2__##name##__descriptor)
+
+/* What is made is small and fixed: beside the rows that the arena was sized for it always fits. */
+static void *must(void *memory)
+{
+    SY_ASSERT(memory != NULL);
+    return memory;
+}
+
+static void *make_message(struct sy_arena *arena, const ProtobufCMessageDescriptor *descriptor)
+{
+    ProtobufCMessage *message = must(sy_arena_alloc(arena, descriptor->sizeof_message));
+    protobuf_c_message_init(descriptor, message);
+    return message;
+}
+
+/* Generated structs have no const; packing does not write. */
+static char *borrow(const char *s)
+{
+    return (char *)(uintptr_t)(s != NULL ? s : "");
+}
+
+static char *clean(struct sy_arena *arena, const char *s)
+{
+    char *copy = must(sy_arena_strdup(arena, s != NULL ? s : ""));
+    cp_text_clean(copy);
+    return copy;
+}
+
+static void **make_array(struct sy_arena *arena, size_t count)
+{
+    return must(sy_arena_alloc(arena, count * sizeof(void *)));
+}
+
+/* ---- times and phases ---- */
+
+Google__Protobuf__Timestamp *cp_flyte_time(struct sy_arena *arena, int64_t realtime_ns)
+{
+    if (realtime_ns <= 0)
+        return NULL;
+    Google__Protobuf__Timestamp *time = make_message(arena,
+                                                     &google__protobuf__timestamp__descriptor);
+    time->seconds = realtime_ns / SY_NS_PER_S;
+    time->nanos = (int32_t)(realtime_ns % SY_NS_PER_S);
+    return time;
+}
+
+int64_t cp_flyte_time_ns(const Google__Protobuf__Timestamp *time)
+{
+    if (time == NULL || time->seconds < 0 || time->seconds >= INT64_MAX / SY_NS_PER_S ||
+        time->nanos < 0 || time->nanos >= SY_NS_PER_S)
+        return 0;
+    return time->seconds * SY_NS_PER_S + time->nanos;
+}
+
+Flyteidl2__Common__ActionPhase cp_flyte_phase(Switchyard__V1__Phase phase)
+{
+    SY_ASSERT(phase >= 0 && phase <= SWITCHYARD__V1__PHASE__PHASE_TIMED_OUT);
+    return (Flyteidl2__Common__ActionPhase)phase; /* the same numbers: common.proto */
+}
+
+static bool ended(const struct cp_action_view *view)
+{
+    return view->outcome != NULL && view->phase >= SWITCHYARD__V1__PHASE__PHASE_SUCCEEDED;
+}
+
+static int64_t finished_ns(const struct cp_action_view *view)
+{
+    return ended(view) ? view->outcome->finished_ns : 0;
+}
+
+static bool is_record(const struct cp_action_view *view)
+{
+    return view->row->spec_digest.len == 0;
+}
+
+/* ---- identifiers ---- */
+
+Flyteidl2__Common__ActionIdentifier *cp_flyte_action_id(const struct cp_flyte *f, const char *name)
+{
+    Flyteidl2__Common__RunIdentifier *run = make(f, common__run_identifier);
+    run->org = borrow(f->org);
+    run->project = borrow(f->project);
+    run->domain = borrow(f->domain);
+    run->name = borrow(f->run);
+    Flyteidl2__Common__ActionIdentifier *id = make(f, common__action_identifier);
+    id->run = run;
+    id->name = borrow(name);
+    return id;
+}
+
+static Flyteidl2__Task__TaskIdentifier *task_id(const struct cp_flyte *f,
+                                                const struct cp_task_names *names)
+{
+    Flyteidl2__Task__TaskIdentifier *id = make(f, task__task_identifier);
+    id->org = borrow(names->org);
+    id->project = borrow(names->project);
+    id->domain = borrow(names->domain);
+    id->name = borrow(names->name);
+    id->version = borrow(names->version);
+    return id;
+}
+
+/* ---- errors ---- */
+
+/* Flyte's clients know an out-of-memory by "OOM" in the code. */
+static const char *error_code(const char *code)
+{
+    if (code == NULL || code[0] == '\0')
+        return "Unknown";
+    if (strcmp(code, "OutOfMemory") == 0 || strcmp(code, "OUT_OF_MEMORY") == 0)
+        return "OOMKilled";
+    return code;
+}
+
+static bool failed(const struct cp_action_view *view)
+{
+    return view->phase == SWITCHYARD__V1__PHASE__PHASE_FAILED ||
+           view->phase == SWITCHYARD__V1__PHASE__PHASE_TIMED_OUT;
+}
+
+static const char *error_message(const struct cp_action_view *view)
+{
+    const Switchyard__V1__Error *error = view->outcome != NULL ? view->outcome->error : NULL;
+    if (error != NULL && error->message != NULL && error->message[0] != '\0')
+        return error->message;
+    return "the action gave no message";
+}
+
+static bool error_system(const struct cp_action_view *view)
+{
+    return view->outcome != NULL && view->outcome->error != NULL && view->outcome->error->system;
+}
+
+Flyteidl2__Core__ExecutionError *cp_flyte_error(struct sy_arena *arena,
+                                                const struct cp_action_view *view)
+{
+    if (!failed(view))
+        return NULL;
+    const Switchyard__V1__Error *from = view->outcome != NULL ? view->outcome->error : NULL;
+    Flyteidl2__Core__ExecutionError *error = make_message(
+        arena, &flyteidl2__core__execution_error__descriptor);
+    error->code = clean(arena, error_code(from != NULL ? from->code : NULL));
+    error->message = clean(arena, error_message(view));
+    error->kind = error_system(view) ? FLYTEIDL2__CORE__EXECUTION_ERROR__ERROR_KIND__SYSTEM
+                                     : FLYTEIDL2__CORE__EXECUTION_ERROR__ERROR_KIND__USER;
+    error->worker = borrow(view->node);
+    error->timestamp = cp_flyte_time(arena, finished_ns(view));
+    return error;
+}
+
+static Flyteidl2__Workflow__ErrorInfo *error_info(const struct cp_flyte *f,
+                                                  const struct cp_action_view *view)
+{
+    Flyteidl2__Workflow__ErrorInfo *info = make(f, workflow__error_info);
+    info->message = clean(f->arena, error_message(view));
+    info->kind = error_system(view) ? FLYTEIDL2__WORKFLOW__ERROR_INFO__KIND__KIND_SYSTEM
+                                    : FLYTEIDL2__WORKFLOW__ERROR_INFO__KIND__KIND_USER;
+    return info;
+}
+
+/* ---- Action ---- */
+
+/* What Flyte's API stored beside the row; NULL when nothing. */
+static Flyteidl2__Actions__Action *stored(const struct cp_flyte *f,
+                                          const struct cp_action_view *view)
+{
+    struct sy_span bytes = {view->row->flyte.data, view->row->flyte.len};
+    if (bytes.len == 0)
+        return NULL;
+    return pb_unpack(&flyteidl2__actions__action__descriptor, f->arena, bytes);
+}
+
+static const Flyteidl2__Workflow__TraceAction *
+stored_trace(const Flyteidl2__Actions__Action *action)
+{
+    if (action == NULL || action->spec_case != FLYTEIDL2__ACTIONS__ACTION__SPEC_TRACE)
+        return NULL;
+    return action->trace;
+}
+
+static void set_task_metadata(const struct cp_flyte *f, Flyteidl2__Workflow__ActionMetadata *to,
+                              const struct cp_task_names *names,
+                              const Flyteidl2__Actions__Action *action)
+{
+    to->action_type = FLYTEIDL2__WORKFLOW__ACTION_TYPE__ACTION_TYPE_TASK;
+    to->environment_name = borrow(names->environment);
+    to->funtion_name = borrow(names->short_name);
+    to->spec_case = FLYTEIDL2__WORKFLOW__ACTION_METADATA__SPEC_TASK;
+    to->task = make(f, workflow__task_action_metadata);
+    to->task->task_type = borrow(names->type);
+    to->task->short_name = borrow(names->short_name);
+    bool given = action != NULL && action->spec_case == FLYTEIDL2__ACTIONS__ACTION__SPEC_TASK &&
+                 action->task != NULL && action->task->id != NULL;
+    to->task->id = given ? action->task->id : task_id(f, names);
+}
+
+static Flyteidl2__Workflow__ActionMetadata *metadata(const struct cp_flyte *f,
+                                                     const struct cp_action_view *view,
+                                                     const struct cp_task_names *names,
+                                                     const Flyteidl2__Actions__Action *action)
+{
+    Flyteidl2__Workflow__ActionMetadata *to = make(f, workflow__action_metadata);
+    to->parent = borrow(view->row->parent);
+    to->group = borrow(view->row->group);
+    if (!is_record(view)) {
+        set_task_metadata(f, to, names, action);
+        return to;
+    }
+    const Flyteidl2__Workflow__TraceAction *trace = stored_trace(action);
+    to->action_type = FLYTEIDL2__WORKFLOW__ACTION_TYPE__ACTION_TYPE_TRACE;
+    to->spec_case = FLYTEIDL2__WORKFLOW__ACTION_METADATA__SPEC_TRACE;
+    to->trace = make(f, workflow__trace_action_metadata);
+    to->trace->name = trace != NULL ? trace->name : borrow(view->name);
+    to->funtion_name = to->trace->name;
+    return to;
+}
+
+static Flyteidl2__Workflow__ActionStatus *status(const struct cp_flyte *f,
+                                                 const struct cp_action_view *view)
+{
+    Flyteidl2__Workflow__ActionStatus *to = make(f, workflow__action_status);
+    to->phase = cp_flyte_phase(view->phase);
+    /* From the submit on, as Flyte's own backend has it; each attempt has its own start. */
+    int64_t start = is_record(view) && view->started_ns > 0 ? view->started_ns
+                                                            : view->row->created_ns;
+    to->start_time = cp_flyte_time(f->arena, start);
+    to->end_time = cp_flyte_time(f->arena, finished_ns(view));
+    to->attempts = view->number > 0 ? view->number : 1;
+    if (ended(view) && finished_ns(view) >= start) {
+        to->_duration_ms_case = FLYTEIDL2__WORKFLOW__ACTION_STATUS___DURATION_MS_DURATION_MS;
+        to->duration_ms = (uint64_t)((finished_ns(view) - start) / SY_NS_PER_MS);
+    }
+    return to;
+}
+
+Flyteidl2__Workflow__Action *cp_flyte_action(const struct cp_flyte *f,
+                                             const struct cp_action_view *view,
+                                             const struct cp_task_names *names)
+{
+    Flyteidl2__Workflow__Action *action = make(f, workflow__action);
+    action->id = cp_flyte_action_id(f, view->name);
+    action->metadata = metadata(f, view, names, stored(f, view));
+    action->status = status(f, view);
+    return action;
+}
+
+static Flyteidl2__Task__RunSpec *unpack_run_spec(const struct cp_flyte *f, struct sy_span bytes)
+{
+    return bytes.len > 0 ? pb_unpack(&flyteidl2__task__run_spec__descriptor, f->arena, bytes)
+                         : NULL;
+}
+
+static void set_labels(const struct cp_flyte *f, Flyteidl2__Workflow__Run *run,
+                       const Flyteidl2__Task__Labels *labels)
+{
+    if (labels == NULL || labels->n_values == 0)
+        return;
+    run->labels = (Flyteidl2__Workflow__Run__LabelsEntry **)make_array(f->arena, labels->n_values);
+    run->n_labels = labels->n_values;
+    for (size_t i = 0; i < labels->n_values; i++) {
+        run->labels[i] = make(f, workflow__run__labels_entry);
+        run->labels[i]->key = clean(f->arena, labels->values[i]->key);
+        run->labels[i]->value = clean(f->arena, labels->values[i]->value);
+    }
+}
+
+Flyteidl2__Workflow__Run *cp_flyte_run(const struct cp_flyte *f, const struct cp_action_view *root,
+                                       const struct cp_task_names *names, struct sy_span run_spec)
+{
+    Flyteidl2__Workflow__Run *run = make(f, workflow__run);
+    run->action = cp_flyte_action(f, root, names);
+    Flyteidl2__Task__RunSpec *spec = unpack_run_spec(f, run_spec);
+    if (spec != NULL) {
+        run->action->metadata->relation = spec->relation;
+        set_labels(f, run, spec->labels);
+    }
+    return run;
+}
+
+/* ---- ActionDetails ---- */
+
+static Flyteidl2__Task__OutputReferences *outputs(const struct cp_flyte *f,
+                                                  const struct cp_action_view *view)
+{
+    if (view->outcome == NULL || view->outcome->output_uri == NULL ||
+        view->outcome->output_uri[0] == '\0')
+        return NULL;
+    Flyteidl2__Task__OutputReferences *to = make(f, task__output_references);
+    to->output_uri = view->outcome->output_uri;
+    return to;
+}
+
+/* Flyte speaks of pods and containers; a node and its worker stand there. */
+static Flyteidl2__Core__LogContext *log_context(const struct cp_flyte *f,
+                                                const struct cp_action_view *view)
+{
+    if (view->node == NULL || view->node[0] == '\0')
+        return NULL;
+    Flyteidl2__Core__ContainerContext *worker = make(f, core__container_context);
+    worker->container_name = borrow("worker");
+    worker->process = make(f, core__container_context__process_context);
+    worker->process->container_start_time = cp_flyte_time(f->arena, view->started_ns);
+    worker->process->container_end_time = cp_flyte_time(f->arena, finished_ns(view));
+    Flyteidl2__Core__PodLogContext *node = make(f, core__pod_log_context);
+    node->namespace_ = borrow(view->cluster);
+    node->pod_name = borrow(view->node);
+    node->primary_container_name = worker->container_name;
+    node->n_containers = 1;
+    node->containers = (Flyteidl2__Core__ContainerContext **)make_array(f->arena, 1);
+    node->containers[0] = worker;
+    Flyteidl2__Core__LogContext *context = make(f, core__log_context);
+    context->primary_pod_name = node->pod_name;
+    context->n_pods = 1;
+    context->pods = (Flyteidl2__Core__PodLogContext **)make_array(f->arena, 1);
+    context->pods[0] = node;
+    return context;
+}
+
+static void add_transition(const struct cp_flyte *f, Flyteidl2__Workflow__ActionAttempt *to,
+                           Switchyard__V1__Phase phase, int64_t start_ns, int64_t end_ns)
+{
+    Flyteidl2__Workflow__PhaseTransition *transition = make(f, workflow__phase_transition);
+    transition->phase = cp_flyte_phase(phase);
+    transition->start_time = cp_flyte_time(f->arena, start_ns);
+    transition->end_time = cp_flyte_time(f->arena, end_ns);
+    to->phase_transitions[to->n_phase_transitions++] = transition;
+}
+
+static void set_transitions(const struct cp_flyte *f, Flyteidl2__Workflow__ActionAttempt *to,
+                            const struct cp_action_view *view)
+{
+    to->phase_transitions = (Flyteidl2__Workflow__PhaseTransition **)make_array(f->arena, 3);
+    if (view->number <= 1) {
+        int64_t until = view->started_ns > 0 ? view->started_ns : finished_ns(view);
+        add_transition(f, to, SWITCHYARD__V1__PHASE__PHASE_QUEUED, view->row->created_ns, until);
+    }
+    if (view->started_ns > 0)
+        add_transition(f, to, SWITCHYARD__V1__PHASE__PHASE_RUNNING, view->started_ns,
+                       finished_ns(view));
+    if (ended(view))
+        add_transition(f, to, view->phase, finished_ns(view), finished_ns(view));
+}
+
+static Flyteidl2__Workflow__ActionAttempt *last_attempt(const struct cp_flyte *f,
+                                                        const struct cp_action_view *view)
+{
+    Flyteidl2__Workflow__ActionAttempt *to = make(f, workflow__action_attempt);
+    to->phase = cp_flyte_phase(view->phase);
+    to->start_time = cp_flyte_time(f->arena, view->started_ns);
+    to->end_time = cp_flyte_time(f->arena, finished_ns(view));
+    to->attempt = view->number;
+    if (failed(view))
+        to->error_info = error_info(f, view);
+    to->outputs = outputs(f, view);
+    to->logs_available = ended(view) ? view->outcome->has_logs : view->started_ns > 0;
+    to->cluster = borrow(view->cluster);
+    to->log_context = log_context(f, view);
+    set_transitions(f, to, view);
+    return to;
+}
+
+/* Clients index the list by attempt - 1, so those before the last are there too, by number. */
+static void set_attempts(const struct cp_flyte *f, Flyteidl2__Workflow__ActionDetails *to,
+                         const struct cp_action_view *view)
+{
+    if (view->number == 0 || view->number > CP_FLYTE_ATTEMPTS_MAX)
+        return;
+    to->attempts = (Flyteidl2__Workflow__ActionAttempt **)make_array(f->arena, view->number);
+    to->n_attempts = view->number;
+    for (uint32_t i = 0; i + 1 < view->number; i++) {
+        to->attempts[i] = make(f, workflow__action_attempt);
+        to->attempts[i]->attempt = i + 1;
+        to->attempts[i]->phase = cp_flyte_phase(SWITCHYARD__V1__PHASE__PHASE_FAILED);
+        to->attempts[i]->logs_available = true;
+    }
+    to->attempts[view->number - 1] = last_attempt(f, view);
+}
+
+static void set_result(const struct cp_flyte *f, Flyteidl2__Workflow__ActionDetails *to,
+                       const struct cp_action_view *view)
+{
+    if (failed(view)) {
+        to->result_case = FLYTEIDL2__WORKFLOW__ACTION_DETAILS__RESULT_ERROR_INFO;
+        to->error_info = error_info(f, view);
+    } else if (view->phase == SWITCHYARD__V1__PHASE__PHASE_ABORTED) {
+        to->result_case = FLYTEIDL2__WORKFLOW__ACTION_DETAILS__RESULT_ABORT_INFO;
+        to->abort_info = make(f, workflow__abort_info);
+        to->abort_info->reason = clean(f->arena, error_message(view));
+    }
+}
+
+Flyteidl2__Workflow__ActionDetails *cp_flyte_details(const struct cp_flyte *f,
+                                                     const struct cp_action_view *view,
+                                                     const struct cp_task_names *names,
+                                                     struct sy_span task_spec)
+{
+    const Flyteidl2__Actions__Action *action = stored(f, view);
+    Flyteidl2__Workflow__ActionDetails *to = make(f, workflow__action_details);
+    to->id = cp_flyte_action_id(f, view->name);
+    to->metadata = metadata(f, view, names, action);
+    to->status = status(f, view);
+    set_result(f, to, view);
+    const Flyteidl2__Workflow__TraceAction *trace = stored_trace(action);
+    if (!is_record(view)) {
+        to->spec_case = FLYTEIDL2__WORKFLOW__ACTION_DETAILS__SPEC_TASK;
+        to->task.data = (uint8_t *)(uintptr_t)task_spec.data;
+        to->task.len = task_spec.len;
+    } else if (trace != NULL && trace->spec != NULL) {
+        to->spec_case = FLYTEIDL2__WORKFLOW__ACTION_DETAILS__SPEC_TRACE;
+        to->trace = trace->spec;
+    }
+    set_attempts(f, to, view);
+    return to;
+}
+
+Flyteidl2__Workflow__RunDetails *cp_flyte_run_details(const struct cp_flyte *f,
+                                                      const struct cp_action_view *root,
+                                                      const struct cp_task_names *names,
+                                                      struct sy_span task_spec,
+                                                      struct sy_span run_spec)
+{
+    Flyteidl2__Workflow__RunDetails *details = make(f, workflow__run_details);
+    details->action = cp_flyte_details(f, root, names, task_spec);
+    details->run_spec = unpack_run_spec(f, run_spec);
+    if (details->run_spec != NULL)
+        details->action->metadata->relation = details->run_spec->relation;
+    return details;
+}
+
+/* ---- ActionUpdate ---- */
+
+Flyteidl2__Workflow__ActionUpdate *cp_flyte_update(const struct cp_flyte *f,
+                                                   const struct cp_action_view *view)
+{
+    Flyteidl2__Workflow__ActionUpdate *update = make(f, workflow__action_update);
+    update->action_id = cp_flyte_action_id(f, view->name);
+    update->phase = cp_flyte_phase(view->phase);
+    update->error = cp_flyte_error(f->arena, view);
+    if (view->outcome != NULL)
+        update->output_uri = view->outcome->output_uri;
+    return update;
+}

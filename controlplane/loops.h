@@ -1,0 +1,22 @@
+/*
+ * The loops of a shard's process: one for each partition. The first runs on the thread that calls
+ * cp_loops_run(), the others on threads of their own.
+ */
+#pragma once
+
+#include "base/loop.h"
+
+#include <stdbool.h>
+
+struct cp_loops {
+    struct sy_loop **loops;
+    struct cp_loops_thread *threads;
+    size_t count;
+};
+
+/* Makes the loops; cp_loops_deinit() also after an error. */
+int cp_loops_init(struct cp_loops *loops, size_t count) SY_MUST_USE;
+/* Returns after cp_loops_stop(), which any thread may call, when every thread has ended. */
+int cp_loops_run(struct cp_loops *loops) SY_MUST_USE;
+void cp_loops_stop(struct cp_loops *loops);
+void cp_loops_deinit(struct cp_loops *loops);

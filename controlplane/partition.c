@@ -1,0 +1,337 @@
+#include "controlplane/partition_impl.h"
+
+SY_LOG_TABLE_DEFINE(cp_partition_events, "partition", CP_PARTITION_EVENTS)
+
+/* ---- the table: the diagram is in partition_impl.h ---- */
+
+static bool partition_invariant(const void *owner, unsigned state)
+{
+    const struct cp_partition *p = owner;
+    switch (state) {
+    case CP_PARTITION_SERVING:
+        return p->core && p->store && p->epoch > 0;
+    case CP_PARTITION_CLAIMING:
+        return p->store && !p->core;
+    case CP_PARTITION_STOPPED:
+        return !p->core && !p->store;
+    default:
+        return true;
+    }
+}
+
+#define STATE_BIT(state) SM_BIT(CP_PARTITION_##state)
+static const struct sm_state partition_states[CP_PARTITION_STATES] = {
+    [CP_PARTITION_OPENING] = {.name = "opening",
+                              .initial = true,
+                              .next = STATE_BIT(CLAIMING) | STATE_BIT(WAITING) | STATE_BIT(FAILED) |
+                                      STATE_BIT(STOPPING)},
+    [CP_PARTITION_CLAIMING] = {.name = "claiming",
+                               .next = STATE_BIT(SERVING) | STATE_BIT(WAITING) | STATE_BIT(FAILED) |
+                                       STATE_BIT(STOPPING)},
+    [CP_PARTITION_SERVING] = {.name = "serving", .next = STATE_BIT(WAITING) | STATE_BIT(STOPPING)},
+    [CP_PARTITION_WAITING] = {.name = "waiting", .next = STATE_BIT(OPENING) | STATE_BIT(STOPPING)},
+    [CP_PARTITION_FAILED] = {.name = "failed", .next = STATE_BIT(STOPPING)},
+    [CP_PARTITION_STOPPING] = {.name = "stopping", .next = STATE_BIT(STOPPED)},
+    [CP_PARTITION_STOPPED] = {.name = "stopped", .final = true},
+};
+const struct sm_table cp_partition_table = {
+    .name = "partition",
+    .states = partition_states,
+    .count = CP_PARTITION_STATES,
+    .invariant = partition_invariant,
+};
+
+void cp_partition_move(struct cp_partition *p, enum cp_partition_state to)
+{
+    sm_move(&p->sm, &cp_partition_table, to, p);
+}
+
+/* ---- turns ---- */
+
+static void on_touch(void *arg)
+{
+    (void)arg; /* the turn's end does the work */
+}
+
+/* Something waits for the turn's end: if the caller is not inside a turn, one is made. */
+void cp_touch(struct cp_partition *p)
+{
+    if (!sy_timer_running(&p->touch))
+        sy_timer_start_in(p->loop, &p->touch, 0);
+}
+
+static void start_tick(struct cp_partition *p)
+{
+    int64_t next_ns = p->core ? sch_partition_next_ns(p->core) : SY_TIME_NEVER;
+    if (next_ns == SY_TIME_NEVER)
+        sy_timer_stop(p->loop, &p->tick);
+    else if (!sy_timer_running(&p->tick) || p->tick.deadline_ns != next_ns)
+        sy_timer_start(p->loop, &p->tick, next_ns);
+}
+
+static void on_tick(void *arg)
+{
+    struct cp_partition *p = arg;
+    if (p->core)
+        cp_step(p, &(struct sch_event){.type = SCH_EVENT_TICK});
+}
+
+static void on_turn_end(void *arg)
+{
+    struct cp_partition *p = arg;
+    sy_timer_stop(p->loop, &p->touch);
+    if (p->failing)
+        cp_step_down(p, p->failing);
+    cp_commit(p);
+    cp_watch_run_ready(p);
+    struct cp_operator *o, *next;
+    DL_FOREACH_SAFE(p->operators, o, next)
+        cp_operator_flush(o);
+    start_tick(p);
+    cp_check_stopped(p);
+}
+
+/* ---- what fails ---- */
+
+enum sy_code cp_refusal(const struct cp_partition *p)
+{
+    if (cp_state(p) == CP_PARTITION_SERVING && !p->failing)
+        return SY_CODE_OK;
+    return p->reason_code == -ENOSPC ? SY_CODE_RESOURCE_EXHAUSTED : SY_CODE_UNAVAILABLE;
+}
+
+void cp_fail_later(struct cp_partition *p, int error)
+{
+    SY_ASSERT(error < 0);
+    if (!p->failing) {
+        p->failing = error;
+        p->reason_code = error;
+        sy_error_text_set(&p->reason, "the store of partition %u failed", p->options.partition);
+    }
+    cp_touch(p);
+}
+
+static bool drop_live_run(void *ctx, struct sch_run *run)
+{
+    (void)ctx;
+    if (run->shell)
+        cp_live_run_unref(sy_take(run->shell));
+    return true;
+}
+
+void cp_drop_core(struct cp_partition *p)
+{
+    if (!p->core)
+        return;
+    sch_partition_each_run(p->core, drop_live_run, NULL);
+    sch_partition_free(sy_take(p->core));
+    cp_specs_deinit(&p->specs);
+    cp_places_deinit(&p->places);
+    cp_clusters_drop(p);
+}
+
+static void explain_failure(struct cp_partition *p, int error, struct sy_status *ret_status)
+{
+    uint32_t id = p->options.partition;
+    const char *said = p->store ? cp_store_error(p->store) : "";
+    ret_status->code = error == -ENOSPC ? SY_CODE_RESOURCE_EXHAUSTED : SY_CODE_UNAVAILABLE;
+    if (error == -ENOSPC)
+        sy_error_text_set(&ret_status->message,
+                          "the disk of partition %u is full; nothing that was acknowledged is lost, "
+                          "retry when there is room (%s)",
+                          id, said);
+    else
+        sy_error_text_set(&ret_status->message,
+                          "the store of partition %u failed and is opened again, retry (%s)", id,
+                          said[0] ? said : strerrordesc_np(-error));
+}
+
+/* Reads go on from the store that failed until it is opened again. */
+void cp_step_down(struct cp_partition *p, int error)
+{
+    struct sy_status status = {0};
+    explain_failure(p, error, &status);
+    p->failing = 0;
+    struct cp_group *sealed = sy_take(p->sealed);
+    struct cp_group *open = p->open;
+    bool stopping = cp_state(p) == CP_PARTITION_STOPPING;
+    p->open = cp_group_new(p);
+    if (p->open->rows)
+        cp_batch_free(sy_take(p->open->rows)); /* nothing is written from here on */
+    sy_log(p->log, &cp_partition_events, CP_PARTITION_EV_FAILED,
+           SY_U64("partition", p->options.partition), SY_STR("reason", status.message.text));
+    if (!stopping)
+        cp_wait_and_reopen(p, error, status.message.text);
+    cp_operators_close_all(p, SY_CODE_UNAVAILABLE, status.message.text);
+    cp_watch_detach_all(p);
+    /* References to actions go before the core; the replies run when all is down. */
+    cp_group_drop_refs(open);
+    if (sealed)
+        cp_group_drop_refs(sealed);
+    cp_drop_core(p);
+    if (sealed)
+        cp_group_fail(p, sealed, &status);
+    cp_group_fail(p, open, &status);
+}
+
+/* ---- set-up ---- */
+
+static void copy_options(struct cp_partition *p, const struct cp_partition_options *options)
+{
+    struct cp_partition_options *o = &p->options;
+    *o = *options;
+    o->shard = sy_strdup(options->shard ? options->shard : "");
+    o->region = sy_strdup(options->region ? options->region : "");
+    if (o->actions_max == 0)
+        o->actions_max = 4000000;
+    if (o->batch_bytes_max == 0)
+        o->batch_bytes_max = (size_t)64 << 20;
+    if (o->heartbeat_ns == 0)
+        o->heartbeat_ns = SY_NS_PER_S;
+    if (o->cluster_lease_ns == 0)
+        o->cluster_lease_ns = 15 * SY_NS_PER_S;
+    if (o->recovery_wait_ns == 0)
+        o->recovery_wait_ns = 10 * SY_NS_PER_S;
+    if (o->system_retries == 0)
+        o->system_retries = 10;
+}
+
+static void on_reopen(void *arg)
+{
+    struct cp_partition *p = arg;
+    if (cp_state(p) == CP_PARTITION_WAITING)
+        cp_partition_move(p, CP_PARTITION_OPENING);
+    if (cp_state(p) == CP_PARTITION_OPENING)
+        cp_open(p);
+}
+
+static void on_forget(void *arg)
+{
+    struct cp_partition *p = arg;
+    cp_clusters_forget(p);
+    sy_timer_start_in(p->loop, &p->forget, p->options.cluster_lease_ns);
+}
+
+int cp_partition_new(struct cp_partition **ret_partition, const struct cp_partition_options *options,
+                     struct sy_loop *loop, struct sy_rng *rng, struct sy_log *log,
+                     const struct cp_store_opener *opener, struct sy_error_text *error)
+{
+    if (options->cluster_lease_ns > 0 && options->heartbeat_ns * 3 > options->cluster_lease_ns) {
+        sy_error_text_set(error,
+                          "cluster_lease of %lld ms: expected at least three heartbeats of %lld ms",
+                          (long long)(options->cluster_lease_ns / SY_NS_PER_MS),
+                          (long long)(options->heartbeat_ns / SY_NS_PER_MS));
+        return -EINVAL;
+    }
+    struct cp_partition *p = sy_new(struct cp_partition);
+    copy_options(p, options);
+    p->loop = loop;
+    p->rng = rng;
+    p->log = log;
+    p->opener = *opener;
+    sm_init(&p->sm, &cp_partition_table, CP_PARTITION_OPENING);
+    sy_error_text_set(&p->reason, "partition %u is being opened", options->partition);
+    sy_arena_init(&p->message_arena, CP_MESSAGE_ARENA_MAX);
+    p->open = cp_group_new(p);
+    p->turn_end = (struct sy_turn_end){.fn = on_turn_end, .arg = p};
+    sy_loop_add_turn_end(loop, &p->turn_end);
+    sy_timer_init(&p->tick, on_tick, p);
+    sy_timer_init(&p->reopen, on_reopen, p);
+    sy_timer_init(&p->touch, on_touch, p);
+    sy_timer_init(&p->forget, on_forget, p);
+    sy_timer_start_in(loop, &p->reopen, 0);
+    sy_timer_start_in(loop, &p->forget, p->options.cluster_lease_ns);
+    *ret_partition = p;
+    return 0;
+}
+
+void cp_partition_free(struct cp_partition *p)
+{
+    if (!p)
+        return;
+    sy_timer_stop(p->loop, &p->tick);
+    sy_timer_stop(p->loop, &p->reopen);
+    sy_timer_stop(p->loop, &p->touch);
+    sy_timer_stop(p->loop, &p->forget);
+    sy_loop_remove_turn_end(p->loop, &p->turn_end);
+    while (p->operators)
+        cp_operator_free(p->operators);
+    cp_task_calls_free_orphans(p);
+    cp_watch_forget_all(p);
+    if (p->sealed)
+        cp_group_discard(p, p->sealed);
+    cp_group_discard(p, p->open);
+    cp_drop_core(p);
+    cp_clusters_drop(p);
+    while (p->pool) {
+        struct cp_group *group = p->pool;
+        p->pool = group->next;
+        cp_group_free(group);
+    }
+    cp_store_close(p->store);
+    sch_effects_deinit(&p->effects);
+    cp_specs_deinit(&p->specs);
+    cp_places_deinit(&p->places);
+    sy_buf_deinit(&p->scratch);
+    sy_buf_deinit(&p->scratch2);
+    sy_arena_deinit(&p->message_arena);
+    free((void *)(uintptr_t)p->options.shard);
+    free((void *)(uintptr_t)p->options.region);
+    free(p);
+}
+
+/* ---- stop ---- */
+
+void cp_check_stopped(struct cp_partition *p)
+{
+    if (cp_state(p) != CP_PARTITION_STOPPING || p->operators || p->ready_watches)
+        return;
+    if (p->sealed || p->open->item_count > 0 || p->open->chunk_count > 0 ||
+        (p->open->rows && cp_batch_count(p->open->rows) > 0))
+        return;
+    if (p->open->rows)
+        cp_batch_free(sy_take(p->open->rows));
+    cp_drop_core(p);
+    cp_store_close(sy_take(p->store));
+    cp_partition_move(p, CP_PARTITION_STOPPED);
+    sy_log(p->log, &cp_partition_events, CP_PARTITION_EV_STOPPED,
+           SY_U64("partition", p->options.partition));
+    if (p->on_stopped)
+        p->on_stopped(p->stopped_ctx);
+}
+
+void cp_partition_stop(struct cp_partition *p, sy_fn done, void *ctx)
+{
+    SY_ASSERT(cp_state(p) != CP_PARTITION_STOPPING && cp_state(p) != CP_PARTITION_STOPPED);
+    p->on_stopped = done;
+    p->stopped_ctx = ctx;
+    p->reason_code = -ESHUTDOWN;
+    sy_error_text_set(&p->reason, "partition %u is being stopped", p->options.partition);
+    cp_partition_move(p, CP_PARTITION_STOPPING);
+    sy_timer_stop(p->loop, &p->reopen);
+    cp_operators_close_all(p, SY_CODE_UNAVAILABLE, p->reason.text);
+    cp_watch_detach_all(p);
+    cp_touch(p);
+}
+
+/* ---- reading ---- */
+
+bool cp_partition_serving(const struct cp_partition *p)
+{
+    return cp_state(p) == CP_PARTITION_SERVING;
+}
+
+const char *cp_partition_reason(const struct cp_partition *p)
+{
+    return cp_partition_serving(p) ? "" : p->reason.text;
+}
+
+uint32_t cp_partition_epoch(const struct cp_partition *p)
+{
+    return p->epoch;
+}
+
+struct sch_partition_counts cp_partition_counts(struct cp_partition *p)
+{
+    return p->core ? sch_partition_counts(p->core) : (struct sch_partition_counts){0};
+}

@@ -1,0 +1,223 @@
+/*
+ * The shell round the partition core (scheduler/partition.h): it turns calls into events, rows into
+ * write batches, and releases replies, assignments and watch events when their batch is durable.
+ *
+ * Everything is called on the partition's loop. A request's `done` runs on that loop, after the batch
+ * that holds its effects is durable (or with an error status at once in a later turn); it never runs inside
+ * the call that submitted it.
+ *
+ * Group commit: effects of a turn go to the open batch; when no commit is in flight the turn's end seals
+ * it and hands it to the store; while it syncs the next batch fills. Messages and replies wait in
+ * the release list of their batch.
+ *
+ * When a commit fails the partition steps down: every pending reply ends UNAVAILABLE (RESOURCE_EXHAUSTED when
+ * the disk is full), operator streams are closed, the core is dropped, the store is reopened after
+ * a jittered delay, and the live index is read again.
+ */
+#pragma once
+
+#include "base/arena.h"
+#include "base/log.h"
+#include "base/rng.h"
+#include "base/rpc.h"
+#include "controlplane/store.h"
+#include "scheduler/partition.h"
+
+#include "switchyard/internal/store.pb-c.h"
+
+struct cp_partition;
+
+/* How a partition gets its store, again after each failure. */
+struct cp_store_opener {
+    int (*open)(void *ctx, struct cp_store **ret_store, struct sy_loop *loop, struct sy_error_text *error);
+    void *ctx;
+};
+
+struct cp_partition_options {
+    uint32_t partition;
+    const char *shard, *region;
+    uint64_t actions_max;        /* default 4,000,000 */
+    size_t inline_bytes_max;     /* inputs and outputs; default 64 KiB, 0 = references only */
+    size_t batch_bytes_max;      /* an open batch above this makes callers wait: RESOURCE_EXHAUSTED */
+    int64_t heartbeat_ns;        /* default 1 s */
+    int64_t cluster_lease_ns;    /* default 15 s */
+    int64_t recovery_wait_ns;    /* default 10 s */
+    uint32_t system_retries;
+};
+
+int cp_partition_new(struct cp_partition **ret_partition, const struct cp_partition_options *options,
+                     struct sy_loop *loop, struct sy_rng *rng, struct sy_log *log,
+                     const struct cp_store_opener *opener, struct sy_error_text *error) SY_MUST_USE;
+void cp_partition_free(struct cp_partition *p);
+
+bool cp_partition_serving(const struct cp_partition *p);
+/* Why it is not serving; "" when it is. */
+const char *cp_partition_reason(const struct cp_partition *p);
+uint32_t cp_partition_epoch(const struct cp_partition *p);
+
+/* ---- writes ---- */
+
+typedef void (*cp_done_fn)(void *ctx, const struct sy_status *status);
+
+struct cp_new_action {
+    const char *name;
+    struct sy_span input;
+    const char *input_uri; /* "" or NULL */
+};
+
+struct cp_create_run {
+    const char *project, *domain;
+    const char *name; /* the shard made one when the caller gave none */
+    struct sy_span task_spec;
+    struct sy_span run_spec;
+    struct cp_new_action root; /* name ignored: "a0" */
+    int32_t priority;
+    const char *request_id; /* "" = none: a repeated id gives the same run */
+    struct sy_span flyte;   /* ActionRow.flyte */
+};
+/* ALREADY_EXISTS when the name is taken by another request id. INVALID_ARGUMENT: names, specs, sizes, or
+ * no cluster could ever run it. RESOURCE_EXHAUSTED: full. Arguments are copied. */
+void cp_partition_create_run(struct cp_partition *p, const struct cp_create_run *request,
+                             cp_done_fn done, void *ctx);
+
+struct cp_enqueue {
+    const char *project, *domain, *run, *parent;
+    uint64_t attempt_action; /* from a task: its own action id, number and epoch; 0 = a client */
+    uint32_t attempt_number, attempt_epoch;
+    struct sy_span task_spec;
+    const struct cp_new_action *actions;
+    size_t count;
+    int32_t priority;
+    bool seal;
+    const char *group;
+    struct sy_span flyte;
+};
+struct cp_enqueued {
+    uint32_t created;
+    struct cp_existing {
+        uint32_t index;
+        Switchyard__V1__Phase phase;
+    } * existing; /* borrowed for the callback */
+    size_t existing_count;
+};
+typedef void (*cp_enqueued_fn)(void *ctx, const struct sy_status *status, const struct cp_enqueued *result);
+void cp_partition_enqueue(struct cp_partition *p, const struct cp_enqueue *request,
+                          cp_enqueued_fn done, void *ctx);
+
+/* An action that the client ran itself (Flyte's trace): stored as ended, told to the parent's watchers. */
+struct cp_record {
+    const char *project, *domain, *run, *parent, *name;
+    Switchyard__V1__Phase phase; /* SUCCEEDED or FAILED */
+    int64_t started_ns, finished_ns;
+    const char *output_uri;
+    const char *error_code, *error_message;
+    const char *group;
+    struct sy_span flyte;
+};
+void cp_partition_record(struct cp_partition *p, const struct cp_record *request, cp_done_fn done, void *ctx);
+
+/* Aborts an action and everything below it. NOT_FOUND; FAILED_PRECONDITION when it has ended. */
+void cp_partition_abort(struct cp_partition *p, const char *project, const char *domain, const char *run,
+                        const char *action, const char *reason, cp_done_fn done, void *ctx);
+
+/* ---- reads: of what is durable ---- */
+
+#define CP_PARTITION_E_NOT_FOUND 1
+#define CP_PARTITION_E_NOT_SERVING 2
+
+/* A run or action as stored, plus where a live one is now. Rows live in the arena given. */
+struct cp_run_view {
+    uint64_t id;
+    Switchyard__Internal__Store__RunRow *row;
+    struct sch_run *live; /* NULL when it ended; borrowed for this turn */
+};
+struct cp_action_view {
+    uint64_t run_id;
+    const char *name;
+    Switchyard__Internal__Store__ActionRow *row;
+    Switchyard__Internal__Store__OutcomeRow *outcome; /* NULL while it lives */
+    struct sch_action *live;                          /* NULL when it ended; borrowed for this turn */
+    Switchyard__V1__Phase phase;
+    int64_t started_ns; /* of the current or last attempt; 0 = not started */
+    uint32_t number;
+    const char *cluster, *node; /* "" = none */
+};
+
+int cp_partition_get_run(struct cp_partition *p, struct sy_arena *arena, const char *project,
+                         const char *domain, const char *name, struct cp_run_view *ret) SY_MUST_USE;
+int cp_partition_get_run_by_id(struct cp_partition *p, struct sy_arena *arena, uint64_t run_id,
+                               struct cp_run_view *ret) SY_MUST_USE;
+int cp_partition_get_action(struct cp_partition *p, struct sy_arena *arena, uint64_t run_id,
+                            const char *name, struct cp_action_view *ret) SY_MUST_USE;
+/* The TaskSpec of a view's row (empty without one). */
+int cp_partition_get_spec(struct cp_partition *p, const struct cp_action_view *view,
+                          struct sy_buf *ret) SY_MUST_USE;
+
+/* Newest first, ids below `before` (0 = from the newest); fn returns false to stop. */
+int cp_partition_list_runs(struct cp_partition *p, struct sy_arena *arena, uint64_t before,
+                           bool (*fn)(void *ctx, const struct cp_run_view *run), void *ctx) SY_MUST_USE;
+/* In byte order of names, after `after` ("" = from the first). */
+int cp_partition_list_actions(struct cp_partition *p, struct sy_arena *arena, uint64_t run_id,
+                              const char *after,
+                              bool (*fn)(void *ctx, const struct cp_action_view *action), void *ctx) SY_MUST_USE;
+
+/* ---- watches: pulled, so that a reader that stops costs nothing ----
+ *
+ * A watch tells when more is durable; its owner then reads from the store at its own pace. */
+struct cp_watch;
+
+enum cp_watch_kind {
+    CP_WATCH_RUN,      /* the event log of one run */
+    CP_WATCH_CHILDREN, /* the child log of one parent */
+    CP_WATCH_RUNS,     /* which runs of the partition changed (coalesced) */
+};
+struct cp_watch *cp_watch_run(struct cp_partition *p, uint64_t run_id, uint64_t after,
+                              void (*on_more)(void *ctx), void *ctx);
+struct cp_watch *cp_watch_children(struct cp_partition *p, uint64_t run_id, const char *parent,
+                                   uint64_t after, void (*on_more)(void *ctx), void *ctx);
+/* project/domain "" = all */
+struct cp_watch *cp_watch_runs(struct cp_partition *p, const char *project, const char *domain,
+                               void (*on_more)(void *ctx), void *ctx);
+/* Detaches it; also when the partition stepped down (on_more ran and reads give NOT_SERVING). */
+void cp_watch_free(struct cp_watch *watch);
+
+/* Run: the next events, at most about bytes_max of them, in order. *ret_count 0: nothing new, on_more
+ * follows. *ret_ended: the run's last event was delivered. */
+int cp_watch_read_events(struct cp_watch *watch, struct sy_arena *arena, size_t bytes_max,
+                         Switchyard__V1__Event ***ret_events, size_t *ret_count, bool *ret_ended) SY_MUST_USE;
+/* Children: the next names (at most max); *ret_next is the cursor after the last. */
+int cp_watch_read_children(struct cp_watch *watch, struct sy_arena *arena, size_t max,
+                           const char ***ret_names, size_t *ret_count, uint64_t *ret_next,
+                           uint64_t *ret_running) SY_MUST_USE;
+/* Runs: ids of runs that changed since the last read (at most max). */
+size_t cp_watch_read_runs(struct cp_watch *watch, uint64_t *ret_ids, size_t max);
+
+/* ---- clusters ---- */
+
+/* Handler of ControlPlane.Operate for this partition: takes the call. */
+void cp_partition_operate(struct cp_partition *p, struct sy_call *call);
+
+struct cp_node_view {
+    const char *name, *state, *gpu_model;
+    uint32_t cpu_milli, used_cpu_milli, gpus, used_gpus;
+    uint64_t memory_bytes, used_memory_bytes, finished;
+    uint32_t running, backlog;
+    const struct sch_environment *environments;
+    size_t environment_count;
+};
+struct cp_cluster_view {
+    const char *name, *endpoint;
+    const char *state; /* "ready", "lost", "gone" */
+    const struct cp_node_view *nodes;
+    size_t node_count;
+};
+void cp_partition_each_cluster(struct cp_partition *p,
+                               bool (*fn)(void *ctx, const struct cp_cluster_view *cluster), void *ctx);
+
+struct sch_partition_counts cp_partition_counts(struct cp_partition *p);
+
+/* Aborts when an invariant of the core does not hold. For tests and the simulator. */
+void cp_partition_check(const struct cp_partition *p);
+
+/* Stops taking work and closes streams and watches; `done` runs when the last batch is durable. */
+void cp_partition_stop(struct cp_partition *p, sy_fn done, void *ctx);

@@ -1,0 +1,462 @@
+/*
+ * Inside of the partition shell; only controlplane/partition*.c includes it.
+ *
+ *   partition.c         set-up, life cycle, the turn's end, what fails where
+ *   partition_open.c    open: format, epoch, recovery from the live index
+ *   partition_commit.c  groups: rows, chunks and releases that are committed together
+ *   partition_effects.c effects of the core -> rows of the open group, and its release list
+ *   partition_write.c   create_run, record, abort
+ *   partition_enqueue.c enqueue (and the checks that names need)
+ *   partition_read.c    get and list
+ *   partition_watch.c   watches of runs and children;  partition_runs.c  of which runs changed
+ *   partition_operate.c operator streams: what comes in
+ *   partition_send.c    operator streams: what goes out
+ *   partition_calls.c   calls of running tasks
+ *   partition_cluster.c the view of clusters and nodes
+ *
+ * The path of a change: a call or message becomes an event of the core (cp_step); its effects become
+ * rows and chunks of p->open, and items of its release list; at the turn's end the group is sealed and
+ * committed; when it is durable its items are released in order: replies run, assignments, acks
+ * and cancels go to their stream's queues, which are packed into messages as the peer takes them.
+ */
+#pragma once
+
+#include "base/mem.h"
+#include "base/sm.h"
+#include "controlplane/partition.h"
+#include "controlplane/rows.h"
+#include "controlplane/spec.h"
+
+#include "switchyard/internal/dataplane.pb-c.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#define CP_FORMAT 1
+#define CP_ENQUEUE_MAX 10000
+#define CP_URI_BYTES_MAX 4096
+#define CP_GROUP_BYTES_MAX 256
+#define CP_CLUSTERS_MAX 4096
+#define CP_SHAPES_MAX 4096
+#define CP_MESSAGE_ARENA_MAX ((size_t)256 << 20)
+/* A cluster that was not seen for so long after its lease is forgotten. */
+#define CP_CLUSTER_FORGET_NS (600 * SY_NS_PER_S)
+
+/* ---- log ---- */
+
+#define CP_PARTITION_EVENTS(X)                                                                     \
+    X(CP_PARTITION_EV_OPENED, INFO, "partition serves")                                            \
+    X(CP_PARTITION_EV_OPEN_FAILED, ERROR, "partition could not be opened")                         \
+    X(CP_PARTITION_EV_FAILED, ERROR, "partition failed and reopens")                               \
+    X(CP_PARTITION_EV_STOPPED, INFO, "partition stopped")                                          \
+    X(CP_PARTITION_EV_CLUSTER_UP, INFO, "cluster connected")                                       \
+    X(CP_PARTITION_EV_CLUSTER_DOWN, WARN, "cluster disconnected")                                  \
+    X(CP_PARTITION_EV_CLUSTER_FORGOTTEN, INFO, "cluster forgotten")                                \
+    X(CP_PARTITION_EV_STREAM_REFUSED, WARN, "operator stream refused")
+SY_LOG_TABLE_DECLARE(cp_partition_events, CP_PARTITION_EVENTS)
+
+/* ---- life cycle ----
+ *
+ *      OPENING --> CLAIMING (writes epoch + 1) --> SERVING --> STOPPING --> STOPPED
+ *       ^   |          |                             |            ^
+ *       |   |          v                             |            |
+ *       +---|------ WAITING <------------------------+            |
+ *           v          |                                          |
+ *         FAILED ------+------------------------------------------+
+ * FAILED: damaged, or of a newer format: only a person can help. */
+enum cp_partition_state {
+    CP_PARTITION_OPENING,
+    CP_PARTITION_CLAIMING,
+    CP_PARTITION_SERVING,
+    CP_PARTITION_WAITING,
+    CP_PARTITION_FAILED,
+    CP_PARTITION_STOPPING,
+    CP_PARTITION_STOPPED,
+    CP_PARTITION_STATES,
+};
+extern const struct sm_table cp_partition_table;
+
+/* ---- id map: u64 -> u32, for the time of a batch or message (0 is no key) ---- */
+
+struct cp_id_map {
+    struct cp_id_slot {
+        uint64_t id;
+        uint32_t value;
+    } * slots;
+    size_t count, cap; /* cap: a power of two, or 0 */
+};
+/* Where the value of `id` is, UINT32_MAX when it is new; valid until the next call. */
+uint32_t *cp_id_map_get(struct cp_id_map *map, uint64_t id);
+/* NULL: it is not there. */
+const uint32_t *cp_id_map_find(const struct cp_id_map *map, uint64_t id);
+void cp_id_map_clear(struct cp_id_map *map);
+void cp_id_map_deinit(struct cp_id_map *map);
+
+/* ---- groups ---- */
+
+/* What the shell keeps of a live run, in sch_run.shell. */
+struct cp_live_run {
+    uint32_t refs;
+    uint64_t id;
+    char *request_id; /* NULL: none */
+    /* The encoded RunRow as it was created, so that the end can be written without a read. Large ones are
+     * dropped once they are durable. */
+    struct sy_buf row;
+    bool name_high_known;
+    char name_high[SCH_NAME_MAX]; /* no action's name is greater */
+    char project[SCH_NAME_MAX], domain[SCH_NAME_MAX];
+};
+#define CP_RUN_ROW_KEPT_MAX 1024
+void cp_live_run_unref(struct cp_live_run *live);
+
+/* One row that is growing: events of a run, or ended children of a parent. */
+struct cp_chunk {
+    uint64_t id; /* of the run, or of the parent action */
+    uint64_t run_id;
+    uint64_t first_sequence, count;
+    uint64_t actions_total;      /* events */
+    struct cp_live_run *live;    /* events; a reference */
+    struct sch_action *parent;   /* children; a reference */
+    bool root_changed;           /* events: watchers of runs want to know */
+    struct sy_buf bytes;
+};
+
+enum cp_item_type { CP_ITEM_DONE, CP_ITEM_ENQUEUED, CP_ITEM_ASSIGN, CP_ITEM_CANCEL, CP_ITEM_ACK };
+
+struct cp_assign {
+    struct sch_action *action; /* a reference */
+    struct cp_spec_use *use;   /* pinned */
+    uint32_t class_id, number;
+};
+struct cp_attempt {
+    uint64_t action_id;
+    uint32_t number, epoch;
+};
+
+/* What waits for its group to be durable. */
+struct cp_item {
+    enum cp_item_type type;
+    uint32_t stream_serial; /* ASSIGN: to this stream or to nobody */
+    union {
+        struct {
+            cp_done_fn fn;
+            void *ctx;
+            const struct sy_status *status; /* in the group's arena; NULL = OK */
+        } done;
+        struct {
+            cp_enqueued_fn fn;
+            void *ctx;
+            const struct sy_status *status;
+            struct cp_enqueued *result; /* in the group's arena */
+        } enqueued;
+        struct {
+            struct cp_cluster *cluster; /* a reference */
+            struct cp_assign assign;
+        } assign;
+        struct {
+            struct cp_cluster *cluster;
+            struct cp_attempt attempt;
+            const char *reason; /* CANCEL; in the group's arena */
+        } tell;
+    } u;
+};
+
+/* An action (or run) that ended before the group that created it was durable: neither live nor stored, but
+ * its name is taken. */
+struct cp_ended {
+    uint64_t run_id;          /* 0: a run */
+    const char *name;         /* "project/domain/name" of a run */
+    const char *detail;       /* the parent, or the request id of a run */
+};
+
+struct cp_group {
+    struct cp_group *next; /* in the pool */
+    struct cp_batch *rows; /* NULL: no store */
+    struct cp_item *items;
+    size_t item_count, item_cap;
+    struct cp_chunk *chunks; /* of chunk_cap, chunk_count are in use; buffers are kept */
+    size_t chunk_count, chunk_cap;
+    struct cp_id_map chunk_by_id;
+    struct cp_ended *ended;
+    size_t ended_count, ended_cap;
+    uint64_t id_high; /* of runs and actions created */
+    struct sy_arena arena;
+};
+
+/* ---- clusters and their streams ---- */
+
+struct cp_demand {
+    uint32_t class_id;
+    struct sch_resources request;
+    uint64_t waiting;
+    int64_t oldest_age_ns;
+    int32_t top_priority;
+};
+
+struct cp_cancel {
+    struct cp_attempt attempt;
+    char *reason;
+};
+
+/* A growing array; items are taken from the front. */
+#define CP_QUEUE(Type)                                                                             \
+    struct {                                                                                       \
+        Type *items;                                                                               \
+        size_t head, count, cap;                                                                   \
+    }
+void *cp_queue_grow(void *items, size_t *head, size_t count, size_t *cap, size_t item_size);
+#define cp_queue_push(queue)                                                                       \
+    __extension__({                                                                                \
+        __auto_type queue_ = (queue);                                                              \
+        queue_->items = cp_queue_grow(queue_->items, &queue_->head, queue_->count, &queue_->cap,   \
+                                      sizeof(*queue_->items));                                     \
+        &queue_->items[queue_->head + queue_->count++];                                            \
+    })
+/* Valid until the next push. */
+#define cp_queue_pop(queue) ((queue)->count--, &(queue)->items[(queue)->head++])
+
+struct cp_operator {
+    struct cp_operator *prev, *next; /* p->operators */
+    struct cp_partition *p;
+    struct sy_call *call;
+    struct cp_cluster *cluster; /* NULL before the hello; a reference */
+    uint32_t serial;
+    bool closing;
+    bool grace_used; /* since the last message */
+    struct sy_timer timer;
+    int64_t heard_ns, sent_ns, blocked_since_ns;
+    /* what waits to be sent */
+    bool welcome, heartbeat;
+    CP_QUEUE(struct cp_demand) demands;
+    struct cp_id_map demand_by_class;
+    CP_QUEUE(struct cp_assign) assigns;
+    CP_QUEUE(struct cp_attempt) acks;
+    CP_QUEUE(struct cp_cancel) cancels;
+    CP_QUEUE(struct sy_buf) replies;
+    CP_QUEUE(uint32_t) dropped_specs;
+    size_t reply_bytes;
+    uint8_t *specs_sent; /* a bit for each spec id */
+    size_t specs_sent_bytes;
+    struct cp_task_call *calls;
+    size_t call_count;
+};
+
+struct cp_cluster {
+    struct cp_cluster *prev, *next; /* p->clusters */
+    uint32_t refs;
+    char name[SCH_NAME_MAX];
+    char *endpoint;
+    struct cp_operator *stream; /* NULL: not connected */
+    int64_t lost_ns;            /* since when */
+    bool expected;              /* named by the store, never seen since the open */
+    struct sy_arena nodes_arena;
+    struct cp_node_view *nodes;
+    size_t node_count;
+};
+
+/* ---- where attempts run, for people: (action id) -> start and node ---- */
+
+struct cp_place {
+    uint64_t action_id;
+    int64_t started_ns;
+    char node[SCH_NAME_MAX];
+};
+struct cp_places {
+    struct cp_place *slots;
+    size_t count, cap;
+};
+void cp_places_set(struct cp_places *places, uint64_t action_id, int64_t started_ns, const char *node);
+const struct cp_place *cp_places_find(const struct cp_places *places, uint64_t action_id);
+void cp_places_remove(struct cp_places *places, uint64_t action_id);
+void cp_places_deinit(struct cp_places *places);
+
+/* ---- the partition ---- */
+
+/* What the event that is being stepped brought with it; the core does not look inside. */
+struct cp_report {
+    const char *node;
+    int64_t started_ns;
+    const Switchyard__Internal__Outcome *outcome; /* OUTCOME only */
+};
+struct cp_creating { /* shell pointer of CREATE_RUN and ENQUEUE */
+    struct cp_action_row row;
+    const struct cp_create_run *run; /* CREATE_RUN only */
+};
+
+struct cp_partition {
+    struct cp_partition_options options; /* strings owned */
+    struct sy_loop *loop;
+    struct sy_rng *rng;
+    struct sy_log *log;
+    struct cp_store_opener opener;
+
+    struct sm sm;
+    struct sy_error_text reason;
+    int reason_code; /* errno of it */
+    uint32_t epoch;
+    struct cp_store *store;
+    struct sch_partition *core;
+    struct sch_effects effects;
+    struct cp_specs specs;
+    struct cp_places places;
+
+    struct cp_group *open, *sealed, *pool;
+    uint64_t durable_id_high;
+    int failing; /* the turn's end steps down with it */
+
+    /* of the step that runs */
+    const struct cp_report *report;
+    const struct cp_record *recording;
+    const struct sch_action *recorded;
+    const struct sch_action *created;
+    enum sch_reject rejected;
+    bool was_rejected;
+    struct sch_action *rejected_action;
+    struct sy_error_text rejected_text;
+
+    struct cp_cluster *clusters;
+    size_t cluster_count;
+    struct cp_operator *operators;
+    uint32_t last_serial;
+    struct cp_task_call *orphan_calls; /* that enqueue, of streams that are gone */
+
+    struct cp_watch_list *watch_lists; /* by id */
+    struct cp_watch *runs_watches;
+    struct cp_watch *ready_watches;
+
+    struct sy_turn_end turn_end;
+    struct sy_timer tick;   /* of the core */
+    struct sy_timer reopen; /* also: the first open */
+    struct sy_timer touch;  /* makes a turn when a call came from outside of one */
+    struct sy_timer forget; /* clusters */
+    unsigned failures;      /* in a row, for the back-off */
+
+    struct sy_buf scratch, scratch2;
+    struct sy_arena message_arena;
+    sy_fn on_stopped;
+    void *stopped_ctx;
+};
+
+static inline enum cp_partition_state cp_state(const struct cp_partition *p)
+{
+    return (enum cp_partition_state)p->sm.state;
+}
+
+/* partition.c */
+void cp_partition_move(struct cp_partition *p, enum cp_partition_state to);
+void cp_touch(struct cp_partition *p);
+/* The store failed: everything pending ends, the core goes, the store is opened again later. */
+void cp_step_down(struct cp_partition *p, int error);
+/* As above, at the end of this turn. */
+void cp_fail_later(struct cp_partition *p, int error);
+/* Why a call is refused now; OK while it serves. */
+enum sy_code cp_refusal(const struct cp_partition *p);
+void cp_drop_core(struct cp_partition *p);
+void cp_check_stopped(struct cp_partition *p);
+
+/* partition_open.c */
+void cp_open(struct cp_partition *p);
+void cp_wait_and_reopen(struct cp_partition *p, int error, const char *text);
+
+/* partition_commit.c */
+struct cp_group *cp_group_new(struct cp_partition *p);
+/* Drops what is in it, without calling anybody. */
+void cp_group_discard(struct cp_partition *p, struct cp_group *group);
+void cp_group_free(struct cp_group *group);
+struct cp_item *cp_group_add(struct cp_partition *p, enum cp_item_type type);
+/* Of actions and clusters. */
+void cp_group_drop_refs(struct cp_group *group);
+/* After that: ends every reply in it with this status. */
+void cp_group_fail(struct cp_partition *p, struct cp_group *group, const struct sy_status *status);
+struct cp_chunk *cp_group_chunk(struct cp_partition *p, uint64_t id, bool *ret_new);
+/* Entries of children's ends that are not durable yet. */
+uint64_t cp_pending_children(struct cp_partition *p, uint64_t parent_id);
+void cp_put(struct cp_partition *p, enum cp_family family, const struct cp_key *key,
+            const struct sy_buf *value);
+void cp_delete(struct cp_partition *p, enum cp_family family, const struct cp_key *key);
+const struct cp_ended *cp_find_ended(const struct cp_partition *p, uint64_t run_id, const char *name);
+/* Seals and commits the open group, or releases it when nothing of it needs a commit. */
+void cp_commit(struct cp_partition *p);
+void cp_add_done(struct cp_partition *p, cp_done_fn fn, void *ctx);
+void cp_add_failed(struct cp_partition *p, cp_done_fn fn, void *ctx, enum sy_code code,
+                   const char *format, ...) SY_PRINTF(5, 6);
+const struct sy_status *cp_status_in(struct sy_arena *arena, enum sy_code code, const char *text);
+
+/* partition_effects.c */
+void cp_step(struct cp_partition *p, struct sch_event *event);
+void cp_put_live(struct cp_partition *p, const struct sch_action *action);
+
+/* partition_enqueue.c */
+int cp_check_input(const struct cp_partition *p, const struct cp_new_action *action,
+                   struct sy_error_text *error) SY_MUST_USE;
+/* Interns, and writes the row when it is new to the store. */
+int cp_use_spec(struct cp_partition *p, struct sy_span bytes, struct cp_spec **ret,
+                struct sy_error_text *error) SY_MUST_USE;
+void cp_store_spec(struct cp_partition *p, struct cp_spec *spec);
+const char *cp_name_high(struct cp_partition *p, struct sch_run *run);
+void cp_raise_name_high(struct sch_run *run, const char *name);
+enum cp_lookup_state { CP_LOOKUP_FREE, CP_LOOKUP_SAME, CP_LOOKUP_CONFLICT, CP_LOOKUP_FAILED };
+struct cp_lookup {
+    enum cp_lookup_state state;
+    Switchyard__V1__Phase phase;
+};
+/* Whether the run has, or had, an action of this name. */
+struct cp_lookup cp_lookup_name(struct cp_partition *p, struct sch_run *run, const char *parent,
+                                const char *name);
+/* A live run, or why not. */
+struct sch_run *cp_find_live_run(struct cp_partition *p, const char *project, const char *domain,
+                                 const char *name, enum sy_code *ret_code, struct sy_error_text *error);
+struct sch_action *cp_find_live_parent(struct cp_partition *p, struct sch_run *run, const char *name,
+                                       enum sy_code *ret_code, struct sy_error_text *error);
+/* The message and code of a rejection by the core, from p->rejected*. */
+enum sy_code cp_explain_rejection(const struct cp_partition *p, struct sy_error_text *error);
+/* False when the open batch or the partition is full. */
+bool cp_has_room(const struct cp_partition *p, size_t actions, struct sy_error_text *error);
+
+/* partition_watch.c */
+void cp_watch_notify(struct cp_partition *p, uint64_t id);
+void cp_watch_notify_run(struct cp_partition *p, uint64_t run_id, const struct cp_live_run *live);
+void cp_watch_run_ready(struct cp_partition *p);
+/* The partition stepped down or stops. */
+void cp_watch_detach_all(struct cp_partition *p);
+void cp_watch_forget_all(struct cp_partition *p);
+/* As cp_watch_children(), of a live parent. */
+struct cp_watch *cp_watch_children_of(struct cp_partition *p, const struct sch_action *parent,
+                                      uint64_t after, void (*on_more)(void *ctx), void *ctx);
+
+/* partition_operate.c */
+void cp_operator_close(struct cp_operator *o, enum sy_code code, const char *text);
+void cp_operators_close_all(struct cp_partition *p, enum sy_code code, const char *text);
+/* Without a word to anybody. */
+void cp_operator_free(struct cp_operator *o);
+
+/* partition_send.c */
+void cp_operator_flush(struct cp_operator *o);
+void cp_operator_drop_queues(struct cp_operator *o);
+void cp_operator_demand(struct cp_operator *o, const struct cp_demand *demand);
+void cp_operator_assign(struct cp_operator *o, const struct cp_assign *assign);
+void cp_operator_ack(struct cp_operator *o, const struct cp_attempt *attempt);
+void cp_operator_cancel(struct cp_operator *o, const struct cp_attempt *attempt, const char *reason);
+/* Takes the encoded TaskReply. */
+void cp_operator_reply(struct cp_operator *o, struct sy_buf *reply);
+void cp_operator_drop_spec(struct cp_operator *o, uint32_t spec_id);
+void cp_assign_drop(struct cp_assign *assign);
+
+/* partition_calls.c */
+void cp_task_call(struct cp_operator *o, const Switchyard__Internal__TaskCall *call);
+/* The stream is gone: nobody waits for the answers. */
+void cp_task_calls_drop(struct cp_operator *o);
+void cp_task_calls_free_orphans(struct cp_partition *p);
+
+/* partition_cluster.c */
+struct cp_cluster *cp_cluster_find(struct cp_partition *p, const char *name);
+/* NULL: too many. */
+struct cp_cluster *cp_cluster_get(struct cp_partition *p, const char *name);
+struct cp_cluster *cp_cluster_ref(struct cp_cluster *cluster);
+void cp_cluster_unref(struct cp_cluster *cluster);
+void cp_clusters_forget(struct cp_partition *p);
+void cp_clusters_drop(struct cp_partition *p);
+void cp_cluster_set_nodes(struct cp_cluster *cluster, size_t count,
+                          Switchyard__Internal__NodeStatus *const *nodes);
+void cp_resources_read(struct sch_resources *ret, const Switchyard__Internal__Resources *resources);

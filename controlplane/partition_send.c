@@ -1,0 +1,307 @@
+/*
+ * Operator streams: what goes out. Everything is gathered for its stream and packed into one message when
+ * the peer has taken the last one (natural batching): the busier the stream, the larger its
+ * messages. Assignments are encoded only then, so that a slow peer costs a few words for each, not
+ * its input.
+ */
+#include "controlplane/partition_impl.h"
+
+#define MESSAGE_BYTES ((size_t)512 << 10) /* about; the receiver takes 16 MiB */
+#define RECORDS_MAX 32768u                /* acks, cancels in one message */
+/* A peer that lets this much pile up is not coming back: grants and attempts bound it well below. */
+#define QUEUED_MAX ((size_t)4 << 20)
+#define REPLY_BYTES_MAX ((size_t)64 << 20)
+
+/* Field numbers of ShardMessage. */
+enum { WELCOME = 1, DEMANDS, SPECS, DROPPED_SPECS, ASSIGNMENTS, ACKS, CANCELS, REPLIES, HEARTBEAT };
+
+/* ---- gathering ---- */
+
+void cp_operator_demand(struct cp_operator *o, const struct cp_demand *demand)
+{
+    if (o->closing)
+        return;
+    uint32_t *index = cp_id_map_get(&o->demand_by_class, demand->class_id);
+    if (*index != UINT32_MAX) { /* only the newest counts */
+        o->demands.items[o->demands.head + *index] = *demand;
+        return;
+    }
+    *index = (uint32_t)o->demands.count;
+    *cp_queue_push(&o->demands) = *demand;
+}
+
+void cp_operator_assign(struct cp_operator *o, const struct cp_assign *assign)
+{
+    SY_ASSERT(!o->closing);
+    *cp_queue_push(&o->assigns) = *assign;
+    cp_touch(o->p);
+}
+
+void cp_operator_ack(struct cp_operator *o, const struct cp_attempt *attempt)
+{
+    *cp_queue_push(&o->acks) = *attempt;
+    cp_touch(o->p);
+}
+
+void cp_operator_cancel(struct cp_operator *o, const struct cp_attempt *attempt, const char *reason)
+{
+    *cp_queue_push(&o->cancels) =
+        (struct cp_cancel){.attempt = *attempt, .reason = sy_strdup(reason ? reason : "")};
+    cp_touch(o->p);
+}
+
+void cp_operator_reply(struct cp_operator *o, struct sy_buf *reply)
+{
+    o->reply_bytes += reply->len;
+    *cp_queue_push(&o->replies) = sy_buf_take(reply);
+    cp_touch(o->p);
+}
+
+void cp_operator_drop_spec(struct cp_operator *o, uint32_t spec_id)
+{
+    bool sent = spec_id / 8 < o->specs_sent_bytes && o->specs_sent[spec_id / 8] & 1u << spec_id % 8;
+    if (!o->closing && sent)
+        *cp_queue_push(&o->dropped_specs) = spec_id;
+}
+
+void cp_operator_drop_queues(struct cp_operator *o)
+{
+    while (o->assigns.count > 0)
+        cp_assign_drop(cp_queue_pop(&o->assigns));
+    while (o->cancels.count > 0)
+        free(cp_queue_pop(&o->cancels)->reason);
+    while (o->replies.count > 0)
+        sy_buf_deinit(cp_queue_pop(&o->replies));
+    free(o->demands.items);
+    free(o->assigns.items);
+    free(o->acks.items);
+    free(o->cancels.items);
+    free(o->replies.items);
+    free(o->dropped_specs.items);
+    free(o->specs_sent);
+    memset(&o->demands, 0, sizeof(o->demands));
+    memset(&o->assigns, 0, sizeof(o->assigns));
+    memset(&o->acks, 0, sizeof(o->acks));
+    memset(&o->cancels, 0, sizeof(o->cancels));
+    memset(&o->replies, 0, sizeof(o->replies));
+    memset(&o->dropped_specs, 0, sizeof(o->dropped_specs));
+    o->specs_sent = NULL;
+    o->specs_sent_bytes = o->reply_bytes = 0;
+    o->welcome = o->heartbeat = false;
+    cp_id_map_deinit(&o->demand_by_class);
+}
+
+/* ---- packing ---- */
+
+static void pack_welcome(struct cp_operator *o, struct sy_buf *out)
+{
+    const struct cp_partition *p = o->p;
+    size_t begin = cp_put_begin(out, WELCOME);
+    cp_put_uint(out, 1, p->options.partition);
+    cp_put_uint(out, 2, p->epoch);
+    cp_put_str(out, 3, p->options.shard);
+    cp_put_int(out, 4, p->options.heartbeat_ns);
+    cp_put_int(out, 5, p->options.cluster_lease_ns);
+    cp_put_end(out, begin);
+    o->welcome = false;
+}
+
+static void pack_demands(struct cp_operator *o, struct sy_buf *out)
+{
+    while (o->demands.count > 0) {
+        const struct cp_demand *demand = cp_queue_pop(&o->demands);
+        size_t begin = cp_put_begin(out, DEMANDS);
+        cp_put_uint(out, 1, demand->class_id);
+        size_t request = cp_put_begin(out, 2);
+        cp_put_uint(out, 1, demand->request.cpu_milli);
+        cp_put_uint(out, 2, demand->request.memory_bytes);
+        cp_put_uint(out, 3, demand->request.gpus);
+        cp_put_str(out, 4, demand->request.gpu_model);
+        cp_put_str(out, 5, demand->request.environment);
+        cp_put_end(out, request);
+        cp_put_uint(out, 3, demand->waiting);
+        cp_put_int(out, 4, demand->oldest_age_ns);
+        cp_put_int(out, 5, demand->top_priority);
+        cp_put_end(out, begin);
+    }
+    cp_id_map_clear(&o->demand_by_class);
+}
+
+/* Once a stream. */
+static void pack_spec(struct cp_operator *o, struct sy_buf *out, const struct cp_spec *spec)
+{
+    size_t byte = spec->id / 8;
+    if (byte >= o->specs_sent_bytes) {
+        size_t bytes = byte * 2 + 64;
+        o->specs_sent = sy_realloc(o->specs_sent, bytes);
+        memset(o->specs_sent + o->specs_sent_bytes, 0, bytes - o->specs_sent_bytes);
+        o->specs_sent_bytes = bytes;
+    }
+    uint8_t bit = (uint8_t)(1u << spec->id % 8);
+    if (o->specs_sent[byte] & bit)
+        return;
+    o->specs_sent[byte] |= bit;
+    size_t begin = cp_put_begin(out, SPECS);
+    cp_put_uint(out, 1, o->p->options.partition);
+    cp_put_uint(out, 2, o->p->epoch);
+    cp_put_uint(out, 3, spec->id);
+    cp_put_bytes(out, 4, spec->bytes.data, spec->bytes.len);
+    cp_put_end(out, begin);
+}
+
+static void put_path(struct sy_buf *out, uint32_t field, const struct sch_run *run)
+{
+    char path[3 * SCH_NAME_MAX];
+    size_t len = 0;
+    const char *const parts[] = {run->project, run->domain, run->name};
+    for (unsigned i = 0; i < 3; i++) {
+        size_t n = strlen(parts[i]);
+        memcpy(path + len, parts[i], n);
+        len += n;
+        path[len++] = '/';
+    }
+    cp_put_bytes(out, field, path, len - 1);
+}
+
+/* False: the input cannot be read; the store has failed. */
+static bool pack_assign(struct cp_operator *o, struct sy_buf *out, const struct cp_assign *assign)
+{
+    struct cp_partition *p = o->p;
+    const struct sch_action *action = assign->action;
+    struct sy_span input = {0}, uri = {0};
+    if (assign->use->has_input) {
+        struct cp_key key = cp_key_action(action->run->id, action->name);
+        int r = cp_store_get(p->store, CP_FAMILY_ACTIONS, cp_key_span(&key), &p->scratch2);
+        if (r == 0)
+            r = cp_row_input(sy_buf_span(&p->scratch2), &input, &uri);
+        if (r != 0) {
+            cp_fail_later(p, r < 0 ? r : -EBADMSG);
+            return false;
+        }
+    }
+    pack_spec(o, out, assign->use->spec);
+    size_t begin = cp_put_begin(out, ASSIGNMENTS);
+    cp_put_uint(out, 1, p->options.partition);
+    cp_put_fixed64(out, 2, action->id);
+    cp_put_uint(out, 3, assign->number);
+    cp_put_uint(out, 4, p->epoch);
+    cp_put_uint(out, 5, assign->class_id);
+    cp_put_uint(out, 6, assign->use->spec->id);
+    put_path(out, 7, action->run);
+    cp_put_str(out, 8, action->name);
+    cp_put_bytes(out, 9, input.data, input.len);
+    cp_put_bytes(out, 10, uri.data, uri.len);
+    cp_put_int(out, 11, assign->use->base.timeout_ns);
+    cp_put_int(out, 12, action->priority);
+    cp_put_end(out, begin);
+    return true;
+}
+
+/* Specs that go must not overtake assignments that use them: those of the message before. */
+static void pack_dropped_specs(struct cp_operator *o, struct sy_buf *out)
+{
+    while (o->dropped_specs.count > 0) {
+        uint32_t id = *cp_queue_pop(&o->dropped_specs);
+        uint8_t *at = cp_put_room(out, 2 * CP_VARINT_BYTES_MAX);
+        uint8_t *end = cp_write_varint(at, DROPPED_SPECS << 3 | CP_WIRE_VARINT);
+        end = cp_write_varint(end, id);
+        out->len += (size_t)(end - at);
+    }
+}
+
+static void put_attempt(struct cp_operator *o, struct sy_buf *out, const struct cp_attempt *attempt)
+{
+    cp_put_uint(out, 1, o->p->options.partition);
+    cp_put_fixed64(out, 2, attempt->action_id);
+    cp_put_uint(out, 3, attempt->number);
+    cp_put_uint(out, 4, attempt->epoch);
+}
+
+static void pack_acks(struct cp_operator *o, struct sy_buf *out)
+{
+    for (unsigned i = 0; i < RECORDS_MAX && o->acks.count > 0; i++) {
+        size_t begin = cp_put_begin(out, ACKS);
+        put_attempt(o, out, cp_queue_pop(&o->acks));
+        cp_put_end(out, begin);
+    }
+}
+
+static void pack_cancels(struct cp_operator *o, struct sy_buf *out)
+{
+    for (unsigned i = 0; out->len < MESSAGE_BYTES && i < RECORDS_MAX && o->cancels.count > 0; i++) {
+        struct cp_cancel *cancel = cp_queue_pop(&o->cancels);
+        size_t begin = cp_put_begin(out, CANCELS);
+        put_attempt(o, out, &cancel->attempt);
+        cp_put_str(out, 5, cancel->reason);
+        cp_put_end(out, begin);
+        free(cancel->reason);
+    }
+}
+
+static void pack_replies(struct cp_operator *o, struct sy_buf *out)
+{
+    while (out->len < MESSAGE_BYTES && o->replies.count > 0) {
+        struct sy_buf *reply = cp_queue_pop(&o->replies);
+        cp_put_bytes(out, REPLIES, reply->data, reply->len);
+        SY_ASSERT(o->reply_bytes >= reply->len);
+        o->reply_bytes -= reply->len;
+        sy_buf_deinit(reply);
+    }
+}
+
+static void pack(struct cp_operator *o, struct sy_buf *out)
+{
+    if (o->welcome)
+        pack_welcome(o, out);
+    pack_demands(o, out);
+    if (o->assigns.count == 0)
+        pack_dropped_specs(o, out);
+    while (o->assigns.count > 0 && out->len < MESSAGE_BYTES) {
+        struct cp_assign assign = *cp_queue_pop(&o->assigns);
+        bool packed = pack_assign(o, out, &assign);
+        cp_assign_drop(&assign);
+        if (!packed)
+            break;
+    }
+    pack_acks(o, out);
+    if (o->assigns.count == 0) /* none may overtake the assignment that it takes back */
+        pack_cancels(o, out);
+    pack_replies(o, out);
+    if (o->heartbeat) {
+        cp_put_uint(out, HEARTBEAT, 1);
+        o->heartbeat = false;
+    }
+}
+
+static bool has_something(const struct cp_operator *o)
+{
+    return o->welcome || o->heartbeat || o->demands.count > 0 || o->assigns.count > 0 ||
+           o->acks.count > 0 || o->cancels.count > 0 || o->replies.count > 0 ||
+           o->dropped_specs.count > 0;
+}
+
+static bool piles_up(const struct cp_operator *o)
+{
+    return o->assigns.count > QUEUED_MAX || o->acks.count > QUEUED_MAX ||
+           o->cancels.count > QUEUED_MAX || o->reply_bytes > REPLY_BYTES_MAX;
+}
+
+void cp_operator_flush(struct cp_operator *o)
+{
+    struct cp_partition *p = o->p;
+    while (!o->closing && !p->failing && has_something(o)) {
+        if (!sy_call_ready(o->call)) {
+            if (!o->blocked_since_ns)
+                o->blocked_since_ns = sy_loop_now_ns(p->loop) ? sy_loop_now_ns(p->loop) : 1;
+            if (piles_up(o))
+                cp_operator_close(o, SY_CODE_RESOURCE_EXHAUSTED, "does not read its stream");
+            return;
+        }
+        o->blocked_since_ns = 0;
+        struct sy_buf message = {0};
+        pack(o, &message);
+        o->sent_ns = sy_loop_now_ns(p->loop);
+        int r = sy_call_send(o->call, &message);
+        SY_ASSERT(r == 0); /* ready means that there is room */
+    }
+}

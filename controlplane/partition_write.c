@@ -1,0 +1,249 @@
+/* create_run, record and abort. */
+#include "controlplane/names.h"
+#include "controlplane/partition_impl.h"
+
+#include <stdio.h>
+
+/* ---- create_run ---- */
+
+struct create {
+    struct cp_partition *p;
+    const struct cp_create_run *request;
+    struct cp_spec *spec;
+    bool repeated; /* the same request made it already */
+    enum sy_code code;
+    struct sy_error_text error;
+};
+
+static bool fail(struct create *c, enum sy_code code)
+{
+    c->code = code;
+    return false;
+}
+
+static bool same_request(const struct create *c, const char *request_id)
+{
+    const char *mine = c->request->request_id;
+    return mine && mine[0] && request_id && strcmp(mine, request_id) == 0;
+}
+
+/* The request id of the run that has the name, in *ret_taken_by. 0: taken; NOT_FOUND: free. */
+static int find_taken(struct create *c, const char **ret_taken_by)
+{
+    struct cp_partition *p = c->p;
+    const struct cp_create_run *r = c->request;
+    const struct sch_run *run = sch_partition_find_run(p->core, r->project, r->domain, r->name);
+    if (run) {
+        *ret_taken_by = ((const struct cp_live_run *)run->shell)->request_id;
+        return 0;
+    }
+    char path[3 * SCH_NAME_MAX];
+    snprintf(path, sizeof(path), "%s/%s/%s", r->project, r->domain, r->name);
+    const struct cp_ended *ended = cp_find_ended(p, 0, path);
+    if (ended) {
+        *ret_taken_by = ended->detail;
+        return 0;
+    }
+    struct cp_key key = cp_key_run_name(r->project, r->domain, r->name);
+    int e = cp_store_get(p->store, CP_FAMILY_RUN_NAMES, cp_key_span(&key), &p->scratch);
+    if (e != 0)
+        return e;
+    if (p->scratch.len != 8)
+        return -EBADMSG;
+    struct cp_key run_key = cp_key_run(sy_get_be64(p->scratch.data));
+    Switchyard__Internal__Store__RunRow *row;
+    e = cp_row_get(p->store, CP_FAMILY_RUNS, &run_key,
+                   &switchyard__internal__store__run_row__descriptor, &p->open->arena, &p->scratch,
+                   (void *)&row);
+    if (e != 0)
+        return e < 0 ? e : -EBADMSG;
+    *ret_taken_by = row->request_id;
+    return 0;
+}
+
+static bool check_free(struct create *c)
+{
+    const struct cp_create_run *r = c->request;
+    const char *taken_by = NULL;
+    int e = find_taken(c, &taken_by);
+    if (e == CP_STORE_E_NOT_FOUND)
+        return true;
+    if (e < 0) {
+        cp_fail_later(c->p, e);
+        sy_error_text_set(&c->error, "the store of partition %u failed", c->p->options.partition);
+        return fail(c, SY_CODE_UNAVAILABLE);
+    }
+    c->repeated = same_request(c, taken_by);
+    if (c->repeated)
+        return true;
+    sy_error_text_set(&c->error, "run %s/%s/%s exists already", r->project, r->domain, r->name);
+    return fail(c, SY_CODE_ALREADY_EXISTS);
+}
+
+static bool check_create(struct create *c)
+{
+    const struct cp_create_run *r = c->request;
+    struct sy_error_text *error = &c->error;
+    if (cp_name_check("project", r->project, error) < 0 ||
+        cp_name_check("domain", r->domain, error) < 0 || cp_name_check("run name", r->name, error) < 0 ||
+        cp_text_check("request id", r->request_id, CP_REQUEST_ID_LENGTH_MAX, error) < 0 ||
+        cp_check_input(c->p, &r->root, error) < 0)
+        return fail(c, SY_CODE_INVALID_ARGUMENT);
+    if (!check_free(c) || c->repeated)
+        return c->repeated;
+    if (!cp_has_room(c->p, 1, error))
+        return fail(c, SY_CODE_RESOURCE_EXHAUSTED);
+    if (cp_use_spec(c->p, r->task_spec, &c->spec, error) < 0)
+        return fail(c, SY_CODE_INVALID_ARGUMENT);
+    return true;
+}
+
+static void create(struct create *c)
+{
+    struct cp_partition *p = c->p;
+    const struct cp_create_run *r = c->request;
+    struct cp_creating creating = {.run = r,
+                                   .row = {.input = r->root.input,
+                                           .input_uri = r->root.input_uri,
+                                           .flyte = r->flyte}};
+    bool has_input = r->root.input.len > 0 || (r->root.input_uri && r->root.input_uri[0]);
+    struct sch_event event = {.type = SCH_EVENT_CREATE_RUN};
+    event.u.create.project = r->project;
+    event.u.create.domain = r->domain;
+    event.u.create.name = r->name;
+    event.u.create.spec = &c->spec->uses[has_input].base;
+    event.u.create.priority = r->priority;
+    event.u.create.shell = &creating;
+    c->spec->pins++;
+    cp_step(p, &event);
+    c->spec->pins--;
+    if (p->was_rejected)
+        c->code = cp_explain_rejection(p, &c->error);
+    else
+        cp_store_spec(p, c->spec);
+}
+
+void cp_partition_create_run(struct cp_partition *p, const struct cp_create_run *request,
+                             cp_done_fn done, void *ctx)
+{
+    struct create c = {.p = p, .request = request, .code = cp_refusal(p)};
+    if (c.code != SY_CODE_OK)
+        sy_error_text_set(&c.error, "%s", p->reason.text);
+    else if (check_create(&c) && !c.repeated)
+        create(&c);
+    if (c.code == SY_CODE_OK)
+        cp_add_done(p, done, ctx);
+    else
+        cp_add_failed(p, done, ctx, c.code, "%s", c.error.text);
+}
+
+/* ---- record ---- */
+
+static enum sy_code record(struct cp_partition *p, const struct cp_record *request,
+                           struct sy_error_text *error)
+{
+    enum sy_code code;
+    if (cp_name_check("action name", request->name, error) < 0 ||
+        cp_text_check("group", request->group, CP_GROUP_BYTES_MAX, error) < 0 ||
+        cp_text_check("output_uri", request->output_uri, CP_URI_BYTES_MAX, error) < 0)
+        return SY_CODE_INVALID_ARGUMENT;
+    if (request->phase != SWITCHYARD__V1__PHASE__PHASE_SUCCEEDED &&
+        request->phase != SWITCHYARD__V1__PHASE__PHASE_FAILED) {
+        sy_error_text_set(error, "phase %d of '%s': expected SUCCEEDED or FAILED", request->phase,
+                          request->name);
+        return SY_CODE_INVALID_ARGUMENT;
+    }
+    struct sch_run *run =
+        cp_find_live_run(p, request->project, request->domain, request->run, &code, error);
+    if (!run)
+        return code;
+    struct sch_action *parent = cp_find_live_parent(p, run, request->parent, &code, error);
+    if (!parent)
+        return code;
+    if (strcmp(request->name, cp_name_high(p, run)) <= 0) {
+        struct cp_lookup found = cp_lookup_name(p, run, request->parent, request->name);
+        if (found.state == CP_LOOKUP_SAME)
+            return SY_CODE_OK; /* repeated by a retried parent */
+        if (found.state == CP_LOOKUP_FAILED)
+            return SY_CODE_UNAVAILABLE;
+        if (found.state == CP_LOOKUP_CONFLICT) {
+            sy_error_text_set(error, "action '%s' exists already, with another parent than '%s'",
+                              request->name, request->parent);
+            return SY_CODE_ALREADY_EXISTS;
+        }
+    }
+    if (!cp_has_room(p, 1, error))
+        return SY_CODE_RESOURCE_EXHAUSTED;
+    struct cp_creating creating = {.row = {.group = request->group, .flyte = request->flyte}};
+    struct sch_event event = {.type = SCH_EVENT_RECORD};
+    event.u.record.parent = parent;
+    event.u.record.name = request->name;
+    event.u.record.failed = request->phase == SWITCHYARD__V1__PHASE__PHASE_FAILED;
+    event.u.record.shell = &creating;
+    p->recording = request;
+    cp_step(p, &event);
+    p->recording = NULL;
+    return p->was_rejected ? cp_explain_rejection(p, error) : SY_CODE_OK;
+}
+
+void cp_partition_record(struct cp_partition *p, const struct cp_record *request, cp_done_fn done,
+                         void *ctx)
+{
+    struct sy_error_text error = {0};
+    enum sy_code code = cp_refusal(p);
+    if (code != SY_CODE_OK)
+        sy_error_text_set(&error, "%s", p->reason.text);
+    else
+        code = record(p, request, &error);
+    if (code == SY_CODE_OK)
+        cp_add_done(p, done, ctx);
+    else
+        cp_add_failed(p, done, ctx, code, "%s", error.text);
+}
+
+/* ---- abort ---- */
+
+static enum sy_code abort_action(struct cp_partition *p, const char *project, const char *domain,
+                                 const char *run_name, const char *name, const char *reason,
+                                 struct sy_error_text *error)
+{
+    enum sy_code code;
+    if (cp_name_check("action name", name, error) < 0 ||
+        cp_text_check("reason", reason, CP_ERROR_MESSAGE_MAX, error) < 0)
+        return SY_CODE_INVALID_ARGUMENT;
+    struct sch_run *run = cp_find_live_run(p, project, domain, run_name, &code, error);
+    if (!run)
+        return code;
+    struct sch_action *action = sch_partition_find_action(p->core, run, name);
+    if (!action) {
+        struct cp_key key = cp_key_action(run->id, name);
+        int r = cp_store_get(p->store, CP_FAMILY_ACTIONS, cp_key_span(&key), &p->scratch);
+        if (r < 0)
+            cp_fail_later(p, r);
+        bool ended = r == 0 || cp_find_ended(p, run->id, name);
+        sy_error_text_set(error, "action '%s' of run %s/%s/%s: %s", name, project, domain, run_name,
+                          ended ? "has ended" : "not found");
+        return ended ? SY_CODE_FAILED_PRECONDITION : SY_CODE_NOT_FOUND;
+    }
+    struct sch_event event = {.type = SCH_EVENT_ABORT};
+    event.u.abort.action = action;
+    event.u.abort.reason = reason && reason[0] ? reason : NULL;
+    cp_step(p, &event);
+    return SY_CODE_OK;
+}
+
+void cp_partition_abort(struct cp_partition *p, const char *project, const char *domain,
+                        const char *run, const char *action, const char *reason, cp_done_fn done,
+                        void *ctx)
+{
+    struct sy_error_text error = {0};
+    enum sy_code code = cp_refusal(p);
+    if (code != SY_CODE_OK)
+        sy_error_text_set(&error, "%s", p->reason.text);
+    else
+        code = abort_action(p, project, domain, run, action, reason, &error);
+    if (code == SY_CODE_OK)
+        cp_add_done(p, done, ctx);
+    else
+        cp_add_failed(p, done, ctx, code, "%s", error.text);
+}

@@ -1,0 +1,351 @@
+#include "controlplane/shard.h"
+
+#include "base/mem.h"
+#include "controlplane/events.h"
+#include "controlplane/names.h"
+#include "controlplane/shard_impl.h"
+#include "proto/rpc_health.h"
+#include "proto/rpc_reflection.h"
+
+#include "switchyard/internal/dataplane.pb-c.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define PARTITIONS_MAX 256
+
+static const struct cp_method *const tables[] = {
+    cp_control_methods, cp_run_methods,     cp_list_methods,   cp_watch_methods,
+    cp_actions_methods, cp_cluster_methods, cp_native_methods, cp_region_methods,
+};
+
+uint32_t cp_shard_partition_of(const struct cp_shard *shard, const char *project,
+                               const char *domain, const char *run)
+{
+    return cp_name_partition(project, domain, run, shard->options.partitions);
+}
+
+struct cp_partition *cp_shard_partition(struct cp_shard *shard, uint32_t i)
+{
+    SY_ASSERT(i < shard->options.partitions);
+    return shard->lanes[i].partition;
+}
+
+uint32_t cp_shard_partitions(const struct cp_shard *shard)
+{
+    return shard->options.partitions;
+}
+
+int cp_shard_port(const struct cp_shard *shard)
+{
+    return sy_server_port(shard->server);
+}
+
+/* ---- ControlPlane ---- */
+
+static void describe(struct cp_request *req)
+{
+    const struct cp_shard *shard = req->lane->shard;
+    uint32_t count = shard->options.partitions;
+    uint32_t *ids = cp_request_alloc(req, count * sizeof(*ids));
+    for (uint32_t i = 0; i < count; i++)
+        ids[i] = i;
+    Switchyard__Internal__DescribeResponse response = SWITCHYARD__INTERNAL__DESCRIBE_RESPONSE__INIT;
+    response.shard = shard->name;
+    response.n_partitions = count;
+    response.partitions = ids;
+    cp_reply_message(req, &response.base);
+}
+
+const struct cp_method cp_control_methods[] = {
+    {.path = "/switchyard.internal.ControlPlane/Describe",
+     .kind = SY_METHOD_UNARY,
+     .request = &switchyard__internal__describe_request__descriptor,
+     .serve = describe},
+    {0},
+};
+
+/* An operator's stream on its way to the partition's loop. */
+struct operator_post {
+    struct cp_post post;
+    struct cp_lane *lane;
+    struct sy_call *call;
+};
+
+static void operate_in(struct cp_lane *lane, struct sy_call *call)
+{
+    if (cp_partition_serving(lane->partition)) {
+        cp_partition_operate(lane->partition, call);
+        return;
+    }
+    struct sy_status status = {0};
+    cp_status_not_serving(&status, lane);
+    sy_call_fail(call, status.code, "%s", status.message.text);
+}
+
+static void operator_arrived(struct cp_post *post)
+{
+    struct operator_post *arrived = sy_container_of(post, struct operator_post, post);
+    operate_in(arrived->lane, arrived->call);
+    free(arrived);
+}
+
+static void operator_dropped(struct cp_post *post)
+{
+    struct operator_post *dropped = sy_container_of(post, struct operator_post, post);
+    sy_call_unref(dropped->call);
+    free(dropped);
+}
+
+/* The metadata names the partition: the call has to be on its loop before its first message is
+ * read. With one partition there is nothing to name; `hello.partition` is checked by the partition.
+ */
+static void operate(void *ctx, struct sy_call *call, struct sy_span bytes)
+{
+    (void)bytes;
+    struct cp_shard *shard = ctx;
+    uint32_t count = shard->options.partitions;
+    const char *text = sy_call_metadata(call, "x-switchyard-partition");
+    char *end = NULL;
+    unsigned long index = text != NULL ? strtoul(text, &end, 10) : 0;
+    if (text != NULL ? end == text || *end != '\0' : count > 1) {
+        sy_log(shard->log, &cp_shard_events, CP_SHARD_EV_OPERATOR_REFUSED,
+               SY_STR("peer", sy_call_peer(call)), SY_STR("partition", text));
+        sy_call_fail(call, SY_CODE_INVALID_ARGUMENT,
+                     "metadata x-switchyard-partition: expected the number of one of this shard's "
+                     "%u partitions",
+                     count);
+        return;
+    }
+    if (index >= count) {
+        sy_call_fail(call, SY_CODE_NOT_FOUND, "partition %lu: shard %s has partitions 0 to %u",
+                     index, shard->name, count - 1);
+        return;
+    }
+    struct cp_lane *lane = &shard->lanes[index];
+    if (lane->loop == cp_front(shard)->loop) {
+        operate_in(lane, call);
+        return;
+    }
+    struct operator_post *post = sy_new(struct operator_post);
+    post->post.run = operator_arrived;
+    post->post.drop = operator_dropped;
+    post->lane = lane;
+    post->call = call;
+    sy_call_rehome(call, lane->loop);
+    cp_lane_post(cp_front(shard), lane, &post->post);
+}
+
+/* ---- set-up ---- */
+
+static int check_options(const struct cp_shard_options *options, struct sy_error_text *error)
+{
+    if (options->partitions < 1 || options->partitions > PARTITIONS_MAX) {
+        sy_error_text_set(error, "partitions: %u is not within 1 to %d", options->partitions,
+                          PARTITIONS_MAX);
+        return -EINVAL;
+    }
+    if (cp_name_check("name", options->name, error) < 0 ||
+        cp_name_check("region", options->region, error) < 0)
+        return -EINVAL;
+    return 0;
+}
+
+static void add_methods(struct cp_shard *shard, struct sy_loop *loop)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < SY_COUNT_OF(tables); i++) {
+        for (const struct cp_method *m = tables[i]; m->path != NULL; m++)
+            count++;
+    }
+    shard->bindings = sy_calloc(count, sizeof(*shard->bindings));
+    for (size_t i = 0; i < SY_COUNT_OF(tables); i++) {
+        for (const struct cp_method *m = tables[i]; m->path != NULL; m++) {
+            struct cp_binding *binding = &shard->bindings[shard->binding_count++];
+            *binding = (struct cp_binding){shard, m};
+            sy_server_add(shard->server, &(struct sy_method){.path = m->path,
+                                                             .kind = m->kind,
+                                                             .handler = cp_method_handle,
+                                                             .ctx = binding,
+                                                             .loop = loop});
+        }
+    }
+    SY_ASSERT(shard->binding_count == count);
+    sy_server_add(shard->server,
+                  &(struct sy_method){.path = "/switchyard.internal.ControlPlane/Operate",
+                                      .kind = SY_METHOD_BIDI,
+                                      .handler = operate,
+                                      .ctx = shard,
+                                      .loop = loop});
+}
+
+static int open_partitions(struct cp_shard *shard, const struct cp_shard_ports *ports,
+                           struct sy_error_text *error)
+{
+    for (uint32_t i = 0; i < shard->options.partitions; i++) {
+        struct cp_lane *lane = &shard->lanes[i];
+        struct cp_partition_options options = shard->options.partition;
+        options.partition = i;
+        options.shard = shard->name;
+        options.region = shard->region;
+        int r = cp_partition_new(&lane->partition, &options, lane->loop, &lane->rng, ports->log,
+                                 &ports->openers[i], error);
+        if (r < 0)
+            return sy_trace(r);
+    }
+    return 0;
+}
+
+static int start_server(struct cp_shard *shard, const struct cp_shard_ports *ports,
+                        struct sy_error_text *error)
+{
+    struct sy_server_options options = {
+        .address = shard->listen,
+        .send_buffer_max = CP_SEND_BUFFER_MAX,
+        .streams_max = shard->options.streams_max,
+    };
+    int r = sy_server_new(&shard->server, ports->rpc, &options, error);
+    if (r < 0)
+        return sy_trace(r);
+    add_methods(shard, ports->loops[0]);
+    shard->health = pb_health_new(shard->server, ports->loops[0]);
+    pb_reflection_add(shard->server, ports->loops[0]);
+    r = sy_server_start(shard->server, error);
+    if (r == 0)
+        pb_health_set_serving(shard->health, true);
+    return sy_trace(r);
+}
+
+static struct cp_shard *shard_alloc(const struct cp_shard_options *options,
+                                    const struct cp_shard_ports *ports)
+{
+    struct cp_shard *shard = sy_new(struct cp_shard);
+    shard->options = *options;
+    shard->name = sy_strdup(options->name);
+    shard->region = sy_strdup(options->region);
+    shard->listen = sy_strdup(options->listen);
+    shard->options.name = shard->name;
+    shard->options.region = shard->region;
+    shard->options.listen = shard->listen;
+    shard->log = ports->log;
+    sy_rng_init(&shard->rng, ports->seed);
+    shard->lanes = sy_calloc(options->partitions, sizeof(*shard->lanes));
+    for (uint32_t i = 0; i < options->partitions; i++) {
+        cp_lane_init(&shard->lanes[i], shard, i, ports->loops[i]);
+        sy_rng_init(&shard->lanes[i].rng, sy_rng_u64(&shard->rng));
+    }
+    return shard;
+}
+
+int cp_shard_new(struct cp_shard **ret_shard, const struct cp_shard_options *options,
+                 const struct cp_shard_ports *ports, struct sy_error_text *error)
+{
+    int r = check_options(options, error);
+    if (r < 0)
+        return sy_trace(r);
+    struct cp_shard *shard = shard_alloc(options, ports);
+    r = open_partitions(shard, ports, error);
+    if (r == 0)
+        r = start_server(shard, ports, error);
+    if (r < 0) {
+        sy_log(ports->log, &cp_shard_events, CP_SHARD_EV_START_FAILED,
+               SY_STR("error", error != NULL ? error->text : NULL));
+        cp_shard_free(shard);
+        return sy_trace(r);
+    }
+    sy_log(ports->log, &cp_shard_events, CP_SHARD_EV_STARTED, SY_STR("name", shard->name),
+           SY_STR("listen", shard->listen), SY_U64("port", (uint64_t)cp_shard_port(shard)),
+           SY_U64("partitions", options->partitions));
+    *ret_shard = shard;
+    return 0;
+}
+
+/* ---- the end ---- */
+
+struct cp_stop {
+    struct cp_post post;
+    struct cp_lane *lane;
+};
+
+static void check_stopped(struct cp_shard *shard)
+{
+    if (!shard->drained || shard->lanes_running > 0)
+        return;
+    sy_log(shard->log, &cp_shard_events, CP_SHARD_EV_STOPPED, SY_STR("name", shard->name));
+    shard->on_stopped(shard->stopped_ctx);
+}
+
+static void lane_stopped(struct cp_post *post)
+{
+    struct cp_shard *shard = sy_container_of(post, struct cp_stop, post)->lane->shard;
+    SY_ASSERT(shard->lanes_running > 0);
+    shard->lanes_running--;
+    check_stopped(shard);
+}
+
+static void partition_stopped(void *arg)
+{
+    struct cp_stop *stop = arg;
+    stop->post.run = lane_stopped;
+    cp_lane_post(stop->lane, cp_front(stop->lane->shard), &stop->post);
+}
+
+static void stop_lane(struct cp_post *post)
+{
+    struct cp_stop *stop = sy_container_of(post, struct cp_stop, post);
+    cp_partition_stop(stop->lane->partition, partition_stopped, stop);
+    cp_lane_pump(stop->lane); /* watches find that nothing serves them any more, and end */
+}
+
+static void on_drained(void *arg)
+{
+    struct cp_shard *shard = arg;
+    shard->drained = true;
+    check_stopped(shard);
+}
+
+void cp_shard_stop(struct cp_shard *shard, int64_t grace_ns, sy_fn done, void *ctx)
+{
+    SY_ASSERT(!shard->stopping && done != NULL);
+    uint32_t count = shard->options.partitions;
+    sy_log(shard->log, &cp_shard_events, CP_SHARD_EV_STOPPING, SY_STR("name", shard->name),
+           SY_U64("calls", sy_server_calls(shard->server)));
+    shard->stopping = true;
+    shard->on_stopped = done;
+    shard->stopped_ctx = ctx;
+    shard->lanes_running = count;
+    shard->stops = sy_calloc(count, sizeof(*shard->stops));
+    pb_health_set_serving(shard->health, false);
+    sy_server_drain(shard->server, grace_ns, cp_front(shard)->loop, on_drained, shard);
+    for (uint32_t i = 0; i < count; i++) {
+        shard->stops[i] = (struct cp_stop){.post.run = stop_lane, .lane = &shard->lanes[i]};
+        cp_lane_post(cp_front(shard), &shard->lanes[i], &shard->stops[i].post);
+    }
+}
+
+void cp_shard_free(struct cp_shard *shard)
+{
+    if (shard == NULL)
+        return;
+    uint32_t count = shard->options.partitions;
+    shard->freeing = true;
+    for (uint32_t i = 0; i < count; i++)
+        cp_lane_drop(&shard->lanes[i]);
+    for (uint32_t i = 0; i < count; i++)
+        cp_lane_deinit(&shard->lanes[i]);
+    cp_runs_watches_free(shard);
+    for (uint32_t i = 0; i < count; i++) {
+        if (shard->lanes[i].partition != NULL)
+            cp_partition_free(shard->lanes[i].partition);
+    }
+    if (shard->health != NULL)
+        pb_health_free(shard->health);
+    sy_server_free(shard->server);
+    free(shard->lanes);
+    free(shard->stops);
+    free(shard->bindings);
+    free(shard->listen);
+    free(shard->region);
+    free(shard->name);
+    free(shard);
+}

@@ -1,0 +1,43 @@
+/*
+ * A shard: partitions, the RPC server and every public service, as a library without globals.
+ * main.c (and the simulator) give it its ports and loops.
+ */
+#pragma once
+
+#include "base/log.h"
+#include "base/rng.h"
+#include "base/rpc.h"
+#include "controlplane/partition.h"
+
+struct cp_shard;
+
+struct cp_shard_options {
+    const char *name, *region;
+    const char *listen; /* "127.0.0.1:8090" */
+    uint32_t partitions;
+    size_t streams_max;
+    struct cp_partition_options partition; /* `partition`, `shard`, `region` are filled in */
+};
+
+struct cp_shard_ports {
+    struct sy_rpc *rpc;
+    /* One for each partition; loops[0] also runs what concerns all of them. */
+    struct sy_loop *const *loops;
+    const struct cp_store_opener *openers; /* one for each partition */
+    uint64_t seed;
+    struct sy_log *log;
+};
+
+int cp_shard_new(struct cp_shard **ret_shard, const struct cp_shard_options *options,
+                 const struct cp_shard_ports *ports, struct sy_error_text *error) SY_MUST_USE;
+int cp_shard_port(const struct cp_shard *shard);
+/* Drains: calls get `grace_ns` to end; `done` runs on loops[0]. */
+void cp_shard_stop(struct cp_shard *shard, int64_t grace_ns, sy_fn done, void *ctx);
+/* After stop, or instead of it (a crash in the simulator; no loop may be running). */
+void cp_shard_free(struct cp_shard *shard);
+
+/* For services: the partition that owns a run, 0 <= i < partitions. */
+uint32_t cp_shard_partition_of(const struct cp_shard *shard, const char *project,
+                               const char *domain, const char *run);
+struct cp_partition *cp_shard_partition(struct cp_shard *shard, uint32_t i);
+uint32_t cp_shard_partitions(const struct cp_shard *shard);

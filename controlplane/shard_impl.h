@@ -1,0 +1,287 @@
+/*
+ * What the shard's own files share: lanes, requests, streams, and the tables of methods. Nobody
+ * outside shard.c, request.c, gather.c and api_*.c includes this header.
+ *
+ * A lane is what the shard keeps on one partition's loop. Lane 0 is also the front: all handlers
+ * start there. A request is decoded once, finds its partition by (project, domain, run), and goes
+ * on in that partition's lane: directly when both lie on one loop, else by a hand-over. So with one
+ * partition nothing ever hops.
+ *
+ *     call --> handler (front) --> decode, address --> [hand-over] --> serve (owner lane) --> reply
+ *
+ * Ownership. A request owns its call reference, its arena, and whatever release() frees. It lies in
+ * exactly one place: the list of one lane, or the hand-overs of one lane. cp_shard_free() walks
+ * both, so that a crash in the simulator leaks nothing.
+ *
+ * Lifetime. A unary request is gone after cp_reply() or cp_fail(). A stream, or a long poll, lives
+ * until its call has closed; after cp_stream_end() its pump is not called any more.
+ */
+#pragma once
+
+#include "base/arena.h"
+#include "base/rng.h"
+#include "base/rpc.h"
+#include "controlplane/flyte.h"
+#include "controlplane/partition.h"
+#include "controlplane/shard.h"
+#include "controlplane/task_names.h"
+
+#include "flyteidl2/common/identifier.pb-c.h"
+#include "switchyard/v1/common.pb-c.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+
+/* What one stream message, and all messages of one pump, hold at most (about). */
+#define CP_STREAM_BYTES_MAX ((size_t)256 * 1024)
+/* What a stream may hold that its peer has not taken; far above what a pump sends at once. */
+#define CP_SEND_BUFFER_MAX ((size_t)1024 * 1024)
+/* Rows are read in chunks of this many, so that a page of large inputs never lies in memory. */
+#define CP_CHUNK_ROWS 32
+#define CP_TEXT_MAX 4096
+
+struct cp_lane;
+struct cp_request;
+
+/* ---- hand-overs ---- */
+
+/* Embedded in what goes to another lane: run() is called there. drop() is called instead, if it is
+ * not NULL, when the shard is freed before. */
+struct cp_post {
+    struct cp_post *next;
+    void (*run)(struct cp_post *post);
+    void (*drop)(struct cp_post *post);
+};
+/* From `from`'s loop to `to`'s, in order. Runs in a later turn, also when both have the same loop.
+ */
+void cp_lane_post(struct cp_lane *from, struct cp_lane *to, struct cp_post *post);
+
+struct cp_lane {
+    struct cp_shard *shard;
+    struct sy_loop *loop;
+    struct cp_partition *partition;
+    struct sy_rng rng; /* the partition's */
+    uint32_t index;
+    struct cp_request *requests; /* in progress here */
+    struct cp_request *spare;    /* with warm arenas */
+    uint32_t spare_count;
+    struct sy_arena scratch; /* for one turn: rows that are read and mapped */
+    struct sy_buf buf;       /* for one turn: serialized parts */
+    struct cp_task_names_cache names;
+    struct sy_timer take_timer; /* hand-overs from the same loop */
+
+    pthread_mutex_t mutex;
+    struct cp_post *inbound, **inbound_tail;
+};
+
+void cp_lane_init(struct cp_lane *lane, struct cp_shard *shard, uint32_t index,
+                  struct sy_loop *loop);
+/* Before any lane's cp_lane_deinit(): forgets the hand-overs, which may belong to other lanes'
+ * requests. */
+void cp_lane_drop(struct cp_lane *lane);
+/* Before its partition is freed: requests hold watches. */
+void cp_lane_deinit(struct cp_lane *lane);
+/* Calls the pump of every stream and long poll. */
+void cp_lane_pump(struct cp_lane *lane);
+
+struct cp_binding {
+    struct cp_shard *shard;
+    const struct cp_method *method;
+};
+
+struct cp_shard {
+    struct cp_shard_options options;
+    char *name, *region, *listen;
+    struct sy_log *log;
+    struct sy_server *server;
+    struct pb_health *health;
+    struct cp_binding *bindings;
+    size_t binding_count;
+    struct cp_lane *lanes; /* one for each partition */
+    struct sy_rng rng;     /* front only */
+
+    struct cp_runs_watch *runs_watches; /* front only */
+    bool stopping, drained, freeing;
+    uint32_t lanes_running;
+    struct cp_stop *stops; /* one for each lane, while stopping */
+    sy_fn on_stopped;
+    void *stopped_ctx;
+};
+
+static inline struct cp_lane *cp_front(struct cp_shard *shard)
+{
+    return &shard->lanes[0];
+}
+
+/* ---- methods ---- */
+
+struct cp_method {
+    const char *path;
+    enum sy_method_kind kind;
+    const ProtobufCMessageDescriptor *request;
+    /* Fills req->address from req->message and checks its names: 0, or -EINVAL with a sentence.
+     * NULL, or address.run left NULL: served on the front lane. */
+    int (*address)(struct cp_request *req, struct sy_error_text *error);
+    void (*serve)(struct cp_request *req);
+    /* Instead of the three above: answers UNIMPLEMENTED with this sentence. */
+    const char *unimplemented;
+    /* The metadata may name the run, so that the message is decoded by its owner. */
+    bool routable;
+};
+
+/* One table for each service file; each ends with a path of NULL. */
+extern const struct cp_method cp_control_methods[];
+extern const struct cp_method cp_run_methods[];
+extern const struct cp_method cp_list_methods[];
+extern const struct cp_method cp_watch_methods[];
+extern const struct cp_method cp_actions_methods[];
+extern const struct cp_method cp_cluster_methods[];
+extern const struct cp_method cp_native_methods[];
+extern const struct cp_method cp_region_methods[];
+
+/* In api_watch_runs.c: WatchRuns, and what is left of it when the shard is freed. */
+void cp_runs_watch_serve(struct cp_request *req);
+void cp_runs_watches_free(struct cp_shard *shard);
+
+void cp_method_handle(void *binding, struct sy_call *call, struct sy_span bytes);
+
+/* ---- requests ---- */
+
+/* What a request is about; borrowed from its message. */
+struct cp_address {
+    const char *org; /* echoed, never stored; "" = none */
+    const char *project, *domain, *run;
+    const char *action; /* NULL when it is about the run */
+};
+
+struct cp_request {
+    struct cp_request *prev, *next; /* in lane->requests */
+    struct cp_lane *lane;
+    const struct cp_method *method;
+    struct sy_call *call;
+    struct sy_arena arena;
+    const void *message;  /* decoded, in the arena */
+    struct sy_span bytes; /* not decoded yet: a copy in the arena */
+    struct cp_address address;
+    struct cp_post post;
+
+    /* streams and long polls */
+    void (*pump)(struct cp_request *req);
+    void (*release)(struct cp_request *req);
+    void *state;
+    struct sy_timer timer;
+    bool streaming, finished;
+};
+
+/* The end of a request. cp_reply() takes the bytes; cp_reply_message() packs them. */
+void cp_reply(struct cp_request *req, struct sy_buf *response);
+void cp_reply_message(struct cp_request *req, const ProtobufCMessage *response);
+void cp_fail(struct cp_request *req, enum sy_code code, const char *format, ...) SY_PRINTF(3, 4);
+void cp_fail_status(struct cp_request *req, const struct sy_status *status);
+/* UNAVAILABLE, with the reason of the lane's partition. */
+void cp_status_not_serving(struct sy_status *status, const struct cp_lane *lane);
+void cp_fail_not_serving(struct cp_request *req);
+/* From a read of the partition: NOT_SERVING, NOT_FOUND (what: "run", "action"), or an errno. */
+void cp_fail_read(struct cp_request *req, int r);
+
+/* A cp_done_fn: answers with an empty message, which is every such response's wire form. */
+void cp_done_empty(void *req, const struct sy_status *status);
+
+/* Zeroed memory of the request's own; NULL never (small and fixed). */
+void *cp_request_alloc(struct cp_request *req, size_t size);
+/* The request's message is not needed any more; only for unary requests, gives large memory back.
+ */
+void cp_request_trim(struct cp_request *req);
+
+/* Starts a turn's scratch memory anew. */
+struct sy_arena *cp_scratch(struct cp_lane *lane);
+
+/* ---- addresses ---- */
+
+int cp_address_run(struct cp_request *req, const Flyteidl2__Common__RunIdentifier *id,
+                   struct sy_error_text *error) SY_MUST_USE;
+int cp_address_action(struct cp_request *req, const Flyteidl2__Common__ActionIdentifier *id,
+                      struct sy_error_text *error) SY_MUST_USE;
+int cp_address_native(struct cp_request *req, const Switchyard__V1__RunId *id,
+                      struct sy_error_text *error) SY_MUST_USE;
+int cp_address_org(struct cp_request *req, const char *org,
+                   struct sy_error_text *error) SY_MUST_USE;
+
+/* ---- reads, for the run and action of req->address; false: the request has failed ---- */
+
+bool cp_view_run(struct cp_request *req, struct sy_arena *arena, struct cp_run_view *ret);
+bool cp_view_action(struct cp_request *req, struct sy_arena *arena, uint64_t run_id,
+                    const char *name, struct cp_action_view *ret);
+/* The maker of Flyte's messages for req->address, in the lane's scratch memory (not reset here). */
+struct cp_flyte cp_request_flyte(struct cp_request *req);
+/* Of the view's TaskSpec; `spec` is left empty for a record. The names live until the next call. */
+int cp_view_spec(struct cp_lane *lane, const struct cp_action_view *view, struct sy_buf *spec,
+                 const struct cp_task_names **ret_names) SY_MUST_USE;
+/* As above when only the names are wanted: reads the spec only when the cache lacks them. */
+int cp_view_names(struct cp_lane *lane, const struct cp_action_view *view,
+                  const struct cp_task_names **ret_names) SY_MUST_USE;
+
+/* A run, one of its actions, and the action's spec: what "details" are made of. Rows lie in the
+ * lane's scratch memory, the spec in `spec`. */
+struct cp_details {
+    struct cp_run_view run;
+    struct cp_action_view action;
+    const struct cp_task_names *names;
+    struct sy_buf spec;
+};
+/* `name` is "a0" or an action's; false: the request has failed. */
+bool cp_details_read(struct cp_request *req, const char *name, struct cp_details *ret);
+/* Adds the serialized message to `buf`. */
+void cp_details_pack_action(struct cp_request *req, const struct cp_details *details,
+                            struct sy_buf *buf); /* Get/WatchActionDetailsResponse */
+void cp_details_pack_run(struct cp_request *req, const struct cp_details *details,
+                         struct sy_buf *buf); /* Get/WatchRunDetailsResponse */
+
+bool cp_phase_final(Switchyard__V1__Phase phase);
+
+/* ---- streams ---- */
+
+/*
+ * From now on pump(req) is called: now, when nothing waits to be sent any more, when
+ * cp_stream_more(req) was called (it is a watch's on_more), and when the request's timer fires. It
+ * sends only while cp_stream_ready(). release(req) runs once, before the request is freed.
+ */
+void cp_stream_start(struct cp_request *req, void (*pump)(struct cp_request *req),
+                     void (*release)(struct cp_request *req));
+void cp_stream_more(void *req);
+void cp_stream_again_in(struct cp_request *req, int64_t delay_ns);
+/* For a pump that may have more: it is called again when what it sent has gone, or in the next
+ * turn. */
+void cp_stream_go_on(struct cp_request *req);
+bool cp_stream_ready(struct cp_request *req);
+void cp_stream_send(struct cp_request *req, struct sy_buf *message);
+void cp_stream_send_message(struct cp_request *req, const ProtobufCMessage *message);
+/* Ends a stream with OK; cp_fail() ends it with an error. */
+void cp_stream_end(struct cp_request *req);
+
+/* ---- asking every partition ---- */
+
+struct cp_gather_part {
+    struct cp_post post;
+    struct cp_gather *gather;
+    struct cp_lane *lane;
+    struct sy_arena arena; /* for the result; read by finish() on the front */
+    struct sy_buf buf;
+    void *result;
+    struct sy_status status; /* not OK: finish() is not called, the request fails with it */
+    bool returning;
+};
+
+/* Owned by its request. collect() runs once in each lane, and again in a later turn as long as it
+ * returns false; then finish() runs on the front and answers. */
+struct cp_gather {
+    struct cp_request *req;
+    bool (*collect)(struct cp_gather_part *part);
+    void (*finish)(struct cp_gather *gather);
+    void *query; /* read-only for collect() */
+    uint32_t waiting, count;
+    struct cp_gather_part parts[];
+};
+void cp_gather_start(struct cp_request *req, void *query,
+                     bool (*collect)(struct cp_gather_part *part),
+                     void (*finish)(struct cp_gather *gather));

@@ -1,0 +1,96 @@
+/*
+ * The store port of one partition: ordered keys in column families, atomic batches, one commit in
+ * flight. Adapters: store_rocksdb (production), store_mem (simulator and tests; it can lose
+ * what was not synced). Both pass tests/unit/test_store_contract.c.
+ *
+ * Commit contract: `done` runs on the loop after the batch is durable, and only then may anything that
+ * it contains be shown. Reads see committed batches only. After any write error the store is
+ * failed for good: every commit reports -EIO (or -ENOSPC) and the partition closes and reopens it
+ * (RocksDB's C API has no Resume()).
+ *
+ * Threads: everything is called on the loop; the RocksDB adapter owns one committer thread.
+ */
+#pragma once
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "base/loop.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum cp_family {
+    CP_FAMILY_META,
+    CP_FAMILY_RUNS,
+    CP_FAMILY_RUN_NAMES,
+    CP_FAMILY_ACTIONS,
+    CP_FAMILY_OUTCOMES,
+    CP_FAMILY_LIVE,
+    CP_FAMILY_EVENTS,
+    CP_FAMILY_CHILDREN,
+    CP_FAMILY_SPECS,
+    CP_FAMILIES,
+};
+
+struct cp_store;
+struct cp_batch;
+
+#define CP_STORE_E_NOT_FOUND 1
+
+/* Opens or creates. Errors with a sentence: locked by another process, corrupted, no space, a newer
+ * format (checked by the partition, not here). */
+int cp_store_rocksdb_open(struct cp_store **ret_store, const char *path, struct sy_loop *loop,
+                          struct sy_error_text *error) SY_MUST_USE;
+
+/* The disk under memory stores outlives them, as a real disk outlives a process. */
+struct cp_mem_disk;
+struct cp_mem_disk *cp_mem_disk_new(void);
+void cp_mem_disk_free(struct cp_mem_disk *disk);
+/* Commits take sync_ns; with fail_after >= 0 the commit after so many more fails with -ENOSPC, once
+ * (0 = the next one; the store that met it stays failed until it is opened again). */
+void cp_mem_disk_set(struct cp_mem_disk *disk, int64_t sync_ns, int64_t fail_after);
+/* Whether a close keeps the batch in flight instead of losing it: a crash between the sync and `done`. */
+void cp_mem_disk_keep_in_flight(struct cp_mem_disk *disk, bool keep);
+/* -EBUSY while another store has it open. */
+int cp_store_mem_open(struct cp_store **ret_store, struct cp_mem_disk *disk, struct sy_loop *loop,
+                      struct sy_error_text *error) SY_MUST_USE;
+
+/* Waits for a commit in flight, without calling its `done`. With the memory store this is also what a
+ * crash does: a batch whose time has not come is lost. Batches and iterators are freed before. */
+void cp_store_close(struct cp_store *store);
+/* What the adapter said about the commit or read that failed last; "" = none. */
+const char *cp_store_error(const struct cp_store *store);
+
+struct cp_batch *cp_batch_new(struct cp_store *store);
+void cp_batch_free(struct cp_batch *batch);
+void cp_batch_put(struct cp_batch *batch, enum cp_family family, struct sy_span key, struct sy_span value);
+void cp_batch_delete(struct cp_batch *batch, enum cp_family family, struct sy_span key);
+size_t cp_batch_count(const struct cp_batch *batch);
+size_t cp_batch_bytes(const struct cp_batch *batch);
+
+/* Takes the batch. Only one at a time. error: 0, -ENOSPC, -EIO. */
+void cp_store_commit(struct cp_store *store, struct cp_batch *batch,
+                     void (*done)(void *ctx, int error), void *ctx);
+bool cp_store_committing(const struct cp_store *store);
+
+/* Replaces *ret_value's content. CP_STORE_E_NOT_FOUND, or -EIO. */
+int cp_store_get(struct cp_store *store, enum cp_family family, struct sy_span key,
+                 struct sy_buf *ret_value) SY_MUST_USE;
+
+/* An iterator over [from, to) as of its creation; `to` empty = to the end. Keys and values are borrowed
+ * until it moves. Always give a lower bound at the live head: deleted keys cost time to pass. */
+struct cp_iter;
+struct cp_iter *cp_iter_new(struct cp_store *store, enum cp_family family, struct sy_span from,
+                            struct sy_span to, bool reverse);
+bool cp_iter_valid(struct cp_iter *iter);
+void cp_iter_next(struct cp_iter *iter);
+struct sy_span cp_iter_key(struct cp_iter *iter);
+struct sy_span cp_iter_value(struct cp_iter *iter);
+/* 0, or -EIO when the iteration ended because of an error (a corrupted block). */
+int cp_iter_error(struct cp_iter *iter) SY_MUST_USE;
+/* Positions at the last key <= `key` within the bounds (forward iteration goes on from there). */
+void cp_iter_seek_for_prev(struct cp_iter *iter, struct sy_span key);
+void cp_iter_free(struct cp_iter *iter);
+
+/* Bytes written to disk since the open (log and tables), for the benchmarks. */
+uint64_t cp_store_bytes_written(const struct cp_store *store);

@@ -1,0 +1,101 @@
+#include "dataplane/config.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+
+#include <string.h>
+
+#define MARGIN_BEATS 3
+
+static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
+
+static const struct sy_config_key keys[] = {
+    SY_CONFIG_STRING("cluster", struct dp_config, cluster, NULL,
+                     "name of this cluster in its region"),
+    SY_CONFIG_STRING("listen", struct dp_config, listen, "127.0.0.1:8091",
+                     "where agents, object store and logs are served"),
+    SY_CONFIG_STRING("endpoint", struct dp_config, endpoint, "",
+                     "how clients reach it; empty = as listen says"),
+    SY_CONFIG_STRINGS("shards", struct dp_config, shards, NULL,
+                      "control-plane shards to dial, host:port each"),
+    SY_CONFIG_STRING("data_dir", struct dp_config, data_dir, NULL,
+                     "directory for objects and the pid file"),
+    SY_CONFIG_DURATION("heartbeat", struct dp_config, heartbeat_ns, "1s", "10ms", "60s",
+                       "between signs of life to agents"),
+    SY_CONFIG_DURATION("node_lease", struct dp_config, node_lease_ns, "15s", "100ms", "24h",
+                       "after a node is gone so long its attempts are lost; at least 3 heartbeats"),
+    SY_CONFIG_DURATION(
+        "join_grace", struct dp_config, join_grace_ns, "5s", "1ms", "1h",
+        "after the start, how long to wait for agents before the inventory counts as complete"),
+    SY_CONFIG_DURATION("hold", struct dp_config, hold_ns, "2s", "1ms", "1h",
+                       "how long a task without room waits here before it goes back"),
+    SY_CONFIG_SIZE("object_bytes_max", struct dp_config, object_bytes_max, "1GiB", "1KiB", "1TiB",
+                   "largest object"),
+    SY_CONFIG_SIZE("peer_bytes_max", struct dp_config, peer_bytes_max, "256MiB", "1MiB", "64GiB",
+                   "most bytes that may wait for one slow agent or shard"),
+    SY_CONFIG_INT("streams_max", struct dp_config, streams_max, 20000, 16, 1000000,
+                  "most calls at a time, agents among them"),
+    SY_CONFIG_ENUM("log_level", struct dp_config, log_level, "info", log_levels, "what is logged"),
+};
+
+/* What no single key can say. */
+static int check(const struct dp_config *config, const char *name, struct sy_error_text *error)
+{
+    if (config->node_lease_ns < MARGIN_BEATS * config->heartbeat_ns) {
+        sy_error_text_set(
+            error,
+            "%s: node_lease: %lld ms is too short for a heartbeat of %lld ms; expected "
+            "at least %d heartbeats",
+            name, (long long)(config->node_lease_ns / SY_NS_PER_MS),
+            (long long)(config->heartbeat_ns / SY_NS_PER_MS), MARGIN_BEATS);
+        return -EINVAL;
+    }
+    char *const *shards = config->shards.items;
+    if (config->shards.count == 0) {
+        sy_error_text_set(error, "%s: shards: the list is empty; expected at least one host:port",
+                          name);
+        return -EINVAL;
+    }
+    for (size_t i = 0; i < config->shards.count; i++) {
+        if (!strchr(shards[i], ':')) {
+            sy_error_text_set(error, "%s: shards: '%s' is not host:port", name, shards[i]);
+            return -EINVAL;
+        }
+    }
+    return 0;
+}
+
+static int checked(struct dp_config *config, int r, const char *name, struct sy_error_text *error)
+{
+    if (r == 0)
+        r = check(config, name, error);
+    else
+        return r;
+    if (r < 0)
+        dp_config_free(config);
+    return r;
+}
+
+int dp_config_load(struct dp_config *ret_config, const char *path, struct sy_error_text *error)
+{
+    int r = sy_config_load(ret_config, sizeof(*ret_config), keys, SY_COUNT_OF(keys), path, error);
+    return checked(ret_config, r, path ? path : "defaults", error);
+}
+
+int dp_config_parse(struct dp_config *ret_config, const char *name, const char *text, size_t len,
+                    struct sy_error_text *error)
+{
+    int r = sy_config_parse(ret_config, sizeof(*ret_config), keys, SY_COUNT_OF(keys), name, text,
+                            len, error);
+    return checked(ret_config, r, name, error);
+}
+
+void dp_config_free(struct dp_config *config)
+{
+    sy_config_free(config, keys, SY_COUNT_OF(keys));
+}
+
+void dp_config_print(int fd)
+{
+    sy_config_print(keys, SY_COUNT_OF(keys), fd);
+}

@@ -1,0 +1,20 @@
+/* The operator's configuration file. */
+#pragma once
+
+#include "base/config.h"
+
+struct dp_config {
+    char *cluster, *listen, *endpoint, *data_dir;
+    struct sy_config_list shards; /* of char * */
+    int64_t heartbeat_ns, node_lease_ns, join_grace_ns, hold_ns;
+    int64_t object_bytes_max, peer_bytes_max, streams_max;
+    int64_t log_level;
+};
+
+/* -EINVAL and errors of reading, with all problems in `error`. */
+int dp_config_load(struct dp_config *ret_config, const char *path,
+                   struct sy_error_text *error) SY_MUST_USE;
+int dp_config_parse(struct dp_config *ret_config, const char *name, const char *text, size_t len,
+                    struct sy_error_text *error) SY_MUST_USE;
+void dp_config_free(struct dp_config *config);
+void dp_config_print(int fd);

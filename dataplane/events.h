@@ -1,0 +1,20 @@
+/* What an operator logs. */
+#pragma once
+
+#include "base/log.h"
+
+#define DP_EVENTS(X)                                                                               \
+    X(DP_EV_STARTED, INFO, "operator started")                                                     \
+    X(DP_EV_STOPPING, INFO, "operator is stopping")                                                \
+    X(DP_EV_STALLED, WARN, "the operator itself stood still; all leases start anew")               \
+    X(DP_EV_SHARD_UNREACHABLE, WARN, "shard does not answer")                                      \
+    X(DP_EV_PARTITION_UP, INFO, "partition stream is up")                                          \
+    X(DP_EV_PARTITION_DOWN, WARN, "partition stream is down")                                      \
+    X(DP_EV_STALE_EPOCH, WARN, "an older epoch was refused")                                       \
+    X(DP_EV_AGENT_UP, INFO, "agent is attached")                                                   \
+    X(DP_EV_AGENT_REPLACED, WARN, "another agent took over the node")                              \
+    X(DP_EV_AGENT_REFUSED, WARN, "agent was refused")                                              \
+    X(DP_EV_AGENT_DOWN, WARN, "agent is gone")                                                     \
+    X(DP_EV_OBJECT_FAILED, ERROR, "object store failed")                                           \
+    X(DP_EV_UPLOAD_SWEPT, INFO, "abandoned upload was removed")
+SY_LOG_TABLE_DECLARE(dp_events, DP_EVENTS)

@@ -1,0 +1,375 @@
+#include "dataplane/operator.h"
+
+#include "base/mem.h"
+#include "dataplane/operator_impl.h"
+#include "proto/rpc_reflection.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define HEARTBEAT_DEFAULT_NS SY_NS_PER_S
+#define HEARTBEAT_MIN_NS (10 * SY_NS_PER_MS)
+#define HEARTBEAT_MAX_NS (60 * SY_NS_PER_S)
+#define OBJECT_BYTES_DEFAULT ((int64_t)1 << 30)
+#define PEER_BYTES_DEFAULT ((size_t)256 << 20)
+#define STREAMS_DEFAULT ((size_t)20000)
+#define ARENA_BYTES_MAX ((size_t)8 << 20)
+#define MESSAGE_BYTES_MAX ((size_t)16 << 20)
+#define NODES_TOLD_BEATS 5 /* how often people's view of the nodes is renewed */
+/* More without a turn, and we stood still: a suspended machine, a stopped process, a blocked loop.
+ */
+#define STALL_BEATS 2
+
+const struct sm_table dp_operator_table = {
+    .name = "operator",
+    .states =
+        (const struct sm_state[]){
+            [DP_RUNNING] = {"running", SM_BIT(DP_STOPPING), .initial = true},
+            [DP_STOPPING] = {"stopping", SM_BIT(DP_STOPPED)},
+            [DP_STOPPED] = {"stopped", 0, .final = true},
+        },
+    .count = DP_STATES,
+};
+
+/* ---- turns ---- */
+
+static void forgive_all(struct dp_operator *op, int64_t now_ns)
+{
+    sy_log(op->log, &dp_events, DP_EV_STALLED,
+           SY_I64("still_ms", (now_ns - op->now_ns) / SY_NS_PER_MS));
+    dp_shards_forgive(op, now_ns);
+    dp_agents_forgive(op, now_ns);
+}
+
+void dp_touch(struct dp_operator *op)
+{
+    int64_t now_ns = sy_loop_now_ns(op->loop);
+    if (now_ns == op->now_ns)
+        return;
+    if (now_ns - op->now_ns > STALL_BEATS * op->heartbeat_ns)
+        forgive_all(op, now_ns);
+    op->now_ns = now_ns;
+}
+
+static void touch(void *ctx)
+{
+    dp_touch(ctx);
+}
+
+void dp_step(struct dp_operator *op, struct sch_op_event *event)
+{
+    SY_ASSERT(
+        !op->stepping); /* effects only queue records; what they break is seen to at turn end */
+    op->stepping = true;
+    event->now_ns = sy_loop_now_ns(op->loop);
+    sch_operator_step(op->core, event, &op->effects);
+    dp_apply_effects(op);
+    op->stepping = false;
+}
+
+static void on_tick(void *arg)
+{
+    struct dp_operator *op = arg;
+    dp_touch(op);
+    dp_step(op, &(struct sch_op_event){.type = SCH_OP_TICK});
+}
+
+/* Also what makes dp_touch() run often enough to tell a stall from an idle hour. */
+static void on_beat(void *arg)
+{
+    struct dp_operator *op = arg;
+    dp_touch(op);
+    op->beats++;
+    if (op->beats % NODES_TOLD_BEATS == 0)
+        dp_shards_tell(op, false);
+    sy_timer_start_in(op->loop, &op->beat, op->heartbeat_ns);
+}
+
+static void on_turn_end(void *arg)
+{
+    struct dp_operator *op = arg;
+    dp_links_turn_end(&op->links);
+    int64_t next_ns = sch_operator_next_ns(op->core);
+    if (next_ns == SY_TIME_NEVER)
+        sy_timer_stop(op->loop, &op->tick);
+    else if (!sy_timer_running(&op->tick) || op->tick.deadline_ns != next_ns)
+        sy_timer_start(op->loop, &op->tick, next_ns);
+}
+
+struct dp_partition *dp_partition_get(struct dp_operator *op, uint32_t id, bool create)
+{
+    struct dp_partition *partition;
+    HASH_FIND(hh, op->partitions, &id, sizeof(id), partition);
+    if (partition || !create || HASH_COUNT(op->partitions) >= DP_PARTITIONS_MAX)
+        return partition;
+    partition = sy_new(struct dp_partition);
+    partition->id = id;
+    HASH_ADD(hh, op->partitions, id, sizeof(partition->id), partition);
+    return partition;
+}
+
+bool dp_copy_name(char *ret, size_t size, const char *text, bool may_be_empty)
+{
+    size_t len = strlen(text);
+    if (len >= size || (len == 0 && !may_be_empty))
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        if (text[i] <= ' ' || text[i] > '~' || text[i] == '"' || text[i] == '\\')
+            return false;
+    }
+    memcpy(ret, text, len + 1);
+    return true;
+}
+
+void dp_copy_text(char *ret, size_t size, struct sy_span text)
+{
+    size_t len = text.len < size ? text.len : size - 1;
+    for (size_t i = 0; i < len; i++)
+        ret[i] = text.data[i] != '\0' ? (char)text.data[i] : ' ';
+    ret[len] = '\0';
+}
+
+/* ---- set-up ---- */
+
+static int check_options(const struct dp_operator_options *options, int64_t heartbeat_ns,
+                         int64_t node_lease_ns, struct sy_error_text *error)
+{
+    char name[DP_NAME_MAX];
+    if (!options->cluster || !dp_copy_name(name, sizeof(name), options->cluster, false) ||
+        strchr(name, '/')) {
+        sy_error_text_set(error,
+                          "cluster: '%s' is not a name of 1 to %d printable characters "
+                          "without blanks and slashes",
+                          options->cluster ? options->cluster : "", DP_NAME_MAX - 1);
+        return -EINVAL;
+    }
+    if (heartbeat_ns < HEARTBEAT_MIN_NS || heartbeat_ns > HEARTBEAT_MAX_NS) {
+        sy_error_text_set(error, "heartbeat: %lld ms; expected 10ms to 60s",
+                          (long long)(heartbeat_ns / SY_NS_PER_MS));
+        return -EINVAL;
+    }
+    if (node_lease_ns < 3 * heartbeat_ns) {
+        sy_error_text_set(error,
+                          "node_lease: %lld ms is shorter than 3 heartbeats of %lld ms: a "
+                          "node would be given up for a few lost messages",
+                          (long long)(node_lease_ns / SY_NS_PER_MS),
+                          (long long)(heartbeat_ns / SY_NS_PER_MS));
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static void add_method(struct dp_operator *op, const char *path, enum sy_method_kind kind,
+                       void (*handler)(void *ctx, struct sy_call *call, struct sy_span request))
+{
+    sy_server_add(op->server,
+                  &(struct sy_method){
+                      .path = path, .kind = kind, .handler = handler, .ctx = op, .loop = op->loop});
+}
+
+static int start_server(struct dp_operator *op, const struct dp_operator_options *options,
+                        struct sy_error_text *error)
+{
+    struct sy_server_options server = {
+        .address = options->listen,
+        .message_bytes_max = MESSAGE_BYTES_MAX,
+        .streams_max = options->streams_max,
+    };
+    int r = sy_server_new(&op->server, op->rpc, &server, error);
+    if (r < 0)
+        return sy_trace(r);
+    add_method(op, "/switchyard.internal.DataPlane/Attend", SY_METHOD_BIDI, dp_agents_attend);
+    add_method(op, "/switchyard.v1.LogService/ReadLogs", SY_METHOD_SERVER_STREAM, dp_logs_read);
+    if (op->objects)
+        dp_objects_serve(op->objects, op->server);
+    op->health = pb_health_new(op->server, op->loop);
+    pb_reflection_add(op->server, op->loop);
+    return sy_trace(sy_server_start(op->server, error));
+}
+
+static void on_ended(void *ctx);
+
+static void init_core(struct dp_operator *op, const struct sch_operator_options *core)
+{
+    op->core = sch_operator_new(core, op->now_ns);
+    sy_timer_init(&op->tick, on_tick, op);
+    sy_timer_init(&op->beat, on_beat, op);
+    op->turn_end = (struct sy_turn_end){.fn = on_turn_end, .arg = op};
+    sy_loop_add_turn_end(op->loop, &op->turn_end);
+    sy_timer_start_in(op->loop, &op->beat, op->heartbeat_ns);
+}
+
+static struct dp_operator *operator_alloc(const struct dp_operator_options *options,
+                                          const struct dp_operator_ports *ports,
+                                          const struct sch_operator_options *core,
+                                          int64_t heartbeat_ns)
+{
+    struct dp_operator *op = sy_new(struct dp_operator);
+    op->loop = ports->loop;
+    op->rpc = ports->rpc;
+    op->log = ports->log;
+    sy_rng_init(&op->rng, ports->seed);
+    sy_rng_name(&op->rng, op->session, sizeof(op->session) - 1);
+    sm_init(&op->sm, &dp_operator_table, DP_RUNNING);
+    op->cluster = sy_strdup(options->cluster);
+    op->heartbeat_ns = heartbeat_ns;
+    op->silence_ns = DP_SILENT_BEATS * heartbeat_ns;
+    if (op->silence_ns > core->node_lease_ns)
+        op->silence_ns = core->node_lease_ns;
+    op->peer_bytes_max = options->peer_bytes_max > 0 ? options->peer_bytes_max : PEER_BYTES_DEFAULT;
+    op->agents_max = options->streams_max > 0 ? options->streams_max : STREAMS_DEFAULT;
+    op->now_ns = sy_loop_now_ns(op->loop);
+    dp_links_init(&op->links, op->loop, touch, on_ended, op);
+    dp_specs_init(&op->specs, dp_agent_forget_spec, op);
+    sy_arena_init(&op->arena, ARENA_BYTES_MAX);
+    op->logs = dp_logs_new(op);
+    init_core(op, core);
+    return op;
+}
+
+/* Once the port is known. */
+static void set_endpoint(struct dp_operator *op, const struct dp_operator_options *options)
+{
+    const char *given = options->endpoint && options->endpoint[0] ? options->endpoint : NULL;
+    size_t len = strlen(options->listen);
+    struct sy_buf text = {0};
+    if (!given && len > 2 && strcmp(options->listen + len - 2, ":0") == 0)
+        sy_buf_printf(&text, "%.*s:%d", (int)(len - 2), options->listen,
+                      sy_server_port(op->server));
+    else
+        sy_buf_printf(&text, "%s", given ? given : options->listen);
+    op->endpoint = sy_strndup((const char *)text.data, text.len);
+    sy_buf_deinit(&text);
+}
+
+static int operator_start(struct dp_operator *op, const struct dp_operator_options *options,
+                          const struct dp_operator_ports *ports, struct sy_error_text *error)
+{
+    int r = 0;
+    if (options->objects_dir) {
+        struct dp_objects_options objects = {
+            .dir = options->objects_dir,
+            .cluster = op->cluster,
+            .object_bytes_max = options->object_bytes_max > 0 ? options->object_bytes_max
+                                                              : OBJECT_BYTES_DEFAULT,
+            .loop = ports->objects_loop ? ports->objects_loop : op->loop,
+            .log = op->log,
+        };
+        r = dp_objects_new(&op->objects, &objects, error);
+        if (r < 0)
+            return r;
+    }
+    r = start_server(op, options, error);
+    if (r < 0)
+        return r;
+    set_endpoint(op, options);
+    r = dp_shards_new(op, options->shards, error);
+    if (r == 0)
+        pb_health_set_serving(op->health, true);
+    return r;
+}
+
+int dp_operator_new(struct dp_operator **ret_operator, const struct dp_operator_options *options,
+                    const struct dp_operator_ports *ports, struct sy_error_text *error)
+{
+    int64_t heartbeat_ns = options->heartbeat_ns > 0 ? options->heartbeat_ns : HEARTBEAT_DEFAULT_NS;
+    struct sch_operator_options core = options->core;
+    if (core.hold_ns <= 0)
+        core.hold_ns = 2 * SY_NS_PER_S;
+    if (core.node_lease_ns <= 0)
+        core.node_lease_ns = 15 * SY_NS_PER_S;
+    if (core.join_grace_ns <= 0)
+        core.join_grace_ns = 5 * SY_NS_PER_S;
+    int r = check_options(options, heartbeat_ns, core.node_lease_ns, error);
+    if (r < 0)
+        return r;
+    struct dp_operator *op = operator_alloc(options, ports, &core, heartbeat_ns);
+    r = operator_start(op, options, ports, error);
+    if (r < 0) {
+        dp_operator_free(op);
+        return r;
+    }
+    sy_log(op->log, &dp_events, DP_EV_STARTED, SY_STR("cluster", op->cluster),
+           SY_STR("endpoint", op->endpoint), SY_STR("session", op->session),
+           SY_U64("shards", op->shard_count));
+    *ret_operator = op;
+    return 0;
+}
+
+int dp_operator_port(const struct dp_operator *op)
+{
+    return sy_server_port(op->server);
+}
+
+/* ---- the end ---- */
+
+static void check_stopped(struct dp_operator *op)
+{
+    if (op->sm.state != DP_STOPPING || !op->drained || op->links.endings)
+        return;
+    sm_move(&op->sm, &dp_operator_table, DP_STOPPED, op);
+    op->stop_done(op->stop_ctx);
+}
+
+static void on_ended(void *ctx)
+{
+    check_stopped(ctx);
+}
+
+static void on_drained(void *ctx)
+{
+    struct dp_operator *op = ctx;
+    op->drained = true;
+    check_stopped(op);
+}
+
+void dp_operator_stop(struct dp_operator *op, int64_t grace_ns, sy_fn done, void *ctx)
+{
+    SY_ASSERT(done);
+    sm_move(&op->sm, &dp_operator_table, DP_STOPPING, op);
+    sy_log(op->log, &dp_events, DP_EV_STOPPING, SY_STR("cluster", op->cluster));
+    op->stop_done = done;
+    op->stop_ctx = ctx;
+    pb_health_set_serving(op->health, false);
+    dp_shards_stop(op);
+    dp_agents_stop(op);
+    dp_logs_stop(op->logs);
+    dp_links_turn_end(&op->links);
+    sy_server_drain(op->server, grace_ns, op->loop, on_drained, op);
+}
+
+void dp_operator_free(struct dp_operator *op)
+{
+    if (!op)
+        return;
+    sy_loop_remove_turn_end(op->loop, &op->turn_end);
+    sy_timer_stop(op->loop, &op->tick);
+    sy_timer_stop(op->loop, &op->beat);
+    sch_operator_free(op->core); /* gives back the assignments, which hold specs */
+    sch_op_effects_deinit(&op->effects);
+    dp_logs_free(op->logs);
+    dp_agents_free(op);
+    dp_shards_free(op);
+    dp_links_deinit(&op->links);
+    dp_specs_deinit(&op->specs);
+    struct dp_partition *partition, *next;
+    HASH_ITER(hh, op->partitions, partition, next)
+    {
+        HASH_DEL(op->partitions, partition);
+        free(partition);
+    }
+    dp_objects_free(op->objects);
+    sy_server_free(op->server);
+    if (op->health)
+        pb_health_free(op->health); /* nobody calls it any more */
+    sy_arena_deinit(&op->arena);
+    sy_buf_deinit(&op->scratch);
+    free(op->cluster);
+    free(op->endpoint);
+    free(op);
+}
+
+void dp_operator_check(const struct dp_operator *op)
+{
+    sch_operator_check(op->core);
+}

@@ -1,0 +1,49 @@
+/*
+ * An operator: one for each cluster. The shell round the operator core (scheduler/operator.h): it
+ * dials every shard, takes the agents that dial it, and serves the cluster's objects and logs. A
+ * library without globals.
+ *
+ * Threads: everything belongs to ports->loop, but the object store, whose files block, to
+ * ports->objects_loop. dp_operator_new(), _free() may be called while neither loop runs.
+ */
+#pragma once
+
+#include "base/log.h"
+#include "base/rng.h"
+#include "base/rpc.h"
+#include "scheduler/operator.h"
+
+struct dp_operator;
+
+struct dp_operator_options {
+    const char *cluster;
+    const char *listen;        /* agents, objects, logs: "127.0.0.1:8091" */
+    const char *endpoint;      /* how clients reach `listen`; "" = the same */
+    const char *const *shards; /* targets to dial; NULL-terminated */
+    size_t streams_max;        /* open calls, agents among them; default 20,000 */
+    int64_t heartbeat_ns;      /* default 1 s; agents are given up after 5 silent ones */
+    struct sch_operator_options core;
+    const char *objects_dir;  /* NULL: no object store (simulator) */
+    int64_t object_bytes_max; /* default 1 GiB */
+    size_t peer_bytes_max;    /* queued for one peer that reads slowly; default 256 MiB */
+};
+
+struct dp_operator_ports {
+    struct sy_rpc *rpc;
+    struct sy_loop *loop;
+    struct sy_loop *objects_loop; /* NULL: the same */
+    uint64_t seed;
+    struct sy_log *log;
+};
+
+/* Listens and starts dialling. -EINVAL, -EADDRINUSE and errors of the file system, with a sentence.
+ */
+int dp_operator_new(struct dp_operator **ret_operator, const struct dp_operator_options *options,
+                    const struct dp_operator_ports *ports, struct sy_error_text *error) SY_MUST_USE;
+int dp_operator_port(const struct dp_operator *op);
+/* Ends all streams; `done` runs on the loop when nothing of the operator is under way any more. */
+void dp_operator_stop(struct dp_operator *op, int64_t grace_ns, sy_fn done, void *ctx);
+/* After stop, or instead of it (a crash in the simulator). */
+void dp_operator_free(struct dp_operator *op);
+/* Aborts when an invariant of the core does not hold. For tests and the simulator. */
+void dp_operator_check(const struct dp_operator *op);

@@ -1,0 +1,17 @@
+/*
+ * grpc.health.v1.Health for a server: one status for the whole of it and for each of its services.
+ * Everything on the loop that was given.
+ */
+#pragma once
+
+#include "base/rpc.h"
+
+#include <stdbool.h>
+
+struct pb_health;
+
+/* Adds the service; before sy_server_start(). Not serving at first. */
+struct pb_health *pb_health_new(struct sy_server *server, struct sy_loop *loop);
+void pb_health_set_serving(struct pb_health *health, bool serving);
+/* Ends the watches. The server must not call it any more: after the drain. */
+void pb_health_free(struct pb_health *health);

@@ -1,0 +1,514 @@
+#include "scheduler/partition_impl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- the table: the diagram is in partition.h ---- */
+
+static bool action_invariant(const void *owner, unsigned state)
+{
+    const struct sch_action_impl *a = owner;
+    switch (state) {
+    case SCH_ACTION_ASSIGNED:
+    case SCH_ACTION_RUNNING:
+        return a->class && a->base.cluster && a->base.number > a->base.ended;
+    case SCH_ACTION_GROUP:
+        return !a->class && !a->base.cluster;
+    case SCH_ACTION_SUCCEEDED:
+    case SCH_ACTION_FAILED:
+    case SCH_ACTION_ABORTED:
+    case SCH_ACTION_TIMED_OUT:
+        return a->base.children_live == 0 && !sch_heap_has(&a->timer);
+    default:
+        return a->class != NULL;
+    }
+}
+
+#define ACTION_BIT(state) SM_BIT(SCH_ACTION_##state)
+#define ACTION_FINALS                                                                              \
+    (ACTION_BIT(SUCCEEDED) | ACTION_BIT(FAILED) | ACTION_BIT(ABORTED) | ACTION_BIT(TIMED_OUT))
+
+static const struct sm_state action_states[SCH_ACTION_STATES] = {
+    [SCH_ACTION_QUEUED] = {.name = "queued",
+                           .initial = true,
+                           .next = ACTION_BIT(ASSIGNED) | ACTION_BIT(ABORTED) |
+                                   ACTION_BIT(TIMED_OUT)},
+    [SCH_ACTION_ASSIGNED] = {.name = "assigned",
+                             .next = ACTION_BIT(RUNNING) | ACTION_BIT(QUEUED) |
+                                     ACTION_BIT(BACKOFF) | ACTION_FINALS},
+    [SCH_ACTION_RUNNING] = {.name = "running",
+                            .next = ACTION_BIT(QUEUED) | ACTION_BIT(BACKOFF) | ACTION_FINALS},
+    [SCH_ACTION_BACKOFF] = {.name = "backoff", .next = ACTION_BIT(QUEUED) | ACTION_BIT(ABORTED)},
+    [SCH_ACTION_RECOVERING] = {.name = "recovering",
+                               .initial = true,
+                               .next = ACTION_BIT(QUEUED) | ACTION_BIT(ASSIGNED) |
+                                       ACTION_BIT(RUNNING) | ACTION_BIT(BACKOFF) | ACTION_FINALS},
+    [SCH_ACTION_GROUP] = {.name = "group",
+                          .initial = true,
+                          .next = ACTION_BIT(SUCCEEDED) | ACTION_BIT(FAILED) | ACTION_BIT(ABORTED)},
+    [SCH_ACTION_SUCCEEDED] = {.name = "succeeded", .final = true},
+    [SCH_ACTION_FAILED] = {.name = "failed", .final = true},
+    [SCH_ACTION_ABORTED] = {.name = "aborted", .final = true},
+    [SCH_ACTION_TIMED_OUT] = {.name = "timed_out", .final = true},
+};
+
+const struct sm_table sch_action_table = {
+    .name = "action",
+    .states = action_states,
+    .count = SCH_ACTION_STATES,
+    .invariant = action_invariant,
+};
+
+bool sch_action_is_final(const struct sch_action *action)
+{
+    return sm_is_final(&action->sm, &sch_action_table);
+}
+
+uint32_t sch_action_class_id(const struct sch_action *action)
+{
+    const struct sch_action_impl *a = sch_action_impl_const(action);
+    return a->class ? a->class->id : 0;
+}
+
+void sch_action_move(struct sch_partition *p, struct sch_action_impl *a, enum sch_action_state to)
+{
+    SY_ASSERT(p->state_counts[a->base.sm.state] > 0);
+    p->state_counts[a->base.sm.state]--;
+    sm_move(&a->base.sm, &sch_action_table, to, a);
+    p->state_counts[to]++;
+}
+
+/* ---- memory ---- */
+
+struct sch_action *sch_action_ref(struct sch_action *action)
+{
+    struct sch_action_impl *a = sch_action_impl(action);
+    SY_ASSERT(a->refs > 0 && a->refs < UINT32_MAX);
+    a->refs++;
+    return action;
+}
+
+/* A child keeps its parent, so one call may free a whole chain: a loop, not a recursion. */
+void sch_action_unref(struct sch_action *action)
+{
+    struct sch_action_impl *a = sch_action_impl(action);
+    while (a) {
+        SY_ASSERT(a->refs > 0);
+        if (--a->refs > 0)
+            return;
+        struct sch_action_impl *parent = a->base.parent ? sch_action_impl(a->base.parent) : NULL;
+        sch_run_unref(sch_run_impl(a->base.run));
+        free(a);
+        a = parent;
+    }
+}
+
+static uint32_t name_hash(const struct sch_run *run, const char *name)
+{
+    return (uint32_t)sch_hash_bytes(name, strlen(name), run->id);
+}
+
+struct sch_action_impl *sch_action_find(struct sch_partition *p, uint64_t id)
+{
+    struct sch_table_link *link = sch_table_first(&p->actions_by_id, sch_hash_u64(id, 0));
+    for (; link; link = sch_table_next(link)) {
+        struct sch_action_impl *a = sy_container_of(link, struct sch_action_impl, by_id);
+        if (a->base.id == id)
+            return a;
+    }
+    return NULL;
+}
+
+struct sch_action_impl *sch_action_find_by_name(struct sch_partition *p, const struct sch_run *run,
+                                                const char *name)
+{
+    struct sch_table_link *link = sch_table_first(&p->actions_by_name, name_hash(run, name));
+    for (; link; link = sch_table_next(link)) {
+        struct sch_action_impl *a = sy_container_of(link, struct sch_action_impl, by_name);
+        if (a->base.run == run && strcmp(a->base.name, name) == 0)
+            return a;
+    }
+    return NULL;
+}
+
+struct sch_action_impl *sch_action_create(struct sch_partition *p, const struct sch_action_new *new)
+{
+    size_t name_size = strlen(new->name) + 1;
+    SY_ASSERT(name_size <= SCH_NAME_MAX);
+    struct sch_action_impl *a = sy_calloc(1, sizeof(*a) + name_size);
+    memcpy(a->name, new->name, name_size);
+    a->refs = 1;
+    a->base.id = new->id;
+    a->base.run = &new->run->base;
+    a->base.name = a->name;
+    a->base.spec = new->spec;
+    a->base.created_ns = new->created_ns;
+    a->base.queued_at_ns = p->now_ns;
+    a->base.priority = new->priority;
+    sm_init(&a->base.sm, &sch_action_table, new->state);
+    p->state_counts[new->state]++;
+    p->actions_live++;
+    new->run->refs++;
+    new->run->base.actions_live++;
+    sch_table_add(&p->actions_by_id, &a->by_id, sch_hash_u64(new->id, 0));
+    sch_table_add(&p->actions_by_name, &a->by_name, name_hash(&new->run->base, new->name));
+    if (new->spec) {
+        new->spec->refs++;
+        if (!new->spec->group)
+            a->class = sch_class_ref(p, &new->spec->request);
+    }
+    if (new->parent) {
+        sch_action_link_parent(a, new->parent);
+    } else if (strcmp(new->name, SCH_ROOT_NAME) == 0) {
+        SY_ASSERT(!new->run->base.root);
+        new->run->base.root = &a->base;
+    }
+    SY_ASSERT((new->state == SCH_ACTION_GROUP) == (a->class == NULL));
+    return a;
+}
+
+void sch_action_link_parent(struct sch_action_impl *a, struct sch_action_impl *parent)
+{
+    SY_ASSERT(!a->base.parent && !a->sibling_next && a != parent);
+    SY_ASSERT(a->base.run == parent->base.run);
+    a->base.parent = &parent->base;
+    parent->refs++;
+    parent->base.children_live++;
+    if (!parent->child_first) {
+        parent->child_first = a->sibling_prev = a->sibling_next = a;
+        return;
+    }
+    struct sch_action_impl *first = parent->child_first;
+    a->sibling_next = first;
+    a->sibling_prev = first->sibling_prev;
+    first->sibling_prev->sibling_next = a;
+    first->sibling_prev = a;
+}
+
+/* The reference to the parent stays as long as the action can be read. */
+static void unlink_parent(struct sch_action_impl *a)
+{
+    struct sch_action_impl *parent = sch_action_impl(a->base.parent);
+    SY_ASSERT(parent->base.children_live > 0 && parent->child_first);
+    parent->base.children_live--;
+    if (a->sibling_next == a) {
+        parent->child_first = NULL;
+    } else {
+        a->sibling_prev->sibling_next = a->sibling_next;
+        a->sibling_next->sibling_prev = a->sibling_prev;
+        if (parent->child_first == a)
+            parent->child_first = a->sibling_next;
+    }
+    a->sibling_prev = a->sibling_next = NULL;
+    SY_ASSERT((parent->base.children_live == 0) == (parent->child_first == NULL));
+}
+
+/* ---- attempts ---- */
+
+void sch_action_event(struct sch_partition *p, struct sch_action_impl *a, const char *code,
+                      const char *message, const struct sch_report *report)
+{
+    struct sch_effect *effect = sch_effect_add(p, SCH_EFFECT_EVENT);
+    effect->u.event.run = a->base.run;
+    effect->u.event.action = &a->base;
+    effect->u.event.sequence = ++a->base.run->event_sequence;
+    effect->u.event.state = sch_action_state(a);
+    effect->u.event.report = report;
+    effect->u.event.code = code;
+    effect->u.event.message = message;
+    effect->u.event.time_ns = p->realtime_ns;
+}
+
+/* Out of whatever it waits in or runs on; its state is moved next. */
+static void detach(struct sch_partition *p, struct sch_action_impl *a)
+{
+    sch_heap_remove(&p->timers, &a->timer);
+    if (sch_action_state(a) == SCH_ACTION_QUEUED)
+        sch_queue_remove(p, a);
+    else if (sch_link_in_list(&a->link))
+        sch_list_remove(&a->link);
+    SY_ASSERT(!a->level && !sch_link_in_list(&a->link));
+}
+
+void sch_action_occupy(struct sch_partition *p, struct sch_action_impl *a,
+                       struct sch_cluster *cluster, enum sch_action_state to)
+{
+    SY_ASSERT(to == SCH_ACTION_ASSIGNED || to == SCH_ACTION_RUNNING);
+    SY_ASSERT(sch_cluster_connected(cluster));
+    detach(p, a);
+    a->base.cluster = cluster;
+    sch_action_move(p, a, to);
+    sch_list_push_back(&cluster->attempts, &a->link);
+}
+
+void sch_action_enter_queue(struct sch_partition *p, struct sch_action_impl *a, bool front)
+{
+    int64_t limit = a->base.spec->queued_timeout_ns;
+    SY_ASSERT(sch_action_state(a) == SCH_ACTION_QUEUED && !sch_heap_has(&a->timer));
+    sch_queue_push(p, a, front);
+    bool waits = sch_action_state(a) == SCH_ACTION_QUEUED;
+    if (waits && limit > 0 && a->base.queued_at_ns < SY_TIME_NEVER - limit)
+        sch_heap_set(&p->timers, &a->timer, a->base.queued_at_ns + limit);
+}
+
+/* The attempt has ended without ending the action. */
+static void retry(struct sch_partition *p, struct sch_action_impl *a, int64_t delay_ns, bool front,
+                  const char *message, const struct sch_report *report)
+{
+    detach(p, a);
+    sch_action_move(p, a, delay_ns > 0 ? SCH_ACTION_BACKOFF : SCH_ACTION_QUEUED);
+    a->base.ended = a->base.number;
+    a->base.cluster = NULL;
+    sch_effect_add(p, SCH_EFFECT_UPDATED)->u.action = &a->base;
+    sch_action_event(p, a, message ? "Lost" : NULL, message, report);
+    if (delay_ns > 0) {
+        sch_heap_set(&p->timers, &a->timer, p->now_ns + delay_ns);
+        return;
+    }
+    a->base.queued_at_ns = p->now_ns;
+    sch_action_enter_queue(p, a, front);
+}
+
+static int64_t backoff_ns(int64_t first_ns, unsigned doublings, int64_t max_ns)
+{
+    SY_ASSERT(first_ns >= 0 && max_ns > 0);
+    int64_t delay = first_ns < max_ns ? first_ns : max_ns;
+    while (doublings-- > 0 && delay > 0 && delay < max_ns)
+        delay = delay * 2 < max_ns ? delay * 2 : max_ns;
+    return delay;
+}
+
+static void count_failure(uint16_t *failures)
+{
+    if (*failures < UINT16_MAX)
+        ++*failures;
+}
+
+void sch_action_lost(struct sch_partition *p, struct sch_action_impl *a, const char *message,
+                     const struct sch_report *report)
+{
+    count_failure(&a->base.system_failures);
+    unsigned failures = a->base.system_failures;
+    if (failures > p->options.system_retries || failures == UINT16_MAX) {
+        sch_action_end(p, a, SCH_ACTION_FAILED, "SystemRetriesExhausted", message, report);
+        return;
+    }
+    int64_t delay = failures < 2 ? 0
+                                 : backoff_ns(SCH_SYSTEM_BACKOFF_NS, failures - 2,
+                                              SCH_SYSTEM_BACKOFF_MAX_NS);
+    retry(p, a, delay, true, message, report);
+}
+
+static void user_failure(struct sch_partition *p, struct sch_action_impl *a,
+                         enum sch_action_state when_exhausted, const struct sch_report *report)
+{
+    count_failure(&a->base.user_failures);
+    unsigned failures = a->base.user_failures;
+    if (failures > a->base.spec->retries || failures == UINT16_MAX) {
+        sch_action_end(p, a, when_exhausted, NULL, NULL, report);
+        return;
+    }
+    int64_t delay = backoff_ns(a->base.spec->backoff_ns, failures - 1, SCH_USER_BACKOFF_MAX_NS);
+    retry(p, a, delay, false, NULL, report);
+}
+
+void sch_action_outcome(struct sch_partition *p, struct sch_action_impl *a,
+                        const struct sch_report *report)
+{
+    SY_ASSERT(a->class && a->base.number == report->number);
+    switch (report->outcome) {
+    case SCH_OUTCOME_SUCCEEDED:
+        sch_action_end(p, a, SCH_ACTION_SUCCEEDED, NULL, NULL, report);
+        break;
+    case SCH_OUTCOME_FAILED:
+    case SCH_OUTCOME_OUT_OF_MEMORY:
+        user_failure(p, a, SCH_ACTION_FAILED, report);
+        break;
+    case SCH_OUTCOME_FAILED_FINAL:
+        count_failure(&a->base.user_failures);
+        sch_action_end(p, a, SCH_ACTION_FAILED, NULL, NULL, report);
+        break;
+    case SCH_OUTCOME_TIMED_OUT:
+        user_failure(p, a, SCH_ACTION_TIMED_OUT, report);
+        break;
+    case SCH_OUTCOME_REFUSED:
+        sch_action_lost(p, a, "the node could not start it", report);
+        break;
+    case SCH_OUTCOME_CANCELLED: /* somebody else stopped it: we did not ask */
+        sch_action_lost(p, a, "the attempt was stopped on its node", report);
+        break;
+    case SCH_OUTCOME_LOST:
+    default: /* a kind from a newer operator: not an answer, so try again */
+        sch_action_lost(p, a, "its worker or node died under it", report);
+        break;
+    }
+}
+
+void sch_action_returned(struct sch_partition *p, struct sch_action_impl *a)
+{
+    SY_ASSERT(sch_action_state(a) == SCH_ACTION_ASSIGNED);
+    detach(p, a);
+    sch_action_move(p, a, SCH_ACTION_QUEUED);
+    a->base.cluster = NULL;
+    sch_action_enter_queue(p, a, true);
+}
+
+void sch_action_timer(struct sch_partition *p, struct sch_action_impl *a)
+{
+    SY_ASSERT(sch_heap_has(&a->timer));
+    if (sch_action_state(a) == SCH_ACTION_QUEUED) {
+        sch_action_end(p, a, SCH_ACTION_TIMED_OUT, "QueuedTimeout", "no room came in time", NULL);
+        return;
+    }
+    SY_ASSERT(sch_action_state(a) == SCH_ACTION_BACKOFF);
+    detach(p, a);
+    sch_action_move(p, a, SCH_ACTION_QUEUED);
+    a->base.queued_at_ns = p->now_ns;
+    sch_action_event(p, a, NULL, NULL, NULL);
+    sch_action_enter_queue(p, a, false);
+}
+
+/* ---- the end ---- */
+
+static void cancel_attempt(struct sch_partition *p, const struct sch_action_impl *a,
+                           const char *reason)
+{
+    SY_ASSERT(a->base.cluster);
+    if (!sch_cluster_connected(a->base.cluster))
+        return; /* it is told when its inventory names the attempt */
+    struct sch_effect *effect = sch_effect_add(p, SCH_EFFECT_CANCEL);
+    effect->u.cancel.cluster = a->base.cluster->name;
+    effect->u.cancel.action_id = a->base.id;
+    effect->u.cancel.number = a->base.number;
+    effect->u.cancel.epoch = a->base.attempt_epoch;
+    effect->u.cancel.reason = reason;
+}
+
+static void finish_run(struct sch_partition *p, struct sch_action_impl *root,
+                       const struct sch_effect *final)
+{
+    struct sch_run_impl *run = sch_run_impl(root->base.run);
+    SY_ASSERT(run->base.actions_live == 0 && run->base.root == &root->base);
+    SY_ASSERT(final->type == SCH_EFFECT_FINISHED);
+    struct sch_effect copy = *final; /* adding may move the list */
+    sch_effect_add(p, SCH_EFFECT_RUN_FINISHED)->u.final = copy.u.final;
+    sch_table_remove(&p->runs_by_id, &run->by_id);
+    sch_table_remove(&p->runs_by_name, &run->by_name);
+    sch_list_remove(&run->link);
+    sch_run_unref(run); /* the root still holds it */
+}
+
+static void release(struct sch_partition *p, struct sch_action_impl *a)
+{
+    sch_table_remove(&p->actions_by_id, &a->by_id);
+    sch_table_remove(&p->actions_by_name, &a->by_name);
+    SY_ASSERT(p->actions_live > 0 && a->base.run->actions_live > 0);
+    p->actions_live--;
+    a->base.run->actions_live--;
+    if (a->class) {
+        sch_class_unref(p, a->class);
+        a->class = NULL;
+    }
+    if (a->base.spec) {
+        SY_ASSERT(a->base.spec->refs > 0);
+        if (--a->base.spec->refs == 0)
+            sch_spec_released(p, a->base.spec);
+    }
+    a->grave_next = p->graves;
+    p->graves = a;
+}
+
+/* One action, which has no live children. */
+static void finish(struct sch_partition *p, struct sch_action_impl *a, enum sch_action_state state,
+                   const char *code, const char *message, const struct sch_report *report)
+{
+    SY_ASSERT(a->base.children_live == 0 && !a->child_first);
+    enum sch_action_state from = sch_action_state(a);
+    detach(p, a);
+    if (state == SCH_ACTION_ABORTED && (from == SCH_ACTION_ASSIGNED || from == SCH_ACTION_RUNNING))
+        cancel_attempt(p, a, message);
+    sch_action_move(p, a, state);
+    a->base.ended = a->base.number;
+    sch_action_event(p, a, code, message, report);
+    if (a->base.parent) {
+        unlink_parent(a);
+        a->base.parent->children_failed += state != SCH_ACTION_SUCCEEDED;
+        struct sch_effect *effect = sch_effect_add(p, SCH_EFFECT_CHILD_FINISHED);
+        effect->u.child.parent = a->base.parent;
+        effect->u.child.child = &a->base;
+        effect->u.child.sequence = ++a->base.parent->child_sequence;
+    }
+    struct sch_effect *effect = sch_effect_add(p, SCH_EFFECT_FINISHED);
+    effect->u.final.action = &a->base;
+    effect->u.final.state = state;
+    effect->u.final.code = code;
+    effect->u.final.message = message;
+    effect->u.final.report = report;
+    release(p, a);
+    if (!a->base.parent)
+        finish_run(p, a, effect);
+}
+
+/* Children before parents, without recursion: trees may be a million deep, or wide. */
+static void abort_below(struct sch_partition *p, struct sch_action_impl *top)
+{
+    struct sch_action_impl *a = top;
+    for (;;) {
+        if (a->child_first) {
+            a = a->child_first;
+        } else if (a == top) {
+            break;
+        } else {
+            struct sch_action_impl *parent = sch_action_impl(a->base.parent);
+            finish(p, a, SCH_ACTION_ABORTED, "Aborted", "its parent has ended", NULL);
+            a = parent;
+        }
+    }
+    SY_ASSERT(top->base.children_live == 0);
+}
+
+static bool group_is_done(const struct sch_action_impl *a)
+{
+    return sch_action_state(a) == SCH_ACTION_GROUP && a->base.sealed && a->base.children_live == 0;
+}
+
+void sch_action_end(struct sch_partition *p, struct sch_action_impl *a, enum sch_action_state state,
+                    const char *code, const char *message, const struct sch_report *report)
+{
+    SY_ASSERT(!sch_action_is_final(&a->base));
+    abort_below(p, a);
+    for (;;) {
+        struct sch_action_impl *parent = a->base.parent ? sch_action_impl(a->base.parent) : NULL;
+        finish(p, a, state, code, message, report);
+        if (!parent)
+            break;
+        if (!group_is_done(parent)) {
+            if (state != SCH_ACTION_SUCCEEDED)
+                sch_effect_add(p, SCH_EFFECT_UPDATED)->u.action = &parent->base;
+            break;
+        }
+        bool failed = parent->base.children_failed > 0;
+        a = parent;
+        state = failed ? SCH_ACTION_FAILED : SCH_ACTION_SUCCEEDED;
+        code = failed ? "ChildFailed" : NULL;
+        message = failed ? "a member of the group did not succeed" : NULL;
+        report = NULL;
+    }
+    SY_ASSERT(sch_action_is_final(&a->base));
+}
+
+void sch_action_seal(struct sch_partition *p, struct sch_action_impl *a)
+{
+    SY_ASSERT(a);
+    if (sch_action_is_final(&a->base) || a->base.sealed)
+        return;
+    a->base.sealed = true;
+    if (!group_is_done(a)) {
+        sch_effect_add(p, SCH_EFFECT_UPDATED)->u.action = &a->base;
+        return;
+    }
+    bool failed = a->base.children_failed > 0;
+    sch_action_end(p, a, failed ? SCH_ACTION_FAILED : SCH_ACTION_SUCCEEDED,
+                   failed ? "ChildFailed" : NULL,
+                   failed ? "a member of the group did not succeed" : NULL, NULL);
+}

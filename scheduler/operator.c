@@ -1,0 +1,459 @@
+#include "scheduler/operator_impl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define EFFECTS_KEPT 16384u
+
+/* ---- the table of attempts: the diagram is in operator.h ---- */
+
+static bool attempt_invariant(const void *owner, unsigned state)
+{
+    const struct sch_attempt *a = owner;
+    switch (state) {
+    case SCH_ATTEMPT_HELD:
+        return a->kind && !a->charged;
+    case SCH_ATTEMPT_PLACED:
+    case SCH_ATTEMPT_STARTED:
+        return a->kind && a->node;
+    default:
+        return !a->charged && !sch_link_in_list(&a->place) && !sch_link_in_list(&a->queue);
+    }
+}
+
+#define ATTEMPT_BIT(state) SM_BIT(SCH_ATTEMPT_##state)
+static const struct sm_state attempt_states[SCH_ATTEMPT_STATES] = {
+    [SCH_ATTEMPT_HELD] = {.name = "held",
+                          .initial = true,
+                          .next = ATTEMPT_BIT(PLACED) | ATTEMPT_BIT(RETURNED)},
+    [SCH_ATTEMPT_PLACED] = {.name = "placed",
+                            .initial = true,
+                            .next = ATTEMPT_BIT(STARTED) | ATTEMPT_BIT(DONE) |
+                                    ATTEMPT_BIT(RETURNED)},
+    [SCH_ATTEMPT_STARTED] = {.name = "started", .initial = true, .next = ATTEMPT_BIT(DONE)},
+    [SCH_ATTEMPT_DONE] = {.name = "done", .initial = true, .final = true},
+    [SCH_ATTEMPT_RETURNED] = {.name = "returned", .final = true},
+};
+const struct sm_table sch_attempt_table = {
+    .name = "attempt",
+    .states = attempt_states,
+    .count = SCH_ATTEMPT_STATES,
+    .invariant = attempt_invariant,
+};
+
+/* ---- set-up ---- */
+
+struct sch_operator *sch_operator_new(const struct sch_operator_options *options, int64_t now_ns)
+{
+    SY_ASSERT(options->hold_ns > 0 && options->node_lease_ns > 0);
+    SY_ASSERT(options->join_grace_ns >= 0);
+    struct sch_operator *op = sy_new(struct sch_operator);
+    op->options = *options;
+    op->now_ns = now_ns;
+    op->layout = 1;
+    op->join_end_ns = options->join_grace_ns > 0 ? now_ns + options->join_grace_ns : SY_TIME_NEVER;
+    op->granted_ns = op->shapes_ns = INT64_MIN / 2;
+    op->grant_due_ns = op->shapes_due_ns = SY_TIME_NEVER;
+    sch_list_init(&op->partitions);
+    sch_list_init(&op->kinds);
+    sch_list_init(&op->kinds_parked);
+    sch_list_init(&op->kinds_asking);
+    sch_list_init(&op->kinds_dirty);
+    sch_list_init(&op->held);
+    return op;
+}
+
+void sch_operator_free(struct sch_operator *op)
+{
+    if (!op)
+        return;
+    while (!sch_list_empty(&op->partitions))
+        sch_op_partition_free(op,
+                              sy_container_of(op->partitions.next, struct sch_op_partition, link));
+    SY_ASSERT(op->attempts.count == 0 && sch_list_empty(&op->kinds));
+    for (uint32_t i = 0; i < op->node_count; i++)
+        sch_node_unref(op->nodes[i]);
+    struct sch_table *tables[] = {&op->partitions_by_id, &op->classes_by_id, &op->kinds_by_request,
+                                  &op->nodes_by_name, &op->attempts};
+    for (size_t i = 0; i < SY_COUNT_OF(tables); i++)
+        sch_table_deinit(tables[i]);
+    sch_heap_deinit(&op->leases);
+    free(op->nodes);
+    free(op->changes);
+    free(op);
+}
+
+void sch_op_effects_deinit(struct sch_op_effects *effects)
+{
+    free(effects->items);
+    *effects = (struct sch_op_effects){0};
+}
+
+struct sch_op_effect *sch_op_effect_add(struct sch_operator *op, enum sch_op_effect_type type)
+{
+    struct sch_op_effects *effects = op->out;
+    SY_ASSERT(effects && effects->count <= effects->cap);
+    if (effects->count == effects->cap) {
+        effects->cap = effects->cap ? effects->cap * 2 : 64;
+        effects->items = sy_realloc(effects->items, effects->cap * sizeof(*effects->items));
+    }
+    struct sch_op_effect *effect = &effects->items[effects->count++];
+    *effect = (struct sch_op_effect){.type = type};
+    return effect;
+}
+
+void sch_blob_release(struct sch_blob *blob)
+{
+    struct sch_blob taken = *blob;
+    *blob = (struct sch_blob){0};
+    SY_ASSERT(taken.data || !taken.release);
+    if (taken.release)
+        taken.release(taken.data);
+}
+
+/* ---- rates ---- */
+
+void sch_rate_add(struct sch_rate *rate, int64_t now_ns)
+{
+    int64_t age_ns = now_ns - rate->start_ns;
+    SY_ASSERT(age_ns >= 0);
+    if (age_ns >= SCH_OP_RATE_WINDOW_NS) {
+        rate->previous = age_ns < 2 * SCH_OP_RATE_WINDOW_NS ? rate->current : 0;
+        rate->current = 0;
+        rate->start_ns = now_ns;
+    }
+    if (rate->current < UINT32_MAX)
+        rate->current++;
+}
+
+uint32_t sch_rate_backlog(const struct sch_rate *rate)
+{
+    uint32_t most = rate->current > rate->previous ? rate->current : rate->previous;
+    return (uint32_t)((uint64_t)most * SCH_OP_ROUND_TRIP_NS / SCH_OP_RATE_WINDOW_NS);
+}
+
+/* ---- attempts ---- */
+
+static uint32_t attempt_hash(const struct sch_attempt_key *key)
+{
+    uint64_t rest = ((uint64_t)key->epoch << 32) | key->number;
+    return sch_hash_u64(key->action, rest + (uint64_t)key->partition * 0x9e3779b97f4a7c15ULL);
+}
+
+struct sch_attempt *sch_attempt_find(const struct sch_operator *op,
+                                     const struct sch_attempt_key *key)
+{
+    struct sch_table_link *link = sch_table_first(&op->attempts, attempt_hash(key));
+    for (; link; link = sch_table_next(link)) {
+        struct sch_attempt *a = sy_container_of(link, struct sch_attempt, by_key);
+        if (a->key.action == key->action && a->key.partition == key->partition &&
+            a->key.number == key->number && a->key.epoch == key->epoch)
+            return a;
+    }
+    return NULL;
+}
+
+struct sch_attempt *sch_attempt_new(struct sch_operator *op, const struct sch_attempt_key *key,
+                                    struct sch_kind *kind, enum sch_attempt_state state)
+{
+    SY_ASSERT(!sch_attempt_find(op, key));
+    SY_ASSERT((kind == NULL) == (state == SCH_ATTEMPT_DONE));
+    struct sch_attempt *a = sy_new(struct sch_attempt);
+    a->key = *key;
+    a->kind = kind;
+    a->partition = sch_op_partition_get(op, key->partition);
+    sm_init(&a->sm, &sch_attempt_table, state);
+    sch_table_add(&op->attempts, &a->by_key, attempt_hash(key));
+    sch_list_push_back(&a->partition->attempts, &a->partition_link);
+    return a;
+}
+
+/* Out of the lists and the room of its state; next it is DONE, RETURNED or freed. */
+static void attempt_detach(struct sch_operator *op, struct sch_attempt *a)
+{
+    struct sch_node *node = a->node;
+    switch (sch_attempt_state(a)) {
+    case SCH_ATTEMPT_HELD:
+        sch_attempt_unhold(op, a);
+        break;
+    case SCH_ATTEMPT_STARTED:
+        SY_ASSERT(node->running > 0);
+        node->running--;
+        __attribute__((fallthrough));
+    case SCH_ATTEMPT_PLACED:
+        sch_list_remove(&a->place);
+        if (sch_link_in_list(&a->queue))
+            sch_node_backlog_remove(op, a);
+        sch_node_uncharge(op, a);
+        sch_node_changed(op, node);
+        break;
+    default:
+        break;
+    }
+    SY_ASSERT(!sch_link_in_list(&a->place) && !sch_link_in_list(&a->queue));
+}
+
+static void attempt_forget_kind(struct sch_operator *op, struct sch_attempt *a)
+{
+    if (!a->kind)
+        return;
+    sch_kind_dirty(op, a->kind);
+    sch_kind_unref(op, sy_take(a->kind));
+    a->class = NULL;
+}
+
+void sch_attempt_send_outcome(struct sch_operator *op, struct sch_attempt *a)
+{
+    SY_ASSERT(sch_attempt_state(a) == SCH_ATTEMPT_DONE);
+    if (!a->partition->up)
+        return;
+    struct sch_op_effect *effect = sch_op_effect_add(op, SCH_OP_SEND_OUTCOME);
+    effect->u.report.key = a->key;
+    effect->u.report.node = a->node ? a->node->name : "";
+    effect->u.report.started_ns = a->started_ns;
+    effect->u.report.blob = a->blob.data;
+}
+
+void sch_attempt_send_inventory(struct sch_operator *op, struct sch_attempt *a)
+{
+    SY_ASSERT(sch_attempt_state(a) != SCH_ATTEMPT_DONE);
+    if (!a->partition->up)
+        return;
+    struct sch_op_effect *effect = sch_op_effect_add(op, SCH_OP_SEND_INVENTORY);
+    effect->u.inventory.key = a->key;
+    effect->u.inventory.node = a->node ? a->node->name : "";
+    effect->u.inventory.started = sch_attempt_state(a) == SCH_ATTEMPT_STARTED;
+    effect->u.inventory.started_ns = a->started_ns;
+}
+
+void sch_attempt_done(struct sch_operator *op, struct sch_attempt *a, struct sch_blob blob)
+{
+    struct sch_node *node = a->node;
+    SY_ASSERT(node && !a->blob.data);
+    attempt_detach(op, a);
+    sm_move(&a->sm, &sch_attempt_table, SCH_ATTEMPT_DONE, a);
+    a->blob = blob;
+    attempt_forget_kind(op, a);
+    sch_node_promote(op, node);
+    sch_attempt_send_outcome(op, a);
+}
+
+void sch_attempt_returned(struct sch_operator *op, struct sch_attempt *a, const char *reason)
+{
+    struct sch_node *node = a->node;
+    attempt_detach(op, a);
+    sm_move(&a->sm, &sch_attempt_table, SCH_ATTEMPT_RETURNED, a);
+    if (a->partition->up && reason) {
+        struct sch_op_effect *effect = sch_op_effect_add(op, SCH_OP_SEND_RETURNED);
+        effect->u.report.key = a->key;
+        effect->u.report.node = ""; /* the name may go with the attempt */
+        effect->u.report.reason = reason;
+    }
+    if (node)
+        sch_node_promote(op, node);
+    sch_attempt_free(op, a);
+}
+
+void sch_attempt_free(struct sch_operator *op, struct sch_attempt *a)
+{
+    if (!sm_is_final(&a->sm, &sch_attempt_table))
+        attempt_detach(op, a);
+    SY_ASSERT(!a->charged);
+    attempt_forget_kind(op, a);
+    sch_table_remove(&op->attempts, &a->by_key);
+    sch_list_remove(&a->partition_link);
+    if (a->node)
+        sch_node_unref(a->node);
+    sch_blob_release(&a->blob);
+    free(a);
+}
+
+/* ---- the step ---- */
+
+static void end_step(struct sch_operator *op)
+{
+    if (op->room_came)
+        sch_place_parked(op);
+    op->room_came = false;
+    sch_grant_end_step(op);
+    if (op->shapes_due_ns <= op->now_ns) {
+        op->shapes_due_ns = SY_TIME_NEVER;
+        op->shapes_ns = op->now_ns;
+        sch_op_effect_add(op, SCH_OP_SHAPES_CHANGED);
+    }
+}
+
+static void step_tick(struct sch_operator *op)
+{
+    sch_node_leases(op);
+    sch_op_join_tick(op);
+    sch_held_tick(op);
+    sch_grant_tick(op);
+}
+
+static void dispatch(struct sch_operator *op, const struct sch_op_event *event)
+{
+    switch (event->type) {
+    case SCH_OP_PARTITION_UP:
+        sch_op_partition_up(op, event->u.partition.partition, event->u.partition.epoch);
+        break;
+    case SCH_OP_PARTITION_DOWN:
+        sch_op_partition_down(op, event->u.partition.partition);
+        break;
+    case SCH_OP_DEMAND:
+        sch_op_demand(op, event);
+        break;
+    case SCH_OP_ASSIGN:
+        sch_op_assign(op, event);
+        break;
+    case SCH_OP_CANCEL:
+        sch_op_cancel(op, &event->u.cancel.key, event->u.cancel.reason);
+        break;
+    case SCH_OP_ACK:
+        sch_op_ack(op, &event->u.key);
+        break;
+    case SCH_OP_NODE_UP:
+        sch_node_up(op, event);
+        break;
+    case SCH_OP_NODE_INVENTORY:
+        sch_node_inventory(op, event);
+        break;
+    case SCH_OP_NODE_INVENTORY_COMPLETE:
+        sch_node_inventory_complete(op, event->u.node.name);
+        break;
+    case SCH_OP_NODE_DOWN:
+        sch_node_down(op, event->u.node.name);
+        break;
+    case SCH_OP_STARTED:
+        sch_node_started(op, event);
+        break;
+    case SCH_OP_OUTCOME:
+        sch_node_outcome(op, event);
+        break;
+    case SCH_OP_NODE_RETURNED:
+        sch_node_returned(op, event);
+        break;
+    case SCH_OP_TICK:
+        step_tick(op);
+        break;
+    case SCH_OP_EVENT_TYPES:
+        SY_ASSERT(event->type < SCH_OP_EVENT_TYPES);
+        break;
+    }
+}
+
+void sch_operator_step(struct sch_operator *op, const struct sch_op_event *event,
+                       struct sch_op_effects *effects)
+{
+    SY_ASSERT(!op->out && !op->room_came);
+    if (effects->cap > EFFECTS_KEPT)
+        sch_op_effects_deinit(effects);
+    effects->count = 0;
+    op->out = effects;
+    sch_node_watch(op, event->now_ns);
+    op->now_ns = event->now_ns > op->now_ns ? event->now_ns : op->now_ns;
+    dispatch(op, event);
+    end_step(op);
+    op->out = NULL;
+}
+
+int64_t sch_operator_next_ns(const struct sch_operator *op)
+{
+    SY_ASSERT(!op->out);
+    int64_t at = sch_node_watch_ns(op);
+    const struct sch_heap_entry *lease = sch_heap_top(&op->leases);
+    if (lease && lease->key < at)
+        at = lease->key;
+    if (!sch_list_empty(&op->held)) {
+        int64_t held = sy_container_of(op->held.next, struct sch_attempt, place)->held_until_ns;
+        at = held < at ? held : at;
+    }
+    at = op->join_end_ns < at ? op->join_end_ns : at;
+    at = op->grant_due_ns < at ? op->grant_due_ns : at;
+    return op->shapes_due_ns < at ? op->shapes_due_ns : at;
+}
+
+/* ---- reading ---- */
+
+void sch_operator_each_node(const struct sch_operator *op,
+                            bool (*fn)(void *ctx, const struct sch_node_view *node), void *ctx)
+{
+    SY_ASSERT(fn);
+    for (uint32_t i = 0; i < op->node_count; i++) {
+        const struct sch_node *node = op->nodes[i];
+        struct sch_node_view view = {.name = node->name,
+                                     .state = sch_node_state(node),
+                                     .capacity = node->capacity,
+                                     .used_cpu_milli = (uint32_t)node->used_cpu_milli,
+                                     .used_gpus = (uint32_t)node->used_gpus,
+                                     .used_memory_bytes = node->used_memory_bytes,
+                                     .running = node->running,
+                                     .backlog = node->backlog_count,
+                                     .finished = node->finished,
+                                     .environments = node->environments,
+                                     .environment_count = node->environment_count};
+        if (!fn(ctx, &view))
+            return;
+    }
+}
+
+static bool same_shape(const struct sch_node *a, const struct sch_node *b)
+{
+    return sch_resources_equal(&a->capacity, &b->capacity) &&
+           a->environment_count == b->environment_count &&
+           memcmp(a->environments, b->environments,
+                  a->environment_count * sizeof(*a->environments)) == 0;
+}
+
+static bool shape_is(const struct sch_shape *shape, const struct sch_node *node)
+{
+    return sch_resources_equal(&shape->capacity, &node->capacity) &&
+           shape->environment_count == node->environment_count &&
+           memcmp(shape->environments, node->environments,
+                  node->environment_count * sizeof(*node->environments)) == 0;
+}
+
+/* Beyond `max` there is no shape to compare with, only the nodes before. */
+static bool seen_before(const struct sch_operator *op, uint32_t index)
+{
+    for (uint32_t i = 0; i < index; i++) {
+        if (same_shape(op->nodes[i], op->nodes[index]))
+            return true;
+    }
+    return false;
+}
+
+size_t sch_operator_shapes(const struct sch_operator *op, struct sch_shape *ret, size_t max)
+{
+    size_t count = 0;
+    SY_ASSERT(ret || max == 0);
+    for (uint32_t i = 0; i < op->node_count; i++) {
+        const struct sch_node *node = op->nodes[i];
+        size_t filled = count < max ? count : max, at = 0;
+        while (at < filled && !shape_is(&ret[at], node))
+            at++;
+        if (at < filled) {
+            ret[at].nodes++;
+        } else if (at < max) {
+            ret[at] = (struct sch_shape){.capacity = node->capacity,
+                                         .nodes = 1,
+                                         .environment_count = node->environment_count};
+            memcpy(ret[at].environments, node->environments, sizeof(node->environments));
+            count++;
+        } else if (!seen_before(op, i)) {
+            count++;
+        }
+    }
+    return count;
+}
+
+const char *sch_operator_node_of(const struct sch_operator *op, const struct sch_attempt_key *key)
+{
+    const struct sch_attempt *a = sch_attempt_find(op, key);
+    return a && a->node ? a->node->name : NULL;
+}
+
+bool sch_operator_inventory_complete(const struct sch_operator *op)
+{
+    return op->join_end_ns == SY_TIME_NEVER;
+}

@@ -1,0 +1,224 @@
+/*
+ * The operator core: inventory of a cluster's nodes, grants to shards, placement of attempts on
+ * nodes, as a pure state machine like the partition core (scheduler/partition.h).
+ *
+ * What it knows of an attempt: identity, request, node, state. It keeps an attempt until the
+ * partition has acknowledged its outcome.
+ *
+ * Grants. For each (partition, class) with demand now or lately, the core works out how many more
+ * attempts it could hold: free room on ready nodes plus a backlog that hides the round trip
+ * (completions of the class over the last window x 20 ms, at least 2 for each node that can run it,
+ * at most 4,096), less what it holds unstarted; split over the partitions in proportion to demand,
+ * every one that asks at least 1. A grant is cumulative: assignments received on this stream since
+ * it opened + that number, never lower than before. Standing grants for idle, known classes let a
+ * shard assign without a round trip.
+ *
+ * Placement. Best fit among ready nodes with free room (fewest free slots of the environment left,
+ * then least free cpu), ties by name. Without free room the attempt is still handed to the node
+ * with the shortest backlog relative to its slots (the agent starts it when room comes), while that
+ * node's backlog is below its bound; else it waits here, at most hold_ns, then is returned.
+ * The agent has the last word on room: it never runs more than fits.
+ */
+#pragma once
+
+#include "base/clock.h"
+#include "base/sm.h"
+#include "scheduler/resources.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* ---- life cycle of an attempt, as its cluster sees it ----
+ *
+ *   HELD --> PLACED --> STARTED --> DONE (outcome kept until acknowledged) --> gone
+ *    |         |  |                  ^
+ *    |         |  +------------------+ refused, or its node was lost
+ *    |         | the agent gives it back unstarted
+ *    +---------+--> RETURNED (told to the partition, or cancelled while held) --> gone
+ *
+ * An attempt that an agent names and this operator does not know (it restarted) begins as PLACED,
+ * STARTED or DONE.
+ */
+enum sch_attempt_state {
+    SCH_ATTEMPT_HELD,
+    SCH_ATTEMPT_PLACED,
+    SCH_ATTEMPT_STARTED,
+    SCH_ATTEMPT_DONE,
+    SCH_ATTEMPT_RETURNED,
+    SCH_ATTEMPT_STATES,
+};
+extern const struct sm_table sch_attempt_table;
+
+/* ---- a node: NEW --> READY <--> LOST (silent, within its lease) --> GONE ---- */
+enum sch_node_state { SCH_NODE_READY, SCH_NODE_LOST, SCH_NODE_GONE, SCH_NODE_STATES };
+extern const struct sm_table sch_node_table;
+
+struct sch_attempt_key {
+    uint64_t action;
+    uint32_t partition, number, epoch;
+};
+
+struct sch_operator_options {
+    int64_t hold_ns;       /* default 2 s */
+    int64_t node_lease_ns; /* silence after which a node's attempts are LOST; default 15 s */
+    int64_t join_grace_ns; /* after the start: how long to wait for agents before the inventory is
+                              called complete; default 5 s */
+};
+
+struct sch_operator;
+struct sch_operator *sch_operator_new(const struct sch_operator_options *options, int64_t now_ns);
+void sch_operator_free(struct sch_operator *op);
+
+enum sch_op_event_type {
+    SCH_OP_PARTITION_UP,   /* u.partition: stream opened, welcome received */
+    SCH_OP_PARTITION_DOWN, /* u.partition.partition */
+    SCH_OP_DEMAND,         /* u.demand */
+    SCH_OP_ASSIGN,         /* u.assign */
+    SCH_OP_CANCEL,         /* u.key + u.reason */
+    SCH_OP_ACK,            /* u.key */
+    SCH_OP_NODE_UP, /* u.node: agent's hello; its inventory follows as NODE_INVENTORY events, then
+                       NODE_INVENTORY_COMPLETE */
+    SCH_OP_NODE_INVENTORY,          /* u.inventory */
+    SCH_OP_NODE_INVENTORY_COMPLETE, /* u.node.name: attempts placed there and not named are LOST */
+    SCH_OP_NODE_DOWN,               /* u.node.name: its stream closed */
+    SCH_OP_STARTED,                 /* u.report */
+    SCH_OP_OUTCOME,                 /* u.report; `blob` is kept until acknowledged */
+    SCH_OP_NODE_RETURNED,           /* u.report: the agent gives it back unstarted */
+    SCH_OP_TICK,
+    SCH_OP_EVENT_TYPES,
+};
+
+/* Something of the shell's that the core only carries; released through `release` exactly once. */
+struct sch_blob {
+    void *data;
+    void (*release)(void *data);
+};
+
+struct sch_op_event {
+    enum sch_op_event_type type;
+    int64_t now_ns;
+    union {
+        struct {
+            uint32_t partition, epoch;
+        } partition;
+        struct {
+            uint32_t partition, class_id;
+            struct sch_resources request;
+            uint64_t waiting;
+            int64_t oldest_age_ns;
+            int32_t top_priority;
+        } demand;
+        struct {
+            struct sch_attempt_key key;
+            uint32_t class_id;
+            struct sch_blob blob; /* the assignment, handed on with SEND_ASSIGN; kept while HELD */
+        } assign;
+        struct {
+            struct sch_attempt_key key;
+            const char *reason;
+        } cancel;
+        struct sch_attempt_key key;
+        struct {
+            const char *name;
+            struct sch_resources capacity;
+            const struct sch_environment *environments;
+            size_t environment_count;
+        } node;
+        struct {
+            const char *node;
+            struct sch_attempt_key key;
+            struct sch_resources request;
+            bool started;
+            int64_t started_ns; /* realtime */
+        } inventory;
+        struct {
+            const char *node;
+            struct sch_attempt_key key;
+            int64_t started_ns;
+            const char *reason;
+            struct sch_blob blob; /* OUTCOME */
+        } report;
+    } u;
+};
+
+enum sch_op_effect_type {
+    SCH_OP_SEND_ASSIGN,    /* u.assign: blob to node (the blob is the shell's again) */
+    SCH_OP_SEND_CANCEL,    /* u.attempt: to node */
+    SCH_OP_SEND_ACK,       /* u.attempt: to node: forget the outcome */
+    SCH_OP_SEND_GRANT,     /* u.grant: to partition */
+    SCH_OP_SEND_STARTED,   /* u.report: to partition */
+    SCH_OP_SEND_OUTCOME,   /* u.report: to partition; blob borrowed until the next step; NULL blob:
+                              LOST */
+    SCH_OP_SEND_RETURNED,  /* u.report: to partition */
+    SCH_OP_SEND_INVENTORY, /* u.inventory: to partition, after PARTITION_UP or NODE_UP */
+    SCH_OP_SEND_INVENTORY_COMPLETE, /* u.partition */
+    SCH_OP_SHAPES_CHANGED,          /* to every partition: sch_operator_shapes() */
+};
+
+struct sch_op_effect {
+    enum sch_op_effect_type type;
+    union {
+        uint32_t partition;
+        struct {
+            const char *node;
+            struct sch_attempt_key key;
+            struct sch_blob blob;
+        } assign;
+        struct {
+            const char *node;
+            struct sch_attempt_key key;
+            const char *reason;
+        } attempt;
+        struct {
+            uint32_t partition, class_id;
+            uint64_t granted;
+        } grant;
+        struct {
+            struct sch_attempt_key key;
+            const char *node; /* may be "" */
+            int64_t started_ns;
+            const char *reason;
+            void *blob;
+        } report;
+        struct {
+            struct sch_attempt_key key;
+            const char *node;
+            bool started;
+            int64_t started_ns;
+        } inventory;
+    } u;
+};
+
+struct sch_op_effects {
+    struct sch_op_effect *items;
+    size_t count, cap;
+};
+void sch_op_effects_deinit(struct sch_op_effects *effects);
+
+void sch_operator_step(struct sch_operator *op, const struct sch_op_event *event,
+                       struct sch_op_effects *effects);
+int64_t sch_operator_next_ns(const struct sch_operator *op);
+
+/* ---- reading ---- */
+
+struct sch_node_view {
+    const char *name;
+    enum sch_node_state state;
+    struct sch_resources capacity;
+    uint32_t used_cpu_milli, used_gpus;
+    uint64_t used_memory_bytes;
+    uint32_t running, backlog;
+    uint64_t finished;
+    const struct sch_environment *environments;
+    size_t environment_count;
+};
+void sch_operator_each_node(const struct sch_operator *op,
+                            bool (*fn)(void *ctx, const struct sch_node_view *node), void *ctx);
+/* Distinct shapes of the nodes that are not GONE; returns how many there are (at most `max`
+ * filled). */
+size_t sch_operator_shapes(const struct sch_operator *op, struct sch_shape *ret, size_t max);
+/* The node that holds (or held, while unacknowledged) an attempt; NULL when unknown. */
+const char *sch_operator_node_of(const struct sch_operator *op, const struct sch_attempt_key *key);
+bool sch_operator_inventory_complete(const struct sch_operator *op);
+void sch_operator_check(const struct sch_operator *op);

@@ -1,0 +1,244 @@
+#include "scheduler/operator_impl.h"
+
+#include <stdlib.h>
+
+/* ---- partitions ---- */
+
+static struct sch_op_partition *partition_find(const struct sch_operator *op, uint32_t id)
+{
+    struct sch_table_link *link = sch_table_first(&op->partitions_by_id, sch_hash_u64(id, 0));
+    for (; link; link = sch_table_next(link)) {
+        struct sch_op_partition *partition = sy_container_of(link, struct sch_op_partition, by_id);
+        if (partition->id == id)
+            return partition;
+    }
+    return NULL;
+}
+
+/* Kept for ever: its epoch fences. There are as many as the region has partitions. */
+struct sch_op_partition *sch_op_partition_get(struct sch_operator *op, uint32_t id)
+{
+    struct sch_op_partition *partition = partition_find(op, id);
+    if (partition)
+        return partition;
+    partition = sy_new(struct sch_op_partition);
+    partition->id = id;
+    sch_list_init(&partition->attempts);
+    sch_list_init(&partition->classes);
+    sch_table_add(&op->partitions_by_id, &partition->by_id, sch_hash_u64(id, 0));
+    sch_list_push_back(&op->partitions, &partition->link);
+    return partition;
+}
+
+/* ---- classes ---- */
+
+static uint32_t class_hash(uint32_t partition, uint32_t id)
+{
+    return sch_hash_u64(((uint64_t)partition << 32) | id, 0);
+}
+
+struct sch_op_class *sch_op_class_find(const struct sch_operator *op, uint32_t partition,
+                                       uint32_t id)
+{
+    struct sch_table_link *link = sch_table_first(&op->classes_by_id, class_hash(partition, id));
+    for (; link; link = sch_table_next(link)) {
+        struct sch_op_class *class = sy_container_of(link, struct sch_op_class, by_id);
+        if (class->id == id && class->partition->id == partition)
+            return class;
+    }
+    return NULL;
+}
+
+static struct sch_op_class *class_new(struct sch_operator *op, struct sch_op_partition *partition,
+                                      uint32_t id, const struct sch_resources *request)
+{
+    SY_ASSERT(partition->up);
+    struct sch_op_class *class = sy_new(struct sch_op_class);
+    class->id = id;
+    class->partition = partition;
+    class->kind = sch_kind_ref(op, request);
+    sch_table_add(&op->classes_by_id, &class->by_id, class_hash(partition->id, id));
+    sch_list_push_back(&partition->classes, &class->partition_link);
+    sch_list_push_back(&class->kind->classes, &class->kind_link);
+    return class;
+}
+
+static void set_waiting(struct sch_operator *op, struct sch_op_class *class, uint64_t waiting)
+{
+    struct sch_kind *kind = class->kind;
+    SY_ASSERT(kind->waiting >= class->waiting);
+    kind->waiting -= class->waiting;
+    class->waiting = waiting < SCH_OP_WAITING_MAX ? waiting : SCH_OP_WAITING_MAX;
+    kind->waiting += class->waiting;
+    bool asks = kind->waiting > 0;
+    if (asks && !sch_link_in_list(&kind->asking))
+        sch_list_push_back(&op->kinds_asking, &kind->asking);
+    if (!asks && sch_link_in_list(&kind->asking))
+        sch_list_remove(&kind->asking);
+}
+
+static void class_free(struct sch_operator *op, struct sch_op_class *class)
+{
+    SY_ASSERT(!sch_link_in_list(&class->partition_link));
+    set_waiting(op, class, 0);
+    sch_table_remove(&op->classes_by_id, &class->by_id);
+    sch_list_remove(&class->kind_link);
+    sch_kind_unref(op, class->kind);
+    free(class);
+}
+
+/* ---- streams ---- */
+
+static void close_stream(struct sch_operator *op, struct sch_op_partition *partition)
+{
+    partition->up = false;
+    for (struct sch_link *link = partition->attempts.next; link != &partition->attempts;
+         link = link->next)
+        sy_container_of(link, struct sch_attempt, partition_link)->class = NULL;
+    while (!sch_list_empty(&partition->classes)) {
+        struct sch_link *link = sch_list_pop(&partition->classes);
+        class_free(op, sy_container_of(link, struct sch_op_class, partition_link));
+    }
+}
+
+static void send_complete(struct sch_operator *op, const struct sch_op_partition *partition)
+{
+    SY_ASSERT(partition->up && op->join_end_ns == SY_TIME_NEVER);
+    sch_op_effect_add(op, SCH_OP_SEND_INVENTORY_COMPLETE)->u.partition = partition->id;
+}
+
+void sch_op_partition_up(struct sch_operator *op, uint32_t id, uint32_t epoch)
+{
+    struct sch_op_partition *partition = sch_op_partition_get(op, id);
+    if (epoch < partition->epoch)
+        return; /* its owner has been replaced: the shell closes the stream */
+    if (partition->up)
+        close_stream(op, partition);
+    partition->up = true;
+    partition->epoch = epoch;
+    for (struct sch_link *link = partition->attempts.next; link != &partition->attempts;
+         link = link->next) {
+        struct sch_attempt *a = sy_container_of(link, struct sch_attempt, partition_link);
+        if (sch_attempt_state(a) == SCH_ATTEMPT_DONE)
+            sch_attempt_send_outcome(op, a);
+        else
+            sch_attempt_send_inventory(op, a);
+    }
+    if (op->join_end_ns == SY_TIME_NEVER)
+        send_complete(op, partition);
+}
+
+void sch_op_partition_down(struct sch_operator *op, uint32_t id)
+{
+    struct sch_op_partition *partition = partition_find(op, id);
+    if (partition && partition->up)
+        close_stream(op, partition);
+}
+
+void sch_op_partition_free(struct sch_operator *op, struct sch_op_partition *partition)
+{
+    close_stream(op, partition);
+    while (!sch_list_empty(&partition->attempts))
+        sch_attempt_free(
+            op, sy_container_of(partition->attempts.next, struct sch_attempt, partition_link));
+    sch_table_remove(&op->partitions_by_id, &partition->by_id);
+    sch_list_remove(&partition->link);
+    free(partition);
+}
+
+void sch_op_join_tick(struct sch_operator *op)
+{
+    if (op->join_end_ns > op->now_ns)
+        return;
+    op->join_end_ns = SY_TIME_NEVER;
+    for (struct sch_link *link = op->partitions.next; link != &op->partitions; link = link->next) {
+        const struct sch_op_partition *partition = sy_container_of(link, struct sch_op_partition,
+                                                                   link);
+        if (partition->up)
+            send_complete(op, partition);
+    }
+}
+
+/* ---- records ---- */
+
+void sch_op_demand(struct sch_operator *op, const struct sch_op_event *event)
+{
+    struct sch_op_partition *partition = partition_find(op, event->u.demand.partition);
+    if (!partition || !partition->up)
+        return;
+    struct sch_op_class *class = sch_op_class_find(op, partition->id, event->u.demand.class_id);
+    if (!class)
+        class = class_new(op, partition, event->u.demand.class_id, &event->u.demand.request);
+    set_waiting(op, class, event->u.demand.waiting);
+    sch_kind_grant(op, class->kind);
+}
+
+static void send_returned(struct sch_operator *op, const struct sch_attempt_key *key,
+                          const char *reason)
+{
+    struct sch_op_effect *effect = sch_op_effect_add(op, SCH_OP_SEND_RETURNED);
+    effect->u.report.key = *key;
+    effect->u.report.node = "";
+    effect->u.report.reason = reason;
+}
+
+void sch_op_assign(struct sch_operator *op, const struct sch_op_event *event)
+{
+    const struct sch_attempt_key *key = &event->u.assign.key;
+    struct sch_blob blob = event->u.assign.blob;
+    struct sch_op_partition *partition = partition_find(op, key->partition);
+    /* From an owner that has been replaced, or on no stream; or a repetition. */
+    if (!partition || !partition->up || key->epoch != partition->epoch ||
+        sch_attempt_find(op, key)) {
+        sch_blob_release(&blob);
+        return;
+    }
+    struct sch_op_class *class = sch_op_class_find(op, partition->id, event->u.assign.class_id);
+    if (class)
+        class->assigned++;
+    if (!class || class->assigned > class->granted) {
+        send_returned(op, key, class ? "more than was granted" : "its class is not known here");
+        sch_blob_release(&blob);
+        return;
+    }
+    sch_kind_ref(op, &class->kind->request);
+    struct sch_attempt *a = sch_attempt_new(op, key, class->kind, SCH_ATTEMPT_HELD);
+    a->class = class;
+    a->blob = blob;
+    sch_attempt_hold(op, a);
+    if (class->kind->held_count == 1)
+        (void)sch_kind_place(op, class->kind);
+    sch_kind_dirty(op, class->kind);
+}
+
+void sch_op_cancel(struct sch_operator *op, const struct sch_attempt_key *key, const char *reason)
+{
+    struct sch_attempt *a = sch_attempt_find(op, key);
+    if (!a || sch_attempt_state(a) == SCH_ATTEMPT_DONE)
+        return; /* gone, or its outcome is on the way */
+    if (sch_attempt_state(a) == SCH_ATTEMPT_HELD) {
+        sch_attempt_returned(op, a, NULL);
+        return;
+    }
+    a->cancelled = true;
+    if (sch_node_state(a->node) != SCH_NODE_READY)
+        return; /* it is told when its inventory names the attempt */
+    struct sch_op_effect *effect = sch_op_effect_add(op, SCH_OP_SEND_CANCEL);
+    effect->u.attempt.node = a->node->name;
+    effect->u.attempt.key = a->key;
+    effect->u.attempt.reason = reason;
+}
+
+void sch_op_ack(struct sch_operator *op, const struct sch_attempt_key *key)
+{
+    struct sch_attempt *a = sch_attempt_find(op, key);
+    if (!a || sch_attempt_state(a) != SCH_ATTEMPT_DONE)
+        return;
+    SY_ASSERT(a->node);
+    if (sch_node_state(a->node) == SCH_NODE_READY) {
+        struct sch_op_effect *effect = sch_op_effect_add(op, SCH_OP_SEND_ACK);
+        effect->u.attempt.node = a->node->name;
+        effect->u.attempt.key = a->key;
+    }
+    sch_attempt_free(op, a);
+}

@@ -1,0 +1,536 @@
+#include "scheduler/partition_impl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* An abort of a million actions leaves a long list behind; it is given back at the next step. */
+#define EFFECTS_KEPT 16384u
+
+/* ---- set-up ---- */
+
+struct sch_partition *sch_partition_new(const struct sch_partition_options *options, int64_t now_ns)
+{
+    SY_ASSERT(options->epoch > 0 && options->epoch <= SCH_EPOCH_MAX);
+    SY_ASSERT(options->actions_max > 0 && options->actions_max < UINT32_MAX);
+    SY_ASSERT(options->cluster_lease_ns > 0 && options->recovery_wait_ns >= 0);
+    struct sch_partition *p = sy_new(struct sch_partition);
+    p->options = *options;
+    p->last_id = (uint64_t)options->epoch << SCH_ID_COUNTER_BITS;
+    p->now_ns = now_ns;
+    p->recovery_end_ns = SY_TIME_NEVER;
+    sch_list_init(&p->touched);
+    sch_list_init(&p->runs);
+    sch_list_init(&p->classes);
+    sch_list_init(&p->classes_idle);
+    sch_list_init(&p->recovering);
+    return p;
+}
+
+static void bury(struct sch_partition *p)
+{
+    struct sch_action_impl *a = sy_take(p->graves);
+    while (a) {
+        struct sch_action_impl *next = a->grave_next;
+        a->grave_next = NULL;
+        sch_action_unref(&a->base);
+        a = next;
+    }
+}
+
+/* What the shell still refers to stays readable; it was taken out of the core's lists. */
+static void free_actions(struct sch_partition *p)
+{
+    for (uint32_t i = 0; i < p->actions_by_id.size; i++) {
+        struct sch_table_link *link = p->actions_by_id.buckets[i];
+        while (link) {
+            struct sch_action_impl *a = sy_container_of(link, struct sch_action_impl, by_id);
+            link = link->next;
+            a->link = (struct sch_link){0};
+            sch_action_unref(&a->base);
+        }
+    }
+    while (!sch_list_empty(&p->runs)) {
+        struct sch_link *link = sch_list_pop(&p->runs);
+        sch_run_unref(sy_container_of(link, struct sch_run_impl, link));
+    }
+}
+
+void sch_partition_free(struct sch_partition *p)
+{
+    if (!p)
+        return;
+    bury(p);
+    sch_recovery_free(p);
+    free_actions(p);
+    while (!sch_list_empty(&p->classes))
+        sch_class_free(p, sy_container_of(p->classes.next, struct sch_class, link));
+    for (size_t i = 0; i < p->cluster_count; i++)
+        sch_cluster_free(p->clusters[i]);
+    free(p->clusters);
+    free(p->specs_unused);
+    sch_heap_deinit(&p->timers);
+    sch_heap_deinit(&p->flushes);
+    sch_heap_deinit(&p->leases);
+    struct sch_table *tables[] = {&p->runs_by_id,      &p->runs_by_name,    &p->actions_by_id,
+                                  &p->actions_by_name, &p->classes_by_id,   &p->classes_by_request,
+                                  &p->levels,          &p->clusters_by_name};
+    for (size_t i = 0; i < SY_COUNT_OF(tables); i++)
+        sch_table_deinit(tables[i]);
+    free(p);
+}
+
+uint64_t sch_partition_new_id(struct sch_partition *p)
+{
+    uint64_t id = ++p->last_id;
+    SY_ASSERT(id >> SCH_ID_COUNTER_BITS == p->options.epoch); /* 10^12 ids in an epoch */
+    return id;
+}
+
+/* ---- effects ---- */
+
+void sch_effects_deinit(struct sch_effects *effects)
+{
+    free(effects->items);
+    *effects = (struct sch_effects){0};
+}
+
+static void effects_clear(struct sch_effects *effects)
+{
+    if (effects->cap > EFFECTS_KEPT)
+        sch_effects_deinit(effects);
+    effects->count = 0;
+}
+
+struct sch_effect *sch_effect_add(struct sch_partition *p, enum sch_effect_type type)
+{
+    struct sch_effects *effects = p->out;
+    SY_ASSERT(effects && effects->count <= effects->cap);
+    if (effects->count == effects->cap) {
+        effects->cap = effects->cap ? effects->cap * 2 : 64;
+        effects->items = sy_realloc(effects->items, effects->cap * sizeof(*effects->items));
+    }
+    struct sch_effect *effect = &effects->items[effects->count++];
+    *effect = (struct sch_effect){.type = type};
+    return effect;
+}
+
+void sch_spec_released(struct sch_partition *p, struct sch_spec *spec)
+{
+    SY_ASSERT(spec->refs == 0);
+    if (p->spec_unused_count == p->spec_unused_cap) {
+        p->spec_unused_cap = p->spec_unused_cap ? p->spec_unused_cap * 2 : 16;
+        p->specs_unused = sy_realloc(p->specs_unused,
+                                     p->spec_unused_cap * sizeof(struct sch_spec *));
+    }
+    p->specs_unused[p->spec_unused_count++] = spec;
+}
+
+static void tell_specs_unused(struct sch_partition *p)
+{
+    for (size_t i = 0; i < p->spec_unused_count; i++) {
+        SY_ASSERT(p->specs_unused[i]->refs == 0);
+        sch_effect_add(p, SCH_EFFECT_SPEC_UNUSED)->u.spec = p->specs_unused[i];
+    }
+    p->spec_unused_count = 0;
+}
+
+static void reject(struct sch_partition *p, enum sch_reject why, struct sch_action_impl *existing,
+                   void *shell)
+{
+    struct sch_effect *effect = sch_effect_add(p, SCH_EFFECT_REJECTED);
+    effect->u.rejected.why = why;
+    effect->u.rejected.action = existing ? &existing->base : NULL;
+    effect->u.rejected.text = why == SCH_REJECT_INFEASIBLE ? p->misses.text : NULL;
+    effect->u.rejected.shell = shell;
+}
+
+/* ---- runs ---- */
+
+static uint32_t run_hash(const char *project, const char *domain, const char *name)
+{
+    uint64_t hash = sch_hash_bytes(project, strlen(project), 0);
+    hash = sch_hash_bytes(domain, strlen(domain), hash);
+    return (uint32_t)sch_hash_bytes(name, strlen(name), hash);
+}
+
+static void copy_name(char ret[SCH_NAME_MAX], const char *name)
+{
+    size_t size = strlen(name) + 1;
+    SY_ASSERT(size <= SCH_NAME_MAX);
+    memcpy(ret, name, size);
+}
+
+struct sch_run_impl *sch_run_new(struct sch_partition *p, uint64_t id, const char *project,
+                                 const char *domain, const char *name)
+{
+    SY_ASSERT(!sch_partition_find_run_by_id(p, id));
+    SY_ASSERT(!sch_partition_find_run(p, project, domain, name));
+    struct sch_run_impl *run = sy_new(struct sch_run_impl);
+    run->base.id = id;
+    run->refs = 1;
+    copy_name(run->base.project, project);
+    copy_name(run->base.domain, domain);
+    copy_name(run->base.name, name);
+    sch_table_add(&p->runs_by_id, &run->by_id, sch_hash_u64(id, 0));
+    sch_table_add(&p->runs_by_name, &run->by_name, run_hash(project, domain, name));
+    sch_list_push_back(&p->runs, &run->link);
+    return run;
+}
+
+void sch_run_unref(struct sch_run_impl *run)
+{
+    SY_ASSERT(run->refs > 0);
+    if (--run->refs > 0)
+        return;
+    SY_ASSERT(!sch_link_in_list(&run->link));
+    free(run);
+}
+
+struct sch_run *sch_partition_find_run(struct sch_partition *p, const char *project,
+                                       const char *domain, const char *name)
+{
+    SY_ASSERT(project && domain && name);
+    struct sch_table_link *link = sch_table_first(&p->runs_by_name,
+                                                  run_hash(project, domain, name));
+    for (; link; link = sch_table_next(link)) {
+        struct sch_run_impl *run = sy_container_of(link, struct sch_run_impl, by_name);
+        if (strcmp(run->base.name, name) == 0 && strcmp(run->base.domain, domain) == 0 &&
+            strcmp(run->base.project, project) == 0)
+            return &run->base;
+    }
+    return NULL;
+}
+
+struct sch_run *sch_partition_find_run_by_id(struct sch_partition *p, uint64_t run_id)
+{
+    struct sch_table_link *link = sch_table_first(&p->runs_by_id, sch_hash_u64(run_id, 0));
+    for (; link; link = sch_table_next(link)) {
+        struct sch_run_impl *run = sy_container_of(link, struct sch_run_impl, by_id);
+        if (run->base.id == run_id)
+            return &run->base;
+    }
+    return NULL;
+}
+
+/* ---- new actions ---- */
+
+static enum sch_action_state first_state(const struct sch_spec *spec)
+{
+    return spec && !spec->group ? SCH_ACTION_QUEUED : SCH_ACTION_GROUP;
+}
+
+static struct sch_action_impl *begin_action(struct sch_partition *p,
+                                            const struct sch_action_new *new, void *shell)
+{
+    struct sch_action_impl *a = sch_action_create(p, new);
+    new->run->base.actions_total++;
+    struct sch_effect *effect = sch_effect_add(p, SCH_EFFECT_CREATED);
+    effect->u.created.action = &a->base;
+    effect->u.created.shell = shell;
+    sch_action_event(p, a, NULL, NULL, NULL);
+    return a;
+}
+
+/* Room for one more, and a cluster that could run it; says no otherwise. */
+static bool admit(struct sch_partition *p, const struct sch_spec *spec, void *shell)
+{
+    if (p->actions_live >= p->options.actions_max) {
+        reject(p, SCH_REJECT_FULL, NULL, shell);
+        return false;
+    }
+    if (!spec->group && !sch_partition_feasible(p, &spec->request, &p->misses)) {
+        reject(p, SCH_REJECT_INFEASIBLE, NULL, shell);
+        return false;
+    }
+    return true;
+}
+
+static void step_create_run(struct sch_partition *p, const struct sch_event *event)
+{
+    const char *project = event->u.create.project, *domain = event->u.create.domain;
+    struct sch_spec *spec = event->u.create.spec;
+    struct sch_run *existing = sch_partition_find_run(p, project, domain, event->u.create.name);
+    SY_ASSERT(spec);
+    if (existing) {
+        reject(p, SCH_REJECT_EXISTS, sch_action_impl(existing->root), event->u.create.shell);
+    } else if (admit(p, spec, event->u.create.shell)) {
+        struct sch_run_impl *run = sch_run_new(p, sch_partition_new_id(p), project, domain,
+                                               event->u.create.name);
+        run->base.created_ns = event->realtime_ns;
+        sch_effect_add(p, SCH_EFFECT_RUN_CREATED)->u.run = &run->base;
+        struct sch_action_new new = {.id = sch_partition_new_id(p),
+                                     .run = run,
+                                     .name = SCH_ROOT_NAME,
+                                     .spec = spec,
+                                     .priority = event->u.create.priority,
+                                     .created_ns = event->realtime_ns,
+                                     .state = first_state(spec)};
+        struct sch_action_impl *root = begin_action(p, &new, event->u.create.shell);
+        if (new.state == SCH_ACTION_QUEUED)
+            sch_action_enter_queue(p, root, false);
+    }
+    if (spec->refs == 0)
+        sch_spec_released(p, spec);
+}
+
+/* Whether the parent may have a new child of this name; says no otherwise. */
+static bool admit_child(struct sch_partition *p, struct sch_action_impl *parent, const char *name,
+                        void *shell)
+{
+    SY_ASSERT(parent && name && strlen(name) < SCH_NAME_MAX);
+    struct sch_action_impl *existing = sch_action_find_by_name(p, parent->base.run, name);
+    if (existing) {
+        bool same = existing->base.parent == &parent->base;
+        reject(p, same ? SCH_REJECT_EXISTS : SCH_REJECT_CONFLICT, same ? existing : NULL, shell);
+        return false;
+    }
+    if (parent->base.sealed || sch_action_is_final(&parent->base)) {
+        reject(p, SCH_REJECT_SEALED, NULL, shell);
+        return false;
+    }
+    return true;
+}
+
+static void step_enqueue(struct sch_partition *p, const struct sch_event *event)
+{
+    struct sch_action_impl *parent = sch_action_impl(event->u.enqueue.parent);
+    struct sch_spec *spec = event->u.enqueue.spec;
+    void *shell = event->u.enqueue.shell;
+    SY_ASSERT(spec);
+    if (admit_child(p, parent, event->u.enqueue.name, shell) && admit(p, spec, shell)) {
+        struct sch_action_new new = {.id = sch_partition_new_id(p),
+                                     .run = sch_run_impl(parent->base.run),
+                                     .parent = parent,
+                                     .name = event->u.enqueue.name,
+                                     .spec = spec,
+                                     .priority = event->u.enqueue.priority,
+                                     .created_ns = event->realtime_ns,
+                                     .state = first_state(spec)};
+        struct sch_action_impl *a = begin_action(p, &new, shell);
+        if (new.state == SCH_ACTION_QUEUED)
+            sch_action_enter_queue(p, a, false);
+    }
+    if (spec->refs == 0)
+        sch_spec_released(p, spec);
+}
+
+static void step_record(struct sch_partition *p, const struct sch_event *event)
+{
+    struct sch_action_impl *parent = sch_action_impl(event->u.record.parent);
+    if (!admit_child(p, parent, event->u.record.name, event->u.record.shell))
+        return;
+    struct sch_action_new new = {.id = sch_partition_new_id(p),
+                                 .run = sch_run_impl(parent->base.run),
+                                 .parent = parent,
+                                 .name = event->u.record.name,
+                                 .created_ns = event->realtime_ns,
+                                 .state = SCH_ACTION_GROUP};
+    struct sch_action_impl *a = begin_action(p, &new, event->u.record.shell);
+    sch_action_end(p, a, event->u.record.failed ? SCH_ACTION_FAILED : SCH_ACTION_SUCCEEDED, NULL,
+                   NULL, NULL);
+}
+
+static void step_abort(struct sch_partition *p, const struct sch_event *event)
+{
+    struct sch_action_impl *a = sch_action_impl(event->u.abort.action);
+    SY_ASSERT(a);
+    if (sch_action_is_final(&a->base))
+        return;
+    const char *reason = event->u.abort.reason;
+    sch_action_end(p, a, SCH_ACTION_ABORTED, "Aborted", reason ? reason : "aborted", NULL);
+}
+
+/* ---- the step ---- */
+
+static void step_tick(struct sch_partition *p)
+{
+    struct sch_heap_entry *top;
+    while ((top = sch_heap_top(&p->timers)) && top->key <= p->now_ns)
+        sch_action_timer(p, sy_container_of(top, struct sch_action_impl, timer));
+    sch_cluster_leases(p);
+    sch_recovery_tick(p);
+    sch_demand_flush(p);
+}
+
+static void step_inventory(struct sch_partition *p, const struct sch_event *event)
+{
+    p->inventory = (struct sch_report){.cluster = event->u.inventory.cluster,
+                                       .action_id = event->u.inventory.action_id,
+                                       .number = event->u.inventory.number,
+                                       .epoch = event->u.inventory.epoch,
+                                       .started_ns = event->u.inventory.started_ns};
+    sch_cluster_inventory(p, &p->inventory, event->u.inventory.started);
+}
+
+static void step_grant(struct sch_partition *p, const struct sch_event *event)
+{
+    struct sch_cluster *cluster = sch_cluster_find(p, event->u.grant.cluster);
+    struct sch_class *class = sch_class_find(p, event->u.grant.class_id);
+    if (!cluster || !class || !sch_cluster_connected(cluster))
+        return; /* it crossed with a disconnect, or the class is gone */
+    sch_class_grant(p, class, cluster, event->u.grant.granted);
+}
+
+static void dispatch(struct sch_partition *p, const struct sch_event *event)
+{
+    switch (event->type) {
+    case SCH_EVENT_CREATE_RUN:
+        step_create_run(p, event);
+        break;
+    case SCH_EVENT_ENQUEUE:
+        step_enqueue(p, event);
+        break;
+    case SCH_EVENT_SEAL:
+        sch_action_seal(p, sch_action_impl(event->u.seal.action));
+        break;
+    case SCH_EVENT_RECORD:
+        step_record(p, event);
+        break;
+    case SCH_EVENT_ABORT:
+        step_abort(p, event);
+        break;
+    case SCH_EVENT_CLUSTER_UP:
+        sch_cluster_up(p, event->u.cluster.name, event->u.cluster.shapes,
+                       event->u.cluster.shape_count, event->u.cluster.keep_shapes);
+        break;
+    case SCH_EVENT_CLUSTER_DOWN:
+        sch_cluster_down(p, event->u.cluster.name);
+        break;
+    case SCH_EVENT_INVENTORY:
+        step_inventory(p, event);
+        break;
+    case SCH_EVENT_INVENTORY_COMPLETE:
+        sch_cluster_inventory_complete(p, event->u.cluster.name);
+        break;
+    case SCH_EVENT_GRANT:
+        step_grant(p, event);
+        break;
+    case SCH_EVENT_STARTED:
+        sch_cluster_started(p, &event->u.report);
+        break;
+    case SCH_EVENT_OUTCOME:
+        sch_cluster_outcome(p, &event->u.report);
+        break;
+    case SCH_EVENT_RETURNED:
+        sch_cluster_returned(p, &event->u.report);
+        break;
+    case SCH_EVENT_TICK:
+        step_tick(p);
+        break;
+    case SCH_EVENT_TYPES:
+        SY_ASSERT(event->type < SCH_EVENT_TYPES);
+        break;
+    }
+}
+
+void sch_partition_step(struct sch_partition *p, const struct sch_event *event,
+                        struct sch_effects *effects)
+{
+    SY_ASSERT(!p->out && !p->orphans);
+    bury(p);
+    effects_clear(effects);
+    p->out = effects;
+    sch_cluster_watch(p, event->now_ns);
+    p->now_ns = event->now_ns > p->now_ns ? event->now_ns : p->now_ns;
+    p->realtime_ns = event->realtime_ns;
+    dispatch(p, event);
+    sch_demand_end_step(p);
+    tell_specs_unused(p);
+    p->out = NULL;
+}
+
+static int64_t earlier(int64_t at, const struct sch_heap *heap)
+{
+    const struct sch_heap_entry *top = sch_heap_top(heap);
+    return top && top->key < at ? top->key : at;
+}
+
+int64_t sch_partition_next_ns(const struct sch_partition *p)
+{
+    SY_ASSERT(!p->out);
+    int64_t at = p->recovery_end_ns;
+    at = earlier(at, &p->timers);
+    at = earlier(at, &p->flushes);
+    at = earlier(at, &p->leases);
+    int64_t watch = sch_cluster_watch_ns(p);
+    return watch < at ? watch : at;
+}
+
+/* ---- reading ---- */
+
+struct sch_action *sch_partition_find_action(struct sch_partition *p, const struct sch_run *run,
+                                             const char *name)
+{
+    SY_ASSERT(run && name);
+    struct sch_action_impl *a = sch_action_find_by_name(p, run, name);
+    return a ? &a->base : NULL;
+}
+
+struct sch_action *sch_partition_find_action_by_id(struct sch_partition *p, uint64_t action_id)
+{
+    struct sch_action_impl *a = sch_action_find(p, action_id);
+    return a ? &a->base : NULL;
+}
+
+struct sch_partition_counts sch_partition_counts(const struct sch_partition *p)
+{
+    const uint64_t *n = p->state_counts;
+    return (struct sch_partition_counts){
+        .runs_live = p->runs_by_id.count,
+        .queued = n[SCH_ACTION_QUEUED],
+        .assigned = n[SCH_ACTION_ASSIGNED],
+        .running = n[SCH_ACTION_RUNNING],
+        .backoff = n[SCH_ACTION_BACKOFF],
+        .recovering = n[SCH_ACTION_RECOVERING],
+        .groups = n[SCH_ACTION_GROUP],
+        .finished = n[SCH_ACTION_SUCCEEDED] + n[SCH_ACTION_FAILED] + n[SCH_ACTION_ABORTED] +
+                    n[SCH_ACTION_TIMED_OUT],
+        .classes = p->class_count,
+        .clusters = p->cluster_count,
+        .recovering_clusters = p->recovery_end_ns != SY_TIME_NEVER,
+    };
+}
+
+bool sch_partition_feasible(const struct sch_partition *p, const struct sch_resources *request,
+                            struct sy_error_text *ret_misses)
+{
+    SY_ASSERT(request);
+    bool known = false;
+    for (size_t i = 0; i < p->cluster_count; i++) {
+        bool gone = sch_cluster_state(p->clusters[i]) == SCH_CLUSTER_GONE;
+        if (gone && p->clusters[i]->shape_count == 0)
+            continue; /* it never said what it has */
+        known = true;
+        if (sch_cluster_fits(p->clusters[i], request, NULL))
+            return true;
+    }
+    if (!known)
+        return true;
+    sy_error_text_set(ret_misses, "no cluster can run this");
+    for (size_t i = 0; ret_misses && i < p->cluster_count; i++)
+        (void)sch_cluster_fits(p->clusters[i], request, ret_misses);
+    return false;
+}
+
+void sch_partition_each_run(struct sch_partition *p, bool (*fn)(void *ctx, struct sch_run *run),
+                            void *ctx)
+{
+    SY_ASSERT(fn);
+    for (struct sch_link *link = p->runs.next; link != &p->runs; link = link->next) {
+        if (!fn(ctx, &sy_container_of(link, struct sch_run_impl, link)->base))
+            return;
+    }
+}
+
+void sch_action_each_child(struct sch_action *action,
+                           bool (*fn)(void *ctx, struct sch_action *child), void *ctx)
+{
+    SY_ASSERT(action && fn);
+    struct sch_action_impl *first = sch_action_impl(action)->child_first, *child = first;
+    while (child) {
+        struct sch_action_impl *next = child->sibling_next;
+        if (!fn(ctx, &child->base) || next == first)
+            return;
+        child = next;
+    }
+}

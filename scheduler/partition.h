@@ -1,0 +1,396 @@
+/*
+ * The partition core: runs, actions, queues and routing of one partition, as a pure state
+ * machine. No I/O, no clock, no threads; same events, same effects.
+ *
+ *     sch_partition_step(p, &event, &effects)
+ *
+ * The shell (controlplane/) turns calls, stream messages and timers into events. For each effect
+ * it adds rows to the open write batch, or keeps a message with that batch; when the batch is
+ * durable the messages go out, in order. So nothing is shown before it is durable, and the core
+ * need not know when that is. If a commit fails the shell throws the whole core away and rebuilds
+ * it from the store.
+ *
+ * What lives here: non-terminal runs and actions, resource classes, clusters. Terminal actions cost
+ * no memory. Nothing scans a queue: actions wait in a FIFO for each (class, priority), and a grant
+ * takes from the front.
+ *
+ * Ownership: the core owns runs, actions, classes and clusters. Specs belong to the shell, which
+ * embeds struct sch_spec; `refs` counts live actions, and SCH_EFFECT_SPEC_UNUSED says when it is
+ * zero. Effects hold pointers that are valid until the next step; an action that the shell needs
+ * for longer it takes with sch_action_ref().
+ */
+#pragma once
+
+#include "base/clock.h"
+#include "base/sm.h"
+#include "scheduler/resources.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define SCH_NAME_MAX 64 /* with the NUL; Flyte's are at most 30 characters, ours at most 63 */
+#define SCH_ROOT_NAME "a0"
+
+/* ---- life cycle of an action ----
+ *
+ *                +-----------------------------------------------+
+ *                v                                               |
+ *   (new) --> QUEUED --> ASSIGNED --> RUNNING --> SUCCEEDED      |
+ *     |         ^  ^        |  |         |  +---> FAILED         |
+ *     |         |  +returned+  |         |  +---> TIMED_OUT      |
+ *     |         |              +---------+--> BACKOFF -----------+
+ *     |         +-------- RECOVERING <-- (rebuild)      any non-final --> ABORTED
+ *     +--> GROUP (no worker: ends when sealed and its children have ended) --> SUCCEEDED | FAILED
+ *
+ * RECOVERING: after a restart the partition does not know whether an attempt is out; it waits,
+ * bounded, for the inventories of the clusters, then queues what nobody reported.
+ */
+enum sch_action_state {
+    SCH_ACTION_QUEUED,
+    SCH_ACTION_ASSIGNED,
+    SCH_ACTION_RUNNING,
+    SCH_ACTION_BACKOFF,
+    SCH_ACTION_RECOVERING,
+    SCH_ACTION_GROUP,
+    SCH_ACTION_SUCCEEDED,
+    SCH_ACTION_FAILED,
+    SCH_ACTION_ABORTED,
+    SCH_ACTION_TIMED_OUT,
+    SCH_ACTION_STATES,
+};
+extern const struct sm_table sch_action_table;
+
+/* A task definition as the core sees it. The shell embeds it. */
+struct sch_spec {
+    struct sch_resources request;
+    int64_t timeout_ns;        /* of one attempt; 0 = none */
+    int64_t queued_timeout_ns; /* waiting for room; 0 = none */
+    uint32_t retries;          /* after the task's own errors */
+    int64_t backoff_ns; /* before a user retry; doubles each time, at most 60 s; 0 = at once */
+    bool group;         /* needs no worker */
+    uint32_t refs;      /* live actions; kept by the core */
+};
+
+struct sch_run {
+    uint64_t id; /* (epoch << 40) | counter */
+    char project[SCH_NAME_MAX], domain[SCH_NAME_MAX], name[SCH_NAME_MAX];
+    int64_t created_ns;      /* realtime */
+    uint64_t event_sequence; /* of the last event of this run */
+    uint64_t actions_live;
+    uint64_t actions_total;
+    struct sch_action *root; /* NULL only while it is being made or rebuilt */
+    void *shell;             /* for the shell's watchers; not touched by the core */
+};
+
+struct sch_action {
+    uint64_t id; /* (epoch << 40) | counter; unique in the partition for ever */
+    struct sch_run *run;
+    struct sch_action *parent; /* NULL for the root */
+    struct sch_spec *spec;     /* NULL for a record that never runs (a trace) */
+    char *name;
+    int64_t created_ns;      /* realtime */
+    int64_t queued_at_ns;    /* monotonic: since when it waits */
+    uint64_t child_sequence; /* of the last entry in its child log */
+    uint32_t number;         /* of the current or last attempt; 0 = none yet */
+    uint32_t attempt_epoch;  /* in which that attempt was issued */
+    uint32_t children_live, children_failed;
+    int32_t priority;
+    uint16_t user_failures, system_failures;
+    struct sm sm;
+    bool sealed;    /* group: no more children will come */
+    uint32_t ended; /* attempts up to this number have ended: this is the number to persist */
+    struct sch_cluster *cluster; /* of the current attempt; of the last one when it has ended */
+    /* The shell reads the fields above and changes none; the core's own follow in partition_impl.h,
+     * where this struct is the first member of a larger one (queue links, siblings, timer, hashes).
+     */
+};
+
+/* Not atomic: only the partition's loop thread may call them. A reference keeps the action, its
+ * ancestors and its run readable (not the spec: that one is the shell's). */
+struct sch_action *sch_action_ref(struct sch_action *action);
+void sch_action_unref(struct sch_action *action);
+bool sch_action_is_final(const struct sch_action *action);
+uint32_t sch_action_class_id(const struct sch_action *action); /* 0: it never runs */
+const char *sch_cluster_name(const struct sch_cluster *cluster);
+
+/* ---- set-up ---- */
+
+struct sch_partition_options {
+    uint32_t partition;
+    uint32_t epoch;           /* higher at each rebuild: ids are made of it. 1 to 2^24 - 1 */
+    uint64_t actions_max;     /* live actions; beyond: RESOURCE_EXHAUSTED */
+    uint32_t system_retries;  /* attempts that may be lost before the action fails; default 10 */
+    int64_t cluster_lease_ns; /* silence after which a cluster's attempts are requeued */
+    int64_t recovery_wait_ns; /* bound on waiting for inventories after a rebuild */
+};
+
+struct sch_partition;
+struct sch_effects;
+
+struct sch_partition *sch_partition_new(const struct sch_partition_options *options,
+                                        int64_t now_ns);
+void sch_partition_free(struct sch_partition *p);
+
+/* Rebuild from the live index, before the first step: runs first, then their actions, parents
+ * before children is NOT required (parent by name; resolved by sch_partition_restored()). The
+ * restored action is RECOVERING (or GROUP). */
+struct sch_restore {
+    uint64_t run_id, action_id;
+    const char *name, *parent; /* parent "" for the root */
+    struct sch_spec *spec;
+    int64_t created_ns;
+    int32_t priority;
+    uint32_t
+        number; /* sch_action.ended when the row was written: only later attempts are adopted */
+    uint16_t user_failures, system_failures;
+    uint32_t children_failed;
+    uint64_t child_sequence; /* of the last entry in its child log; read it from that log */
+    bool sealed;
+};
+struct sch_run *sch_partition_restore_run(struct sch_partition *p, uint64_t id, const char *project,
+                                          const char *domain, const char *name, int64_t created_ns,
+                                          uint64_t event_sequence, uint64_t actions_total);
+struct sch_action *sch_partition_restore_action(struct sch_partition *p,
+                                                const struct sch_restore *r);
+/* Links parents, counts children, starts the recovery wait for `expected_clusters` (names of
+ * clusters that were registered when the store was last written). With none live nothing waits. */
+void sch_partition_restored(struct sch_partition *p, const char *const *expected_clusters,
+                            size_t count, int64_t now_ns);
+
+/* ---- events ---- */
+
+enum sch_event_type {
+    SCH_EVENT_CREATE_RUN,   /* u.create */
+    SCH_EVENT_ENQUEUE,      /* u.enqueue */
+    SCH_EVENT_SEAL,         /* u.seal */
+    SCH_EVENT_RECORD,       /* u.record: an action that the client ran itself (a trace) */
+    SCH_EVENT_ABORT,        /* u.abort */
+    SCH_EVENT_CLUSTER_UP,   /* u.cluster: stream opened. While the cluster is up already: only its
+                               shapes changed; so a replaced stream needs CLUSTER_DOWN first */
+    SCH_EVENT_CLUSTER_DOWN, /* u.cluster.name: stream closed; its lease runs from now */
+    SCH_EVENT_INVENTORY,    /* u.inventory: one attempt that the cluster holds */
+    SCH_EVENT_INVENTORY_COMPLETE, /* u.cluster.name */
+    SCH_EVENT_GRANT,              /* u.grant */
+    SCH_EVENT_STARTED,            /* u.report */
+    SCH_EVENT_OUTCOME,            /* u.report */
+    SCH_EVENT_RETURNED,           /* u.report */
+    SCH_EVENT_TICK,               /* timers: call when sch_partition_next_ns() has come */
+    SCH_EVENT_TYPES,
+};
+
+/* As OutcomeKind of dataplane.proto. */
+enum sch_outcome {
+    SCH_OUTCOME_SUCCEEDED = 1,
+    SCH_OUTCOME_FAILED,
+    SCH_OUTCOME_FAILED_FINAL,
+    SCH_OUTCOME_OUT_OF_MEMORY,
+    SCH_OUTCOME_TIMED_OUT,
+    SCH_OUTCOME_CANCELLED,
+    SCH_OUTCOME_LOST,
+    SCH_OUTCOME_REFUSED,
+};
+
+struct sch_report {
+    const char *cluster;
+    uint64_t action_id;
+    uint32_t number, epoch;
+    enum sch_outcome outcome; /* OUTCOME only */
+    int64_t started_ns;       /* realtime; STARTED and OUTCOME */
+    const char *reason;       /* RETURNED; may be NULL */
+    void *shell;              /* handed back in the effects that this report causes */
+};
+
+struct sch_event {
+    enum sch_event_type type;
+    int64_t now_ns;      /* monotonic */
+    int64_t realtime_ns; /* for created_ns and event times */
+    union {
+        struct {
+            const char *project, *domain, *name; /* the shell has checked that the name is free */
+            struct sch_spec *spec;
+            int32_t priority;
+            void *shell; /* handed back in CREATED */
+        } create;
+        struct { /* one child; the shell has checked the store for finished ones of that name */
+            struct sch_action *parent; /* live; from sch_partition_find_action() */
+            const char *name;
+            struct sch_spec *spec;
+            int32_t priority;
+            void *shell;
+        } enqueue;
+        struct {
+            struct sch_action *action;
+        } seal;
+        struct {
+            struct sch_action *parent;
+            const char *name;
+            bool failed;
+            void *shell;
+        } record;
+        struct {
+            struct sch_action *action; /* and everything below it */
+            const char *reason;
+        } abort;
+        struct {
+            const char *name;
+            const struct sch_shape *shapes; /* UP */
+            size_t shape_count;
+            bool keep_shapes; /* UP: the shapes are not known yet or did not change */
+        } cluster;
+        struct {
+            const char *cluster;
+            uint64_t action_id;
+            uint32_t number, epoch;
+            bool started;
+            int64_t started_ns;
+        } inventory;
+        struct {
+            const char *cluster;
+            uint32_t class_id;
+            uint64_t granted; /* cumulative since CLUSTER_UP */
+        } grant;
+        struct sch_report report;
+    } u;
+};
+
+/* ---- effects ---- */
+
+enum sch_effect_type {
+    /* rows */
+    SCH_EFFECT_RUN_CREATED,    /* u.run */
+    SCH_EFFECT_CREATED,        /* u.created: write its submit row and live key */
+    SCH_EFFECT_UPDATED,        /* u.action: counters that recovery needs changed (live row): ended,
+                                  failures, children_failed, sealed. Not for child_sequence and
+                                  event_sequence: the last keys of those logs say them */
+    SCH_EFFECT_FINISHED,       /* u.action, u.final: write the outcome row, delete the live key */
+    SCH_EFFECT_RUN_FINISHED,   /* u.final: the root, its run is u.final.action->run */
+    SCH_EFFECT_EVENT,          /* u.event: append to the run's event log, sequence given */
+    SCH_EFFECT_CHILD_FINISHED, /* u.child: append to the parent's child log, sequence given */
+    /* messages */
+    SCH_EFFECT_ASSIGN, /* u.assign; number and epoch are the action's */
+    SCH_EFFECT_CANCEL, /* u.cancel */
+    SCH_EFFECT_ACK, /* u.ack: the report is settled (accepted, or not wanted): tell its cluster */
+    SCH_EFFECT_DEMAND, /* u.demand */
+    /* bookkeeping */
+    SCH_EFFECT_REJECTED,    /* answer to CREATE_RUN/ENQUEUE/RECORD: u.rejected */
+    SCH_EFFECT_SPEC_UNUSED, /* u.spec: refs is 0 (also after a rejection); always the last effects
+                             */
+};
+
+enum sch_reject {
+    SCH_REJECT_EXISTS,   /* a live action of that name and parent: idempotent success for the caller
+                          */
+    SCH_REJECT_CONFLICT, /* a live action of that name under another parent */
+    SCH_REJECT_FULL,     /* actions_max reached */
+    SCH_REJECT_INFEASIBLE, /* clusters are known and none could ever run it; text says the misses */
+    SCH_REJECT_SEALED,     /* the parent is sealed or has ended */
+};
+
+struct sch_effect {
+    enum sch_effect_type type;
+    union {
+        struct sch_run *run;
+        struct sch_action *action;
+        struct sch_spec *spec;
+        struct {
+            struct sch_action *action;
+            void *shell;
+        } created;
+        struct {
+            struct sch_action *action; /* RUN_FINISHED: the root */
+            enum sch_action_state state;
+            const char *code, *message; /* what the core adds ("Aborted", ...); NULL on success, and
+                                           when the report says it all (the task's own error) */
+            const struct sch_report
+                *report; /* the outcome that ended it; NULL: none (abort, timeout) */
+        } final;
+        struct {
+            struct sch_run *run;
+            struct sch_action *action;
+            uint64_t sequence;
+            enum sch_action_state state;
+            const struct sch_report *report; /* NULL when no report caused it */
+            const char *code, *message;
+            int64_t time_ns;
+        } event;
+        struct {
+            struct sch_action *parent, *child;
+            uint64_t sequence;
+        } child;
+        struct {
+            struct sch_action *action;
+            const char *cluster;
+            uint32_t class_id;
+        } assign;
+        struct {
+            const char *cluster;
+            uint64_t action_id;
+            uint32_t number, epoch;
+            const char *reason;
+        } cancel;
+        struct {
+            const char *cluster;
+            uint64_t action_id;
+            uint32_t number, epoch;
+        } ack;
+        struct {
+            const char *cluster;
+            uint32_t class_id;
+            const struct sch_resources *request;
+            uint64_t waiting;
+            int64_t oldest_age_ns;
+            int32_t top_priority;
+        } demand;
+        struct {
+            enum sch_reject why;
+            struct sch_action *action; /* EXISTS */
+            const char *text;          /* INFEASIBLE */
+            void *shell;
+        } rejected;
+    } u;
+};
+
+struct sch_effects {
+    struct sch_effect *items;
+    size_t count, cap;
+};
+void sch_effects_deinit(struct sch_effects *effects);
+
+/* Clears `effects`, applies one event, fills `effects`. */
+void sch_partition_step(struct sch_partition *p, const struct sch_event *event,
+                        struct sch_effects *effects);
+/* When the next TICK is due (monotonic); SY_TIME_NEVER when nothing waits for time. Demand is
+ * gathered: a change is reported with the step at the first occurrence, then at most once each 2 ms
+ * for a (cluster, class), by TICK. */
+int64_t sch_partition_next_ns(const struct sch_partition *p);
+
+/* ---- reading ---- */
+
+struct sch_run *sch_partition_find_run(struct sch_partition *p, const char *project,
+                                       const char *domain, const char *name);
+struct sch_run *sch_partition_find_run_by_id(struct sch_partition *p, uint64_t run_id);
+struct sch_action *sch_partition_find_action(struct sch_partition *p, const struct sch_run *run,
+                                             const char *name);
+struct sch_action *sch_partition_find_action_by_id(struct sch_partition *p, uint64_t action_id);
+
+struct sch_partition_counts {
+    uint64_t runs_live, queued, assigned, running, backoff, recovering, groups, finished;
+    size_t classes, clusters;
+    bool recovering_clusters; /* still waiting for inventories */
+};
+struct sch_partition_counts sch_partition_counts(const struct sch_partition *p);
+
+/* Whether any registered cluster could ever run it; with no cluster known yet: true. */
+bool sch_partition_feasible(const struct sch_partition *p, const struct sch_resources *request,
+                            struct sy_error_text *ret_misses);
+
+/* Calls fn for each live run / live child; stops when fn returns false. */
+void sch_partition_each_run(struct sch_partition *p, bool (*fn)(void *ctx, struct sch_run *run),
+                            void *ctx);
+void sch_action_each_child(struct sch_action *action,
+                           bool (*fn)(void *ctx, struct sch_action *child), void *ctx);
+
+/* Walks everything and aborts when an invariant does not hold (counts, links, one attempt for an
+ * action, assigned never above granted, hashes complete). For tests and the simulator. */
+void sch_partition_check(const struct sch_partition *p);

@@ -1,0 +1,380 @@
+#include "scheduler/partition_impl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- the table: the diagram is in partition_impl.h ---- */
+
+static bool cluster_invariant(const void *owner, unsigned state)
+{
+    const struct sch_cluster *c = owner;
+    return state == SCH_CLUSTER_DOWN || !sch_heap_has(&c->lease);
+}
+
+#define CLUSTER_BIT(state) SM_BIT(SCH_CLUSTER_##state)
+/* The shell and the simulator reconnect for ever, so no state is final. */
+static const struct sm_state cluster_states[SCH_CLUSTER_STATES] = {
+    [SCH_CLUSTER_EXPECTED] = {.name = "expected",
+                              .initial = true,
+                              .next = CLUSTER_BIT(JOINING) | CLUSTER_BIT(GONE)},
+    [SCH_CLUSTER_JOINING] = {.name = "joining",
+                             .initial = true,
+                             .next = CLUSTER_BIT(READY) | CLUSTER_BIT(DOWN)},
+    [SCH_CLUSTER_READY] = {.name = "ready", .next = CLUSTER_BIT(DOWN)},
+    [SCH_CLUSTER_DOWN] = {.name = "down", .next = CLUSTER_BIT(JOINING) | CLUSTER_BIT(GONE)},
+    [SCH_CLUSTER_GONE] = {.name = "gone", .next = CLUSTER_BIT(JOINING)},
+};
+const struct sm_table sch_cluster_table = {
+    .name = "cluster",
+    .states = cluster_states,
+    .count = SCH_CLUSTER_STATES,
+    .invariant = cluster_invariant,
+};
+
+static void cluster_move(struct sch_cluster *cluster, enum sch_cluster_state to)
+{
+    sm_move(&cluster->sm, &sch_cluster_table, to, cluster);
+}
+
+const char *sch_cluster_name(const struct sch_cluster *cluster)
+{
+    SY_ASSERT(cluster);
+    return cluster->name;
+}
+
+/* ---- set-up ---- */
+
+static uint32_t cluster_hash(const char *name)
+{
+    return (uint32_t)sch_hash_bytes(name, strlen(name), 0);
+}
+
+struct sch_cluster *sch_cluster_find(struct sch_partition *p, const char *name)
+{
+    SY_ASSERT(name);
+    struct sch_table_link *link = sch_table_first(&p->clusters_by_name, cluster_hash(name));
+    for (; link; link = sch_table_next(link)) {
+        struct sch_cluster *cluster = sy_container_of(link, struct sch_cluster, by_name);
+        if (strcmp(cluster->name, name) == 0)
+            return cluster;
+    }
+    return NULL;
+}
+
+/* Ranks of clusters behind the new name go up by one, which keeps the order of those in heaps. */
+static void rank_cluster(struct sch_partition *p, struct sch_cluster *new)
+{
+    for (size_t i = 0; i < p->cluster_count; i++) {
+        struct sch_cluster *other = p->clusters[i];
+        int order = strcmp(other->name, new->name);
+        SY_ASSERT(order != 0);
+        if (order < 0)
+            new->rank++;
+        else
+            other->rank++;
+    }
+    for (struct sch_link *link = p->classes.next; link != &p->classes; link = link->next) {
+        struct sch_class *class = sy_container_of(link, struct sch_class, link);
+        for (size_t i = 0; i < class->pair_count; i++)
+            class->pairs[i]->entry.tie = class->pairs[i]->cluster->rank;
+    }
+}
+
+struct sch_cluster *sch_cluster_add(struct sch_partition *p, const char *name,
+                                    enum sch_cluster_state state)
+{
+    size_t size = strlen(name) + 1;
+    SY_ASSERT(size <= SCH_NAME_MAX && !sch_cluster_find(p, name));
+    if (p->cluster_count == p->cluster_cap) {
+        p->cluster_cap = p->cluster_cap ? p->cluster_cap * 2 : 8;
+        p->clusters = sy_realloc(p->clusters, p->cluster_cap * sizeof(struct sch_cluster *));
+    }
+    struct sch_cluster *cluster = sy_new(struct sch_cluster);
+    memcpy(cluster->name, name, size);
+    sm_init(&cluster->sm, &sch_cluster_table, state);
+    sch_list_init(&cluster->attempts);
+    sch_list_init(&cluster->unnamed);
+    rank_cluster(p, cluster);
+    cluster->index = (uint32_t)p->cluster_count;
+    p->clusters[p->cluster_count++] = cluster;
+    sch_table_add(&p->clusters_by_name, &cluster->by_name, cluster_hash(name));
+    for (struct sch_link *link = p->classes.next; link != &p->classes; link = link->next)
+        sch_class_add_cluster(p, sy_container_of(link, struct sch_class, link), cluster);
+    return cluster;
+}
+
+void sch_cluster_free(struct sch_cluster *cluster)
+{
+    free(cluster->shapes);
+    free(cluster);
+}
+
+/* A cluster whose nodes are not all known yet may run anything. */
+bool sch_cluster_fits(const struct sch_cluster *cluster, const struct sch_resources *request,
+                      struct sy_error_text *ret_misses)
+{
+    enum sch_cluster_state state = sch_cluster_state(cluster);
+    if (state == SCH_CLUSTER_EXPECTED || state == SCH_CLUSTER_JOINING)
+        return true;
+    if (cluster->shape_count == 0)
+        return true;
+    struct sy_error_text miss = {0};
+    for (size_t i = 0; i < cluster->shape_count; i++) {
+        if (sch_shape_fits(&cluster->shapes[i], request, ret_misses && i == 0 ? &miss : NULL))
+            return true;
+    }
+    sy_error_text_add(ret_misses, "cluster %s: %s", cluster->name, miss.text);
+    return false;
+}
+
+/* ---- streams ---- */
+
+static void set_shapes(struct sch_cluster *cluster, const struct sch_shape *shapes, size_t count)
+{
+    SY_ASSERT(shapes || count == 0);
+    free(cluster->shapes);
+    cluster->shapes = count ? sy_memdup(shapes, count * sizeof(*shapes)) : NULL;
+    cluster->shape_count = count;
+}
+
+static void each_class(struct sch_partition *p, struct sch_cluster *cluster,
+                       void (*fn)(struct sch_partition *p, struct sch_class *class,
+                                  struct sch_cluster *cluster))
+{
+    for (struct sch_link *link = p->classes.next; link != &p->classes; link = link->next)
+        fn(p, sy_container_of(link, struct sch_class, link), cluster);
+}
+
+void sch_cluster_up(struct sch_partition *p, const char *name, const struct sch_shape *shapes,
+                    size_t shape_count, bool keep_shapes)
+{
+    struct sch_cluster *cluster = sch_cluster_find(p, name);
+    bool opened = !cluster || !sch_cluster_connected(cluster);
+    if (!cluster) {
+        cluster = sch_cluster_add(p, name, SCH_CLUSTER_JOINING);
+    } else if (opened) {
+        sch_heap_remove(&p->leases, &cluster->lease);
+        cluster_move(cluster, SCH_CLUSTER_JOINING);
+    }
+    if (!keep_shapes)
+        set_shapes(cluster, shapes, shape_count);
+    if (opened) {
+        sch_list_splice(&cluster->unnamed, &cluster->attempts);
+        cluster->grace_restarted = false;
+    }
+    each_class(p, cluster, opened ? sch_class_reset_cluster : sch_class_update_cluster);
+    SY_ASSERT(sch_cluster_connected(cluster));
+}
+
+void sch_cluster_down(struct sch_partition *p, const char *name)
+{
+    struct sch_cluster *cluster = sch_cluster_find(p, name);
+    if (!cluster || !sch_cluster_connected(cluster))
+        return;
+    cluster_move(cluster, SCH_CLUSTER_DOWN);
+    sch_list_splice(&cluster->unnamed, &cluster->attempts);
+    sch_list_splice(&cluster->attempts, &cluster->unnamed);
+    sch_heap_set(&p->leases, &cluster->lease, p->now_ns + p->options.cluster_lease_ns);
+    each_class(p, cluster, sch_class_update_cluster);
+    SY_ASSERT(sch_list_empty(&cluster->unnamed));
+}
+
+/* Each action goes to the front of its queue, so the last one first: their order stays. */
+static void lose_attempts(struct sch_partition *p, struct sch_link *attempts, const char *message)
+{
+    while (!sch_list_empty(attempts)) {
+        struct sch_link *last = attempts->prev;
+        sch_action_lost(p, sy_container_of(last, struct sch_action_impl, link), message, NULL);
+        SY_ASSERT(attempts->prev != last);
+    }
+}
+
+void sch_cluster_inventory_complete(struct sch_partition *p, const char *name)
+{
+    struct sch_cluster *cluster = sch_cluster_find(p, name);
+    if (!cluster || sch_cluster_state(cluster) != SCH_CLUSTER_JOINING)
+        return;
+    cluster_move(cluster, SCH_CLUSTER_READY);
+    lose_attempts(p, &cluster->unnamed, "its cluster came back without it");
+    sch_recovery_cluster_done(p, cluster);
+}
+
+void sch_cluster_leases(struct sch_partition *p)
+{
+    struct sch_heap_entry *top;
+    while ((top = sch_heap_top(&p->leases)) && top->key <= p->now_ns) {
+        struct sch_cluster *cluster = sy_container_of(top, struct sch_cluster, lease);
+        SY_ASSERT(sch_cluster_state(cluster) == SCH_CLUSTER_DOWN);
+        sch_heap_remove(&p->leases, &cluster->lease);
+        cluster_move(cluster, SCH_CLUSTER_GONE);
+        lose_attempts(p, &cluster->attempts, "its cluster was silent for longer than its lease");
+    }
+}
+
+/* ---- an observer that was blind restarts the grace, once (FIELD.md, C3 7 and 10) ---- */
+
+void sch_cluster_watch(struct sch_partition *p, int64_t now_ns)
+{
+    int64_t gap_ns = now_ns - p->now_ns, lease_ns = p->options.cluster_lease_ns;
+    if (gap_ns > lease_ns / 2 && p->leases.count > 0) {
+        for (size_t i = 0; i < p->cluster_count; i++) {
+            struct sch_cluster *cluster = p->clusters[i];
+            if (sch_cluster_state(cluster) != SCH_CLUSTER_DOWN || cluster->grace_restarted)
+                continue;
+            cluster->grace_restarted = true;
+            sch_heap_set(&p->leases, &cluster->lease, now_ns + lease_ns);
+        }
+    }
+    bool waits = p->recovery_end_ns != SY_TIME_NEVER && !p->recovery_restarted;
+    if (waits && gap_ns > p->options.recovery_wait_ns / 2) {
+        p->recovery_restarted = true;
+        p->recovery_end_ns = now_ns + p->options.recovery_wait_ns;
+    }
+}
+
+int64_t sch_cluster_watch_ns(const struct sch_partition *p)
+{
+    int64_t at = SY_TIME_NEVER;
+    if (p->leases.count > 0)
+        at = p->now_ns + p->options.cluster_lease_ns / 4;
+    if (p->recovery_end_ns != SY_TIME_NEVER) {
+        int64_t recovery = p->now_ns + p->options.recovery_wait_ns / 4;
+        at = recovery < at ? recovery : at;
+    }
+    return at;
+}
+
+/* ---- what reports mean ---- */
+
+/* The attempt that the report names is the one that we wait for. */
+static bool is_current(const struct sch_action_impl *a, const struct sch_report *report)
+{
+    enum sch_action_state state = sch_action_state(a);
+    return (state == SCH_ACTION_ASSIGNED || state == SCH_ACTION_RUNNING) &&
+           a->base.number == report->number && a->base.attempt_epoch == report->epoch &&
+           strcmp(a->base.cluster->name, report->cluster) == 0;
+}
+
+/* Assignments are not durable: any later one of an earlier epoch may be the one that is out. When
+ * two are, the newer has the higher fencing token, and wins. */
+static bool is_adoptable(const struct sch_partition *p, const struct sch_action_impl *a,
+                         const struct sch_report *report)
+{
+    if (report->epoch >= p->options.epoch || report->number <= a->base.ended)
+        return false;
+    enum sch_action_state state = sch_action_state(a);
+    if (state == SCH_ACTION_RECOVERING)
+        return true;
+    bool out = state == SCH_ACTION_ASSIGNED || state == SCH_ACTION_RUNNING;
+    if (!out || a->base.attempt_epoch == p->options.epoch)
+        return false;
+    return report->epoch > a->base.attempt_epoch ||
+           (report->epoch == a->base.attempt_epoch && report->number > a->base.number);
+}
+
+static void cancel(struct sch_partition *p, const struct sch_report *attempt, const char *reason)
+{
+    struct sch_effect *effect = sch_effect_add(p, SCH_EFFECT_CANCEL);
+    effect->u.cancel.cluster = attempt->cluster;
+    effect->u.cancel.action_id = attempt->action_id;
+    effect->u.cancel.number = attempt->number;
+    effect->u.cancel.epoch = attempt->epoch;
+    effect->u.cancel.reason = reason;
+}
+
+static void ack(struct sch_partition *p, const struct sch_report *report)
+{
+    struct sch_effect *effect = sch_effect_add(p, SCH_EFFECT_ACK);
+    effect->u.ack.cluster = report->cluster;
+    effect->u.ack.action_id = report->action_id;
+    effect->u.ack.number = report->number;
+    effect->u.ack.epoch = report->epoch;
+}
+
+static void adopt(struct sch_partition *p, struct sch_action_impl *a, struct sch_cluster *cluster,
+                  const struct sch_report *attempt, bool started)
+{
+    enum sch_action_state from = sch_action_state(a);
+    if (from == SCH_ACTION_ASSIGNED || from == SCH_ACTION_RUNNING) {
+        struct sch_report older = {.cluster = a->base.cluster->name,
+                                   .action_id = a->base.id,
+                                   .number = a->base.number,
+                                   .epoch = a->base.attempt_epoch};
+        cancel(p, &older, "a newer attempt runs elsewhere");
+        sch_list_remove(&a->link);
+        a->base.cluster = cluster;
+        sch_list_push_back(&cluster->attempts, &a->link);
+    }
+    a->base.number = attempt->number;
+    a->base.attempt_epoch = attempt->epoch;
+    if (from == SCH_ACTION_RECOVERING)
+        sch_action_occupy(p, a, cluster, SCH_ACTION_ASSIGNED);
+    if (started && sch_action_state(a) == SCH_ACTION_ASSIGNED) {
+        sch_action_move(p, a, SCH_ACTION_RUNNING);
+        sch_action_event(p, a, NULL, NULL, attempt);
+    }
+    SY_ASSERT(is_current(a, attempt));
+}
+
+/* What both STARTED and an inventory entry say: the cluster holds this attempt. */
+static bool hold(struct sch_partition *p, const struct sch_report *attempt, bool started)
+{
+    struct sch_cluster *cluster = sch_cluster_find(p, attempt->cluster);
+    struct sch_action_impl *a = sch_action_find(p, attempt->action_id);
+    if (!cluster || !sch_cluster_connected(cluster))
+        return true; /* it crossed with a disconnect: the next inventory says it again */
+    if (a && is_current(a, attempt)) {
+        sch_list_remove(&a->link); /* it may have been unnamed so far */
+        sch_list_push_back(&cluster->attempts, &a->link);
+        if (started && sch_action_state(a) == SCH_ACTION_ASSIGNED) {
+            sch_action_move(p, a, SCH_ACTION_RUNNING);
+            sch_action_event(p, a, NULL, NULL, attempt);
+        }
+        return true;
+    }
+    if (a && is_adoptable(p, a, attempt)) {
+        adopt(p, a, cluster, attempt, started);
+        return true;
+    }
+    cancel(p, attempt, "not wanted");
+    return false;
+}
+
+void sch_cluster_inventory(struct sch_partition *p, const struct sch_report *attempt, bool started)
+{
+    if (!hold(p, attempt, started))
+        ack(p, attempt);
+}
+
+void sch_cluster_started(struct sch_partition *p, const struct sch_report *report)
+{
+    (void)hold(p, report, true);
+}
+
+void sch_cluster_outcome(struct sch_partition *p, const struct sch_report *report)
+{
+    struct sch_action_impl *a = sch_action_find(p, report->action_id);
+    struct sch_cluster *cluster = sch_cluster_find(p, report->cluster);
+    bool current = a && is_current(a, report);
+    if (!current && a && cluster && sch_action_state(a) == SCH_ACTION_RECOVERING &&
+        is_adoptable(p, a, report)) {
+        a->base.number = report->number;
+        a->base.attempt_epoch = report->epoch;
+        a->base.cluster = cluster;
+        current = true;
+    }
+    if (current)
+        sch_action_outcome(p, a, report);
+    ack(p, report);
+}
+
+void sch_cluster_returned(struct sch_partition *p, const struct sch_report *report)
+{
+    struct sch_action_impl *a = sch_action_find(p, report->action_id);
+    if (!a || !is_current(a, report))
+        return; /* while RECOVERING: nobody else will report it, so the wait's end queues it */
+    if (sch_action_state(a) == SCH_ACTION_ASSIGNED)
+        sch_action_returned(p, a);
+    else
+        sch_action_lost(p, a, "given back after it had started", report);
+}

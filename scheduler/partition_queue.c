@@ -1,0 +1,384 @@
+#include "scheduler/partition_impl.h"
+
+#include <stdlib.h>
+
+/* ---- levels: the FIFOs of a class ---- */
+
+static uint32_t level_hash(const struct sch_class *class, int32_t priority)
+{
+    return sch_hash_u64(class->id, (uint32_t)priority);
+}
+
+static struct sch_level *level_find(struct sch_partition *p, const struct sch_class *class,
+                                    int32_t priority)
+{
+    struct sch_table_link *link = sch_table_first(&p->levels, level_hash(class, priority));
+    for (; link; link = sch_table_next(link)) {
+        struct sch_level *level = sy_container_of(link, struct sch_level, by_priority);
+        if (level->class == class && level->priority == priority)
+            return level;
+    }
+    return NULL;
+}
+
+static struct sch_level *level_get(struct sch_partition *p, struct sch_class *class,
+                                   int32_t priority)
+{
+    struct sch_level *level = level_find(p, class, priority);
+    if (level)
+        return level;
+    level = sy_new(struct sch_level);
+    level->class = class;
+    level->priority = priority;
+    sch_list_init(&level->actions);
+    sch_list_push_back(&class->levels_all, &level->link);
+    class->level_count++;
+    sch_table_add(&p->levels, &level->by_priority, level_hash(class, priority));
+    return level;
+}
+
+/* It is out of class->levels_all already. */
+static void level_free(struct sch_partition *p, struct sch_level *level)
+{
+    SY_ASSERT(!sch_link_in_list(&level->link) && !sch_heap_has(&level->entry));
+    SY_ASSERT(level->class->level_count > 0);
+    level->class->level_count--;
+    sch_table_remove(&p->levels, &level->by_priority);
+    free(level);
+}
+
+static struct sch_level *top_level(const struct sch_class *class)
+{
+    struct sch_heap_entry *entry = sch_heap_top(&class->levels);
+    return entry ? sy_container_of(entry, struct sch_level, entry) : NULL;
+}
+
+static struct sch_action_impl *level_first(const struct sch_level *level)
+{
+    SY_ASSERT(!sch_list_empty(&level->actions));
+    return sy_container_of(level->actions.next, struct sch_action_impl, link);
+}
+
+int64_t sch_level_oldest_ns(const struct sch_level *level)
+{
+    return level_first(level)->base.queued_at_ns;
+}
+
+/* ---- classes ---- */
+
+static void touch(struct sch_partition *p, struct sch_class *class)
+{
+    if (!sch_link_in_list(&class->touched))
+        sch_list_push_back(&p->touched, &class->touched);
+}
+
+static struct sch_class *class_find_request(struct sch_partition *p,
+                                            const struct sch_resources *request, uint32_t hash)
+{
+    struct sch_table_link *link = sch_table_first(&p->classes_by_request, hash);
+    for (; link; link = sch_table_next(link)) {
+        struct sch_class *class = sy_container_of(link, struct sch_class, by_request);
+        if (sch_resources_equal(&class->request, request))
+            return class;
+    }
+    return NULL;
+}
+
+static struct sch_class *class_new(struct sch_partition *p, const struct sch_resources *request,
+                                   uint32_t hash)
+{
+    struct sch_class *class = sy_new(struct sch_class);
+    class->id = ++p->last_class_id;
+    SY_ASSERT(class->id != 0);
+    class->request = *request;
+    class->told_ns = INT64_MIN / 2;
+    sch_list_init(&class->levels_all);
+    sch_list_push_back(&p->classes, &class->link);
+    p->class_count++;
+    sch_table_add(&p->classes_by_request, &class->by_request, hash);
+    sch_table_add(&p->classes_by_id, &class->by_id, sch_hash_u64(class->id, 0));
+    for (size_t i = 0; i < p->cluster_count; i++)
+        sch_class_add_cluster(p, class, p->clusters[i]);
+    return class;
+}
+
+struct sch_class *sch_class_ref(struct sch_partition *p, const struct sch_resources *request)
+{
+    uint32_t hash = (uint32_t)sch_resources_hash(request);
+    struct sch_class *class = class_find_request(p, request, hash);
+    if (!class)
+        class = class_new(p, request, hash);
+    if (class->refs++ == 0 && sch_link_in_list(&class->idle)) {
+        sch_list_remove(&class->idle);
+        SY_ASSERT(p->class_idle_count > 0);
+        p->class_idle_count--;
+    }
+    return class;
+}
+
+void sch_class_unref(struct sch_partition *p, struct sch_class *class)
+{
+    SY_ASSERT(class->refs > 0);
+    if (--class->refs > 0)
+        return;
+    SY_ASSERT(class->waiting == 0);
+    sch_list_push_back(&p->classes_idle, &class->idle);
+    if (++p->class_idle_count > SCH_CLASSES_IDLE_MAX)
+        sch_class_free(p, sy_container_of(p->classes_idle.next, struct sch_class, idle));
+}
+
+void sch_class_free(struct sch_partition *p, struct sch_class *class)
+{
+    SY_ASSERT(p->class_count > 0);
+    sch_heap_clear(&class->levels);
+    while (!sch_list_empty(&class->levels_all)) {
+        struct sch_link *link = sch_list_pop(&class->levels_all);
+        level_free(p, sy_container_of(link, struct sch_level, link));
+    }
+    if (sch_link_in_list(&class->idle)) {
+        sch_list_remove(&class->idle);
+        p->class_idle_count--;
+    }
+    if (sch_link_in_list(&class->touched))
+        sch_list_remove(&class->touched);
+    sch_heap_remove(&p->flushes, &class->flush);
+    sch_table_remove(&p->classes_by_request, &class->by_request);
+    sch_table_remove(&p->classes_by_id, &class->by_id);
+    sch_list_remove(&class->link);
+    p->class_count--;
+    for (size_t i = 0; i < class->pair_count; i++)
+        free(class->pairs[i]);
+    free(class->pairs);
+    sch_heap_deinit(&class->levels);
+    sch_heap_deinit(&class->open);
+    free(class);
+}
+
+struct sch_class *sch_class_find(struct sch_partition *p, uint32_t id)
+{
+    struct sch_table_link *link = sch_table_first(&p->classes_by_id, sch_hash_u64(id, 0));
+    for (; link; link = sch_table_next(link)) {
+        struct sch_class *class = sy_container_of(link, struct sch_class, by_id);
+        if (class->id == id)
+            return class;
+    }
+    return NULL;
+}
+
+/* ---- classes on clusters ---- */
+
+static void pair_update(struct sch_class *class, struct sch_pair *pair)
+{
+    bool open = sch_cluster_connected(pair->cluster) && pair->feasible &&
+                pair->granted > pair->assigned;
+    if (!open) {
+        sch_heap_remove(&class->open, &pair->entry);
+        return;
+    }
+    uint64_t free_grants = pair->granted - pair->assigned;
+    SY_ASSERT(free_grants > 0);
+    sch_heap_set(&class->open, &pair->entry,
+                 -(int64_t)(free_grants < INT64_MAX ? free_grants : INT64_MAX));
+}
+
+static bool shapes_fit(const struct sch_cluster *cluster, const struct sch_resources *request)
+{
+    for (size_t i = 0; i < cluster->shape_count; i++) {
+        if (sch_shape_fits(&cluster->shapes[i], request, NULL))
+            return true;
+    }
+    return false;
+}
+
+void sch_class_add_cluster(struct sch_partition *p, struct sch_class *class,
+                           struct sch_cluster *cluster)
+{
+    SY_ASSERT(cluster->index == class->pair_count);
+    class->pairs = sy_realloc(class->pairs, (class->pair_count + 1) * sizeof(struct sch_pair *));
+    struct sch_pair *pair = sy_new(struct sch_pair);
+    pair->cluster = cluster;
+    class->pairs[class->pair_count++] = pair;
+    sch_class_update_cluster(p, class, cluster);
+}
+
+void sch_class_update_cluster(struct sch_partition *p, struct sch_class *class,
+                              struct sch_cluster *cluster)
+{
+    SY_ASSERT(cluster->index < class->pair_count);
+    struct sch_pair *pair = class->pairs[cluster->index];
+    SY_ASSERT(pair->cluster == cluster);
+    pair->entry.tie = cluster->rank;
+    pair->feasible = shapes_fit(cluster, &class->request);
+    class->tell_new = true;
+    pair_update(class, pair);
+    touch(p, class);
+    sch_queue_drain(p, class);
+}
+
+void sch_class_reset_cluster(struct sch_partition *p, struct sch_class *class,
+                             struct sch_cluster *cluster)
+{
+    SY_ASSERT(cluster->index < class->pair_count);
+    struct sch_pair *pair = class->pairs[cluster->index];
+    pair->granted = pair->assigned = 0;
+    pair->told = false;
+    sch_class_update_cluster(p, class, cluster);
+}
+
+void sch_class_grant(struct sch_partition *p, struct sch_class *class, struct sch_cluster *cluster,
+                     uint64_t granted)
+{
+    struct sch_pair *pair = class->pairs[cluster->index];
+    SY_ASSERT(pair->cluster == cluster && sch_cluster_connected(cluster));
+    if (granted <= pair->granted)
+        return; /* cumulative: an old or repeated one does no harm */
+    pair->granted = granted;
+    pair_update(class, pair);
+    sch_queue_drain(p, class);
+}
+
+/* ---- the queue ---- */
+
+void sch_queue_push(struct sch_partition *p, struct sch_action_impl *a, bool front)
+{
+    struct sch_class *class = a->class;
+    SY_ASSERT(class && !a->level && sch_action_state(a) == SCH_ACTION_QUEUED);
+    struct sch_level *level = level_get(p, class, a->base.priority);
+    a->level = level;
+    if (front)
+        sch_list_push_front(&level->actions, &a->link);
+    else
+        sch_list_push_back(&level->actions, &a->link);
+    if (!sch_heap_has(&level->entry))
+        sch_heap_set(&class->levels, &level->entry, -(int64_t)level->priority);
+    class->waiting++;
+    touch(p, class);
+    sch_queue_drain(p, class);
+}
+
+void sch_queue_remove(struct sch_partition *p, struct sch_action_impl *a)
+{
+    struct sch_level *level = a->level;
+    SY_ASSERT(level && level->class == a->class);
+    struct sch_class *class = level->class;
+    SY_ASSERT(class->waiting > 0);
+    sch_list_remove(&a->link);
+    a->level = NULL;
+    class->waiting--;
+    touch(p, class);
+    if (!sch_list_empty(&level->actions))
+        return;
+    sch_heap_remove(&class->levels, &level->entry);
+    if (class->level_count > SCH_LEVELS_KEPT) {
+        sch_list_remove(&level->link);
+        level_free(p, level);
+    }
+}
+
+static void assign(struct sch_partition *p, struct sch_action_impl *a, struct sch_pair *pair)
+{
+    struct sch_class *class = a->class;
+    SY_ASSERT(pair->assigned < pair->granted && pair->feasible);
+    a->base.number++;
+    a->base.attempt_epoch = p->options.epoch;
+    sch_action_occupy(p, a, pair->cluster, SCH_ACTION_ASSIGNED);
+    pair->assigned++;
+    pair_update(class, pair);
+    struct sch_effect *effect = sch_effect_add(p, SCH_EFFECT_ASSIGN);
+    effect->u.assign.action = &a->base;
+    effect->u.assign.cluster = pair->cluster->name;
+    effect->u.assign.class_id = class->id;
+}
+
+/* Highest priority first, oldest first within it, to the cluster with the most grants left. */
+void sch_queue_drain(struct sch_partition *p, struct sch_class *class)
+{
+    struct sch_heap_entry *open;
+    while (class->waiting > 0 && (open = sch_heap_top(&class->open))) {
+        struct sch_level *level = top_level(class);
+        SY_ASSERT(level);
+        assign(p, level_first(level), sy_container_of(open, struct sch_pair, entry));
+    }
+}
+
+/* ---- demand ---- */
+
+/* Exact with up to this many priorities in use, else that of the first ones in the heap. */
+static int64_t oldest_age_ns(const struct sch_partition *p, const struct sch_class *class)
+{
+    int64_t oldest = p->now_ns;
+    for (uint32_t i = 0; i < class->levels.count && i < SCH_LEVELS_KEPT; i++) {
+        int64_t at = sch_level_oldest_ns(
+            sy_container_of(class->levels.items[i], struct sch_level, entry));
+        oldest = at < oldest ? at : oldest;
+    }
+    return p->now_ns - oldest;
+}
+
+static int32_t top_priority(const struct sch_class *class)
+{
+    const struct sch_level *level = top_level(class);
+    return level ? level->priority : 0;
+}
+
+static void tell(struct sch_partition *p, struct sch_class *class, struct sch_pair *pair)
+{
+    struct sch_effect *effect = sch_effect_add(p, SCH_EFFECT_DEMAND);
+    effect->u.demand.cluster = pair->cluster->name;
+    effect->u.demand.class_id = class->id;
+    effect->u.demand.request = &class->request;
+    effect->u.demand.waiting = class->waiting;
+    effect->u.demand.oldest_age_ns = oldest_age_ns(p, class);
+    effect->u.demand.top_priority = top_priority(class);
+    pair->told = true;
+}
+
+/* Clusters that never heard of the class are told at once; with `all` the others as well. */
+static void tell_clusters(struct sch_partition *p, struct sch_class *class, bool all)
+{
+    for (size_t i = 0; i < class->pair_count; i++) {
+        struct sch_pair *pair = class->pairs[i];
+        bool eligible = sch_cluster_connected(pair->cluster) && pair->feasible;
+        if (eligible && (all || !pair->told))
+            tell(p, class, pair);
+    }
+    class->tell_new = false;
+    if (all) {
+        class->told_waiting = class->waiting;
+        class->told_priority = top_priority(class);
+        class->told_ns = p->now_ns;
+    }
+}
+
+static bool demand_changed(const struct sch_class *class)
+{
+    return class->waiting != class->told_waiting || top_priority(class) != class->told_priority;
+}
+
+void sch_demand_end_step(struct sch_partition *p)
+{
+    while (!sch_list_empty(&p->touched)) {
+        struct sch_class *class = sy_container_of(p->touched.next, struct sch_class, touched);
+        sch_list_remove(&class->touched);
+        int64_t next_ns = class->told_ns + SCH_DEMAND_INTERVAL_NS;
+        bool changed = demand_changed(class), now = changed && p->now_ns >= next_ns;
+        if (now || class->tell_new)
+            tell_clusters(p, class, now);
+        if (now || !changed)
+            sch_heap_remove(&p->flushes, &class->flush);
+        else
+            sch_heap_set(&p->flushes, &class->flush, next_ns);
+        SY_ASSERT(sch_heap_has(&class->flush) == demand_changed(class));
+    }
+}
+
+void sch_demand_flush(struct sch_partition *p)
+{
+    struct sch_heap_entry *top;
+    while ((top = sch_heap_top(&p->flushes)) && top->key <= p->now_ns) {
+        struct sch_class *class = sy_container_of(top, struct sch_class, flush);
+        SY_ASSERT(demand_changed(class));
+        sch_heap_remove(&p->flushes, &class->flush);
+        tell_clusters(p, class, true);
+    }
+}

@@ -1,0 +1,112 @@
+"""A throw-away devbox of real processes, and what tests need to torment it.
+
+Every test is a function test_*(box) in a file test_*.py of this folder; run.py gives each a fresh devbox.
+"""
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BIN = pathlib.Path(os.environ.get("SWITCHYARD_BIN", ROOT / "build/release/bin"))
+TASKS = BIN / "libswitchyard-test-tasks.so"
+
+
+class Devbox:
+    def __init__(self, settings=(), directory=None):
+        self.dir = pathlib.Path(directory or tempfile.mkdtemp(prefix="switchyard-test."))
+        self.settings = list(settings)
+        self.start()
+
+    def devbox(self, *args, check=True):
+        return subprocess.run([ROOT / "tools/devbox", *args, "--dir", self.dir], check=check, text=True,
+                              capture_output=True)
+
+    def start(self):
+        args = ["start", "--port", "0", "--bin", BIN]
+        for setting in self.settings:
+            args += ["--set", setting]
+        self.devbox(*args)
+        self.endpoint = self.devbox("endpoint").stdout.strip()
+
+    def pid(self, daemon):
+        return int((self.dir / f"{daemon}.pid").read_text())
+
+    def kill(self, daemon):
+        self.devbox("kill", daemon)
+
+    def restart(self, daemon):
+        self.devbox("restart", daemon)
+
+    def workers(self):
+        """Pids of the warm workers, found below the agent."""
+        found, todo = [], [self.pid("agent")]
+        while todo:
+            pid = todo.pop()
+            try:
+                todo += [int(p) for p in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+                name = pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
+            except FileNotFoundError:
+                continue
+            if name.startswith("switchyard-work"):
+                found.append(pid)
+        return found
+
+    def kill_worker(self):
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            for pid in self.workers():
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                    return pid
+                except ProcessLookupError:
+                    continue
+            time.sleep(0.02)
+        raise AssertionError("no worker to kill")
+
+    def cli(self, *args, check=True, timeout=120, **kwargs):
+        environment = dict(os.environ, SWITCHYARD_ENDPOINT=self.endpoint)
+        done = subprocess.run([BIN / "switchyard", *map(str, args)], text=True, capture_output=True,
+                              timeout=timeout, env=environment, **kwargs)
+        if check and done.returncode != 0:
+            raise AssertionError(f"switchyard {args} gave {done.returncode}: {done.stderr}{done.stdout}")
+        return done
+
+    def json(self, *args, **kwargs):
+        return json.loads(self.cli(*args, "-o", "json", **kwargs).stdout)
+
+    def background(self, *args, **kwargs):
+        environment = dict(os.environ, SWITCHYARD_ENDPOINT=self.endpoint)
+        return subprocess.Popen([BIN / "switchyard", *map(str, args)], text=True, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, env=environment, **kwargs)
+
+    def log(self, daemon):
+        return (self.dir / "log" / f"{daemon}.log").read_text(errors="replace")
+
+    def close(self, keep=False):
+        self.devbox("kill", check=False)
+        if not keep:
+            shutil.rmtree(self.dir, ignore_errors=True)
+
+
+def wait_until(condition, what, seconds=60):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.05)
+    raise AssertionError(f"not within {seconds} s: {what}")
+
+
+def marks(directory):
+    """What the test tasks wrote: {action name: [attempts that ran]}."""
+    found = {}
+    for path in pathlib.Path(directory).iterdir():
+        name, attempt = path.name.rsplit("@", 1)
+        found.setdefault(name, []).append(int(attempt))
+    return found

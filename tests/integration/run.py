@@ -1,0 +1,50 @@
+#!/usr/bin/env python3
+"""Runs the tests of this folder:  run.py [NAME-PART...]   Each gets a devbox of its own."""
+import importlib
+import inspect
+import pathlib
+import sys
+import time
+import traceback
+
+import harness
+
+
+def tests(parts):
+    for path in sorted(pathlib.Path(__file__).parent.glob("test_*.py")):
+        module = importlib.import_module(path.stem)
+        for name, function in inspect.getmembers(module, inspect.isfunction):
+            if name.startswith("test_") and function.__module__ == path.stem:
+                full = f"{path.stem}.{name}"
+                if not parts or any(part in full for part in parts):
+                    yield full, function
+
+
+def run(name, function):
+    start = time.monotonic()
+    box = None
+    try:
+        box = harness.Devbox(settings=getattr(function, "settings", ()))
+        function(box)
+        box.close()
+        print(f"ok      {name}  {time.monotonic() - start:.1f} s", flush=True)
+        return True
+    except Exception:
+        traceback.print_exc()
+        if box is not None:
+            for daemon in ("shard", "operator", "agent"):
+                print(f"--- {daemon}\n" + "\n".join(box.log(daemon).splitlines()[-15:]))
+            box.close(keep=True)
+            print(f"--- kept in {box.dir}")
+        print(f"FAILED  {name}  {time.monotonic() - start:.1f} s", flush=True)
+        return False
+
+
+def main():
+    results = [run(name, function) for name, function in tests(sys.argv[1:])]
+    print(f"{results.count(True)} passed, {results.count(False)} failed")
+    sys.exit(0 if results and all(results) else 1)
+
+
+if __name__ == "__main__":
+    main()

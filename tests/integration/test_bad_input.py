@@ -1,0 +1,72 @@
+"""Wrong arguments, impossible requests, full disks: one clear sentence, and nothing acknowledged lost."""
+import subprocess
+
+from harness import BIN, TASKS
+
+
+def refused(box, *args, code=None, words=()):
+    done = box.cli(*args, check=False)
+    assert done.returncode != 0, args
+    assert code is None or done.returncode == code, f"{args}: exit {done.returncode}: {done.stderr}"
+    text = done.stderr.strip()
+    assert text and "Traceback" not in text, args
+    assert len(text.splitlines()) <= 3, text
+    for word in words:
+        assert word in text, f"{args}: {word!r} is not in {text!r}"
+
+
+def test_wrong_arguments(box):
+    refused(box, "run", code=2)
+    refused(box, "frobnicate", code=2, words=["frobnicate"])
+    refused(box, "run", "--cpu", "many", "--", "true", words=["many"])
+    refused(box, "get", "run", "no-such-run", code=3, words=["no-such-run"])
+    refused(box, "logs", "no-such-run", code=3)
+    refused(box, "abort", "no-such-run", code=3)
+    refused(box, "run", "--name", "bad name\n", "--", "true")
+
+
+def test_impossible_request(box):
+    refused(box, "run", "--gpu", "64:H100", "--", "true", words=["H100"])
+    refused(box, "run", "--memory", "900Ti", "--", "true")
+
+
+def test_unreachable(box):
+    done = subprocess.run([BIN / "switchyard", "--endpoint", "127.0.0.1:1", "status"], text=True, capture_output=True,
+                          timeout=60)
+    assert done.returncode == 4, done
+    assert "127.0.0.1:1" in done.stderr
+
+
+def test_configuration_typo(box):
+    bad = box.dir / "bad.yaml"
+    bad.write_text("nam: x\nlisten: 127.0.0.1:0\npartitions: many\ndata_dir: /nonexistent\n")
+    for daemon in ("shard", "operator", "agent"):
+        done = subprocess.run([BIN / f"switchyard-{daemon}", "--config", bad], text=True, capture_output=True,
+                              timeout=20)
+        assert done.returncode != 0
+        assert "nam" in done.stderr, done.stderr
+    done = subprocess.run([BIN / "switchyard-shard", "--config", bad], text=True, capture_output=True, timeout=20)
+    assert "name" in done.stderr and "partitions" in done.stderr and "many" in done.stderr, done.stderr
+
+
+def test_corrupted_store(box):
+    box.cli("run", "--name", "before", "--", "true")
+    box.kill("shard")
+    for path in (box.dir / "data/shard").rglob("CURRENT"):
+        path.write_text("garbage\n")
+    box.devbox("restart", "shard", check=False)
+    done = box.cli("get", "run", "before", check=False)
+    assert done.returncode != 0
+    assert "CURRENT" in box.log("shard") or "orrupt" in box.log("shard"), box.log("shard")[-2000:]
+
+
+def test_missing_library_is_a_clear_error(box):
+    done = box.cli("run", "--name", "nolib", "--function", "/no/such.so:fn", "--lines", "-", input="x\n", check=False)
+    assert done.returncode == 1
+    assert "/no/such.so" in done.stderr + done.stdout + str(box.json("get", "actions", "nolib"))
+
+
+def test_missing_program_is_a_clear_error(box):
+    done = box.cli("run", "--name", "noprog", "--", "/no/such/program", check=False)
+    assert done.returncode == 1
+    assert "/no/such/program" in done.stderr + done.stdout + str(box.json("get", "run", "noprog"))

@@ -1,0 +1,471 @@
+/*
+ * The simulated client and its books. It knows only what the system told it: an action counts as
+ * acknowledged when the answer that created it arrived. At the end every acknowledged action must
+ * have ended exactly once, with the output that its own task made.
+ */
+#include "base/arena.h"
+#include "base/mem.h"
+#include "flyteidl2/workflow/run_service.pb-c.h"
+#include "proto/pb.h"
+#include "switchyard/v1/action_service.pb-c.h"
+#include "tests/sim/world.h"
+#include "tools/src/cl_spec.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RETRY_NS (300 * SY_NS_PER_MS)
+#define CALL_NS (5 * SY_NS_PER_S)
+#define BATCH_MAX 16
+
+enum sim_run_state { RUN_CREATE, RUN_ENQUEUE, RUN_WATCH, RUN_COLLECT, RUN_DONE };
+
+struct sim_child {
+    bool acknowledged;
+    unsigned finals;  /* final events seen */
+    unsigned results; /* outcomes collected */
+    Switchyard__V1__Phase phase;
+};
+
+struct sim_client_run {
+    struct sim_client *client;
+    char name[24];
+    enum sim_run_state state;
+    struct sy_timer timer;
+    struct sim_child *children;
+    unsigned count, enqueued, batch;
+    bool abort, abort_acknowledged;
+    struct sy_call *watch;
+    uint64_t sequence; /* of the last event seen */
+    uint64_t cursor;   /* of WaitChildren */
+    Switchyard__V1__Phase phase;
+    bool ended;
+};
+
+struct sim_client {
+    struct sim_world *world;
+    struct sy_loop *loop;
+    struct sy_channel *channel;
+    struct sy_arena arena;
+    struct sy_buf group_spec, task_spec;
+    struct sim_client_run *runs;
+    unsigned run_count;
+};
+
+static void run_act(void *arg);
+
+static void act_in(struct sim_client_run *run, int64_t delay_ns)
+{
+    sy_timer_start_in(run->client->loop, &run->timer, delay_ns);
+}
+
+static void call(struct sim_client_run *run, const char *method, const ProtobufCMessage *request,
+                 sy_reply_fn reply)
+{
+    struct sy_buf bytes = {0};
+    pb_pack(request, &bytes);
+    struct sy_metadata metadata = {"x-request-id", run->name};
+    struct sy_call_options options = {
+        .method = method, .timeout_ns = CALL_NS, .metadata = &metadata, .metadata_count = 1};
+    sy_channel_call(run->client->channel, run->client->loop, &options, &bytes, reply, run);
+}
+
+/* What a client may hide by trying again. Anything else is a fault of the system under test. */
+static bool may_retry(struct sim_client_run *run, const struct sy_status *status)
+{
+    switch (status->code) {
+    case SY_CODE_UNAVAILABLE:
+    case SY_CODE_DEADLINE_EXCEEDED:
+    case SY_CODE_RESOURCE_EXHAUSTED:
+    case SY_CODE_CANCELLED:
+        act_in(run, RETRY_NS);
+        return true;
+    default:
+        sim_fail(run->client->world, "run %s, state %d: %s: %s", run->name, run->state,
+                 sy_code_name(status->code), status->message.text);
+    }
+}
+
+/* ---- create ---- */
+
+static void on_created(void *ctx, const struct sy_status *status, struct sy_span response)
+{
+    (void)response;
+    struct sim_client_run *run = ctx;
+    if (status->code != SY_CODE_OK) {
+        may_retry(run, status);
+        return;
+    }
+    run->state = RUN_ENQUEUE;
+    act_in(run, 0);
+}
+
+static void run_create(struct sim_client_run *run)
+{
+    Flyteidl2__Common__RunIdentifier id = FLYTEIDL2__COMMON__RUN_IDENTIFIER__INIT;
+    id.project = (char *)(uintptr_t) "sim";
+    id.domain = (char *)(uintptr_t) "test";
+    id.name = run->name;
+    Flyteidl2__Workflow__CreateRunRequest request = FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__INIT;
+    request.id_case = FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__ID_RUN_ID;
+    request.run_id = &id;
+    request.task_case = FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__TASK_TASK_SPEC;
+    request.task_spec = (ProtobufCBinaryData){run->client->group_spec.len,
+                                              run->client->group_spec.data};
+    call(run, "/flyteidl2.workflow.RunService/CreateRun", &request.base, on_created);
+}
+
+/* ---- enqueue ---- */
+
+static void run_id_init(Switchyard__V1__RunId *id, struct sim_client_run *run)
+{
+    switchyard__v1__run_id__init(id);
+    id->project = (char *)(uintptr_t) "sim";
+    id->domain = (char *)(uintptr_t) "test";
+    id->name = run->name;
+}
+
+static void on_enqueued(void *ctx, const struct sy_status *status, struct sy_span response)
+{
+    (void)response;
+    struct sim_client_run *run = ctx;
+    if (status->code == SY_CODE_FAILED_PRECONDITION && run->abort) {
+        run->state = RUN_WATCH; /* aborted under our hands: what was acknowledged still counts */
+        act_in(run, 0);
+        return;
+    }
+    if (status->code != SY_CODE_OK) {
+        may_retry(run, status);
+        return;
+    }
+    for (unsigned i = run->enqueued; i < run->enqueued + run->batch; i++)
+        run->children[i].acknowledged = true;
+    run->enqueued += run->batch;
+    run->batch = 0;
+    if (run->enqueued == run->count)
+        run->state = RUN_WATCH;
+    act_in(run, (int64_t)sy_rng_below(sim_rng(run->client->world), (uint64_t)SY_NS_PER_S));
+}
+
+static void run_enqueue(struct sim_client_run *run)
+{
+    if (run->batch == 0) /* a repeat sends the same batch again */
+        run->batch = 1 + (unsigned)sy_rng_below(sim_rng(run->client->world), BATCH_MAX);
+    if (run->batch > run->count - run->enqueued)
+        run->batch = run->count - run->enqueued;
+    Switchyard__V1__RunId id;
+    run_id_init(&id, run);
+    Switchyard__V1__EnqueueActionsRequest request = SWITCHYARD__V1__ENQUEUE_ACTIONS_REQUEST__INIT;
+    request.run = &id;
+    request.parent = (char *)(uintptr_t)SCH_ROOT_NAME;
+    request.task_spec = (ProtobufCBinaryData){run->client->task_spec.len,
+                                              run->client->task_spec.data};
+    request.seal = run->enqueued + run->batch == run->count;
+    Switchyard__V1__NewAction actions[BATCH_MAX], *pointers[BATCH_MAX];
+    char names[BATCH_MAX][SCH_NAME_MAX];
+    for (unsigned i = 0; i < run->batch; i++) {
+        switchyard__v1__new_action__init(&actions[i]);
+        snprintf(names[i], sizeof(names[i]), "c-%06u", run->enqueued + i);
+        actions[i].name = names[i];
+        pointers[i] = &actions[i];
+    }
+    request.actions = pointers;
+    request.n_actions = run->batch;
+    call(run, "/switchyard.v1.ActionService/EnqueueActions", &request.base, on_enqueued);
+}
+
+/* ---- watch ---- */
+
+static bool is_final(Switchyard__V1__Phase phase)
+{
+    return phase >= SWITCHYARD__V1__PHASE__PHASE_SUCCEEDED;
+}
+
+static void take_event(struct sim_client_run *run, const Switchyard__V1__Event *event)
+{
+    struct sim_world *world = run->client->world;
+    if (event->sequence != run->sequence + 1)
+        sim_fail(world, "run %s: event %" PRIu64 " after %" PRIu64, run->name, event->sequence,
+                 run->sequence);
+    run->sequence = event->sequence;
+    if (!is_final(event->phase))
+        return;
+    if (strcmp(event->action, SCH_ROOT_NAME) == 0) {
+        if (run->ended)
+            sim_fail(world, "run %s ended twice", run->name);
+        run->ended = true;
+        run->phase = event->phase;
+        return;
+    }
+    unsigned i = (unsigned)strtoul(event->action + 2, NULL, 10);
+    if (i >= run->count)
+        sim_fail(world, "run %s: unknown action %s", run->name, event->action);
+    run->children[i].phase = event->phase;
+    if (++run->children[i].finals > 1)
+        sim_fail(world, "run %s: %s ended twice", run->name, event->action);
+}
+
+static void on_watch_message(void *ctx, struct sy_span message)
+{
+    struct sim_client_run *run = ctx;
+    struct sy_arena *arena = &run->client->arena;
+    Switchyard__V1__WatchRunResponse *response = pb_unpack(
+        &switchyard__v1__watch_run_response__descriptor, arena, message);
+    SY_ASSERT(response != NULL);
+    for (size_t i = 0; i < response->n_events; i++)
+        take_event(run, response->events[i]);
+    sy_arena_reset(arena);
+}
+
+static void on_watch_closed(void *ctx, const struct sy_status *status)
+{
+    struct sim_client_run *run = ctx;
+    sy_call_unref(run->watch);
+    run->watch = NULL;
+    if (run->ended) {
+        run->state = RUN_COLLECT;
+        act_in(run, 0);
+    } else if (status->code == SY_CODE_OK) {
+        sim_fail(run->client->world, "run %s: the watch ended before the run", run->name);
+    } else {
+        may_retry(run, status);
+    }
+}
+
+static const struct sy_call_sink watch_sink = {
+    .on_message = on_watch_message,
+    .on_closed = on_watch_closed,
+};
+
+static void run_watch(struct sim_client_run *run)
+{
+    Switchyard__V1__RunId id;
+    run_id_init(&id, run);
+    Switchyard__V1__WatchRunRequest request = SWITCHYARD__V1__WATCH_RUN_REQUEST__INIT;
+    request.run = &id;
+    request.after_sequence = run->sequence;
+    struct sy_buf bytes = {0};
+    pb_pack(&request.base, &bytes);
+    struct sy_call_options options = {.method = "/switchyard.v1.ActionService/WatchRun"};
+    run->watch = sy_channel_open(run->client->channel, run->client->loop, &options, &watch_sink,
+                                 run);
+    int r = sy_call_send(run->watch, &bytes);
+    SY_ASSERT(r == 0);
+    sy_call_half_close(run->watch);
+}
+
+static void on_aborted(void *ctx, const struct sy_status *status, struct sy_span response)
+{
+    (void)response;
+    struct sim_client_run *run = ctx;
+    if (status->code == SY_CODE_OK || status->code == SY_CODE_FAILED_PRECONDITION) {
+        run->abort_acknowledged = true;
+        act_in(run, 0);
+        return;
+    }
+    may_retry(run, status);
+}
+
+static void run_abort(struct sim_client_run *run)
+{
+    Flyteidl2__Common__RunIdentifier id = FLYTEIDL2__COMMON__RUN_IDENTIFIER__INIT;
+    id.project = (char *)(uintptr_t) "sim";
+    id.domain = (char *)(uintptr_t) "test";
+    id.name = run->name;
+    Flyteidl2__Workflow__AbortRunRequest request = FLYTEIDL2__WORKFLOW__ABORT_RUN_REQUEST__INIT;
+    request.run_id = &id;
+    call(run, "/flyteidl2.workflow.RunService/AbortRun", &request.base, on_aborted);
+}
+
+/* ---- collect ---- */
+
+static void take_outcome(struct sim_client_run *run, const Switchyard__V1__ChildOutcome *child)
+{
+    struct sim_world *world = run->client->world;
+    unsigned i = (unsigned)strtoul(child->name + 2, NULL, 10);
+    if (i >= run->count || child->phase != run->children[i].phase)
+        sim_fail(world, "run %s: %s: outcome %d, but its event said %d", run->name, child->name,
+                 child->phase, i < run->count ? (int)run->children[i].phase : -1);
+    if (++run->children[i].results > 1)
+        sim_fail(world, "run %s: %s: two outcomes", run->name, child->name);
+    if (child->phase != SWITCHYARD__V1__PHASE__PHASE_SUCCEEDED)
+        return;
+    size_t n = strlen(child->name);
+    bool same = child->output.len == n;
+    for (size_t k = 0; same && k < n; k++)
+        same = child->output.data[k] == (uint8_t)child->name[n - 1 - k];
+    if (!same)
+        sim_fail(world, "run %s: %s has another task's output", run->name, child->name);
+}
+
+static void on_collected(void *ctx, const struct sy_status *status, struct sy_span bytes)
+{
+    struct sim_client_run *run = ctx;
+    if (status->code != SY_CODE_OK) {
+        may_retry(run, status);
+        return;
+    }
+    struct sy_arena *arena = &run->client->arena;
+    Switchyard__V1__WaitChildrenResponse *response = pb_unpack(
+        &switchyard__v1__wait_children_response__descriptor, arena, bytes);
+    SY_ASSERT(response != NULL);
+    for (size_t i = 0; i < response->n_children; i++)
+        take_outcome(run, response->children[i]);
+    run->cursor = response->next;
+    if (response->n_children == 0)
+        run->state = RUN_DONE;
+    else
+        act_in(run, 0);
+    sy_arena_reset(arena);
+}
+
+static void run_collect(struct sim_client_run *run)
+{
+    Switchyard__V1__RunId id;
+    run_id_init(&id, run);
+    Switchyard__V1__WaitChildrenRequest request = SWITCHYARD__V1__WAIT_CHILDREN_REQUEST__INIT;
+    request.run = &id;
+    request.parent = (char *)(uintptr_t)SCH_ROOT_NAME;
+    request.after = run->cursor;
+    request.max = 7;
+    call(run, "/switchyard.v1.ActionService/WaitChildren", &request.base, on_collected);
+}
+
+static void run_act(void *arg)
+{
+    struct sim_client_run *run = arg;
+    switch (run->state) {
+    case RUN_CREATE:
+        run_create(run);
+        break;
+    case RUN_ENQUEUE:
+        if (run->abort && !run->abort_acknowledged && run->enqueued > run->count / 2)
+            run_abort(run);
+        else
+            run_enqueue(run);
+        break;
+    case RUN_WATCH:
+        run_watch(run);
+        break;
+    case RUN_COLLECT:
+        run_collect(run);
+        break;
+    case RUN_DONE:
+        break;
+    }
+}
+
+/* ---- the whole ---- */
+
+struct sim_client *sim_client_new(struct sim_world *world, struct sy_loop *loop, struct sy_rpc *rpc,
+                                  const char *target, const struct sim_options *options)
+{
+    struct sim_client *client = sy_new(struct sim_client);
+    client->world = world;
+    client->loop = loop;
+    client->channel = sy_channel_new(rpc, target);
+    sy_arena_init(&client->arena, 64 << 20);
+    struct cl_spec group = {.type = CL_SPEC_GROUP, .name = "simulated"};
+    struct cl_spec task = {.type = CL_SPEC_FUNCTION,
+                           .environment = "native",
+                           .library = "lib.so",
+                           .function = "fn",
+                           .cpu = "500m",
+                           .memory = "1Mi",
+                           .retries = 2};
+    struct sy_error_text error;
+    int r = cl_spec_pack(&group, &client->group_spec, &error);
+    SY_ASSERT(r == 0);
+    r = cl_spec_pack(&task, &client->task_spec, &error);
+    SY_ASSERT(r == 0);
+    client->run_count = options->runs;
+    client->runs = sy_calloc(options->runs, sizeof(*client->runs));
+    for (unsigned i = 0; i < options->runs; i++) {
+        struct sim_client_run *run = &client->runs[i];
+        run->client = client;
+        run->count = 1 + (unsigned)sy_rng_below(sim_rng(world), options->actions_each);
+        run->children = sy_calloc(run->count, sizeof(*run->children));
+        run->abort = sy_rng_chance(sim_rng(world), 1, 5);
+        snprintf(run->name, sizeof(run->name), "run-%04u", i);
+        sy_timer_init(&run->timer, run_act, run);
+        act_in(run, (int64_t)sy_rng_below(sim_rng(world), 5 * (uint64_t)SY_NS_PER_S));
+    }
+    return client;
+}
+
+void sim_client_free(struct sim_client *client)
+{
+    for (unsigned i = 0; i < client->run_count; i++) {
+        sy_timer_stop(client->loop, &client->runs[i].timer);
+        free(client->runs[i].children);
+    }
+    free(client->runs);
+    sy_channel_free(client->channel);
+    sy_buf_deinit(&client->group_spec);
+    sy_buf_deinit(&client->task_spec);
+    sy_arena_deinit(&client->arena);
+    free(client);
+}
+
+bool sim_client_done(const struct sim_client *client)
+{
+    for (unsigned i = 0; i < client->run_count; i++)
+        if (client->runs[i].state != RUN_DONE)
+            return false;
+    return true;
+}
+
+static void audit_run(struct sim_client_run *run)
+{
+    struct sim_world *world = run->client->world;
+    bool failed = false;
+    for (unsigned i = 0; i < run->count; i++) {
+        const struct sim_child *child = &run->children[i];
+        if (child->acknowledged && (child->finals != 1 || child->results != 1))
+            sim_fail(world, "run %s: c-%06u was acknowledged and ended %u times with %u outcomes",
+                     run->name, i, child->finals, child->results);
+        failed = failed ||
+                 (child->finals > 0 && child->phase != SWITCHYARD__V1__PHASE__PHASE_SUCCEEDED);
+        if (child->phase == SWITCHYARD__V1__PHASE__PHASE_ABORTED && !run->abort)
+            sim_fail(world, "run %s: c-%06u was aborted, but nobody asked", run->name, i);
+    }
+    Switchyard__V1__Phase expected = failed ? SWITCHYARD__V1__PHASE__PHASE_FAILED
+                                            : SWITCHYARD__V1__PHASE__PHASE_SUCCEEDED;
+    if (run->phase != expected &&
+        !(run->abort && run->phase == SWITCHYARD__V1__PHASE__PHASE_ABORTED))
+        sim_fail(world, "run %s ended in phase %d, expected %d", run->name, run->phase, expected);
+}
+
+void sim_client_audit(struct sim_client *client)
+{
+    for (unsigned i = 0; i < client->run_count; i++)
+        audit_run(&client->runs[i]);
+}
+
+uint64_t sim_client_actions(const struct sim_client *client)
+{
+    uint64_t count = 0;
+    for (unsigned i = 0; i < client->run_count; i++)
+        count += client->runs[i].count;
+    return count;
+}
+
+void sim_client_describe(const struct sim_client *client)
+{
+    for (unsigned i = 0; i < client->run_count; i++) {
+        const struct sim_client_run *run = &client->runs[i];
+        if (run->state == RUN_DONE)
+            continue;
+        unsigned open = 0, first = run->count;
+        for (unsigned c = 0; c < run->count; c++) {
+            if (run->children[c].acknowledged && run->children[c].finals == 0) {
+                open++;
+                first = c < first ? c : first;
+            }
+        }
+        fprintf(stderr, "sim: run %s: state %d, %u of %u enqueued, %u not ended (first c-%06u)\n",
+                run->name, run->state, run->enqueued, run->count, open, first);
+    }
+}

@@ -1,0 +1,271 @@
+/* links: cl */
+#include "base/mem.h"
+#include "tests/lib/test.h"
+#include "tools/src/bench.h"
+#include "tools/src/cmd.h"
+#include "tools/src/cmd_run.h"
+#include "tools/src/demo_driver.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define ARGV_MAX 32
+
+/* A line split at blanks; getopt may reorder and we may change it. */
+struct line {
+    char text[512];
+    char *argv[ARGV_MAX];
+    int argc;
+};
+
+static struct line *split(struct line *line, const char *text)
+{
+    snprintf(line->text, sizeof(line->text), "%s", text);
+    line->argc = 0;
+    char *save = NULL;
+    for (char *word = strtok_r(line->text, " ", &save); word; word = strtok_r(NULL, " ", &save))
+        line->argv[line->argc++] = word;
+    line->argv[line->argc] = NULL;
+    return line;
+}
+
+static enum cl_parse parse_run(struct cl_run_options *options, struct line *line, const char *text)
+{
+    struct cl_args defaults;
+    cl_args_init(&defaults);
+    split(line, text);
+    return cl_run_parse(options, &defaults, line->argc, line->argv);
+}
+
+static enum cl_parse parse_get(struct cl_get_options *options, struct line *line, const char *text)
+{
+    struct cl_args defaults;
+    cl_args_init(&defaults);
+    split(line, text);
+    return cl_get_parse(options, &defaults, line->argc, line->argv);
+}
+
+/* ---- run ---- */
+
+START_TEST(test_run_a_command)
+{
+    struct cl_run_options options;
+    struct line line;
+    ck_assert_int_eq(parse_run(&options, &line,
+                               "run --cpu 500m --memory 64MiB --gpu 2:H100 --retries 3 --timeout "
+                               "10s --priority -5 --name n-1 --detach --endpoint h:1 -o json -- "
+                               "make -C --cpu {}"),
+                     CL_PARSE_OK);
+    ck_assert_str_eq(options.cpu, "500m");
+    ck_assert_str_eq(options.memory, "64Mi"); /* as Kubernetes spells it */
+    ck_assert_uint_eq(options.gpus, 2);
+    ck_assert_str_eq(options.gpu_model, "H100");
+    ck_assert_uint_eq(options.retries, 3);
+    ck_assert_int_eq(options.timeout_ns, 10 * SY_NS_PER_S);
+    ck_assert_int_eq(options.priority, -5);
+    ck_assert(options.has_priority && options.detach && options.common.json);
+    ck_assert_str_eq(options.name, "n-1");
+    ck_assert_str_eq(options.common.client.endpoint, "h:1");
+    ck_assert_uint_eq(options.command_count, 4); /* options after '--' are the command's */
+    ck_assert_str_eq(options.command[2], "--cpu");
+    cl_run_options_deinit(&options);
+}
+END_TEST
+
+START_TEST(test_run_for_each)
+{
+    struct cl_run_options options;
+    struct line line;
+    ck_assert_int_eq(parse_run(&options, &line, "run --each a b c --retries 1 -- gzip {}"),
+                     CL_PARSE_OK);
+    ck_assert_uint_eq(options.each_count, 3);
+    ck_assert_str_eq(options.each[0], "a");
+    ck_assert_str_eq(options.each[2], "c");
+    ck_assert_uint_eq(options.retries, 1);
+    ck_assert_uint_eq(options.command_count, 2);
+    cl_run_options_deinit(&options);
+
+    ck_assert_int_eq(parse_run(&options, &line, "run --function ./x.so:f --lines -"), CL_PARSE_OK);
+    ck_assert_str_eq(options.function, "./x.so:f");
+    ck_assert_str_eq(options.lines, "-");
+    cl_run_options_deinit(&options);
+}
+END_TEST
+
+START_TEST(test_run_refuses_in_one_sentence)
+{
+    static const struct {
+        const char *text, *names;
+    } wrong[] = {
+        {"run", "what shall run"},
+        {"run ls", "after '--'"},
+        {"run --", "what shall run"},
+        {"run --each a b", "what shall run"},
+        {"run --frobnicate -- ls", "'--frobnicate'"},
+        {"run --cpu", "'--cpu' needs a value"},
+        {"run -f", "'-f' needs a value"},
+        {"run --cpu 2x -- ls", "'2x'"},
+        {"run --memory much -- ls", "'much'"},
+        {"run --gpu 1: -- ls", "'1:'"},
+        {"run --retries many -- ls", "'many'"},
+        {"run --retries -1 -- ls", "'-1'"},
+        {"run --timeout 10 -- ls", "'10'"},
+        {"run --timeout 0 -- ls", "'0'"},
+        {"run --priority 99999999999 -- ls", "'99999999999'"},
+        {"run --name a/b -- ls", "'a/b'"},
+        {"run --function x.so:f -- ls", "exclude"},
+        {"run --each a --lines f -- ls", "exclude"},
+        {"run --input x -- ls", "--input"},
+        {"run --function x.so:f --each a --input x", "--input"},
+        {"run --logs --detach -- ls", "--logs"},
+        {"run --environment e -- ls", "--environment"},
+        {"run -o yaml -- ls", "'yaml'"},
+        {"run --call-timeout soon -- ls", "'soon'"},
+    };
+    for (size_t i = 0; i < SY_COUNT_OF(wrong); i++) {
+        struct cl_run_options options;
+        struct line line;
+        ck_assert_msg(parse_run(&options, &line, wrong[i].text) == CL_PARSE_WRONG, "%s",
+                      wrong[i].text);
+        ck_assert_msg(strstr(options.common.error.text, wrong[i].names) != NULL, "%s: %s",
+                      wrong[i].text, options.common.error.text);
+        ck_assert_ptr_null(strchr(options.common.error.text, '\n'));
+        cl_run_options_deinit(&options);
+    }
+}
+END_TEST
+
+START_TEST(test_substitution)
+{
+    char one[] = "cp", two[] = "{}", three[] = "/tmp/{}.{}";
+    char *command[] = {one, two, three};
+    size_t count = 0;
+    char **args = cl_run_substitute(command, 3, "a b", &count);
+    ck_assert_uint_eq(count, 3);
+    ck_assert_str_eq(args[1], "a b");
+    ck_assert_str_eq(args[2], "/tmp/a b.a b");
+    cl_run_free_args(args, count);
+    args = cl_run_substitute(command, 1, "{}", &count); /* appended; not replaced again */
+    ck_assert_uint_eq(count, 2);
+    ck_assert_str_eq(args[1], "{}");
+    cl_run_free_args(args, count);
+}
+END_TEST
+
+/* ---- the others ---- */
+
+START_TEST(test_get)
+{
+    struct cl_get_options options;
+    struct line line;
+    ck_assert_int_eq(parse_get(&options, &line, "get runs"), CL_PARSE_OK);
+    ck_assert_int_eq(options.limit, 100);
+    ck_assert_int_eq(parse_get(&options, &line, "get actions r1 -n 0 --phase failed"), CL_PARSE_OK);
+    ck_assert_str_eq(options.name, "r1");
+    ck_assert_int_eq(options.limit, 0);
+    ck_assert_int_eq(options.phase, 6);
+    static const struct {
+        const char *text, *names;
+    } wrong[] = {
+        {"get", "get what"},          {"get everything", "'everything'"},
+        {"get run", "name of a run"}, {"get runs r1", "'r1'"},
+        {"get run a b", "'b'"},       {"get run a/b", "'a/b'"},
+        {"get runs -n x", "'x'"},     {"get runs --phase x", "'x'"},
+    };
+    for (size_t i = 0; i < SY_COUNT_OF(wrong); i++) {
+        ck_assert_int_eq(parse_get(&options, &line, wrong[i].text), CL_PARSE_WRONG);
+        ck_assert_msg(strstr(options.common.error.text, wrong[i].names) != NULL, "%s: %s",
+                      wrong[i].text, options.common.error.text);
+    }
+}
+END_TEST
+
+START_TEST(test_commands_by_name)
+{
+    const char *nearest = NULL;
+    ck_assert_ptr_nonnull(cl_command_find("run", &nearest));
+    ck_assert_ptr_null(nearest);
+    ck_assert_ptr_null(cl_command_find("statsu", &nearest));
+    ck_assert_str_eq(nearest, "status");
+    ck_assert_ptr_null(cl_command_find("frobnicate", &nearest));
+    ck_assert_ptr_null(nearest);
+}
+END_TEST
+
+START_TEST(test_bench)
+{
+    struct bench_options options;
+    struct line line;
+    split(&line, "b fanout --count 1000000 --queued 5 --json --pids shard=1");
+    ck_assert_int_eq(bench_options_parse(&options, line.argc, line.argv), CL_PARSE_OK);
+    ck_assert_str_eq(options.kind->name, "fanout");
+    ck_assert_int_eq(options.count, 1000000);
+    ck_assert_int_eq(options.queued, 5);
+    ck_assert_int_eq(options.concurrency, 64);
+    ck_assert(options.common.json);
+    split(&line, "b latency");
+    ck_assert_int_eq(bench_options_parse(&options, line.argc, line.argv), CL_PARSE_OK);
+    ck_assert_int_eq(options.count, bench_kind_find("latency")->count);
+    static const char *const wrong[] = {"b",
+                                        "b sleep",
+                                        "b fanout runs",
+                                        "b fanout --count 0",
+                                        "b fanout --batch 10001",
+                                        "b fanout --window x"};
+    for (size_t i = 0; i < SY_COUNT_OF(wrong); i++) {
+        split(&line, wrong[i]);
+        ck_assert_msg(bench_options_parse(&options, line.argc, line.argv) == CL_PARSE_WRONG, "%s",
+                      wrong[i]);
+    }
+}
+END_TEST
+
+START_TEST(test_demo)
+{
+    struct demo_options options;
+    struct line line;
+    split(&line, "demo --endpoint h:2 --kill-root --files 20 /usr/share");
+    ck_assert_int_eq(demo_options_parse(&options, line.argc, line.argv), CL_PARSE_OK);
+    ck_assert_str_eq(options.dir, "/usr/share");
+    ck_assert_int_eq(options.files_max, 20);
+    ck_assert(options.kill_root);
+    split(&line, "demo a b");
+    ck_assert_int_eq(demo_options_parse(&options, line.argc, line.argv), CL_PARSE_WRONG);
+}
+END_TEST
+
+START_TEST(test_defaults_come_from_the_environment)
+{
+    struct cl_args args;
+    setenv("SWITCHYARD_ENDPOINT", "elsewhere:1", 1);
+    setenv("SWITCHYARD_PROJECT", "", 1); /* empty counts as unset */
+    setenv("SWITCHYARD_DOMAIN", "production", 1);
+    cl_args_init(&args);
+    ck_assert_str_eq(args.client.endpoint, "elsewhere:1");
+    ck_assert_str_eq(args.client.project, "default");
+    ck_assert_str_eq(args.client.domain, "production");
+    unsetenv("SWITCHYARD_ENDPOINT");
+    unsetenv("SWITCHYARD_PROJECT");
+    unsetenv("SWITCHYARD_DOMAIN");
+    cl_args_init(&args);
+    ck_assert_str_eq(args.client.endpoint, CL_ENDPOINT_DEFAULT);
+    ck_assert_str_eq(args.client.domain, "development");
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {
+        test_run_a_command,
+        test_run_for_each,
+        test_run_refuses_in_one_sentence,
+        test_substitution,
+        test_get,
+        test_commands_by_name,
+        test_bench,
+        test_demo,
+        test_defaults_come_from_the_environment,
+        NULL,
+    };
+    return sy_test_run("cl_args", tests);
+}

@@ -1,0 +1,128 @@
+/* links: cl */
+#include "base/clock.h"
+#include "base/mem.h"
+#include "tests/lib/test.h"
+#include "tools/src/bench_usage.h"
+#include "tools/src/client.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+START_TEST(test_names)
+{
+    struct bench_usage usage;
+    struct sy_error_text error = {""};
+    ck_assert_int_eq(bench_usage_parse(&usage, "client=self,shard=123,agent=456", &error), 0);
+    ck_assert_uint_eq(usage.count, 3);
+    ck_assert_int_eq(usage.processes[0].pid, getpid());
+    ck_assert_str_eq(usage.processes[2].name, "agent");
+    ck_assert_int_eq(usage.processes[2].pid, 456);
+    ck_assert_int_eq(bench_usage_parse(&usage, NULL, &error), 0);
+    ck_assert_uint_eq(usage.count, 1); /* the client is always there */
+    ck_assert_int_eq(bench_usage_parse(&usage, "shard=1", &error), 0);
+    ck_assert_uint_eq(usage.count, 2);
+    ck_assert_str_eq(usage.processes[1].name, "client");
+    static const char *const wrong[] = {
+        "shard", "shard=", "=1", "shard=x", "shard=-1", "a=1,,b=2", "shard=99999999999999999999"};
+    for (size_t i = 0; i < SY_COUNT_OF(wrong); i++) {
+        ck_assert_msg(bench_usage_parse(&usage, wrong[i], &error) == -EINVAL, "%s", wrong[i]);
+        ck_assert_ptr_nonnull(strstr(error.text, "--pids"));
+    }
+}
+END_TEST
+
+static void burn(int64_t duration_ns)
+{
+    int64_t end_ns = cl_monotonic_ns() + duration_ns;
+    while (cl_monotonic_ns() < end_ns)
+        ;
+}
+
+START_TEST(test_own_time_and_that_of_reaped_children_count)
+{
+    struct bench_usage usage;
+    struct sy_error_text error;
+    ck_assert_int_eq(bench_usage_parse(&usage, "client=self", &error), 0);
+    bench_usage_begin(&usage);
+    pid_t pid = fork();
+    if (pid == 0) {
+        burn(200 * SY_NS_PER_MS);
+        _exit(0);
+    }
+    ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+    bench_usage_end(&usage);
+    ck_assert_uint_gt(bench_usage_cpu_us(&usage, 0), 20000); /* slow machines give it less */
+    ck_assert_uint_gt(bench_usage_rss_peak(&usage), 500000);
+}
+END_TEST
+
+START_TEST(test_a_living_child_counts_for_its_named_parent)
+{
+    struct bench_usage usage;
+    struct sy_error_text error;
+    ck_assert_int_eq(bench_usage_parse(&usage, "client=self", &error), 0);
+    bench_usage_begin(&usage);
+    pid_t pid = fork();
+    if (pid == 0) {
+        burn(300 * SY_NS_PER_MS);
+        pause();
+        _exit(0);
+    }
+    burn(10 * SY_NS_PER_MS);
+    uint64_t seen_us = 0;
+    for (int i = 0; i < 500 && seen_us < 50000; i++) { /* bounded, not timed */
+        usleep(20000);
+        bench_usage_end(&usage);
+        seen_us = bench_usage_cpu_us(&usage, 0);
+    }
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    ck_assert_uint_ge(seen_us, 50000);
+}
+END_TEST
+
+START_TEST(test_a_process_that_is_gone_counts_nothing)
+{
+    struct bench_usage usage;
+    struct sy_error_text error;
+    ck_assert_int_eq(bench_usage_parse(&usage, "ghost=2147483600", &error), 0);
+    bench_usage_begin(&usage);
+    bench_usage_end(&usage);
+    ck_assert_uint_eq(bench_usage_cpu_us(&usage, 0), 0);
+}
+END_TEST
+
+START_TEST(test_folder_bytes)
+{
+    char dir[] = "/tmp/test_cl_usage.XXXXXX", path[64];
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    uint64_t empty = bench_folder_bytes(dir);
+    snprintf(path, sizeof(path), "%s/file", dir);
+    FILE *file = fopen(path, "we");
+    ck_assert_ptr_nonnull(file);
+    for (int i = 0; i < 100000; i++)
+        fputs("0123456789", file);
+    fclose(file);
+    sync();
+    ck_assert_uint_ge(bench_folder_bytes(dir), empty + 900000);
+    unlink(path);
+    rmdir(dir);
+    ck_assert_uint_eq(bench_folder_bytes("/no/such/folder"), 0);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {
+        test_names,
+        test_own_time_and_that_of_reaped_children_count,
+        test_a_living_child_counts_for_its_named_parent,
+        test_a_process_that_is_gone_counts_nothing,
+        test_folder_bytes,
+        NULL,
+    };
+    return sy_test_run("cl_usage", tests);
+}

@@ -1,0 +1,803 @@
+/*
+ * A small world for tests of the operator: a virtual clock, rpc_mem, one operator, fake shards and
+ * fake agents that remember all they were told. Everything is single-threaded; world_run() advances
+ * the clock from event to event.
+ */
+#pragma once
+
+#include "base/mem.h"
+#include "dataplane/operator.h"
+#include "dataplane/wire.h"
+#include "switchyard/internal/dataplane.pb-c.h"
+#include "tests/lib/test.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PB(name) Switchyard__Internal__##name
+#define PB_INIT(NAME) SWITCHYARD__INTERNAL__##NAME##__INIT
+
+#define WORLD_SHARDS 4
+#define WORLD_AGENTS 4
+#define SHARD_PARTITIONS 4
+#define MS SY_NS_PER_MS
+#define SEC SY_NS_PER_S
+
+struct world {
+    int64_t now_ns;
+    struct sy_loop *loop, *peers; /* the operator's; everybody else's */
+    struct sy_rpc *rpc;
+    struct dp_operator *op;
+    struct dp_operator_options options;
+    const char *targets[WORLD_SHARDS + 1];
+    struct fake_shard *shards[WORLD_SHARDS];
+    int64_t delay_to_shard_ns, delay_to_agent_ns, delay_to_client_ns;
+    bool cut_shard; /* no new call reaches "shard0" */
+};
+
+/* ---- clock ---- */
+
+static inline int64_t world_clock(void *ctx)
+{
+    return ((struct world *)ctx)->now_ns;
+}
+
+static inline int64_t world_realtime(void *ctx)
+{
+    return ((struct world *)ctx)->now_ns + 1000 * SEC;
+}
+
+static inline int64_t world_next(struct world *w)
+{
+    int64_t a = sy_loop_next_ns(w->loop), b = sy_loop_next_ns(w->peers);
+    return a < b ? a : b;
+}
+
+static inline void world_run(struct world *w, int64_t for_ns)
+{
+    int64_t end_ns = w->now_ns + for_ns;
+    for (int64_t next; (next = world_next(w)) <= end_ns;) {
+        if (next > w->now_ns)
+            w->now_ns = next;
+        sy_loop_turn(w->loop);
+        sy_loop_turn(w->peers);
+    }
+    w->now_ns = end_ns;
+}
+
+/* ---- transport ---- */
+
+static inline enum sy_fault world_message(void *ctx, const char *from, const char *to,
+                                          int64_t *ret_delay_ns)
+{
+    struct world *w = ctx;
+    (void)from;
+    *ret_delay_ns = 0;
+    if (strncmp(to, "shard", 5) == 0)
+        *ret_delay_ns = w->delay_to_shard_ns;
+    else if (strncmp(to, "agent", 5) == 0)
+        *ret_delay_ns = w->delay_to_agent_ns;
+    else if (strncmp(to, "client", 6) == 0)
+        *ret_delay_ns = w->delay_to_client_ns;
+    return SY_FAULT_DELIVER;
+}
+
+static inline bool world_connect(void *ctx, const char *from, const char *to)
+{
+    struct world *w = ctx;
+    (void)from;
+    return !(w->cut_shard && strcmp(to, "shard0") == 0);
+}
+
+/* ---- fake shards ---- */
+
+struct fake_stream;
+
+struct fake_partition {
+    struct fake_shard *shard;
+    uint32_t id, epoch;
+    struct sy_call *call; /* NULL: no stream */
+    enum sy_code closed;
+    size_t opened, messages, heartbeats;
+    /* What came on this stream. */
+    bool complete, complete_early; /* early: before an outcome that came later */
+    size_t inventory, started, outcomes, lost, returned, calls, shapes, nodes;
+    uint32_t hello_max_epoch;
+    char hello_session[64], hello_endpoint[64], last_return[128], last_outcome_node[64];
+    uint64_t granted[16];
+    uint64_t last_action;
+    bool ack;  /* acknowledge outcomes at once */
+    bool mute; /* no welcome */
+    uint64_t last_call;
+};
+
+struct fake_shard {
+    struct world *w;
+    char name[16];
+    struct sy_server *server;
+    struct fake_partition partitions[SHARD_PARTITIONS];
+    struct fake_stream *streams;
+    size_t partition_count, described;
+    int64_t heartbeat_ns, lease_ns;
+};
+
+static inline void pack_into(struct sy_buf *buf, const ProtobufCMessage *message)
+{
+    size_t len = protobuf_c_message_get_packed_size(message);
+    sy_buf_reserve(buf, len);
+    buf->len += protobuf_c_message_pack(message, buf->data + buf->len);
+}
+
+static inline void send_message(struct sy_call *call, const ProtobufCMessage *message)
+{
+    struct sy_buf buf = {0};
+    pack_into(&buf, message);
+    int r = sy_call_send(call, &buf);
+    ck_assert_int_eq(r, 0);
+}
+
+static inline void shard_send(struct fake_partition *p, const PB(ShardMessage) * message)
+{
+    ck_assert_ptr_nonnull(p->call);
+    send_message(p->call, &message->base);
+}
+
+static inline void shard_ack(struct fake_partition *p, const PB(Outcome) * outcome)
+{
+    PB(Attempt) attempt = PB_INIT(ATTEMPT), *attempts[] = {&attempt};
+    attempt.partition = outcome->partition;
+    attempt.action = outcome->action;
+    attempt.number = outcome->number;
+    attempt.epoch = outcome->epoch;
+    PB(ShardMessage) message = PB_INIT(SHARD_MESSAGE);
+    message.acks = attempts;
+    message.n_acks = 1;
+    shard_send(p, &message);
+}
+
+static inline void partition_hello(struct fake_partition *p, const PB(OperatorHello) * hello)
+{
+    p->hello_max_epoch = hello->max_epoch;
+    snprintf(p->hello_session, sizeof(p->hello_session), "%s", hello->session);
+    snprintf(p->hello_endpoint, sizeof(p->hello_endpoint), "%s", hello->endpoint);
+    if (p->mute)
+        return;
+    PB(ShardWelcome) welcome = PB_INIT(SHARD_WELCOME);
+    welcome.partition = p->id;
+    welcome.epoch = p->epoch;
+    welcome.shard = p->shard->name;
+    welcome.heartbeat_ns = p->shard->heartbeat_ns;
+    welcome.lease_ns = p->shard->lease_ns;
+    PB(ShardMessage) message = PB_INIT(SHARD_MESSAGE);
+    message.welcome = &welcome;
+    shard_send(p, &message);
+}
+
+static inline void partition_records(struct fake_partition *p, const PB(OperatorMessage) * m)
+{
+    p->messages++;
+    p->heartbeats += m->heartbeat ? 1 : 0;
+    if (m->shapes_set)
+        p->shapes = m->n_shapes;
+    if (m->nodes_set)
+        p->nodes = m->n_nodes;
+    p->inventory += m->n_inventory;
+    p->complete = p->complete || m->inventory_complete;
+    p->started += m->n_started;
+    p->outcomes += m->n_outcomes;
+    p->returned += m->n_returned;
+    p->calls += m->n_calls;
+    for (size_t i = 0; i < m->n_outcomes; i++) {
+        p->complete_early = p->complete_early || m->inventory_complete;
+        p->last_action = m->outcomes[i]->action;
+        p->lost += m->outcomes[i]->kind == SWITCHYARD__INTERNAL__OUTCOME_KIND__OUTCOME_LOST;
+        snprintf(p->last_outcome_node, sizeof(p->last_outcome_node), "%s", m->outcomes[i]->node);
+        if (p->ack)
+            shard_ack(p, m->outcomes[i]);
+    }
+    for (size_t i = 0; i < m->n_returned; i++)
+        snprintf(p->last_return, sizeof(p->last_return), "%s", m->returned[i]->reason);
+    for (size_t i = 0; i < m->n_grants; i++)
+        p->granted[m->grants[i]->class_ % 16] = m->grants[i]->granted;
+    if (m->n_calls > 0)
+        p->last_call = m->calls[m->n_calls - 1]->call;
+}
+
+/* The hello says which partition a stream is for. */
+struct fake_stream {
+    struct fake_shard *shard;
+    struct sy_call *call;
+    struct fake_partition *partition;
+    struct fake_stream *next;
+};
+
+static inline struct fake_partition *shard_partition(struct fake_shard *shard, uint32_t id)
+{
+    for (size_t i = 0; i < shard->partition_count; i++) {
+        if (shard->partitions[i].id == id)
+            return &shard->partitions[i];
+    }
+    ck_abort_msg("partition %u is not here", id);
+    return NULL;
+}
+
+/* What was told on an earlier stream is forgotten; its end may not have come yet. */
+static inline struct fake_partition *stream_opened(struct fake_stream *stream, uint32_t id)
+{
+    struct fake_partition *p = shard_partition(stream->shard, id);
+    *p = (struct fake_partition){.shard = p->shard,
+                                 .id = p->id,
+                                 .epoch = p->epoch,
+                                 .opened = p->opened + 1,
+                                 .ack = p->ack,
+                                 .mute = p->mute,
+                                 .call = stream->call};
+    return p;
+}
+
+static inline void stream_message(void *ctx, struct sy_span span)
+{
+    struct fake_stream *stream = ctx;
+    PB(OperatorMessage) *m = switchyard__internal__operator_message__unpack(NULL, span.len,
+                                                                            span.data);
+    ck_assert_ptr_nonnull(m);
+    if (m->hello) {
+        ck_assert_ptr_null(stream->partition);
+        stream->partition = stream_opened(stream, m->hello->partition);
+        partition_hello(stream->partition, m->hello);
+    }
+    ck_assert_ptr_nonnull(stream->partition);
+    partition_records(stream->partition, m);
+    switchyard__internal__operator_message__free_unpacked(m, NULL);
+}
+
+static inline void stream_closed(void *ctx, const struct sy_status *status)
+{
+    struct fake_stream *stream = ctx;
+    if (stream->partition && stream->partition->call == stream->call) {
+        stream->partition->call = NULL;
+        stream->partition->closed = status->code;
+    }
+    sy_call_unref(sy_take(stream->call));
+}
+
+static const struct sy_call_sink stream_sink = {.on_message = stream_message,
+                                                .on_closed = stream_closed};
+
+static inline void shard_operate(void *ctx, struct sy_call *call, struct sy_span request)
+{
+    (void)request;
+    struct fake_shard *shard = ctx;
+    struct fake_stream *stream = sy_new(struct fake_stream);
+    stream->shard = shard;
+    stream->call = call;
+    stream->next = shard->streams;
+    shard->streams = stream;
+    sy_call_set_sink(call, &stream_sink, stream);
+}
+
+static inline void shard_describe(void *ctx, struct sy_call *call, struct sy_span request)
+{
+    (void)request;
+    struct fake_shard *shard = ctx;
+    uint32_t ids[SHARD_PARTITIONS];
+    PB(DescribeResponse) response = PB_INIT(DESCRIBE_RESPONSE);
+    response.shard = shard->name;
+    for (size_t i = 0; i < shard->partition_count; i++)
+        ids[i] = shard->partitions[i].id;
+    response.partitions = ids;
+    response.n_partitions = shard->partition_count;
+    shard->described++;
+    struct sy_buf buf = {0};
+    pack_into(&buf, &response.base);
+    sy_call_reply(call, &buf);
+}
+
+static inline void shard_listen(struct fake_shard *shard)
+{
+    struct world *w = shard->w;
+    sy_rpc_mem_set_origin(w->rpc, shard->name);
+    struct sy_server_options options = {.address = shard->name};
+    struct sy_error_text error = {0};
+    ck_assert_int_eq(sy_server_new(&shard->server, w->rpc, &options, &error), 0);
+    sy_server_add(shard->server,
+                  &(struct sy_method){.path = "/switchyard.internal.ControlPlane/Describe",
+                                      .kind = SY_METHOD_UNARY,
+                                      .handler = shard_describe,
+                                      .ctx = shard,
+                                      .loop = w->peers});
+    sy_server_add(shard->server,
+                  &(struct sy_method){.path = "/switchyard.internal.ControlPlane/Operate",
+                                      .kind = SY_METHOD_BIDI,
+                                      .handler = shard_operate,
+                                      .ctx = shard,
+                                      .loop = w->peers});
+    ck_assert_int_eq(sy_server_start(shard->server, &error), 0);
+}
+
+/* Serves partitions first, first + 1, ... */
+static inline struct fake_shard *shard_new(struct world *w, uint32_t first, size_t count,
+                                           uint32_t epoch)
+{
+    size_t index = 0;
+    while (w->shards[index])
+        index++;
+    struct fake_shard *shard = sy_new(struct fake_shard);
+    shard->w = w;
+    snprintf(shard->name, sizeof(shard->name), "shard%zu", index);
+    shard->partition_count = count;
+    shard->heartbeat_ns = SEC;
+    shard->lease_ns = 600 * SEC; /* they send no heartbeats */
+    for (size_t i = 0; i < count; i++)
+        shard->partitions[i] = (struct fake_partition){
+            .shard = shard, .id = first + (uint32_t)i, .epoch = epoch, .ack = true};
+    w->shards[index] = shard;
+    w->targets[index] = shard->name;
+    shard_listen(shard);
+    return shard;
+}
+
+static inline void shard_close_streams(struct fake_shard *shard)
+{
+    struct fake_stream *stream, *next;
+    for (stream = shard->streams; stream; stream = next) {
+        next = stream->next;
+        if (stream->call)
+            sy_call_unref(stream->call);
+        free(stream);
+    }
+    shard->streams = NULL;
+    for (size_t i = 0; i < shard->partition_count; i++)
+        shard->partitions[i].call = NULL;
+}
+
+/* The process dies; it may listen again. */
+static inline void shard_kill(struct fake_shard *shard)
+{
+    sy_rpc_mem_kill(shard->w->rpc, shard->name);
+    shard_close_streams(shard);
+    sy_server_free(sy_take(shard->server));
+}
+
+static inline void shard_free(struct fake_shard *shard)
+{
+    shard_kill(shard);
+    free(shard);
+}
+
+static inline void shard_demand(struct fake_partition *p, uint32_t class, uint32_t cpu_milli,
+                                const char *environment, uint64_t waiting)
+{
+    PB(Resources) request = PB_INIT(RESOURCES);
+    request.cpu_milli = cpu_milli;
+    request.environment = (char *)(uintptr_t)environment;
+    PB(Demand) demand = PB_INIT(DEMAND), *demands[] = {&demand};
+    demand.class_ = class;
+    demand.request = &request;
+    demand.waiting = waiting;
+    PB(ShardMessage) message = PB_INIT(SHARD_MESSAGE);
+    message.demands = demands;
+    message.n_demands = 1;
+    shard_send(p, &message);
+}
+
+static inline void shard_spec(struct fake_partition *p, uint32_t id)
+{
+    uint8_t text[] = "a task's definition";
+    PB(Spec) spec = PB_INIT(SPEC), *specs[] = {&spec};
+    spec.partition = p->id;
+    spec.epoch = p->epoch;
+    spec.id = id;
+    spec.task_spec = (ProtobufCBinaryData){sizeof(text), text};
+    PB(ShardMessage) message = PB_INIT(SHARD_MESSAGE);
+    message.specs = specs;
+    message.n_specs = 1;
+    shard_send(p, &message);
+}
+
+static inline void shard_drop_spec(struct fake_partition *p, uint32_t id)
+{
+    PB(ShardMessage) message = PB_INIT(SHARD_MESSAGE);
+    message.dropped_specs = &id;
+    message.n_dropped_specs = 1;
+    shard_send(p, &message);
+}
+
+/* Actions first, first + 1, ... in one message. */
+static inline void shard_assign_epoch(struct fake_partition *p, uint32_t epoch, uint32_t class,
+                                      uint32_t spec, uint64_t first, size_t count,
+                                      struct sy_span input)
+{
+    PB(Assignment) *items = sy_calloc(count, sizeof(*items));
+    PB(Assignment) **list = sy_calloc(count, sizeof(*list));
+    for (size_t i = 0; i < count; i++) {
+        switchyard__internal__assignment__init(&items[i]);
+        items[i].partition = p->id;
+        items[i].action = first + i;
+        items[i].number = 1;
+        items[i].epoch = epoch;
+        items[i].class_ = class;
+        items[i].spec = spec;
+        items[i].run = (char *)(uintptr_t) "p/d/r";
+        items[i].name = (char *)(uintptr_t) "a1";
+        items[i].input = (ProtobufCBinaryData){input.len, (uint8_t *)(uintptr_t)input.data};
+        list[i] = &items[i];
+    }
+    PB(ShardMessage) message = PB_INIT(SHARD_MESSAGE);
+    message.assignments = list;
+    message.n_assignments = count;
+    shard_send(p, &message);
+    free(list);
+    free(items);
+}
+
+static inline void shard_assign(struct fake_partition *p, uint32_t class, uint32_t spec,
+                                uint64_t first, size_t count)
+{
+    shard_assign_epoch(p, p->epoch, class, spec, first, count,
+                       (struct sy_span){(const uint8_t *)"input", 5});
+}
+
+static inline void shard_cancel(struct fake_partition *p, uint64_t action)
+{
+    PB(Cancel) cancel = PB_INIT(CANCEL), *cancels[] = {&cancel};
+    cancel.partition = p->id;
+    cancel.action = action;
+    cancel.number = 1;
+    cancel.epoch = p->epoch;
+    cancel.reason = (char *)(uintptr_t) "aborted";
+    PB(ShardMessage) message = PB_INIT(SHARD_MESSAGE);
+    message.cancels = cancels;
+    message.n_cancels = 1;
+    shard_send(p, &message);
+}
+
+static inline void shard_reply(struct fake_partition *p, uint64_t action, uint64_t call)
+{
+    PB(TaskReply) reply = PB_INIT(TASK_REPLY), *replies[] = {&reply};
+    reply.partition = p->id;
+    reply.action = action;
+    reply.number = 1;
+    reply.epoch = p->epoch;
+    reply.call = call;
+    PB(ShardMessage) message = PB_INIT(SHARD_MESSAGE);
+    message.replies = replies;
+    message.n_replies = 1;
+    shard_send(p, &message);
+}
+
+/* ---- fake agents ---- */
+
+struct held {
+    uint32_t partition, number, epoch, spec;
+    uint64_t action;
+};
+
+struct fake_agent {
+    struct world *w;
+    char name[16], node[16], session[32];
+    struct sy_channel *channel;
+    struct sy_call *call; /* NULL: closed */
+    enum sy_code closed;
+    char closed_text[SY_ERROR_TEXT_MAX];
+    size_t messages, welcomes, heartbeats, specs, dropped, assignments, acks, cancels, replies,
+        log_reads;
+    size_t without_spec; /* assignments whose spec had not come */
+    int64_t heartbeat_ns, lease_ns;
+    char cluster[64], last_cancel[64];
+    uint32_t last_reply_code;
+    uint64_t last_reply_call;
+    bool known_specs[64];
+    struct held *held;
+    size_t held_count;
+    bool hold; /* keep what is assigned instead of running it at once */
+    bool beat; /* send heartbeats */
+    size_t output_bytes;
+    struct sy_timer beat_timer;
+    /* Answers LogRead; NULL: never. */
+    void (*on_log_read)(struct fake_agent *agent, const PB(LogRead) * read);
+    void *log_ctx;
+};
+
+static inline void agent_send(struct fake_agent *agent, const PB(AgentMessage) * message)
+{
+    ck_assert_ptr_nonnull(agent->call);
+    send_message(agent->call, &message->base);
+}
+
+static inline void agent_started(struct fake_agent *agent, const struct held *held)
+{
+    PB(Started) started = PB_INIT(STARTED), *list[] = {&started};
+    started.partition = held->partition;
+    started.action = held->action;
+    started.number = held->number;
+    started.epoch = held->epoch;
+    started.started_ns = 7;
+    started.node = agent->node;
+    PB(AgentMessage) message = PB_INIT(AGENT_MESSAGE);
+    message.started = list;
+    message.n_started = 1;
+    agent_send(agent, &message);
+}
+
+static inline void fill_outcome(struct fake_agent *agent, const struct held *held,
+                                PB(Outcome) * outcome)
+{
+    switchyard__internal__outcome__init(outcome);
+    outcome->partition = held->partition;
+    outcome->action = held->action;
+    outcome->number = held->number;
+    outcome->epoch = held->epoch;
+    outcome->kind = SWITCHYARD__INTERNAL__OUTCOME_KIND__OUTCOME_SUCCEEDED;
+    outcome->node = agent->node;
+    outcome->started_ns = 7;
+}
+
+static inline void agent_outcomes(struct fake_agent *agent, const struct held *held, size_t count)
+{
+    PB(Outcome) *items = sy_calloc(count, sizeof(*items));
+    PB(Outcome) **list = sy_calloc(count, sizeof(*list));
+    uint8_t *output = sy_calloc(agent->output_bytes + 1, 1);
+    for (size_t i = 0; i < count; i++) {
+        fill_outcome(agent, &held[i], &items[i]);
+        items[i].output = (ProtobufCBinaryData){agent->output_bytes, output};
+        list[i] = &items[i];
+    }
+    PB(AgentMessage) message = PB_INIT(AGENT_MESSAGE);
+    message.outcomes = list;
+    message.n_outcomes = count;
+    agent_send(agent, &message);
+    free(output);
+    free(list);
+    free(items);
+}
+
+static inline void agent_call(struct fake_agent *agent, const struct held *held, uint64_t call)
+{
+    PB(TaskCall) item = PB_INIT(TASK_CALL), *list[] = {&item};
+    item.partition = held->partition;
+    item.action = held->action;
+    item.number = held->number;
+    item.epoch = held->epoch;
+    item.call = call;
+    item.method = (char *)(uintptr_t) "Enqueue";
+    PB(AgentMessage) message = PB_INIT(AGENT_MESSAGE);
+    message.calls = list;
+    message.n_calls = 1;
+    agent_send(agent, &message);
+}
+
+static inline void agent_return(struct fake_agent *agent, const struct held *held)
+{
+    PB(Returned) item = PB_INIT(RETURNED), *list[] = {&item};
+    item.partition = held->partition;
+    item.action = held->action;
+    item.number = held->number;
+    item.epoch = held->epoch;
+    item.reason = (char *)(uintptr_t) "no room after all";
+    PB(AgentMessage) message = PB_INIT(AGENT_MESSAGE);
+    message.returned = list;
+    message.n_returned = 1;
+    agent_send(agent, &message);
+}
+
+static inline void agent_assignments(struct fake_agent *agent, const PB(NodeMessage) * m)
+{
+    size_t from = agent->held_count;
+    agent->held = sy_realloc(agent->held, (from + m->n_assignments + 1) * sizeof(*agent->held));
+    for (size_t i = 0; i < m->n_assignments; i++) {
+        const PB(Assignment) *a = m->assignments[i];
+        agent->without_spec += a->spec >= 64 || !agent->known_specs[a->spec];
+        agent->held[agent->held_count++] = (struct held){a->partition, a->number, a->epoch, a->spec,
+                                                         a->action};
+    }
+    agent->assignments += m->n_assignments;
+    if (!agent->hold && m->n_assignments > 0) {
+        agent_outcomes(agent, agent->held + from, m->n_assignments);
+        agent->held_count = from;
+    }
+}
+
+static inline void agent_records(struct fake_agent *agent, const PB(NodeMessage) * m)
+{
+    agent->messages++;
+    if (m->welcome) {
+        agent->welcomes++;
+        agent->heartbeat_ns = m->welcome->heartbeat_ns;
+        agent->lease_ns = m->welcome->lease_ns;
+        snprintf(agent->cluster, sizeof(agent->cluster), "%s", m->welcome->cluster);
+    }
+    for (size_t i = 0; i < m->n_specs; i++) {
+        ck_assert_uint_lt(m->specs[i]->id, 64);
+        agent->known_specs[m->specs[i]->id] = true;
+    }
+    for (size_t i = 0; i < m->n_dropped_specs; i++)
+        agent->known_specs[m->dropped_specs[i]->id] = false;
+    agent->specs += m->n_specs;
+    agent->dropped += m->n_dropped_specs;
+    agent_assignments(agent, m);
+    agent->acks += m->n_acks;
+    agent->cancels += m->n_cancels;
+    if (m->n_cancels > 0)
+        snprintf(agent->last_cancel, sizeof(agent->last_cancel), "%s", m->cancels[0]->reason);
+    agent->replies += m->n_replies;
+    for (size_t i = 0; i < m->n_replies; i++) {
+        agent->last_reply_code = m->replies[i]->code;
+        agent->last_reply_call = m->replies[i]->call;
+    }
+    agent->heartbeats += m->heartbeat ? 1 : 0;
+    agent->log_reads += m->n_log_reads;
+    for (size_t i = 0; i < m->n_log_reads; i++) {
+        if (agent->on_log_read)
+            agent->on_log_read(agent, m->log_reads[i]);
+    }
+}
+
+static inline void agent_message(void *ctx, struct sy_span span)
+{
+    PB(NodeMessage) *m = switchyard__internal__node_message__unpack(NULL, span.len, span.data);
+    ck_assert_ptr_nonnull(m);
+    agent_records(ctx, m);
+    switchyard__internal__node_message__free_unpacked(m, NULL);
+}
+
+static inline void agent_closed(void *ctx, const struct sy_status *status)
+{
+    struct fake_agent *agent = ctx;
+    agent->closed = status->code;
+    snprintf(agent->closed_text, sizeof(agent->closed_text), "%s", status->message.text);
+    sy_call_unref(sy_take(agent->call));
+}
+
+static const struct sy_call_sink agent_sink = {.on_message = agent_message,
+                                               .on_closed = agent_closed};
+
+static inline void agent_beat(void *arg)
+{
+    struct fake_agent *agent = arg;
+    if (agent->call && agent->beat) {
+        PB(AgentMessage) message = PB_INIT(AGENT_MESSAGE);
+        message.heartbeat = true;
+        agent_send(agent, &message);
+    }
+    sy_timer_start_in(agent->w->peers, &agent->beat_timer, SEC);
+}
+
+static inline struct fake_agent *agent_new(struct world *w, const char *node, const char *session)
+{
+    static int serial;
+    struct fake_agent *agent = sy_new(struct fake_agent);
+    agent->w = w;
+    agent->beat = true;
+    snprintf(agent->name, sizeof(agent->name), "agent%d", ++serial % 100000);
+    snprintf(agent->node, sizeof(agent->node), "%s", node);
+    snprintf(agent->session, sizeof(agent->session), "%s", session);
+    sy_rpc_mem_set_origin(w->rpc, agent->name);
+    agent->channel = sy_channel_new(w->rpc, "operator");
+    sy_timer_init(&agent->beat_timer, agent_beat, agent);
+    agent_beat(agent);
+    return agent;
+}
+
+static inline void agent_open(struct fake_agent *agent)
+{
+    struct sy_call_options options = {.method = "/switchyard.internal.DataPlane/Attend"};
+    ck_assert_ptr_null(agent->call);
+    agent->closed = SY_CODE_OK;
+    memset(agent->known_specs, 0, sizeof(agent->known_specs));
+    agent->call = sy_channel_open(agent->channel, agent->w->peers, &options, &agent_sink, agent);
+}
+
+/* With an inventory of `held`, and a pool "py" of that many slots. */
+static inline void agent_hello(struct fake_agent *agent, uint32_t cpu_milli, uint32_t slots,
+                               const struct held *held, size_t held_count, bool started)
+{
+    PB(Resources) capacity = PB_INIT(RESOURCES);
+    capacity.cpu_milli = cpu_milli;
+    capacity.memory_bytes = 1ull << 34;
+    PB(Environment) environment = PB_INIT(ENVIRONMENT), *environments[] = {&environment};
+    environment.name = (char *)(uintptr_t) "py";
+    environment.slots = slots;
+    PB(AgentHello) hello = PB_INIT(AGENT_HELLO);
+    hello.node = agent->node;
+    hello.session = agent->session;
+    hello.boot_id = (char *)(uintptr_t) "boot";
+    hello.capacity = &capacity;
+    hello.environments = environments;
+    hello.n_environments = slots > 0 ? 1 : 0;
+    PB(Resources) request = PB_INIT(RESOURCES);
+    request.cpu_milli = 1000;
+    PB(InventoryEntry) *items = sy_calloc(held_count + 1, sizeof(*items));
+    PB(InventoryEntry) **list = sy_calloc(held_count + 1, sizeof(*list));
+    for (size_t i = 0; i < held_count; i++) {
+        switchyard__internal__inventory_entry__init(&items[i]);
+        items[i].partition = held[i].partition;
+        items[i].action = held[i].action;
+        items[i].number = held[i].number;
+        items[i].epoch = held[i].epoch;
+        items[i].started = started;
+        items[i].node = agent->node;
+        items[i].request = &request;
+        list[i] = &items[i];
+    }
+    PB(AgentMessage) message = PB_INIT(AGENT_MESSAGE);
+    message.hello = &hello;
+    message.inventory = list;
+    message.n_inventory = held_count;
+    agent_send(agent, &message);
+    free(list);
+    free(items);
+}
+
+static inline struct fake_agent *agent_join(struct world *w, const char *node, const char *session,
+                                            uint32_t cpu_milli)
+{
+    struct fake_agent *agent = agent_new(w, node, session);
+    agent_open(agent);
+    agent_hello(agent, cpu_milli, 4, NULL, 0, false);
+    return agent;
+}
+
+/* The process dies. */
+static inline void agent_kill(struct fake_agent *agent)
+{
+    sy_rpc_mem_kill(agent->w->rpc, agent->name);
+    if (agent->call)
+        sy_call_unref(sy_take(agent->call));
+}
+
+static inline void agent_free(struct fake_agent *agent)
+{
+    agent_kill(agent);
+    sy_timer_stop(agent->w->peers, &agent->beat_timer);
+    sy_channel_free(agent->channel);
+    free(agent->held);
+    free(agent);
+}
+
+/* ---- the world ---- */
+
+static inline void world_init(struct world *w)
+{
+    *w = (struct world){.now_ns = 100 * SEC};
+    struct sy_clock clock = {world_clock, world_realtime, w};
+    struct sy_loop_options loop = {.clock = &clock, .without_epoll = true};
+    ck_assert_int_eq(sy_loop_new(&w->loop, &loop), 0);
+    ck_assert_int_eq(sy_loop_new(&w->peers, &loop), 0);
+    struct sy_rpc_mem_plan plan = {world_message, world_connect, w};
+    ck_assert_int_eq(sy_rpc_mem_new(&w->rpc, &plan), 0);
+    w->options = (struct dp_operator_options){
+        .cluster = "c1", .listen = "operator", .endpoint = "", .core = {.join_grace_ns = 200 * MS}};
+}
+
+static inline void world_start(struct world *w)
+{
+    struct sy_error_text error = {0};
+    w->options.shards = w->targets;
+    struct dp_operator_ports ports = {.rpc = w->rpc, .loop = w->loop, .seed = 1};
+    sy_rpc_mem_set_origin(w->rpc, "operator-out");
+    int r = dp_operator_new(&w->op, &w->options, &ports, &error);
+    ck_assert_msg(r == 0, "%s", error.text);
+}
+
+/* Its process dies. */
+static inline void world_crash(struct world *w)
+{
+    sy_rpc_mem_kill(w->rpc, "operator-out");
+    sy_rpc_mem_kill(w->rpc, "operator");
+    dp_operator_free(sy_take(w->op));
+}
+
+static inline void world_deinit(struct world *w)
+{
+    if (w->op)
+        world_crash(w);
+    for (size_t i = 0; i < WORLD_SHARDS; i++) {
+        if (w->shards[i])
+            shard_free(w->shards[i]);
+    }
+    sy_rpc_free(w->rpc);
+    sy_loop_free(w->loop);
+    sy_loop_free(w->peers);
+}

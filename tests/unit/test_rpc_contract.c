@@ -1,0 +1,1039 @@
+/* links: sy_rpc */
+/*
+ * The contract of base/rpc.h, run over both adapters: each BOTH(x) becomes x_grpc and x_mem. Client
+ * and server share one loop; a test runs it until what it waits for has happened.
+ */
+#include "base/mem.h"
+#include "base/rpc.h"
+#include "tests/lib/test.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PATIENCE_NS (20 * SY_NS_PER_S) /* a test that waits longer has failed */
+#define SEND_BUFFER_MAX ((size_t)256 << 10)
+#define MESSAGE_BYTES_MAX ((size_t)1 << 20)
+#define STREAMS_MAX 3000
+
+/* One end of a call, as the tests watch it. */
+struct end {
+    struct world *world;
+    struct sy_call *call;
+    int messages, writables, half_closes, closes;
+    size_t bytes;
+    struct sy_buf last;
+    enum sy_code code;
+    char text[SY_ERROR_TEXT_MAX];
+    struct sy_buf details;
+    int next_number; /* messages carry numbers that count up */
+    int sent_number;
+};
+
+struct world {
+    struct sy_loop *loop;
+    struct sy_rpc *rpc;
+    struct sy_server *server;
+    struct sy_channel *channel;
+    char target[64];
+    struct end server_end; /* of the last stream, or of the last held call */
+    int held, drained;
+    bool in_api; /* no callback may run inside a call into the port */
+};
+
+#define API(world, statement)                                                                      \
+    do {                                                                                           \
+        (world)->in_api = true;                                                                    \
+        statement;                                                                                 \
+        (world)->in_api = false;                                                                   \
+    } while (0)
+
+static void end_deinit(struct end *end)
+{
+    if (end->call != NULL)
+        sy_call_unref(sy_take(end->call));
+    sy_buf_deinit(&end->last);
+    sy_buf_deinit(&end->details);
+    *end = (struct end){0};
+}
+
+/* ---- waiting ---- */
+
+struct wait {
+    struct sy_loop *loop;
+    const int *value;
+    int target;
+    bool stopping;
+};
+
+static void check_wait(void *arg)
+{
+    struct wait *wait = arg;
+    if (*wait->value < wait->target || wait->stopping)
+        return;
+    wait->stopping = true;
+    sy_loop_stop(wait->loop);
+}
+
+static void lose_patience(void *arg)
+{
+    (void)arg;
+    ck_abort_msg("nothing happened for too long");
+}
+
+static void wait_for(struct world *w, const int *value, int target)
+{
+    struct wait wait = {w->loop, value, target, false};
+    struct sy_turn_end hook = {.fn = check_wait, .arg = &wait};
+    struct sy_timer patience;
+    if (*value >= target)
+        return;
+    sy_timer_init(&patience, lose_patience, NULL);
+    sy_timer_start(w->loop, &patience, sy_clock_system.monotonic_ns(NULL) + PATIENCE_NS);
+    sy_loop_add_turn_end(w->loop, &hook);
+    ck_assert_int_eq(sy_loop_run(w->loop), 0);
+    sy_loop_remove_turn_end(w->loop, &hook);
+    sy_timer_stop(w->loop, &patience);
+    ck_assert_int_ge(*value, target);
+}
+
+static void count_up(void *arg)
+{
+    int *count = arg;
+    (*count)++;
+}
+
+static void wait_ms(struct world *w, int64_t ms)
+{
+    int fired = 0;
+    struct sy_timer timer;
+    sy_timer_init(&timer, count_up, &fired);
+    sy_timer_start(w->loop, &timer, sy_clock_system.monotonic_ns(NULL) + ms * SY_NS_PER_MS);
+    wait_for(w, &fired, 1);
+}
+
+/* ---- sinks ---- */
+
+static void on_message(void *ctx, struct sy_span message)
+{
+    struct end *end = ctx;
+    ck_assert(!end->world->in_api);
+    ck_assert_int_eq(end->closes, 0);
+    end->messages++;
+    end->bytes += message.len;
+    sy_buf_clear(&end->last);
+    if (message.len > 0)
+        sy_buf_append(&end->last, message.data, message.len);
+    if (message.len >= 4 && message.data[0] == '#') {
+        int number = atoi((const char *)message.data + 1);
+        ck_assert_int_eq(number, end->next_number);
+        end->next_number++;
+    }
+}
+
+static void on_writable(void *ctx)
+{
+    struct end *end = ctx;
+    ck_assert(!end->world->in_api);
+    ck_assert_int_eq(end->closes, 0);
+    end->writables++;
+}
+
+static void on_closed(void *ctx, const struct sy_status *status)
+{
+    struct end *end = ctx;
+    ck_assert(!end->world->in_api);
+    ck_assert_int_eq(end->closes, 0);
+    end->closes++;
+    end->code = status->code;
+    memcpy(end->text, status->message.text, sizeof(end->text));
+    sy_buf_clear(&end->details);
+    if (status->details.len > 0)
+        sy_buf_append(&end->details, status->details.data, status->details.len);
+}
+
+static void on_half_closed(void *ctx)
+{
+    struct end *end = ctx;
+    ck_assert(!end->world->in_api);
+    ck_assert_int_eq(end->closes, 0);
+    end->half_closes++;
+}
+
+static const struct sy_call_sink plain_sink = {on_message, on_writable, on_closed, on_half_closed};
+
+static void on_reply(void *ctx, const struct sy_status *status, struct sy_span response)
+{
+    struct end *end = ctx;
+    end->bytes += response.len;
+    sy_buf_clear(&end->last);
+    if (response.len > 0)
+        sy_buf_append(&end->last, response.data, response.len);
+    on_closed(end, status);
+}
+
+/* ---- the services ---- */
+
+static void echo(void *ctx, struct sy_call *call, struct sy_span request)
+{
+    struct world *w = ctx;
+    ck_assert(!w->in_api);
+    ck_assert_str_eq(sy_call_method(call), "/test.Test/Echo");
+    ck_assert_ptr_eq(sy_call_loop(call), w->loop);
+    ck_assert_ptr_nonnull(sy_call_peer(call));
+    struct sy_buf response = sy_buf_copy(request.data, request.len);
+    const char *tail = sy_call_metadata(call, "x-tail");
+    if (tail != NULL) {
+        ck_assert_ptr_eq(sy_call_metadata(call, "x-tail"), tail); /* kept */
+        sy_buf_append_str(&response, tail);
+    }
+    ck_assert_ptr_null(sy_call_metadata(call, "x-absent"));
+    API(w, sy_call_reply(call, &response));
+}
+
+static void fail_with_details(void *ctx, struct sy_call *call, struct sy_span request)
+{
+    (void)ctx;
+    struct sy_status status = {0};
+    sy_status_set(&status, SY_CODE_FAILED_PRECONDITION, "no: %.*s", (int)request.len,
+                  (const char *)request.data);
+    sy_buf_append(&status.details, "\x08\x09\x00\xff", 4);
+    sy_call_finish(call, &status);
+    sy_status_deinit(&status);
+    sy_call_unref(call);
+}
+
+/* Keeps the call; the test replies, or watches it end. */
+static void hold(void *ctx, struct sy_call *call, struct sy_span request)
+{
+    (void)request;
+    struct world *w = ctx;
+    end_deinit(&w->server_end);
+    w->server_end = (struct end){.world = w, .call = call};
+    API(w, sy_call_set_sink(call, &plain_sink, &w->server_end));
+    w->held++;
+}
+
+/* "<n>" -> n numbered messages. */
+static void count(void *ctx, struct sy_call *call, struct sy_span request)
+{
+    struct world *w = ctx;
+    int n = atoi((const char *)request.data);
+    for (int i = 0; i < n; i++) {
+        struct sy_buf message = {0};
+        sy_buf_printf(&message, "#%d...", i);
+        int r = 1;
+        API(w, r = sy_call_send(call, &message));
+        ck_assert_int_eq(r, 0);
+    }
+    API(w, sy_call_finish(call, NULL));
+    sy_call_unref(call);
+}
+
+static void bidi(void *ctx, struct sy_call *call, struct sy_span request)
+{
+    ck_assert_uint_eq(request.len, 0);
+    hold(ctx, call, request);
+}
+
+/* Stays open until the client ends it. */
+static void park(void *ctx, struct sy_call *call, struct sy_span request)
+{
+    static const struct sy_call_sink deaf = {0};
+    (void)request;
+    struct world *w = ctx;
+    w->held++;
+    sy_call_set_sink(call, &deaf, NULL);
+    sy_call_unref(call);
+}
+
+static void small(void *ctx, struct sy_call *call, struct sy_span request)
+{
+    (void)ctx;
+    ck_assert_uint_le(request.len, 100);
+    struct sy_buf response = {0};
+    sy_call_reply(call, &response);
+}
+
+/* Numbered messages of a KiB, as many as are taken. */
+static void pour(struct end *end, int max)
+{
+    static char kib[1024];
+    while (end->sent_number < max) {
+        snprintf(kib, sizeof(kib), "#%d", end->sent_number);
+        struct sy_buf message = sy_buf_copy(kib, sizeof(kib));
+        int r = 0;
+        API(end->world, r = sy_call_send(end->call, &message));
+        if (r == SY_RPC_E_FULL) {
+            ck_assert_uint_eq(message.len, sizeof(kib));
+            sy_buf_deinit(&message);
+            return;
+        }
+        ck_assert_int_eq(r, 0);
+        end->sent_number++;
+    }
+}
+
+static void flood_writable(void *ctx)
+{
+    on_writable(ctx);
+    pour(ctx, 5000);
+    struct end *end = ctx;
+    if (end->sent_number == 5000)
+        sy_call_finish(end->call, NULL);
+}
+
+static void flood(void *ctx, struct sy_call *call, struct sy_span request)
+{
+    static const struct sy_call_sink sink = {on_message, flood_writable, on_closed, NULL};
+    hold(ctx, call, request);
+    struct world *w = ctx;
+    sy_call_set_sink(call, &sink, &w->server_end);
+    pour(&w->server_end, 5000);
+}
+
+/* ---- worlds ---- */
+
+static void add_methods(struct world *w)
+{
+    const struct sy_method methods[] = {
+        {"/test.Test/Echo", SY_METHOD_UNARY, echo, w, w->loop, 0},
+        {"/test.Test/Fail", SY_METHOD_UNARY, fail_with_details, w, w->loop, 0},
+        {"/test.Test/Hold", SY_METHOD_UNARY, hold, w, w->loop, 0},
+        {"/test.Test/Count", SY_METHOD_SERVER_STREAM, count, w, w->loop, 0},
+        {"/test.Test/Flood", SY_METHOD_SERVER_STREAM, flood, w, w->loop, 0},
+        {"/test.Test/Bidi", SY_METHOD_BIDI, bidi, w, w->loop, 0},
+        {"/test.Test/Park", SY_METHOD_BIDI, park, w, w->loop, 0},
+        {"/test.Test/Small", SY_METHOD_UNARY, small, w, w->loop, 100},
+        {"/test.Test/SmallBidi", SY_METHOD_BIDI, bidi, w, w->loop, 100},
+    };
+    for (size_t i = 0; i < SY_COUNT_OF(methods); i++)
+        sy_server_add(w->server, &methods[i]);
+}
+
+static void start_server(struct world *w, const char *address)
+{
+    struct sy_error_text error = {{0}};
+    struct sy_server_options options = {.address = address,
+                                        .message_bytes_max = MESSAGE_BYTES_MAX,
+                                        .send_buffer_max = SEND_BUFFER_MAX,
+                                        .streams_max = STREAMS_MAX};
+    ck_assert_int_eq(sy_server_new(&w->server, w->rpc, &options, &error), 0);
+    add_methods(w);
+    ck_assert_msg(sy_server_start(w->server, &error) == 0, "%s", error.text);
+    ck_assert_int_gt(sy_server_port(w->server), 0);
+}
+
+static void open_world(struct world *w, bool mem)
+{
+    *w = (struct world){0};
+    struct sy_error_text error;
+    ck_assert_int_eq(sy_loop_new(&w->loop, NULL), 0);
+    if (mem)
+        ck_assert_int_eq(sy_rpc_mem_new(&w->rpc, NULL), 0);
+    else
+        ck_assert_int_eq(sy_rpc_grpc_new(&w->rpc, &error), 0);
+    start_server(w, "127.0.0.1:0");
+    snprintf(w->target, sizeof(w->target), "127.0.0.1:%d", sy_server_port(w->server));
+    w->channel = sy_channel_new(w->rpc, w->target);
+}
+
+static void drain(struct world *w, int64_t grace_ms)
+{
+    int before = w->drained;
+    API(w, sy_server_drain(w->server, grace_ms * SY_NS_PER_MS, w->loop, count_up, &w->drained));
+    ck_assert_int_eq(w->drained, before);
+}
+
+static void close_world(struct world *w)
+{
+    if (w->server != NULL) {
+        int before = w->drained;
+        drain(w, 0);
+        wait_for(w, &w->drained, before + 1);
+        ck_assert_uint_eq(sy_server_calls(w->server), 0);
+        sy_server_free(w->server);
+    }
+    end_deinit(&w->server_end);
+    sy_channel_free(w->channel);
+    sy_rpc_free(w->rpc);
+    sy_loop_free(w->loop);
+}
+
+static void run(void (*test)(struct world *w), bool mem)
+{
+    struct world w;
+    open_world(&w, mem);
+    test(&w);
+    close_world(&w);
+}
+
+#define BOTH(name)                                                                                 \
+    static void name(struct world *w);                                                             \
+    START_TEST(name##_grpc)                                                                        \
+    {                                                                                              \
+        run(name, false);                                                                          \
+    }                                                                                              \
+    END_TEST                                                                                       \
+    START_TEST(name##_mem)                                                                         \
+    {                                                                                              \
+        run(name, true);                                                                           \
+    }                                                                                              \
+    END_TEST                                                                                       \
+    static void name(struct world *w)
+
+/* ---- calling ---- */
+
+static struct sy_call *call_with(struct end *end, struct world *w,
+                                 const struct sy_call_options *options, const void *data,
+                                 size_t len)
+{
+    *end = (struct end){.world = w};
+    struct sy_buf request = sy_buf_copy(data, len);
+    struct sy_call *call = NULL;
+    API(w, call = sy_channel_call(w->channel, w->loop, options, &request, on_reply, end));
+    ck_assert_ptr_null(request.data);
+    return call;
+}
+
+static struct sy_call *call(struct end *end, struct world *w, const char *method, const char *text)
+{
+    struct sy_call_options options = {.method = method};
+    return call_with(end, w, &options, text, strlen(text));
+}
+
+static void open_stream(struct end *end, struct world *w, const char *method, bool with_sink)
+{
+    *end = (struct end){.world = w};
+    struct sy_call_options options = {.method = method};
+    API(w, end->call = sy_channel_open(w->channel, w->loop, &options,
+                                       with_sink ? &plain_sink : NULL, end));
+}
+
+static void send_bytes(struct end *end, const void *data, size_t len)
+{
+    struct sy_buf message = sy_buf_copy(data, len);
+    int r = 1;
+    API(end->world, r = sy_call_send(end->call, &message));
+    ck_assert_int_eq(r, 0);
+    ck_assert_ptr_null(message.data);
+}
+
+static void send_text(struct end *end, const char *text)
+{
+    send_bytes(end, text, strlen(text));
+}
+
+static void assert_last(const struct end *end, const char *text)
+{
+    ck_assert_uint_eq(end->last.len, strlen(text));
+    if (end->last.len > 0)
+        ck_assert_mem_eq(end->last.data, text, strlen(text));
+}
+
+/* ---- unary ---- */
+
+BOTH(unary)
+{
+    struct end end;
+    call(&end, w, "/test.Test/Echo", "hello");
+    wait_for(w, &end.closes, 1);
+    ck_assert_int_eq(end.code, SY_CODE_OK);
+    assert_last(&end, "hello");
+    end_deinit(&end);
+
+    call(&end, w, "/test.Test/Echo", ""); /* an empty message is a message */
+    wait_for(w, &end.closes, 1);
+    ck_assert_int_eq(end.code, SY_CODE_OK);
+    assert_last(&end, "");
+    end_deinit(&end);
+}
+
+BOTH(unary_error)
+{
+    struct end end;
+    call(&end, w, "/test.Test/Fail", "not today");
+    wait_for(w, &end.closes, 1);
+    ck_assert_int_eq(end.code, SY_CODE_FAILED_PRECONDITION);
+    ck_assert_str_eq(end.text, "no: not today");
+    ck_assert_uint_eq(end.details.len, 4);
+    ck_assert_mem_eq(end.details.data, "\x08\x09\x00\xff", 4);
+    end_deinit(&end);
+
+    char text[8000]; /* a message that long would push the status over gRPC's limit */
+    memset(text, 'x', sizeof(text));
+    text[sizeof(text) - 1] = '\0';
+    call(&end, w, "/test.Test/Fail", text);
+    wait_for(w, &end.closes, 1);
+    ck_assert_int_eq(end.code, SY_CODE_FAILED_PRECONDITION);
+    ck_assert_uint_gt(strlen(end.text), 400);
+    end_deinit(&end);
+}
+
+BOTH(unknown_method)
+{
+    struct end end;
+    call(&end, w, "/test.Test/Nothing", "");
+    wait_for(w, &end.closes, 1);
+    ck_assert_int_eq(end.code, SY_CODE_UNIMPLEMENTED);
+    ck_assert_ptr_nonnull(strstr(end.text, "/test.Test/Nothing"));
+    end_deinit(&end);
+
+    open_stream(&end, w, "/test.Test/Ech", true); /* the beginning of a name is not the name */
+    wait_for(w, &end.closes, 1);
+    ck_assert_int_eq(end.code, SY_CODE_UNIMPLEMENTED);
+    end_deinit(&end);
+}
+
+BOTH(metadata)
+{
+    struct end end;
+    const struct sy_metadata metadata[] = {{"x-head", "h"}, {"x-tail", " and tail"}};
+    struct sy_call_options options = {
+        .method = "/test.Test/Echo", .metadata = metadata, .metadata_count = 2};
+    call_with(&end, w, &options, "head", 4);
+    wait_for(w, &end.closes, 1);
+    assert_last(&end, "head and tail");
+    end_deinit(&end);
+}
+
+BOTH(deadline)
+{
+    struct end end;
+    struct sy_call_options options = {.method = "/test.Test/Hold", .timeout_ns = 60 * SY_NS_PER_MS};
+    int64_t started_ns = sy_clock_system.monotonic_ns(NULL);
+    call_with(&end, w, &options, "", 0);
+    wait_for(w, &w->held, 1);
+    int64_t deadline_ns = sy_call_deadline_ns(w->server_end.call);
+    ck_assert_int_gt(deadline_ns, started_ns);
+    ck_assert_int_lt(deadline_ns, started_ns + 10 * SY_NS_PER_S);
+    wait_for(w, &end.closes, 1);
+    ck_assert_int_eq(end.code, SY_CODE_DEADLINE_EXCEEDED);
+    ck_assert_int_ge(sy_clock_system.monotonic_ns(NULL) - started_ns, 50 * SY_NS_PER_MS);
+    wait_for(w, &w->server_end.closes, 1);
+    ck_assert_int_eq(w->server_end.code, SY_CODE_CANCELLED);
+    end_deinit(&end);
+
+    call(&end, w, "/test.Test/Hold", ""); /* none */
+    wait_for(w, &w->held, 2);
+    ck_assert_int_eq(sy_call_deadline_ns(w->server_end.call), SY_TIME_NEVER);
+    struct sy_buf response = sy_buf_copy("late", 4);
+    sy_call_reply(sy_take(w->server_end.call), &response);
+    wait_for(w, &end.closes, 1);
+    assert_last(&end, "late");
+    end_deinit(&end);
+}
+
+BOTH(unary_cancel)
+{
+    struct end end;
+    struct sy_call *held = call(&end, w, "/test.Test/Hold", "");
+    wait_for(w, &w->held, 1);
+    ck_assert_uint_eq(sy_server_calls(w->server), 1);
+    API(w, sy_call_finish(held, NULL));
+    wait_for(w, &end.closes, 1);
+    ck_assert_int_eq(end.code, SY_CODE_CANCELLED);
+    wait_for(w, &w->server_end.closes, 1);
+    ck_assert_int_eq(w->server_end.code, SY_CODE_CANCELLED);
+    struct sy_buf response = sy_buf_copy("too late", 8);
+    sy_call_reply(sy_take(w->server_end.call), &response); /* is dropped */
+    ck_assert_ptr_null(response.data);
+    end_deinit(&end);
+}
+
+BOTH(unary_many)
+{
+    enum { N = 2000 };
+    struct end *ends = sy_calloc(N, sizeof(*ends));
+    for (int i = 0; i < N; i++) {
+        char text[32];
+        snprintf(text, sizeof(text), "call %d", i);
+        call(&ends[i], w, "/test.Test/Echo", text);
+    }
+    for (int i = 0; i < N; i++) {
+        char text[32];
+        snprintf(text, sizeof(text), "call %d", i);
+        wait_for(w, &ends[i].closes, 1);
+        ck_assert_msg(ends[i].code == SY_CODE_OK, "%s", ends[i].text);
+        assert_last(&ends[i], text);
+        end_deinit(&ends[i]);
+    }
+    free(ends);
+}
+
+/* ---- streams ---- */
+
+BOTH(server_stream)
+{
+    struct end end;
+    open_stream(&end, w, "/test.Test/Count", true);
+    send_text(&end, "3000");
+    API(w, sy_call_half_close(end.call));
+    wait_for(w, &end.closes, 1);
+    ck_assert_int_eq(end.code, SY_CODE_OK);
+    ck_assert_int_eq(end.messages, 3000);
+    ck_assert_int_eq(end.next_number, 3000);
+    end_deinit(&end);
+}
+
+BOTH(request_missing)
+{
+    struct end end;
+    open_stream(&end, w, "/test.Test/Count", true);
+    API(w, sy_call_half_close(end.call));
+    wait_for(w, &end.closes, 1);
+    ck_assert_int_eq(end.code, SY_CODE_INTERNAL);
+    end_deinit(&end);
+}
+
+BOTH(bidi_and_half_close)
+{
+    struct end end;
+    open_stream(&end, w, "/test.Test/Bidi", true);
+    wait_for(w, &w->held, 1);
+    for (int i = 0; i < 100; i++) {
+        send_text(&end, "ping");
+        wait_for(w, &w->server_end.messages, i + 1);
+        assert_last(&w->server_end, "ping");
+        send_text(&w->server_end, i % 2 == 0 ? "pong" : "");
+        wait_for(w, &end.messages, i + 1);
+    }
+    assert_last(&end, "");
+    ck_assert_int_eq(w->server_end.half_closes, 0);
+    send_text(&end, "last");
+    API(w, sy_call_half_close(end.call));
+    wait_for(w, &w->server_end.half_closes, 1);
+    ck_assert_int_eq(w->server_end.messages, 101);
+    assert_last(&w->server_end, "last");
+    send_text(&end, "is dropped");
+    send_text(&w->server_end, "after the half-close");
+    API(w, sy_call_finish(w->server_end.call, NULL));
+    send_text(&w->server_end, "is dropped");
+    wait_for(w, &end.closes, 1);
+    wait_for(w, &w->server_end.closes, 1);
+    ck_assert_int_eq(end.code, SY_CODE_OK);
+    ck_assert_int_eq(w->server_end.code, SY_CODE_OK);
+    assert_last(&end, "after the half-close");
+    send_text(&end, "is dropped"); /* after the end nothing happens any more */
+    ck_assert(sy_call_ready(end.call));
+    API(w, sy_call_finish(end.call, NULL));
+    end_deinit(&end);
+}
+
+BOTH(server_ends_bidi)
+{
+    struct end end;
+    open_stream(&end, w, "/test.Test/Bidi", true);
+    wait_for(w, &w->held, 1);
+    struct sy_status status = {0};
+    sy_status_set(&status, SY_CODE_ABORTED, "epoch %d is over", 7);
+    send_text(&w->server_end, "one");
+    API(w, sy_call_finish(w->server_end.call, &status));
+    sy_status_deinit(&status);
+    for (int i = 0; i < 20; i++)
+        send_text(&end, "into the void");
+    wait_for(w, &end.closes, 1);
+    ck_assert_int_eq(end.code, SY_CODE_ABORTED);
+    ck_assert_str_eq(end.text, "epoch 7 is over");
+    ck_assert_int_eq(end.messages, 1);
+    wait_for(w, &w->server_end.closes, 1);
+    ck_assert_int_eq(w->server_end.code, SY_CODE_OK);
+    ck_assert_int_eq(w->server_end.messages, 0);
+    end_deinit(&end);
+}
+
+BOTH(client_cancels_stream)
+{
+    struct end end;
+    for (int i = 0; i < 100; i++) {
+        open_stream(&end, w, "/test.Test/Bidi", true);
+        wait_for(w, &w->held, i + 1);
+        send_text(&end, "one");
+        wait_for(w, &w->server_end.messages, 1);
+        API(w, sy_call_finish(end.call, NULL));
+        wait_for(w, &end.closes, 1);
+        ck_assert_int_eq(end.code, SY_CODE_CANCELLED);
+        wait_for(w, &w->server_end.closes, 1);
+        ck_assert_int_eq(w->server_end.code, SY_CODE_CANCELLED);
+        ck_assert_int_eq(w->server_end.half_closes, 0); /* else it looks like an orderly end */
+        end_deinit(&end);
+    }
+}
+
+BOTH(sink_comes_late)
+{
+    struct end end;
+    open_stream(&end, w, "/test.Test/Count", false);
+    send_text(&end, "5");
+    API(w, sy_call_half_close(end.call));
+    wait_ms(w, 50);
+    ck_assert_int_eq(end.messages, 0);
+    API(w, sy_call_set_sink(end.call, &plain_sink, &end));
+    ck_assert_int_eq(end.messages, 0);
+    wait_for(w, &end.closes, 1);
+    ck_assert_int_eq(end.messages, 5);
+    ck_assert_int_eq(end.code, SY_CODE_OK);
+    end_deinit(&end);
+
+    open_stream(&end, w, "/test.Test/Count", false); /* nobody ever looks */
+    send_text(&end, "5");
+    API(w, sy_call_half_close(end.call));
+    wait_ms(w, 50);
+    end_deinit(&end);
+}
+
+BOTH(streams_many)
+{
+    enum { N = 200, ROUNDS = 20 };
+    struct end *ends = sy_calloc(N, sizeof(*ends));
+    for (int i = 0; i < N; i++) {
+        open_stream(&ends[i], w, "/test.Test/Count", true);
+        send_text(&ends[i], "50");
+    }
+    for (int i = 0; i < N; i++) {
+        wait_for(w, &ends[i].closes, 1);
+        ck_assert_int_eq(ends[i].code, SY_CODE_OK);
+        ck_assert_int_eq(ends[i].messages, 50);
+        end_deinit(&ends[i]);
+    }
+    free(ends);
+}
+
+BOTH(large_messages)
+{
+    size_t len = MESSAGE_BYTES_MAX;
+    uint8_t *data = sy_malloc(len);
+    for (size_t i = 0; i < len; i++)
+        data[i] = (uint8_t)(i * 2654435761u >> 13);
+    struct sy_call_options options = {.method = "/test.Test/Echo"};
+    struct end end;
+    call_with(&end, w, &options, data, len);
+    wait_for(w, &end.closes, 1);
+    ck_assert_msg(end.code == SY_CODE_OK, "%s", end.text);
+    ck_assert_uint_eq(end.last.len, len);
+    ck_assert_mem_eq(end.last.data, data, len);
+    end_deinit(&end);
+    free(data);
+}
+
+/* ---- limits ---- */
+
+BOTH(oversize)
+{
+    struct end end;
+    size_t len = MESSAGE_BYTES_MAX + 1;
+    char *data = sy_calloc(1, len);
+    struct sy_call_options options = {.method = "/test.Test/Echo"};
+    call_with(&end, w, &options, data, len);
+    wait_for(w, &end.closes, 1);
+    ck_assert_int_eq(end.code, SY_CODE_RESOURCE_EXHAUSTED);
+    end_deinit(&end);
+
+    options.method = "/test.Test/Small";
+    call_with(&end, w, &options, data, 100);
+    wait_for(w, &end.closes, 1);
+    ck_assert_int_eq(end.code, SY_CODE_OK);
+    end_deinit(&end);
+    call_with(&end, w, &options, data, 101);
+    wait_for(w, &end.closes, 1);
+    ck_assert_int_eq(end.code, SY_CODE_RESOURCE_EXHAUSTED);
+    ck_assert_str_eq(end.text, "request message of 101 bytes; /test.Test/Small takes at most 100");
+    end_deinit(&end);
+
+    open_stream(&end, w, "/test.Test/SmallBidi", true);
+    wait_for(w, &w->held, 1);
+    send_bytes(&end, data, 100);
+    wait_for(w, &w->server_end.messages, 1);
+    send_bytes(&end, data, 101);
+    wait_for(w, &end.closes, 1);
+    ck_assert_int_eq(end.code, SY_CODE_RESOURCE_EXHAUSTED);
+    wait_for(w, &w->server_end.closes, 1);
+    ck_assert_int_eq(w->server_end.code, SY_CODE_CANCELLED);
+    ck_assert_int_eq(w->server_end.messages, 1);
+    end_deinit(&end);
+
+    open_stream(&end, w, "/test.Test/Bidi", true); /* over the server's limit, in a stream */
+    wait_for(w, &w->held, 2);
+    send_bytes(&end, data, len);
+    wait_for(w, &end.closes, 1);
+    ck_assert_int_eq(end.code, SY_CODE_RESOURCE_EXHAUSTED);
+    wait_for(w, &w->server_end.closes, 1);
+    ck_assert_int_eq(w->server_end.code, SY_CODE_CANCELLED);
+    end_deinit(&end);
+    free(data);
+}
+
+BOTH(streams_max)
+{
+    enum { EXTRA = 5 };
+    int n = STREAMS_MAX + EXTRA, exhausted = 0;
+    struct end *ends = sy_calloc((size_t)n, sizeof(*ends));
+    for (int i = 0; i < n; i++)
+        open_stream(&ends[i], w, "/test.Test/Park", true);
+    wait_for(w, &w->held, STREAMS_MAX);
+    while (exhausted < EXTRA) {
+        wait_ms(w, 1);
+        exhausted = 0;
+        for (int i = 0; i < n; i++)
+            exhausted += ends[i].closes > 0 && ends[i].code == SY_CODE_RESOURCE_EXHAUSTED;
+    }
+    ck_assert_uint_eq(sy_server_calls(w->server), STREAMS_MAX);
+    for (int i = 0; i < n; i++)
+        sy_call_finish(ends[i].call, NULL);
+    for (int i = 0; i < n; i++) {
+        wait_for(w, &ends[i].closes, 1);
+        end_deinit(&ends[i]);
+    }
+    while (sy_server_calls(w->server) > 0)
+        wait_ms(w, 1);
+    free(ends);
+}
+
+/* ---- flow control ---- */
+
+BOTH(client_stops_reading)
+{
+    struct end end, other;
+    open_stream(&end, w, "/test.Test/Flood", false);
+    send_text(&end, "go");
+    wait_for(w, &w->held, 1);
+    int before;
+    do { /* until nothing moves any more */
+        before = w->server_end.sent_number;
+        wait_ms(w, 30);
+    } while (w->server_end.sent_number != before);
+    /* The bound, and what the transport and the reader's window hold. */
+    ck_assert_int_gt(before, (int)(SEND_BUFFER_MAX / 1100));
+    ck_assert_int_lt(before, (int)((SEND_BUFFER_MAX + ((size_t)2 << 20)) / 1024));
+    for (int i = 0; i < 100; i++) { /* others go on */
+        call(&other, w, "/test.Test/Echo", "x");
+        wait_for(w, &other.closes, 1);
+        ck_assert_int_eq(other.code, SY_CODE_OK);
+        end_deinit(&other);
+    }
+    ck_assert_int_eq(w->server_end.sent_number, before);
+    API(w, sy_call_set_sink(end.call, &plain_sink, &end));
+    wait_for(w, &end.closes, 1);
+    ck_assert_int_eq(end.code, SY_CODE_OK);
+    ck_assert_int_eq(end.messages, 5000);
+    ck_assert_int_eq(end.next_number, 5000);
+    ck_assert_int_gt(w->server_end.writables, 0);
+    end_deinit(&end);
+}
+
+BOTH(cancel_of_a_stalled_stream)
+{
+    struct end end;
+    open_stream(&end, w, "/test.Test/Flood", false);
+    send_text(&end, "go");
+    wait_for(w, &w->held, 1);
+    wait_ms(w, 50);
+    API(w, sy_call_finish(end.call, NULL));
+    wait_for(w, &w->server_end.closes, 1);
+    ck_assert_int_eq(w->server_end.code, SY_CODE_CANCELLED);
+    API(w, sy_call_set_sink(end.call, &plain_sink, &end));
+    wait_for(w, &end.closes, 1);
+    ck_assert_int_eq(end.code, SY_CODE_CANCELLED);
+    ck_assert_int_eq(end.messages, 0); /* after its own finish it hears no messages */
+    end_deinit(&end);
+}
+
+BOTH(server_stops_reading)
+{
+    struct end end;
+    open_stream(&end, w, "/test.Test/Bidi", true);
+    wait_for(w, &w->held, 1);
+    API(w, sy_call_set_sink(w->server_end.call, NULL, NULL));
+    int before = -1;
+    while (end.sent_number != before) {
+        before = end.sent_number;
+        pour(&end, 100000);
+        wait_ms(w, 30);
+    }
+    ck_assert_int_lt(before, 5000);
+    API(w, sy_call_finish(end.call, NULL)); /* the news overtakes what is not read */
+    wait_for(w, &end.closes, 1);
+    API(w, sy_call_set_sink(w->server_end.call, &plain_sink, &w->server_end));
+    wait_for(w, &w->server_end.closes, 1);
+    ck_assert_int_eq(w->server_end.code, SY_CODE_CANCELLED);
+    end_deinit(&end);
+}
+
+BOTH(ready)
+{
+    struct end end;
+    open_stream(&end, w, "/test.Test/Bidi", true);
+    wait_for(w, &w->held, 1);
+    ck_assert(sy_call_ready(w->server_end.call));
+    send_text(&w->server_end, "one");
+    ck_assert(!sy_call_ready(w->server_end.call));
+    ck_assert_int_eq(w->server_end.writables, 0);
+    wait_for(w, &w->server_end.writables, 1);
+    ck_assert(sy_call_ready(w->server_end.call));
+    wait_for(w, &end.messages, 1);
+    ck_assert_int_eq(w->server_end.writables, 1); /* told once */
+    API(w, sy_call_finish(end.call, NULL));
+    wait_for(w, &end.closes, 1);
+    end_deinit(&end);
+}
+
+/* One message larger than the buffer is taken when nothing else waits. */
+BOTH(message_larger_than_buffer)
+{
+    struct end end;
+    open_stream(&end, w, "/test.Test/Bidi", true);
+    wait_for(w, &w->held, 1);
+    size_t len = SEND_BUFFER_MAX * 2;
+    char *data = sy_calloc(1, len);
+    send_bytes(&w->server_end, data, len);
+    struct sy_buf second = sy_buf_copy("x", 1);
+    ck_assert_int_eq(sy_call_send(w->server_end.call, &second), SY_RPC_E_FULL);
+    wait_for(w, &w->server_end.writables, 1);
+    ck_assert_int_eq(sy_call_send(w->server_end.call, &second), 0);
+    wait_for(w, &end.messages, 2);
+    ck_assert_uint_eq(end.bytes, len + 1);
+    API(w, sy_call_finish(end.call, NULL));
+    wait_for(w, &end.closes, 1);
+    end_deinit(&end);
+    free(data);
+}
+
+/* ---- servers that come and go ---- */
+
+static void free_server(struct world *w)
+{
+    sy_server_free(w->server);
+    w->server = NULL;
+}
+
+BOTH(drain_without_calls)
+{
+    struct end end;
+    call(&end, w, "/test.Test/Echo", "hello");
+    wait_for(w, &end.closes, 1);
+    end_deinit(&end);
+    drain(w, 60000);
+    wait_for(w, &w->drained, 1);
+    free_server(w);
+    call(&end, w, "/test.Test/Echo", "anybody?");
+    wait_for(w, &end.closes, 1);
+    ck_assert_int_eq(end.code, SY_CODE_UNAVAILABLE);
+    end_deinit(&end);
+}
+
+BOTH(drain_within_grace)
+{
+    struct end end, late;
+    call(&end, w, "/test.Test/Hold", "");
+    wait_for(w, &w->held, 1);
+    drain(w, 60000);
+    wait_ms(w, 50);
+    ck_assert_int_eq(w->drained, 0);
+    call(&late, w, "/test.Test/Echo", "too late");
+    wait_for(w, &late.closes, 1);
+    ck_assert_int_eq(late.code, SY_CODE_UNAVAILABLE);
+    end_deinit(&late);
+    struct sy_buf response = sy_buf_copy("done", 4);
+    sy_call_reply(sy_take(w->server_end.call), &response);
+    wait_for(w, &end.closes, 1);
+    ck_assert_int_eq(end.code, SY_CODE_OK);
+    assert_last(&end, "done");
+    wait_for(w, &w->drained, 1);
+    end_deinit(&end);
+    free_server(w);
+}
+
+BOTH(drain_after_grace)
+{
+    struct end unary_end, end;
+    open_stream(&end, w, "/test.Test/Bidi", true);
+    wait_for(w, &w->held, 1);
+    struct end kept = w->server_end; /* Hold takes the place */
+    w->server_end = (struct end){0};
+    sy_call_set_sink(kept.call, &plain_sink, &kept);
+    call(&unary_end, w, "/test.Test/Hold", "");
+    wait_for(w, &w->held, 2);
+    drain(w, 50);
+    wait_for(w, &w->drained, 1);
+    ck_assert_int_eq(kept.closes, 1);
+    ck_assert_int_eq(kept.code, SY_CODE_CANCELLED);
+    ck_assert_int_eq(w->server_end.closes, 1);
+    wait_for(w, &end.closes, 1);
+    wait_for(w, &unary_end.closes, 1);
+    ck_assert_int_eq(end.code, SY_CODE_UNAVAILABLE);
+    ck_assert_int_eq(unary_end.code, SY_CODE_UNAVAILABLE);
+    end_deinit(&end);
+    end_deinit(&unary_end);
+    end_deinit(&kept);
+    free_server(w);
+}
+
+BOTH(wait_for_ready)
+{
+    struct end end, other;
+    drain(w, 0);
+    wait_for(w, &w->drained, 1);
+    free_server(w);
+    struct sy_call_options options = {
+        .method = "/test.Test/Echo", .wait_for_ready = true, .timeout_ns = 15 * SY_NS_PER_S};
+    call_with(&end, w, &options, "patience", 8);
+    call(&other, w, "/test.Test/Echo", "impatience");
+    wait_for(w, &other.closes, 1);
+    ck_assert_int_eq(other.code, SY_CODE_UNAVAILABLE);
+    ck_assert_int_eq(end.closes, 0);
+    start_server(w, w->target);
+    wait_for(w, &end.closes, 1);
+    ck_assert_msg(end.code == SY_CODE_OK, "%s", end.text);
+    assert_last(&end, "patience");
+    end_deinit(&end);
+    end_deinit(&other);
+}
+
+BOTH(port_is_taken)
+{
+    struct sy_server *second = NULL;
+    struct sy_error_text error = {{0}};
+    struct sy_server_options options = {.address = w->target};
+    ck_assert_int_eq(sy_server_new(&second, w->rpc, &options, &error), 0);
+    ck_assert_int_eq(sy_server_start(second, &error), -EADDRINUSE);
+    ck_assert_ptr_nonnull(strstr(error.text, w->target));
+    ck_assert_ptr_nonnull(strstr(error.text, "Address already in use"));
+    sy_server_free(second);
+}
+
+#define PAIR(name) name##_grpc, name##_mem
+
+int main(void)
+{
+    const TTest *const tests[] = {
+        PAIR(unary),
+        PAIR(unary_error),
+        PAIR(unknown_method),
+        PAIR(metadata),
+        PAIR(deadline),
+        PAIR(unary_cancel),
+        PAIR(unary_many),
+        PAIR(server_stream),
+        PAIR(request_missing),
+        PAIR(bidi_and_half_close),
+        PAIR(server_ends_bidi),
+        PAIR(client_cancels_stream),
+        PAIR(sink_comes_late),
+        PAIR(streams_many),
+        PAIR(large_messages),
+        PAIR(oversize),
+        PAIR(streams_max),
+        PAIR(client_stops_reading),
+        PAIR(cancel_of_a_stalled_stream),
+        PAIR(server_stops_reading),
+        PAIR(ready),
+        PAIR(message_larger_than_buffer),
+        PAIR(drain_without_calls),
+        PAIR(drain_within_grace),
+        PAIR(drain_after_grace),
+        PAIR(wait_for_ready),
+        PAIR(port_is_taken),
+        NULL,
+    };
+    return sy_test_run("rpc_contract", tests);
+}

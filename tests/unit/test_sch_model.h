@@ -1,0 +1,532 @@
+/*
+ * The model round the cores of test_sch_random.c: streams, the store, agents, and the auditor that
+ * looks at every effect. Included once.
+ */
+#pragma once
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "scheduler/operator.h"
+#include "scheduler/partition.h"
+#include "tests/lib/test.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PARTITIONS 2u
+#define CLUSTERS 2u
+#define NODES 3u /* in each cluster */
+#define CORES 4u
+#define SPECS 6u
+#define STEPS 6000u
+#define ROWS_MAX 4096u
+#define OLD_MAX 64u
+
+static const char *const cluster_names[CLUSTERS] = {"east", "west"};
+static const char *const node_names[NODES] = {"n0", "n1", "n2"};
+
+/* ---- streams ---- */
+
+enum { TO_PARTITION, TO_OPERATOR, TO_NODE };
+
+struct message {
+    struct sch_event up;           /* TO_PARTITION */
+    struct sch_op_event down;      /* TO_OPERATOR */
+    enum sch_op_effect_type order; /* TO_NODE: ASSIGN, CANCEL or ACK */
+    struct sch_attempt_key key;
+    struct sch_resources request;
+    enum sch_outcome outcome;
+};
+
+struct queue {
+    struct message *items;
+    size_t first, count, cap;
+};
+
+struct stream {
+    bool open;
+    struct queue up, down; /* towards the partition; towards the node */
+};
+
+/* What an outcome's or an assignment's blob points to. */
+struct payload {
+    size_t *blobs;
+    struct sch_resources request;
+    enum sch_outcome outcome;
+};
+
+/* ---- model agents ---- */
+
+struct execution {
+    struct sch_attempt_key key;
+    struct sch_resources request;
+    bool started, ended;
+    enum sch_outcome outcome;
+};
+
+struct agent {
+    struct execution items[256];
+    size_t count;
+    uint32_t used_milli;
+};
+
+/* ---- the model store: what the effects said is durable ---- */
+
+struct row {
+    uint64_t id, run_id;
+    char name[SCH_NAME_MAX], parent[SCH_NAME_MAX], run[SCH_NAME_MAX];
+    uint32_t spec, ended, children_failed, last_epoch, last_number;
+    int32_t priority;
+    uint16_t user_failures, system_failures;
+    uint64_t child_sequence, event_sequence, total; /* the run's, in the root's row */
+    bool live, sealed, executed;
+};
+
+struct site {
+    struct sch_partition *core;
+    uint32_t epoch;
+    struct row rows[ROWS_MAX];
+    size_t row_count;
+    struct sch_event old[OLD_MAX]; /* reports that were delivered */
+    size_t old_count;
+};
+
+struct world {
+    struct sy_rng rng;
+    int64_t now;
+    uint64_t hash, names, finished, succeeded;
+    size_t blobs;
+    bool healing;
+    struct sch_spec specs[PARTITIONS][SPECS];
+    struct site sites[PARTITIONS];
+    struct sch_operator *operators[CLUSTERS];
+    struct agent agents[CLUSTERS][NODES];
+    struct stream shard_streams[PARTITIONS][CLUSTERS], node_streams[CLUSTERS][NODES];
+    struct sch_effects fx;
+    struct sch_op_effects op_fx;
+};
+
+static void mix(struct world *w, uint64_t value)
+{
+    w->hash = (w->hash ^ value) * 0x100000001b3ULL;
+}
+
+static void payload_release(void *data)
+{
+    struct payload *payload = data;
+    --*payload->blobs;
+    free(payload);
+}
+
+static struct sch_blob payload_new(struct world *w, const struct sch_resources *request,
+                                   enum sch_outcome outcome)
+{
+    struct payload *payload = sy_new(struct payload);
+    payload->blobs = &w->blobs;
+    payload->request = *request;
+    payload->outcome = outcome;
+    w->blobs++;
+    return (struct sch_blob){.data = payload, .release = payload_release};
+}
+
+static struct message *push(struct queue *queue)
+{
+    if (queue->count == queue->cap) {
+        queue->cap = queue->cap ? queue->cap * 2 : 16;
+        queue->items = sy_realloc(queue->items, queue->cap * sizeof(*queue->items));
+    }
+    queue->items[queue->count] = (struct message){0};
+    return &queue->items[queue->count++];
+}
+
+static struct sch_blob *blob_of(struct message *message)
+{
+    if (message->down.type == SCH_OP_ASSIGN)
+        return &message->down.u.assign.blob;
+    return message->down.type == SCH_OP_OUTCOME ? &message->down.u.report.blob : NULL;
+}
+
+static void queue_clear(struct queue *queue)
+{
+    for (; queue->first < queue->count; queue->first++) {
+        struct sch_blob *blob = blob_of(&queue->items[queue->first]);
+        if (blob && blob->release)
+            blob->release(blob->data);
+    }
+    queue->first = queue->count = 0;
+}
+
+static void queue_free(struct queue *queue)
+{
+    queue_clear(queue);
+    free(queue->items);
+}
+
+/* ---- effects of a partition ---- */
+
+static struct row *row_find(struct site *site, uint64_t id)
+{
+    for (size_t i = 0; i < site->row_count; i++) {
+        if (site->rows[i].id == id)
+            return &site->rows[i];
+    }
+    return NULL;
+}
+
+static void row_write(struct row *row, const struct sch_action *a)
+{
+    row->ended = a->ended;
+    row->user_failures = a->user_failures;
+    row->system_failures = a->system_failures;
+    row->children_failed = a->children_failed;
+    row->sealed = a->sealed;
+}
+
+static void row_new(struct world *w, size_t p, const struct sch_action *a)
+{
+    struct site *site = &w->sites[p];
+    ck_assert_uint_lt(site->row_count, ROWS_MAX);
+    ck_assert_ptr_null(row_find(site, a->id));
+    struct row *row = &site->rows[site->row_count++];
+    *row = (struct row){.id = a->id, .run_id = a->run->id, .live = true, .priority = a->priority};
+    row->spec = a->spec ? (uint32_t)(a->spec - w->specs[p]) : SPECS;
+    snprintf(row->name, sizeof(row->name), "%s", a->name);
+    snprintf(row->parent, sizeof(row->parent), "%s", a->parent ? a->parent->name : "");
+    snprintf(row->run, sizeof(row->run), "%s", a->run->name);
+}
+
+static void audit_event(struct site *site, const struct sch_effect *effect)
+{
+    struct row *root = row_find(site, effect->u.event.run->root->id);
+    ck_assert_ptr_nonnull(root);
+    ck_assert_uint_eq(effect->u.event.sequence, ++root->event_sequence); /* dense */
+    struct row *row = row_find(site, effect->u.event.action->id);
+    ck_assert(row && row->live); /* nothing after the end */
+}
+
+static void audit_assign(struct site *site, const struct sch_action *a)
+{
+    struct row *row = row_find(site, a->id);
+    ck_assert(row && row->live);
+    uint64_t last = ((uint64_t)row->last_epoch << 32) | row->last_number;
+    uint64_t token = ((uint64_t)a->attempt_epoch << 32) | a->number;
+    ck_assert_uint_gt(token, last); /* the fencing token only grows */
+    ck_assert_uint_eq(a->attempt_epoch, site->epoch);
+    row->last_epoch = a->attempt_epoch;
+    row->last_number = a->number;
+}
+
+static void audit_finished(struct world *w, struct site *site, const struct sch_effect *effect)
+{
+    struct row *row = row_find(site, effect->u.final.action->id);
+    ck_assert(row && row->live); /* exactly once */
+    row->live = false;
+    for (size_t i = 0; i < site->row_count; i++) /* children ended before */
+        ck_assert(!site->rows[i].live || site->rows[i].run_id != row->run_id ||
+                  strcmp(site->rows[i].parent, row->name) != 0);
+    w->finished++;
+    if (effect->u.final.state == SCH_ACTION_SUCCEEDED && effect->u.final.report) {
+        ck_assert(row->executed); /* no success without a run */
+        w->succeeded++;
+    }
+}
+
+static size_t cluster_index(const char *name)
+{
+    return strcmp(name, cluster_names[0]) == 0 ? 0 : 1;
+}
+
+static struct sch_op_event *send_down(struct world *w, size_t p, const char *cluster,
+                                      enum sch_op_event_type type)
+{
+    struct stream *stream = &w->shard_streams[p][cluster_index(cluster)];
+    ck_assert(stream->open);
+    struct message *message = push(&stream->down);
+    message->down.type = type;
+    return &message->down;
+}
+
+static void carry_message(struct world *w, size_t p, const struct sch_effect *effect)
+{
+    if (effect->type == SCH_EFFECT_ASSIGN) {
+        const struct sch_action *a = effect->u.assign.action;
+        audit_assign(&w->sites[p], a);
+        struct sch_op_event *event = send_down(w, p, effect->u.assign.cluster, SCH_OP_ASSIGN);
+        event->u.assign.key = (struct sch_attempt_key){a->id, (uint32_t)p, a->number,
+                                                       a->attempt_epoch};
+        event->u.assign.class_id = effect->u.assign.class_id;
+        event->u.assign.blob = payload_new(w, &a->spec->request, 0);
+    } else if (effect->type == SCH_EFFECT_CANCEL) {
+        struct sch_op_event *event = send_down(w, p, effect->u.cancel.cluster, SCH_OP_CANCEL);
+        event->u.cancel.key = (struct sch_attempt_key){effect->u.cancel.action_id, (uint32_t)p,
+                                                       effect->u.cancel.number,
+                                                       effect->u.cancel.epoch};
+        event->u.cancel.reason = "cancel";
+    } else if (effect->type == SCH_EFFECT_ACK) {
+        if (!w->shard_streams[p][cluster_index(effect->u.ack.cluster)].open)
+            return; /* an old report was brought again */
+        struct sch_op_event *event = send_down(w, p, effect->u.ack.cluster, SCH_OP_ACK);
+        event->u.key = (struct sch_attempt_key){effect->u.ack.action_id, (uint32_t)p,
+                                                effect->u.ack.number, effect->u.ack.epoch};
+    } else if (effect->type == SCH_EFFECT_DEMAND) {
+        struct sch_op_event *event = send_down(w, p, effect->u.demand.cluster, SCH_OP_DEMAND);
+        event->u.demand.partition = (uint32_t)p;
+        event->u.demand.class_id = effect->u.demand.class_id;
+        event->u.demand.request = *effect->u.demand.request;
+        event->u.demand.waiting = effect->u.demand.waiting;
+    }
+}
+
+static void carry(struct world *w, size_t p, const struct sch_effect *effect)
+{
+    struct site *site = &w->sites[p];
+    struct row *row;
+    mix(w, effect->type);
+    switch (effect->type) {
+    case SCH_EFFECT_CREATED:
+        row_new(w, p, effect->u.created.action);
+        break;
+    case SCH_EFFECT_UPDATED:
+        row = row_find(site, effect->u.action->id);
+        ck_assert(row && row->live);
+        row_write(row, effect->u.action);
+        break;
+    case SCH_EFFECT_EVENT:
+        mix(w, effect->u.event.action->id * 16 + effect->u.event.state);
+        audit_event(site, effect);
+        break;
+    case SCH_EFFECT_CHILD_FINISHED:
+        row = row_find(site, effect->u.child.parent->id);
+        ck_assert(row && row->live);
+        ck_assert_uint_eq(effect->u.child.sequence, ++row->child_sequence); /* dense */
+        break;
+    case SCH_EFFECT_FINISHED:
+        audit_finished(w, site, effect);
+        break;
+    case SCH_EFFECT_ASSIGN:
+        mix(w, effect->u.assign.action->id + effect->u.assign.action->number);
+        mix(w, (uint64_t)effect->u.assign.cluster[0]);
+        break;
+    default:
+        break;
+    }
+    carry_message(w, p, effect);
+}
+
+static void step_partition(struct world *w, size_t p, struct sch_event event)
+{
+    event.now_ns = w->now;
+    event.realtime_ns = w->now;
+    sch_partition_step(w->sites[p].core, &event, &w->fx);
+    sch_partition_check(w->sites[p].core);
+    bool ended = false;
+    for (size_t i = 0; i < w->fx.count; i++) {
+        ck_assert(!ended || w->fx.items[i].type == SCH_EFFECT_SPEC_UNUSED);
+        ended |= w->fx.items[i].type == SCH_EFFECT_SPEC_UNUSED;
+        carry(w, p, &w->fx.items[i]);
+    }
+}
+
+/* ---- effects of an operator ---- */
+
+static struct sch_event *send_up(struct world *w, size_t c, uint32_t p, enum sch_event_type type)
+{
+    ck_assert(w->shard_streams[p][c].open);
+    struct message *message = push(&w->shard_streams[p][c].up);
+    message->up.type = type;
+    return &message->up;
+}
+
+static void send_report(struct world *w, size_t c, enum sch_event_type type,
+                        const struct sch_attempt_key *key, const void *payload)
+{
+    struct sch_event *event = send_up(w, c, key->partition, type);
+    event->u.report.cluster = cluster_names[c];
+    event->u.report.action_id = key->action;
+    event->u.report.number = key->number;
+    event->u.report.epoch = key->epoch;
+    event->u.report.outcome = payload ? ((const struct payload *)payload)->outcome
+                                      : SCH_OUTCOME_LOST;
+}
+
+static void send_to_node(struct world *w, size_t c, const struct sch_op_effect *effect)
+{
+    bool assigns = effect->type == SCH_OP_SEND_ASSIGN;
+    const char *name = assigns ? effect->u.assign.node : effect->u.attempt.node;
+    size_t n = (size_t)(name[1] - '0');
+    ck_assert(w->node_streams[c][n].open);
+    struct message *message = push(&w->node_streams[c][n].down);
+    message->order = effect->type;
+    message->key = assigns ? effect->u.assign.key : effect->u.attempt.key;
+    if (assigns) {
+        message->request = ((struct payload *)effect->u.assign.blob.data)->request;
+        payload_release(effect->u.assign.blob.data);
+    }
+    mix(w, message->key.action + n);
+}
+
+static void op_carry(struct world *w, size_t c, const struct sch_op_effect *effect)
+{
+    struct sch_event *event;
+    mix(w, effect->type + 100);
+    switch (effect->type) {
+    case SCH_OP_SEND_ASSIGN:
+    case SCH_OP_SEND_CANCEL:
+    case SCH_OP_SEND_ACK:
+        send_to_node(w, c, effect);
+        break;
+    case SCH_OP_SEND_GRANT:
+        mix(w, effect->u.grant.granted);
+        event = send_up(w, c, effect->u.grant.partition, SCH_EVENT_GRANT);
+        event->u.grant.cluster = cluster_names[c];
+        event->u.grant.class_id = effect->u.grant.class_id;
+        event->u.grant.granted = effect->u.grant.granted;
+        break;
+    case SCH_OP_SEND_STARTED:
+        send_report(w, c, SCH_EVENT_STARTED, &effect->u.report.key, NULL);
+        break;
+    case SCH_OP_SEND_OUTCOME:
+        send_report(w, c, SCH_EVENT_OUTCOME, &effect->u.report.key, effect->u.report.blob);
+        break;
+    case SCH_OP_SEND_RETURNED:
+        send_report(w, c, SCH_EVENT_RETURNED, &effect->u.report.key, NULL);
+        break;
+    case SCH_OP_SEND_INVENTORY:
+        event = send_up(w, c, effect->u.inventory.key.partition, SCH_EVENT_INVENTORY);
+        event->u.inventory.cluster = cluster_names[c];
+        event->u.inventory.action_id = effect->u.inventory.key.action;
+        event->u.inventory.number = effect->u.inventory.key.number;
+        event->u.inventory.epoch = effect->u.inventory.key.epoch;
+        event->u.inventory.started = effect->u.inventory.started;
+        break;
+    case SCH_OP_SEND_INVENTORY_COMPLETE:
+        event = send_up(w, c, effect->u.partition, SCH_EVENT_INVENTORY_COMPLETE);
+        event->u.cluster.name = cluster_names[c];
+        break;
+    case SCH_OP_SHAPES_CHANGED:
+        for (uint32_t p = 0; p < PARTITIONS; p++) {
+            if (w->shard_streams[p][c].open)
+                send_up(w, c, p, SCH_EVENT_CLUSTER_UP)->u.cluster.name = cluster_names[c];
+        }
+        break;
+    }
+}
+
+static void step_operator(struct world *w, size_t c, struct sch_op_event event)
+{
+    event.now_ns = w->now;
+    sch_operator_step(w->operators[c], &event, &w->op_fx);
+    sch_operator_check(w->operators[c]);
+    for (size_t i = 0; i < w->op_fx.count; i++)
+        op_carry(w, c, &w->op_fx.items[i]);
+}
+
+/* ---- agents ---- */
+
+static bool same_key(const struct sch_attempt_key *a, const struct sch_attempt_key *b)
+{
+    return a->action == b->action && a->partition == b->partition && a->number == b->number &&
+           a->epoch == b->epoch;
+}
+
+static struct execution *execution_find(struct agent *agent, const struct sch_attempt_key *key)
+{
+    for (size_t i = 0; i < agent->count; i++) {
+        if (same_key(&agent->items[i].key, key))
+            return &agent->items[i];
+    }
+    return NULL;
+}
+
+static void agent_send(struct world *w, size_t c, size_t n, enum sch_op_event_type type,
+                       const struct execution *x)
+{
+    if (!w->node_streams[c][n].open)
+        return; /* its hello will say so */
+    struct message *message = push(&w->node_streams[c][n].up);
+    message->down.type = type;
+    message->down.u.report.node = node_names[n];
+    message->down.u.report.key = x->key;
+    if (type == SCH_OP_OUTCOME)
+        message->down.u.report.blob = payload_new(w, &x->request, x->outcome);
+}
+
+static void agent_end(struct world *w, size_t c, size_t n, struct execution *x,
+                      enum sch_outcome outcome)
+{
+    struct agent *agent = &w->agents[c][n];
+    ck_assert(!x->ended);
+    if (x->started)
+        agent->used_milli -= x->request.cpu_milli;
+    x->ended = true;
+    x->outcome = outcome;
+    agent_send(w, c, n, SCH_OP_OUTCOME, x);
+}
+
+static void agent_admit(struct world *w, size_t c, size_t n)
+{
+    struct agent *agent = &w->agents[c][n];
+    for (size_t i = 0; i < agent->count; i++) {
+        struct execution *x = &agent->items[i];
+        if (x->started || x->ended)
+            continue;
+        if (agent->used_milli + x->request.cpu_milli > CORES * 1000)
+            break;
+        x->started = true;
+        agent->used_milli += x->request.cpu_milli;
+        struct row *row = row_find(&w->sites[x->key.partition], x->key.action);
+        ck_assert_ptr_nonnull(row);
+        row->executed = true;
+        agent_send(w, c, n, SCH_OP_STARTED, x);
+    }
+}
+
+static void agent_remove(struct agent *agent, struct execution *x)
+{
+    size_t at = (size_t)(x - agent->items);
+    if (x->started && !x->ended)
+        agent->used_milli -= x->request.cpu_milli;
+    memmove(x, x + 1, (--agent->count - at) * sizeof(*x));
+}
+
+static void agent_receive(struct world *w, size_t c, size_t n, const struct message *message)
+{
+    struct agent *agent = &w->agents[c][n];
+    struct execution *x = execution_find(agent, &message->key);
+    if (message->order == SCH_OP_SEND_ASSIGN && !x) {
+        ck_assert_uint_lt(agent->count, SY_COUNT_OF(agent->items));
+        agent->items[agent->count++] = (struct execution){.key = message->key,
+                                                          .request = message->request};
+    } else if (message->order == SCH_OP_SEND_CANCEL && x && !x->ended) {
+        agent_end(w, c, n, x, SCH_OUTCOME_CANCELLED);
+    } else if (message->order == SCH_OP_SEND_ACK && x && x->ended) {
+        agent_remove(agent, x);
+    }
+    agent_admit(w, c, n);
+}
+
+static enum sch_outcome any_outcome(struct world *w)
+{
+    if (w->healing || sy_rng_chance(&w->rng, 2, 3))
+        return SCH_OUTCOME_SUCCEEDED;
+    return (enum sch_outcome)(1 + sy_rng_below(&w->rng, SCH_OUTCOME_REFUSED));
+}
+
+/* One of its executions ends, or one that waits is given back. */
+static void agent_progress(struct world *w, size_t c, size_t n)
+{
+    struct agent *agent = &w->agents[c][n];
+    if (agent->count == 0)
+        return;
+    struct execution *x = &agent->items[sy_rng_below(&w->rng, agent->count)];
+    if (x->ended)
+        return;
+    if (x->started) {
+        agent_end(w, c, n, x, any_outcome(w));
+    } else if (!w->healing && w->node_streams[c][n].open && sy_rng_chance(&w->rng, 1, 10)) {
+        agent_send(w, c, n, SCH_OP_NODE_RETURNED, x);
+        agent_remove(agent, x);
+    }
+    agent_admit(w, c, n);
+}

@@ -1,0 +1,497 @@
+/* links: sch */
+/*
+ * Both cores together under random events: partitions, operators and model agents, joined by
+ * streams that deliver in order, break, repeat and bring old reports again; cores that crash and
+ * are rebuilt from a model store; a clock that jumps. The checkers walk the core after each step,
+ * an auditor that knows only effects and executions checks the promises, a healed world must finish
+ * all its work, and a seed gives the same effects twice.
+ */
+#include "tests/unit/test_sch_model.h"
+
+/* ---- streams open and close ---- */
+
+static void shard_close(struct world *w, size_t p, size_t c)
+{
+    struct stream *stream = &w->shard_streams[p][c];
+    if (!stream->open)
+        return;
+    stream->open = false;
+    queue_clear(&stream->up);
+    queue_clear(&stream->down);
+    if (w->operators[c])
+        step_operator(w, c,
+                      (struct sch_op_event){.type = SCH_OP_PARTITION_DOWN,
+                                            .u.partition.partition = (uint32_t)p});
+    if (w->sites[p].core)
+        step_partition(
+            w, p,
+            (struct sch_event){.type = SCH_EVENT_CLUSTER_DOWN, .u.cluster.name = cluster_names[c]});
+}
+
+static void cluster_up(struct world *w, size_t p, size_t c)
+{
+    struct sch_shape shapes[4];
+    size_t count = sch_operator_shapes(w->operators[c], shapes, 4);
+    ck_assert_uint_le(count, 4);
+    step_partition(
+        w, p,
+        (struct sch_event){
+            .type = SCH_EVENT_CLUSTER_UP,
+            .u.cluster = {.name = cluster_names[c], .shapes = shapes, .shape_count = count}});
+}
+
+static void shard_open(struct world *w, size_t p, size_t c)
+{
+    if (w->shard_streams[p][c].open)
+        return;
+    w->shard_streams[p][c].open = true;
+    cluster_up(w, p, c);
+    step_operator(w, c,
+                  (struct sch_op_event){
+                      .type = SCH_OP_PARTITION_UP,
+                      .u.partition = {.partition = (uint32_t)p, .epoch = w->sites[p].epoch}});
+}
+
+static void node_close(struct world *w, size_t c, size_t n)
+{
+    struct stream *stream = &w->node_streams[c][n];
+    if (!stream->open)
+        return;
+    stream->open = false;
+    queue_clear(&stream->up);
+    queue_clear(&stream->down);
+    if (w->operators[c])
+        step_operator(
+            w, c, (struct sch_op_event){.type = SCH_OP_NODE_DOWN, .u.node.name = node_names[n]});
+}
+
+static void node_open(struct world *w, size_t c, size_t n)
+{
+    struct agent *agent = &w->agents[c][n];
+    if (w->node_streams[c][n].open)
+        return;
+    w->node_streams[c][n].open = true;
+    struct sch_environment pool = {.name = "pool", .slots = 2};
+    step_operator(w, c,
+                  (struct sch_op_event){.type = SCH_OP_NODE_UP,
+                                        .u.node = {.name = node_names[n],
+                                                   .capacity = {.cpu_milli = CORES * 1000},
+                                                   .environments = &pool,
+                                                   .environment_count = n > 0}});
+    for (size_t i = 0; i < agent->count; i++) {
+        struct execution *x = &agent->items[i];
+        if (!x->ended)
+            step_operator(w, c,
+                          (struct sch_op_event){.type = SCH_OP_NODE_INVENTORY,
+                                                .u.inventory = {.node = node_names[n],
+                                                                .key = x->key,
+                                                                .request = x->request,
+                                                                .started = x->started}});
+    }
+    step_operator(w, c,
+                  (struct sch_op_event){.type = SCH_OP_NODE_INVENTORY_COMPLETE,
+                                        .u.node.name = node_names[n]});
+    for (size_t i = 0; i < agent->count; i++) {
+        if (agent->items[i].ended)
+            agent_send(w, c, n, SCH_OP_OUTCOME, &agent->items[i]);
+    }
+}
+
+/* ---- crashes ---- */
+
+static void operator_start(struct world *w, size_t c)
+{
+    struct sch_operator_options options = {.hold_ns = 2 * SY_NS_PER_S,
+                                           .node_lease_ns = 15 * SY_NS_PER_S,
+                                           .join_grace_ns = 5 * SY_NS_PER_S};
+    w->operators[c] = sch_operator_new(&options, w->now);
+}
+
+static void operator_crash(struct world *w, size_t c)
+{
+    sch_operator_free(sy_take(w->operators[c]));
+    for (size_t p = 0; p < PARTITIONS; p++)
+        shard_close(w, p, c);
+    for (size_t n = 0; n < NODES; n++)
+        node_close(w, c, n);
+    operator_start(w, c);
+}
+
+static void partition_start(struct world *w, size_t p)
+{
+    struct site *site = &w->sites[p];
+    struct sch_partition_options options = {.partition = (uint32_t)p,
+                                            .epoch = ++site->epoch,
+                                            .actions_max = 120,
+                                            .system_retries = 10,
+                                            .cluster_lease_ns = 15 * SY_NS_PER_S,
+                                            .recovery_wait_ns = 10 * SY_NS_PER_S};
+    site->core = sch_partition_new(&options, w->now);
+    for (size_t i = 0; i < site->row_count; i++) {
+        const struct row *row = &site->rows[i];
+        if (row->live && !row->parent[0])
+            sch_partition_restore_run(site->core, row->run_id, "p", "d", row->run, 0,
+                                      row->event_sequence, 1000);
+    }
+    for (size_t i = site->row_count; i-- > 0;) { /* children before parents */
+        const struct row *row = &site->rows[i];
+        struct sch_restore r = {.run_id = row->run_id,
+                                .action_id = row->id,
+                                .name = row->name,
+                                .parent = row->parent,
+                                .spec = &w->specs[p][row->spec],
+                                .priority = row->priority,
+                                .number = row->ended,
+                                .user_failures = row->user_failures,
+                                .system_failures = row->system_failures,
+                                .children_failed = row->children_failed,
+                                .child_sequence = row->child_sequence,
+                                .sealed = row->sealed};
+        if (row->live)
+            sch_partition_restore_action(site->core, &r);
+    }
+    sch_partition_restored(site->core, cluster_names, CLUSTERS, w->now);
+    sch_partition_check(site->core);
+}
+
+static void partition_crash(struct world *w, size_t p)
+{
+    sch_partition_free(sy_take(w->sites[p].core));
+    for (size_t i = 0; i < SPECS; i++)
+        w->specs[p][i].refs = 0;
+    for (size_t c = 0; c < CLUSTERS; c++)
+        shard_close(w, p, c);
+    partition_start(w, p);
+}
+
+static void node_crash(struct world *w, size_t c, size_t n)
+{
+    node_close(w, c, n);
+    w->agents[c][n] = (struct agent){0};
+}
+
+/* ---- clients ---- */
+
+static struct sch_action *any_action(struct world *w, size_t p)
+{
+    struct site *site = &w->sites[p];
+    for (int i = 0; i < 20 && site->row_count > 0; i++) {
+        const struct row *row = &site->rows[sy_rng_below(&w->rng, site->row_count)];
+        struct sch_action *a = sch_partition_find_action_by_id(site->core, row->id);
+        ck_assert((a != NULL) == row->live); /* the core and its store agree */
+        if (a)
+            return a;
+    }
+    return NULL;
+}
+
+static void client(struct world *w, size_t p)
+{
+    char name[32];
+    uint64_t kind = sy_rng_below(&w->rng, 20);
+    struct sch_action *a = any_action(w, p);
+    struct sch_spec *spec = &w->specs[p][sy_rng_below(&w->rng, SPECS)];
+    if (w->sites[p].row_count + 4 > ROWS_MAX)
+        return;
+    snprintf(name, sizeof(name), "x%u", (unsigned)++w->names);
+    struct sch_event event = {.type = SCH_EVENT_TICK};
+    if (kind < 3 || !a) {
+        event.type = SCH_EVENT_CREATE_RUN;
+        event.u.create.project = "p";
+        event.u.create.domain = "d";
+        event.u.create.name = name;
+        event.u.create.spec = spec;
+    } else if (kind < 16) {
+        event.type = SCH_EVENT_ENQUEUE;
+        event.u.enqueue.parent = a;
+        event.u.enqueue.name = sy_rng_chance(&w->rng, 1, 20) ? a->name : name;
+        event.u.enqueue.spec = spec;
+        event.u.enqueue.priority = (int32_t)sy_rng_below(&w->rng, 20) - 10;
+    } else if (kind == 16) {
+        event.type = SCH_EVENT_RECORD;
+        event.u.record.parent = a;
+        event.u.record.name = name;
+        event.u.record.failed = sy_rng_chance(&w->rng, 1, 2);
+    } else if (kind == 17) {
+        event.type = SCH_EVENT_ABORT;
+        event.u.abort.action = a;
+    } else {
+        event.type = SCH_EVENT_SEAL;
+        event.u.seal.action = a;
+    }
+    step_partition(w, p, event);
+}
+
+/* ---- delivery ---- */
+
+static bool is_report(enum sch_event_type type)
+{
+    return type == SCH_EVENT_STARTED || type == SCH_EVENT_OUTCOME || type == SCH_EVENT_RETURNED;
+}
+
+static void deliver_up(struct world *w, size_t p, size_t c)
+{
+    struct stream *stream = &w->shard_streams[p][c];
+    struct site *site = &w->sites[p];
+    struct sch_event event = stream->up.items[stream->up.first++].up;
+    if (event.type == SCH_EVENT_CLUSTER_UP) {
+        cluster_up(w, p, c);
+        return;
+    }
+    step_partition(w, p, event);
+    if (!w->healing && event.type != SCH_EVENT_INVENTORY_COMPLETE && sy_rng_chance(&w->rng, 1, 10))
+        step_partition(w, p, event);
+    if (is_report(event.type))
+        site->old[site->old_count++ % OLD_MAX] = event;
+}
+
+static void deliver_down(struct world *w, size_t p, size_t c)
+{
+    struct stream *stream = &w->shard_streams[p][c];
+    struct sch_op_event event = stream->down.items[stream->down.first++].down;
+    step_operator(w, c, event);
+    if (!w->healing && event.type != SCH_OP_ASSIGN && sy_rng_chance(&w->rng, 1, 10))
+        step_operator(w, c, event);
+}
+
+/* One message of a random stream; false when that one is silent. */
+static bool deliver(struct world *w)
+{
+    size_t c = sy_rng_below(&w->rng, CLUSTERS);
+    bool up = sy_rng_chance(&w->rng, 1, 2);
+    if (sy_rng_chance(&w->rng, 1, 2)) {
+        size_t p = sy_rng_below(&w->rng, PARTITIONS);
+        struct stream *stream = &w->shard_streams[p][c];
+        struct queue *queue = up ? &stream->up : &stream->down;
+        if (queue->first == queue->count)
+            return false;
+        if (up)
+            deliver_up(w, p, c);
+        else
+            deliver_down(w, p, c);
+        return true;
+    }
+    size_t n = sy_rng_below(&w->rng, NODES);
+    struct stream *stream = &w->node_streams[c][n];
+    struct queue *queue = up ? &stream->up : &stream->down;
+    if (queue->first == queue->count)
+        return false;
+    struct message message = queue->items[queue->first++];
+    if (up)
+        step_operator(w, c, message.down);
+    else
+        agent_receive(w, c, n, &message);
+    return true;
+}
+
+static void ticks(struct world *w)
+{
+    for (size_t p = 0; p < PARTITIONS; p++) {
+        if (sch_partition_next_ns(w->sites[p].core) <= w->now)
+            step_partition(w, p, (struct sch_event){.type = SCH_EVENT_TICK});
+        ck_assert_int_gt(sch_partition_next_ns(w->sites[p].core), w->now);
+    }
+    for (size_t c = 0; c < CLUSTERS; c++) {
+        if (sch_operator_next_ns(w->operators[c]) <= w->now)
+            step_operator(w, c, (struct sch_op_event){.type = SCH_OP_TICK});
+        ck_assert_int_gt(sch_operator_next_ns(w->operators[c]), w->now);
+    }
+}
+
+/* ---- the run ---- */
+
+static void repeat_old(struct world *w, size_t p)
+{
+    struct site *site = &w->sites[p];
+    if (site->old_count == 0)
+        return;
+    size_t kept = site->old_count < OLD_MAX ? site->old_count : OLD_MAX;
+    struct sch_event event = site->old[sy_rng_below(&w->rng, kept)];
+    if (w->shard_streams[p][cluster_index(event.u.report.cluster)].open)
+        step_partition(w, p, event);
+}
+
+static void fault(struct world *w)
+{
+    size_t p = sy_rng_below(&w->rng, PARTITIONS), c = sy_rng_below(&w->rng, CLUSTERS);
+    size_t n = sy_rng_below(&w->rng, NODES);
+    switch (sy_rng_below(&w->rng, 12)) {
+    case 0:
+        partition_crash(w, p);
+        break;
+    case 1:
+        operator_crash(w, c);
+        break;
+    case 2:
+        node_crash(w, c, n);
+        break;
+    case 3:
+    case 4:
+        shard_close(w, p, c);
+        break;
+    case 5:
+    case 6:
+        node_close(w, c, n);
+        break;
+    case 7:
+        w->now += (int64_t)sy_rng_below(&w->rng, 40) * SY_NS_PER_S; /* everybody stood still */
+        break;
+    case 8:
+        w->now += 10 * SY_NS_PER_S;
+        break;
+    default:
+        repeat_old(w, p);
+        break;
+    }
+}
+
+static void connect(struct world *w, size_t p, size_t c, size_t n)
+{
+    shard_open(w, p, c);
+    node_open(w, c, n);
+}
+
+static void random_step(struct world *w)
+{
+    uint64_t kind = sy_rng_below(&w->rng, 1000);
+    size_t p = sy_rng_below(&w->rng, PARTITIONS), c = sy_rng_below(&w->rng, CLUSTERS);
+    size_t n = sy_rng_below(&w->rng, NODES);
+    w->now += (int64_t)sy_rng_below(&w->rng, 3 * SY_NS_PER_MS);
+    if (kind < 8)
+        fault(w);
+    else if (kind < 40)
+        connect(w, p, c, n);
+    else if (kind < 140)
+        client(w, p);
+    else if (kind < 300)
+        agent_progress(w, c, n);
+    else
+        (void)deliver(w);
+    ticks(w);
+}
+
+/* Groups wait for a seal; the rest ends by itself. */
+static void seal_all(struct world *w, size_t p)
+{
+    struct site *site = &w->sites[p];
+    for (size_t i = 0; i < site->row_count; i++) {
+        struct sch_action *a = site->rows[i].live
+                                   ? sch_partition_find_action_by_id(site->core, site->rows[i].id)
+                                   : NULL;
+        if (a && a->spec->group && !a->sealed)
+            step_partition(w, p, (struct sch_event){.type = SCH_EVENT_SEAL, .u.seal.action = a});
+    }
+}
+
+static bool settled(const struct world *w)
+{
+    size_t kept = 0;
+    for (size_t c = 0; c < CLUSTERS; c++) {
+        for (size_t n = 0; n < NODES; n++)
+            kept += w->agents[c][n].count;
+    }
+    for (size_t p = 0; p < PARTITIONS; p++)
+        kept += sch_partition_counts(w->sites[p].core).runs_live;
+    return kept == 0 && w->blobs == 0;
+}
+
+static void heal(struct world *w)
+{
+    w->healing = true;
+    for (size_t p = 0; p < PARTITIONS; p++) {
+        for (size_t c = 0; c < CLUSTERS; c++) {
+            for (size_t n = 0; n < NODES; n++)
+                connect(w, p, c, n);
+        }
+    }
+    int64_t end = w->now + 3600 * SY_NS_PER_S;
+    for (int64_t sealed_ns = 0; !settled(w); w->now += SY_NS_PER_MS) {
+        ck_assert_msg(w->now < end, "a healed world did not finish its work");
+        if (w->now > sealed_ns) {
+            seal_all(w, 0);
+            seal_all(w, 1);
+            sealed_ns = w->now + SY_NS_PER_S;
+        }
+        for (int i = 0; i < 40; i++)
+            (void)deliver(w);
+        for (size_t c = 0; c < CLUSTERS; c++)
+            agent_progress(w, c, sy_rng_below(&w->rng, NODES));
+        ticks(w);
+    }
+}
+
+static void init_specs(struct sch_spec *specs)
+{
+    specs[0] = (struct sch_spec){.request = {.cpu_milli = 1000}, .retries = 2};
+    specs[1] = (struct sch_spec){
+        .request = {.cpu_milli = 2000}, .retries = 1, .backoff_ns = SY_NS_PER_S};
+    specs[2] = (struct sch_spec){.request = {.cpu_milli = 3000},
+                                 .queued_timeout_ns = 3 * SY_NS_PER_S};
+    specs[3] = (struct sch_spec){.request = {.cpu_milli = 100, .environment = "pool"},
+                                 .retries = 3};
+    specs[4] = (struct sch_spec){.group = true};
+    specs[5] = (struct sch_spec){.request = {.cpu_milli = 9000}}; /* fits nowhere */
+    specs[5].queued_timeout_ns = 20 * SY_NS_PER_S;
+}
+
+static uint64_t run_seed(uint64_t seed, uint64_t *ret_succeeded)
+{
+    struct world *w = sy_new(struct world);
+    sy_rng_init(&w->rng, seed);
+    w->now = SY_NS_PER_S;
+    for (size_t c = 0; c < CLUSTERS; c++)
+        operator_start(w, c);
+    for (size_t p = 0; p < PARTITIONS; p++) {
+        init_specs(w->specs[p]);
+        partition_start(w, p);
+    }
+    for (unsigned i = 0; i < STEPS; i++)
+        random_step(w);
+    heal(w);
+    uint64_t hash = w->hash ^ w->finished;
+    *ret_succeeded += w->succeeded;
+    for (size_t p = 0; p < PARTITIONS; p++) {
+        sch_partition_free(w->sites[p].core);
+        for (size_t i = 0; i < SPECS; i++)
+            ck_assert_uint_eq(w->specs[p][i].refs, 0);
+    }
+    for (size_t c = 0; c < CLUSTERS; c++) {
+        sch_operator_free(w->operators[c]);
+        for (size_t p = 0; p < PARTITIONS; p++) {
+            queue_free(&w->shard_streams[p][c].up);
+            queue_free(&w->shard_streams[p][c].down);
+        }
+        for (size_t n = 0; n < NODES; n++) {
+            queue_free(&w->node_streams[c][n].up);
+            queue_free(&w->node_streams[c][n].down);
+        }
+    }
+    ck_assert_uint_eq(w->blobs, 0);
+    sch_effects_deinit(&w->fx);
+    sch_op_effects_deinit(&w->op_fx);
+    free(w);
+    return hash;
+}
+
+START_TEST(random_worlds_keep_the_promises)
+{
+    const char *only = getenv("SCH_SEED"), *count = getenv("SCH_SEEDS");
+    uint64_t first = only ? strtoull(only, NULL, 10) : 1;
+    uint64_t seeds = only ? 1 : count ? strtoull(count, NULL, 10) : 10;
+    for (uint64_t seed = first; seed < first + seeds; seed++) {
+        uint64_t succeeded = 0;
+        if (only || count)
+            fprintf(stderr, "seed %llu\n", (unsigned long long)seed);
+        uint64_t hash = run_seed(seed, &succeeded);
+        ck_assert_uint_gt(succeeded, 20); /* the test does something */
+        ck_assert_msg(hash == run_seed(seed, &succeeded), "seed %llu differs from itself",
+                      (unsigned long long)seed);
+    }
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {random_worlds_keep_the_promises, NULL};
+    return sy_test_run("sch_random", tests);
+}

@@ -1,0 +1,53 @@
+/* The methods that the programs call, and short names for the types of their messages. */
+#pragma once
+
+#include "tools/src/client.h"
+
+#include "flyteidl2/cluster/service.pb-c.h"
+#include "flyteidl2/workflow/run_service.pb-c.h"
+#include "switchyard/v1/action_service.pb-c.h"
+#include "switchyard/v1/log_service.pb-c.h"
+#include "switchyard/v1/region_service.pb-c.h"
+
+extern const struct cl_method cl_create_run;
+extern const struct cl_method cl_abort_run;
+extern const struct cl_method cl_abort_action;
+extern const struct cl_method cl_get_run_details;
+extern const struct cl_method cl_get_action_details;
+extern const struct cl_method cl_get_action_data;
+extern const struct cl_method cl_list_runs;
+extern const struct cl_method cl_list_actions;
+extern const struct cl_method cl_watch_runs;
+extern const struct cl_method cl_select_cluster;
+extern const struct cl_method cl_enqueue_actions;
+extern const struct cl_method cl_wait_children;
+extern const struct cl_method cl_watch_run;
+extern const struct cl_method cl_read_logs;
+extern const struct cl_method cl_get_region_status;
+extern const struct cl_method cl_list_clusters;
+extern const struct cl_method cl_list_nodes;
+
+/* A run of the client's project and domain, in the form each API wants. `ret` points into the
+ * client's options and to `name`. */
+void cl_run_id(const struct cl_client *client, const char *name, Switchyard__V1__RunId *ret);
+void cl_run_identifier(const struct cl_client *client, const char *name,
+                       Flyteidl2__Common__RunIdentifier *ret);
+
+/* Creates a run whose root is `task_spec`; `input` goes to it as it is. *name is used when it is
+ * not empty, and filled with what the run is called. Repeats itself while the answer is unknown:
+ * the request id makes that harmless. */
+#define CL_RUN_NAME_MAX 64
+enum cl_exit cl_run_create(struct cl_client *client, struct sy_span task_spec, struct sy_span input,
+                           char name[CL_RUN_NAME_MAX], struct cl_error *error);
+/* The request of the above, for those who send it by themselves. `name` "" = the server makes one.
+ */
+void cl_run_pack_create(struct cl_client *client, struct sy_span task_spec, struct sy_span input,
+                        const char *name, struct sy_buf *append);
+enum cl_exit cl_run_abort(struct cl_client *client, const char *name, const char *reason,
+                          struct cl_error *error);
+/* The inline output of an action that has ended; append to `ret`. */
+enum cl_exit cl_action_output(struct cl_client *client, const char *run, const char *action,
+                              struct sy_buf *ret, struct cl_error *error);
+
+/* google.protobuf.Timestamp; 0 when NULL. */
+int64_t cl_timestamp_ns(const Google__Protobuf__Timestamp *timestamp);

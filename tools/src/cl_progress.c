@@ -1,0 +1,103 @@
+#include "tools/src/cl_progress.h"
+
+#include "base/clock.h"
+#include "tools/src/cl_text.h"
+#include "tools/src/client.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define INTERVAL_NS (100 * SY_NS_PER_MS)
+#define BAR_MIN 8
+#define BAR_MAX 40
+#define LINE_MAX_BYTES 256
+
+static void add_bar(char *line, size_t size, unsigned bar, uint64_t done, uint64_t total)
+{
+    size_t n = strlen(line);
+    unsigned full = total ? (unsigned)((double)bar * (double)done / (double)total) : 0;
+    if (n + bar + 4 > size)
+        return;
+    line[n++] = ' ';
+    line[n++] = '[';
+    for (unsigned i = 0; i < bar; i++)
+        line[n++] = i < full ? '#' : '.';
+    line[n++] = ']';
+    line[n] = '\0';
+}
+
+/* The parts in order of worth: counts, bar, failures and rate, time left. */
+void cl_progress_line(char *buf, size_t size, unsigned width, const struct cl_progress_state *state)
+{
+    char line[LINE_MAX_BYTES], tail[128] = "";
+    struct cl_short done = cl_format_count(state->done), total = cl_format_count(state->total);
+    if (state->total)
+        snprintf(line, sizeof(line), "%s %s/%s %3d%%", state->label, done.text, total.text,
+                 (int)(100.0 * (double)state->done / (double)state->total));
+    else
+        snprintf(line, sizeof(line), "%s %s", state->label, done.text);
+    size_t n = 0;
+    if (state->failed)
+        n += (size_t)snprintf(tail + n, sizeof(tail) - n, "  %s failed",
+                              cl_format_count(state->failed).text);
+    if (state->rate_per_s > 0)
+        n += (size_t)snprintf(tail + n, sizeof(tail) - n, "  %s/s",
+                              cl_format_count((uint64_t)llround(state->rate_per_s)).text);
+    if (state->rate_per_s > 0 && state->total > state->done) {
+        double left_s = (double)(state->total - state->done) / state->rate_per_s;
+        if (left_s < 1e6)
+            snprintf(tail + n, sizeof(tail) - n, "  %s left",
+                     cl_format_duration(llround(left_s) * SY_NS_PER_S).text);
+    }
+    unsigned used = (unsigned)(strlen(line) + strlen(tail));
+    if (state->total && used + BAR_MIN + 3 <= width) {
+        unsigned bar = width - used - 3;
+        add_bar(line, sizeof(line), bar > BAR_MAX ? BAR_MAX : bar, state->done, state->total);
+    }
+    n = strlen(line);
+    snprintf(line + n, sizeof(line) - n, "%s", tail);
+    line[cl_text_prefix(line, width)] = '\0';
+    snprintf(buf, size, "%s", line);
+}
+
+void cl_progress_init(struct cl_progress *progress)
+{
+    *progress = (struct cl_progress){.shown = isatty(STDERR_FILENO),
+                                     .started_ns = cl_monotonic_ns()};
+}
+
+void cl_progress_restart(struct cl_progress *progress, uint64_t done)
+{
+    progress->started_ns = cl_monotonic_ns();
+    progress->base = done;
+}
+
+void cl_progress_show(struct cl_progress *progress, const char *label, uint64_t done,
+                      uint64_t total, uint64_t failed)
+{
+    int64_t now_ns = cl_monotonic_ns();
+    if (!progress->shown || now_ns - progress->last_ns < INTERVAL_NS)
+        return;
+    progress->last_ns = now_ns;
+    double elapsed_s = (double)(now_ns - progress->started_ns) / 1e9;
+    struct cl_progress_state state = {
+        .label = label, .done = done, .total = total, .failed = failed};
+    if (elapsed_s > 0.2 && done > progress->base)
+        state.rate_per_s = (double)(done - progress->base) / elapsed_s;
+    char line[LINE_MAX_BYTES];
+    unsigned width = cl_terminal_width(stderr);
+    cl_progress_line(line, sizeof(line), width > 1 ? width - 1 : 79, &state);
+    fprintf(stderr, "\r%s\033[K", line);
+    fflush(stderr);
+    progress->visible = true;
+}
+
+void cl_progress_clear(struct cl_progress *progress)
+{
+    if (progress->visible)
+        fprintf(stderr, "\r\033[K");
+    fflush(stderr);
+    progress->visible = false;
+}

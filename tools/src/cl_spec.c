@@ -1,0 +1,218 @@
+#include "tools/src/cl_spec.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "proto/pb.h"
+#include "tools/src/client.h"
+
+#include "flyteidl2/task/task_definition.pb-c.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define REQUESTS_MAX 3
+
+static const char *const type_names[] = {
+    [CL_SPEC_FUNCTION] = "switchyard.function",
+    [CL_SPEC_PROCESS] = "switchyard.process",
+    [CL_SPEC_GROUP] = "switchyard.group",
+};
+
+const char *cl_environment(void)
+{
+    const char *value = getenv("SWITCHYARD_ENVIRONMENT");
+    return value && *value ? value : CL_ENVIRONMENT_DEFAULT;
+}
+
+int cl_quantity_check(const char *text, int milli)
+{
+    static const char *const suffixes[] = {"",   "k",  "M",  "G",  "T",  "P",
+                                           "Ki", "Mi", "Gi", "Ti", "Pi", NULL};
+    const char *s = text;
+    bool positive = false, digits = false;
+    for (bool dot = false; isdigit((unsigned char)*s) || (*s == '.' && !dot); s++) {
+        dot |= *s == '.';
+        digits |= *s != '.';
+        positive |= *s >= '1' && *s <= '9';
+    }
+    if (!digits || !positive)
+        return -EINVAL;
+    if (milli && strcmp(s, "m") == 0)
+        return 0;
+    for (size_t i = 0; suffixes[i]; i++) {
+        if (strcmp(s, suffixes[i]) == 0)
+            return 0;
+    }
+    return -EINVAL;
+}
+
+int cl_gpu_parse(const char *text, uint32_t *ret_count, const char **ret_model)
+{
+    char *end = NULL;
+    errno = 0;
+    unsigned long count = isdigit((unsigned char)*text) ? strtoul(text, &end, 10) : 0;
+    if (!end || errno || count > 1024 || (*end != '\0' && *end != ':'))
+        return -EINVAL;
+    if (*end == ':' && end[1] == '\0')
+        return -EINVAL;
+    *ret_count = (uint32_t)count;
+    *ret_model = *end == ':' ? end + 1 : NULL;
+    return 0;
+}
+
+int cl_function_parse(const char *text, char **ret_library, char **ret_function)
+{
+    const char *colon = strrchr(text, ':');
+    if (!colon || colon == text || colon[1] == '\0')
+        return -EINVAL;
+    char *library = sy_strndup(text, (size_t)(colon - text));
+    char *absolute = realpath(library, NULL);
+    if (absolute) {
+        free(library);
+        library = sy_strdup(absolute);
+        free(absolute);
+    }
+    *ret_library = library;
+    *ret_function = sy_strdup(colon + 1);
+    return 0;
+}
+
+/* What people see: the function, or the command without its folder. */
+static const char *display_name(const struct cl_spec *spec)
+{
+    if (spec->name)
+        return spec->name;
+    if (spec->type == CL_SPEC_FUNCTION)
+        return spec->function;
+    if (spec->type == CL_SPEC_GROUP)
+        return "group";
+    const char *slash = strrchr(spec->args[0], '/');
+    return slash && slash[1] ? slash + 1 : spec->args[0];
+}
+
+static int check(const struct cl_spec *spec, struct sy_error_text *error)
+{
+    if (spec->type == CL_SPEC_PROCESS && (spec->arg_count == 0 || !*spec->args[0])) {
+        sy_error_text_set(error, "there is no command to run");
+        return -EINVAL;
+    }
+    if (spec->type == CL_SPEC_FUNCTION && (!spec->library || !spec->function)) {
+        sy_error_text_set(error, "there is no function to run");
+        return -EINVAL;
+    }
+    if (spec->cpu && cl_quantity_check(spec->cpu, 1) < 0) {
+        sy_error_text_set(error, "cpu '%s': expected a quantity such as 500m or 2", spec->cpu);
+        return -EINVAL;
+    }
+    if (spec->memory && cl_quantity_check(spec->memory, 0) < 0) {
+        sy_error_text_set(error, "memory '%s': expected a quantity such as 64Mi or 2G",
+                          spec->memory);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+/* The storage behind the pointers of one message. */
+struct parts {
+    Flyteidl2__Core__Resources__ResourceEntry entries[REQUESTS_MAX];
+    Flyteidl2__Core__Resources__ResourceEntry *requests[REQUESTS_MAX];
+    char gpus[16];
+    const char *args[2];
+    Flyteidl2__Core__Resources resources;
+    Flyteidl2__Core__Container container;
+    Flyteidl2__Core__GPUAccelerator accelerator;
+    Flyteidl2__Core__ExtendedResources extended;
+    Flyteidl2__Core__RetryStrategy retries;
+    Google__Protobuf__Duration timeout;
+    Flyteidl2__Core__TaskMetadata metadata;
+};
+
+static void add_request(struct parts *parts, Flyteidl2__Core__Resources__ResourceName name,
+                        const char *value)
+{
+    size_t i = parts->resources.n_requests++;
+    flyteidl2__core__resources__resource_entry__init(&parts->entries[i]);
+    parts->entries[i].name = name;
+    parts->entries[i].value = cl_unconst(value);
+    parts->requests[i] = &parts->entries[i];
+    parts->resources.requests = parts->requests;
+}
+
+static void fill_container(struct parts *parts, const struct cl_spec *spec)
+{
+    bool function = spec->type == CL_SPEC_FUNCTION;
+    flyteidl2__core__resources__init(&parts->resources);
+    flyteidl2__core__container__init(&parts->container);
+    parts->container.resources = &parts->resources;
+    add_request(parts, FLYTEIDL2__CORE__RESOURCES__RESOURCE_NAME__CPU,
+                spec->cpu ? spec->cpu : CL_SPEC_CPU);
+    add_request(parts, FLYTEIDL2__CORE__RESOURCES__RESOURCE_NAME__MEMORY,
+                spec->memory ? spec->memory : CL_SPEC_MEMORY);
+    if (spec->gpus > 0) {
+        snprintf(parts->gpus, sizeof(parts->gpus), "%u", spec->gpus);
+        add_request(parts, FLYTEIDL2__CORE__RESOURCES__RESOURCE_NAME__GPU, parts->gpus);
+    }
+    const char *const *args = spec->args;
+    size_t count = spec->arg_count;
+    if (function) {
+        parts->args[0] = spec->library;
+        parts->args[1] = spec->function;
+        args = parts->args;
+        count = 2;
+    }
+    if (spec->environment)
+        parts->container.image = cl_unconst(spec->environment);
+    parts->container.n_args = count;
+    parts->container.args = cl_unconst_list(args);
+}
+
+static void fill_metadata(struct parts *parts, const struct cl_spec *spec)
+{
+    flyteidl2__core__task_metadata__init(&parts->metadata);
+    if (spec->retries > 0) {
+        flyteidl2__core__retry_strategy__init(&parts->retries);
+        parts->retries.retries = spec->retries;
+        parts->metadata.retries = &parts->retries;
+    }
+    if (spec->timeout_ns > 0) {
+        google__protobuf__duration__init(&parts->timeout);
+        parts->timeout.seconds = spec->timeout_ns / SY_NS_PER_S;
+        parts->timeout.nanos = (int32_t)(spec->timeout_ns % SY_NS_PER_S);
+        parts->metadata.timeout = &parts->timeout;
+    }
+}
+
+int cl_spec_pack(const struct cl_spec *spec, struct sy_buf *append, struct sy_error_text *error)
+{
+    int r = check(spec, error);
+    if (r < 0)
+        return r;
+    struct parts parts = {0};
+    Flyteidl2__Core__Identifier id = FLYTEIDL2__CORE__IDENTIFIER__INIT;
+    id.resource_type = FLYTEIDL2__CORE__RESOURCE_TYPE__TASK;
+    id.name = cl_unconst(display_name(spec));
+    Flyteidl2__Core__TaskTemplate task = FLYTEIDL2__CORE__TASK_TEMPLATE__INIT;
+    task.id = &id;
+    task.type = cl_unconst(type_names[spec->type]);
+    fill_metadata(&parts, spec);
+    task.metadata = &parts.metadata;
+    if (spec->type != CL_SPEC_GROUP) {
+        fill_container(&parts, spec);
+        task.target_case = FLYTEIDL2__CORE__TASK_TEMPLATE__TARGET_CONTAINER;
+        task.container = &parts.container;
+    }
+    if (spec->gpu_model) {
+        flyteidl2__core__gpuaccelerator__init(&parts.accelerator);
+        flyteidl2__core__extended_resources__init(&parts.extended);
+        parts.accelerator.device = cl_unconst(spec->gpu_model);
+        parts.extended.gpu_accelerator = &parts.accelerator;
+        task.extended_resources = &parts.extended;
+    }
+    Flyteidl2__Task__TaskSpec message = FLYTEIDL2__TASK__TASK_SPEC__INIT;
+    message.task_template = &task;
+    message.short_name = cl_unconst(display_name(spec));
+    pb_pack(&message.base, append);
+    return 0;
+}

@@ -1,0 +1,88 @@
+/*
+ * The commands of `switchyard`, one file each. A command parses its own arguments, talks to the
+ * region, prints, and returns the program's exit code; it has reported its own errors.
+ */
+#pragma once
+
+#include "tools/src/cl_args.h"
+#include "tools/src/cl_methods.h"
+
+#define CL_PROGRAM "switchyard"
+
+struct cl_command {
+    const char *name, *usage; /* one line of help */
+    enum cl_exit (*run)(const struct cl_args *defaults, int argc, char **argv);
+};
+/* NULL: there is none of that name. `nearest` may be NULL: what the user may have meant. */
+const struct cl_command *cl_command_find(const char *name, const char **nearest);
+/* The whole program, for main.c. */
+enum cl_exit cl_switchyard(int argc, char **argv);
+
+enum cl_exit cl_cmd_run(const struct cl_args *defaults, int argc, char **argv);
+enum cl_exit cl_cmd_get(const struct cl_args *defaults, int argc, char **argv);
+enum cl_exit cl_cmd_watch(const struct cl_args *defaults, int argc, char **argv);
+enum cl_exit cl_cmd_logs(const struct cl_args *defaults, int argc, char **argv);
+enum cl_exit cl_cmd_abort(const struct cl_args *defaults, int argc, char **argv);
+enum cl_exit cl_cmd_status(const struct cl_args *defaults, int argc, char **argv);
+
+/* ---- run ---- */
+
+struct cl_run_options {
+    struct cl_args common;
+    const char *function, *input, *input_file;
+    char **command;
+    size_t command_count;
+    char **each;
+    size_t each_count;
+    const char *lines;
+    const char *cpu, *memory, *environment, *name, *gpu_model;
+    uint32_t gpus, retries;
+    int32_t priority;
+    int64_t timeout_ns;
+    bool has_each, has_priority, detach, logs;
+};
+/* Allocates `command` and `each`. */
+enum cl_parse cl_run_parse(struct cl_run_options *options, const struct cl_args *defaults, int argc,
+                           char **argv);
+void cl_run_options_deinit(struct cl_run_options *options);
+
+/* ---- get ---- */
+
+struct cl_get_options {
+    struct cl_args common;
+    const char *what, *name;
+    int64_t limit;
+    int phase; /* 0 = any */
+    const char *cluster;
+};
+enum cl_parse cl_get_parse(struct cl_get_options *options, const struct cl_args *defaults, int argc,
+                           char **argv);
+enum cl_exit cl_get_runs(struct cl_client *client, const struct cl_get_options *options,
+                         struct cl_error *error);
+enum cl_exit cl_get_run(struct cl_client *client, const struct cl_get_options *options,
+                        struct cl_error *error);
+enum cl_exit cl_get_actions(struct cl_client *client, const struct cl_get_options *options,
+                            struct cl_error *error);
+enum cl_exit cl_get_clusters(struct cl_client *client, const struct cl_get_options *options,
+                             struct cl_error *error);
+enum cl_exit cl_get_nodes(struct cl_client *client, const struct cl_get_options *options,
+                          struct cl_error *error);
+
+/* ---- logs ---- */
+
+struct cl_logs_request {
+    const char *run, *action; /* action "" = a0 */
+    uint32_t attempt;         /* 0 = the newest */
+    bool follow, json, timestamps;
+};
+/* Prints the log: what a task wrote to stdout goes to stdout, the rest to stderr. */
+enum cl_exit cl_logs_print(struct cl_client *client, const struct cl_logs_request *request,
+                           struct cl_error *error);
+
+/* ---- shared ---- */
+
+/* A NOT_FOUND in the words of the command line: "run 'x' not found in default/development". */
+enum cl_exit cl_not_found(const struct cl_client *client, struct cl_error *error, const char *run,
+                          const char *action);
+/* First wrong character of a run's or action's name, as a sentence. */
+bool cl_name_ok(struct cl_args *common, const char *what, const char *name);

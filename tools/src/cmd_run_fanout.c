@@ -1,0 +1,197 @@
+/* switchyard run --each, --lines: many children of a group, enqueued in batches. */
+#include "tools/src/cl_enqueue.h"
+#include "tools/src/cmd_run.h"
+
+#include "base/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define FUNCTION_BATCH 1000
+#define FUNCTION_WINDOW 8
+#define COMMAND_WINDOW 64 /* each command is a spec of its own, so a call of its own */
+
+/* ---- items: arguments, or lines ---- */
+
+struct items {
+    char *const *each;
+    size_t each_count, next;
+    FILE *lines;
+    char *line;
+    size_t line_cap;
+};
+
+/* The next item, without its newline; NULL at the end. Valid until the next call. */
+static const char *next_item(struct items *items)
+{
+    if (!items->lines)
+        return items->next < items->each_count ? items->each[items->next++] : NULL;
+    for (;;) {
+        ssize_t n = getline(&items->line, &items->line_cap, items->lines);
+        if (n < 0)
+            return NULL;
+        while (n > 0 && (items->line[n - 1] == '\n' || items->line[n - 1] == '\r'))
+            items->line[--n] = '\0';
+        if (n > 0)
+            return items->line;
+    }
+}
+
+/* ---- commands ---- */
+
+static char *replace_all(const char *text, const char *item, bool *replaced)
+{
+    struct sy_buf buf = {0};
+    for (const char *hit; (hit = strstr(text, "{}")); text = hit + 2) {
+        sy_buf_append(&buf, text, (size_t)(hit - text));
+        sy_buf_append_str(&buf, item);
+        *replaced = true;
+    }
+    sy_buf_append(&buf, text, strlen(text) + 1);
+    return (char *)buf.data;
+}
+
+char **cl_run_substitute(char *const *command, size_t count, const char *item, size_t *ret_count)
+{
+    char **args = sy_calloc(count + 1, sizeof(char *));
+    bool replaced = false;
+    for (size_t i = 0; i < count; i++)
+        args[i] = replace_all(command[i], item, &replaced);
+    if (!replaced)
+        args[count] = sy_strdup(item);
+    *ret_count = count + !replaced;
+    return args;
+}
+
+void cl_run_free_args(char **args, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        free(args[i]);
+    free(args);
+}
+
+static enum cl_exit send_command(struct cl_enqueue *enqueue, const struct cl_run_options *options,
+                                 uint64_t number, const char *item, bool seal,
+                                 struct cl_error *error)
+{
+    size_t count = 0;
+    char **args = cl_run_substitute(options->command, options->command_count, item, &count);
+    union {
+        char **in;
+        const char *const *out;
+    } readable = {args};
+    struct sy_buf spec SY_CLEANUP(sy_buf_deinit) = {0};
+    enum cl_exit exit_code = cl_run_pack_spec(options, readable.out, count, &spec, error);
+    cl_run_free_args(args, count);
+    if (exit_code != CL_OK)
+        return exit_code;
+    char name[32];
+    snprintf(name, sizeof(name), "n%07llu", (unsigned long long)number);
+    Switchyard__V1__NewAction action = SWITCHYARD__V1__NEW_ACTION__INIT;
+    action.name = name;
+    Switchyard__V1__NewAction *actions[] = {&action};
+    exit_code = cl_enqueue_send(enqueue, sy_buf_span(&spec), actions, 1, seal);
+    if (exit_code != CL_OK)
+        *error = enqueue->error;
+    return exit_code;
+}
+
+/* One item is held back, so that the last can carry the seal. */
+static enum cl_exit enqueue_commands(struct cl_enqueue *enqueue,
+                                     const struct cl_run_options *options, struct items *items,
+                                     struct cl_run_summary *summary, struct cl_error *error)
+{
+    char *held = NULL;
+    uint64_t number = 0;
+    enum cl_exit exit_code = CL_OK;
+    for (const char *item; exit_code == CL_OK && (item = next_item(items));) {
+        char *next = sy_strdup(item);
+        if (held)
+            exit_code = send_command(enqueue, options, number++, held, false, error);
+        free(held);
+        held = next;
+        summary->enqueued = number + 1;
+        cl_run_show_progress(summary);
+    }
+    if (exit_code == CL_OK && held)
+        exit_code = send_command(enqueue, options, number, held, true, error);
+    free(held);
+    if (exit_code == CL_OK && cl_enqueue_flush(enqueue) != CL_OK) {
+        *error = enqueue->error;
+        exit_code = error->exit;
+    }
+    return exit_code;
+}
+
+/* ---- functions; and a single task that needs a priority, which only children have ---- */
+
+static enum cl_exit enqueue_functions(struct cl_enqueue *enqueue,
+                                      const struct cl_run_options *options, struct items *items,
+                                      struct cl_run_summary *summary, struct cl_error *error)
+{
+    struct sy_buf spec = {0};
+    enum cl_exit exit_code = cl_run_pack_spec(options, NULL, 0, &spec, error);
+    if (exit_code != CL_OK) {
+        sy_buf_deinit(&spec);
+        return exit_code;
+    }
+    struct cl_batcher batcher;
+    cl_batcher_init(&batcher, enqueue, &spec, "n", FUNCTION_BATCH);
+    for (const char *item; exit_code == CL_OK && (item = next_item(items));) {
+        exit_code = cl_batcher_add(&batcher, (struct sy_span){(const uint8_t *)item, strlen(item)});
+        summary->enqueued++;
+        if (summary->enqueued % FUNCTION_BATCH == 0)
+            cl_run_show_progress(summary);
+    }
+    if (exit_code == CL_OK)
+        exit_code = cl_batcher_finish(&batcher, true);
+    if (exit_code != CL_OK)
+        *error = enqueue->error;
+    cl_batcher_deinit(&batcher);
+    return exit_code;
+}
+
+static enum cl_exit enqueue_single(struct cl_enqueue *enqueue, const struct cl_run_options *options,
+                                   struct sy_span input, struct cl_run_summary *summary,
+                                   struct cl_error *error)
+{
+    struct sy_buf spec = {0};
+    enum cl_exit exit_code = cl_run_pack_spec(options, NULL, 0, &spec, error);
+    if (exit_code != CL_OK) {
+        sy_buf_deinit(&spec);
+        return exit_code;
+    }
+    struct cl_batcher batcher;
+    cl_batcher_init(&batcher, enqueue, &spec, "n", 1);
+    summary->enqueued = 1;
+    exit_code = cl_batcher_add(&batcher, input);
+    if (exit_code == CL_OK)
+        exit_code = cl_batcher_finish(&batcher, true);
+    if (exit_code != CL_OK)
+        *error = enqueue->error;
+    cl_batcher_deinit(&batcher);
+    return exit_code;
+}
+
+enum cl_exit cl_run_enqueue_all(struct cl_client *client, const struct cl_run_options *options,
+                                FILE *lines, struct sy_span input, struct cl_run_summary *summary,
+                                struct cl_error *error)
+{
+    struct items items = {.each = options->each, .each_count = options->each_count, .lines = lines};
+    struct cl_enqueue enqueue;
+    cl_enqueue_init(&enqueue, client, summary->run, "a0",
+                    options->function ? FUNCTION_WINDOW : COMMAND_WINDOW);
+    enqueue.priority = options->priority;
+    enum cl_exit exit_code;
+    if (!options->has_each && !lines)
+        exit_code = enqueue_single(&enqueue, options, input, summary, error);
+    else if (options->function)
+        exit_code = enqueue_functions(&enqueue, options, &items, summary, error);
+    else
+        exit_code = enqueue_commands(&enqueue, options, &items, summary, error);
+    summary->total = summary->enqueued;
+    summary->total_known = true;
+    cl_enqueue_deinit(&enqueue);
+    free(items.line);
+    return exit_code;
+}
