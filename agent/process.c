@@ -24,7 +24,8 @@
 #define READ_BYTES 16384u
 #define TAIL_BYTES 1024
 #define DRAIN_NS SY_NS_PER_S
-#define PATH_BYTES 512
+#define DIR_BYTES 512
+#define PATH_BYTES (DIR_BYTES + 8)
 
 struct stream {
     struct ag_process *process;
@@ -47,7 +48,7 @@ struct ag_process {
     uint64_t memory_peak_bytes, memory_limit_bytes;
     int64_t timeout_ns, started_ns;
     size_t inline_bytes_max;
-    char dir[PATH_BYTES], input[PATH_BYTES], output[PATH_BYTES];
+    char dir[DIR_BYTES], input[PATH_BYTES], output[PATH_BYTES];
     uint8_t tail[TAIL_BYTES]; /* the end of stderr, for the error's text */
     size_t tail_size;
 };

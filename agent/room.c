@@ -27,10 +27,6 @@ static int find_environment(const struct ag_room *room, const char *name)
 bool ag_room_could_hold(const struct ag_room *room, const struct sch_resources *request,
                         struct sy_error_text *ret_miss)
 {
-    if (request->environment[0] != '\0' && find_environment(room, request->environment) < 0) {
-        sy_error_text_set(ret_miss, "this node has no environment '%s'", request->environment);
-        return false;
-    }
     struct sch_shape shape = {.capacity = room->capacity, .nodes = 1};
     shape.environment_count = room->environment_count;
     memcpy(shape.environments, room->environments, sizeof(room->environments));

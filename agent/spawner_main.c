@@ -389,6 +389,11 @@ static int reserve(int socket)
             return -1;
     }
     fcntl(STDERR_FILENO, F_SETFD, FD_CLOEXEC);
+    /* What the agent's own parent left open is not the tasks'. */
+    if (moved > AG_SPAWN_FD_RESERVED)
+        close_range(AG_SPAWN_FD_RESERVED, (unsigned)moved - 1, 0);
+    if (moved >= 0)
+        close_range((unsigned)moved + 1, ~0u, 0);
     return moved;
 }
 

@@ -204,6 +204,7 @@ struct grpc_rpc *grpc_rpc_of(struct sy_rpc *rpc)
 static void grpc_rpc_free(struct sy_rpc *base)
 {
     struct grpc_rpc *rpc = grpc_rpc_of(base);
+    SY_ASSERT(atomic_load(&rpc->users) == 0); /* else the poller would never see the end */
     grpc_completion_queue_shutdown(rpc->cq);
     pthread_join(rpc->poller, NULL); /* it returns once the queue is drained */
     grpc_completion_queue_destroy(rpc->cq);

@@ -114,6 +114,7 @@ struct grpc_rpc {
     pthread_mutex_t mutex;
     struct rpc_mailbox *mailboxes;
     int keepalive_time_ms, keepalive_timeout_ms;
+    atomic_size_t users; /* servers and channels, which calls keep alive */
 };
 
 struct grpc_rpc *grpc_rpc_of(struct sy_rpc *rpc);

@@ -23,6 +23,7 @@ static void channel_unref(struct grpc_rpc_channel *channel)
     if (atomic_fetch_sub(&channel->refs, 1) > 1)
         return;
     grpc_channel_destroy(channel->channel);
+    atomic_fetch_sub(&channel->rpc->users, 1);
     free(channel);
 }
 
@@ -262,6 +263,7 @@ struct sy_channel *grpc_rpc_channel_new(struct sy_rpc *base, const char *target)
     struct grpc_rpc_channel *channel = sy_new(struct grpc_rpc_channel);
     channel->base.ops = &ops;
     channel->rpc = rpc;
+    atomic_fetch_add(&rpc->users, 1);
     channel->channel = grpc_channel_create(
         target, rpc->client_credentials,
         &(grpc_channel_args){.num_args = SY_COUNT_OF(args), .args = args});

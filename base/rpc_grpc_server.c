@@ -33,8 +33,9 @@ struct grpc_rpc_server {
     struct grpc_rpc *rpc;
     grpc_server *server;
     struct rpc_mailbox **mailboxes; /* of the methods' loops, in their order */
-    atomic_size_t refs;             /* the owner, each armed slot, each call, the drain */
-    atomic_size_t holds;            /* calls, and one until gRPC says that it has shut down */
+    atomic_size_t refs;             /* the owner, each call, the drain */
+    /* What the end of a drain waits for: calls, armed slots, gRPC's word that it has shut down. */
+    atomic_size_t holds;
     struct rpc_tag shutdown_tag;
     struct sy_timer grace;
     struct accept_slot slots[ACCEPT_DEPTH];
@@ -49,6 +50,7 @@ static void server_unref(struct grpc_rpc_server *server)
 {
     if (atomic_fetch_sub(&server->refs, 1) > 1)
         return;
+    atomic_fetch_sub(&server->rpc->users, 1);
     sy_rpc_server_deinit(&server->base);
     free(server->mailboxes);
     free(server);
@@ -66,7 +68,6 @@ static void drained(void *arg)
     on_drained(ctx);
 }
 
-/* The drain ends when gRPC has shut down and the last call's callbacks have run. */
 static void drop_hold(struct grpc_rpc_server *server)
 {
     if (atomic_fetch_sub(&server->holds, 1) == 1)
@@ -340,7 +341,7 @@ static struct rpc_tag *accepted_on_poller(struct rpc_tag *tag)
     if (!tag->success) { /* the server is shutting down */
         grpc_call_details_destroy(&accepted.details);
         grpc_metadata_array_destroy(&accepted.metadata);
-        server_unref(server);
+        drop_hold(server);
         return NULL;
     }
     arm_slot(slot); /* at once, before the work for this call */
@@ -469,7 +470,7 @@ static int server_start(struct sy_server *base, struct sy_error_text *error)
     for (size_t i = 0; i < base->method_count; i++)
         server->mailboxes[i] = rpc_mailbox_get(server->rpc, base->methods[i].loop);
     grpc_server_start(server->server);
-    atomic_fetch_add(&server->refs, ACCEPT_DEPTH);
+    atomic_fetch_add(&server->holds, ACCEPT_DEPTH);
     for (size_t i = 0; i < ACCEPT_DEPTH; i++) {
         server->slots[i].server = server;
         server->slots[i].tag.ops = &slot_tag_ops;
@@ -498,6 +499,7 @@ struct sy_server *grpc_rpc_server_new(struct sy_rpc *rpc, const struct sy_server
     struct grpc_rpc_server *server = sy_new(struct grpc_rpc_server);
     sy_rpc_server_init(&server->base, &ops, options);
     server->rpc = grpc_rpc_of(rpc);
+    atomic_fetch_add(&server->rpc->users, 1);
     atomic_store(&server->refs, 1);
     atomic_store(&server->holds, 1);
     return &server->base;

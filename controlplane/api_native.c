@@ -51,8 +51,7 @@ static void enqueued(void *arg, const struct sy_status *status, const struct cp_
     response.created = result->created;
     size_t count = result->existing_count;
     if (count > 0) {
-        Switchyard__V1__ExistingAction **existing = cp_request_alloc(req,
-                                                                     count * sizeof(*existing));
+        Switchyard__V1__ExistingAction **existing = cp_request_alloc(req, count * sizeof(void *));
         Switchyard__V1__ExistingAction *items = cp_request_alloc(req, count * sizeof(*items));
         for (size_t i = 0; i < count; i++) {
             switchyard__v1__existing_action__init(&items[i]);

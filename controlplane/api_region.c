@@ -68,7 +68,7 @@ static Switchyard__V1__Node *copy_node(struct sy_arena *arena, char *cluster,
     to->backlog = from->backlog;
     to->finished = from->finished;
     to->n_pools = from->environment_count;
-    to->pools = make(arena, from->environment_count * sizeof(*to->pools));
+    to->pools = make(arena, from->environment_count * sizeof(void *));
     for (size_t i = 0; i < from->environment_count; i++) {
         Switchyard__V1__Pool *pool = make(arena, sizeof(*pool));
         switchyard__v1__pool__init(pool);
@@ -100,7 +100,7 @@ static bool copy_cluster(void *ctx, const struct cp_cluster_view *from)
     cluster->nodes = (uint32_t)from->node_count;
     cluster->capacity = amounts(arena, 0, 0, 0);
     cluster->used = amounts(arena, 0, 0, 0);
-    report->nodes = make(arena, from->node_count * sizeof(*report->nodes));
+    report->nodes = make(arena, from->node_count * sizeof(void *));
     for (size_t i = 0; i < from->node_count; i++) {
         Switchyard__V1__Node *node = copy_node(arena, cluster->name, &from->nodes[i]);
         add_amounts(cluster->capacity, node->capacity);
@@ -179,14 +179,14 @@ static struct merged merge(struct cp_gather *gather)
         for (const struct report *r = part->reports; r != NULL; r = r->next)
             total++;
     }
-    struct report **all = cp_request_alloc(gather->req, total * sizeof(*all));
+    struct report **all = cp_request_alloc(gather->req, total * sizeof(void *));
     for (uint32_t i = 0; i < gather->count; i++) {
         const struct region_part *part = gather->parts[i].result;
         for (struct report *r = part->reports; r != NULL; r = r->next)
             all[count++] = r;
     }
     if (count > 1)
-        qsort(all, count, sizeof(*all), compare_reports);
+        qsort(all, count, sizeof(void *), compare_reports);
     for (size_t i = 0; i < count; i++) {
         if (kept == 0 || strcmp(all[kept - 1]->cluster.name, all[i]->cluster.name) != 0)
             all[kept++] = all[i];
@@ -197,7 +197,7 @@ static struct merged merge(struct cp_gather *gather)
 static Switchyard__V1__Cluster **clusters_of(struct cp_gather *gather, const struct merged *merged)
 {
     Switchyard__V1__Cluster **clusters = cp_request_alloc(gather->req,
-                                                          merged->count * sizeof(*clusters));
+                                                          merged->count * sizeof(void *));
     for (size_t i = 0; i < merged->count; i++)
         clusters[i] = &merged->reports[i]->cluster;
     return clusters;
@@ -208,7 +208,7 @@ static void finish_status(struct cp_gather *gather)
     const struct cp_shard *shard = gather->req->lane->shard;
     struct merged merged = merge(gather);
     Switchyard__V1__Partition **partitions = cp_request_alloc(gather->req,
-                                                              gather->count * sizeof(*partitions));
+                                                              gather->count * sizeof(void *));
     for (uint32_t i = 0; i < gather->count; i++)
         partitions[i] = &((struct region_part *)gather->parts[i].result)->partition;
     static char version[] = SY_VERSION;
@@ -256,7 +256,7 @@ static void finish_nodes(struct cp_gather *gather)
     bool known = m->cluster[0] == '\0';
     for (size_t i = 0; i < merged.count; i++)
         total += merged.reports[i]->cluster.nodes;
-    Switchyard__V1__Node **nodes = cp_request_alloc(gather->req, total * sizeof(*nodes));
+    Switchyard__V1__Node **nodes = cp_request_alloc(gather->req, total * sizeof(void *));
     for (size_t i = 0; i < merged.count; i++) {
         const struct report *report = merged.reports[i];
         if (m->cluster[0] != '\0' && strcmp(m->cluster, report->cluster.name) != 0)

@@ -50,8 +50,9 @@ int cp_loops_run(struct cp_loops *loops)
     return sy_trace(r);
 }
 
-void cp_loops_stop(struct cp_loops *loops)
+void cp_loops_stop(void *arg)
 {
+    struct cp_loops *loops = arg;
     for (size_t i = 0; i < loops->count; i++)
         sy_loop_stop(loops->loops[i]);
 }

@@ -18,5 +18,5 @@ struct cp_loops {
 int cp_loops_init(struct cp_loops *loops, size_t count) SY_MUST_USE;
 /* Returns after cp_loops_stop(), which any thread may call, when every thread has ended. */
 int cp_loops_run(struct cp_loops *loops) SY_MUST_USE;
-void cp_loops_stop(struct cp_loops *loops);
+void cp_loops_stop(void *loops); /* a sy_fn */
 void cp_loops_deinit(struct cp_loops *loops);

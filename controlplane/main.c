@@ -46,9 +46,13 @@ static int open_store(void *path, struct cp_store **ret_store, struct sy_loop *l
     return cp_store_rocksdb_open(ret_store, path, loop, error);
 }
 
-static void on_stopped(void *arg)
+static void on_serving(void *arg)
 {
-    cp_loops_stop(&((struct program *)arg)->loops);
+    struct program *program = arg;
+    struct sy_error_text ready;
+    sy_error_text_set(&ready, "shard %s port %d", program->config.name,
+                      cp_shard_port(program->shard));
+    sy_daemon_ready(ready.text);
 }
 
 static void on_signal(void *arg, int signal)
@@ -57,7 +61,7 @@ static void on_signal(void *arg, int signal)
     if (signal == SIGHUP || program->stopping)
         return;
     program->stopping = true;
-    cp_shard_stop(program->shard, program->config.drain_ns, on_stopped, program);
+    cp_shard_stop(program->shard, program->config.drain_ns, cp_loops_stop, &program->loops);
 }
 
 static int start_shard(struct program *program, struct sy_error_text *error)
@@ -93,15 +97,6 @@ static int set_up(struct program *program, struct sy_error_text *error)
     if (r == 0)
         r = sy_rpc_grpc_new(&program->rpc, error);
     return r == 0 ? start_shard(program, error) : r;
-}
-
-static int run(struct program *program)
-{
-    struct sy_error_text ready;
-    sy_error_text_set(&ready, "shard %s port %d", program->config.name,
-                      cp_shard_port(program->shard));
-    sy_daemon_ready(ready.text);
-    return cp_loops_run(&program->loops);
 }
 
 static void tear_down(struct program *program)
@@ -141,7 +136,10 @@ int main(int argc, char **argv)
         sy_daemon_dump_on_abort(program.log);
         r = set_up(&program, &error);
     }
-    r = r == 0 ? run(&program) : r;
+    if (r == 0) {
+        cp_shard_on_serving(program.shard, on_serving, &program);
+        r = cp_loops_run(&program.loops);
+    }
     if (r < 0)
         fprintf(stderr, "switchyard-shard: %s\n",
                 error.text[0] != '\0' ? error.text : strerror(-r));

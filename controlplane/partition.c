@@ -10,8 +10,6 @@ static bool partition_invariant(const void *owner, unsigned state)
     switch (state) {
     case CP_PARTITION_SERVING:
         return p->core && p->store && p->epoch > 0;
-    case CP_PARTITION_CLAIMING:
-        return p->store && !p->core;
     case CP_PARTITION_STOPPED:
         return !p->core && !p->store;
     default:
@@ -334,4 +332,10 @@ uint32_t cp_partition_epoch(const struct cp_partition *p)
 struct sch_partition_counts cp_partition_counts(struct cp_partition *p)
 {
     return p->core ? sch_partition_counts(p->core) : (struct sch_partition_counts){0};
+}
+
+void cp_partition_check(const struct cp_partition *p)
+{
+    if (p->core != NULL)
+        sch_partition_check(p->core);
 }

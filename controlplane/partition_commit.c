@@ -18,7 +18,7 @@ struct cp_group *cp_group_new(struct cp_partition *p)
         sy_arena_init(&group->arena, SIZE_MAX / 2); /* what goes in was checked before */
     }
     SY_ASSERT(group->item_count == 0 && group->chunk_count == 0 && !group->rows);
-    if (p->store)
+    if (p->core)
         group->rows = cp_batch_new(p->store);
     return group;
 }

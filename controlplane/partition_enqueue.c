@@ -113,7 +113,7 @@ enum sy_code cp_explain_rejection(const struct cp_partition *p, struct sy_error_
                           p->options.partition, (unsigned long long)p->options.actions_max);
         return SY_CODE_RESOURCE_EXHAUSTED;
     case SCH_REJECT_INFEASIBLE:
-        sy_error_text_set(error, "no cluster could ever run it: %s", p->rejected_text.text);
+        sy_error_text_set(error, "%s", p->rejected_text.text);
         return SY_CODE_INVALID_ARGUMENT;
     case SCH_REJECT_SEALED:
         sy_error_text_set(error, "the parent takes no more children: it is sealed or has ended");
@@ -261,7 +261,7 @@ static bool check_new(struct enqueue *e, size_t new_count)
     const struct sch_spec *base = &e->spec->uses[0].base;
     struct sy_error_text misses = {0};
     if (!base->group && !sch_partition_feasible(p->core, &base->request, &misses)) {
-        sy_error_text_set(&e->error, "no cluster could ever run it: %s", misses.text);
+        sy_error_text_set(&e->error, "%s", misses.text);
         return fail(e, SY_CODE_INVALID_ARGUMENT);
     }
     return true;
@@ -313,6 +313,38 @@ static bool check_name(struct enqueue *e, size_t i, const char **high, size_t *n
     return fail(e, SY_CODE_UNAVAILABLE);
 }
 
+static bool find_run_id(struct enqueue *e, uint64_t *ret_id)
+{
+    const struct cp_enqueue *r = e->request;
+    struct cp_key key = cp_key_run_name(r->project, r->domain, r->run);
+    if (!e->run && cp_store_get(e->p->store, CP_FAMILY_RUN_NAMES, cp_key_span(&key), &e->p->scratch))
+        return false;
+    *ret_id = e->run ? e->run->id : sy_get_be64(e->p->scratch.data);
+    return true;
+}
+
+/* The answer to the call that made these children was lost, and meanwhile everything has ended: the
+ * repeat hears what the first call would have heard, and makes nothing. */
+static bool is_repeat(struct enqueue *e)
+{
+    const struct cp_enqueue *request = e->request;
+    uint64_t run_id;
+    if (e->code != SY_CODE_FAILED_PRECONDITION || e->parent || !find_run_id(e, &run_id))
+        return false;
+    for (size_t i = 0; i < request->count; i++) {
+        const char *name = request->actions[i].name;
+        struct sy_error_text unused;
+        if (cp_name_check("action name", name, &unused) < 0)
+            return false;
+        struct cp_lookup found = lookup_stored(e->p, run_id, request->parent, name);
+        if (found.state != CP_LOOKUP_SAME)
+            return false;
+        note_existing(e, i, found.phase);
+        e->known[i] = true;
+    }
+    return request->count > 0 || request->seal;
+}
+
 static bool check(struct enqueue *e)
 {
     const struct cp_enqueue *request = e->request;
@@ -324,7 +356,7 @@ static bool check(struct enqueue *e)
     if (cp_text_check("group", request->group, CP_GROUP_BYTES_MAX, &e->error) < 0)
         return fail(e, SY_CODE_INVALID_ARGUMENT);
     if (!find_parent(e))
-        return false;
+        return is_repeat(e);
     if (request->count > 0 && cp_use_spec(e->p, request->task_spec, &e->spec, &e->error) < 0)
         return fail(e, SY_CODE_INVALID_ARGUMENT);
     const char *high = cp_name_high(e->p, e->run);
@@ -384,7 +416,7 @@ void cp_partition_enqueue(struct cp_partition *p, const struct cp_enqueue *reque
             cp_store_spec(p, e.spec);
         if (e.spec)
             e.spec->pins--;
-        if (request->seal)
+        if (request->seal && e.parent)
             cp_step(p, &(struct sch_event){.type = SCH_EVENT_SEAL, .u.seal.action = e.parent});
         e.result->existing = e.existing;
     }

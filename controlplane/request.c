@@ -159,8 +159,12 @@ void cp_lane_drop(struct cp_lane *lane)
 void cp_lane_deinit(struct cp_lane *lane)
 {
     SY_ASSERT(lane->inbound == NULL);
-    while (lane->requests != NULL)
-        request_free(lane->requests);
+    struct cp_request *next;
+    for (struct cp_request *req = lane->requests; req != NULL; req = next) {
+        next = req->next;
+        request_free(req);
+    }
+    SY_ASSERT(lane->requests == NULL);
     while (lane->spare != NULL) {
         struct cp_request *req = lane->spare;
         lane->spare = req->next;
@@ -226,13 +230,13 @@ void cp_fail_status(struct cp_request *req, const struct sy_status *status)
 
 void cp_fail(struct cp_request *req, enum sy_code code, const char *format, ...)
 {
-    struct sy_status status = {.code = code};
+    char text[SY_ERROR_TEXT_MAX];
     va_list args;
     va_start(args, format);
-    char text[SY_ERROR_TEXT_MAX];
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    sy_error_text_set(&status.message, "%s", text);
+    struct sy_status status = {0};
+    sy_status_set(&status, code, "%s", text);
     cp_fail_status(req, &status);
 }
 
@@ -500,14 +504,6 @@ static void pump(struct cp_request *req)
 {
     if (!req->finished)
         req->pump(req);
-}
-
-void cp_lane_pump(struct cp_lane *lane)
-{
-    for (struct cp_request *req = lane->requests; req != NULL; req = req->next) {
-        if (req->streaming)
-            pump(req); /* ends it at most: it is freed when its call has closed */
-    }
 }
 
 static void request_timer(void *arg)

@@ -13,6 +13,9 @@
 #include <string.h>
 
 #define PARTITIONS_MAX 256
+/* How often a lane looks whether its partition serves: while the shard starts, and later. */
+#define START_LOOK_NS (5 * SY_NS_PER_MS)
+#define LOOK_NS (500 * SY_NS_PER_MS)
 
 static const struct cp_method *const tables[] = {
     cp_control_methods, cp_run_methods,     cp_list_methods,   cp_watch_methods,
@@ -136,6 +139,66 @@ static void operate(void *ctx, struct sy_call *call, struct sy_span bytes)
     cp_lane_post(cp_front(shard), lane, &post->post);
 }
 
+/* ---- who serves ---- */
+
+static void look(void *arg)
+{
+    struct cp_lane *lane = arg;
+    struct cp_serving *serving = &lane->serving;
+    serving->now = cp_partition_serving(lane->partition);
+    if (serving->now != serving->told)
+        cp_lane_post(lane, cp_front(lane->shard), &serving->post);
+    else
+        sy_timer_start_in(lane->loop, &serving->timer, serving->told ? LOOK_NS : START_LOOK_NS);
+}
+
+static void serving_heard(struct cp_post *post);
+
+static void serving_told(struct cp_post *post)
+{
+    struct cp_lane *lane = sy_container_of(post, struct cp_lane, serving.post);
+    post->run = serving_heard;
+    lane->serving.told = lane->serving.now;
+    look(lane);
+}
+
+static void serving_heard(struct cp_post *post)
+{
+    struct cp_lane *lane = sy_container_of(post, struct cp_lane, serving.post);
+    struct cp_shard *shard = lane->shard;
+    shard->lanes_serving += lane->serving.now ? 1 : -1;
+    SY_ASSERT(shard->lanes_serving <= shard->options.partitions);
+    bool all = shard->lanes_serving == shard->options.partitions;
+    pb_health_set_serving(shard->health, all && !shard->stopping);
+    if (all && !shard->announced) {
+        shard->announced = true;
+        sy_log(shard->log, &cp_shard_events, CP_SHARD_EV_STARTED, SY_STR("name", shard->name),
+               SY_STR("listen", shard->listen), SY_U64("port", (uint64_t)cp_shard_port(shard)),
+               SY_U64("partitions", shard->options.partitions));
+        if (shard->on_serving != NULL)
+            shard->on_serving(shard->serving_ctx);
+    }
+    post->run = serving_told;
+    cp_lane_post(cp_front(shard), lane, post);
+}
+
+void cp_shard_on_serving(struct cp_shard *shard, sy_fn fn, void *ctx)
+{
+    SY_ASSERT(!shard->announced);
+    shard->on_serving = fn;
+    shard->serving_ctx = ctx;
+}
+
+static void start_looking(struct cp_shard *shard)
+{
+    for (uint32_t i = 0; i < shard->options.partitions; i++) {
+        struct cp_lane *lane = &shard->lanes[i];
+        lane->serving.post.run = serving_heard;
+        sy_timer_init(&lane->serving.timer, look, lane);
+        sy_timer_start_in(lane->loop, &lane->serving.timer, 0);
+    }
+}
+
 /* ---- set-up ---- */
 
 static int check_options(const struct cp_shard_options *options, struct sy_error_text *error)
@@ -210,10 +273,7 @@ static int start_server(struct cp_shard *shard, const struct cp_shard_ports *por
     add_methods(shard, ports->loops[0]);
     shard->health = pb_health_new(shard->server, ports->loops[0]);
     pb_reflection_add(shard->server, ports->loops[0]);
-    r = sy_server_start(shard->server, error);
-    if (r == 0)
-        pb_health_set_serving(shard->health, true);
-    return sy_trace(r);
+    return sy_trace(sy_server_start(shard->server, error));
 }
 
 static struct cp_shard *shard_alloc(const struct cp_shard_options *options,
@@ -253,9 +313,7 @@ int cp_shard_new(struct cp_shard **ret_shard, const struct cp_shard_options *opt
         cp_shard_free(shard);
         return sy_trace(r);
     }
-    sy_log(ports->log, &cp_shard_events, CP_SHARD_EV_STARTED, SY_STR("name", shard->name),
-           SY_STR("listen", shard->listen), SY_U64("port", (uint64_t)cp_shard_port(shard)),
-           SY_U64("partitions", options->partitions));
+    start_looking(shard);
     *ret_shard = shard;
     return 0;
 }
@@ -293,8 +351,8 @@ static void partition_stopped(void *arg)
 static void stop_lane(struct cp_post *post)
 {
     struct cp_stop *stop = sy_container_of(post, struct cp_stop, post);
+    /* Its watches hear that nothing serves them any more, and end their streams. */
     cp_partition_stop(stop->lane->partition, partition_stopped, stop);
-    cp_lane_pump(stop->lane); /* watches find that nothing serves them any more, and end */
 }
 
 static void on_drained(void *arg)
@@ -329,8 +387,11 @@ void cp_shard_free(struct cp_shard *shard)
         return;
     uint32_t count = shard->options.partitions;
     shard->freeing = true;
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count; i++) {
         cp_lane_drop(&shard->lanes[i]);
+        if (sy_timer_running(&shard->lanes[i].serving.timer))
+            sy_timer_stop(shard->lanes[i].loop, &shard->lanes[i].serving.timer);
+    }
     for (uint32_t i = 0; i < count; i++)
         cp_lane_deinit(&shard->lanes[i]);
     cp_runs_watches_free(shard);

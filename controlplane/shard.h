@@ -31,6 +31,9 @@ struct cp_shard_ports {
 int cp_shard_new(struct cp_shard **ret_shard, const struct cp_shard_options *options,
                  const struct cp_shard_ports *ports, struct sy_error_text *error) SY_MUST_USE;
 int cp_shard_port(const struct cp_shard *shard);
+/* `fn` runs once on loops[0], when every partition serves. Until then, and whenever one does not,
+ * the health service says NOT_SERVING. Call it before the loops run. */
+void cp_shard_on_serving(struct cp_shard *shard, sy_fn fn, void *ctx);
 /* Drains: calls get `grace_ns` to end; `done` runs on loops[0]. */
 void cp_shard_stop(struct cp_shard *shard, int64_t grace_ns, sy_fn done, void *ctx);
 /* After stop, or instead of it (a crash in the simulator; no loop may be running). */

@@ -69,6 +69,11 @@ struct cp_lane {
     struct sy_buf buf;       /* for one turn: serialized parts */
     struct cp_task_names_cache names;
     struct sy_timer take_timer; /* hand-overs from the same loop */
+    struct cp_serving {         /* tells the front when the partition begins or ceases to serve */
+        struct sy_timer timer;
+        struct cp_post post; /* there and back */
+        bool now, told;
+    } serving;
 
     pthread_mutex_t mutex;
     struct cp_post *inbound, **inbound_tail;
@@ -81,8 +86,6 @@ void cp_lane_init(struct cp_lane *lane, struct cp_shard *shard, uint32_t index,
 void cp_lane_drop(struct cp_lane *lane);
 /* Before its partition is freed: requests hold watches. */
 void cp_lane_deinit(struct cp_lane *lane);
-/* Calls the pump of every stream and long poll. */
-void cp_lane_pump(struct cp_lane *lane);
 
 struct cp_binding {
     struct cp_shard *shard;
@@ -101,9 +104,12 @@ struct cp_shard {
     struct sy_rng rng;     /* front only */
 
     struct cp_runs_watch *runs_watches; /* front only */
-    bool stopping, drained, freeing;
-    uint32_t lanes_running;
-    struct cp_stop *stops; /* one for each lane, while stopping */
+    bool announced, stopping, drained, freeing;
+    uint32_t lanes_serving; /* as the front has heard */
+    sy_fn on_serving;
+    void *serving_ctx;
+    uint32_t lanes_running; /* while stopping */
+    struct cp_stop *stops;  /* one for each lane, while stopping */
     sy_fn on_stopped;
     void *stopped_ctx;
 };
@@ -117,7 +123,6 @@ static inline struct cp_lane *cp_front(struct cp_shard *shard)
 
 struct cp_method {
     const char *path;
-    enum sy_method_kind kind;
     const ProtobufCMessageDescriptor *request;
     /* Fills req->address from req->message and checks its names: 0, or -EINVAL with a sentence.
      * NULL, or address.run left NULL: served on the front lane. */
@@ -125,6 +130,7 @@ struct cp_method {
     void (*serve)(struct cp_request *req);
     /* Instead of the three above: answers UNIMPLEMENTED with this sentence. */
     const char *unimplemented;
+    enum sy_method_kind kind;
     /* The metadata may name the run, so that the message is decoded by its owner. */
     bool routable;
 };

@@ -51,7 +51,7 @@ static bool read_suffix(const char *at, int *ret_exponent10, int *ret_exponent2)
     *ret_exponent10 = *ret_exponent2 = 0;
     if (*at == '\0')
         return true;
-    if ((*at == 'e' || *at == 'E') && at[1] != '\0') {
+    if ((*at == 'e' || *at == 'E') && at[1] != '\0' && at[1] != 'i') {
         char *end;
         if (at[1] == ' ')
             return false;

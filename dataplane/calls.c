@@ -42,7 +42,7 @@ struct dp_call *dp_calls_find(struct dp_calls *calls, const struct dp_call_id *i
 
 void dp_calls_remove(struct dp_calls *calls, struct dp_call *call, struct dp_agent_calls *agent)
 {
-    SY_ASSERT(agent->count > 0);
+    SY_ASSERT(agent->count > 0 && calls->table);
     *call->agent_at = call->agent_next;
     if (call->agent_next)
         call->agent_next->agent_at = call->agent_at;
@@ -53,7 +53,10 @@ void dp_calls_remove(struct dp_calls *calls, struct dp_call *call, struct dp_age
 
 void dp_calls_remove_agent(struct dp_calls *calls, struct dp_agent_calls *agent)
 {
-    while (agent->first)
-        dp_calls_remove(calls, agent->first, agent);
+    struct dp_call *next;
+    for (struct dp_call *call = agent->first; call; call = next) {
+        next = call->agent_next;
+        dp_calls_remove(calls, call, agent);
+    }
     SY_ASSERT(agent->count == 0);
 }

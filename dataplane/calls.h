@@ -6,9 +6,8 @@
 #pragma once
 
 #include "base/error.h"
+#include "dataplane/hash.h"
 #include "scheduler/operator.h"
-
-#include <uthash.h>
 
 #define DP_CALLS_MAX 65536 /* for each agent */
 

@@ -3,6 +3,8 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define MARGIN_BEATS 3
@@ -98,4 +100,36 @@ void dp_config_free(struct dp_config *config)
 void dp_config_print(int fd)
 {
     sy_config_print(keys, SY_COUNT_OF(keys), fd);
+}
+
+void dp_config_options_init(struct dp_config_options *options, const struct dp_config *config)
+{
+    size_t dir_size = strlen(config->data_dir) + sizeof("/objects");
+    options->objects_dir = sy_malloc(dir_size);
+    snprintf(options->objects_dir, dir_size, "%s/objects", config->data_dir);
+    options->shards = sy_calloc(config->shards.count + 1, sizeof(*options->shards));
+    char *const *shards = config->shards.items;
+    for (size_t i = 0; i < config->shards.count; i++)
+        options->shards[i] = shards[i];
+    options->options = (struct dp_operator_options){
+        .cluster = config->cluster,
+        .listen = config->listen,
+        .endpoint = config->endpoint,
+        .shards = options->shards,
+        .streams_max = (size_t)config->streams_max,
+        .heartbeat_ns = config->heartbeat_ns,
+        .core = {.hold_ns = config->hold_ns,
+                 .node_lease_ns = config->node_lease_ns,
+                 .join_grace_ns = config->join_grace_ns},
+        .objects_dir = options->objects_dir,
+        .object_bytes_max = config->object_bytes_max,
+        .peer_bytes_max = (size_t)config->peer_bytes_max,
+    };
+}
+
+void dp_config_options_deinit(struct dp_config_options *options)
+{
+    free(options->objects_dir);
+    free(options->shards);
+    *options = (struct dp_config_options){0};
 }

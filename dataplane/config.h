@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/config.h"
+#include "dataplane/operator.h"
 
 struct dp_config {
     char *cluster, *listen, *endpoint, *data_dir;
@@ -18,3 +19,12 @@ int dp_config_parse(struct dp_config *ret_config, const char *name, const char *
                     struct sy_error_text *error) SY_MUST_USE;
 void dp_config_free(struct dp_config *config);
 void dp_config_print(int fd);
+
+/* The same as an operator wants it; valid while `config` is. */
+struct dp_config_options {
+    struct dp_operator_options options;
+    const char **shards;
+    char *objects_dir;
+};
+void dp_config_options_init(struct dp_config_options *options, const struct dp_config *config);
+void dp_config_options_deinit(struct dp_config_options *options);

@@ -289,12 +289,14 @@ void dp_objects_free(struct dp_objects *objects)
     if (!objects)
         return;
     sy_timer_stop(objects->loop, &objects->sweep);
-    while (objects->downloads) {
-        struct sy_call *call = objects->downloads->call;
+    struct download *next;
+    for (struct download *download = objects->downloads; download; download = next) {
+        next = download->next;
+        struct sy_call *call = download->call;
         sy_call_finish(call, &gone);
         sy_call_set_sink(call, &deaf_sink, NULL);
         sy_call_unref(call);
-        download_free(objects->downloads);
+        download_free(download);
     }
     dp_store_close(objects->store);
     free(objects->cluster);

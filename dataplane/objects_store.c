@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "dataplane/hash.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -10,7 +11,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <uthash.h>
 #include <xxhash.h>
 
 #define UPLOAD_NAME_MAX 128
@@ -132,8 +132,10 @@ void dp_store_close(struct dp_store *store)
     if (!store)
         return;
     struct upload *upload, *next;
-    HASH_ITER(hh, store->uploads, upload, next)
-    upload_free(store, upload);
+    for (upload = store->uploads; upload; upload = next) {
+        next = upload->hh.next;
+        upload_free(store, upload);
+    }
     close_fd(&store->uploads_fd);
     close_fd(&store->dir_fd);
     free(store);
@@ -148,8 +150,8 @@ size_t dp_store_sweep(struct dp_store *store, int64_t before_ns)
 {
     size_t count = 0;
     struct upload *upload, *next;
-    HASH_ITER(hh, store->uploads, upload, next)
-    {
+    for (upload = store->uploads; upload; upload = next) {
+        next = upload->hh.next;
         if (upload->touched_ns >= before_ns)
             continue;
         upload_free(store, upload);
@@ -276,8 +278,8 @@ int dp_store_get(struct dp_store *store, const char *digest, int *ret_fd, uint64
 
 static bool has_object(struct dp_store *store, const char *digest, uint64_t size)
 {
-    int fd;
-    uint64_t there;
+    int fd = -1;
+    uint64_t there = 0;
     if (dp_store_get(store, digest, &fd, &there) < 0)
         return false;
     close(fd);
@@ -313,10 +315,13 @@ static int publish(struct dp_store *store, struct upload *upload, const char *di
 
 static bool span_text(struct sy_span span, char *ret, size_t size)
 {
-    if (span.len >= size || memchr(span.data ? span.data : (const uint8_t *)"", '\0', span.len))
+    if (span.len >= size)
         return false;
-    if (span.len > 0)
-        memcpy(ret, span.data, span.len);
+    for (size_t i = 0; i < span.len; i++) {
+        if (span.data[i] == '\0')
+            return false;
+        ret[i] = (char)span.data[i];
+    }
     ret[span.len] = '\0';
     return true;
 }
@@ -324,7 +329,7 @@ static bool span_text(struct sy_span span, char *ret, size_t size)
 static enum sy_code check_put(const struct dp_store *store, const struct dp_put *put,
                               struct sy_error_text *error)
 {
-    char text[UPLOAD_NAME_MAX + 1];
+    char text[UPLOAD_NAME_MAX + 1] = "";
     if (put->upload.len == 0 || !span_text(put->upload, text, sizeof(text))) {
         sy_error_text_set(error, "upload: a name of 1 to %d bytes is needed", UPLOAD_NAME_MAX);
         return SY_CODE_INVALID_ARGUMENT;
@@ -382,7 +387,7 @@ static struct upload *take_upload(struct dp_store *store, const struct dp_put *p
     }
     if (upload)
         return upload;
-    char digest[UPLOAD_NAME_MAX + 1];
+    char digest[UPLOAD_NAME_MAX + 1] = "";
     if (put->last && span_text(put->digest, digest, sizeof(digest)) && put->offset > 0 &&
         has_object(store, digest, put->offset + put->data.len))
         return NULL; /* the answer to the last chunk was lost, and it came again */
@@ -402,6 +407,7 @@ static struct upload *take_upload(struct dp_store *store, const struct dp_put *p
         *ret_code = failed(r, ret_errno, error);
         return NULL;
     }
+    SY_ASSERT(upload && upload->id);
     HASH_ADD_KEYPTR(hh, store->uploads, upload->id, strlen(upload->id), upload);
     return upload;
 }

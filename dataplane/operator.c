@@ -24,9 +24,9 @@ const struct sm_table dp_operator_table = {
     .name = "operator",
     .states =
         (const struct sm_state[]){
-            [DP_RUNNING] = {"running", SM_BIT(DP_STOPPING), .initial = true},
-            [DP_STOPPING] = {"stopping", SM_BIT(DP_STOPPED)},
-            [DP_STOPPED] = {"stopped", 0, .final = true},
+            [DP_RUNNING] = {.name = "running", .next = SM_BIT(DP_STOPPING), .initial = true},
+            [DP_STOPPING] = {.name = "stopping", .next = SM_BIT(DP_STOPPED)},
+            [DP_STOPPED] = {.name = "stopped", .next = 0, .final = true},
         },
     .count = DP_STATES,
 };
@@ -82,6 +82,7 @@ static void on_beat(void *arg)
     op->beats++;
     if (op->beats % NODES_TOLD_BEATS == 0)
         dp_shards_tell(op, false);
+    dp_shards_beat(op);
     sy_timer_start_in(op->loop, &op->beat, op->heartbeat_ns);
 }
 
@@ -259,14 +260,14 @@ static int operator_start(struct dp_operator *op, const struct dp_operator_optio
         if (r < 0)
             return r;
     }
-    r = start_server(op, options, error);
+    r = dp_shards_new(op, options->shards, error);
+    if (r == 0)
+        r = start_server(op, options, error);
     if (r < 0)
         return r;
     set_endpoint(op, options);
-    r = dp_shards_new(op, options->shards, error);
-    if (r == 0)
-        pb_health_set_serving(op->health, true);
-    return r;
+    pb_health_set_serving(op->health, true);
+    return 0;
 }
 
 int dp_operator_new(struct dp_operator **ret_operator, const struct dp_operator_options *options,
@@ -338,6 +339,16 @@ void dp_operator_stop(struct dp_operator *op, int64_t grace_ns, sy_fn done, void
     sy_server_drain(op->server, grace_ns, op->loop, on_drained, op);
 }
 
+static void free_partitions(struct dp_operator *op)
+{
+    struct dp_partition *partition = op->partitions, *next;
+    HASH_CLEAR(hh, op->partitions); /* the chain of elements stays */
+    for (; partition; partition = next) {
+        next = partition->hh.next;
+        free(partition);
+    }
+}
+
 void dp_operator_free(struct dp_operator *op)
 {
     if (!op)
@@ -352,12 +363,7 @@ void dp_operator_free(struct dp_operator *op)
     dp_shards_free(op);
     dp_links_deinit(&op->links);
     dp_specs_deinit(&op->specs);
-    struct dp_partition *partition, *next;
-    HASH_ITER(hh, op->partitions, partition, next)
-    {
-        HASH_DEL(op->partitions, partition);
-        free(partition);
-    }
+    free_partitions(op);
     dp_objects_free(op->objects);
     sy_server_free(op->server);
     if (op->health)

@@ -20,11 +20,13 @@ const struct sm_table dp_agent_table = {
     .name = "agent stream",
     .states =
         (const struct sm_state[]){
-            [DP_AGENT_GREETING] = {"greeting", SM_BIT(DP_AGENT_UP) | SM_BIT(DP_AGENT_GONE),
+            [DP_AGENT_GREETING] = {.name = "greeting",
+                                   .next = SM_BIT(DP_AGENT_UP) | SM_BIT(DP_AGENT_GONE),
                                    .initial = true},
-            [DP_AGENT_UP] = {"up", SM_BIT(DP_AGENT_REPLACED) | SM_BIT(DP_AGENT_GONE)},
-            [DP_AGENT_REPLACED] = {"replaced", SM_BIT(DP_AGENT_GONE)},
-            [DP_AGENT_GONE] = {"gone", 0, .final = true},
+            [DP_AGENT_UP] = {.name = "up",
+                             .next = SM_BIT(DP_AGENT_REPLACED) | SM_BIT(DP_AGENT_GONE)},
+            [DP_AGENT_REPLACED] = {.name = "replaced", .next = SM_BIT(DP_AGENT_GONE)},
+            [DP_AGENT_GONE] = {.name = "gone", .next = 0, .final = true},
         },
     .count = DP_AGENT_STATES,
 };
@@ -231,9 +233,11 @@ static int on_hello(struct dp_agent *agent, const struct dp_wire_field *field)
         return refuse(agent, SY_CODE_INVALID_ARGUMENT, "a malformed hello");
     if (!dp_copy_name(agent->session, sizeof(agent->session), hello->session, false) ||
         !dp_copy_name(agent->boot_id, sizeof(agent->boot_id), hello->boot_id, true) ||
-        !dp_copy_name(agent->node, sizeof(agent->node), hello->node, false))
+        !dp_copy_name(agent->node, sizeof(agent->node), hello->node, false) ||
+        strchr(agent->node, '/'))
         return refuse(agent, SY_CODE_INVALID_ARGUMENT,
-                      "hello: node and session are 1 to 63 printable characters without blanks");
+                      "hello: node and session are 1 to 63 printable characters without blanks, "
+                      "and the node has no slash");
     struct sch_environment environments[ENVIRONMENTS_MAX] = {0};
     if (!read_environments(hello, environments))
         return refuse(
@@ -269,7 +273,8 @@ static int on_inventory(struct dp_agent *agent, const struct dp_wire_field *fiel
     struct sch_op_event event = {.type = SCH_OP_NODE_INVENTORY};
     if (!entry || !dp_resources_from(entry->request, &event.u.inventory.request))
         return refuse(agent, SY_CODE_INVALID_ARGUMENT, "a malformed inventory entry");
-    dp_partition_saw_epoch(agent->op, entry->partition, entry->epoch);
+    if (!dp_partition_saw_epoch(agent->op, entry->partition, entry->epoch))
+        return refuse(agent, SY_CODE_RESOURCE_EXHAUSTED, "attempts of too many partitions");
     event.u.inventory.node = agent->node;
     event.u.inventory.key = (struct sch_attempt_key){.action = entry->action,
                                                      .partition = entry->partition,
@@ -299,6 +304,8 @@ static int on_outcome(struct dp_agent *agent, const struct dp_wire_field *field)
     struct dp_record record;
     if (dp_wire_record(field->bytes, &record) < 0)
         return refuse(agent, SY_CODE_INVALID_ARGUMENT, "a malformed outcome");
+    if (!dp_partition_saw_epoch(agent->op, record.key.partition, record.key.epoch))
+        return refuse(agent, SY_CODE_RESOURCE_EXHAUSTED, "attempts of too many partitions");
     struct sch_op_event event = {.type = SCH_OP_OUTCOME};
     event.u.report.node = agent->node;
     event.u.report.key = record.key;
@@ -419,10 +426,12 @@ void dp_agents_stop(struct dp_operator *op)
 
 void dp_agents_free(struct dp_operator *op)
 {
-    while (op->agents) {
-        if (op->agents->sm.state == DP_AGENT_UP)
-            detach(op->agents);
-        agent_free(op->agents);
+    struct dp_agent *next;
+    for (struct dp_agent *agent = op->agents; agent; agent = next) {
+        next = agent->next;
+        if (agent->sm.state == DP_AGENT_UP)
+            detach(agent);
+        agent_free(agent);
     }
     SY_ASSERT(op->agent_count == 0 && !op->agents_by_node);
     free(op->slots);

@@ -91,8 +91,8 @@ bool dp_relay_reply(struct dp_stream *stream, struct sy_span span)
 void dp_relay_fail_partition(struct dp_operator *op, uint32_t partition)
 {
     struct dp_call *call, *next;
-    HASH_ITER(hh, op->calls.table, call, next)
-    {
+    for (call = op->calls.table; call; call = next) {
+        next = call->hh.next;
         if (call->id.partition != partition)
             continue;
         struct dp_agent *agent = agent_of(op, call);

@@ -1,7 +1,8 @@
 /*
  * Dialling: ask each shard for its partitions, then keep one stream to each open. One timer a shard
  * drives it: whatever was lost, the next Describe finds out what to open. Partitions that moved
- * away are forgotten when their stream is down; new ones are found at the latest after RENEW_NS.
+ * away are forgotten when their stream is down; new ones are found at the latest after
+ * RENEW_MAX_NS.
  */
 #include "base/mem.h"
 #include "dataplane/operator_impl.h"
@@ -15,7 +16,10 @@
 #define BACKOFF_MIN_NS (100 * SY_NS_PER_MS)
 #define BACKOFF_MAX_NS (5 * SY_NS_PER_S)
 #define DESCRIBE_TIMEOUT_NS (5 * SY_NS_PER_S)
-#define RENEW_NS (30 * SY_NS_PER_S)
+/* Between asking a shard that answers: often while a partition has no stream, as it may turn up
+ * there any moment, less and less often when it does not. */
+#define RENEW_MIN_NS SY_NS_PER_S
+#define RENEW_MAX_NS (30 * SY_NS_PER_S)
 /* A stream that lived this long was a good one: the next dial need not hold back. */
 #define GOOD_STREAM_NS (5 * SY_NS_PER_S)
 
@@ -38,6 +42,18 @@ static void schedule_backoff(struct dp_shard *shard)
         shard->backoff_ns = BACKOFF_MAX_NS;
 }
 
+/* Where is it now? Any shard may have it next. */
+static void ask_everybody(struct dp_operator *op)
+{
+    for (size_t i = 0; i < op->shard_count; i++) {
+        struct dp_shard *shard = op->shards[i];
+        if (shard->unreachable || shard->describe)
+            continue;
+        shard->renew_ns = RENEW_MIN_NS;
+        schedule(shard, (int64_t)sy_rng_below(&op->rng, RENEW_MIN_NS));
+    }
+}
+
 void dp_dial_again(struct dp_shard *shard, int64_t stream_lived_ns)
 {
     if (shard->op->sm.state != DP_RUNNING)
@@ -45,6 +61,25 @@ void dp_dial_again(struct dp_shard *shard, int64_t stream_lived_ns)
     if (stream_lived_ns >= GOOD_STREAM_NS)
         shard->backoff_ns = BACKOFF_MIN_NS;
     schedule_backoff(shard);
+    ask_everybody(shard->op);
+}
+
+static bool all_up(const struct dp_operator *op)
+{
+    const struct dp_partition *partition = op->partitions;
+    while (partition && partition->up)
+        partition = partition->hh.next;
+    return !partition;
+}
+
+static void schedule_renewal(struct dp_shard *shard)
+{
+    if (all_up(shard->op))
+        shard->renew_ns = RENEW_MAX_NS;
+    schedule(shard, shard->renew_ns);
+    shard->renew_ns *= 2;
+    if (shard->renew_ns > RENEW_MAX_NS)
+        shard->renew_ns = RENEW_MAX_NS;
 }
 
 static struct dp_stream *find_stream(struct dp_shard *shard, uint32_t partition)
@@ -111,14 +146,14 @@ static void on_describe_closed(void *ctx, const struct sy_status *status)
     sy_call_unref(sy_take(shard->describe));
     if (status->code == SY_CODE_OK && shard->answered) {
         shard->unreachable = false;
-        schedule(shard, RENEW_NS);
+        schedule_renewal(shard);
         return;
     }
     if (!shard->unreachable)
         sy_log(op->log, &dp_events, DP_EV_SHARD_UNREACHABLE, SY_STR("shard", shard->target),
                SY_STR("status", sy_code_name(status->code)), SY_STR("why", status->message.text));
     shard->unreachable = true;
-    dp_dial_again(shard, 0);
+    schedule_backoff(shard);
 }
 
 static const struct sy_call_sink describe_sink = {
@@ -165,6 +200,7 @@ int dp_shards_new(struct dp_operator *op, const char *const *targets, struct sy_
         shard->op = op;
         shard->target = sy_strdup(targets[i]);
         shard->backoff_ns = BACKOFF_MIN_NS;
+        shard->renew_ns = RENEW_MIN_NS;
         shard->channel = sy_channel_new(op->rpc, targets[i]);
         sy_timer_init(&shard->timer, describe, shard);
         op->shards[op->shard_count++] = shard;
@@ -226,6 +262,16 @@ void dp_shards_tell(struct dp_operator *op, bool shapes)
             stream->shapes_due = stream->shapes_due || shapes;
             stream->nodes_due = true;
             dp_link_mark(&stream->link);
+        }
+    }
+}
+
+void dp_shards_beat(struct dp_operator *op)
+{
+    for (size_t i = 0; i < op->shard_count; i++) {
+        for (struct dp_stream *stream = op->shards[i]->streams; stream; stream = stream->next) {
+            if (stream->nodes_due)
+                dp_link_mark(&stream->link);
         }
     }
 }

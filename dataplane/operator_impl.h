@@ -15,13 +15,12 @@
 #include "base/rng.h"
 #include "dataplane/calls.h"
 #include "dataplane/events.h"
+#include "dataplane/hash.h"
 #include "dataplane/link.h"
 #include "dataplane/objects.h"
 #include "dataplane/operator.h"
 #include "dataplane/specs.h"
 #include "proto/rpc_health.h"
-
-#include <uthash.h>
 
 #define DP_NAME_MAX 64 /* nodes, shards, sessions; with the NUL */
 #define DP_PARTITIONS_MAX 4096
@@ -120,6 +119,7 @@ struct dp_stream {
     struct dp_grant *grants;
     struct dp_grant *dirty_grants, **dirty_grants_tail;
     bool shapes_due, nodes_due;
+    int64_t nodes_told_ns;
     /* "The inventory is complete" is told once what names its attempts is on its way, outcomes too:
      * a receiver handles that field before the outcomes of the same message. */
     bool complete_due;
@@ -135,7 +135,7 @@ struct dp_shard {
     struct sy_call *describe; /* under way; NULL */
     struct dp_stream *streams;
     struct sy_timer timer; /* the next Describe */
-    int64_t backoff_ns;
+    int64_t backoff_ns, renew_ns;
     bool answered;    /* the Describe under way */
     bool unreachable; /* logged */
 };
@@ -147,12 +147,15 @@ void dp_shards_free(struct dp_operator *op);
 void dp_shards_forgive(struct dp_operator *op, int64_t now_ns);
 /* Every UP stream tells shapes (and nodes) anew. */
 void dp_shards_tell(struct dp_operator *op, bool shapes);
+/* Each beat: nodes are told at most once in a beat, however many come and go. */
+void dp_shards_beat(struct dp_operator *op);
 /* NULL while no stream speaks for it. */
 struct dp_stream *dp_stream_find(struct dp_operator *op, uint32_t partition);
 void dp_stream_complete(struct dp_stream *stream);
 void dp_stream_grant(struct dp_stream *stream, uint32_t class_id, uint64_t granted);
-/* An attempt of this epoch was seen: an older shard must not speak for the partition any more. */
-void dp_partition_saw_epoch(struct dp_operator *op, uint32_t partition, uint32_t epoch);
+/* An attempt of this epoch was seen: an older shard must not speak for the partition any more.
+ * False when there are too many partitions. */
+bool dp_partition_saw_epoch(struct dp_operator *op, uint32_t partition, uint32_t epoch);
 
 /* ---- agents ---- */
 

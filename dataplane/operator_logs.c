@@ -32,10 +32,12 @@
 enum reader_state { READER_SEARCHING, READER_ASKING, READER_SENDING, READER_PAUSED, READER_STATES };
 
 static const struct sm_state reader_states[] = {
-    [READER_SEARCHING] = {"searching", SM_BIT(READER_ASKING), .initial = true},
-    [READER_ASKING] = {"asking", SM_BIT(READER_SENDING) | SM_BIT(READER_PAUSED), .initial = true},
-    [READER_SENDING] = {"sending", SM_BIT(READER_ASKING)},
-    [READER_PAUSED] = {"paused", SM_BIT(READER_ASKING)},
+    [READER_SEARCHING] = {.name = "searching", .next = SM_BIT(READER_ASKING), .initial = true},
+    [READER_ASKING] = {.name = "asking",
+                       .next = SM_BIT(READER_SENDING) | SM_BIT(READER_PAUSED),
+                       .initial = true},
+    [READER_SENDING] = {.name = "sending", .next = SM_BIT(READER_ASKING)},
+    [READER_PAUSED] = {.name = "paused", .next = SM_BIT(READER_ASKING)},
 };
 static const struct sm_table reader_table = {
     .name = "log reader",
@@ -305,8 +307,8 @@ bool dp_logs_chunk(struct dp_agent *agent, struct sy_span span)
 void dp_logs_agent_gone(struct dp_agent *agent)
 {
     struct reader *reader, *next;
-    HASH_ITER(hh, agent->op->logs->readers, reader, next)
-    {
+    for (reader = agent->op->logs->readers; reader; reader = next) {
+        next = reader->hh.next;
         if (reader->sm.state == READER_SEARCHING) {
             if (take_answer(reader, agent))
                 end(reader, SY_CODE_UNAVAILABLE,
@@ -407,8 +409,10 @@ struct dp_logs *dp_logs_new(struct dp_operator *op)
 void dp_logs_stop(struct dp_logs *logs)
 {
     struct reader *reader, *next;
-    HASH_ITER(hh, logs->readers, reader, next)
-    end(reader, SY_CODE_UNAVAILABLE, "the operator is stopping");
+    for (reader = logs->readers; reader; reader = next) {
+        next = reader->hh.next;
+        end(reader, SY_CODE_UNAVAILABLE, "the operator is stopping");
+    }
 }
 
 void dp_logs_free(struct dp_logs *logs)

@@ -22,10 +22,14 @@ const struct sm_table dp_stream_table = {
     .name = "partition stream",
     .states =
         (const struct sm_state[]){
-            [DP_STREAM_DOWN] = {"down", SM_BIT(DP_STREAM_GREETING), .initial = true},
-            [DP_STREAM_GREETING] = {"greeting", SM_BIT(DP_STREAM_UP) | SM_BIT(DP_STREAM_DOWN)},
-            [DP_STREAM_UP] = {"up", SM_BIT(DP_STREAM_FENCED) | SM_BIT(DP_STREAM_DOWN)},
-            [DP_STREAM_FENCED] = {"fenced", SM_BIT(DP_STREAM_DOWN)},
+            [DP_STREAM_DOWN] = {.name = "down",
+                                .next = SM_BIT(DP_STREAM_GREETING),
+                                .initial = true},
+            [DP_STREAM_GREETING] = {.name = "greeting",
+                                    .next = SM_BIT(DP_STREAM_UP) | SM_BIT(DP_STREAM_DOWN)},
+            [DP_STREAM_UP] = {.name = "up",
+                              .next = SM_BIT(DP_STREAM_FENCED) | SM_BIT(DP_STREAM_DOWN)},
+            [DP_STREAM_FENCED] = {.name = "fenced", .next = SM_BIT(DP_STREAM_DOWN)},
         },
     .count = DP_STREAM_STATES,
 };
@@ -81,10 +85,10 @@ static void put_grants(struct dp_stream *stream)
 
 static void drop_grants(struct dp_stream *stream)
 {
-    struct dp_grant *grant, *next;
-    HASH_ITER(hh, stream->grants, grant, next)
-    {
-        HASH_DEL(stream->grants, grant);
+    struct dp_grant *grant = stream->grants, *next;
+    HASH_CLEAR(hh, stream->grants); /* the chain of elements stays */
+    for (; grant; grant = next) {
+        next = grant->hh.next;
         free(grant);
     }
     stream->dirty_grants = NULL;
@@ -117,8 +121,12 @@ static void before_pack(struct dp_link *link)
         stream->shapes_due = false;
         dp_status_put_shapes(stream->op, link);
     }
-    if (stream->nodes_due && dp_link_waiting(link, DP_TO_SHARD_NODES) == 0) {
+    int64_t now_ns = sy_loop_now_ns(stream->op->loop);
+    if (stream->nodes_due && dp_link_waiting(link, DP_TO_SHARD_NODES) == 0 &&
+        (stream->nodes_told_ns == 0 ||
+         now_ns >= stream->nodes_told_ns + stream->op->heartbeat_ns)) {
         stream->nodes_due = false;
+        stream->nodes_told_ns = now_ns;
         dp_status_put_nodes(stream->op, link);
     }
 }
@@ -135,7 +143,8 @@ static void leave(struct dp_stream *stream, enum dp_stream_state to)
         return;
     SY_ASSERT(stream->partition->up == stream);
     stream->partition->up = NULL;
-    stream->complete_due = false;
+    stream->complete_due = stream->nodes_due = false;
+    stream->nodes_told_ns = 0;
     drop_grants(stream);
     dp_step(op, &(struct sch_op_event){.type = SCH_OP_PARTITION_DOWN,
                                        .u.partition = {stream->partition->id, stream->epoch}});
@@ -154,14 +163,15 @@ static void fence(struct dp_stream *stream, uint32_t epoch)
                   stream->partition->id, epoch);
 }
 
-void dp_partition_saw_epoch(struct dp_operator *op, uint32_t id, uint32_t epoch)
+bool dp_partition_saw_epoch(struct dp_operator *op, uint32_t id, uint32_t epoch)
 {
     struct dp_partition *partition = dp_partition_get(op, id, true);
     if (!partition || epoch <= partition->max_epoch)
-        return;
+        return partition != NULL;
     partition->max_epoch = epoch;
     if (partition->up && partition->up->epoch < epoch)
         fence(partition->up, epoch);
+    return true;
 }
 
 static int64_t clamp(int64_t value, int64_t min, int64_t max)

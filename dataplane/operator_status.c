@@ -14,7 +14,7 @@ static bool copy_text(char *ret, size_t size, const char *text)
     size_t len = strlen(text);
     if (len >= size)
         return false;
-    memcpy(ret, text, len);
+    memcpy(ret, text, len + 1);
     return true;
 }
 

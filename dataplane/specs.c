@@ -23,8 +23,8 @@ static void spec_free(struct dp_spec *spec)
 void dp_specs_deinit(struct dp_specs *specs)
 {
     struct dp_spec *spec, *next;
-    HASH_ITER(hh, specs->table, spec, next)
-    {
+    for (spec = specs->table; spec; spec = next) {
+        next = spec->hh.next;
         SY_ASSERT(spec->refs == 0);
         spec_free(spec);
     }
@@ -94,8 +94,8 @@ void dp_specs_drop(struct dp_specs *specs, const struct dp_spec_key *key, struct
 void dp_specs_drop_partition(struct dp_specs *specs, uint32_t partition, struct dp_specs_use *use)
 {
     struct dp_spec *spec, *next;
-    HASH_ITER(hh, specs->table, spec, next)
-    {
+    for (spec = specs->table; spec; spec = next) {
+        next = spec->hh.next;
         if (spec->key.partition == partition)
             mark_dropped(spec, use);
     }
@@ -134,8 +134,8 @@ bool dp_spec_claim(struct dp_spec *spec, uint32_t slot)
 void dp_specs_clear_slot(struct dp_specs *specs, uint32_t slot)
 {
     struct dp_spec *spec, *next;
-    HASH_ITER(hh, specs->table, spec, next)
-    {
+    for (spec = specs->table; spec; spec = next) {
+        next = spec->hh.next;
         if (slot / 64 < spec->sent_words)
             spec->sent[slot / 64] &= ~(1ull << (slot % 64));
     }

@@ -12,10 +12,10 @@
 #pragma once
 
 #include "base/buf.h"
+#include "dataplane/hash.h"
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <uthash.h>
 
 #define DP_SPECS_MAX 65536                     /* for each partition */
 #define DP_SPECS_BYTES_MAX ((size_t)256 << 20) /* for each partition */

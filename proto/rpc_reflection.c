@@ -71,8 +71,8 @@ static bool service_has(const Google__Protobuf__ServiceDescriptorProto *service,
 
 static bool file_has(const file_descriptor *file, const char *symbol)
 {
-    const char *rest, *below;
-    if (!eat(symbol, file->package, &rest))
+    const char *rest = symbol, *below;
+    if (file->package != NULL && !eat(symbol, file->package, &rest)) /* proto2: may be absent */
         return false;
     for (size_t i = 0; i < file->n_service; i++)
         if (eat(rest, file->service[i]->name, &below) && service_has(file->service[i], below))

@@ -60,6 +60,7 @@ struct sch_operator *sch_operator_new(const struct sch_operator_options *options
     sch_list_init(&op->kinds_asking);
     sch_list_init(&op->kinds_dirty);
     sch_list_init(&op->held);
+    sch_list_init(&op->changed);
     return op;
 }
 
@@ -79,7 +80,6 @@ void sch_operator_free(struct sch_operator *op)
         sch_table_deinit(tables[i]);
     sch_heap_deinit(&op->leases);
     free(op->nodes);
-    free(op->changes);
     free(op);
 }
 

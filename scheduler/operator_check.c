@@ -168,12 +168,14 @@ void sch_operator_check(const struct sch_operator *const_op)
     /* Bringing kinds up to date changes nothing that is seen from outside. */
     struct sch_operator *op = (struct sch_operator *)(uintptr_t)const_op;
     size_t attempts = 0, held = 0, classes = 0;
+    uint64_t waiting = 0;
     SY_ASSERT(!op->out && !op->room_came);
     check_nodes(op);
     for (struct sch_link *link = op->kinds.next; link != &op->kinds; link = link->next) {
         struct sch_kind *kind = sy_container_of(link, struct sch_kind, link);
         check_kind(op, kind);
         held += kind->held_count;
+        waiting += kind->waiting;
         classes += list_length(&kind->classes);
     }
     for (struct sch_link *link = op->partitions.next; link != &op->partitions; link = link->next)
@@ -183,6 +185,9 @@ void sch_operator_check(const struct sch_operator *const_op)
     SY_ASSERT(classes == op->classes_by_id.count);
     SY_ASSERT(list_length(&op->kinds) == op->kinds_by_request.count);
     SY_ASSERT(list_length(&op->kinds_parked) == op->parked_count);
+    SY_ASSERT(list_length(&op->kinds_asking) == op->asking_count);
+    SY_ASSERT(waiting == op->waiting);
+    SY_ASSERT(list_length(&op->changed) == op->node_count);
     const struct sch_table *tables[] = {&op->partitions_by_id, &op->classes_by_id,
                                         &op->kinds_by_request, &op->nodes_by_name, &op->attempts};
     for (size_t i = 0; i < SY_COUNT_OF(tables); i++)

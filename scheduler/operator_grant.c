@@ -31,13 +31,26 @@ static void grant_class(struct sch_operator *op, struct sch_op_class *class, uin
     effect->u.grant.granted = class->granted;
 }
 
+/* Kinds that ask at the same time share: in proportion to what waits, but none gets less than an
+ * equal part, for they may not compete at all (GPU nodes, environments). So at most twice the room
+ * is promised; what is too much waits in backlogs. */
+static uint64_t part_of_kind(const struct sch_operator *op, const struct sch_kind *kind,
+                             uint64_t free_room)
+{
+    uint64_t asking = op->asking_count + (kind->waiting == 0);
+    SY_ASSERT(kind->waiting <= op->waiting && asking > 0);
+    uint64_t equal = (free_room + asking - 1) / asking;
+    uint64_t weighted = op->waiting > 0 ? free_room * kind->waiting / op->waiting : 0;
+    return equal > weighted ? equal : weighted;
+}
+
 /* In proportion to what waits; a class that is idle weighs as one that waits, so it has something
  * at hand for the next action. Each that asks gets one when it has nothing unstarted here. */
 void sch_kind_grant(struct sch_operator *op, struct sch_kind *kind)
 {
     sch_kind_sync(op, kind);
     uint64_t can = kind->room + backlog_max(kind), holds = kind->held_count + kind->backlog_count;
-    uint64_t free_room = can > holds ? can - holds : 0, weights = 0;
+    uint64_t weights = 0, free_room = part_of_kind(op, kind, can > holds ? can - holds : 0);
     if (kind->capable == 0)
         return;
     for (struct sch_link *link = kind->classes.next; link != &kind->classes; link = link->next)
@@ -69,12 +82,13 @@ static void grant_all(struct sch_operator *op)
     }
 }
 
-/* The first change is answered at once, what follows is gathered for a millisecond. */
+/* The first change is answered at once, what follows is gathered. */
 void sch_grant_end_step(struct sch_operator *op)
 {
     if (sch_list_empty(&op->kinds_dirty))
         return;
-    int64_t next_ns = op->granted_ns + SCH_OP_GRANT_INTERVAL_NS;
+    int64_t times = 1 + (int64_t)(op->asking_count / SCH_OP_GRANT_KINDS);
+    int64_t next_ns = op->granted_ns + times * SCH_OP_GRANT_INTERVAL_NS;
     if (next_ns <= op->now_ns)
         grant_all(op);
     else

@@ -15,8 +15,9 @@
  * `used` above the capacity for a moment. What never exceeds it is the sum of those charged into
  * room that was free in our eyes (`room`), and sch_operator_check() checks that.
  *
- * A kind is a distinct request over all shards. It keeps, for each node, how many more fit; a log
- * of changed nodes brings it up to date when it is used, so kinds at rest cost nothing.
+ * A kind is a distinct request over all shards. It keeps, for each node, how many more fit; nodes
+ * are listed by their latest change, and what changed since is read when the kind is used: kinds at
+ * rest cost nothing.
  */
 #pragma once
 
@@ -26,7 +27,10 @@
 #include "scheduler/operator.h"
 #include "scheduler/table.h"
 
+/* Grants are worked out again at most this often; with many kinds less often, for it costs (kinds x
+ * nodes that changed). */
 #define SCH_OP_GRANT_INTERVAL_NS SY_NS_PER_MS
+#define SCH_OP_GRANT_KINDS 16u
 #define SCH_OP_SHAPES_INTERVAL_NS (100 * SY_NS_PER_MS)
 #define SCH_OP_ROUND_TRIP_NS (20 * SY_NS_PER_MS) /* that a backlog hides */
 #define SCH_OP_RATE_WINDOW_NS (100 * SY_NS_PER_MS)
@@ -34,7 +38,7 @@
 #define SCH_OP_BACKLOG_MAX 4096u
 #define SCH_OP_FITS_MAX 4096u /* of a request that asks for nothing, on one node */
 #define SCH_OP_ENVIRONMENTS_MAX 16u
-#define SCH_OP_WAITING_MAX UINT32_MAX
+#define SCH_OP_WAITING_MAX (1u << 28) /* of one class: sums and products stay in 64 bits */
 
 /* Completions in the current and the previous window. */
 struct sch_rate {
@@ -89,8 +93,8 @@ struct sch_kind {
     uint32_t slot_count, capable;
     uint64_t room; /* sum of fits */
     struct sch_heap best, over;
-    uint64_t layout; /* op->layout when slots were made; else make them again */
-    size_t cursor;   /* in op->changes */
+    uint64_t layout;    /* op->layout when slots were made; else make them again */
+    uint64_t synced_at; /* op->change when it was brought up to date */
 };
 
 struct sch_node {
@@ -101,7 +105,9 @@ struct sch_node {
     uint32_t refs;        /* being known, attempts */
     uint32_t index;       /* in op->nodes, by name */
     struct sch_table_link by_name;
-    struct sch_heap_entry lease; /* op->leases while LOST */
+    struct sch_heap_entry lease;           /* op->leases while LOST */
+    struct sch_link changed;               /* op->changed */
+    uint64_t changed_at, shape_changed_at; /* op->change; shape: readiness or capacity */
     struct sch_resources capacity;
     struct sch_environment environments[SCH_OP_ENVIRONMENTS_MAX]; /* by name */
     uint32_t environment_used[SCH_OP_ENVIRONMENTS_MAX];
@@ -137,15 +143,16 @@ struct sch_operator {
     struct sch_table partitions_by_id, classes_by_id, kinds_by_request, nodes_by_name, attempts;
     struct sch_link partitions, kinds, kinds_parked, kinds_asking, kinds_dirty;
     struct sch_link held; /* all that is HELD, by held_until_ns */
-    size_t parked_count;
+    size_t parked_count, asking_count;
+    uint64_t waiting; /* over all kinds */
     /* nodes that are not GONE, by name */
     struct sch_node **nodes;
     uint32_t node_count, node_cap;
     struct sch_heap leases;
-    uint64_t layout;   /* goes up when node indexes change, or the log is cut */
-    uint32_t *changes; /* log of node indexes */
-    size_t change_count, change_cap;
-    bool room_came; /* in this step: what is parked may fit */
+    uint64_t layout;         /* goes up when node indexes change */
+    uint64_t change;         /* counts changes of nodes */
+    struct sch_link changed; /* nodes, latest change first */
+    bool room_came;          /* in this step: what is parked may fit */
     bool join_restarted;
     int64_t join_end_ns; /* SY_TIME_NEVER: over */
     int64_t granted_ns, grant_due_ns;
@@ -216,6 +223,8 @@ uint32_t sch_node_fits(const struct sch_node *node, const struct sch_resources *
                        bool empty);
 uint32_t sch_node_backlog_max(const struct sch_node *node);
 void sch_node_changed(struct sch_operator *op, struct sch_node *node);
+/* Also what fits on it when it is empty. */
+void sch_node_shape_changed(struct sch_operator *op, struct sch_node *node);
 /* The set of nodes changed: indexes of all. */
 void sch_nodes_renumber(struct sch_operator *op);
 void sch_node_charge(struct sch_operator *op, struct sch_attempt *a, bool room);

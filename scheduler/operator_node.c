@@ -60,6 +60,7 @@ static struct sch_node *node_new(struct sch_operator *op, const char *name)
     sch_list_init(&node->attempts);
     sch_list_init(&node->unnamed);
     sch_list_init(&node->backlog);
+    sch_list_push_front(&op->changed, &node->changed);
     sch_table_add(&op->nodes_by_name, &node->by_name, node_hash(name));
     if (op->node_count == op->node_cap) {
         op->node_cap = op->node_cap ? op->node_cap * 2 : 16;
@@ -147,7 +148,7 @@ void sch_node_up(struct sch_operator *op, const struct sch_op_event *event)
     node->capacity = event->u.node.capacity;
     node->listing = true;
     node->grace_restarted = false;
-    sch_node_changed(op, node);
+    sch_node_shape_changed(op, node);
     if (changed)
         shapes_changed(op);
 }
@@ -170,7 +171,7 @@ void sch_node_inventory_complete(struct sch_operator *op, const char *name)
     lose_attempts(op, &node->unnamed);
     node->listing = false;
     sch_node_promote(op, node);
-    sch_node_changed(op, node);
+    sch_node_shape_changed(op, node);
     op->room_came = true;
     all_dirty(op);
 }
@@ -184,7 +185,7 @@ void sch_node_down(struct sch_operator *op, const char *name)
     sch_heap_set(&op->leases, &node->lease, op->now_ns + op->options.node_lease_ns);
     sch_list_splice(&node->unnamed, &node->attempts);
     sch_list_splice(&node->attempts, &node->unnamed);
-    sch_node_changed(op, node);
+    sch_node_shape_changed(op, node);
     all_dirty(op);
 }
 
@@ -195,6 +196,7 @@ static void node_gone(struct sch_operator *op, struct sch_node *node)
     lose_attempts(op, &node->attempts);
     SY_ASSERT(op->nodes[node->index] == node && sch_list_empty(&node->unnamed));
     sch_table_remove(&op->nodes_by_name, &node->by_name);
+    sch_list_remove(&node->changed);
     for (uint32_t i = node->index; i + 1 < op->node_count; i++)
         op->nodes[i] = op->nodes[i + 1];
     op->node_count--;

@@ -218,12 +218,14 @@ static void slot_update(struct sch_kind *kind, const struct sch_node *node)
     SY_ASSERT(node->index < kind->slot_count);
     struct sch_slot *slot = &kind->slots[node->index];
     bool ready = sch_node_state(node) == SCH_NODE_READY && !node->listing;
+    if (node->shape_changed_at > kind->synced_at) {
+        kind->capable -= slot->slots > 0;
+        slot->slots = ready ? sch_node_fits(node, &kind->request, true) : 0;
+        kind->capable += slot->slots > 0;
+    }
     kind->room -= slot->fits;
-    kind->capable -= slot->slots > 0;
-    slot->fits = ready ? sch_node_fits(node, &kind->request, false) : 0;
-    slot->slots = ready ? sch_node_fits(node, &kind->request, true) : 0;
+    slot->fits = slot->slots > 0 ? sch_node_fits(node, &kind->request, false) : 0;
     kind->room += slot->fits;
-    kind->capable += slot->slots > 0;
     slot->best.tie = slot->over.tie = node->index;
     if (slot->fits > 0)
         sch_heap_set(&kind->best, &slot->best, best_key(node, &kind->request));
@@ -244,10 +246,11 @@ static void kind_rebuild(struct sch_operator *op, struct sch_kind *kind)
     kind->slot_count = op->node_count;
     kind->room = 0;
     kind->capable = 0;
+    kind->synced_at = 0;
     for (uint32_t i = 0; i < op->node_count; i++)
         slot_update(kind, op->nodes[i]);
     kind->layout = op->layout;
-    kind->cursor = op->change_count;
+    kind->synced_at = op->change;
 }
 
 void sch_kind_sync(struct sch_operator *op, struct sch_kind *kind)
@@ -256,34 +259,39 @@ void sch_kind_sync(struct sch_operator *op, struct sch_kind *kind)
         kind_rebuild(op, kind);
         return;
     }
-    SY_ASSERT(kind->slot_count == op->node_count && kind->cursor <= op->change_count);
-    while (kind->cursor < op->change_count)
-        slot_update(kind, op->nodes[op->changes[kind->cursor++]]);
+    SY_ASSERT(kind->slot_count == op->node_count && kind->synced_at <= op->change);
+    for (struct sch_link *link = op->changed.next; link != &op->changed; link = link->next) {
+        const struct sch_node *node = sy_container_of(link, struct sch_node, changed);
+        if (node->changed_at <= kind->synced_at)
+            break;
+        slot_update(kind, node);
+    }
+    kind->synced_at = op->change;
 }
 
 void sch_nodes_renumber(struct sch_operator *op)
 {
     op->layout++;
-    op->change_count = 0;
     for (uint32_t i = 0; i < op->node_count; i++)
         op->nodes[i]->index = i;
 }
 
-/* The log is cut when reading it would cost more than starting again. */
 void sch_node_changed(struct sch_operator *op, struct sch_node *node)
 {
     if (sch_node_state(node) == SCH_NODE_GONE)
         return;
     SY_ASSERT(node->index < op->node_count && op->nodes[node->index] == node);
-    if (op->change_count >= 2 * (size_t)op->node_count + 64) {
-        op->layout++;
-        op->change_count = 0;
-    }
-    if (op->change_count == op->change_cap) {
-        op->change_cap = op->change_cap ? op->change_cap * 2 : 256;
-        op->changes = sy_realloc(op->changes, op->change_cap * sizeof(*op->changes));
-    }
-    op->changes[op->change_count++] = node->index;
+    node->changed_at = ++op->change;
+    if (op->changed.next == &node->changed)
+        return;
+    sch_list_remove(&node->changed);
+    sch_list_push_front(&op->changed, &node->changed);
+}
+
+void sch_node_shape_changed(struct sch_operator *op, struct sch_node *node)
+{
+    sch_node_changed(op, node);
+    node->shape_changed_at = node->changed_at;
 }
 
 /* ---- placing ---- */

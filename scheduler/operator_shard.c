@@ -66,15 +66,22 @@ static struct sch_op_class *class_new(struct sch_operator *op, struct sch_op_par
 static void set_waiting(struct sch_operator *op, struct sch_op_class *class, uint64_t waiting)
 {
     struct sch_kind *kind = class->kind;
-    SY_ASSERT(kind->waiting >= class->waiting);
+    SY_ASSERT(kind->waiting >= class->waiting && op->waiting >= class->waiting);
     kind->waiting -= class->waiting;
+    op->waiting -= class->waiting;
     class->waiting = waiting < SCH_OP_WAITING_MAX ? waiting : SCH_OP_WAITING_MAX;
     kind->waiting += class->waiting;
+    op->waiting += class->waiting;
     bool asks = kind->waiting > 0;
-    if (asks && !sch_link_in_list(&kind->asking))
+    if (asks == sch_link_in_list(&kind->asking))
+        return;
+    if (asks) {
         sch_list_push_back(&op->kinds_asking, &kind->asking);
-    if (!asks && sch_link_in_list(&kind->asking))
+        op->asking_count++;
+    } else {
         sch_list_remove(&kind->asking);
+        op->asking_count--;
+    }
 }
 
 static void class_free(struct sch_operator *op, struct sch_op_class *class)

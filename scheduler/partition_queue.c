@@ -377,8 +377,9 @@ void sch_demand_flush(struct sch_partition *p)
     struct sch_heap_entry *top;
     while ((top = sch_heap_top(&p->flushes)) && top->key <= p->now_ns) {
         struct sch_class *class = sy_container_of(top, struct sch_class, flush);
-        SY_ASSERT(demand_changed(class));
         sch_heap_remove(&p->flushes, &class->flush);
-        tell_clusters(p, class, true);
+        SY_ASSERT(!sch_heap_has(&class->flush));
+        if (demand_changed(class)) /* this very step may have changed it back */
+            tell_clusters(p, class, true);
     }
 }

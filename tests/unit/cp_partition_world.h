@@ -1,7 +1,7 @@
 /*
- * A partition on a memory store, and a made-up operator on the in-memory transport, on one virtual clock.
- * The operator has room for everything. It runs each task by its name: "root" tasks do what the
- * test says, "bad*" fail, "hold*" never end by themselves, all others give their input back.
+ * A partition on a memory store, and a made-up operator on the in-memory transport, on one virtual
+ * clock. The operator has room for everything. It runs each task by its name: "root" tasks do what
+ * the test says, "bad*" fail, "hold*" never end by themselves, all others give their input back.
  */
 #pragma once
 
@@ -51,7 +51,7 @@ struct world {
     /* the operator */
     struct sy_channel *channel;
     struct sy_call *call;
-    bool offline, welcomed;
+    bool offline, welcomed, retry_root;
     int64_t reconnect_ns;
     uint32_t epoch;
     uint64_t received[WORLD_CLASSES_MAX];
@@ -76,7 +76,7 @@ static inline int64_t world_ns(void *ctx)
 }
 
 static inline int world_open_store(void *ctx, struct cp_store **ret, struct sy_loop *loop,
-                            struct sy_error_text *error)
+                                   struct sy_error_text *error)
 {
     struct world *w = ctx;
     w->opens++;
@@ -101,23 +101,24 @@ static inline void operator_outcome(struct world *w, const struct attempt *a)
     OperatorMessage m = SWITCHYARD__INTERNAL__OPERATOR_MESSAGE__INIT;
     Switchyard__Internal__Outcome outcome = SWITCHYARD__INTERNAL__OUTCOME__INIT;
     Switchyard__Internal__Outcome *outcomes[] = {&outcome};
+    char code[] = "Oops", message[] = "it \xff broke", node[] = "n1";
     outcome.action = a->action;
     outcome.number = a->number;
     outcome.epoch = a->epoch;
     outcome.kind = (Switchyard__Internal__OutcomeKind)a->kind;
     outcome.started_ns = 1000;
     outcome.finished_ns = 2000;
-    outcome.node = (char[]){"n1"};
+    outcome.node = node;
     if (a->kind == SCH_OUTCOME_SUCCEEDED) {
         outcome.output.data = (uint8_t *)(uintptr_t)a->input;
         outcome.output.len = strlen(a->input);
     } else {
-        outcome.error_code = (char[]){"Oops"};
-        outcome.error_message = (char[]){"it \xff broke"};
+        outcome.error_code = code;
+        outcome.error_message = message;
     }
     m.outcomes = outcomes;
     m.n_outcomes = 1;
-    if (w->call && w->welcomed)
+    if (w->call)
         operator_send(w, &m);
 }
 
@@ -129,8 +130,8 @@ static inline void operator_end(struct world *w, struct attempt *a, int kind)
     operator_outcome(w, a);
 }
 
-static inline void operator_call(struct world *w, const struct attempt *a, uint64_t call, const char *method,
-                          const ProtobufCMessage *body)
+static inline void operator_call(struct world *w, const struct attempt *a, uint64_t call,
+                                 const char *method, const ProtobufCMessage *body)
 {
     OperatorMessage m = SWITCHYARD__INTERNAL__OPERATOR_MESSAGE__INIT;
     Switchyard__Internal__TaskCall task_call = SWITCHYARD__INTERNAL__TASK_CALL__INIT;
@@ -165,7 +166,8 @@ static inline void operator_started(struct world *w, const struct attempt *a)
     operator_send(w, &m);
 }
 
-static inline struct attempt *operator_find(struct world *w, uint64_t action, uint32_t number, uint32_t epoch)
+static inline struct attempt *operator_find(struct world *w, uint64_t action, uint32_t number,
+                                            uint32_t epoch)
 {
     for (size_t i = 0; i < w->attempt_count; i++) {
         struct attempt *a = &w->attempts[i];
@@ -196,7 +198,8 @@ static inline void operator_assign(struct world *w, const Switchyard__Internal__
     snprintf(a->name, sizeof(a->name), "%s", m->name);
     snprintf(a->run, sizeof(a->run), "%s", m->run);
     ck_assert_uint_lt(m->input.len, sizeof(a->input));
-    memcpy(a->input, m->input.data, m->input.len);
+    if (m->input.len > 0)
+        memcpy(a->input, m->input.data, m->input.len);
     operator_started(w, a);
     if (strcmp(a->name, SCH_ROOT_NAME) == 0 && w->on_root)
         w->on_root(w, a);
@@ -208,7 +211,7 @@ static inline void operator_assign(struct world *w, const Switchyard__Internal__
 
 static inline void operator_grant(struct world *w)
 {
-    for (uint32_t class = 0; class < WORLD_CLASSES_MAX; class++) {
+    for (uint32_t class = 0; class < WORLD_CLASSES_MAX; class ++) {
         if (!w->asked[class])
             continue;
         w->asked[class] = false;
@@ -233,6 +236,17 @@ static inline void operator_cancel(struct world *w, const Switchyard__Internal__
     operator_end(w, a, SCH_OUTCOME_CANCELLED);
 }
 
+/* A task whose calls were not answered makes them again. */
+static inline void operator_rerun_roots(struct world *w)
+{
+    w->retry_root = false;
+    for (size_t i = 0; i < w->attempt_count && w->on_root; i++) {
+        struct attempt *a = &w->attempts[i];
+        if (!a->ended && strcmp(a->name, SCH_ROOT_NAME) == 0)
+            w->on_root(w, a);
+    }
+}
+
 static inline void operator_on_message(void *ctx, struct sy_span bytes)
 {
     struct world *w = ctx;
@@ -242,10 +256,7 @@ static inline void operator_on_message(void *ctx, struct sy_span bytes)
         ck_assert_uint_ge(m->welcome->epoch, w->epoch);
         w->epoch = m->welcome->epoch;
         w->welcomed = true;
-        for (size_t i = 0; i < w->attempt_count; i++) {
-            if (w->attempts[i].used && w->attempts[i].ended && !w->attempts[i].acked)
-                operator_outcome(w, &w->attempts[i]);
-        }
+        operator_rerun_roots(w);
     }
     for (size_t i = 0; i < m->n_demands; i++) {
         ck_assert_uint_lt(m->demands[i]->class_, WORLD_CLASSES_MAX);
@@ -255,8 +266,8 @@ static inline void operator_on_message(void *ctx, struct sy_span bytes)
     for (size_t i = 0; i < m->n_assignments; i++)
         operator_assign(w, m->assignments[i]);
     for (size_t i = 0; i < m->n_acks; i++) {
-        struct attempt *a =
-            operator_find(w, m->acks[i]->action, m->acks[i]->number, m->acks[i]->epoch);
+        struct attempt *a = operator_find(w, m->acks[i]->action, m->acks[i]->number,
+                                          m->acks[i]->epoch);
         if (a)
             a->acked = true;
     }
@@ -298,7 +309,6 @@ static inline void operator_inventory(struct world *w, OperatorMessage *m)
         entry->node = (char *)(uintptr_t) "n1";
         list[m->n_inventory++] = entry;
     }
-    /* Those that ended and are not acknowledged are held as well. */
     m->inventory = list;
     m->inventory_complete = true;
 }
@@ -330,39 +340,15 @@ static inline void operator_connect(struct world *w)
     m.shapes = shapes;
     m.n_shapes = 1;
     m.shapes_set = true;
-    struct attempt *pending[WORLD_ATTEMPTS_MAX];
-    size_t pending_count = 0;
     /* Outcomes come before the end of the inventory, so that none of them counts as lost. */
-    Switchyard__Internal__Outcome *outcomes[WORLD_ATTEMPTS_MAX];
+    operator_send(w, &m);
     for (size_t i = 0; i < w->attempt_count; i++) {
-        if (w->attempts[i].used && w->attempts[i].ended && !w->attempts[i].acked)
-            pending[pending_count++] = &w->attempts[i];
+        if (w->attempts[i].ended && !w->attempts[i].acked)
+            operator_outcome(w, &w->attempts[i]);
     }
-    for (size_t i = 0; i < pending_count; i++) {
-        Switchyard__Internal__Outcome *outcome = sy_malloc(sizeof(*outcome));
-        switchyard__internal__outcome__init(outcome);
-        outcome->action = pending[i]->action;
-        outcome->number = pending[i]->number;
-        outcome->epoch = pending[i]->epoch;
-        outcome->kind = (Switchyard__Internal__OutcomeKind)pending[i]->kind;
-        outcome->node = (char *)(uintptr_t) "n1";
-        if (pending[i]->kind == SCH_OUTCOME_SUCCEEDED) {
-            outcome->output.data = (uint8_t *)pending[i]->input;
-            outcome->output.len = strlen(pending[i]->input);
-        }
-        outcomes[i] = outcome;
-    }
-    m.outcomes = outcomes;
-    m.n_outcomes = pending_count;
     OperatorMessage end = SWITCHYARD__INTERNAL__OPERATOR_MESSAGE__INIT;
     operator_inventory(w, &end);
-    m.inventory = end.inventory;
-    m.n_inventory = end.n_inventory;
-    end.n_inventory = 0;
-    operator_send(w, &m);
     operator_send(w, &end);
-    for (size_t i = 0; i < pending_count; i++)
-        free(outcomes[i]);
 }
 
 static inline void operator_heartbeat(void *arg)
@@ -370,8 +356,11 @@ static inline void operator_heartbeat(void *arg)
     struct world *w = arg;
     OperatorMessage m = SWITCHYARD__INTERNAL__OPERATOR_MESSAGE__INIT;
     m.heartbeat = true;
-    if (w->call && w->welcomed)
+    if (w->call && w->welcomed) {
         operator_send(w, &m);
+        if (w->retry_root)
+            operator_rerun_roots(w);
+    }
     sy_timer_start_in(w->operator_loop, &w->heartbeat, 100 * MS);
 }
 
@@ -414,9 +403,12 @@ static inline struct world *world_new(void)
     ck_assert_int_eq(sy_rpc_mem_new(&w->rpc, NULL), 0);
     sy_rpc_mem_set_origin(w->rpc, "operator");
     w->channel = sy_channel_new(w->rpc, "shard");
-    w->options = (struct cp_partition_options){
-        .shard = "s1", .region = "r1", .inline_bytes_max = 32, .heartbeat_ns = 100 * MS,
-        .cluster_lease_ns = 1000 * MS, .recovery_wait_ns = 500 * MS};
+    w->options = (struct cp_partition_options){.shard = "s1",
+                                               .region = "r1",
+                                               .inline_bytes_max = 32,
+                                               .heartbeat_ns = 100 * MS,
+                                               .cluster_lease_ns = 1000 * MS,
+                                               .recovery_wait_ns = 500 * MS};
     sy_timer_init(&w->heartbeat, operator_heartbeat, w);
     sy_timer_start_in(w->operator_loop, &w->heartbeat, 100 * MS);
     world_start(w);
@@ -428,7 +420,7 @@ static inline void world_crash(struct world *w)
 {
     sy_rpc_mem_kill(w->rpc, "shard");
     cp_partition_free(sy_take(w->p));
-    w->server = NULL;
+    sy_server_free(sy_take(w->server));
 }
 
 static inline void world_free(struct world *w)
@@ -499,7 +491,8 @@ static inline void on_answer(void *ctx, const struct sy_status *status)
     snprintf(answer->text, sizeof(answer->text), "%s", status->message.text);
 }
 
-static inline void on_enqueued(void *ctx, const struct sy_status *status, const struct cp_enqueued *result)
+static inline void on_enqueued(void *ctx, const struct sy_status *status,
+                               const struct cp_enqueued *result)
 {
     struct answer *answer = ctx;
     on_answer(ctx, status);
@@ -541,8 +534,8 @@ static inline struct sy_buf make_spec(const char *type, uint32_t retries, const 
     return out;
 }
 
-static inline void create_run(struct world *w, const char *name, const char *request_id, const char *type,
-                       struct answer *answer)
+static inline void create_run(struct world *w, const char *name, const char *request_id,
+                              const char *type, struct answer *answer)
 {
     SY_CLEANUP(sy_buf_deinit) struct sy_buf spec = make_spec(type, 0, "100m");
     struct cp_create_run request = {.project = "p",
@@ -556,8 +549,8 @@ static inline void create_run(struct world *w, const char *name, const char *req
 }
 
 static inline void enqueue(struct world *w, const char *run, const char *parent,
-                    const struct cp_new_action *actions, size_t count, bool seal,
-                    struct answer *answer)
+                           const struct cp_new_action *actions, size_t count, bool seal,
+                           struct answer *answer)
 {
     SY_CLEANUP(sy_buf_deinit) struct sy_buf spec = make_spec("switchyard.process", 0, "100m");
     struct cp_enqueue request = {.project = "p",
@@ -581,7 +574,8 @@ static inline void await(struct world *w, const struct answer *answer)
     ck_assert_int_eq(answer->calls, 1);
 }
 
-static inline void expect(struct world *w, const struct answer *answer, enum sy_code code, const char *text)
+static inline void expect(struct world *w, const struct answer *answer, enum sy_code code,
+                          const char *text)
 {
     await(w, answer);
     ck_assert_msg(answer->code == code, "%s %s", sy_code_name(answer->code), answer->text);
@@ -598,7 +592,8 @@ static inline uint64_t run_id(struct world *w, const char *name)
     return run.id;
 }
 
-static inline Switchyard__V1__Phase action_phase(struct world *w, const char *run, const char *action)
+static inline Switchyard__V1__Phase action_phase(struct world *w, const char *run,
+                                                 const char *action)
 {
     struct sy_arena arena;
     sy_arena_init(&arena, 1 << 20);

@@ -213,8 +213,8 @@ static void stream_message(void *ctx, struct sy_span bytes)
     struct fake_stream *s = ctx;
     struct sy_arena arena;
     sy_arena_init(&arena, 64 << 20);
-    const Switchyard__Internal__ShardMessage *in =
-        pb_unpack(&switchyard__internal__shard_message__descriptor, &arena, bytes);
+    const Switchyard__Internal__ShardMessage *in = pb_unpack(
+        &switchyard__internal__shard_message__descriptor, &arena, bytes);
     ck_assert_ptr_nonnull(in);
     grant(s, in);
     s->cancels += (unsigned)in->n_cancels;
@@ -362,6 +362,26 @@ UNUSED static void world_init(struct world *w, uint32_t partitions)
     world_connect(w);
     operator_connect(w);
     world_for(w, 10 * SY_NS_PER_MS);
+}
+
+/* The layouts that a test in `each` runs with: one partition; three on one loop; three on three
+ * loops. */
+#define WORLD_LAYOUTS 3
+UNUSED static void world_init_for(struct world *w, int layout)
+{
+    world_init_stopped(w, layout == 0 ? 1 : 3);
+    w->one_loop = layout == 1;
+    world_connect(w);
+    operator_connect(w);
+    world_for(w, 10 * SY_NS_PER_MS);
+}
+
+UNUSED static uint64_t runs_live(struct world *w)
+{
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < w->partitions; i++)
+        count += cp_partition_counts(cp_shard_partition(w->shard, i)).runs_live;
+    return count;
 }
 
 static void on_world_stopped(void *arg)
@@ -513,13 +533,13 @@ static void on_stream_closed(void *ctx, const struct sy_status *status)
     s->text = status->message;
 }
 
-static const struct sy_call_sink stream_sink = {.on_message = on_stream_message,
-                                                .on_closed = on_stream_closed};
+UNUSED static const struct sy_call_sink stream_sink = {.on_message = on_stream_message,
+                                                       .on_closed = on_stream_closed};
 
 /* `reads` false: the client does not read until stream_resume(). */
-static void stream_open(struct world *w, struct stream *s, const char *method,
-                        const ProtobufCMessage *request,
-                        const ProtobufCMessageDescriptor *descriptor, bool reads)
+UNUSED static void stream_open(struct world *w, struct stream *s, const char *method,
+                               const ProtobufCMessage *request,
+                               const ProtobufCMessageDescriptor *descriptor, bool reads)
 {
     *s = (struct stream){.world = w, .descriptor = descriptor};
     struct sy_call_options options = {.method = method};
@@ -586,4 +606,23 @@ UNUSED static struct sy_span task_spec(struct world *w, const char *type, const 
     struct sy_span span = {copy, buf.len};
     sy_buf_deinit(&buf);
     return span;
+}
+
+/* Runs `each` in every layout, `once` as they are. */
+static int world_tests(const char *name, const TTest *const *each, const TTest *const *once)
+{
+    Suite *suite = suite_create(name);
+    TCase *tcase = tcase_create(name);
+    tcase_set_timeout(tcase, 60);
+    for (; *each != NULL; each++)
+        tcase_add_loop_test(tcase, *each, 0, WORLD_LAYOUTS);
+    for (; *once != NULL; once++)
+        tcase_add_test(tcase, *once);
+    suite_add_tcase(suite, tcase);
+    SRunner *runner = srunner_create(suite);
+    srunner_set_fork_status(runner, CK_NOFORK);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

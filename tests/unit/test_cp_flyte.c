@@ -302,15 +302,15 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {times,
-                                         phases_have_the_same_numbers,
-                                         a_running_task,
-                                         one_that_waits,
-                                         success,
-                                         failures,
-                                         aborts_and_timeouts,
-                                         traces,
-                                         runs_carry_labels_and_relation,
-                                         task_names_are_cached,
-                                         NULL};
+                                  phases_have_the_same_numbers,
+                                  a_running_task,
+                                  one_that_waits,
+                                  success,
+                                  failures,
+                                  aborts_and_timeouts,
+                                  traces,
+                                  runs_carry_labels_and_relation,
+                                  task_names_are_cached,
+                                  NULL};
     return sy_test_run("cp_flyte", tests);
 }

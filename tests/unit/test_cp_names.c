@@ -126,8 +126,8 @@ END_TEST
 static struct cp_filters read_one(const char *field, Flyteidl2__Common__Filter__Function function,
                                   char **values, size_t count, int expect)
 {
-    static Flyteidl2__Common__Filter filter;
-    static Flyteidl2__Common__Filter *filters[] = {&filter};
+    Flyteidl2__Common__Filter filter;
+    Flyteidl2__Common__Filter *filters[] = {&filter};
     struct cp_filters ret;
     struct sy_error_text error = {0};
     flyteidl2__common__filter__init(&filter);
@@ -217,16 +217,16 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {names_that_are_allowed,
-                                         names_that_are_refused,
-                                         texts,
-                                         texts_are_cleaned_in_place,
-                                         a_request_id_gives_one_name,
-                                         made_names_differ,
-                                         partitions_share_runs_evenly,
-                                         filters_on_phase,
-                                         filters_on_text,
-                                         filters_that_are_refused,
-                                         list_options,
-                                         NULL};
+                                  names_that_are_refused,
+                                  texts,
+                                  texts_are_cleaned_in_place,
+                                  a_request_id_gives_one_name,
+                                  made_names_differ,
+                                  partitions_share_runs_evenly,
+                                  filters_on_phase,
+                                  filters_on_text,
+                                  filters_that_are_refused,
+                                  list_options,
+                                  NULL};
     return sy_test_run("cp_names", tests);
 }

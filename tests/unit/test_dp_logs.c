@@ -1,18 +1,17 @@
 /* links: dp */
 /* LogService.ReadLogs over fake agents with logs in memory. */
 #include "switchyard/v1/log_service.pb-c.h"
-#include "tests/unit/test_dp_world.h"
+#include "tests/unit/test_dp_agents.h"
 
 #define LINE_BYTES 1000
 
 /* What a fake agent has of action "a1" of run p/d/r. */
 struct fake_log {
-    uint32_t number; /* 0: nothing */
-    size_t lines;
-    bool ended, silent, broken;
-    size_t asked;
-    bool waiting; /* a LogRead with wait that found nothing new */
+    size_t lines, asked;
     uint64_t waiting_read, waiting_offset;
+    uint32_t number; /* 0: nothing */
+    bool ended, silent, broken;
+    bool waiting; /* a LogRead with wait that found nothing new */
 };
 
 static void put_line(struct sy_buf *data, size_t number)

@@ -1,5 +1,7 @@
 /* links: dp */
 /* ObjectStore over rpc_mem, with real files in a temporary directory. */
+#pragma GCC diagnostic ignored "-Wcast-qual" /* protobuf-c's __INIT macros */
+
 #include "base/mem.h"
 #include "dataplane/objects.h"
 #include "dataplane/objects_store.h"
@@ -71,7 +73,7 @@ static void open_store(struct world *w)
 static void world_init(struct world *w)
 {
     *w = (struct world){.now_ns = SY_NS_PER_S};
-    strcpy(w->dir, "/tmp/test_dp_objects.XXXXXX");
+    snprintf(w->dir, sizeof(w->dir), "/tmp/test_dp_objects.XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(w->dir));
     struct sy_clock clock = {clock_ns, clock_ns, w};
     struct sy_loop_options loop = {.clock = &clock, .without_epoll = true};

@@ -1,27 +1,6 @@
 /* links: dp */
-/* The operator between fake shards and fake agents: the path of tasks, losses, fencing, bounds. */
-#include "tests/unit/test_dp_world.h"
-
-#define CLASS 3
-#define SPEC 1
-
-/* One shard with one partition, one node with room for four, demand known and granted. */
-static struct fake_partition *world_with_grants(struct world *w, struct fake_agent **ret_agent)
-{
-    world_init(w);
-    struct fake_shard *shard = shard_new(w, 0, 1, 5);
-    world_start(w);
-    struct fake_agent *agent = agent_join(w, "node1", "s1", 4000);
-    world_run(w, SEC);
-    struct fake_partition *p = &shard->partitions[0];
-    ck_assert_ptr_nonnull(p->call);
-    shard_demand(p, CLASS, 1000, "", 100);
-    world_run(w, 50 * MS);
-    ck_assert_uint_ge(p->granted[CLASS], 4);
-    if (ret_agent)
-        *ret_agent = agent;
-    return p;
-}
+/* The operator between fake shards and fake agents: the path of tasks, losses, fencing. */
+#include "tests/unit/test_dp_agents.h"
 
 START_TEST(greets_shard_and_agent)
 {
@@ -513,125 +492,6 @@ START_TEST(unreachable_shard_is_tried_with_back_off)
 }
 END_TEST
 
-START_TEST(own_stall_forgives_everybody)
-{
-    struct world w;
-    struct fake_agent *agent;
-    struct fake_partition *p = world_with_grants(&w, &agent);
-    shard_kill(p->shard);
-    p->shard->lease_ns = 5 * SEC;
-    shard_listen(p->shard);
-    world_run(&w, SEC);
-    size_t opened = p->opened;
-    w.now_ns += 60 * SEC; /* the machine slept; everybody's heartbeats would have come */
-    sy_loop_turn(w.loop);
-    world_run(&w, 100 * MS);
-    ck_assert_uint_eq(p->opened, opened);
-    ck_assert_ptr_nonnull(p->call);
-    ck_assert_ptr_nonnull(agent->call);
-    world_run(&w, 20 * SEC); /* but only once: the shard stays silent */
-    ck_assert_uint_gt(p->opened, opened);
-    ck_assert_ptr_nonnull(agent->call);
-    agent_free(agent);
-    world_deinit(&w);
-}
-END_TEST
-
-START_TEST(slow_shard_is_bounded)
-{
-    struct world w;
-    struct fake_agent *agent;
-    world_init(&w);
-    w.options.peer_bytes_max = 1 << 20;
-    struct fake_shard *shard = shard_new(&w, 0, 1, 5);
-    shard->lease_ns = 600 * SEC;
-    world_start(&w);
-    agent = agent_join(&w, "node1", "s1", 1000000);
-    agent->output_bytes = 64 << 10;
-    agent->hold = true;
-    world_run(&w, SEC);
-    struct fake_partition *p = &shard->partitions[0];
-    shard_demand(p, CLASS, 1000, "", 100);
-    world_run(&w, 50 * MS);
-    ck_assert_uint_ge(p->granted[CLASS], 100);
-    shard_spec(p, SPEC);
-    shard_assign(p, CLASS, SPEC, 1, 100);
-    world_run(&w, 50 * MS);
-    ck_assert_uint_eq(agent->held_count, 100);
-    w.delay_to_shard_ns = 50 * SEC; /* 6 MiB of outcomes, and it reads nothing */
-    for (size_t i = 0; i < 100; i++) {
-        agent_outcomes(agent, &agent->held[i], 1);
-        world_run(&w, MS);
-    }
-    world_run(&w, SEC);
-    w.delay_to_shard_ns = 0;
-    world_run(&w, 60 * SEC); /* all that it missed is more than the bound, and comes all the same */
-    ck_assert_uint_eq(p->opened, 2);
-    ck_assert_ptr_nonnull(p->call);
-    ck_assert_uint_ge(p->outcomes, 100); /* one may come over the old stream too */
-    ck_assert_uint_le(p->outcomes, 101);
-    ck_assert_uint_eq(agent->acks, 100);
-    agent_free(agent);
-    world_deinit(&w);
-}
-END_TEST
-
-START_TEST(slow_agent_is_bounded)
-{
-    struct world w;
-    world_init(&w);
-    w.options.peer_bytes_max = 1 << 20;
-    struct fake_shard *shard = shard_new(&w, 0, 1, 5);
-    world_start(&w);
-    struct fake_agent *agent = agent_join(&w, "node1", "s1", 1000000);
-    world_run(&w, SEC);
-    struct fake_partition *p = &shard->partitions[0];
-    shard_demand(p, CLASS, 1000, "", 100);
-    world_run(&w, 50 * MS);
-    ck_assert_uint_ge(p->granted[CLASS], 60);
-    shard_spec(p, SPEC);
-    w.delay_to_agent_ns = 50 * SEC;
-    uint8_t *input = sy_calloc(1, 64 << 10);
-    for (uint64_t i = 0; i < 60; i++) {
-        shard_assign_epoch(p, 5, CLASS, SPEC, 1 + i, 1, (struct sy_span){input, 64 << 10});
-        world_run(&w, MS);
-    }
-    free(input);
-    w.delay_to_agent_ns = 0;
-    world_run(&w, 60 * SEC);
-    ck_assert_ptr_null(agent->call);
-    ck_assert_int_eq(agent->closed, SY_CODE_RESOURCE_EXHAUSTED);
-    agent_free(agent);
-    world_deinit(&w);
-}
-END_TEST
-
-START_TEST(agent_that_reads_nothing_is_closed)
-{
-    struct world w;
-    struct fake_agent *agent;
-    struct fake_partition *p = world_with_grants(&w, &agent);
-    shard_spec(p, SPEC);
-    w.delay_to_agent_ns = 100 * SEC; /* its own heartbeats come */
-    uint8_t *input = sy_calloc(1, 64 << 10);
-    for (uint64_t i = 0; i < 4; i++) {
-        shard_assign_epoch(p, 5, CLASS, SPEC, 1 + i, 1, (struct sy_span){input, 64 << 10});
-        world_run(&w, MS);
-    }
-    free(input);
-    size_t nodes = p->messages;
-    world_run(&w, 30 * SEC);
-    ck_assert_uint_gt(p->messages, nodes);
-    ck_assert_uint_eq(p->lost, 4); /* closed after 5 s, lost 15 s later */
-    w.delay_to_agent_ns = 0;
-    world_run(&w, 100 * SEC);
-    ck_assert_ptr_null(agent->call);
-    ck_assert_int_eq(agent->closed, SY_CODE_RESOURCE_EXHAUSTED);
-    agent_free(agent);
-    world_deinit(&w);
-}
-END_TEST
-
 START_TEST(calls_of_tasks_are_relayed)
 {
     struct world w;
@@ -703,121 +563,6 @@ START_TEST(calls_of_a_lost_agent_are_forgotten)
 }
 END_TEST
 
-static void send_raw(struct fake_agent *agent, const void *bytes, size_t len)
-{
-    struct sy_buf buf = sy_buf_copy(bytes, len);
-    int r = sy_call_send(agent->call, &buf);
-    ck_assert_int_eq(r, 0);
-}
-
-static void expect_refused(struct fake_agent *agent, enum sy_code code)
-{
-    world_run(agent->w, 10 * MS);
-    ck_assert_ptr_null(agent->call);
-    ck_assert_int_eq(agent->closed, code);
-    agent_open(agent);
-}
-
-START_TEST(bad_agents_are_refused_with_a_sentence)
-{
-    struct world w;
-    world_init(&w);
-    world_start(&w);
-    struct fake_agent *agent = agent_new(&w, "node1", "s1");
-    agent->beat = false;
-    agent_open(agent);
-    send_raw(agent, "\xff\xff\xff", 3);
-    expect_refused(agent, SY_CODE_INVALID_ARGUMENT);
-    send_raw(agent, "\x40\x01", 2); /* a heartbeat first */
-    expect_refused(agent, SY_CODE_FAILED_PRECONDITION);
-    send_raw(agent, "\x08\x01", 2); /* hello as a number */
-    expect_refused(agent, SY_CODE_INVALID_ARGUMENT);
-    send_raw(agent, "\x0a\x02\xff\xff", 4); /* a hello that cannot be decoded */
-    expect_refused(agent, SY_CODE_INVALID_ARGUMENT);
-    snprintf(agent->node, sizeof(agent->node), "no de");
-    agent_hello(agent, 1000, 1, NULL, 0, false);
-    expect_refused(agent, SY_CODE_INVALID_ARGUMENT);
-    snprintf(agent->node, sizeof(agent->node), "node1");
-    agent_hello(agent, 200000000, 1, NULL, 0, false);
-    expect_refused(agent, SY_CODE_INVALID_ARGUMENT);
-    agent_hello(agent, 1000, 70000, NULL, 0, false);
-    expect_refused(agent, SY_CODE_INVALID_ARGUMENT);
-    agent_hello(agent, 1000, 1, NULL, 0, false);
-    agent_hello(agent, 1000, 1, NULL, 0, false);
-    expect_refused(agent, SY_CODE_FAILED_PRECONDITION);
-    world_run(&w, 11 * SEC); /* says nothing at all */
-    ck_assert_ptr_null(agent->call);
-    ck_assert_int_eq(agent->closed, SY_CODE_UNAVAILABLE);
-    agent_free(agent);
-    world_deinit(&w);
-}
-END_TEST
-
-static void shard_raw(struct fake_partition *p, const void *bytes, size_t len)
-{
-    struct sy_buf buf = sy_buf_copy(bytes, len);
-    int r = sy_call_send(p->call, &buf);
-    ck_assert_int_eq(r, 0);
-}
-
-START_TEST(bad_shard_messages_close_the_stream)
-{
-    static const struct {
-        const char *bytes;
-        size_t len;
-    } bad[] = {
-        {"\xff\xff\xff", 3},     /* not a message */
-        {"\x0a\x00", 2},         /* a second welcome, for partition 0 */
-        {"\x12\x02\xff\xff", 4}, /* a demand that cannot be decoded */
-        {"\x1a\x02\x08\x07", 4}, /* a spec of partition 7 */
-        {"\x22\x01\xff", 3},     /* dropped specs cut short */
-        {"\x2a\x02\x08\x07", 4}, /* an assignment of partition 7 */
-        {"\x2a\x02\x20\x05", 4}, /* one of the right epoch, without its spec */
-        {"\x32\x01\x10", 3},     /* an acknowledgement cut short */
-        {"\x3a\x02\x10\x07", 4}, /* a cancel with an action of the wrong type */
-        {"\x42\x02\x08\x07", 4}, /* a reply of partition 7 */
-        {"\x28\x01", 2},         /* assignments as a number */
-    };
-    struct world w;
-    struct fake_agent *agent;
-    struct fake_partition *p = world_with_grants(&w, &agent);
-    for (size_t i = 0; i < SY_COUNT_OF(bad); i++) {
-        size_t opened = p->opened;
-        ck_assert_ptr_nonnull(p->call);
-        shard_raw(p, bad[i].bytes, bad[i].len);
-        world_run(&w, 20 * MS);
-        ck_assert_msg(!p->call || p->opened > opened, "message %zu was taken", i);
-        world_run(&w, 5 * SEC);
-    }
-    shard_raw(p, "\x48\x01\xa2\x06\x01x", 6); /* a heartbeat, and a field of the future */
-    world_run(&w, 20 * MS);
-    ck_assert_ptr_nonnull(p->call);
-    agent_free(agent);
-    world_deinit(&w);
-}
-END_TEST
-
-START_TEST(agents_are_bounded)
-{
-    struct world w;
-    world_init(&w);
-    w.options.streams_max = 2;
-    world_start(&w);
-    struct fake_agent *agents[3];
-    for (size_t i = 0; i < 3; i++) {
-        char node[16];
-        snprintf(node, sizeof(node), "n%zu", i);
-        agents[i] = agent_join(&w, node, "s", 1000);
-    }
-    world_run(&w, 10 * MS);
-    ck_assert_ptr_null(agents[2]->call);
-    ck_assert_int_eq(agents[2]->closed, SY_CODE_RESOURCE_EXHAUSTED);
-    for (size_t i = 0; i < 3; i++)
-        agent_free(agents[i]);
-    world_deinit(&w);
-}
-END_TEST
-
 static void count_done(void *ctx)
 {
     ++*(int *)ctx;
@@ -874,36 +619,6 @@ START_TEST(may_be_freed_at_any_moment)
 }
 END_TEST
 
-START_TEST(bad_options_are_named)
-{
-    struct world w;
-    world_init(&w);
-    struct sy_error_text error = {0};
-    struct dp_operator *op = NULL;
-    struct dp_operator_ports ports = {.rpc = w.rpc, .loop = w.loop, .seed = 1};
-    struct dp_operator_options options = w.options;
-    options.cluster = "a b";
-    ck_assert_int_eq(dp_operator_new(&op, &options, &ports, &error), -EINVAL);
-    ck_assert_ptr_nonnull(strstr(error.text, "cluster"));
-    options = w.options;
-    options.core.node_lease_ns = 2 * SEC;
-    ck_assert_int_eq(dp_operator_new(&op, &options, &ports, &error), -EINVAL);
-    ck_assert_ptr_nonnull(strstr(error.text, "node_lease"));
-    options = w.options;
-    const char *shards[] = {"", NULL};
-    options.shards = shards;
-    ck_assert_int_eq(dp_operator_new(&op, &options, &ports, &error), -EINVAL);
-    ck_assert_ptr_nonnull(strstr(error.text, "shards"));
-    options = w.options;
-    options.listen = "";
-    ck_assert_int_eq(dp_operator_new(&op, &options, &ports, &error), -EINVAL);
-    world_start(&w);
-    ck_assert_int_eq(dp_operator_new(&op, &w.options, &ports, &error), -EADDRINUSE);
-    ck_assert_ptr_null(op);
-    world_deinit(&w);
-}
-END_TEST
-
 int main(void)
 {
     const TTest *const tests[] = {
@@ -927,18 +642,10 @@ int main(void)
         silent_shard_is_dialled_again,
         shard_without_welcome_is_given_up,
         unreachable_shard_is_tried_with_back_off,
-        own_stall_forgives_everybody,
-        slow_shard_is_bounded,
-        slow_agent_is_bounded,
-        agent_that_reads_nothing_is_closed,
         calls_of_tasks_are_relayed,
         calls_of_a_lost_agent_are_forgotten,
-        bad_agents_are_refused_with_a_sentence,
-        bad_shard_messages_close_the_stream,
-        agents_are_bounded,
         stop_ends_everything_and_says_so,
         may_be_freed_at_any_moment,
-        bad_options_are_named,
         NULL,
     };
     return sy_test_run("dp_operator", tests);

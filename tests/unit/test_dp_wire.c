@@ -1,5 +1,7 @@
 /* links: dp */
 /* The wire reader against protobuf-c and against broken bytes; specs and calls as tables. */
+#pragma GCC diagnostic ignored "-Wcast-qual" /* protobuf-c's __INIT macros */
+
 #include "base/mem.h"
 #include "base/rng.h"
 #include "dataplane/calls.h"

@@ -18,7 +18,7 @@ struct fixture {
 
 static void fixture_init(struct fixture *f)
 {
-    strcpy(f->dir, "/tmp/sy_test_file_XXXXXX");
+    snprintf(f->dir, sizeof(f->dir), "/tmp/sy_test_file_XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(f->dir));
 }
 

@@ -157,8 +157,8 @@ static void prepare(struct actions *w, enum place state)
                                             .system_retries = 1,
                                             .cluster_lease_ns = LEASE,
                                             .recovery_wait_ns = LEASE};
-    *w = (struct actions){
-        .now = SY_NS_PER_S, .group = {.group = true}, .number = 2, .epoch = EPOCH};
+    *w = (struct actions){.now = SY_NS_PER_S, .number = 2, .epoch = EPOCH};
+    w->group.group = true;
     w->spec = (struct sch_spec){.request = {.cpu_milli = 1},
                                 .retries = 1,
                                 .backoff_ns = 2 * LEASE,

@@ -252,6 +252,23 @@ START_TEST(demand_is_gathered)
 }
 END_TEST
 
+START_TEST(demand_that_changes_back_is_not_told)
+{
+    struct world w = world_new();
+    struct sch_spec brief = w.task;
+    brief.queued_timeout_ns = 2 * SY_NS_PER_MS;
+    struct sch_action *root = create(&w, "run", &w.group);
+    up(&w, "east");
+    (void)child(&w, root, "0", &w.task);
+    ck_assert_uint_eq(count(&w, SCH_EFFECT_DEMAND), 1);
+    (void)child(&w, root, "1", &brief);
+    tick_at(&w, w.now + 2 * SY_NS_PER_MS); /* it times out as its demand is due */
+    ck_assert_uint_eq(count(&w, SCH_EFFECT_FINISHED), 1);
+    ck_assert_uint_eq(count(&w, SCH_EFFECT_DEMAND), 0);
+    world_free(&w);
+}
+END_TEST
+
 START_TEST(idle_classes_are_bounded)
 {
     struct world w = world_new();
@@ -530,6 +547,7 @@ int main(void)
                                   priority_then_arrival,
                                   the_cluster_with_most_grants,
                                   demand_is_gathered,
+                                  demand_that_changes_back_is_not_told,
                                   idle_classes_are_bounded,
                                   infeasible_work_is_refused,
                                   names_and_limits,

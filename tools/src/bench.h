@@ -38,7 +38,7 @@ const struct bench_kind *bench_kind_find(const char *name);
 struct bench {
     struct bench_options options;
     struct cl_client *client;
-    char library[4096];
+    char *library;
     struct sy_buf noop_spec; /* a no-op function on a warm worker */
     struct bench_usage usage;
     /* what the bench measured */

@@ -5,11 +5,9 @@
 #include "tools/src/cl_enqueue.h"
 #include "tools/src/cl_spec.h"
 
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define LIBRARY_NAME "libswitchyard-bench.so"
 #define COUNT_MAX 9999999 /* names have seven digits */
@@ -174,35 +172,16 @@ void bench_measure_end(struct bench *bench)
         bench->data_end_bytes = bench_folder_bytes(bench->options.data);
 }
 
-static enum cl_exit find_library(struct bench *bench, struct cl_error *error)
-{
-    char path[PATH_MAX] = "";
-    if (bench->options.library) {
-        snprintf(path, sizeof(path), "%s", bench->options.library);
-    } else {
-        ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - sizeof(LIBRARY_NAME) - 1);
-        char *slash = n > 0 ? strrchr(path, '/') : NULL;
-        if (slash)
-            snprintf(slash + 1, sizeof(LIBRARY_NAME), "%s", LIBRARY_NAME);
-    }
-    char *absolute = realpath(path, NULL);
-    if (!absolute)
-        return cl_fail(error, CL_USAGE, "the task library '%s' is not there: %s", path,
-                       strerror(errno));
-    snprintf(bench->library, sizeof(bench->library), "%s", absolute);
-    free(absolute);
-    return CL_OK;
-}
-
 static enum cl_exit prepare(struct bench *bench, struct cl_error *error)
 {
+    struct sy_error_text text;
+    bench->library = cl_task_library(bench->options.library, LIBRARY_NAME, &text);
+    if (!bench->library)
+        return cl_fail(error, CL_USAGE, "%s", text.text);
     struct cl_spec noop = {.type = CL_SPEC_FUNCTION,
                            .environment = bench->options.environment,
                            .library = bench->library,
                            .function = "noop"};
-    struct sy_error_text text;
-    if (find_library(bench, error) != CL_OK)
-        return error->exit;
     if (bench_usage_parse(&bench->usage, bench->options.pids, &text) < 0)
         return cl_fail(error, CL_USAGE, "%s", text.text);
     if (cl_spec_pack(&noop, &bench->noop_spec, &text) < 0)
@@ -242,6 +221,7 @@ enum cl_exit bench_program(int argc, char **argv)
     }
     cl_report(BENCH_PROGRAM, &error);
     cl_client_free(bench.client);
+    free(bench.library);
     sy_buf_deinit(&bench.noop_spec);
     free(bench.latency);
     free(bench.done);

@@ -14,6 +14,7 @@
 
 #define SILENCE_NS (3 * SY_NS_PER_S)
 #define RETRY_MAX_NS SY_NS_PER_S
+#define PATIENCE_NS (60 * SY_NS_PER_S) /* without any news, while the queue is full */
 
 struct slot {
     struct runs *runs;
@@ -109,7 +110,6 @@ static void ask_for_missing(struct runs *runs)
             runs->error = error;
         sy_arena_deinit(&arena);
     }
-    runs->last_news_ns = cl_monotonic_ns();
 }
 
 /* ---- creations: each slot sends the next one when its answer is there ---- */
@@ -148,8 +148,11 @@ static void on_created(void *ctx, const struct cl_error *error, const void *resp
     struct slot *slot = ctx;
     struct runs *runs = slot->runs;
     (void)response;
-    if (error->code == SY_CODE_RESOURCE_EXHAUSTED && slot->delay_ns < RETRY_MAX_NS) {
+    bool patient = cl_monotonic_ns() - runs->last_news_ns < PATIENCE_NS;
+    if (error->code == SY_CODE_RESOURCE_EXHAUSTED && patient) {
         slot->delay_ns = slot->delay_ns ? slot->delay_ns * 2 : 10 * SY_NS_PER_MS;
+        if (slot->delay_ns > RETRY_MAX_NS)
+            slot->delay_ns = RETRY_MAX_NS;
         sy_timer_start_in(runs->bench->client->loop, &slot->timer, slot->delay_ns);
         return;
     }
@@ -176,6 +179,7 @@ static void drive(struct runs *runs)
     struct bench *bench = runs->bench;
     open_watch(runs);
     runs->last_news_ns = cl_monotonic_ns();
+    int64_t asked_ns = 0;
     for (int64_t i = 0; i < bench->options.concurrency; i++) {
         runs->slots[i].runs = runs;
         sy_timer_init(&runs->slots[i].timer, send_create, &runs->slots[i]);
@@ -185,8 +189,11 @@ static void drive(struct runs *runs)
         cl_wait(bench->client, over, runs, 200 * SY_NS_PER_MS);
         if (bench->client->interrupted)
             cl_fail(&runs->error, CL_INTERRUPTED, "interrupted");
-        else if (cl_monotonic_ns() - runs->last_news_ns > SILENCE_NS)
+        else if (cl_monotonic_ns() - asked_ns > SILENCE_NS &&
+                 cl_monotonic_ns() - runs->last_news_ns > SILENCE_NS) {
             ask_for_missing(runs);
+            asked_ns = cl_monotonic_ns();
+        }
         cl_progress_show(&runs->progress, "measuring", (uint64_t)runs->ended, (uint64_t)runs->count,
                          0);
     }

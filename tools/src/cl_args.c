@@ -27,14 +27,8 @@ void cl_args_init(struct cl_args *args)
     cl_options_init(&args->client);
 }
 
-error_t cl_args_wrong(struct cl_args *common, const char *format, ...)
+error_t cl_args_are_wrong(struct cl_args *common)
 {
-    char text[SY_ERROR_TEXT_MAX];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
-    va_end(args);
-    sy_error_text_set(&common->error, "%s", text);
     common->outcome = CL_PARSE_WRONG;
     return EINVAL;
 }

@@ -37,7 +37,12 @@ extern const struct argp cl_args_argp;
 enum cl_parse cl_args_parse(const struct argp *argp, int argc, char **argv, unsigned flags,
                             struct cl_args *common, void *input);
 /* For parsers: `return cl_args_wrong(common, "...")`. */
-error_t cl_args_wrong(struct cl_args *common, const char *format, ...) SY_PRINTF(2, 3);
+#define cl_args_wrong(common_, ...)                                                                \
+    __extension__({                                                                                \
+        sy_error_text_set(&(common_)->error, __VA_ARGS__);                                         \
+        cl_args_are_wrong(common_);                                                                \
+    })
+error_t cl_args_are_wrong(struct cl_args *common); /* EINVAL */
 /* Numbers in arguments: the whole text, within limits; false and the sentence otherwise. */
 bool cl_args_number(struct cl_args *common, const char *option, const char *text, int64_t min,
                     int64_t max, int64_t *ret);

@@ -21,6 +21,10 @@ const struct cl_method cl_get_action_details = {
     RUNS "GetActionDetails", &flyteidl2__workflow__get_action_details_response__descriptor};
 const struct cl_method cl_get_action_data = {
     RUNS "GetActionData", &flyteidl2__workflow__get_action_data_response__descriptor};
+const struct cl_method cl_get_action_data_uris = {
+    RUNS "GetActionDataURIs", &flyteidl2__workflow__get_action_data_uris_response__descriptor};
+const struct cl_method cl_get_object = {"/switchyard.internal.ObjectStore/GetObject",
+                                        &switchyard__internal__get_object_response__descriptor};
 const struct cl_method cl_list_runs = {RUNS "ListRuns",
                                        &flyteidl2__workflow__list_runs_response__descriptor};
 const struct cl_method cl_list_actions = {RUNS "ListActions",
@@ -162,27 +166,6 @@ enum cl_exit cl_run_abort(struct cl_client *client, const char *name, const char
     struct sy_arena arena;
     sy_arena_init(&arena, CL_ARENA_BYTES_MAX);
     (void)cl_call(client, &cl_abort_run, &request.base, &arena, error);
-    sy_arena_deinit(&arena);
-    return error->exit;
-}
-
-enum cl_exit cl_action_output(struct cl_client *client, const char *run, const char *action,
-                              struct sy_buf *ret, struct cl_error *error)
-{
-    Flyteidl2__Workflow__GetActionDataRequest request =
-        FLYTEIDL2__WORKFLOW__GET_ACTION_DATA_REQUEST__INIT;
-    Flyteidl2__Common__ActionIdentifier id = FLYTEIDL2__COMMON__ACTION_IDENTIFIER__INIT;
-    Flyteidl2__Common__RunIdentifier run_id;
-    cl_run_identifier(client, run, &run_id);
-    id.run = &run_id;
-    id.name = cl_unconst(action);
-    request.action_id = &id;
-    struct sy_arena arena;
-    sy_arena_init(&arena, CL_ARENA_BYTES_MAX);
-    const Flyteidl2__Workflow__GetActionDataResponse *response = cl_call(
-        client, &cl_get_action_data, &request.base, &arena, error);
-    if (response)
-        sy_buf_append(ret, response->outputs.data, response->outputs.len);
     sy_arena_deinit(&arena);
     return error->exit;
 }

@@ -5,6 +5,7 @@
 
 #include "flyteidl2/cluster/service.pb-c.h"
 #include "flyteidl2/workflow/run_service.pb-c.h"
+#include "switchyard/internal/dataplane.pb-c.h"
 #include "switchyard/v1/action_service.pb-c.h"
 #include "switchyard/v1/log_service.pb-c.h"
 #include "switchyard/v1/region_service.pb-c.h"
@@ -15,6 +16,8 @@ extern const struct cl_method cl_abort_action;
 extern const struct cl_method cl_get_run_details;
 extern const struct cl_method cl_get_action_details;
 extern const struct cl_method cl_get_action_data;
+extern const struct cl_method cl_get_action_data_uris;
+extern const struct cl_method cl_get_object;
 extern const struct cl_method cl_list_runs;
 extern const struct cl_method cl_list_actions;
 extern const struct cl_method cl_watch_runs;
@@ -45,7 +48,14 @@ void cl_run_pack_create(struct cl_client *client, struct sy_span task_spec, stru
                         const char *name, struct sy_buf *append);
 enum cl_exit cl_run_abort(struct cl_client *client, const char *name, const char *reason,
                           struct cl_error *error);
-/* The inline output of an action that has ended; append to `ret`. */
+/* ---- cl_output.c ---- */
+
+/* Where the operator of an action's cluster listens: appended with a NUL; "" = at the endpoint
+ * itself. */
+enum cl_exit cl_find_operator(struct cl_client *client, const char *run, const char *action,
+                              struct sy_buf *ret, struct cl_error *error);
+/* The output of an action that has ended, inline or from its cluster's object store; appended. */
+#define CL_OUTPUT_BYTES_MAX ((size_t)256 * 1024 * 1024)
 enum cl_exit cl_action_output(struct cl_client *client, const char *run, const char *action,
                               struct sy_buf *ret, struct cl_error *error);
 

@@ -8,9 +8,11 @@
 #include "flyteidl2/task/task_definition.pb-c.h"
 
 #include <ctype.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define REQUESTS_MAX 3
 
@@ -24,6 +26,23 @@ const char *cl_environment(void)
 {
     const char *value = getenv("SWITCHYARD_ENVIRONMENT");
     return value && *value ? value : CL_ENVIRONMENT_DEFAULT;
+}
+
+char *cl_task_library(const char *given, const char *name, struct sy_error_text *error)
+{
+    char path[PATH_MAX] = "";
+    if (given) {
+        snprintf(path, sizeof(path), "%s", given);
+    } else {
+        ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - strlen(name) - 1);
+        char *slash = n > 0 ? strrchr(path, '/') : NULL;
+        if (slash)
+            snprintf(slash + 1, sizeof(path) - (size_t)(slash + 1 - path), "%s", name);
+    }
+    char *absolute = realpath(path, NULL);
+    if (!absolute)
+        sy_error_text_set(error, "the task library '%s' is not there: %s", path, strerror(errno));
+    return absolute;
 }
 
 int cl_quantity_check(const char *text, int milli)

@@ -35,6 +35,9 @@ const char *cl_environment(void);
 #define CL_SPEC_CPU "100m"
 #define CL_SPEC_MEMORY "64Mi"
 
+/* Where a task library is: `given`, or `name` beside the running program. To be freed; NULL with a
+ * sentence. */
+char *cl_task_library(const char *given, const char *name, struct sy_error_text *error);
 /* Appends the packed TaskSpec. -EINVAL with a sentence: nothing to run, a quantity that is none. */
 int cl_spec_pack(const struct cl_spec *spec, struct sy_buf *append,
                  struct sy_error_text *error) SY_MUST_USE;

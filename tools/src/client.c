@@ -28,16 +28,10 @@ struct cl_pending {
 
 /* ---- errors ---- */
 
-enum cl_exit cl_fail(struct cl_error *error, enum cl_exit exit_code, const char *format, ...)
+enum cl_exit cl_error_is(struct cl_error *error, enum cl_exit exit_code)
 {
-    char text[SY_ERROR_TEXT_MAX];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
-    va_end(args);
     error->exit = exit_code;
     error->code = SY_CODE_OK;
-    sy_error_text_set(&error->text, "%s", text);
     return exit_code;
 }
 
@@ -65,8 +59,12 @@ static enum cl_exit exit_of(enum sy_code code)
     }
 }
 
-/* gRPC's own words begin so and end with the system's: "...: Connection refused". */
-#define CONNECT_FAILED "failed to connect"
+/* gRPC's own words when there is no connection; they end with the system's: "...: Connection
+ * refused". */
+static bool never_connected(const char *text)
+{
+    return strncmp(text, "failed to connect", 17) == 0 || strncmp(text, "DNS resolution", 14) == 0;
+}
 
 static const char *last_cause(const char *text)
 {
@@ -80,8 +78,7 @@ enum cl_exit cl_fail_status(struct cl_error *error, const char *endpoint,
     const char *text = status->message.text;
     error->exit = exit_of(status->code);
     error->code = status->code;
-    if (status->code == SY_CODE_UNAVAILABLE &&
-        strncmp(text, CONNECT_FAILED, strlen(CONNECT_FAILED)) != 0)
+    if (status->code == SY_CODE_UNAVAILABLE && !never_connected(text))
         sy_error_text_set(&error->text, "%s can not answer now: %s", endpoint,
                           *text ? text : "unavailable");
     else if (status->code == SY_CODE_UNAVAILABLE)
@@ -199,7 +196,6 @@ static int watch_sigint(struct cl_client *client)
     sigaddset(&set, SIGINT);
     if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
         return sy_trace(-errno);
-    signal(SIGPIPE, SIG_IGN);
     int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (fd < 0)
         return sy_trace(-errno);

@@ -39,9 +39,15 @@ struct cl_error {
     enum sy_code code; /* of the answer; OK when the failure was on this side */
     struct sy_error_text text;
 };
-/* Both return `exit`, so that a caller can `return cl_fail(...)`. */
-enum cl_exit cl_fail(struct cl_error *error, enum cl_exit exit, const char *format, ...)
-    SY_PRINTF(3, 4);
+/* Sets the sentence and gives `exit_code`, so that a caller can `return cl_fail(error, CL_REFUSED,
+ * "...", ...)`. A macro, because clang-tidy 14 takes every va_list for uninitialized when it reads
+ * several files. */
+#define cl_fail(error_, exit_code_, ...)                                                           \
+    __extension__({                                                                                \
+        sy_error_text_set(&(error_)->text, __VA_ARGS__);                                           \
+        cl_error_is((error_), (exit_code_));                                                       \
+    })
+enum cl_exit cl_error_is(struct cl_error *error, enum cl_exit exit_code);
 enum cl_exit cl_fail_status(struct cl_error *error, const char *endpoint,
                             const struct sy_status *status);
 

@@ -119,30 +119,6 @@ static void on_records(void *ctx, const void *message)
 
 /* ---- asking ---- */
 
-/* Where the operator of the action's cluster listens; "" = at the endpoint itself. */
-static enum cl_exit find_operator(struct cl_client *client, const struct cl_logs_request *request,
-                                  struct sy_buf *ret, struct cl_error *error)
-{
-    Flyteidl2__Cluster__SelectClusterRequest select =
-        FLYTEIDL2__CLUSTER__SELECT_CLUSTER_REQUEST__INIT;
-    Flyteidl2__Common__ActionIdentifier id = FLYTEIDL2__COMMON__ACTION_IDENTIFIER__INIT;
-    Flyteidl2__Common__RunIdentifier run;
-    cl_run_identifier(client, request->run, &run);
-    id.run = &run;
-    id.name = cl_unconst(request->action);
-    select.resource_case = FLYTEIDL2__CLUSTER__SELECT_CLUSTER_REQUEST__RESOURCE_ACTION_ID;
-    select.action_id = &id;
-    select.operation = FLYTEIDL2__CLUSTER__SELECT_CLUSTER_REQUEST__OPERATION__OPERATION_TAIL_LOGS;
-    struct sy_arena arena;
-    sy_arena_init(&arena, CL_ARENA_BYTES_MAX);
-    const Flyteidl2__Cluster__SelectClusterResponse *response = cl_call(
-        client, &cl_select_cluster, &select.base, &arena, error);
-    if (response)
-        sy_buf_append(ret, response->cluster_endpoint, strlen(response->cluster_endpoint));
-    sy_arena_deinit(&arena);
-    return error->exit;
-}
-
 static bool stream_ended(void *ctx)
 {
     return cl_stream_ended(ctx);
@@ -180,9 +156,8 @@ enum cl_exit cl_logs_print(struct cl_client *client, const struct cl_logs_reques
     if (!request.action || !*request.action)
         request.action = "a0";
     struct sy_buf endpoint SY_CLEANUP(sy_buf_deinit) = {0};
-    if (find_operator(client, &request, &endpoint, error) != CL_OK)
+    if (cl_find_operator(client, request.run, request.action, &endpoint, error) != CL_OK)
         return cl_not_found(client, error, request.run, given->action);
-    sy_buf_append(&endpoint, "", 1);
     const char *target = (const char *)endpoint.data;
     struct sy_channel *channel = *target ? sy_channel_new(client->rpc, target) : NULL;
     enum cl_exit exit_code = read_logs(client, channel, &request, error);

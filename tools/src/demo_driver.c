@@ -56,6 +56,8 @@ static error_t parse_demo(int key, char *arg, struct argp_state *argp)
     case ARGP_KEY_ARG:
         options->dir = arg;
         return argp->arg_num == 0 ? 0 : cl_args_wrong(common, "unexpected argument '%s'", arg);
+    case ARGP_KEY_END:
+        return common->json ? cl_args_wrong(common, "the demo has no JSON output") : 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -80,22 +82,9 @@ enum cl_parse demo_options_parse(struct demo_options *options, int argc, char **
 
 static enum cl_exit find_library(struct demo_state *state, struct cl_error *error)
 {
-    char path[PATH_MAX] = "";
-    if (state->options.library) {
-        snprintf(path, sizeof(path), "%s", state->options.library);
-    } else {
-        ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - sizeof(LIBRARY_NAME) - 1);
-        char *slash = n > 0 ? strrchr(path, '/') : NULL;
-        if (slash)
-            snprintf(slash + 1, sizeof(LIBRARY_NAME), "%s", LIBRARY_NAME);
-    }
-    char *absolute = realpath(path, NULL);
-    if (!absolute)
-        return cl_fail(error, CL_USAGE, "the task library '%s' is not there: %s", path,
-                       strerror(errno));
-    snprintf(state->library, sizeof(state->library), "%s", absolute);
-    free(absolute);
-    return CL_OK;
+    struct sy_error_text text;
+    state->library = cl_task_library(state->options.library, LIBRARY_NAME, &text);
+    return state->library ? CL_OK : cl_fail(error, CL_USAGE, "%s", text.text);
 }
 
 static enum cl_exit find_files(struct demo_state *state, struct cl_error *error)
@@ -346,6 +335,7 @@ void demo_state_deinit(struct demo_state *state)
     if (*state->pid_file)
         (void)unlink(state->pid_file);
     free(state->dir);
+    free(state->library);
     free(state->report);
     free(state->expected_report);
     demo_report_free(&state->expected);

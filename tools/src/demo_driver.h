@@ -31,8 +31,7 @@ struct demo_state {
     struct demo_options options;
     struct cl_client *client;
     char run[CL_RUN_NAME_MAX], pid_file[64];
-    char *dir; /* absolute */
-    char library[4096];
+    char *dir, *library; /* absolute */
     struct demo_files files;
     struct demo_child_state *children; /* one for each file */
     char nodes[DEMO_PLACES_MAX][64];   /* names of nodes that finished a child */

@@ -1,128 +1,219 @@
-/*
- * Tasks of the integration tests. Each attempt leaves a mark, the empty file DIR/NAME@ATTEMPT, so
- * that the tests can tell what really ran.
- */
-#include <switchyard/task.h>
-
-#include <fcntl.h>
+/* Tasks for tests of the worker and of the pools. */
+#include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <switchyard/task.h>
 #include <time.h>
 #include <unistd.h>
 
-int mark(struct sy_task *task);
-int sleeper(struct sy_task *task);
-int crash_once(struct sy_task *task);
-int fail_always(struct sy_task *task);
-int printer(struct sy_task *task);
-int parent(struct sy_task *task);
-int large(struct sy_task *task);
+int noop(struct sy_task *task);
+int echo(struct sy_task *task);
+int who(struct sy_task *task);
+int print(struct sy_task *task);
+int print_raw(struct sy_task *task);
+int print_much(struct sy_task *task);
+int log_lines(struct sy_task *task);
+int fail_soft(struct sy_task *task);
+int fail_hard(struct sy_task *task);
+int fail_silent(struct sy_task *task);
+int sleep_ms(struct sy_task *task);
+int sleep_deaf(struct sy_task *task);
+int crash(struct sy_task *task);
+int print_and_crash(struct sy_task *task);
+int exit_three(struct sy_task *task);
+int big_output(struct sy_task *task);
+int sum_children(struct sy_task *task);
+int eat_memory(struct sy_task *task);
+int version(struct sy_task *task);
 
-static void leave_mark(const struct sy_task *task, const char *directory, size_t length)
+static void pause_ms(long ms)
 {
-    char path[512];
-    snprintf(path, sizeof(path), "%.*s/%s@%u", (int)length, directory, sy_task_name(task),
-             sy_task_attempt(task));
-    int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
-    if (fd >= 0)
-        close(fd);
+    struct timespec t = {ms / 1000, ms % 1000 * 1000000L};
+    while (nanosleep(&t, &t) < 0 && errno == EINTR)
+        ;
 }
 
-static void nap(long ms)
-{
-    struct timespec t = {ms / 1000, ms % 1000 * 1000000};
-    nanosleep(&t, NULL);
-}
-
-/* Input: the directory of the marks. Output: its own name. */
-int mark(struct sy_task *task)
+static long input_number(struct sy_task *task)
 {
     size_t size;
-    const char *directory = sy_task_input(task, &size);
-    leave_mark(task, directory, size);
-    nap(1);
-    return sy_task_output(task, sy_task_name(task), strlen(sy_task_name(task)));
+    const char *text = sy_task_input(task, &size);
+    char copy[32] = "";
+    memcpy(copy, text, size < sizeof(copy) - 1 ? size : sizeof(copy) - 1);
+    return strtol(copy, NULL, 10);
 }
 
-/* Runs until it is cancelled, at most 60 s. */
-int sleeper(struct sy_task *task)
+int noop(struct sy_task *task)
 {
-    size_t size;
-    const char *directory = sy_task_input(task, &size);
-    leave_mark(task, directory, size);
-    for (int i = 0; i < 6000 && !sy_task_cancelled(task); i++)
-        nap(10);
-    return sy_task_cancelled(task) ? sy_task_fail(task, true, "Cancelled", "cancelled") : 0;
-}
-
-int crash_once(struct sy_task *task)
-{
-    if (sy_task_attempt(task) == 1)
-        raise(SIGSEGV);
-    return sy_task_output(task, "second", 6);
-}
-
-int fail_always(struct sy_task *task)
-{
-    size_t size;
-    const char *directory = sy_task_input(task, &size);
-    leave_mark(task, directory, size);
-    return sy_task_fail(task, false, "NoLuck", "attempt %u had no luck", sy_task_attempt(task));
-}
-
-int printer(struct sy_task *task)
-{
-    printf("to stdout from %s\n", sy_task_name(task));
-    fprintf(stderr, "to stderr from %s\n", sy_task_name(task));
-    sy_task_log(task, "to the log from %s", sy_task_name(task));
+    (void)task;
     return 0;
 }
 
-/* More than travels inline: 1 MiB of its own name. */
-int large(struct sy_task *task)
+int echo(struct sy_task *task)
 {
-    size_t size = 1 << 20, n = strlen(sy_task_name(task));
-    char *data = malloc(size);
-    for (size_t i = 0; i < size; i++)
-        data[i] = sy_task_name(task)[i % n];
+    size_t size;
+    const void *input = sy_task_input(task, &size);
+    return sy_task_output(task, input, size);
+}
+
+int who(struct sy_task *task)
+{
+    char text[512];
+    int n = snprintf(text, sizeof(text), "%s %s %u %s %s", sy_task_run(task), sy_task_name(task),
+                     sy_task_attempt(task), sy_task_fencing_token(task),
+                     getenv("SWITCHYARD_GPUS") ? getenv("SWITCHYARD_GPUS") : "?");
+    return sy_task_output(task, text, (size_t)n);
+}
+
+int print(struct sy_task *task)
+{
+    printf("out of %s\n", sy_task_name(task));
+    fprintf(stderr, "err of %s\n", sy_task_name(task));
+    return 0;
+}
+
+int print_raw(struct sy_task *task)
+{
+    char text[64];
+    int n = snprintf(text, sizeof(text), "raw of %s", sy_task_name(task));
+    return write(1, text, (size_t)n) == n ? 0 : SY_TASK_FAILED;
+}
+
+int print_much(struct sy_task *task)
+{
+    long lines = input_number(task);
+    for (long i = 0; i < lines; i++)
+        printf("%s line %06ld .......................................\n", sy_task_name(task), i);
+    return 0;
+}
+
+int log_lines(struct sy_task *task)
+{
+    sy_task_log(task, "first %d", 1);
+    sy_task_log(task, "second %s\n", "two");
+    return 0;
+}
+
+int fail_soft(struct sy_task *task)
+{
+    return sy_task_fail(task, false, "Soft", "%d apples", 3);
+}
+
+int fail_hard(struct sy_task *task)
+{
+    return sy_task_fail(task, true, "Hard", "no way");
+}
+
+int fail_silent(struct sy_task *task)
+{
+    (void)task;
+    return -1;
+}
+
+/* Ends early when it is cancelled. */
+int sleep_ms(struct sy_task *task)
+{
+    for (long left = input_number(task); left > 0; left -= 2) {
+        if (sy_task_cancelled(task))
+            return sy_task_fail(task, false, "Stopped", "as asked");
+        pause_ms(2);
+    }
+    return 0;
+}
+
+int sleep_deaf(struct sy_task *task)
+{
+    pause_ms(input_number(task));
+    return 0;
+}
+
+int crash(struct sy_task *task)
+{
+    (void)task;
+    raise(SIGSEGV);
+    return 0;
+}
+
+int print_and_crash(struct sy_task *task)
+{
+    printf("last words\n");
+    sy_task_log(task, "logged words");
+    raise(SIGSEGV);
+    return 0;
+}
+
+int exit_three(struct sy_task *task)
+{
+    (void)task;
+    exit(3);
+}
+
+int big_output(struct sy_task *task)
+{
+    size_t size = (size_t)input_number(task);
+    char *data = malloc(size + 1);
+    if (data == NULL)
+        return SY_TASK_FAILED;
+    memset(data, 'x', size);
     int r = sy_task_output(task, data, size);
     free(data);
     return r;
 }
 
-/* Input: "DIR COUNT". Enqueues COUNT marks, waits for all, outputs how many succeeded. */
-int parent(struct sy_task *task)
+/* Input N: enqueues N children "c-0000"... with their number as input; adds up their outputs. */
+int sum_children(struct sy_task *task)
 {
-    char directory[400];
-    int count = 0;
-    size_t size;
-    const char *input = sy_task_input(task, &size);
-    char text[512];
-    snprintf(text, sizeof(text), "%.*s", (int)size, input);
-    if (sscanf(text, "%399s %d", directory, &count) != 2)
-        return sy_task_fail(task, true, "BadInput", "expected 'DIR COUNT', got '%s'", text);
-    leave_mark(task, directory, strlen(directory));
-
-    struct sy_child_spec spec = {.function = "mark", .cpu_milli = 10};
+    long n = input_number(task), sum = 0, got = 0;
+    struct sy_child_spec spec = {.function = "echo", .cpu_milli = 250, .retries = 2};
     struct sy_children *children = sy_children_new(task, &spec);
-    for (int i = 0; i < count; i++) {
-        char name[32];
-        snprintf(name, sizeof(name), "m-%06d", i);
-        sy_children_add(children, name, directory, strlen(directory));
+    for (long i = 0; i < n; i++) {
+        char name[32], input[32];
+        snprintf(name, sizeof(name), "c-%04ld", i);
+        int size = snprintf(input, sizeof(input), "%ld", i);
+        int r = sy_children_add(children, name, input, (size_t)size);
+        if (r != 0)
+            return r;
     }
     int r = sy_children_enqueue(children);
-    if (r < 0)
+    if (r != 0)
         return r;
     struct sy_child child;
-    int good = 0;
-    while ((r = sy_task_next_child(task, &child)) == 1)
-        good += child.phase == SY_CHILD_SUCCEEDED && child.output_size == strlen(child.name) &&
-                memcmp(child.output, child.name, child.output_size) == 0;
-    if (r < 0)
+    while ((r = sy_task_next_child(task, &child)) == 1) {
+        if (child.phase != SY_CHILD_SUCCEEDED)
+            return sy_task_fail(task, true, "ChildFailed", "%s: %s", child.name,
+                                child.error_message);
+        char text[32] = "";
+        memcpy(text, child.output, child.output_size < 31 ? child.output_size : 31);
+        sum += strtol(text, NULL, 10);
+        got++;
+    }
+    if (r != 0)
         return r;
-    char result[32];
-    int length = snprintf(result, sizeof(result), "%d", good);
-    return sy_task_output(task, result, (size_t)length);
+    char text[64];
+    int size = snprintf(text, sizeof(text), "%ld of %ld", sum, got);
+    return sy_task_output(task, text, (size_t)size);
+}
+
+int eat_memory(struct sy_task *task)
+{
+    size_t size = (size_t)input_number(task) << 20;
+    char *data = malloc(size);
+    if (data == NULL)
+        return SY_TASK_FAILED;
+    for (size_t i = 0; i < size; i += 4096)
+        data[i] = 1;
+    int r = sy_task_output(task, data, 1);
+    free(data);
+    return r;
+}
+
+#ifndef VERSION
+#define VERSION "1"
+#endif
+
+int version(struct sy_task *task)
+{
+    return sy_task_output(task, VERSION, strlen(VERSION));
 }

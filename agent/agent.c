@@ -1,0 +1,206 @@
+#include "agent/agent_impl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define ARENA_BYTES ((size_t)1 << 30)
+#define STARTED_DELAY_DEFAULT_NS (20 * SY_NS_PER_MS)
+#define STOP_CANCEL_NS (15 * SY_NS_PER_S) /* after the grace: for cancelled attempts to end */
+#define STOP_ACK_NS (2 * SY_NS_PER_S)     /* then: for outcomes to be acknowledged */
+
+/* First what must be safe, then what depends on it. */
+static void on_turn_end(void *arg)
+{
+    struct ag_agent *agent = arg;
+    struct ag_executor *executor = agent->ports.executor;
+    if (agent->admit_due)
+        ag_admit(agent);
+    int r = agent->ports.journal->ops->flush(agent->ports.journal);
+    (void)r; /* the journal has logged it; what it could not write goes with the next turn */
+    executor->ops->flush(executor);
+    ag_stream_send(agent);
+}
+
+/* ---- what an earlier agent left ---- */
+
+struct left_overs {
+    struct ag_agent *agent;
+    struct ag_attempt_key *running;
+    size_t count, cap;
+};
+
+static void on_running(void *ctx, const struct ag_attempt_key *key)
+{
+    struct left_overs *left = ctx;
+    if (left->count == left->cap) {
+        left->cap = left->cap ? left->cap * 2 : 64;
+        left->running = sy_realloc(left->running, left->cap * sizeof(*left->running));
+    }
+    left->running[left->count++] = *key;
+}
+
+static void on_outcome(void *ctx, const struct ag_attempt_key *key, struct sy_span outcome)
+{
+    const struct left_overs *left = ctx;
+    ag_report_kept(left->agent, key, outcome);
+}
+
+static void take_over(struct ag_agent *agent)
+{
+    struct left_overs left = {.agent = agent};
+    struct ag_journal_visitor visitor = {
+        .on_running = on_running, .on_outcome = on_outcome, .ctx = &left};
+    agent->ports.journal->ops->replay(agent->ports.journal, &visitor);
+    for (size_t i = 0; i < left.count; i++) /* the journal is written to: not while it is read */
+        ag_report_left_over(agent, &left.running[i]);
+    if (left.count > 0)
+        sy_log(agent->ports.log, &ag_events, AG_EV_LEFT_OVER, SY_U64("attempts", left.count));
+    free(left.running);
+}
+
+/* ---- life ---- */
+
+int ag_agent_new(struct ag_agent **ret_agent, const struct ag_agent_options *options,
+                 const struct ag_agent_ports *ports, struct sy_error_text *error)
+{
+    if (options->environment_count > AG_ROOM_ENVIRONMENTS_MAX) {
+        sy_error_text_set(error, "%zu environments, at most %d are allowed",
+                          options->environment_count, AG_ROOM_ENVIRONMENTS_MAX);
+        return -EINVAL;
+    }
+    struct ag_agent *agent = sy_new(struct ag_agent);
+    agent->ports = *ports;
+    agent->node = sy_strdup(options->node);
+    agent->boot_id = sy_strdup(options->boot_id);
+    agent->operator_target = sy_strdup(options->operator_target);
+    agent->inline_bytes_max = options->inline_bytes_max;
+    agent->started_report_delay_ns = options->started_report_delay_ns
+                                         ? options->started_report_delay_ns
+                                         : STARTED_DELAY_DEFAULT_NS;
+    sy_rng_init(&agent->rng, ports->seed);
+    sy_rng_name(&agent->rng, agent->session, 16);
+    sy_arena_init(&agent->arena, ARENA_BYTES);
+    ag_room_init(&agent->room, &options->capacity, options->environments,
+                 options->environment_count);
+    sy_timer_init(&agent->start_timer, ag_report_start_timer, agent);
+    ports->executor->ops->bind(ports->executor, &ag_report_events, agent);
+    if (ports->logs != NULL)
+        ag_logs_bind(ports->logs, ag_relay_chunk, agent);
+    take_over(agent);
+    ag_stream_init(agent);
+    agent->turn_end = (struct sy_turn_end){.fn = on_turn_end, .arg = agent};
+    sy_loop_add_turn_end(ports->loop, &agent->turn_end);
+    *ret_agent = agent;
+    return 0;
+}
+
+static void free_tables(struct ag_agent *agent)
+{
+    struct ag_attempt *a, *next_a;
+    HASH_ITER(hh, agent->by_key, a, next_a)
+    ag_attempt_free(agent, a);
+    struct ag_spec_entry *spec, *next_spec;
+    HASH_ITER(hh, agent->specs, spec, next_spec)
+    ag_spec_drop(agent, spec);
+    struct ag_epoch *epoch, *next_epoch;
+    HASH_ITER(hh, agent->epochs, epoch, next_epoch)
+    {
+        HASH_DEL(agent->epochs, epoch);
+        free(epoch);
+    }
+    struct ag_call *call, *next_call;
+    HASH_ITER(hh, agent->calls, call, next_call)
+    {
+        HASH_DEL(agent->calls, call);
+        free(call);
+    }
+    while (agent->classes != NULL) {
+        struct ag_class *class = agent->classes;
+        agent->classes = class->next;
+        free(class);
+    }
+}
+
+void ag_agent_free(struct ag_agent *agent)
+{
+    if (agent == NULL)
+        return;
+    sy_loop_remove_turn_end(agent->ports.loop, &agent->turn_end);
+    sy_timer_stop(agent->ports.loop, &agent->start_timer);
+    if (agent->stopping)
+        sy_timer_stop(agent->ports.loop, &agent->stop_timer);
+    ag_stream_deinit(agent);
+    if (agent->ports.logs != NULL)
+        ag_logs_bind(agent->ports.logs, NULL, NULL);
+    free_tables(agent);
+    sy_arena_deinit(&agent->arena);
+    free(agent->node);
+    free(agent->boot_id);
+    free(agent->operator_target);
+    free(agent);
+}
+
+/* ---- stop ---- */
+
+static void return_waiting(struct ag_agent *agent)
+{
+    struct ag_attempt *a, *next;
+    HASH_ITER(hh, agent->by_key, a, next)
+    {
+        if (a->sm.state != AG_ATTEMPT_WAITING && a->sm.state != AG_ATTEMPT_FETCHING)
+            continue;
+        if (a->sm.state == AG_ATTEMPT_WAITING)
+            ag_admit_withdraw(agent, a);
+        ag_stream_return(agent, &a->key, "the node is stopping");
+        ag_attempt_move(agent, a, AG_ATTEMPT_RETURNED);
+        ag_attempt_free(agent, a);
+    }
+}
+
+static void cancel_running(struct ag_agent *agent)
+{
+    struct ag_executor *executor = agent->ports.executor;
+    struct ag_attempt *a, *next;
+    HASH_ITER(hh, agent->by_key, a, next)
+    {
+        if (a->sm.state == AG_ATTEMPT_RUNNING)
+            executor->ops->cancel(executor, a->id, "the node is stopping");
+    }
+}
+
+static void on_stop_timer(void *arg)
+{
+    struct ag_agent *agent = arg;
+    int64_t now_ns = sy_loop_now_ns(agent->ports.loop);
+    if (agent->unfinished > 0 && now_ns >= agent->stop_cancel_ns && !agent->cancelled_rest) {
+        agent->cancelled_rest = true;
+        cancel_running(agent);
+    }
+    if (agent->unfinished > 0 && now_ns < agent->stop_cancel_ns + STOP_CANCEL_NS) {
+        sy_timer_start_in(agent->ports.loop, &agent->stop_timer, 10 * SY_NS_PER_MS);
+        return;
+    }
+    if (agent->stop_end_ns == 0)
+        agent->stop_end_ns = now_ns + STOP_ACK_NS;
+    bool told = ag_stream_idle(agent) &&
+                (agent->link != AG_LINK_UP || agent->sent.first == NULL);
+    if (!told && now_ns < agent->stop_end_ns) {
+        sy_timer_start_in(agent->ports.loop, &agent->stop_timer, 10 * SY_NS_PER_MS);
+        return;
+    }
+    ag_stream_close(agent);
+    agent->stop_done(agent->stop_ctx);
+}
+
+void ag_agent_stop(struct ag_agent *agent, int64_t grace_ns, sy_fn done, void *ctx)
+{
+    SY_ASSERT(!agent->stopping);
+    sy_log(agent->ports.log, &ag_events, AG_EV_STOPPING, SY_U64("running", agent->unfinished));
+    agent->stopping = true;
+    agent->stop_done = done;
+    agent->stop_ctx = ctx;
+    agent->stop_cancel_ns = sy_loop_now_ns(agent->ports.loop) + grace_ns;
+    return_waiting(agent);
+    sy_timer_init(&agent->stop_timer, on_stop_timer, agent);
+    sy_timer_start_in(agent->ports.loop, &agent->stop_timer, 0);
+}

@@ -1,0 +1,141 @@
+/*
+ * Admission: which waiting attempts run.
+ *
+ * The oldest first, over all classes; a younger one may overtake when the older does not fit. Two rules keep
+ * an older one from waiting for ever behind a stream of small ones:
+ *   - what it lacks is not used for pipelining by younger classes;
+ *   - when it has waited for a second, what it lacks is reserved: younger ones that use it don't start.
+ */
+#include "agent/agent_impl.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define STARVED_NS SY_NS_PER_S
+#define GPUS_TEXT_MAX (SCH_GPUS_MAX * 5)
+
+void ag_admit_enqueue(struct ag_agent *agent, struct ag_attempt *a)
+{
+    SY_ASSERT(a->sm.state == AG_ATTEMPT_WAITING);
+    ag_list_append(&a->spec->class->waiting, a);
+    agent->admit_due = true;
+}
+
+void ag_admit_withdraw(struct ag_agent *agent, struct ag_attempt *a)
+{
+    (void)agent;
+    SY_ASSERT(a->sm.state == AG_ATTEMPT_WAITING);
+    ag_list_remove(&a->spec->class->waiting, a);
+}
+
+static void devices_text(const struct ag_attempt *a, char *ret, size_t size)
+{
+    size_t at = 0;
+    ret[0] = '\0';
+    for (uint32_t i = 0; a->devices != NULL && i < a->spec->spec.request.gpus; i++)
+        at += (size_t)snprintf(ret + at, size - at, "%s%u", i > 0 ? "," : "", a->devices[i]);
+}
+
+static void start(struct ag_agent *agent, struct ag_attempt *a, bool pipelined)
+{
+    const struct ag_spec *spec = &a->spec->spec;
+    struct ag_class *class = a->spec->class;
+    ag_list_remove(&class->waiting, a);
+    ag_attempt_move(agent, a, AG_ATTEMPT_RUNNING);
+    char gpus[GPUS_TEXT_MAX];
+    a->pipelined = pipelined;
+    if (pipelined) {
+        class->pipelined++;
+        SY_ASSERT(spec->request.gpus == 0);
+    } else {
+        class->charged++;
+        if (spec->request.gpus > 0)
+            a->devices = sy_calloc(spec->request.gpus, sizeof(*a->devices));
+        ag_room_take(&agent->room, &spec->request, a->devices);
+    }
+    devices_text(a, gpus, sizeof(gpus));
+    agent->ports.journal->ops->running(agent->ports.journal, &a->key);
+    a->journaled = true;
+    struct ag_work work = {
+        .id = a->id,
+        .run = a->run,
+        .name = a->name,
+        .number = a->key.number,
+        .epoch = a->key.epoch,
+        .request = spec->request,
+        .gpus = gpus,
+        .pipelined = pipelined,
+        .type = spec->type,
+        .args = spec->args,
+        .env = spec->env,
+        .input = a->input,
+        .input_path = a->input_path,
+        .timeout_ns = a->timeout_ns,
+        .inline_bytes_max = agent->inline_bytes_max,
+    };
+    agent->ports.executor->ops->start(agent->ports.executor, &work);
+}
+
+static struct ag_class *oldest_class(const struct ag_agent *agent)
+{
+    struct ag_class *oldest = NULL;
+    for (struct ag_class *c = agent->classes; c != NULL; c = c->next) {
+        if (c->waiting.first == NULL || c->blocked)
+            continue;
+        if (oldest == NULL || c->waiting.first->id < oldest->waiting.first->id)
+            oldest = c;
+    }
+    return oldest;
+}
+
+/* No room for its first: hand over as many as the executor takes behind those that run. */
+static void pipeline(struct ag_agent *agent, struct ag_class *class)
+{
+    if (class->charged == 0)
+        return;
+    struct ag_executor *executor = agent->ports.executor;
+    uint32_t n = executor->ops->pipeline(executor, &class->request);
+    for (; n > 0 && class->waiting.first != NULL; n--)
+        start(agent, class->waiting.first, true);
+}
+
+void ag_admit(struct ag_agent *agent)
+{
+    agent->admit_due = false;
+    if (agent->stopping)
+        return;
+    uint32_t lacking = 0;  /* what blocked classes that are older lack */
+    uint32_t reserved = 0; /* of that, for those that have waited for long */
+    int64_t now_ns = sy_loop_now_ns(agent->ports.loop);
+    for (struct ag_class *c = agent->classes; c != NULL; c = c->next)
+        c->blocked = false;
+    struct ag_class *class;
+    while ((class = oldest_class(agent)) != NULL) {
+        uint32_t missing = ag_room_missing(&agent->room, &class->request);
+        if (missing == 0 && (class->uses & reserved) == 0) {
+            start(agent, class->waiting.first, false);
+            continue;
+        }
+        class->blocked = true;
+        if ((class->uses & lacking) == 0)
+            pipeline(agent, class);
+        if (class->waiting.first == NULL)
+            continue;
+        lacking |= missing;
+        if (now_ns - class->waiting.first->arrived_ns > STARVED_NS)
+            reserved |= missing;
+    }
+}
+
+void ag_admit_ended(struct ag_agent *agent, struct ag_attempt *a)
+{
+    struct ag_class *class = a->spec->class;
+    agent->admit_due = true;
+    if (class->pipelined > 0) {
+        class->pipelined--; /* one of them has the room now; see ops->pipeline */
+        return;
+    }
+    SY_ASSERT(class->charged > 0);
+    class->charged--;
+    ag_room_give(&agent->room, &class->request, a->devices);
+}

@@ -1,0 +1,362 @@
+/*
+ * The stream to the operator. Dialled by us, again and again with a growing, jittered pause. The first message tells
+ * what the node has and everything it holds; from the welcome on, what gathers in a turn leaves as one
+ * message whenever the transport has sent the one before.
+ *
+ * While it is down tasks run on, and outcomes gather.
+ */
+#include "agent/agent_impl.h"
+
+#include "proto/pb.h"
+#include "switchyard/internal/dataplane.pb-c.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define BACKOFF_MIN_NS (100 * SY_NS_PER_MS)
+#define BACKOFF_MAX_NS (5 * SY_NS_PER_S)
+#define GREETING_NS (10 * SY_NS_PER_S)
+#define HEARTBEAT_DEFAULT_NS SY_NS_PER_S
+#define LEASE_DEFAULT_NS (15 * SY_NS_PER_S)
+#define MESSAGE_BYTES ((size_t)1 << 20)
+#define RESEND_NS (30 * SY_NS_PER_S)
+
+enum { /* fields of AgentMessage */
+    FIELD_HELLO = 1,
+    FIELD_INVENTORY = 2,
+    FIELD_OUTCOMES = 4,
+    FIELD_RETURNED = 5,
+    FIELD_HEARTBEAT = 8,
+};
+
+static void dial_later(struct ag_agent *agent);
+
+/* ---- encoding ---- */
+
+static void put_varint(struct sy_buf *buf, uint64_t value)
+{
+    uint8_t bytes[10];
+    size_t n = 0;
+    for (; value >= 0x80; value >>= 7)
+        bytes[n++] = (uint8_t)(value | 0x80);
+    bytes[n++] = (uint8_t)value;
+    sy_buf_append(buf, bytes, n);
+}
+
+void ag_put_bytes(struct sy_buf *buf, unsigned field, struct sy_span bytes)
+{
+    put_varint(buf, (uint64_t)field << 3 | 2);
+    put_varint(buf, bytes.len);
+    sy_buf_append(buf, bytes.data, bytes.len);
+}
+
+void ag_put_message(struct sy_buf *buf, unsigned field, const ProtobufCMessage *message)
+{
+    put_varint(buf, (uint64_t)field << 3 | 2);
+    put_varint(buf, protobuf_c_message_get_packed_size(message));
+    pb_pack(message, buf);
+}
+
+void ag_stream_return(struct ag_agent *agent, const struct ag_attempt_key *key, const char *reason)
+{
+    if (agent->link != AG_LINK_UP)
+        return; /* the inventory does not name it */
+    Switchyard__Internal__Returned msg = SWITCHYARD__INTERNAL__RETURNED__INIT;
+    msg.partition = key->partition;
+    msg.action = key->action;
+    msg.number = key->number;
+    msg.epoch = key->epoch;
+    msg.reason = (char *)(uintptr_t)reason;
+    ag_put_message(&agent->out_returned, FIELD_RETURNED, &msg.base);
+}
+
+static Switchyard__Internal__Resources resources_msg(const struct sch_resources *from)
+{
+    Switchyard__Internal__Resources msg = SWITCHYARD__INTERNAL__RESOURCES__INIT;
+    msg.cpu_milli = from->cpu_milli;
+    msg.memory_bytes = from->memory_bytes;
+    msg.gpus = from->gpus;
+    msg.gpu_model = (char *)(uintptr_t)from->gpu_model;
+    msg.environment = (char *)(uintptr_t)from->environment;
+    return msg;
+}
+
+static void put_hello(struct ag_agent *agent, struct sy_buf *buf)
+{
+    Switchyard__Internal__AgentHello msg = SWITCHYARD__INTERNAL__AGENT_HELLO__INIT;
+    Switchyard__Internal__Resources capacity = resources_msg(&agent->room.capacity);
+    Switchyard__Internal__Environment environments[AG_ROOM_ENVIRONMENTS_MAX];
+    Switchyard__Internal__Environment *pointers[AG_ROOM_ENVIRONMENTS_MAX];
+    for (uint32_t i = 0; i < agent->room.environment_count; i++) {
+        switchyard__internal__environment__init(&environments[i]);
+        environments[i].name = agent->room.environments[i].name;
+        environments[i].slots = agent->room.environments[i].slots;
+        pointers[i] = &environments[i];
+    }
+    msg.node = agent->node;
+    msg.boot_id = agent->boot_id;
+    msg.session = agent->session;
+    msg.capacity = &capacity;
+    msg.environments = pointers;
+    msg.n_environments = agent->room.environment_count;
+    ag_put_message(buf, FIELD_HELLO, &msg.base);
+}
+
+/* Everything we hold; an attempt that is done is named too, until its outcome is acknowledged. */
+static void put_inventory(struct ag_agent *agent, struct sy_buf *buf)
+{
+    struct ag_attempt *a, *next;
+    HASH_ITER(hh, agent->by_key, a, next)
+    {
+        Switchyard__Internal__InventoryEntry msg = SWITCHYARD__INTERNAL__INVENTORY_ENTRY__INIT;
+        struct sch_resources none = {0};
+        Switchyard__Internal__Resources request =
+            resources_msg(a->spec != NULL && a->spec->valid ? &a->spec->spec.request : &none);
+        msg.partition = a->key.partition;
+        msg.action = a->key.action;
+        msg.number = a->key.number;
+        msg.epoch = a->key.epoch;
+        msg.class_ = a->class_number;
+        msg.started = a->started || a->sm.state >= AG_ATTEMPT_UPLOADING;
+        msg.started_ns = a->started_ns;
+        msg.node = agent->node;
+        msg.request = &request;
+        ag_put_message(buf, FIELD_INVENTORY, &msg.base);
+    }
+}
+
+/* ---- sending ---- */
+
+static bool nothing_waits(const struct ag_agent *agent)
+{
+    return agent->to_send.first == NULL && agent->out_started.len == 0 &&
+           agent->out_returned.len == 0 && agent->out_calls.len == 0 &&
+           agent->out_chunks.len == 0 && agent->unsent.len == 0;
+}
+
+bool ag_stream_idle(const struct ag_agent *agent)
+{
+    return agent->link != AG_LINK_UP || (nothing_waits(agent) && sy_call_ready(agent->call));
+}
+
+static void take(struct sy_buf *message, struct sy_buf *from)
+{
+    sy_buf_append(message, from->data, from->len);
+    sy_buf_clear(from);
+    if (from->cap > MESSAGE_BYTES)
+        sy_buf_deinit(from);
+}
+
+static void put_outcomes(struct ag_agent *agent, struct sy_buf *message)
+{
+    while (agent->to_send.first != NULL && message->len < MESSAGE_BYTES) {
+        struct ag_attempt *a = agent->to_send.first;
+        ag_list_remove(&agent->to_send, a);
+        ag_list_append(&agent->sent, a);
+        a->outcome_queued = false;
+        a->arrived_ns = sy_loop_now_ns(agent->ports.loop); /* since when it waits for the answer */
+        ag_put_bytes(message, FIELD_OUTCOMES, sy_buf_span(&a->outcome));
+    }
+}
+
+static void send_message(struct ag_agent *agent, struct sy_buf *message)
+{
+    int r = sy_call_send(agent->call, message);
+    if (r == SY_RPC_E_FULL)
+        agent->unsent = sy_buf_take(message);
+    else
+        agent->sent_ns = sy_loop_now_ns(agent->ports.loop);
+    sy_buf_deinit(message);
+}
+
+void ag_stream_send(struct ag_agent *agent)
+{
+    while (agent->link == AG_LINK_UP && !nothing_waits(agent) && sy_call_ready(agent->call)) {
+        struct sy_buf message = sy_buf_take(&agent->unsent);
+        if (message.len == 0) { /* in the order in which the receiver handles them */
+            take(&message, &agent->out_started);
+            put_outcomes(agent, &message);
+            take(&message, &agent->out_returned);
+            take(&message, &agent->out_calls);
+            take(&message, &agent->out_chunks);
+        }
+        send_message(agent, &message);
+    }
+}
+
+/* Outcomes that were not acknowledged for long go again: the operator may have lost them with a shard. */
+static void resend_old(struct ag_agent *agent, int64_t now_ns)
+{
+    while (agent->sent.first != NULL && now_ns - agent->sent.first->arrived_ns > RESEND_NS) {
+        struct ag_attempt *a = agent->sent.first;
+        ag_list_remove(&agent->sent, a);
+        ag_list_append(&agent->to_send, a);
+        a->outcome_queued = true;
+    }
+}
+
+/* ---- up and down ---- */
+
+static const struct sy_call_sink deaf_sink = {0};
+
+static void drop_call(struct ag_agent *agent)
+{
+    if (agent->call == NULL)
+        return;
+    sy_call_finish(agent->call, NULL);
+    sy_call_set_sink(agent->call, &deaf_sink, NULL);
+    sy_call_unref(sy_take(agent->call));
+}
+
+static void lost(struct ag_agent *agent, const char *why)
+{
+    if (agent->link == AG_LINK_UP)
+        sy_log(agent->ports.log, &ag_events, AG_EV_DISCONNECTED,
+               SY_STR("operator", agent->operator_target), SY_STR("why", why));
+    agent->link = AG_LINK_DOWN;
+    drop_call(agent);
+    sy_buf_clear(&agent->out_started);
+    sy_buf_clear(&agent->out_returned);
+    sy_buf_clear(&agent->out_calls);
+    sy_buf_clear(&agent->out_chunks);
+    sy_buf_deinit(&agent->unsent);
+    while (agent->sent.first != NULL) { /* all of them go again */
+        struct ag_attempt *a = agent->sent.first;
+        ag_list_remove(&agent->sent, a);
+        ag_list_append(&agent->to_send, a);
+        a->outcome_queued = true;
+    }
+    ag_relay_lost(agent);
+    dial_later(agent);
+}
+
+static void on_message(void *ctx, struct sy_span message)
+{
+    struct ag_agent *agent = ctx;
+    agent->heard_ns = sy_loop_now_ns(agent->ports.loop);
+    ag_receive(agent, message);
+}
+
+static void on_writable(void *ctx)
+{
+    (void)ctx; /* the end of the turn sends */
+}
+
+static void on_closed(void *ctx, const struct sy_status *status)
+{
+    struct ag_agent *agent = ctx;
+    char why[SY_ERROR_TEXT_MAX];
+    memcpy(why, status->message.text, sizeof(why));
+    sy_call_unref(sy_take(agent->call));
+    lost(agent, why);
+}
+
+static const struct sy_call_sink sink = {
+    .on_message = on_message,
+    .on_writable = on_writable,
+    .on_closed = on_closed,
+};
+
+static void dial(struct ag_agent *agent)
+{
+    SY_ASSERT(agent->link == AG_LINK_DOWN && agent->call == NULL);
+    struct sy_call_options options = {.method = "/switchyard.internal.DataPlane/Attend"};
+    agent->call = sy_channel_open(agent->channel, agent->ports.loop, &options, &sink, agent);
+    agent->link = AG_LINK_GREETING;
+    agent->heard_ns = sy_loop_now_ns(agent->ports.loop);
+    struct sy_buf message = {0};
+    put_hello(agent, &message);
+    put_inventory(agent, &message);
+    int r = sy_call_send(agent->call, &message);
+    SY_ASSERT(r == 0); /* the first one always has room */
+    sy_timer_start_in(agent->ports.loop, &agent->link_timer, GREETING_NS);
+}
+
+static void dial_later(struct ag_agent *agent)
+{
+    if (agent->stopped)
+        return;
+    int64_t jitter = (int64_t)sy_rng_below(&agent->rng, (uint64_t)agent->backoff_ns);
+    sy_timer_start_in(agent->ports.loop, &agent->link_timer, agent->backoff_ns / 2 + jitter);
+    agent->backoff_ns *= 2;
+    if (agent->backoff_ns > BACKOFF_MAX_NS)
+        agent->backoff_ns = BACKOFF_MAX_NS;
+}
+
+static void beat(struct ag_agent *agent)
+{
+    int64_t now_ns = sy_loop_now_ns(agent->ports.loop);
+    if (now_ns - agent->heard_ns > agent->lease_ns) {
+        lost(agent, "it was silent for too long");
+        return;
+    }
+    resend_old(agent, now_ns);
+    if (now_ns - agent->sent_ns >= agent->heartbeat_ns && nothing_waits(agent) &&
+        sy_call_ready(agent->call)) {
+        struct sy_buf message = {0};
+        put_varint(&message, FIELD_HEARTBEAT << 3);
+        put_varint(&message, 1);
+        send_message(agent, &message);
+    }
+    sy_timer_start_in(agent->ports.loop, &agent->link_timer, agent->heartbeat_ns / 2);
+}
+
+static void on_link_timer(void *arg)
+{
+    struct ag_agent *agent = arg;
+    switch (agent->link) {
+    case AG_LINK_DOWN:
+        dial(agent);
+        break;
+    case AG_LINK_GREETING:
+        lost(agent, "it did not answer the hello");
+        break;
+    case AG_LINK_UP:
+        beat(agent);
+        break;
+    }
+}
+
+void ag_stream_welcome(struct ag_agent *agent, const char *cluster, int64_t heartbeat_ns,
+                       int64_t lease_ns)
+{
+    if (agent->link != AG_LINK_GREETING)
+        return;
+    agent->link = AG_LINK_UP;
+    agent->heartbeat_ns = heartbeat_ns > 0 ? heartbeat_ns : HEARTBEAT_DEFAULT_NS;
+    agent->lease_ns = lease_ns > 0 ? lease_ns : LEASE_DEFAULT_NS;
+    agent->backoff_ns = BACKOFF_MIN_NS;
+    agent->sent_ns = sy_loop_now_ns(agent->ports.loop);
+    sy_log(agent->ports.log, &ag_events, AG_EV_CONNECTED,
+           SY_STR("operator", agent->operator_target), SY_STR("cluster", cluster),
+           SY_U64("attempts", HASH_COUNT(agent->by_key)));
+    sy_timer_start_in(agent->ports.loop, &agent->link_timer, agent->heartbeat_ns / 2);
+}
+
+void ag_stream_init(struct ag_agent *agent)
+{
+    agent->backoff_ns = BACKOFF_MIN_NS;
+    agent->channel = sy_channel_new(agent->ports.rpc, agent->operator_target);
+    sy_timer_init(&agent->link_timer, on_link_timer, agent);
+    sy_timer_start_in(agent->ports.loop, &agent->link_timer, 0);
+}
+
+void ag_stream_close(struct ag_agent *agent)
+{
+    agent->stopped = true;
+    if (agent->link != AG_LINK_DOWN)
+        lost(agent, "stopped");
+    sy_timer_stop(agent->ports.loop, &agent->link_timer);
+}
+
+void ag_stream_deinit(struct ag_agent *agent)
+{
+    sy_timer_stop(agent->ports.loop, &agent->link_timer);
+    drop_call(agent);
+    sy_channel_free(agent->channel);
+    sy_buf_deinit(&agent->out_started);
+    sy_buf_deinit(&agent->out_returned);
+    sy_buf_deinit(&agent->out_calls);
+    sy_buf_deinit(&agent->out_chunks);
+    sy_buf_deinit(&agent->unsent);
+}

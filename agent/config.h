@@ -1,0 +1,38 @@
+/* The agent's configuration file. */
+#pragma once
+
+#include "base/config.h"
+
+struct ag_config_pool {
+    char *environment;
+    struct sy_config_list command; /* of char * ; empty: switchyard-worker beside the agent */
+    struct sy_config_map env;
+    int64_t min, max, concurrency, idle_ns, memory_bytes;
+};
+
+struct ag_config {
+    char *node;            /* "" = the host's name */
+    char *operator_target;
+    char *data_dir;
+    int64_t cpu_milli, memory_bytes; /* 0 = what the machine has */
+    int64_t gpus;                    /* -1 = what is found */
+    char *gpu_model;                 /* "" = as found */
+    struct sy_config_list pools;     /* of struct ag_config_pool */
+    int64_t inline_bytes_max;
+    int64_t cgroup; /* enum ag_cgroup_mode */
+    bool cpu_quota;
+    int64_t log_bytes_max, log_retention_ns;
+    int64_t cache_bytes_max, object_bytes_max;
+    int64_t cancel_grace_ns, stop_grace_ns;
+    int64_t processes_max, files_max;
+    bool io_uring;
+    char *spawner; /* "" = switchyard-spawner beside the agent */
+    int64_t log_level;
+};
+
+/* -EINVAL with all problems in error. NULL: all defaults, for what has one. */
+int ag_config_load(struct ag_config *ret, const char *path, struct sy_error_text *error) SY_MUST_USE;
+int ag_config_parse(struct ag_config *ret, const char *name, const char *text, size_t len,
+                    struct sy_error_text *error) SY_MUST_USE;
+void ag_config_free(struct ag_config *config);
+void ag_config_print(int fd);

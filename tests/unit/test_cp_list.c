@@ -1,0 +1,287 @@
+/* links: cp */
+#include "tests/unit/cp_world.h"
+
+#include "controlplane/config.h"
+#include "flyteidl2/actions/actions_service.pb-c.h"
+#include "flyteidl2/workflow/run_service.pb-c.h"
+#include "switchyard/v1/action_service.pb-c.h"
+#include "tests/unit/cp_requests.h"
+
+struct list_request {
+    Flyteidl2__Workflow__ListRunsRequest request;
+    Flyteidl2__Common__ListRequest list;
+    Flyteidl2__Common__ProjectIdentifier project;
+};
+
+static void list_init(struct list_request *l, uint32_t limit)
+{
+    flyteidl2__workflow__list_runs_request__init(&l->request);
+    flyteidl2__common__list_request__init(&l->list);
+    flyteidl2__common__project_identifier__init(&l->project);
+    l->list.limit = limit;
+    l->request.request = &l->list;
+    l->project.organization = text_of("acme");
+    l->project.name = text_of("p");
+    l->project.domain = text_of("d");
+    l->request.scope_by_case = FLYTEIDL2__WORKFLOW__LIST_RUNS_REQUEST__SCOPE_BY_PROJECT_ID;
+    l->request.project_id = &l->project;
+}
+
+static Flyteidl2__Workflow__ListRunsResponse *list_runs(struct world *w,
+                                                        const struct list_request *l)
+{
+    return call_ok(w, RUN "ListRuns", &l->request.base,
+                   &flyteidl2__workflow__list_runs_response__descriptor);
+}
+
+static void create_runs(struct world *w, unsigned count)
+{
+    char name[16];
+    for (unsigned i = 0; i < count; i++) {
+        snprintf(name, sizeof(name), "run-%03u", i);
+        create_run(w, name, "switchyard.group");
+        world_for(w, SY_NS_PER_MS); /* so that creation times differ */
+    }
+}
+
+/* Pages through everything: newest first, each run once, whatever the page size. */
+START_TEST(runs_are_paged_newest_first)
+{
+    struct world w;
+    world_init_for(&w, _i);
+    create_runs(&w, 70);
+    static const uint32_t limits[] = {1, 7, 33, 70, 1000};
+    for (size_t n = 0; n < SY_COUNT_OF(limits); n++) {
+        struct list_request l;
+        list_init(&l, limits[n]);
+        unsigned seen = 0;
+        for (;;) {
+            Flyteidl2__Workflow__ListRunsResponse *page = list_runs(&w, &l);
+            ck_assert_uint_le(page->n_runs, limits[n]);
+            for (size_t i = 0; i < page->n_runs; i++) {
+                char expect[16];
+                snprintf(expect, sizeof(expect), "run-%03u", 69 - seen);
+                ck_assert_str_eq(page->runs[i]->action->id->run->name, expect);
+                ck_assert_str_eq(page->runs[i]->action->metadata->task->task_type,
+                                 "switchyard.group");
+                seen++;
+            }
+            if (page->token[0] == '\0')
+                break;
+            ck_assert_uint_eq(page->n_runs, limits[n]);
+            l.list.token = page->token;
+        }
+        ck_assert_uint_eq(seen, 70);
+    }
+    world_deinit(&w);
+}
+END_TEST
+
+START_TEST(runs_by_scope_filter_and_order)
+{
+    struct world w;
+    world_init_for(&w, _i);
+    create_runs(&w, 10);
+    struct run_ids ids;
+    ids_init(&ids, "run-004", "a0");
+    Flyteidl2__Workflow__AbortRunRequest abort_run = FLYTEIDL2__WORKFLOW__ABORT_RUN_REQUEST__INIT;
+    abort_run.run_id = &ids.run;
+    call_ok(&w, RUN "AbortRun", &abort_run.base, NULL);
+    struct list_request l;
+    list_init(&l, 0);
+    ck_assert_uint_eq(list_runs(&w, &l)->n_runs, 10);
+    l.project.name = text_of("elsewhere");
+    ck_assert_uint_eq(list_runs(&w, &l)->n_runs, 0);
+    l.request.scope_by_case = FLYTEIDL2__WORKFLOW__LIST_RUNS_REQUEST__SCOPE_BY_ORG;
+    l.request.org = text_of("any");
+    ck_assert_uint_eq(list_runs(&w, &l)->n_runs, 10);
+    Flyteidl2__Task__TaskName task = FLYTEIDL2__TASK__TASK_NAME__INIT;
+    l.request.scope_by_case = FLYTEIDL2__WORKFLOW__LIST_RUNS_REQUEST__SCOPE_BY_TASK_NAME;
+    l.request.task_name = &task;
+    task.name = text_of("demo.task");
+    ck_assert_uint_eq(list_runs(&w, &l)->n_runs, 10);
+    task.name = text_of("other.task");
+    ck_assert_uint_eq(list_runs(&w, &l)->n_runs, 0);
+
+    Flyteidl2__Common__Filter filter = FLYTEIDL2__COMMON__FILTER__INIT, *filters[] = {&filter};
+    char *seven[] = {text_of("7")};
+    filter.field = text_of("phase");
+    filter.values = seven;
+    filter.n_values = 1;
+    list_init(&l, 0);
+    l.list.n_filters = 1;
+    l.list.filters = filters;
+    Flyteidl2__Workflow__ListRunsResponse *page = list_runs(&w, &l);
+    ck_assert_uint_eq(page->n_runs, 1);
+    ck_assert_str_eq(page->runs[0]->action->id->run->name, "run-004");
+    filter.function = FLYTEIDL2__COMMON__FILTER__FUNCTION__NOT_EQUAL;
+    ck_assert_uint_eq(list_runs(&w, &l)->n_runs, 9);
+
+    list_init(&l, 4); /* the newest four, oldest of them first */
+    Flyteidl2__Common__Sort sort = FLYTEIDL2__COMMON__SORT__INIT;
+    sort.key = text_of("created_at");
+    sort.direction = FLYTEIDL2__COMMON__SORT__DIRECTION__ASCENDING;
+    l.list.sort_by = &sort;
+    page = list_runs(&w, &l);
+    ck_assert_uint_eq(page->n_runs, 4);
+    ck_assert_str_eq(page->runs[0]->action->id->run->name, "run-006");
+    ck_assert_str_eq(page->runs[3]->action->id->run->name, "run-009");
+    world_deinit(&w);
+}
+END_TEST
+
+START_TEST(lists_that_are_refused)
+{
+    struct world w;
+    world_init_for(&w, _i);
+    struct list_request l;
+    list_init(&l, 0);
+    static const char *const tokens[] = {"x", "r", "r00", "rzzzzzzzzzzzzzzzz"};
+    for (size_t i = 0; i < SY_COUNT_OF(tokens); i++) {
+        l.list.token = text_of(tokens[i]);
+        call_fails(&w, RUN "ListRuns", &l.request.base, SY_CODE_INVALID_ARGUMENT, "token");
+    }
+    list_init(&l, 0);
+    l.project.name = text_of("a\x1f");
+    call_fails(&w, RUN "ListRuns", &l.request.base, SY_CODE_INVALID_ARGUMENT, "project");
+    list_init(&l, 0);
+    Flyteidl2__Common__Filter filter = FLYTEIDL2__COMMON__FILTER__INIT, *filters[] = {&filter};
+    char *values[] = {text_of("me")};
+    filter.field = text_of("created_by");
+    filter.values = values;
+    filter.n_values = 1;
+    l.list.n_filters = 1;
+    l.list.filters = filters;
+    call_fails(&w, RUN "ListRuns", &l.request.base, SY_CODE_INVALID_ARGUMENT, "created_by");
+    list_init(&l, 0);
+    char *raw[] = {text_of("eq(a,b)")};
+    l.list.n_raw_filters = 1;
+    l.list.raw_filters = raw;
+    call_fails(&w, RUN "ListRuns", &l.request.base, SY_CODE_INVALID_ARGUMENT, "raw_filters");
+    world_deinit(&w);
+}
+END_TEST
+
+START_TEST(actions_are_paged)
+{
+    struct world w;
+    world_init_for(&w, _i);
+    create_run(&w, "r", "switchyard.group");
+    struct batch b;
+    batch_init(&w, &b, "r", "a0", 0, 500);
+    enqueue_batch(&w, &b);
+    finish_task(&w, "n-000003", OUTCOME(FAILED_FINAL));
+    finish_task(&w, "n-000100", OUTCOME(FAILED_FINAL));
+    world_for(&w, 10 * SY_NS_PER_MS);
+    struct run_ids ids;
+    ids_init(&ids, "r", "a0");
+    Flyteidl2__Workflow__ListActionsRequest request =
+        FLYTEIDL2__WORKFLOW__LIST_ACTIONS_REQUEST__INIT;
+    Flyteidl2__Common__ListRequest list = FLYTEIDL2__COMMON__LIST_REQUEST__INIT;
+    request.run_id = &ids.run;
+    request.request = &list;
+    const ProtobufCMessageDescriptor *d = &flyteidl2__workflow__list_actions_response__descriptor;
+    static const uint32_t limits[] = {1, 64, 100, 501, 1000};
+    for (size_t n = 0; n < SY_COUNT_OF(limits); n++) {
+        unsigned seen = 0;
+        list.limit = limits[n];
+        list.token = text_of("");
+        for (;;) {
+            Flyteidl2__Workflow__ListActionsResponse *page = call_ok(&w, RUN "ListActions",
+                                                                     &request.base, d);
+            for (size_t i = 0; i < page->n_actions; i++, seen++)
+                ck_assert_str_eq(page->actions[i]->id->name, seen == 0 ? "a0" : b.names[seen - 1]);
+            if (page->token[0] == '\0')
+                break;
+            list.token = page->token;
+        }
+        ck_assert_uint_eq(seen, 501);
+    }
+    Flyteidl2__Common__Filter filter = FLYTEIDL2__COMMON__FILTER__INIT, *filters[] = {&filter};
+    char *six[] = {text_of("6")};
+    filter.field = text_of("phase");
+    filter.values = six;
+    filter.n_values = 1;
+    list.limit = 0;
+    list.token = text_of("");
+    list.n_filters = 1;
+    list.filters = filters;
+    Flyteidl2__Workflow__ListActionsResponse *page = call_ok(&w, RUN "ListActions", &request.base,
+                                                             d);
+    ck_assert_uint_eq(page->n_actions, 2);
+    ck_assert_str_eq(page->actions[1]->id->name, "n-000100");
+    list.token = text_of("what");
+    call_fails(&w, RUN "ListActions", &request.base, SY_CODE_INVALID_ARGUMENT, "token 'what'");
+    world_deinit(&w);
+}
+END_TEST
+
+/* ---- the configuration ---- */
+
+static int parse(struct cp_config *config, const char *text, struct sy_error_text *error)
+{
+    return cp_config_parse(config, text, strlen(text), error);
+}
+
+START_TEST(configuration)
+{
+    struct cp_config config;
+    struct sy_error_text error = {0};
+    ck_assert_msg(
+        parse(&config, "data_dir: /var/lib/x\npartitions: 4\ninline_bytes_max: 0\n", &error) == 0,
+        "%s", error.text);
+    struct cp_shard_options options = cp_config_shard(&config);
+    ck_assert_uint_eq(options.partitions, 4);
+    ck_assert_uint_eq(options.partition.inline_bytes_max, 0);
+    ck_assert_str_eq(options.listen, "127.0.0.1:8090");
+    ck_assert_int_eq(options.partition.cluster_lease_ns, 15 * SY_NS_PER_S);
+    cp_config_free(&config);
+    static const struct {
+        const char *text, *says;
+    } bad[] = {
+        {"partitions: 1\n", "data_dir"},
+        {"data_dir: /x\npartitons: 4\n", "partitions"},
+        {"data_dir: /x\npartitions: 0\n", "partitions"},
+        {"data_dir: /x\ncoordination: etcd\n", "none"},
+        {"data_dir: /x\nname: a b\n", "name"},
+        {"data_dir: ''\n", "data_dir"},
+        {"data_dir: /x\nheartbeat: 10s\n", "three heartbeats"},
+        {"data_dir: /x\ninline_bytes_max: 2MiB\n", "inline_bytes_max"},
+        {"data_dir: [/x]\n", "data_dir"},
+    };
+    for (size_t i = 0; i < SY_COUNT_OF(bad); i++) {
+        error.text[0] = '\0';
+        ck_assert_int_eq(parse(&config, bad[i].text, &error), -EINVAL);
+        ck_assert_msg(strstr(error.text, bad[i].says) != NULL, "%zu: %s", i, error.text);
+    }
+}
+END_TEST
+
+START_TEST(options_are_checked)
+{
+    struct world w;
+    world_init_stopped(&w, 1);
+    struct cp_shard_ports ports = {.rpc = w.rpc, .loops = w.loops, .openers = w.openers, .seed = 1};
+    struct sy_error_text error = {0};
+    w.options.partitions = 0;
+    ck_assert_int_eq(cp_shard_new(&w.shard, &w.options, &ports, &error), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(error.text, "partitions"));
+    w.options.partitions = 1;
+    w.options.name = "a b";
+    ck_assert_int_eq(cp_shard_new(&w.shard, &w.options, &ports, &error), -EINVAL);
+    w.options.name = "s";
+    w.options.listen = "";
+    ck_assert_int_eq(cp_shard_new(&w.shard, &w.options, &ports, &error), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(error.text, "address"));
+    w.shard = NULL;
+    world_deinit(&w);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const each[] = {runs_are_paged_newest_first, runs_by_scope_filter_and_order,
+                                 lists_that_are_refused, actions_are_paged, NULL};
+    const TTest *const once[] = {configuration, options_are_checked, NULL};
+    return world_tests("cp_list", each, once);
+}
