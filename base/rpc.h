@@ -182,8 +182,10 @@ typedef void (*sy_reply_fn)(void *ctx, const struct sy_status *status, struct sy
 
 struct sy_call_options {
     const char *method;
-    int64_t timeout_ns;  /* 0 = none */
-    bool wait_for_ready; /* queue while the peer is unreachable instead of UNAVAILABLE */
+    int64_t timeout_ns; /* 0 = none */
+    /* Queue while the peer is unreachable instead of UNAVAILABLE. A call that was already given to
+     * a connection still ends so when that breaks, even before a byte was sent. */
+    bool wait_for_ready;
     const struct sy_metadata *metadata; /* copied, as is `method` */
     size_t metadata_count;
 };

@@ -1,7 +1,7 @@
 /*
  * Inside the gRPC adapter: what rpc_grpc.c (transport, poller, calls), rpc_grpc_server.c and
  * rpc_grpc_client.c share. No other file may include it: the C core API of gRPC may change with
- * minor versions. Written for 1.51; the traps of that API are listed in CEILINGS.md, section 1(e).
+ * minor versions. Written for 1.51; its traps are named where they are stepped round.
  */
 #pragma once
 

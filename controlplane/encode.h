@@ -1,7 +1,8 @@
 /*
- * Protobuf records written by hand, straight into a buffer: for the rows and messages of which there
- * are millions. (Packing through protobuf-c's structs costs a struct, a size pass and a pack pass for
- * each.) Fields must be written in ascending order; zero and empty values are left out, as proto3 does.
+ * Protobuf records written by hand, straight into a buffer: for the rows and messages of which
+ * there are millions. (Packing through protobuf-c's structs costs a struct, a size pass and a pack
+ * pass for each.) Fields must be written in ascending order; zero and empty values are left out, as
+ * proto3 does.
  */
 #pragma once
 
@@ -12,7 +13,12 @@
 
 #define CP_VARINT_BYTES_MAX 10
 
-enum cp_wire_type { CP_WIRE_VARINT = 0, CP_WIRE_FIXED64 = 1, CP_WIRE_BYTES = 2, CP_WIRE_FIXED32 = 5 };
+enum cp_wire_type {
+    CP_WIRE_VARINT = 0,
+    CP_WIRE_FIXED64 = 1,
+    CP_WIRE_BYTES = 2,
+    CP_WIRE_FIXED32 = 5
+};
 
 static inline uint8_t *cp_put_room(struct sy_buf *buf, size_t n)
 {
@@ -62,7 +68,8 @@ static inline void cp_put_fixed64(struct sy_buf *buf, uint32_t field, uint64_t v
     buf->len += (size_t)(at - start) + sizeof(v);
 }
 
-static inline void cp_put_bytes_always(struct sy_buf *buf, uint32_t field, const void *data, size_t len)
+static inline void cp_put_bytes_always(struct sy_buf *buf, uint32_t field, const void *data,
+                                       size_t len)
 {
     uint8_t *start = cp_put_room(buf, 2 * CP_VARINT_BYTES_MAX + len);
     uint8_t *at = cp_write_varint(start, field << 3 | CP_WIRE_BYTES);
@@ -135,8 +142,8 @@ static inline bool cp_read_varint(struct sy_span *in, uint64_t *ret)
     return false;
 }
 
-/* Takes the next field off `in`. False at the end, and when the bytes are not protobuf: then `in` is
- * not empty. */
+/* Takes the next field off `in`. False at the end, and when the bytes are not protobuf: then `in`
+ * is not empty. */
 static inline bool cp_read_field(struct sy_span *in, struct cp_field *ret)
 {
     struct sy_span at = *in;

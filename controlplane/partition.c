@@ -84,7 +84,7 @@ static void on_turn_end(void *arg)
     cp_watch_run_ready(p);
     struct cp_operator *o, *next;
     DL_FOREACH_SAFE(p->operators, o, next)
-        cp_operator_flush(o);
+    cp_operator_flush(o);
     start_tick(p);
     cp_check_stopped(p);
 }
@@ -134,10 +134,11 @@ static void explain_failure(struct cp_partition *p, int error, struct sy_status 
     const char *said = p->store ? cp_store_error(p->store) : "";
     ret_status->code = error == -ENOSPC ? SY_CODE_RESOURCE_EXHAUSTED : SY_CODE_UNAVAILABLE;
     if (error == -ENOSPC)
-        sy_error_text_set(&ret_status->message,
-                          "the disk of partition %u is full; nothing that was acknowledged is lost, "
-                          "retry when there is room (%s)",
-                          id, said);
+        sy_error_text_set(
+            &ret_status->message,
+            "the disk of partition %u is full; nothing that was acknowledged is lost, "
+            "retry when there is room (%s)",
+            id, said);
     else
         sy_error_text_set(&ret_status->message,
                           "the store of partition %u failed and is opened again, retry (%s)", id,
@@ -210,9 +211,10 @@ static void on_forget(void *arg)
     sy_timer_start_in(p->loop, &p->forget, p->options.cluster_lease_ns);
 }
 
-int cp_partition_new(struct cp_partition **ret_partition, const struct cp_partition_options *options,
-                     struct sy_loop *loop, struct sy_rng *rng, struct sy_log *log,
-                     const struct cp_store_opener *opener, struct sy_error_text *error)
+int cp_partition_new(struct cp_partition **ret_partition,
+                     const struct cp_partition_options *options, struct sy_loop *loop,
+                     struct sy_rng *rng, struct sy_log *log, const struct cp_store_opener *opener,
+                     struct sy_error_text *error)
 {
     if (options->cluster_lease_ns > 0 && options->heartbeat_ns * 3 > options->cluster_lease_ns) {
         sy_error_text_set(error,

@@ -1,6 +1,7 @@
 /*
- * Calls of running tasks, relayed by agent and operator: enqueue children, wait for them. The parent and the
- * run are those of the attempt, whatever the body says; only the current attempt may call.
+ * Calls of running tasks, relayed by agent and operator: enqueue children, wait for them. The
+ * parent and the run are those of the attempt, whatever the body says; only the current attempt may
+ * call.
  */
 #include "controlplane/partition_impl.h"
 
@@ -43,7 +44,8 @@ static void call_free(struct cp_task_call *c)
 void cp_task_calls_drop(struct cp_operator *o)
 {
     struct cp_task_call *c, *next;
-    DL_FOREACH_SAFE(o->calls, c, next) {
+    DL_FOREACH_SAFE(o->calls, c, next)
+    {
         if (!c->enqueuing) {
             call_free(c);
             continue;
@@ -121,9 +123,9 @@ static void enqueue(struct cp_task_call *c, const struct sch_action *action, str
 {
     struct cp_partition *p = c->p;
     struct sy_arena *arena = &p->message_arena;
-    const Switchyard__V1__EnqueueActionsRequest *m =
-        CP_UNPACK(Switchyard__V1__EnqueueActionsRequest,
-                  switchyard__v1__enqueue_actions_request__descriptor, arena, body);
+    const Switchyard__V1__EnqueueActionsRequest *m = CP_UNPACK(
+        Switchyard__V1__EnqueueActionsRequest, switchyard__v1__enqueue_actions_request__descriptor,
+        arena, body);
     struct cp_new_action *actions = NULL;
     if (m)
         actions = sy_arena_alloc(arena, m->n_actions * sizeof(*actions));
@@ -174,8 +176,8 @@ static bool is_at(struct cp_iter *iter, struct sy_span key)
     return at.len == key.len && memcmp(at.data, key.data, key.len) == 0;
 }
 
-/* Children mostly end in about the order of their names: read in that order, most outcomes are the next
- * row, which costs a tenth of a lookup. */
+/* Children mostly end in about the order of their names: read in that order, most outcomes are the
+ * next row, which costs a tenth of a lookup. */
 static int read_outcomes(struct cp_iter *iter, struct sy_arena *arena, uint64_t run_id,
                          struct child *children, size_t count)
 {
@@ -203,8 +205,8 @@ static int read_outcomes(struct cp_iter *iter, struct sy_arena *arena, uint64_t 
 }
 
 /* As many children as make about REPLY_BYTES, one at least; *ret_count says how many. */
-static int encode_children(struct cp_partition *p, uint64_t run_id, const char **names, size_t count,
-                           struct sy_buf *out, size_t *ret_count)
+static int encode_children(struct cp_partition *p, uint64_t run_id, const char **names,
+                           size_t count, struct sy_buf *out, size_t *ret_count)
 {
     struct cp_key from = cp_key_run(run_id), to = cp_key_run(run_id + 1);
     struct cp_iter *iter = cp_iter_new(p->store, CP_FAMILY_OUTCOMES, cp_key_span(&from),
@@ -269,11 +271,12 @@ static void on_time_over(void *arg)
     try_answer(arg, true);
 }
 
-static void wait_children(struct cp_task_call *c, const struct sch_action *action, struct sy_span body)
+static void wait_children(struct cp_task_call *c, const struct sch_action *action,
+                          struct sy_span body)
 {
-    const Switchyard__V1__WaitChildrenRequest *m =
-        CP_UNPACK(Switchyard__V1__WaitChildrenRequest,
-                  switchyard__v1__wait_children_request__descriptor, &c->p->message_arena, body);
+    const Switchyard__V1__WaitChildrenRequest *m = CP_UNPACK(
+        Switchyard__V1__WaitChildrenRequest, switchyard__v1__wait_children_request__descriptor,
+        &c->p->message_arena, body);
     if (!m) {
         fail(c, SY_CODE_INVALID_ARGUMENT, "WaitChildren: a request that cannot be read");
         return;
@@ -294,7 +297,8 @@ static const char *last_part(const char *method)
 }
 
 /* The action whose current attempt calls; NULL, and why not. */
-static const struct sch_action *find_caller(struct cp_partition *p, const struct cp_attempt *attempt,
+static const struct sch_action *find_caller(struct cp_partition *p,
+                                            const struct cp_attempt *attempt,
                                             enum sy_code *ret_code, const char **ret_why)
 {
     const struct sch_action *action =

@@ -8,7 +8,8 @@
 struct cp_cluster *cp_cluster_find(struct cp_partition *p, const char *name)
 {
     struct cp_cluster *cluster;
-    DL_FOREACH(p->clusters, cluster) {
+    DL_FOREACH(p->clusters, cluster)
+    {
         if (strcmp(cluster->name, name) == 0)
             return cluster;
     }
@@ -68,7 +69,8 @@ void cp_clusters_forget(struct cp_partition *p)
         return;
     int64_t limit = p->options.cluster_lease_ns + CP_CLUSTER_FORGET_NS;
     struct cp_cluster *cluster, *next;
-    DL_FOREACH_SAFE(p->clusters, cluster, next) {
+    DL_FOREACH_SAFE(p->clusters, cluster, next)
+    {
         if (cluster->stream || sy_loop_now_ns(p->loop) - cluster->lost_ns < limit)
             continue;
         struct cp_key key = cp_key_cluster(cluster->name);
@@ -99,8 +101,8 @@ static bool read_node(struct sy_arena *arena, struct cp_node_view *ret,
     struct sch_resources capacity, used;
     cp_resources_read(&capacity, status->capacity);
     cp_resources_read(&used, status->used);
-    struct sch_environment *environments =
-        sy_arena_alloc(arena, status->n_environments * sizeof(*environments));
+    struct sch_environment *environments = sy_arena_alloc(arena, status->n_environments *
+                                                                     sizeof(*environments));
     *ret = (struct cp_node_view){.name = sy_arena_strdup(arena, status->name),
                                  .state = sy_arena_strdup(arena, status->state),
                                  .gpu_model = sy_arena_strdup(arena, capacity.gpu_model),
@@ -145,15 +147,19 @@ static int by_name(const struct cp_cluster *a, const struct cp_cluster *b)
 }
 
 void cp_partition_each_cluster(struct cp_partition *p,
-                               bool (*fn)(void *ctx, const struct cp_cluster_view *cluster), void *ctx)
+                               bool (*fn)(void *ctx, const struct cp_cluster_view *cluster),
+                               void *ctx)
 {
     DL_SORT(p->clusters, by_name); /* it is kept in order of use */
     const struct cp_cluster *cluster;
-    DL_FOREACH(p->clusters, cluster) {
+    DL_FOREACH(p->clusters, cluster)
+    {
         bool gone = sy_loop_now_ns(p->loop) - cluster->lost_ns >= p->options.cluster_lease_ns;
         struct cp_cluster_view view = {.name = cluster->name,
                                        .endpoint = cluster->endpoint ? cluster->endpoint : "",
-                                       .state = cluster->stream ? "ready" : gone ? "gone" : "lost",
+                                       .state = cluster->stream ? "ready"
+                                                : gone          ? "gone"
+                                                                : "lost",
                                        .nodes = cluster->nodes,
                                        .node_count = cluster->node_count};
         if (!fn(ctx, &view))

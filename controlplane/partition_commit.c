@@ -218,7 +218,8 @@ void cp_delete(struct cp_partition *p, enum cp_family family, const struct cp_ke
     cp_batch_delete(p->open->rows, family, cp_key_span(key));
 }
 
-static const struct cp_ended *find_ended(const struct cp_group *group, uint64_t run_id, const char *name)
+static const struct cp_ended *find_ended(const struct cp_group *group, uint64_t run_id,
+                                         const char *name)
 {
     for (size_t i = 0; group && i < group->ended_count; i++) {
         if (group->ended[i].run_id == run_id && strcmp(group->ended[i].name, name) == 0)
@@ -227,7 +228,8 @@ static const struct cp_ended *find_ended(const struct cp_group *group, uint64_t 
     return NULL;
 }
 
-const struct cp_ended *cp_find_ended(const struct cp_partition *p, uint64_t run_id, const char *name)
+const struct cp_ended *cp_find_ended(const struct cp_partition *p, uint64_t run_id,
+                                     const char *name)
 {
     const struct cp_ended *ended = find_ended(p->open, run_id, name);
     return ended ? ended : find_ended(p->sealed, run_id, name);

@@ -29,8 +29,7 @@ static struct cp_error describe_error(struct cp_partition *p, enum sch_action_st
                                       const char *code, const char *message,
                                       const struct sch_report *report)
 {
-    const Switchyard__Internal__Outcome *outcome =
-        report && p->report ? p->report->outcome : NULL;
+    const Switchyard__Internal__Outcome *outcome = report && p->report ? p->report->outcome : NULL;
     struct cp_error error = {.code = code, .message = message};
     if (state == SCH_ACTION_SUCCEEDED)
         return (struct cp_error){0};
@@ -44,7 +43,8 @@ static struct cp_error describe_error(struct cp_partition *p, enum sch_action_st
                                         outcome->error_message);
     }
     /* Without an outcome of its own only the infrastructure can have lost it. */
-    error.system = code && (strcmp(code, "Lost") == 0 || strcmp(code, "SystemRetriesExhausted") == 0);
+    error.system = code &&
+                   (strcmp(code, "Lost") == 0 || strcmp(code, "SystemRetriesExhausted") == 0);
     return error;
 }
 
@@ -73,7 +73,8 @@ static void row_run_created(struct cp_partition *p, struct sch_run *run)
 }
 
 /* The RunRow comes with the root, whose shell pointer has what the caller gave. */
-static void row_run(struct cp_partition *p, struct sch_run *run, const struct cp_create_run *request)
+static void row_run(struct cp_partition *p, struct sch_run *run,
+                    const struct cp_create_run *request)
 {
     struct cp_live_run *live = run->shell;
     Switchyard__Internal__Store__RunRow row = SWITCHYARD__INTERNAL__STORE__RUN_ROW__INIT;
@@ -100,8 +101,7 @@ static void row_created(struct cp_partition *p, struct sch_action *action,
     row.parent = action->parent ? action->parent->name : "";
     row.created_ns = action->created_ns;
     row.priority = action->priority;
-    row.spec_digest =
-        action->spec ? cp_spec_use_of(action->spec)->spec->digest : NULL;
+    row.spec_digest = action->spec ? cp_spec_use_of(action->spec)->spec->digest : NULL;
     if (creating->run)
         row_run(p, action->run, creating->run);
     cp_raise_name_high(action->run, action->name);
@@ -155,8 +155,9 @@ static void row_finished(struct cp_partition *p, const struct sch_effect *effect
     }
     row.error = describe_error(p, effect->u.final.state, effect->u.final.code,
                                effect->u.final.message, effect->u.final.report);
-    const Switchyard__Internal__Outcome *outcome =
-        effect->u.final.report && p->report ? p->report->outcome : NULL;
+    const Switchyard__Internal__Outcome *outcome = effect->u.final.report && p->report
+                                                       ? p->report->outcome
+                                                       : NULL;
     if (outcome) {
         row.started_ns = outcome->started_ns;
         row.finished_ns = outcome->finished_ns;
@@ -231,7 +232,8 @@ static void note_place(struct cp_partition *p, const struct sch_effect *effect, 
     uint64_t id = effect->u.event.action->id;
     if (effect->u.event.state == SCH_ACTION_RUNNING && effect->u.event.report)
         cp_places_set(&p->places, id, started_ns, node);
-    else if (effect->u.event.state == SCH_ACTION_QUEUED || effect->u.event.state == SCH_ACTION_BACKOFF)
+    else if (effect->u.event.state == SCH_ACTION_QUEUED ||
+             effect->u.event.state == SCH_ACTION_BACKOFF)
         cp_places_remove(&p->places, id);
 }
 
@@ -376,7 +378,7 @@ static void drop_excess_specs(struct cp_partition *p)
     while ((spec = cp_specs_pop_excess(&p->specs))) {
         struct cp_operator *o;
         DL_FOREACH(p->operators, o)
-            cp_operator_drop_spec(o, spec->id);
+        cp_operator_drop_spec(o, spec->id);
         cp_spec_free(spec);
     }
 }

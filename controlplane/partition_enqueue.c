@@ -1,5 +1,5 @@
-/* Enqueue: everything that can be refused is checked before the first child is made, so that a batch is
- * taken whole or not at all. */
+/* Enqueue: everything that can be refused is checked before the first child is made, so that a
+ * batch is taken whole or not at all. */
 #include "controlplane/names.h"
 #include "controlplane/partition_impl.h"
 
@@ -59,7 +59,8 @@ void cp_store_spec(struct cp_partition *p, struct cp_spec *spec)
 }
 
 struct sch_run *cp_find_live_run(struct cp_partition *p, const char *project, const char *domain,
-                                 const char *name, enum sy_code *ret_code, struct sy_error_text *error)
+                                 const char *name, enum sy_code *ret_code,
+                                 struct sy_error_text *error)
 {
     const char *const parts[] = {project, domain, name};
     static const char *const what[] = {"project", "domain", "run"};
@@ -87,8 +88,9 @@ struct sch_run *cp_find_live_run(struct cp_partition *p, const char *project, co
     return NULL;
 }
 
-struct sch_action *cp_find_live_parent(struct cp_partition *p, struct sch_run *run, const char *name,
-                                       enum sy_code *ret_code, struct sy_error_text *error)
+struct sch_action *cp_find_live_parent(struct cp_partition *p, struct sch_run *run,
+                                       const char *name, enum sy_code *ret_code,
+                                       struct sy_error_text *error)
 {
     *ret_code = SY_CODE_INVALID_ARGUMENT;
     if (cp_name_check("parent", name, error) < 0)
@@ -230,8 +232,8 @@ static bool check_attempt(struct enqueue *e)
     if (out && parent->id == request->attempt_action && parent->number == request->attempt_number &&
         parent->attempt_epoch == request->attempt_epoch)
         return true;
-    sy_error_text_set(&e->error, "attempt %u of '%s' is not the current one", request->attempt_number,
-                      request->parent);
+    sy_error_text_set(&e->error, "attempt %u of '%s' is not the current one",
+                      request->attempt_number, request->parent);
     return fail(e, SY_CODE_FAILED_PRECONDITION);
 }
 
@@ -277,8 +279,8 @@ static void note_existing(struct enqueue *e, size_t i, Switchyard__V1__Phase pha
         memset(e->known, 0, count);
     }
     SY_ASSERT(e->result->existing_count < count);
-    e->existing[e->result->existing_count++] =
-        (struct cp_existing){.index = (uint32_t)i, .phase = phase};
+    e->existing[e->result->existing_count++] = (struct cp_existing){.index = (uint32_t)i,
+                                                                    .phase = phase};
 }
 
 /* One name: new, or existing with the same parent. */
@@ -317,7 +319,8 @@ static bool find_run_id(struct enqueue *e, uint64_t *ret_id)
 {
     const struct cp_enqueue *r = e->request;
     struct cp_key key = cp_key_run_name(r->project, r->domain, r->run);
-    if (!e->run && cp_store_get(e->p->store, CP_FAMILY_RUN_NAMES, cp_key_span(&key), &e->p->scratch))
+    if (!e->run &&
+        cp_store_get(e->p->store, CP_FAMILY_RUN_NAMES, cp_key_span(&key), &e->p->scratch))
         return false;
     *ret_id = e->run ? e->run->id : sy_get_be64(e->p->scratch.data);
     return true;
@@ -349,8 +352,8 @@ static bool check(struct enqueue *e)
 {
     const struct cp_enqueue *request = e->request;
     if (request->count > CP_ENQUEUE_MAX) {
-        sy_error_text_set(&e->error, "%zu actions in one call, at most %d are allowed", request->count,
-                          CP_ENQUEUE_MAX);
+        sy_error_text_set(&e->error, "%zu actions in one call, at most %d are allowed",
+                          request->count, CP_ENQUEUE_MAX);
         return fail(e, SY_CODE_INVALID_ARGUMENT);
     }
     if (cp_text_check("group", request->group, CP_GROUP_BYTES_MAX, &e->error) < 0)

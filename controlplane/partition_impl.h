@@ -14,10 +14,11 @@
  *   partition_calls.c   calls of running tasks
  *   partition_cluster.c the view of clusters and nodes
  *
- * The path of a change: a call or message becomes an event of the core (cp_step); its effects become
- * rows and chunks of p->open, and items of its release list; at the turn's end the group is sealed and
- * committed; when it is durable its items are released in order: replies run, assignments, acks
- * and cancels go to their stream's queues, which are packed into messages as the peer takes them.
+ * The path of a change: a call or message becomes an event of the core (cp_step); its effects
+ * become rows and chunks of p->open, and items of its release list; at the turn's end the group is
+ * sealed and committed; when it is durable its items are released in order: replies run,
+ * assignments, acks and cancels go to their stream's queues, which are packed into messages as the
+ * peer takes them.
  */
 #pragma once
 
@@ -100,8 +101,8 @@ struct cp_live_run {
     uint32_t refs;
     uint64_t id;
     char *request_id; /* NULL: none */
-    /* The encoded RunRow as it was created, so that the end can be written without a read. Large ones are
-     * dropped once they are durable. */
+    /* The encoded RunRow as it was created, so that the end can be written without a read. Large
+     * ones are dropped once they are durable. */
     struct sy_buf row;
     bool name_high_known;
     char name_high[SCH_NAME_MAX]; /* no action's name is greater */
@@ -115,10 +116,10 @@ struct cp_chunk {
     uint64_t id; /* of the run, or of the parent action */
     uint64_t run_id;
     uint64_t first_sequence, count;
-    uint64_t actions_total;      /* events */
-    struct cp_live_run *live;    /* events; a reference */
-    struct sch_action *parent;   /* children; a reference */
-    bool root_changed;           /* events: watchers of runs want to know */
+    uint64_t actions_total;    /* events */
+    struct cp_live_run *live;  /* events; a reference */
+    struct sch_action *parent; /* children; a reference */
+    bool root_changed;         /* events: watchers of runs want to know */
     struct sy_buf bytes;
 };
 
@@ -162,12 +163,12 @@ struct cp_item {
     } u;
 };
 
-/* An action (or run) that ended before the group that created it was durable: neither live nor stored, but
- * its name is taken. */
+/* An action (or run) that ended before the group that created it was durable: neither live nor
+ * stored, but its name is taken. */
 struct cp_ended {
-    uint64_t run_id;          /* 0: a run */
-    const char *name;         /* "project/domain/name" of a run */
-    const char *detail;       /* the parent, or the request id of a run */
+    uint64_t run_id;    /* 0: a run */
+    const char *name;   /* "project/domain/name" of a run */
+    const char *detail; /* the parent, or the request id of a run */
 };
 
 struct cp_group {
@@ -266,7 +267,8 @@ struct cp_places {
     struct cp_place *slots;
     size_t count, cap;
 };
-void cp_places_set(struct cp_places *places, uint64_t action_id, int64_t started_ns, const char *node);
+void cp_places_set(struct cp_places *places, uint64_t action_id, int64_t started_ns,
+                   const char *node);
 const struct cp_place *cp_places_find(const struct cp_places *places, uint64_t action_id);
 void cp_places_remove(struct cp_places *places, uint64_t action_id);
 void cp_places_deinit(struct cp_places *places);
@@ -375,7 +377,8 @@ uint64_t cp_pending_children(struct cp_partition *p, uint64_t parent_id);
 void cp_put(struct cp_partition *p, enum cp_family family, const struct cp_key *key,
             const struct sy_buf *value);
 void cp_delete(struct cp_partition *p, enum cp_family family, const struct cp_key *key);
-const struct cp_ended *cp_find_ended(const struct cp_partition *p, uint64_t run_id, const char *name);
+const struct cp_ended *cp_find_ended(const struct cp_partition *p, uint64_t run_id,
+                                     const char *name);
 /* Seals and commits the open group, or releases it when nothing of it needs a commit. */
 void cp_commit(struct cp_partition *p);
 void cp_add_done(struct cp_partition *p, cp_done_fn fn, void *ctx);
@@ -406,9 +409,11 @@ struct cp_lookup cp_lookup_name(struct cp_partition *p, struct sch_run *run, con
                                 const char *name);
 /* A live run, or why not. */
 struct sch_run *cp_find_live_run(struct cp_partition *p, const char *project, const char *domain,
-                                 const char *name, enum sy_code *ret_code, struct sy_error_text *error);
-struct sch_action *cp_find_live_parent(struct cp_partition *p, struct sch_run *run, const char *name,
-                                       enum sy_code *ret_code, struct sy_error_text *error);
+                                 const char *name, enum sy_code *ret_code,
+                                 struct sy_error_text *error);
+struct sch_action *cp_find_live_parent(struct cp_partition *p, struct sch_run *run,
+                                       const char *name, enum sy_code *ret_code,
+                                       struct sy_error_text *error);
 /* The message and code of a rejection by the core, from p->rejected*. */
 enum sy_code cp_explain_rejection(const struct cp_partition *p, struct sy_error_text *error);
 /* False when the open batch or the partition is full. */
@@ -437,7 +442,8 @@ void cp_operator_drop_queues(struct cp_operator *o);
 void cp_operator_demand(struct cp_operator *o, const struct cp_demand *demand);
 void cp_operator_assign(struct cp_operator *o, const struct cp_assign *assign);
 void cp_operator_ack(struct cp_operator *o, const struct cp_attempt *attempt);
-void cp_operator_cancel(struct cp_operator *o, const struct cp_attempt *attempt, const char *reason);
+void cp_operator_cancel(struct cp_operator *o, const struct cp_attempt *attempt,
+                        const char *reason);
 /* Takes the encoded TaskReply. */
 void cp_operator_reply(struct cp_operator *o, struct sy_buf *reply);
 void cp_operator_drop_spec(struct cp_operator *o, uint32_t spec_id);

@@ -1,5 +1,5 @@
-/* Open: the store, its format, our epoch (written and synced before anything is served), and the state
- * from the live index. */
+/* Open: the store, its format, our epoch (written and synced before anything is served), and the
+ * state from the live index. */
 #include "controlplane/partition_impl.h"
 
 #define BACKOFF_FIRST_NS (100 * SY_NS_PER_MS)
@@ -184,13 +184,12 @@ static int restore_action(struct restore *restore, struct sy_span key, struct sy
         return damaged(restore, "a live key", 0, "");
     if (!restore->run || restore->run->id != run_id || !find_row(restore, key))
         return damaged(restore, "the row", run_id, name);
-    const Switchyard__Internal__Store__ActionRow *row =
-        CP_UNPACK(Switchyard__Internal__Store__ActionRow,
-                  switchyard__internal__store__action_row__descriptor, &restore->arena,
-                  cp_iter_value(restore->rows));
-    const Switchyard__Internal__Store__LiveRow *live =
-        CP_UNPACK(Switchyard__Internal__Store__LiveRow,
-                  switchyard__internal__store__live_row__descriptor, &restore->arena, value);
+    const Switchyard__Internal__Store__ActionRow *row = CP_UNPACK(
+        Switchyard__Internal__Store__ActionRow, switchyard__internal__store__action_row__descriptor,
+        &restore->arena, cp_iter_value(restore->rows));
+    const Switchyard__Internal__Store__LiveRow *live = CP_UNPACK(
+        Switchyard__Internal__Store__LiveRow, switchyard__internal__store__live_row__descriptor,
+        &restore->arena, value);
     bool root = strcmp(name, SCH_ROOT_NAME) == 0;
     if (!row || !live || root != (row->parent[0] == '\0') || row->id >> 40 >= restore->p->epoch ||
         strlen(row->parent) >= SCH_NAME_MAX)
@@ -253,10 +252,10 @@ static int restore_clusters(struct cp_partition *p, const char ***ret_names, siz
         cluster->expected = true;
         cluster->lost_ns = sy_loop_now_ns(p->loop);
         sy_arena_reset(&p->message_arena);
-        const Switchyard__Internal__Store__ClusterRow *row =
-            CP_UNPACK(Switchyard__Internal__Store__ClusterRow,
-                      switchyard__internal__store__cluster_row__descriptor, &p->message_arena,
-                      cp_iter_value(iter));
+        const Switchyard__Internal__Store__ClusterRow *row = CP_UNPACK(
+            Switchyard__Internal__Store__ClusterRow,
+            switchyard__internal__store__cluster_row__descriptor, &p->message_arena,
+            cp_iter_value(iter));
         if (row)
             cluster->endpoint = sy_strdup(row->endpoint);
         names = sy_realloc(names, (count + 1) * sizeof(*names));
@@ -342,8 +341,8 @@ static int check_meta(struct cp_partition *p, struct sy_error_text *error)
     }
     uint32_t epoch = r == 0 ? meta->epoch : 0;
     if (r == 0 && meta->format != CP_FORMAT) {
-        sy_error_text_set(error, "its store has format %u, this program reads format %d", meta->format,
-                          CP_FORMAT);
+        sy_error_text_set(error, "its store has format %u, this program reads format %d",
+                          meta->format, CP_FORMAT);
         return -EPROTO;
     }
     if (r == 0 && meta->partition != p->options.partition) {

@@ -70,7 +70,7 @@ void cp_operators_close_all(struct cp_partition *p, enum sy_code code, const cha
 {
     struct cp_operator *o;
     DL_FOREACH(p->operators, o)
-        cp_operator_close(o, code, text);
+    cp_operator_close(o, code, text);
 }
 
 static void refuse(struct cp_operator *o, enum sy_code code, const char *text)
@@ -139,7 +139,8 @@ static void register_cluster(struct cp_operator *o, const char *endpoint)
     cp_put(p, CP_FAMILY_META, &key, &p->scratch);
 }
 
-static enum sy_code check_hello(struct cp_operator *o, const Switchyard__Internal__OperatorHello *hello,
+static enum sy_code check_hello(struct cp_operator *o,
+                                const Switchyard__Internal__OperatorHello *hello,
                                 struct sy_error_text *error)
 {
     const struct cp_partition *p = o->p;

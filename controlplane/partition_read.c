@@ -110,8 +110,8 @@ static void fill_outcome(struct cp_action_view *view, const OutcomeRow *outcome)
     view->node = outcome->node;
 }
 
-/* An action that is neither live nor has an outcome ended in a batch that is not durable yet (or the
- * partition has stepped down): its end is not told, so it "runs". */
+/* An action that is neither live nor has an outcome ended in a batch that is not durable yet (or
+ * the partition has stepped down): its end is not told, so it "runs". */
 static int fill_view(struct cp_partition *p, struct sy_arena *arena, struct cp_action_view *view)
 {
     const struct sch_run *run = live_run(p, view->run_id);

@@ -1,7 +1,7 @@
 /*
- * Watches of which runs changed. A change is an id, and many changes of one run are one. When more ids
- * wait than we keep for a reader, it gets all runs from the lowest of them on: too many, but none
- * is missed and nothing grows.
+ * Watches of which runs changed. A change is an id, and many changes of one run are one. When more
+ * ids wait than we keep for a reader, it gets all runs from the lowest of them on: too many, but
+ * none is missed and nothing grows.
  */
 #include "controlplane/partition_watch.h"
 
@@ -66,8 +66,8 @@ static bool matches(const struct cp_watch *watch, struct sy_span project, struct
     if (watch->no_match)
         return false;
     size_t project_len = strlen(watch->project), domain_len = strlen(watch->domain);
-    if (project_len > 0 && (project.len != project_len ||
-                            memcmp(project.data, watch->project, project_len) != 0))
+    if (project_len > 0 &&
+        (project.len != project_len || memcmp(project.data, watch->project, project_len) != 0))
         return false;
     return domain_len == 0 ||
            (domain.len == domain_len && memcmp(domain.data, watch->domain, domain_len) == 0);
@@ -78,7 +78,8 @@ void cp_watch_notify_run(struct cp_partition *p, uint64_t run_id, const struct c
     struct cp_watch *watch;
     struct sy_span project = {(const uint8_t *)live->project, strlen(live->project)};
     struct sy_span domain = {(const uint8_t *)live->domain, strlen(live->domain)};
-    DL_FOREACH(p->runs_watches, watch) {
+    DL_FOREACH(p->runs_watches, watch)
+    {
         if (!matches(watch, project, domain))
             continue;
         add_changed(watch, run_id);

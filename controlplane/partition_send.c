@@ -1,14 +1,15 @@
 /*
- * Operator streams: what goes out. Everything is gathered for its stream and packed into one message when
- * the peer has taken the last one (natural batching): the busier the stream, the larger its
- * messages. Assignments are encoded only then, so that a slow peer costs a few words for each, not
- * its input.
+ * Operator streams: what goes out. Everything is gathered for its stream and packed into one
+ * message when the peer has taken the last one (natural batching): the busier the stream, the
+ * larger its messages. Assignments are encoded only then, so that a slow peer costs a few words for
+ * each, not its input.
  */
 #include "controlplane/partition_impl.h"
 
 #define MESSAGE_BYTES ((size_t)512 << 10) /* about; the receiver takes 16 MiB */
 #define RECORDS_MAX 32768u                /* acks, cancels in one message */
-/* A peer that lets this much pile up is not coming back: grants and attempts bound it well below. */
+/* A peer that lets this much pile up is not coming back: grants and attempts bound it well below.
+ */
 #define QUEUED_MAX ((size_t)4 << 20)
 #define REPLY_BYTES_MAX ((size_t)64 << 20)
 
@@ -45,8 +46,8 @@ void cp_operator_ack(struct cp_operator *o, const struct cp_attempt *attempt)
 
 void cp_operator_cancel(struct cp_operator *o, const struct cp_attempt *attempt, const char *reason)
 {
-    *cp_queue_push(&o->cancels) =
-        (struct cp_cancel){.attempt = *attempt, .reason = sy_strdup(reason ? reason : "")};
+    *cp_queue_push(&o->cancels) = (struct cp_cancel){.attempt = *attempt,
+                                                     .reason = sy_strdup(reason ? reason : "")};
     cp_touch(o->p);
 }
 

@@ -83,7 +83,8 @@ static void places_resize(struct cp_places *places, size_t cap)
     free(old.slots);
 }
 
-void cp_places_set(struct cp_places *places, uint64_t action_id, int64_t started_ns, const char *node)
+void cp_places_set(struct cp_places *places, uint64_t action_id, int64_t started_ns,
+                   const char *node)
 {
     SY_ASSERT(action_id != 0);
     if (places->count * 2 >= places->cap)

@@ -1,6 +1,6 @@
 /*
- * Watches. Each commit marks the watches of what it changed; at the turn's end their owners are told, and
- * read from the store when they like. So a reader that stops costs one flag.
+ * Watches. Each commit marks the watches of what it changed; at the turn's end their owners are
+ * told, and read from the store when they like. So a reader that stops costs one flag.
  */
 #include "controlplane/partition_watch.h"
 
@@ -145,7 +145,7 @@ void cp_watch_notify(struct cp_partition *p, uint64_t id)
         return;
     struct cp_watch *watch;
     DL_FOREACH(list->watches, watch)
-        cp_watch_make_ready(p, watch);
+    cp_watch_make_ready(p, watch);
 }
 
 /* Tells those that are ready now; what becomes ready meanwhile waits for the next turn. */
@@ -154,7 +154,7 @@ void cp_watch_run_ready(struct cp_partition *p)
     struct cp_watch *watch;
     size_t count = 0;
     DL_FOREACH2(p->ready_watches, watch, ready_next)
-        count++;
+    count++;
     while (count-- > 0 && p->ready_watches) {
         watch = p->ready_watches;
         leave_ready(p, watch);
@@ -165,7 +165,8 @@ void cp_watch_run_ready(struct cp_partition *p)
 void cp_watch_detach_all(struct cp_partition *p)
 {
     struct cp_watch_list *list, *next;
-    HASH_ITER(hh, p->watch_lists, list, next) {
+    HASH_ITER(hh, p->watch_lists, list, next)
+    {
         struct cp_watch *first = list->watches; /* the last one takes the list with it */
         while (first) {
             struct cp_watch *following = first->next;
@@ -225,7 +226,8 @@ struct reading {
 
 /* The entries of one chunk that lie behind the cursor. False: enough was read. */
 static int read_chunk(struct reading *reading, uint64_t sequence, struct sy_span chunk,
-                      void *(*decode)(struct sy_arena *arena, struct sy_span entry), bool *ret_enough)
+                      void *(*decode)(struct sy_arena *arena, struct sy_span entry),
+                      bool *ret_enough)
 {
     struct sy_span entry;
     for (; cp_chunk_next(&chunk, &entry); sequence++) {
@@ -254,8 +256,8 @@ static int read_log(struct reading *reading, enum cp_family family, const struct
                     void *(*decode)(struct sy_arena *arena, struct sy_span entry))
 {
     struct cp_watch *watch = reading->watch;
-    struct cp_iter *iter =
-        cp_iter_new(watch->p->store, family, cp_key_span(first), cp_key_span(last), false);
+    struct cp_iter *iter = cp_iter_new(watch->p->store, family, cp_key_span(first),
+                                       cp_key_span(last), false);
     struct cp_key at = *first;
     uint64_t next = __builtin_bswap64(watch->cursor + 1);
     memcpy(at.data + at.len - 8, &next, 8);
@@ -268,8 +270,8 @@ static int read_log(struct reading *reading, enum cp_family family, const struct
         if (key.len != first->len)
             r = -EBADMSG;
         else
-            r = read_chunk(reading, sy_get_be64(key.data + key.len - 8), cp_iter_value(iter), decode,
-                           &enough);
+            r = read_chunk(reading, sy_get_be64(key.data + key.len - 8), cp_iter_value(iter),
+                           decode, &enough);
     }
     if (r == 0)
         r = cp_iter_error(iter);
@@ -351,8 +353,8 @@ int cp_watch_read_children(struct cp_watch *watch, struct sy_arena *arena, size_
                 : read_log(&reading, CP_FAMILY_CHILDREN, &first, &last, decode_name);
     if (r < 0)
         return sy_trace(r);
-    const struct sch_action *parent =
-        sch_partition_find_action_by_id(watch->p->core, watch->parent_id);
+    const struct sch_action *parent = sch_partition_find_action_by_id(watch->p->core,
+                                                                      watch->parent_id);
     /* One whose end is not durable yet has not finished, for those who ask. */
     *ret_running = cp_pending_children(watch->p, watch->parent_id) +
                    (parent ? parent->children_live : 0);

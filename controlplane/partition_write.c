@@ -85,7 +85,8 @@ static bool check_create(struct create *c)
     const struct cp_create_run *r = c->request;
     struct sy_error_text *error = &c->error;
     if (cp_name_check("project", r->project, error) < 0 ||
-        cp_name_check("domain", r->domain, error) < 0 || cp_name_check("run name", r->name, error) < 0 ||
+        cp_name_check("domain", r->domain, error) < 0 ||
+        cp_name_check("run name", r->name, error) < 0 ||
         cp_text_check("request id", r->request_id, CP_REQUEST_ID_LENGTH_MAX, error) < 0 ||
         cp_check_input(c->p, &r->root, error) < 0)
         return fail(c, SY_CODE_INVALID_ARGUMENT);
@@ -102,10 +103,9 @@ static void create(struct create *c)
 {
     struct cp_partition *p = c->p;
     const struct cp_create_run *r = c->request;
-    struct cp_creating creating = {.run = r,
-                                   .row = {.input = r->root.input,
-                                           .input_uri = r->root.input_uri,
-                                           .flyte = r->flyte}};
+    struct cp_creating creating = {
+        .run = r,
+        .row = {.input = r->root.input, .input_uri = r->root.input_uri, .flyte = r->flyte}};
     bool has_input = r->root.input.len > 0 || (r->root.input_uri && r->root.input_uri[0]);
     struct sch_event event = {.type = SCH_EVENT_CREATE_RUN};
     event.u.create.project = r->project;
@@ -153,8 +153,8 @@ static enum sy_code record(struct cp_partition *p, const struct cp_record *reque
                           request->name);
         return SY_CODE_INVALID_ARGUMENT;
     }
-    struct sch_run *run =
-        cp_find_live_run(p, request->project, request->domain, request->run, &code, error);
+    struct sch_run *run = cp_find_live_run(p, request->project, request->domain, request->run,
+                                           &code, error);
     if (!run)
         return code;
     struct sch_action *parent = cp_find_live_parent(p, run, request->parent, &code, error);

@@ -299,7 +299,8 @@ ProtobufCAllocator cp_arena_allocator(struct sy_arena *arena)
     return (ProtobufCAllocator){.alloc = arena_alloc, .free = arena_free, .allocator_data = arena};
 }
 
-void *cp_row_unpack(const ProtobufCMessageDescriptor *type, struct sy_arena *arena, struct sy_span row)
+void *cp_row_unpack(const ProtobufCMessageDescriptor *type, struct sy_arena *arena,
+                    struct sy_span row)
 {
     ProtobufCAllocator allocator = cp_arena_allocator(arena);
     return protobuf_c_message_unpack(type, &allocator, row.len, row.data);

@@ -1,8 +1,8 @@
 /*
  * Keys and rows of a partition's store (formats: proto/switchyard/internal/store.proto).
  *
- * Keys are built on the stack; rows of which there are millions are encoded by hand into a buffer of
- * the caller, all others through protobuf-c. Rows that are read come into an arena.
+ * Keys are built on the stack; rows of which there are millions are encoded by hand into a buffer
+ * of the caller, all others through protobuf-c. Rows that are read come into an arena.
  */
 #pragma once
 
@@ -93,22 +93,26 @@ void cp_row_put_child(struct sy_buf *buf, const char *name);
 /* ---- rows, read ---- */
 
 /* Entries of a chunk are counted and skipped without being decoded. -EBADMSG: damaged. */
-int cp_chunk_count(struct sy_span chunk, uint64_t *ret_entries, uint64_t *ret_actions_total) SY_MUST_USE;
+int cp_chunk_count(struct sy_span chunk, uint64_t *ret_entries,
+                   uint64_t *ret_actions_total) SY_MUST_USE;
 /* Takes the next entry off the chunk; false at the end. */
 bool cp_chunk_next(struct sy_span *chunk, struct sy_span *ret_entry);
 
 /* What an assignment needs of an ActionRow. */
-int cp_row_input(struct sy_span row, struct sy_span *ret_input, struct sy_span *ret_uri) SY_MUST_USE;
+int cp_row_input(struct sy_span row, struct sy_span *ret_input,
+                 struct sy_span *ret_uri) SY_MUST_USE;
 
 /* One field of a row, without decoding the rest: empty, or 0, when it is not there. */
 struct sy_span cp_row_bytes(struct sy_span row, uint32_t field);
 uint64_t cp_row_uint(struct sy_span row, uint32_t field);
 
 /* An OutcomeRow as a field of switchyard.v1.WaitChildrenResponse: ChildOutcome. */
-int cp_row_put_child_outcome(struct sy_buf *buf, struct sy_span name, struct sy_span row) SY_MUST_USE;
+int cp_row_put_child_outcome(struct sy_buf *buf, struct sy_span name,
+                             struct sy_span row) SY_MUST_USE;
 
 /* Decodes a row into the arena. NULL: damaged, or the arena is full. */
-void *cp_row_unpack(const ProtobufCMessageDescriptor *type, struct sy_arena *arena, struct sy_span row);
+void *cp_row_unpack(const ProtobufCMessageDescriptor *type, struct sy_arena *arena,
+                    struct sy_span row);
 #define CP_UNPACK(Type, descriptor, arena, span)                                                   \
     ((Type *)cp_row_unpack(&(descriptor), (arena), (span)))
 /* protobuf-c's allocator on an arena. */

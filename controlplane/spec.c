@@ -93,7 +93,8 @@ int cp_specs_intern(struct cp_specs *specs, struct sy_span bytes, struct cp_spec
     if (spec) {
         /* XXH3 is fast, not collision-proof: somebody may have made this one. */
         if (spec->bytes.len != bytes.len || memcmp(spec->bytes.data, bytes.data, bytes.len) != 0) {
-            sy_error_text_set(error, "task_spec: its digest is that of another task; change a byte");
+            sy_error_text_set(error,
+                              "task_spec: its digest is that of another task; change a byte");
             return -EINVAL;
         }
         *ret = spec;

@@ -1,16 +1,17 @@
 /*
- * Task specs: checked and read once, kept by content. Two actions with equal TaskSpec bytes share one
- * cp_spec in memory and one row on disk.
+ * Task specs: checked and read once, kept by content. Two actions with equal TaskSpec bytes share
+ * one cp_spec in memory and one row on disk.
  *
  * What the scheduler reads of a flyteidl2.task.TaskSpec: task_template.{type, container.resources,
- * container.image, metadata.retries, metadata.timeout, metadata.timeouts, extended_resources.gpu_accelerator}. Native
- * types: "switchyard.function" (container.image = environment, args = [library, function]),
- * "switchyard.process" (args = the command), "switchyard.group" (no worker: ends with its children).
- * Any other type with container args is a process as well.
+ * container.image, metadata.retries, metadata.timeout, metadata.timeouts,
+ * extended_resources.gpu_accelerator}. Native types: "switchyard.function" (container.image =
+ * environment, args = [library, function]), "switchyard.process" (args = the command),
+ * "switchyard.group" (no worker: ends with its children). Any other type with container args is a
+ * process as well.
  *
- * Amounts come from the requests; what has no request takes its limit, as in Kubernetes. A process that
- * names no cpu takes one: nothing else would bound how many start on a node. A function's bound is
- * its environment's slots.
+ * Amounts come from the requests; what has no request takes its limit, as in Kubernetes. A process
+ * that names no cpu takes one: nothing else would bound how many start on a node. A function's
+ * bound is its environment's slots.
  */
 #pragma once
 
@@ -26,8 +27,8 @@
 #define CP_SPECS_UNUSED_MAX 256
 #define CP_SPECS_UNUSED_BYTES_MAX ((size_t)16 << 20)
 
-/* The same spec as used by actions without, and with, an input on disk: an assignment of the first kind
- * needs no read, and an action has no room for a bit of ours. */
+/* The same spec as used by actions without, and with, an input on disk: an assignment of the first
+ * kind needs no read, and an action has no room for a bit of ours. */
 struct cp_spec_use {
     struct sch_spec base; /* first */
     struct cp_spec *spec;
@@ -35,14 +36,14 @@ struct cp_spec_use {
 };
 
 struct cp_spec {
-    struct cp_spec_use uses[2]; /* by has_input */
+    struct cp_spec_use uses[2];           /* by has_input */
     uint8_t digest[CP_SPEC_DIGEST_BYTES]; /* XXH3-128 of bytes */
     uint32_t id;                          /* on operator streams; within (partition, epoch) */
     uint32_t pins;                        /* assignments that wait to be sent */
     bool stored;                          /* its row is in a committed or open batch */
     bool idle;                            /* in the list of those that may be dropped */
     struct sy_buf bytes;
-    struct cp_spec *prev, *next;          /* idle ones, oldest first */
+    struct cp_spec *prev, *next; /* idle ones, oldest first */
     UT_hash_handle hh;
 };
 
@@ -51,11 +52,12 @@ static inline struct cp_spec_use *cp_spec_use_of(struct sch_spec *base)
     return (struct cp_spec_use *)base;
 }
 
-/* Reads `bytes` into *ret (base only). -EINVAL with a sentence: not a TaskSpec, no command, negative or absurd
- * amounts, unknown units ("cpu '2x': expected a quantity such as 500m or 2"). */
-int cp_spec_parse(struct sch_spec *ret, struct sy_span bytes, struct sy_error_text *error) SY_MUST_USE;
-/* Kubernetes quantities: "500m", "2", "1.5", "64Mi", "1G", "1e3"; rounded up. Milli-units for cpu, bytes
- * for memory. -EINVAL: not one, or negative; -ERANGE: more than fits. */
+/* Reads `bytes` into *ret (base only). -EINVAL with a sentence: not a TaskSpec, no command,
+ * negative or absurd amounts, unknown units ("cpu '2x': expected a quantity such as 500m or 2"). */
+int cp_spec_parse(struct sch_spec *ret, struct sy_span bytes,
+                  struct sy_error_text *error) SY_MUST_USE;
+/* Kubernetes quantities: "500m", "2", "1.5", "64Mi", "1G", "1e3"; rounded up. Milli-units for cpu,
+ * bytes for memory. -EINVAL: not one, or negative; -ERANGE: more than fits. */
 int cp_quantity_parse(const char *text, bool milli, uint64_t *ret) SY_MUST_USE;
 
 /* The table of a partition's specs: zeroed is empty. */

@@ -120,8 +120,8 @@ static int amount(const Entry *entry, const char *name, bool milli, uint64_t max
         return -EINVAL;
     }
     if (r < 0 || value > max) {
-        sy_error_text_set(error, "%s '%s': more than can ever be given (%llu%s)", name, entry->value,
-                          (unsigned long long)max, milli ? "m" : "");
+        sy_error_text_set(error, "%s '%s': more than can ever be given (%llu%s)", name,
+                          entry->value, (unsigned long long)max, milli ? "m" : "");
         return -EINVAL;
     }
     *ret = value;
@@ -201,8 +201,9 @@ static int read_gpu(struct sch_resources *ret, const Flyteidl2__Core__ExtendedRe
         return 0;
     if (gpu->partition_size_value_case ==
         FLYTEIDL2__CORE__GPUACCELERATOR__PARTITION_SIZE_VALUE_PARTITION_SIZE) {
-        sy_error_text_set(error, "gpu partition_size '%s': parts of a GPU are not scheduled; "
-                                 "leave it out for whole ones",
+        sy_error_text_set(error,
+                          "gpu partition_size '%s': parts of a GPU are not scheduled; "
+                          "leave it out for whole ones",
                           gpu->partition_size);
         return -EINVAL;
     }
@@ -247,13 +248,15 @@ static int read_metadata(struct sch_spec *ret, const Flyteidl2__Core__TaskMetada
     }
     ret->retries = metadata->retries->retries;
     if (metadata->retries->backoff)
-        r = read_duration(&ret->backoff_ns, metadata->retries->backoff->base_value, "backoff", error);
+        r = read_duration(&ret->backoff_ns, metadata->retries->backoff->base_value, "backoff",
+                          error);
     return r;
 }
 
 /* ---- kinds ---- */
 
-static int read_template(struct sch_spec *ret, const Template *template, struct sy_error_text *error)
+static int read_template(struct sch_spec *ret, const Template *template,
+                         struct sy_error_text *error)
 {
     const Flyteidl2__Core__Container *container =
         template->target_case == FLYTEIDL2__CORE__TASK_TEMPLATE__TARGET_CONTAINER
@@ -273,8 +276,9 @@ static int read_template(struct sch_spec *ret, const Template *template, struct 
         return -EINVAL;
     }
     if (function && (container->n_args != 2 || !container->image[0])) {
-        sy_error_text_set(error, "switchyard.function: expected container.image (the environment) "
-                                 "and args [library, function], got image '%s' and %zu args",
+        sy_error_text_set(error,
+                          "switchyard.function: expected container.image (the environment) "
+                          "and args [library, function], got image '%s' and %zu args",
                           container->image, container->n_args);
         return -EINVAL;
     }
@@ -297,8 +301,8 @@ int cp_spec_parse(struct sch_spec *ret, struct sy_span bytes, struct sy_error_te
     struct sy_arena arena;
     sy_arena_init(&arena, UNPACKED_BYTES_MAX);
     struct sch_spec parsed = {0};
-    const Flyteidl2__Task__TaskSpec *spec =
-        CP_UNPACK(Flyteidl2__Task__TaskSpec, flyteidl2__task__task_spec__descriptor, &arena, bytes);
+    const Flyteidl2__Task__TaskSpec *spec = CP_UNPACK(
+        Flyteidl2__Task__TaskSpec, flyteidl2__task__task_spec__descriptor, &arena, bytes);
     int r = -EINVAL;
     if (!spec)
         sy_error_text_set(error, "task_spec: %zu bytes that are not a TaskSpec", bytes.len);

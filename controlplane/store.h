@@ -3,8 +3,8 @@
  * flight. Adapters: store_rocksdb (production), store_mem (simulator and tests; it can lose
  * what was not synced). Both pass tests/unit/test_store_contract.c.
  *
- * Commit contract: `done` runs on the loop after the batch is durable, and only then may anything that
- * it contains be shown. Reads see committed batches only. After any write error the store is
+ * Commit contract: `done` runs on the loop after the batch is durable, and only then may anything
+ * that it contains be shown. Reads see committed batches only. After any write error the store is
  * failed for good: every commit reports -EIO (or -ENOSPC) and the partition closes and reopens it
  * (RocksDB's C API has no Resume()).
  *
@@ -49,21 +49,23 @@ void cp_mem_disk_free(struct cp_mem_disk *disk);
 /* Commits take sync_ns; with fail_after >= 0 the commit after so many more fails with -ENOSPC, once
  * (0 = the next one; the store that met it stays failed until it is opened again). */
 void cp_mem_disk_set(struct cp_mem_disk *disk, int64_t sync_ns, int64_t fail_after);
-/* Whether a close keeps the batch in flight instead of losing it: a crash between the sync and `done`. */
+/* Whether a close keeps the batch in flight instead of losing it: a crash between the sync and
+ * `done`. */
 void cp_mem_disk_keep_in_flight(struct cp_mem_disk *disk, bool keep);
 /* -EBUSY while another store has it open. */
 int cp_store_mem_open(struct cp_store **ret_store, struct cp_mem_disk *disk, struct sy_loop *loop,
                       struct sy_error_text *error) SY_MUST_USE;
 
-/* Waits for a commit in flight, without calling its `done`. With the memory store this is also what a
- * crash does: a batch whose time has not come is lost. Batches and iterators are freed before. */
+/* Waits for a commit in flight, without calling its `done`. With the memory store this is also what
+ * a crash does: a batch whose time has not come is lost. Batches and iterators are freed before. */
 void cp_store_close(struct cp_store *store);
 /* What the adapter said about the commit or read that failed last; "" = none. */
 const char *cp_store_error(const struct cp_store *store);
 
 struct cp_batch *cp_batch_new(struct cp_store *store);
 void cp_batch_free(struct cp_batch *batch);
-void cp_batch_put(struct cp_batch *batch, enum cp_family family, struct sy_span key, struct sy_span value);
+void cp_batch_put(struct cp_batch *batch, enum cp_family family, struct sy_span key,
+                  struct sy_span value);
 void cp_batch_delete(struct cp_batch *batch, enum cp_family family, struct sy_span key);
 size_t cp_batch_count(const struct cp_batch *batch);
 size_t cp_batch_bytes(const struct cp_batch *batch);
@@ -77,8 +79,9 @@ bool cp_store_committing(const struct cp_store *store);
 int cp_store_get(struct cp_store *store, enum cp_family family, struct sy_span key,
                  struct sy_buf *ret_value) SY_MUST_USE;
 
-/* An iterator over [from, to) as of its creation; `to` empty = to the end. Keys and values are borrowed
- * until it moves. Always give a lower bound at the live head: deleted keys cost time to pass. */
+/* An iterator over [from, to) as of its creation; `to` empty = to the end. Keys and values are
+ * borrowed until it moves. Always give a lower bound at the live head: deleted keys cost time to
+ * pass. */
 struct cp_iter;
 struct cp_iter *cp_iter_new(struct cp_store *store, enum cp_family family, struct sy_span from,
                             struct sy_span to, bool reverse);

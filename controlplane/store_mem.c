@@ -1,7 +1,7 @@
 /*
- * The memory store: for each family a skip list of keys with versions. A commit that nobody iterates
- * over replaces values in place; while iterators are open it adds versions, which the last iterator
- * to close prunes. Levels come from the key's hash, so that runs are repeatable.
+ * The memory store: for each family a skip list of keys with versions. A commit that nobody
+ * iterates over replaces values in place; while iterators are open it adds versions, which the last
+ * iterator to close prunes. Levels come from the key's hash, so that runs are repeatable.
  */
 #include "base/mem.h"
 #include "controlplane/store_impl.h"

@@ -1,5 +1,5 @@
 /*
- * The RocksDB store: the only file that includes rocksdb/c.h (7.8.3; facts in CEILINGS.md section 3).
+ * The RocksDB store: the only file that includes rocksdb/c.h (written for 7.8.3).
  *
  * One committer thread writes and syncs one batch at a time: measured, that beats many writers
  * ninefold. It tells the loop through an edge-triggered eventfd, which leaves nothing behind in
@@ -240,9 +240,8 @@ static int rocks_get(struct cp_store *base, enum cp_family family, struct sy_spa
 {
     struct rocks_store *store = (struct rocks_store *)base;
     char *failure = NULL;
-    rocksdb_pinnableslice_t *slice =
-        rocksdb_get_pinned_cf(store->db, store->read, store->families[family],
-                              (const char *)key.data, key.len, &failure);
+    rocksdb_pinnableslice_t *slice = rocksdb_get_pinned_cf(
+        store->db, store->read, store->families[family], (const char *)key.data, key.len, &failure);
     if (failure) {
         map_error(failure, &base->error);
         return sy_trace(-EIO);
@@ -272,8 +271,8 @@ static struct cp_iter *rocks_iter_new(struct cp_store *base, enum cp_family fami
     }
     if (from.len > 0) {
         memcpy(iter->bounds + to.len, from.data, from.len);
-        rocksdb_readoptions_set_iterate_lower_bound(
-            iter->read, (const char *)iter->bounds + to.len, from.len);
+        rocksdb_readoptions_set_iterate_lower_bound(iter->read, (const char *)iter->bounds + to.len,
+                                                    from.len);
     }
     iter->iterator = rocksdb_create_iterator_cf(store->db, iter->read, store->families[family]);
     return &iter->base;
@@ -389,7 +388,8 @@ static rocksdb_options_t *database_options(void)
     rocksdb_options_set_max_total_wal_size(options, WAL_BYTES_MAX);
     /* A record cut off at the end of the log was never acknowledged; anything else that does not
      * read is an error. (The default would silently drop what follows a damaged record.) */
-    rocksdb_options_set_wal_recovery_mode(options, rocksdb_tolerate_corrupted_tail_records_recovery);
+    rocksdb_options_set_wal_recovery_mode(options,
+                                          rocksdb_tolerate_corrupted_tail_records_recovery);
     rocksdb_options_set_info_log_level(options, 2);
     rocksdb_options_set_keep_log_file_num(options, 2);
     rocksdb_options_set_max_log_file_size(options, 4 * MIB);

@@ -42,12 +42,12 @@ static void schedule_backoff(struct dp_shard *shard)
         shard->backoff_ns = BACKOFF_MAX_NS;
 }
 
-/* Where is it now? Any shard may have it next. */
-static void ask_everybody(struct dp_operator *op)
+/* Where is the partition now? Any other shard may have it next. */
+static void ask_others(struct dp_operator *op, const struct dp_shard *but)
 {
     for (size_t i = 0; i < op->shard_count; i++) {
         struct dp_shard *shard = op->shards[i];
-        if (shard->unreachable || shard->describe)
+        if (shard == but || shard->unreachable || shard->describe)
             continue;
         shard->renew_ns = RENEW_MIN_NS;
         schedule(shard, (int64_t)sy_rng_below(&op->rng, RENEW_MIN_NS));
@@ -61,7 +61,8 @@ void dp_dial_again(struct dp_shard *shard, int64_t stream_lived_ns)
     if (stream_lived_ns >= GOOD_STREAM_NS)
         shard->backoff_ns = BACKOFF_MIN_NS;
     schedule_backoff(shard);
-    ask_everybody(shard->op);
+    if (stream_lived_ns > 0)
+        ask_others(shard->op, shard);
 }
 
 static bool all_up(const struct dp_operator *op)

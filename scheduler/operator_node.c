@@ -215,7 +215,7 @@ void sch_node_leases(struct sch_operator *op)
     }
 }
 
-/* ---- an observer that was blind restarts the grace, once (FIELD.md, C3 7 and 10) ---- */
+/* ---- an observer that was blind restarts the grace, once ---- */
 
 void sch_node_watch(struct sch_operator *op, int64_t now_ns)
 {

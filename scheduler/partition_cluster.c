@@ -211,7 +211,7 @@ void sch_cluster_leases(struct sch_partition *p)
     }
 }
 
-/* ---- an observer that was blind restarts the grace, once (FIELD.md, C3 7 and 10) ---- */
+/* ---- an observer that was blind restarts the grace, once ---- */
 
 void sch_cluster_watch(struct sch_partition *p, int64_t now_ns)
 {

@@ -11,6 +11,7 @@ struct fake_log {
     uint64_t waiting_read, waiting_offset;
     uint32_t number; /* 0: nothing */
     bool ended, silent, broken;
+    bool hasty;   /* answers at once, also when it should wait */
     bool waiting; /* a LogRead with wait that found nothing new */
 };
 
@@ -61,7 +62,7 @@ static void on_log_read(struct fake_agent *agent, const PB(LogRead) * read)
     ck_assert_str_eq(read->name, "a1");
     if (log->silent)
         return;
-    if (read->wait && !log->ended && read->offset >= log->lines && log->number > 0) {
+    if (read->wait && !log->hasty && !log->ended && read->offset >= log->lines && log->number > 0) {
         log->waiting = true;
         log->waiting_read = read->read;
         log->waiting_offset = read->offset;
@@ -278,6 +279,25 @@ START_TEST(running_log_is_followed_to_its_end)
 }
 END_TEST
 
+START_TEST(hasty_agent_is_not_asked_all_the_time)
+{
+    struct world w;
+    struct fake_log log = {.number = 1, .lines = 2, .hasty = true};
+    struct reader reader;
+    world_init(&w);
+    world_start(&w);
+    struct fake_agent *agent = log_agent(&w, "n1", &log);
+    world_run(&w, SEC);
+    read_logs(&w, &reader, "a1", "n1", 0, true);
+    world_run(&w, SEC);
+    ck_assert_uint_ge(log.asked, 5);
+    ck_assert_uint_le(log.asked, 15);
+    reader_end(&reader);
+    agent_free(agent);
+    world_deinit(&w);
+}
+END_TEST
+
 START_TEST(slow_client_slows_the_pulling)
 {
     struct world w;
@@ -429,6 +449,7 @@ int main(void)
         without_a_node_the_newest_attempt_is_found,
         no_agents_no_log,
         running_log_is_followed_to_its_end,
+        hasty_agent_is_not_asked_all_the_time,
         slow_client_slows_the_pulling,
         agent_that_goes_away_is_told,
         agent_that_does_not_answer_or_lies,

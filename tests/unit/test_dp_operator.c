@@ -136,8 +136,10 @@ START_TEST(dropped_specs_are_forgotten_after_their_assignments)
     struct fake_partition *p = world_with_grants(&w, &agent);
     shard_spec(p, 1);
     shard_spec(p, 2);
-    w.delay_to_agent_ns = 20 * MS; /* what follows shares the agent's messages */
-    shard_assign(p, CLASS, 1, 1, 1);
+    w.delay_to_agent_ns = 20 * MS;
+    uint8_t *input = sy_calloc(1, 128 << 10); /* fills the agent's window: what follows waits */
+    shard_assign_epoch(p, 5, CLASS, 1, 1, 1, (struct sy_span){input, 128 << 10});
+    free(input);
     world_run(&w, MS);
     shard_assign(p, CLASS, 1, 2, 1);
     shard_drop_spec(p, 1);
@@ -154,6 +156,39 @@ START_TEST(dropped_specs_are_forgotten_after_their_assignments)
     ck_assert_ptr_null(p->call);
     ck_assert_uint_eq(agent->assignments, 2);
     agent_free(agent);
+    world_deinit(&w);
+}
+END_TEST
+
+START_TEST(dropped_spec_stays_for_what_waits_only)
+{
+    struct world w;
+    struct fake_agent *agent;
+    struct fake_partition *p = world_with_grants(&w, &agent);
+    agent_kill(agent);
+    world_run(&w, 10 * MS);
+    shard_spec(p, SPEC);
+    shard_assign(p, CLASS, SPEC, 1, 1); /* nobody is there: it waits */
+    shard_drop_spec(p, SPEC);
+    world_run(&w, 10 * MS);
+    struct fake_agent *again = agent_join(&w, "node1", "s2", 4000);
+    again->hold = true;
+    world_run(&w, 10 * MS);
+    ck_assert_uint_eq(again->assignments, 1);
+    ck_assert_uint_eq(again->without_spec, 0);
+    ck_assert_uint_eq(again->dropped, 1);
+    agent_kill(again);
+    world_run(&w, 10 * MS);
+    shard_spec(p, 2);
+    shard_assign(p, CLASS, 2, 2, 1);
+    shard_drop_spec(p, 2);
+    world_run(&w, 10 * MS);
+    ck_assert_ptr_nonnull(p->call);
+    shard_assign(p, CLASS, 2, 3, 1); /* it is still here, but not to be used */
+    world_run(&w, 10 * MS);
+    ck_assert_ptr_null(p->call);
+    agent_free(agent);
+    agent_free(again);
     world_deinit(&w);
 }
 END_TEST
@@ -178,6 +213,56 @@ START_TEST(specs_are_sent_anew_on_a_new_shard_stream)
     ck_assert_uint_eq(agent->assignments, 2);
     ck_assert_uint_eq(agent->without_spec, 0);
     agent_free(agent);
+    world_deinit(&w);
+}
+END_TEST
+
+START_TEST(spec_that_is_wanted_again_is_not_forgotten)
+{
+    struct world w;
+    struct fake_agent *agent;
+    struct fake_partition *p = world_with_grants(&w, &agent);
+    shard_spec(p, SPEC);
+    w.delay_to_agent_ns = 2 * SEC;
+    uint8_t *input = sy_calloc(1, 128 << 10); /* fills the agent's window */
+    shard_assign_epoch(p, 5, CLASS, SPEC, 1, 1, (struct sy_span){input, 128 << 10});
+    free(input);
+    world_run(&w, MS);
+    shard_kill(p->shard);
+    shard_listen(p->shard);
+    world_run(&w, SEC); /* specs of the old stream count as dropped; the agent cannot be told yet */
+    ck_assert_ptr_nonnull(p->call);
+    shard_demand(p, CLASS, 1000, "", 100);
+    world_run(&w, 10 * MS);
+    shard_spec(p, SPEC);
+    shard_assign(p, CLASS, SPEC, 2, 1);
+    w.delay_to_agent_ns = 0;
+    world_run(&w, 5 * SEC);
+    shard_assign(p, CLASS, SPEC, 3, 1);
+    world_run(&w, SEC);
+    ck_assert_uint_eq(agent->assignments, 3);
+    ck_assert_uint_eq(agent->without_spec, 0);
+    agent_free(agent);
+    world_deinit(&w);
+}
+END_TEST
+
+START_TEST(partition_is_found_where_it_moves)
+{
+    struct world w;
+    world_init(&w);
+    struct fake_shard *a = shard_new(&w, 0, 1, 5);
+    struct fake_shard *b = shard_new(&w, 0, 1, 6);
+    b->partition_count = 0;
+    world_start(&w);
+    world_run(&w, 20 * SEC);
+    ck_assert_ptr_nonnull(a->partitions[0].call);
+    shard_kill(a);
+    b->partition_count = 1;
+    world_run(&w, 2 * SEC); /* long before the regular Describe */
+    ck_assert_ptr_nonnull(b->partitions[0].call);
+    ck_assert_uint_eq(b->partitions[0].hello_max_epoch, 5);
+    shard_listen(a);
     world_deinit(&w);
 }
 END_TEST
@@ -256,18 +341,21 @@ START_TEST(second_agent_of_a_node_replaces_the_first)
     struct world w;
     struct fake_agent *agent;
     struct fake_partition *p = world_with_grants(&w, &agent);
+    shard_spec(p, SPEC);
+    shard_assign(p, CLASS, SPEC, 101, 1);
+    world_run(&w, 10 * MS);
+    ck_assert_uint_eq(agent->assignments, 1);
     struct fake_agent *second = agent_join(&w, "node1", "s2", 4000);
     world_run(&w, 10 * MS);
     ck_assert_ptr_null(agent->call);
     ck_assert_int_eq(agent->closed, SY_CODE_ABORTED);
     ck_assert_uint_eq(second->welcomes, 1);
     ck_assert_uint_eq(p->nodes, 1);
-    shard_spec(p, SPEC);
     shard_assign(p, CLASS, SPEC, 1, 2);
     world_run(&w, 10 * MS);
     ck_assert_uint_eq(second->assignments, 2);
-    ck_assert_uint_eq(second->without_spec, 0);
-    ck_assert_uint_eq(agent->assignments, 0);
+    ck_assert_uint_eq(second->without_spec, 0); /* it takes the first one's slot, not its specs */
+    ck_assert_uint_eq(agent->assignments, 1);
     agent_free(agent);
     agent_free(second);
     world_deinit(&w);
@@ -350,6 +438,7 @@ START_TEST(older_epoch_is_refused)
     shard_listen(p->shard);
     world_run(&w, 10 * SEC);
     ck_assert_uint_ge(p->opened, 3);
+    ck_assert_uint_le(p->opened, 15); /* backing off */
     ck_assert_uint_eq(p->inventory + p->shapes, 0);
     p->epoch = 6;
     world_run(&w, 10 * SEC);
@@ -628,7 +717,10 @@ int main(void)
         starts_cancels_and_returns_pass,
         unplaceable_goes_back_after_the_hold_time,
         dropped_specs_are_forgotten_after_their_assignments,
+        dropped_spec_stays_for_what_waits_only,
         specs_are_sent_anew_on_a_new_shard_stream,
+        spec_that_is_wanted_again_is_not_forgotten,
+        partition_is_found_where_it_moves,
         lost_agent_comes_back_with_its_inventory,
         agent_that_stays_away_loses_its_attempts,
         silent_agent_is_given_up,

@@ -154,7 +154,8 @@ static void check_rest(struct cp_iter *iter, const char *expected)
 static void check_keys(struct bed *bed, const char *from, const char *to, bool reverse,
                        const char *expected)
 {
-    struct cp_iter *iter = cp_iter_new(bed->store, CP_FAMILY_ACTIONS, text(from), text(to), reverse);
+    struct cp_iter *iter = cp_iter_new(bed->store, CP_FAMILY_ACTIONS, text(from), text(to),
+                                       reverse);
     check_rest(iter, expected);
     cp_iter_free(iter);
 }
@@ -265,8 +266,7 @@ static void test_snapshot(bool rocksdb)
     put(&bed, CP_FAMILY_ACTIONS, "a", "1");
     put(&bed, CP_FAMILY_ACTIONS, "b", "1");
     put(&bed, CP_FAMILY_ACTIONS, "c", "1");
-    struct cp_iter *before =
-        cp_iter_new(bed.store, CP_FAMILY_ACTIONS, text(""), text(""), false);
+    struct cp_iter *before = cp_iter_new(bed.store, CP_FAMILY_ACTIONS, text(""), text(""), false);
     struct cp_batch *batch = cp_batch_new(bed.store);
     cp_batch_put(batch, CP_FAMILY_ACTIONS, text("aa"), text("new"));
     cp_batch_put(batch, CP_FAMILY_ACTIONS, text("b"), text("2"));
@@ -514,8 +514,7 @@ static struct child start_child(const char *mode, const char *path)
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, fds[1], STDOUT_FILENO);
     struct child child = {.out = fds[0]};
-    ck_assert_int_eq(
-        posix_spawn(&child.pid, "/proc/self/exe", &actions, NULL, argv, environ), 0);
+    ck_assert_int_eq(posix_spawn(&child.pid, "/proc/self/exe", &actions, NULL, argv, environ), 0);
     posix_spawn_file_actions_destroy(&actions);
     close(fds[1]);
     free(argv[1]);

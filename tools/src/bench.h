@@ -81,7 +81,7 @@ enum cl_exit bench_run_runs(struct bench *bench, struct cl_error *error);
 enum cl_exit bench_run_process(struct bench *bench, struct cl_error *error);
 
 void bench_print_table(const struct bench *bench);
-/* One line with the keys that issue 2 names. */
+/* One line with the keys of docs/performance.md. */
 json_t *bench_json(const struct bench *bench);
 
 /* The whole program, for bench_main.c. */
