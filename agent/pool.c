@@ -170,10 +170,10 @@ uint32_t ag_pool_pipeline(const struct ag_pool *pool, const struct sch_resources
     const struct ag_pool_class *class = class_find(pool, request);
     if (class == NULL || request->gpus > 0)
         return 0;
-    uint32_t depth = class_depth(class), room = 0;
-    if (depth <= 1)
-        return 0;
-    for (uint32_t i = 0; i < pool->worker_count; i++)
+    /* Room that is charged but not used: a worker ran dry while others had work queued. */
+    SY_ASSERT(class->charged >= class->exposed);
+    uint32_t depth = class_depth(class), room = class->charged - class->exposed;
+    for (uint32_t i = 0; depth > 1 && i < pool->worker_count; i++)
         room += room_behind(pool, pool->workers[i], class, depth);
     return room > class->pending ? room - class->pending : 0;
 }

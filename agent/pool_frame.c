@@ -264,11 +264,9 @@ static void handle_message(struct ag_pool_worker *w, const from_worker *msg)
 {
     struct ag_exec *exec = w->pool->exec;
     w->heard_ns = sy_loop_now_ns(exec->loop);
-    if (w->sm.state == AG_POOL_WORKER_STARTING && msg->protocol == AG_WORKER_PROTOCOL) {
-        sm_move(&w->sm, &ag_pool_worker_table, AG_POOL_WORKER_READY, w);
-        sy_timer_stop(exec->loop, &w->timer);
-        w->idle_since_ns = w->heard_ns;
-        w->pool->failures = 0;
+    if (msg->protocol == AG_WORKER_PROTOCOL) {
+        w->said_hello = true;
+        ag_pool_worker_ready(w);
     }
     for (size_t i = 0; i < msg->n_logs; i++) {
         const Switchyard__Internal__Worker__LogData *log = msg->logs[i];

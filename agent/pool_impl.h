@@ -88,7 +88,7 @@ struct ag_pool_worker {
     struct sy_buf in;
     struct sy_buf out;  /* frames; the last one is open while frame_open */
     size_t frame_start; /* of the open frame's length, in out */
-    bool frame_open, writable, dirty;
+    bool frame_open, writable, dirty, said_hello;
     struct ag_pool_worker *dirty_next;
     const char *killed_because; /* by us; NULL: not */
 };
@@ -133,6 +133,7 @@ void ag_pool_refuse_pending(struct ag_pool *pool, const char *why);
 
 /* 0, or a positive errno. */
 int ag_pool_worker_start(struct ag_pool *pool, const char *gpus);
+void ag_pool_worker_ready(struct ag_pool_worker *worker);
 void ag_pool_worker_retire(struct ag_pool_worker *worker);
 void ag_pool_worker_kill(struct ag_pool_worker *worker, const char *because);
 void ag_pool_worker_free(struct ag_pool_worker *worker);

@@ -238,16 +238,33 @@ static void conclude(struct ag_pool_worker *w, const struct ag_child_exit *exit)
 
 /* ---- its life ---- */
 
+/* Its own message may overtake the spawner's: ready is who has both. */
+void ag_pool_worker_ready(struct ag_pool_worker *w)
+{
+    if (!w->said_hello || w->sm.state != AG_POOL_WORKER_STARTING)
+        return;
+    sm_move(&w->sm, &ag_pool_worker_table, AG_POOL_WORKER_READY, w);
+    sy_timer_stop(w->pool->exec->loop, &w->timer);
+    w->idle_since_ns = sy_loop_now_ns(w->pool->exec->loop);
+    w->pool->failures = 0;
+}
+
 static void on_child_started(struct ag_child *child, pid_t pid)
 {
     struct ag_pool_worker *w = (struct ag_pool_worker *)child;
     sm_move(&w->sm, &ag_pool_worker_table, AG_POOL_WORKER_STARTING, w);
+    /* Only now: the worker's first words may be faster than the spawner's. */
+    w->io_added = sy_io_add(w->pool->exec->loop, &w->io) == 0;
+    if (!w->io_added && w->killed_because == NULL)
+        w->killed_because = "its socket cannot be watched";
     ag_exec_note_process(w->pool->exec, pid, true);
     sy_log(w->pool->exec->log, &ag_events, AG_EV_WORKER_STARTED,
            SY_STR("environment", w->pool->environment), SY_U64("worker", w->number),
            SY_U64("pid", (uint64_t)pid));
     if (w->killed_because != NULL)
         ag_pool_worker_kill(w, w->killed_because);
+    ag_pool_worker_ready(w);
+    ag_pool_dispatch(w->pool);
 }
 
 static void on_child_failed(struct ag_child *child, int error, const char *what)
@@ -301,7 +318,8 @@ static void on_worker_timer(void *arg)
     struct ag_pool_worker *w = arg;
     bool starting = w->sm.state == AG_POOL_WORKER_STARTING;
     if (w->sm.state == AG_POOL_WORKER_SPAWNING) { /* the spawner is busy: go on waiting */
-        sy_timer_start_in(w->pool->exec->loop, &w->timer, w->pool->exec->start_timeout_ns);
+        sy_timer_start_in(w->pool->exec->loop, &w->timer,
+                          w->io.fd < 0 ? SY_NS_PER_MS : w->pool->exec->start_timeout_ns);
         return;
     }
     sy_log(w->pool->exec->log, &ag_events, AG_EV_WORKER_HUNG,
@@ -330,12 +348,12 @@ static void on_socket(void *arg, uint32_t events)
                SY_STR("environment", pool->environment), SY_U64("worker", w->number),
                SY_STR("error", strerror(-r)));
     close_socket(w); /* its exit follows; one that goes on without a socket is killed */
-    bool kill = w->sm.state != AG_POOL_WORKER_RETIRING && w->sm.state != AG_POOL_WORKER_STARTING;
-    if (kill && r < 0)
+    bool starting = w->sm.state <= AG_POOL_WORKER_STARTING;
+    if (r < 0 && !starting)
         ag_pool_worker_kill(w, "it sent what is not a frame");
     else
-        sy_timer_start_in(pool->exec->loop, &w->timer, SY_NS_PER_S);
-    if (kill && r == 0 && w->sm.state == AG_POOL_WORKER_READY)
+        sy_timer_start_in(pool->exec->loop, &w->timer, r < 0 ? 0 : SY_NS_PER_S);
+    if (w->sm.state == AG_POOL_WORKER_READY)
         sm_move(&w->sm, &ag_pool_worker_table, AG_POOL_WORKER_DYING, w);
     ag_pool_dispatch(pool);
 }
@@ -438,9 +456,6 @@ int ag_pool_worker_start(struct ag_pool *pool, const char *gpus)
     w->cgroup = ag_cgroup_take(exec->cgroups, &limits);
     struct worker_fds fds = {-1, -1, -1, -1, -1, -1};
     int r = make_fds(w, &fds);
-    if (r == 0)
-        r = sy_io_add(exec->loop, &w->io) < 0 ? EIO : 0;
-    w->io_added = r == 0;
     if (r == 0)
         r = spawn(w, &fds);
     close_fds(&fds);

@@ -121,7 +121,10 @@ static void reap(struct spawner *s, struct child *c)
     reply(s, &message);
     struct child **at = find(s, c->id);
     *at = c->next;
-    close(c->pidfd); /* leaves epoll with it */
+    /* Closing alone is not enough: a child that is just executing still holds a copy of the
+     * descriptor (the kernel wakes us before it closes those), and epoll would tell us again. */
+    epoll_ctl(s->epoll, EPOLL_CTL_DEL, c->pidfd, NULL);
+    close(c->pidfd);
     free(c);
 }
 

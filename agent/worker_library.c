@@ -86,11 +86,12 @@ static struct ag_worker_library *load(struct ag_worker *worker, const char *path
         snprintf(ret_error, error_size, "%s: cannot be copied: %s", path, strerror(errno));
         return NULL;
     }
+    /* The descriptor of a copy stays open: its number is the name that dlopen() remembers. */
     void *handle = dlopen(copy ? name : path, RTLD_NOW | RTLD_LOCAL);
-    if (fd >= 0)
-        close(fd);
     if (handle == NULL) {
         snprintf(ret_error, error_size, "%s: %s", path, dlerror());
+        if (fd >= 0)
+            close(fd);
         return NULL;
     }
     size_t length = strlen(path) + 1;

@@ -35,6 +35,7 @@ const char *sy_code_name(enum sy_code code)
     return (size_t)code < SY_COUNT_OF(names) ? names[code] : "UNKNOWN";
 }
 
+SY_PRINTF(3, 0)
 static void status_vset(struct sy_status *status, enum sy_code code, const char *format,
                         va_list args)
 {
@@ -469,6 +470,13 @@ int64_t sy_call_deadline_ns(const struct sy_call *call)
 struct sy_loop *sy_call_loop(const struct sy_call *call)
 {
     return call->loop;
+}
+
+void sy_call_rehome(struct sy_call *call, struct sy_loop *loop, sy_fn fn, void *arg)
+{
+    SY_ASSERT(call->kind == SY_CALL_SERVER && call->sink == NULL && loop != call->loop);
+    SY_ASSERT(!sy_timer_running(&call->kick) && call->send == SY_SEND_OPEN);
+    call->ops->rehome(call, loop, fn, arg);
 }
 
 void sy_call_set_sink(struct sy_call *call, const struct sy_call_sink *sink, void *ctx)

@@ -9,7 +9,8 @@
  * chose, on the client the one that opened it. Handlers, sinks and replies run on that loop's
  * thread, and every sy_call_* function must be called there. Callbacks never run inside a call
  * into this API. Channels, servers and the transport may be used from any loop; a server is drained
- * on the loop given for that. A loop must outlive its calls: until each has been closed.
+ * on the loop given for that. A loop must outlive the
+ * transport, whose poller may still be about to wake it.
  *
  * Flow control. A stream holds at most `send_buffer_max` bytes that the peer has not taken;
  * sy_call_send() then returns SY_RPC_E_FULL and on_writable tells when to go on. The receiving side
@@ -94,9 +95,10 @@ struct sy_loop *sy_call_loop(const struct sy_call *call);
 struct sy_call *sy_call_ref(struct sy_call *call);
 void sy_call_unref(struct sy_call *call);
 
-/* Server, before a sink is set and before this turn ends: the call belongs to `loop` from now on.
- * The caller posts there what goes on with it, and touches the call no more on this loop. */
-void sy_call_rehome(struct sy_call *call, struct sy_loop *loop);
+/* Server, in the handler, before a sink is set: once the handler has returned the call belongs to
+ * `loop`, and fn(arg) goes on with it on that loop's thread. The handler touches the call no more.
+ * (In memory, where there is one thread, fn runs at once.) */
+void sy_call_rehome(struct sy_call *call, struct sy_loop *loop, sy_fn fn, void *arg);
 
 /* From now on events go to `sink` with `ctx`; the sink struct must outlive the call. Events that
  * came before are kept (bounded) and delivered in a later turn. A NULL sink keeps them again: that
@@ -206,7 +208,8 @@ struct sy_call *sy_channel_open(struct sy_channel *channel, struct sy_loop *loop
 
 /* gRPC core. One poller thread serves every server and channel of the process. */
 int sy_rpc_grpc_new(struct sy_rpc **ret_rpc, struct sy_error_text *error) SY_MUST_USE;
-void sy_rpc_free(struct sy_rpc *rpc); /* after all servers, channels and calls are gone */
+/* After all servers, channels and calls are gone, and before the loops go. */
+void sy_rpc_free(struct sy_rpc *rpc);
 
 /* In memory, for one thread that drives all loops; they share one monotonic clock. What travels
  * (the opening of a call, a message, a half-close, a status, a cancellation) passes through `plan`,

@@ -54,6 +54,20 @@ static bool mailbox_is_empty(struct rpc_mailbox *mailbox)
     return atomic_load_explicit(&mailbox->head, memory_order_relaxed) == NULL;
 }
 
+/* Hands over the tags newest..oldest. True when the loop must be told. */
+static bool mailbox_push(struct rpc_mailbox *mailbox, struct rpc_tag *newest,
+                         struct rpc_tag *oldest)
+{
+    struct rpc_tag *head = atomic_load_explicit(&mailbox->head, memory_order_relaxed);
+    do {
+        oldest->next = head;
+    } while (!atomic_compare_exchange_weak_explicit(&mailbox->head, &head, newest,
+                                                    memory_order_release, memory_order_relaxed));
+    return head == NULL;
+}
+
+static void mailbox_drain(void *arg);
+
 /* Runs all tags there are, oldest first. A tag may be gone after its turn. */
 static void mailbox_run(struct rpc_mailbox *mailbox)
 {
@@ -67,7 +81,11 @@ static void mailbox_run(struct rpc_mailbox *mailbox)
     }
     while (oldest != NULL) {
         struct rpc_tag *next = oldest->next;
-        oldest->ops->loop(oldest);
+        struct rpc_mailbox *home = atomic_load_explicit(&oldest->mailbox, memory_order_acquire);
+        if (home == mailbox)
+            oldest->ops->loop(oldest);
+        else if (mailbox_push(home, oldest, oldest)) /* its call has moved meanwhile */
+            sy_loop_post_always(home->loop, mailbox_drain, home);
         oldest = next;
     }
 }
@@ -84,18 +102,6 @@ static void mailbox_drain(void *arg)
     mailbox->draining = false;
     if (!mailbox_is_empty(mailbox))
         sy_loop_post_always(mailbox->loop, mailbox_drain, mailbox);
-}
-
-/* Hands over the tags newest..oldest. True when the loop must be told. */
-static bool mailbox_push(struct rpc_mailbox *mailbox, struct rpc_tag *newest,
-                         struct rpc_tag *oldest)
-{
-    struct rpc_tag *head = atomic_load_explicit(&mailbox->head, memory_order_relaxed);
-    do {
-        oldest->next = head;
-    } while (!atomic_compare_exchange_weak_explicit(&mailbox->head, &head, newest,
-                                                    memory_order_release, memory_order_relaxed));
-    return head == NULL;
 }
 
 static struct rpc_tag *land(void *event_tag, bool success)
@@ -122,9 +128,10 @@ void rpc_tag_start_on_loop(struct rpc_mailbox *mailbox, struct rpc_tag *tag, grp
     tag = land(landed, success != 0);
     if (tag == NULL)
         return;
-    bool must_tell = mailbox_push(tag->mailbox, tag, tag);
-    if (must_tell && !(tag->mailbox == mailbox && mailbox->draining))
-        sy_loop_post_always(tag->mailbox->loop, mailbox_drain, tag->mailbox);
+    struct rpc_mailbox *home = atomic_load_explicit(&tag->mailbox, memory_order_acquire);
+    bool must_tell = mailbox_push(home, tag, tag);
+    if (must_tell && !(home == mailbox && mailbox->draining))
+        sy_loop_post_always(home->loop, mailbox_drain, home);
 }
 
 /* ---- the poller ---- */
@@ -134,7 +141,7 @@ static void poller_collect(struct rpc_tag *tag, struct rpc_mailbox **touched)
 {
     if (tag == NULL)
         return;
-    struct rpc_mailbox *mailbox = tag->mailbox;
+    struct rpc_mailbox *mailbox = atomic_load_explicit(&tag->mailbox, memory_order_acquire);
     if (mailbox->newest == NULL) {
         mailbox->oldest = tag;
         mailbox->next_touched = *touched;
@@ -330,11 +337,12 @@ void grpc_rpc_call_receive(struct grpc_rpc_call *call, bool on_loop)
     struct rpc_slot *slot = &call->slots[call->slot_next];
     call->slot_next = (call->slot_next + 1) % call->slot_count;
     SY_ASSERT(slot->bytes == NULL);
-    grpc_op op = {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &slot->bytes};
+    grpc_op receive = {.op = GRPC_OP_RECV_MESSAGE};
+    receive.data.recv_message.recv_message = &slot->bytes;
     if (on_loop)
-        rpc_tag_start_on_loop(call->mailbox, &slot->tag, call->call, &op, 1);
+        rpc_tag_start_on_loop(call->mailbox, &slot->tag, call->call, &receive, 1);
     else
-        rpc_tag_start(&slot->tag, call->call, &op, 1);
+        rpc_tag_start(&slot->tag, call->call, &receive, 1);
 }
 
 static struct rpc_tag *slot_on_poller(struct rpc_tag *tag)
@@ -369,8 +377,11 @@ static bool handle_slot(struct grpc_rpc_call *call, struct rpc_slot *slot)
     sy_rpc_message_received(&call->base, &slot->message);
     if (call->slot_count > 1)
         return true;
+    bool moves = call->move.to != NULL; /* then somebody holds a reference to the call */
     call->receiving = false;
     sy_rpc_receive_ended(&call->base, true);
+    if (moves)
+        grpc_rpc_call_move(call);
     return false;
 }
 
@@ -419,6 +430,21 @@ void grpc_rpc_call_receive_settle(struct grpc_rpc_call *call)
 }
 
 /* ---- calls ---- */
+
+void grpc_rpc_call_move(struct grpc_rpc_call *call)
+{
+    struct rpc_move move = call->move;
+    call->move.to = NULL;
+    call->mailbox = move.to;
+    call->base.loop = move.to->loop;
+    struct rpc_tag *tags[] = {&call->send_tag, &call->end_tag, &call->accept_tag};
+    for (size_t i = 0; i < SY_COUNT_OF(tags); i++)
+        atomic_store_explicit(&tags[i]->mailbox, move.to, memory_order_release);
+    for (uint32_t i = 0; i < call->slot_count; i++)
+        atomic_store_explicit(&call->slots[i].tag.mailbox, move.to, memory_order_release);
+    /* From here on the other loop may handle the call. */
+    sy_loop_post_always(move.to->loop, move.fn, move.arg);
+}
 
 struct grpc_rpc_call *grpc_rpc_call_new(struct rpc_mailbox *mailbox, uint32_t slot_count)
 {

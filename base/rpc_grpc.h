@@ -49,7 +49,9 @@ struct rpc_tag_ops {
 struct rpc_tag {
     _Atomic(uint64_t) magic;
     const struct rpc_tag_ops *ops;
-    struct rpc_mailbox *mailbox;
+    /* Changes when the call moves to another loop; whoever finds a tag in a mailbox that is not
+     * this one hands it on. */
+    _Atomic(struct rpc_mailbox *) mailbox;
     struct rpc_tag *next;
     bool success;
 };
@@ -94,6 +96,11 @@ struct grpc_rpc_call {
     struct grpc_rpc_server *server;   /* server */
     struct grpc_rpc_channel *channel; /* client */
     struct rpc_tag accept_tag;        /* server: carries the call to its loop */
+    struct rpc_move {                 /* server: asked for by the handler that is running */
+        struct rpc_mailbox *to;       /* NULL: none */
+        sy_fn fn;
+        void *arg;
+    } move;
 
     /* Receiving. Messages completed and not yet released: count << 40 | bytes. Who brings it over
      * the limit (the poller) stops receiving; who brings it back (the loop) starts again. */
@@ -138,6 +145,8 @@ const char *grpc_rpc_call_peer(struct sy_call *base);
 const char *rpc_text_find(const struct grpc_rpc_call *call, const char *key);
 const char *rpc_text_add(struct grpc_rpc_call *call, const char *key, const void *value,
                          size_t len);
+/* Server: what sy_call_rehome() asked for. The last that the old loop does with the call. */
+void grpc_rpc_call_move(struct grpc_rpc_call *call);
 /* Starts the next receive; on the poller's thread or the loop's, see `window`. */
 void grpc_rpc_call_receive(struct grpc_rpc_call *call, bool on_loop);
 /* After the end of the call was seen (loop): when receiving is stalled, nothing will come that

@@ -224,6 +224,13 @@ static void server_call_cancel(struct sy_call *base)
     SY_ASSERT(!"a server ends its calls with a status");
 }
 
+static void server_call_rehome(struct sy_call *base, struct sy_loop *loop, sy_fn fn, void *arg)
+{
+    struct grpc_rpc_call *call = call_of(base);
+    SY_ASSERT(call->move.to == NULL);
+    call->move = (struct rpc_move){rpc_mailbox_get(call->server->rpc, loop), fn, arg};
+}
+
 static void server_call_free(struct sy_call *base)
 {
     struct grpc_rpc_call *call = call_of(base);
@@ -236,6 +243,7 @@ static const struct sy_call_ops server_call_ops = {
     .send = server_call_send,
     .cancel = server_call_cancel,
     .release = grpc_rpc_call_release,
+    .rehome = server_call_rehome,
     .metadata = server_call_metadata,
     .peer = grpc_rpc_call_peer,
     .free = server_call_free,
@@ -247,7 +255,10 @@ static void accepted_on_loop(struct rpc_tag *tag)
 {
     struct grpc_rpc_call *call = sy_container_of(tag, struct grpc_rpc_call, accept_tag);
     sy_rpc_accepted(&call->base);
+    bool moves = call->move.to != NULL; /* then the handler holds a reference to the call */
     sy_call_unref(&call->base);
+    if (moves)
+        grpc_rpc_call_move(call);
 }
 
 static const struct rpc_tag_ops accepted_tag_ops = {.loop = accepted_on_loop};
@@ -466,7 +477,7 @@ static int server_start(struct sy_server *base, struct sy_error_text *error)
                                             server->rpc->server_credentials);
     if (base->port == 0)
         return listen_failed(server, is_unix ? -EADDRNOTAVAIL : probe_tcp(base->address), error);
-    server->mailboxes = sy_calloc(base->method_count + 1, sizeof(*server->mailboxes));
+    server->mailboxes = sy_calloc(base->method_count + 1, sizeof(struct rpc_mailbox *));
     for (size_t i = 0; i < base->method_count; i++)
         server->mailboxes[i] = rpc_mailbox_get(server->rpc, base->methods[i].loop);
     grpc_server_start(server->server);

@@ -14,7 +14,7 @@
  * Life of a call. The adapter holds one reference from sy_rpc_call_init() until the transport is
  * through with the call: the end is known (sy_rpc_ended), nothing more is received
  * (sy_rpc_receive_ended) and no send is in flight (sy_rpc_sent). Only then on_closed runs, so after
- * on_closed the transport never touches the loop for that call again, and the loop may be freed.
+ * on_closed the transport never touches the call again.
  *
  *      NEW ----handler runs----> LIVE ----sy_rpc_ended----> ENDED ----all settled----> DONE
  *       |  (server only)                                      ^                         |
@@ -65,6 +65,8 @@ struct sy_call_ops {
     void (*cancel)(struct sy_call *call);
     /* The owner is done with the message: its bytes go, the window opens. */
     void (*release)(struct sy_call *call, struct sy_rpc_message *message);
+    /* Server: see sy_call_rehome(). */
+    void (*rehome)(struct sy_call *call, struct sy_loop *loop, sy_fn fn, void *arg);
     const char *(*metadata)(struct sy_call *call, const char *key);
     const char *(*peer)(struct sy_call *call);
     void (*free)(struct sy_call *call);

@@ -402,10 +402,30 @@ static void mem_call_free(struct sy_call *base)
     free(call);
 }
 
+static void move_timer(struct sy_timer *timer, struct sy_loop *from, struct sy_loop *to)
+{
+    if (!sy_timer_running(timer))
+        return;
+    int64_t deadline_ns = timer->deadline_ns;
+    sy_timer_stop(from, timer);
+    sy_timer_start(to, timer, deadline_ns);
+}
+
+static void mem_call_rehome(struct sy_call *base, struct sy_loop *loop, sy_fn fn, void *arg)
+{
+    struct mem_call *call = sy_container_of(base, struct mem_call, base);
+    struct sy_timer *timers[] = {&call->arrival, &call->sent, &call->retry, &call->deadline};
+    for (size_t i = 0; i < SY_COUNT_OF(timers); i++)
+        move_timer(timers[i], base->loop, loop);
+    base->loop = loop;
+    fn(arg);
+}
+
 static const struct sy_call_ops call_ops = {
     .send = mem_call_send,
     .cancel = mem_call_cancel,
     .release = mem_call_release,
+    .rehome = mem_call_rehome,
     .metadata = mem_call_metadata,
     .peer = mem_call_peer,
     .free = mem_call_free,

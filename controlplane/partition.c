@@ -82,9 +82,8 @@ static void on_turn_end(void *arg)
         cp_step_down(p, p->failing);
     cp_commit(p);
     cp_watch_run_ready(p);
-    struct cp_operator *o, *next;
-    DL_FOREACH_SAFE(p->operators, o, next)
-    cp_operator_flush(o);
+    for (struct cp_operator *o = p->operators; o; o = o->next)
+        cp_operator_flush(o);
     start_tick(p);
     cp_check_stopped(p);
 }
@@ -151,6 +150,8 @@ void cp_step_down(struct cp_partition *p, int error)
     struct sy_status status = {0};
     explain_failure(p, error, &status);
     p->failing = 0;
+    if (!p->core)
+        return; /* it is down already */
     struct cp_group *sealed = sy_take(p->sealed);
     struct cp_group *open = p->open;
     bool stopping = cp_state(p) == CP_PARTITION_STOPPING;
@@ -191,6 +192,8 @@ static void copy_options(struct cp_partition *p, const struct cp_partition_optio
         o->cluster_lease_ns = 15 * SY_NS_PER_S;
     if (o->recovery_wait_ns == 0)
         o->recovery_wait_ns = 10 * SY_NS_PER_S;
+    if (o->cluster_forget_ns == 0)
+        o->cluster_forget_ns = 600 * SY_NS_PER_S;
     if (o->system_retries == 0)
         o->system_retries = 10;
 }
@@ -284,7 +287,7 @@ void cp_partition_free(struct cp_partition *p)
 
 void cp_check_stopped(struct cp_partition *p)
 {
-    if (cp_state(p) != CP_PARTITION_STOPPING || p->operators || p->ready_watches)
+    if (cp_state(p) != CP_PARTITION_STOPPING || p->ready_watches)
         return;
     if (p->sealed || p->open->item_count > 0 || p->open->chunk_count > 0 ||
         (p->open->rows && cp_batch_count(p->open->rows) > 0))

@@ -2,17 +2,17 @@
  * The shell round the partition core (scheduler/partition.h): it turns calls into events, rows into
  * write batches, and releases replies, assignments and watch events when their batch is durable.
  *
- * Everything is called on the partition's loop. A request's `done` runs on that loop, after the batch
- * that holds its effects is durable (or with an error status at once in a later turn); it never runs inside
- * the call that submitted it.
+ * Everything is called on the partition's loop. A request's `done` runs on that loop, after the
+ * batch that holds its effects is durable (or with an error status at once in a later turn); it
+ * never runs inside the call that submitted it.
  *
- * Group commit: effects of a turn go to the open batch; when no commit is in flight the turn's end seals
- * it and hands it to the store; while it syncs the next batch fills. Messages and replies wait in
- * the release list of their batch.
+ * Group commit: effects of a turn go to the open batch; when no commit is in flight the turn's end
+ * seals it and hands it to the store; while it syncs the next batch fills. Messages and replies
+ * wait in the release list of their batch.
  *
- * When a commit fails the partition steps down: every pending reply ends UNAVAILABLE (RESOURCE_EXHAUSTED when
- * the disk is full), operator streams are closed, the core is dropped, the store is reopened after
- * a jittered delay, and the live index is read again.
+ * When a commit fails the partition steps down: every pending reply ends UNAVAILABLE
+ * (RESOURCE_EXHAUSTED when the disk is full), operator streams are closed, the core is dropped, the
+ * store is reopened after a jittered delay, and the live index is read again.
  */
 #pragma once
 
@@ -29,25 +29,28 @@ struct cp_partition;
 
 /* How a partition gets its store, again after each failure. */
 struct cp_store_opener {
-    int (*open)(void *ctx, struct cp_store **ret_store, struct sy_loop *loop, struct sy_error_text *error);
+    int (*open)(void *ctx, struct cp_store **ret_store, struct sy_loop *loop,
+                struct sy_error_text *error);
     void *ctx;
 };
 
 struct cp_partition_options {
     uint32_t partition;
     const char *shard, *region;
-    uint64_t actions_max;        /* default 4,000,000 */
-    size_t inline_bytes_max;     /* inputs and outputs; default 64 KiB, 0 = references only */
-    size_t batch_bytes_max;      /* an open batch above this makes callers wait: RESOURCE_EXHAUSTED */
-    int64_t heartbeat_ns;        /* default 1 s */
-    int64_t cluster_lease_ns;    /* default 15 s */
-    int64_t recovery_wait_ns;    /* default 10 s */
+    uint64_t actions_max;      /* default 4,000,000 */
+    size_t inline_bytes_max;   /* inputs and outputs; default 64 KiB, 0 = references only */
+    size_t batch_bytes_max;    /* an open batch above this makes callers wait: RESOURCE_EXHAUSTED */
+    int64_t heartbeat_ns;      /* default 1 s */
+    int64_t cluster_lease_ns;  /* default 15 s */
+    int64_t cluster_forget_ns; /* a cluster not seen for so long after its lease; default 10 min */
+    int64_t recovery_wait_ns;  /* default 10 s */
     uint32_t system_retries;
 };
 
-int cp_partition_new(struct cp_partition **ret_partition, const struct cp_partition_options *options,
-                     struct sy_loop *loop, struct sy_rng *rng, struct sy_log *log,
-                     const struct cp_store_opener *opener, struct sy_error_text *error) SY_MUST_USE;
+int cp_partition_new(struct cp_partition **ret_partition,
+                     const struct cp_partition_options *options, struct sy_loop *loop,
+                     struct sy_rng *rng, struct sy_log *log, const struct cp_store_opener *opener,
+                     struct sy_error_text *error) SY_MUST_USE;
 void cp_partition_free(struct cp_partition *p);
 
 bool cp_partition_serving(const struct cp_partition *p);
@@ -75,8 +78,8 @@ struct cp_create_run {
     const char *request_id; /* "" = none: a repeated id gives the same run */
     struct sy_span flyte;   /* ActionRow.flyte */
 };
-/* ALREADY_EXISTS when the name is taken by another request id. INVALID_ARGUMENT: names, specs, sizes, or
- * no cluster could ever run it. RESOURCE_EXHAUSTED: full. Arguments are copied. */
+/* ALREADY_EXISTS when the name is taken by another request id. INVALID_ARGUMENT: names, specs,
+ * sizes, or no cluster could ever run it. RESOURCE_EXHAUSTED: full. Arguments are copied. */
 void cp_partition_create_run(struct cp_partition *p, const struct cp_create_run *request,
                              cp_done_fn done, void *ctx);
 
@@ -100,11 +103,13 @@ struct cp_enqueued {
     } * existing; /* borrowed for the callback */
     size_t existing_count;
 };
-typedef void (*cp_enqueued_fn)(void *ctx, const struct sy_status *status, const struct cp_enqueued *result);
+typedef void (*cp_enqueued_fn)(void *ctx, const struct sy_status *status,
+                               const struct cp_enqueued *result);
 void cp_partition_enqueue(struct cp_partition *p, const struct cp_enqueue *request,
                           cp_enqueued_fn done, void *ctx);
 
-/* An action that the client ran itself (Flyte's trace): stored as ended, told to the parent's watchers. */
+/* An action that the client ran itself (Flyte's trace): stored as ended, told to the parent's
+ * watchers. */
 struct cp_record {
     const char *project, *domain, *run, *parent, *name;
     Switchyard__V1__Phase phase; /* SUCCEEDED or FAILED */
@@ -114,13 +119,17 @@ struct cp_record {
     const char *group;
     struct sy_span flyte;
 };
-void cp_partition_record(struct cp_partition *p, const struct cp_record *request, cp_done_fn done, void *ctx);
+void cp_partition_record(struct cp_partition *p, const struct cp_record *request, cp_done_fn done,
+                         void *ctx);
 
 /* Aborts an action and everything below it. NOT_FOUND; FAILED_PRECONDITION when it has ended. */
-void cp_partition_abort(struct cp_partition *p, const char *project, const char *domain, const char *run,
-                        const char *action, const char *reason, cp_done_fn done, void *ctx);
+void cp_partition_abort(struct cp_partition *p, const char *project, const char *domain,
+                        const char *run, const char *action, const char *reason, cp_done_fn done,
+                        void *ctx);
 
-/* ---- reads: of what is durable ---- */
+/* ---- reads: of what is durable ----
+ *
+ * After a failed commit they go on from the store as it was, until it is opened again. */
 
 #define CP_PARTITION_E_NOT_FOUND 1
 #define CP_PARTITION_E_NOT_SERVING 2
@@ -136,7 +145,7 @@ struct cp_action_view {
     const char *name;
     Switchyard__Internal__Store__ActionRow *row;
     Switchyard__Internal__Store__OutcomeRow *outcome; /* NULL while it lives */
-    struct sch_action *live;                          /* NULL when it ended; borrowed for this turn */
+    struct sch_action *live; /* NULL when it ended; borrowed for this turn */
     Switchyard__V1__Phase phase;
     int64_t started_ns; /* of the current or last attempt; 0 = not started */
     uint32_t number;
@@ -155,15 +164,19 @@ int cp_partition_get_spec(struct cp_partition *p, const struct cp_action_view *v
 
 /* Newest first, ids below `before` (0 = from the newest); fn returns false to stop. */
 int cp_partition_list_runs(struct cp_partition *p, struct sy_arena *arena, uint64_t before,
-                           bool (*fn)(void *ctx, const struct cp_run_view *run), void *ctx) SY_MUST_USE;
+                           bool (*fn)(void *ctx, const struct cp_run_view *run),
+                           void *ctx) SY_MUST_USE;
 /* In byte order of names, after `after` ("" = from the first). */
 int cp_partition_list_actions(struct cp_partition *p, struct sy_arena *arena, uint64_t run_id,
                               const char *after,
-                              bool (*fn)(void *ctx, const struct cp_action_view *action), void *ctx) SY_MUST_USE;
+                              bool (*fn)(void *ctx, const struct cp_action_view *action),
+                              void *ctx) SY_MUST_USE;
 
 /* ---- watches: pulled, so that a reader that stops costs nothing ----
  *
- * A watch tells when more is durable; its owner then reads from the store at its own pace. */
+ * A watch tells when more is durable; its owner then reads from the store at its own pace. on_more
+ * runs at the end of a turn: once soon after the watch was made, then at most once for each commit
+ * that changed something, whether the owner has read or not. It may free this and other watches. */
 struct cp_watch;
 
 enum cp_watch_kind {
@@ -181,10 +194,11 @@ struct cp_watch *cp_watch_runs(struct cp_partition *p, const char *project, cons
 /* Detaches it; also when the partition stepped down (on_more ran and reads give NOT_SERVING). */
 void cp_watch_free(struct cp_watch *watch);
 
-/* Run: the next events, at most about bytes_max of them, in order. *ret_count 0: nothing new, on_more
- * follows. *ret_ended: the run's last event was delivered. */
+/* Run: the next events, at most about bytes_max of them, in order. *ret_count 0: nothing new,
+ * on_more follows. *ret_ended: the run's last event was delivered. */
 int cp_watch_read_events(struct cp_watch *watch, struct sy_arena *arena, size_t bytes_max,
-                         Switchyard__V1__Event ***ret_events, size_t *ret_count, bool *ret_ended) SY_MUST_USE;
+                         Switchyard__V1__Event ***ret_events, size_t *ret_count,
+                         bool *ret_ended) SY_MUST_USE;
 /* Children: the next names (at most max); *ret_next is the cursor after the last. */
 int cp_watch_read_children(struct cp_watch *watch, struct sy_arena *arena, size_t max,
                            const char ***ret_names, size_t *ret_count, uint64_t *ret_next,
@@ -212,7 +226,8 @@ struct cp_cluster_view {
     size_t node_count;
 };
 void cp_partition_each_cluster(struct cp_partition *p,
-                               bool (*fn)(void *ctx, const struct cp_cluster_view *cluster), void *ctx);
+                               bool (*fn)(void *ctx, const struct cp_cluster_view *cluster),
+                               void *ctx);
 
 struct sch_partition_counts cp_partition_counts(struct cp_partition *p);
 

@@ -43,9 +43,9 @@ static void call_free(struct cp_task_call *c)
 /* The partition still calls back for those that enqueue. */
 void cp_task_calls_drop(struct cp_operator *o)
 {
-    struct cp_task_call *c, *next;
-    DL_FOREACH_SAFE(o->calls, c, next)
-    {
+    struct cp_task_call *next;
+    for (struct cp_task_call *c = o->calls; c; c = next) {
+        next = c->next;
         if (!c->enqueuing) {
             call_free(c);
             continue;
@@ -181,7 +181,7 @@ static bool is_at(struct cp_iter *iter, struct sy_span key)
 static int read_outcomes(struct cp_iter *iter, struct sy_arena *arena, uint64_t run_id,
                          struct child *children, size_t count)
 {
-    struct child *sorted[SLICE];
+    struct child *sorted[SLICE] = {0};
     SY_ASSERT(count <= SLICE);
     for (size_t i = 0; i < count; i++)
         sorted[i] = &children[i];

@@ -7,9 +7,7 @@
 
 struct cp_cluster *cp_cluster_find(struct cp_partition *p, const char *name)
 {
-    struct cp_cluster *cluster;
-    DL_FOREACH(p->clusters, cluster)
-    {
+    for (struct cp_cluster *cluster = p->clusters; cluster; cluster = cluster->next) {
         if (strcmp(cluster->name, name) == 0)
             return cluster;
     }
@@ -67,10 +65,10 @@ void cp_clusters_forget(struct cp_partition *p)
 {
     if (cp_refusal(p) != SY_CODE_OK)
         return;
-    int64_t limit = p->options.cluster_lease_ns + CP_CLUSTER_FORGET_NS;
-    struct cp_cluster *cluster, *next;
-    DL_FOREACH_SAFE(p->clusters, cluster, next)
-    {
+    int64_t limit = p->options.cluster_lease_ns + p->options.cluster_forget_ns;
+    struct cp_cluster *next;
+    for (struct cp_cluster *cluster = p->clusters; cluster; cluster = next) {
+        next = cluster->next;
         if (cluster->stream || sy_loop_now_ns(p->loop) - cluster->lost_ns < limit)
             continue;
         struct cp_key key = cp_key_cluster(cluster->name);
@@ -151,9 +149,7 @@ void cp_partition_each_cluster(struct cp_partition *p,
                                void *ctx)
 {
     DL_SORT(p->clusters, by_name); /* it is kept in order of use */
-    const struct cp_cluster *cluster;
-    DL_FOREACH(p->clusters, cluster)
-    {
+    for (const struct cp_cluster *cluster = p->clusters; cluster; cluster = cluster->next) {
         bool gone = sy_loop_now_ns(p->loop) - cluster->lost_ns >= p->options.cluster_lease_ns;
         struct cp_cluster_view view = {.name = cluster->name,
                                        .endpoint = cluster->endpoint ? cluster->endpoint : "",

@@ -1,7 +1,5 @@
 #include "controlplane/partition_impl.h"
 
-#include <stdio.h>
-
 #define CHUNK_BYTES_KEPT ((size_t)64 << 10)
 #define GROUP_ITEMS_KEPT 65536u
 
@@ -159,16 +157,10 @@ void cp_add_done(struct cp_partition *p, cp_done_fn fn, void *ctx)
 }
 
 void cp_add_failed(struct cp_partition *p, cp_done_fn fn, void *ctx, enum sy_code code,
-                   const char *format, ...)
+                   const char *text)
 {
-    char text[SY_ERROR_TEXT_MAX];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
-    va_end(args);
-    struct cp_item *item = cp_group_add(p, CP_ITEM_DONE);
-    item->u.done.fn = fn;
-    item->u.done.ctx = ctx;
+    cp_add_done(p, fn, ctx);
+    struct cp_item *item = &p->open->items[p->open->item_count - 1];
     item->u.done.status = cp_status_in(&p->open->arena, code, text);
 }
 

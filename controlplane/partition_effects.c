@@ -77,7 +77,8 @@ static void row_run(struct cp_partition *p, struct sch_run *run,
                     const struct cp_create_run *request)
 {
     struct cp_live_run *live = run->shell;
-    Switchyard__Internal__Store__RunRow row = SWITCHYARD__INTERNAL__STORE__RUN_ROW__INIT;
+    Switchyard__Internal__Store__RunRow row;
+    switchyard__internal__store__run_row__init(&row);
     row.project = run->project;
     row.domain = run->domain;
     row.name = run->name;
@@ -376,9 +377,8 @@ static void drop_excess_specs(struct cp_partition *p)
 {
     struct cp_spec *spec;
     while ((spec = cp_specs_pop_excess(&p->specs))) {
-        struct cp_operator *o;
-        DL_FOREACH(p->operators, o)
-        cp_operator_drop_spec(o, spec->id);
+        for (struct cp_operator *o = p->operators; o; o = o->next)
+            cp_operator_drop_spec(o, spec->id);
         cp_spec_free(spec);
     }
 }

@@ -51,6 +51,7 @@ int cp_use_spec(struct cp_partition *p, struct sy_span bytes, struct cp_spec **r
 
 void cp_store_spec(struct cp_partition *p, struct cp_spec *spec)
 {
+    SY_ASSERT(spec);
     if (spec->stored)
         return;
     spec->stored = true;

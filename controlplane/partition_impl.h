@@ -41,8 +41,6 @@
 #define CP_CLUSTERS_MAX 4096
 #define CP_SHAPES_MAX 4096
 #define CP_MESSAGE_ARENA_MAX ((size_t)256 << 20)
-/* A cluster that was not seen for so long after its lease is forgotten. */
-#define CP_CLUSTER_FORGET_NS (600 * SY_NS_PER_S)
 
 /* ---- log ---- */
 
@@ -383,7 +381,7 @@ const struct cp_ended *cp_find_ended(const struct cp_partition *p, uint64_t run_
 void cp_commit(struct cp_partition *p);
 void cp_add_done(struct cp_partition *p, cp_done_fn fn, void *ctx);
 void cp_add_failed(struct cp_partition *p, cp_done_fn fn, void *ctx, enum sy_code code,
-                   const char *format, ...) SY_PRINTF(5, 6);
+                   const char *text);
 const struct sy_status *cp_status_in(struct sy_arena *arena, enum sy_code code, const char *text);
 
 /* partition_effects.c */

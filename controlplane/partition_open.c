@@ -361,7 +361,8 @@ static int check_meta(struct cp_partition *p, struct sy_error_text *error)
 
 static void claim(struct cp_partition *p)
 {
-    Switchyard__Internal__Store__Meta meta = SWITCHYARD__INTERNAL__STORE__META__INIT;
+    Switchyard__Internal__Store__Meta meta;
+    switchyard__internal__store__meta__init(&meta);
     meta.format = CP_FORMAT;
     meta.partition = p->options.partition;
     meta.epoch = p->epoch;

@@ -68,9 +68,8 @@ void cp_operator_close(struct cp_operator *o, enum sy_code code, const char *tex
 
 void cp_operators_close_all(struct cp_partition *p, enum sy_code code, const char *text)
 {
-    struct cp_operator *o;
-    DL_FOREACH(p->operators, o)
-    cp_operator_close(o, code, text);
+    for (struct cp_operator *o = p->operators; o; o = o->next)
+        cp_operator_close(o, code, text);
 }
 
 static void refuse(struct cp_operator *o, enum sy_code code, const char *text)
@@ -131,7 +130,8 @@ static void register_cluster(struct cp_operator *o, const char *endpoint)
         return;
     free(cluster->endpoint);
     cluster->endpoint = sy_strdup(endpoint);
-    Switchyard__Internal__Store__ClusterRow row = SWITCHYARD__INTERNAL__STORE__CLUSTER_ROW__INIT;
+    Switchyard__Internal__Store__ClusterRow row;
+    switchyard__internal__store__cluster_row__init(&row);
     row.endpoint = cluster->endpoint;
     struct cp_key key = cp_key_cluster(cluster->name);
     sy_buf_clear(&p->scratch);

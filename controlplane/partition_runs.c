@@ -75,11 +75,9 @@ static bool matches(const struct cp_watch *watch, struct sy_span project, struct
 
 void cp_watch_notify_run(struct cp_partition *p, uint64_t run_id, const struct cp_live_run *live)
 {
-    struct cp_watch *watch;
     struct sy_span project = {(const uint8_t *)live->project, strlen(live->project)};
     struct sy_span domain = {(const uint8_t *)live->domain, strlen(live->domain)};
-    DL_FOREACH(p->runs_watches, watch)
-    {
+    for (struct cp_watch *watch = p->runs_watches; watch; watch = watch->next) {
         if (!matches(watch, project, domain))
             continue;
         add_changed(watch, run_id);

@@ -34,8 +34,10 @@ static void detach(struct cp_partition *p, struct cp_watch *watch)
             DL_DELETE(p->runs_watches, watch);
     } else if (watch->list) {
         struct cp_watch_list *list = sy_take(watch->list);
+        SY_ASSERT(list->watches && watch->prev);
         DL_DELETE(list->watches, watch);
         if (!list->watches) {
+            SY_ASSERT(p->watch_lists && p->watch_lists->hh.tbl);
             HASH_DEL(p->watch_lists, list);
             free(list);
         }
@@ -143,20 +145,18 @@ void cp_watch_notify(struct cp_partition *p, uint64_t id)
     HASH_FIND(hh, p->watch_lists, &id, sizeof(id), list);
     if (!list)
         return;
-    struct cp_watch *watch;
-    DL_FOREACH(list->watches, watch)
-    cp_watch_make_ready(p, watch);
+    for (struct cp_watch *watch = list->watches; watch; watch = watch->next)
+        cp_watch_make_ready(p, watch);
 }
 
 /* Tells those that are ready now; what becomes ready meanwhile waits for the next turn. */
 void cp_watch_run_ready(struct cp_partition *p)
 {
-    struct cp_watch *watch;
     size_t count = 0;
-    DL_FOREACH2(p->ready_watches, watch, ready_next)
-    count++;
+    for (const struct cp_watch *watch = p->ready_watches; watch; watch = watch->ready_next)
+        count++;
     while (count-- > 0 && p->ready_watches) {
-        watch = p->ready_watches;
+        struct cp_watch *watch = p->ready_watches;
         leave_ready(p, watch);
         watch->on_more(watch->ctx); /* may free it, and others */
     }
@@ -164,16 +164,10 @@ void cp_watch_run_ready(struct cp_partition *p)
 
 void cp_watch_detach_all(struct cp_partition *p)
 {
-    struct cp_watch_list *list, *next;
-    HASH_ITER(hh, p->watch_lists, list, next)
-    {
-        struct cp_watch *first = list->watches; /* the last one takes the list with it */
-        while (first) {
-            struct cp_watch *following = first->next;
-            detach(p, first);
-            cp_watch_make_ready(p, first);
-            first = following;
-        }
+    while (p->watch_lists) { /* the last one takes its list with it */
+        struct cp_watch *watch = p->watch_lists->watches;
+        detach(p, watch);
+        cp_watch_make_ready(p, watch);
     }
     while (p->runs_watches) {
         struct cp_watch *watch = p->runs_watches;
@@ -222,24 +216,25 @@ struct reading {
     size_t bytes_max, items_max;
     void **items;
     size_t count, cap, bytes;
+    bool enough; /* there is more than was asked for */
 };
 
 /* The entries of one chunk that lie behind the cursor. False: enough was read. */
 static int read_chunk(struct reading *reading, uint64_t sequence, struct sy_span chunk,
-                      void *(*decode)(struct sy_arena *arena, struct sy_span entry),
-                      bool *ret_enough)
+                      void *(*decode)(struct sy_arena *arena, struct sy_span entry))
 {
     struct sy_span entry;
     for (; cp_chunk_next(&chunk, &entry); sequence++) {
         if (sequence <= reading->watch->cursor)
             continue;
-        *ret_enough = reading->bytes >= reading->bytes_max || reading->count >= reading->items_max;
-        if (*ret_enough)
+        reading->enough = reading->bytes >= reading->bytes_max ||
+                          reading->count >= reading->items_max;
+        if (reading->enough)
             return 0;
         void **items = grow(reading->arena, reading->items, reading->count, &reading->cap);
         void *item = items ? decode(reading->arena, entry) : NULL;
         if (!item) { /* the arena is full: what came so far is given first */
-            *ret_enough = true;
+            reading->enough = true;
             return reading->count > 0 ? 0 : -ENOMEM;
         }
         reading->items = items;
@@ -264,14 +259,13 @@ static int read_log(struct reading *reading, enum cp_family family, const struct
     if (watch->cursor > 0) /* the chunk that holds it, or the last before it */
         cp_iter_seek_for_prev(iter, cp_key_span(&at));
     int r = 0;
-    bool enough = false;
-    for (; r == 0 && !enough && cp_iter_valid(iter); cp_iter_next(iter)) {
+    for (; r == 0 && !reading->enough && cp_iter_valid(iter); cp_iter_next(iter)) {
         struct sy_span key = cp_iter_key(iter);
         if (key.len != first->len)
             r = -EBADMSG;
         else
             r = read_chunk(reading, sy_get_be64(key.data + key.len - 8), cp_iter_value(iter),
-                           decode, &enough);
+                           decode);
     }
     if (r == 0)
         r = cp_iter_error(iter);
@@ -313,7 +307,7 @@ int cp_watch_read_events(struct cp_watch *watch, struct sy_arena *arena, size_t 
         struct cp_key last = cp_key_event(watch->run_id, UINT64_MAX);
         r = read_log(&reading, CP_FAMILY_EVENTS, &first, &last, decode_event);
     }
-    if (r == 0 && reading.bytes < bytes_max)
+    if (r == 0 && !reading.enough)
         r = has_ended(watch, &ended);
     if (r != 0)
         return sy_trace(r);
@@ -358,7 +352,7 @@ int cp_watch_read_children(struct cp_watch *watch, struct sy_arena *arena, size_
     /* One whose end is not durable yet has not finished, for those who ask. */
     *ret_running = cp_pending_children(watch->p, watch->parent_id) +
                    (parent ? parent->children_live : 0);
-    *ret_names = (const char **)reading.items;
+    *ret_names = (const char **)(void *)reading.items;
     *ret_count = reading.count;
     *ret_next = watch->cursor;
     return 0;

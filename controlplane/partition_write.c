@@ -134,7 +134,7 @@ void cp_partition_create_run(struct cp_partition *p, const struct cp_create_run 
     if (c.code == SY_CODE_OK)
         cp_add_done(p, done, ctx);
     else
-        cp_add_failed(p, done, ctx, c.code, "%s", c.error.text);
+        cp_add_failed(p, done, ctx, c.code, c.error.text);
 }
 
 /* ---- record ---- */
@@ -198,7 +198,7 @@ void cp_partition_record(struct cp_partition *p, const struct cp_record *request
     if (code == SY_CODE_OK)
         cp_add_done(p, done, ctx);
     else
-        cp_add_failed(p, done, ctx, code, "%s", error.text);
+        cp_add_failed(p, done, ctx, code, error.text);
 }
 
 /* ---- abort ---- */
@@ -245,5 +245,5 @@ void cp_partition_abort(struct cp_partition *p, const char *project, const char 
     if (code == SY_CODE_OK)
         cp_add_done(p, done, ctx);
     else
-        cp_add_failed(p, done, ctx, code, "%s", error.text);
+        cp_add_failed(p, done, ctx, code, error.text);
 }

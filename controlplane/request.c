@@ -362,6 +362,12 @@ static void serve_post(struct cp_post *post)
     serve(req);
 }
 
+static void arrive(void *arg)
+{
+    struct cp_request *req = arg;
+    cp_lane_post(req->lane, req->lane, &req->post);
+}
+
 /* Goes on with `run` (or directly with `here`) in another lane. */
 static void move(struct cp_request *req, struct cp_lane *to, void (*run)(struct cp_post *),
                  void (*here)(struct cp_request *))
@@ -379,8 +385,7 @@ static void move(struct cp_request *req, struct cp_lane *to, void (*run)(struct 
     }
     req->lane = to;
     req->post.run = run;
-    sy_call_rehome(req->call, to->loop);
-    cp_lane_post(from, to, &req->post);
+    sy_call_rehome(req->call, to->loop, arrive, req);
 }
 
 static bool decode(struct cp_request *req, struct sy_span bytes)

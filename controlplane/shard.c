@@ -93,6 +93,12 @@ static void operator_arrived(struct cp_post *post)
     free(arrived);
 }
 
+static void operator_arrives(void *arg)
+{
+    struct operator_post *post = arg;
+    cp_lane_post(post->lane, post->lane, &post->post);
+}
+
 static void operator_dropped(struct cp_post *post)
 {
     struct operator_post *dropped = sy_container_of(post, struct operator_post, post);
@@ -135,8 +141,7 @@ static void operate(void *ctx, struct sy_call *call, struct sy_span bytes)
     post->post.drop = operator_dropped;
     post->lane = lane;
     post->call = call;
-    sy_call_rehome(call, lane->loop);
-    cp_lane_post(cp_front(shard), lane, &post->post);
+    sy_call_rehome(call, lane->loop, operator_arrives, post);
 }
 
 /* ---- who serves ---- */

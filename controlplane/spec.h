@@ -16,9 +16,8 @@
 #pragma once
 
 #include "base/buf.h"
+#include "controlplane/hash.h"
 #include "scheduler/partition.h"
-
-#include <uthash.h>
 
 #define CP_SPEC_DIGEST_BYTES 16
 #define CP_SPEC_BYTES_MAX ((size_t)4 << 20)

@@ -189,7 +189,7 @@ static int read_name(char *ret, size_t size, const char *what, const char *value
                           len, size - 1);
         return -EINVAL;
     }
-    memcpy(ret, value, len);
+    memcpy(ret, value, len + 1);
     return 0;
 }
 

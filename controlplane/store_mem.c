@@ -82,7 +82,7 @@ struct mem_iter {
 
 static struct node *node_new(struct sy_span key, unsigned levels)
 {
-    struct node *node = sy_calloc(1, sizeof(*node) + levels * sizeof(node->next[0]) + key.len);
+    struct node *node = sy_calloc(1, sizeof(*node) + levels * sizeof(void *) + key.len);
     node->levels = (uint8_t)levels;
     node->key = (uint8_t *)&node->next[levels];
     node->key_len = key.len;

@@ -8,6 +8,7 @@
 #include "proto/pb.h"
 #include "switchyard/internal/dataplane.pb-c.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* What a welcome may ask for; outside it is brought to the nearest. */
@@ -457,7 +458,12 @@ void dp_stream_open(struct dp_stream *stream)
 {
     struct dp_operator *op = stream->op;
     sm_move(&stream->sm, &dp_stream_table, DP_STREAM_GREETING, stream);
-    struct sy_call_options options = {.method = "/switchyard.internal.ControlPlane/Operate"};
+    char partition[16]; /* the shard takes the stream to that partition's loop */
+    snprintf(partition, sizeof(partition), "%u", stream->partition->id);
+    const struct sy_metadata metadata = {"x-switchyard-partition", partition};
+    struct sy_call_options options = {.method = "/switchyard.internal.ControlPlane/Operate",
+                                      .metadata = &metadata,
+                                      .metadata_count = 1};
     struct sy_call *call = sy_channel_open(stream->shard->channel, op->loop, &options,
                                            &dp_link_sink, &stream->link);
     dp_link_open(&stream->link, call, op->peer_bytes_max, DP_GREETING_NS);

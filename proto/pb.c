@@ -21,6 +21,8 @@ void *pb_unpack(const ProtobufCMessageDescriptor *descriptor, struct sy_arena *a
 void pb_pack(const ProtobufCMessage *message, struct sy_buf *buf)
 {
     size_t size = protobuf_c_message_get_packed_size(message);
+    if (size == 0)
+        return;
     sy_buf_reserve(buf, size);
     size_t packed = protobuf_c_message_pack(message, buf->data + buf->len);
     SY_ASSERT(packed == size);

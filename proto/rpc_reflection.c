@@ -119,7 +119,7 @@ static void set_file(reflection_response *response, struct sy_arena *arena,
         return;
     }
     Grpc__Reflection__V1__FileDescriptorResponse *files = sy_arena_alloc(arena, sizeof(*files));
-    file_descriptor **found = sy_arena_alloc(arena, set->n_file * sizeof(*found));
+    file_descriptor **found = sy_arena_alloc(arena, set->n_file * sizeof(file_descriptor *));
     ProtobufCBinaryData *bytes = sy_arena_alloc(arena, set->n_file * sizeof(*bytes));
     SY_ASSERT(files != NULL && found != NULL && bytes != NULL);
     size_t count = 0;
@@ -156,8 +156,8 @@ static void set_services(reflection_response *response, struct sy_arena *arena,
     while (sy_server_method(server, methods) != NULL)
         methods++;
     Grpc__Reflection__V1__ListServiceResponse *list = sy_arena_alloc(arena, sizeof(*list));
-    Grpc__Reflection__V1__ServiceResponse **services = sy_arena_alloc(arena,
-                                                                      methods * sizeof(*services));
+    Grpc__Reflection__V1__ServiceResponse **services = sy_arena_alloc(
+        arena, methods * sizeof(Grpc__Reflection__V1__ServiceResponse *));
     SY_ASSERT(list != NULL && services != NULL);
     for (size_t i = 0; i < methods; i++) {
         const char *path = sy_server_method(server, i);
@@ -217,7 +217,8 @@ static void on_message(void *ctx, struct sy_span message)
         sy_status_deinit(&status);
         return;
     }
-    reflection_response response = GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__INIT;
+    reflection_response response;
+    grpc__reflection__v1__server_reflection_response__init(&response);
     response.valid_host = request->host;
     response.original_request = request;
     answer(r, request, &response);

@@ -23,7 +23,7 @@
 #define SIM_SHARDS_MAX 2
 #define SIM_OPERATORS_MAX 3
 #define SIM_AGENTS_MAX 6
-#define SIM_PARTITIONS_MAX 1
+#define SIM_PARTITIONS_MAX 3
 
 /* How wild a world is; drawn from its seed (swarm testing: each seed uses some of the faults). */
 struct sim_options {

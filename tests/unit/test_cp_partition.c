@@ -334,7 +334,10 @@ START_TEST(test_group)
     enqueue(w, "good", "a0", NULL, 0, true, &answer);
     expect(w, &answer, SY_CODE_OK, "");
     ck_assert_int_eq(action_phase(w, "good", "a0"), PHASE(SUCCEEDED));
-    enqueue(w, "good", "a0", actions, 1, false, &answer);
+    enqueue(w, "good", "a0", actions, 2, true, &answer); /* a repeat: its answer was lost */
+    expect(w, &answer, SY_CODE_OK, "");
+    ck_assert_uint_eq(answer.existing_count, 2);
+    enqueue(w, "good", "a0", actions, 3, false, &answer);
     expect(w, &answer, SY_CODE_FAILED_PRECONDITION, "run p/d/good has ended");
 
     struct sy_arena arena;

@@ -122,8 +122,9 @@ static void send_message(struct world *w, const ProtobufCMessage *message)
 
 static struct sy_buf health_request(const char *service)
 {
-    Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
+    Grpc__Health__V1__HealthCheckRequest request;
     struct sy_buf bytes = {0};
+    grpc__health__v1__health_check_request__init(&request);
     request.service = (char *)(uintptr_t)service;
     pb_pack(&request.base, &bytes);
     return bytes;
@@ -213,7 +214,8 @@ typedef Grpc__Reflection__V1__ServerReflectionResponse reflection_response;
 
 static reflection_response *ask(struct world *w, int what, const char *text)
 {
-    reflection_request request = GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__INIT;
+    reflection_request request;
+    grpc__reflection__v1__server_reflection_request__init(&request);
     request.message_request_case =
         (Grpc__Reflection__V1__ServerReflectionRequest__MessageRequestCase)what;
     request.list_services = (char *)(uintptr_t)text; /* all of them are strings */

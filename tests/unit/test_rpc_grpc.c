@@ -537,11 +537,11 @@ START_TEST(one_channel_many_loops)
     ck_assert_int_eq(pthread_create(&joiner, NULL, join_clients, clients), 0);
     ck_assert_int_eq(sy_loop_run(w.loop), 0);
     pthread_join(joiner, NULL);
-    for (int i = 0; i < CLIENTS; i++) {
+    for (int i = 0; i < CLIENTS; i++)
         ck_assert_int_eq(clients[i].done, CALLS);
-        sy_loop_free(clients[i].loop);
-    }
     close_world(&w);
+    for (int i = 0; i < CLIENTS; i++)
+        sy_loop_free(clients[i].loop);
 }
 END_TEST
 

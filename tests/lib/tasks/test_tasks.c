@@ -28,6 +28,7 @@ int big_output(struct sy_task *task);
 int sum_children(struct sy_task *task);
 int eat_memory(struct sy_task *task);
 int version(struct sy_task *task);
+int pid(struct sy_task *task);
 
 static void pause_ms(long ms)
 {
@@ -207,6 +208,13 @@ int eat_memory(struct sy_task *task)
     int r = sy_task_output(task, data, 1);
     free(data);
     return r;
+}
+
+int pid(struct sy_task *task)
+{
+    char text[16];
+    int n = snprintf(text, sizeof(text), "%d", (int)getpid());
+    return sy_task_output(task, text, (size_t)n);
 }
 
 #ifndef VERSION

@@ -1,0 +1,30 @@
+/* An agent with all that belongs to it in production, made from its configuration: what main.c runs. */
+#pragma once
+
+#include "agent/agent.h"
+#include "agent/cgroup.h"
+#include "agent/config.h"
+#include "agent/exec.h"
+#include "agent/logs.h"
+#include "agent/objects.h"
+
+struct ag_setup {
+    const struct ag_config *config;
+    struct sy_loop *loop;
+    struct sy_log *log;
+    char *node;
+    struct ag_spawner *spawner;
+    struct ag_cgroups *cgroups;
+    struct ag_io *io;
+    struct ag_journal *journal;
+    struct ag_executor *executor;
+    struct ag_logs *logs;
+    struct ag_objects *objects;
+    struct sy_rpc *rpc;
+    struct ag_agent *agent;
+};
+
+/* Starts the spawner before anything has threads. On failure call ag_setup_close() too. `setup` is zeroed but for
+ * config, loop and log, which it borrows. */
+int ag_setup_open(struct ag_setup *setup, struct sy_error_text *error) SY_MUST_USE;
+void ag_setup_close(struct ag_setup *setup);

@@ -1,0 +1,452 @@
+/* links: ag */
+#include "tests/lib/test.h"
+#include "tests/unit/test_ag_exec_util.h"
+
+#include <fcntl.h>
+#include <signal.h>
+
+static void open_pool(uint32_t max, uint32_t concurrency)
+{
+    struct ag_pool_options pool = bench_pool(max, concurrency);
+    bench_open(&pool, 1, AG_CGROUP_NONE);
+}
+
+START_TEST(results)
+{
+    open_pool(1, 1);
+    uint64_t echo = bench_run_function("echo", "hello");
+    struct bench_attempt *a = bench_wait(echo, 5000);
+    ck_assert_int_eq(a->result.kind, AG_RESULT_SUCCEEDED);
+    ck_assert_str_eq(a->output, "hello");
+    ck_assert_int_gt(a->result.started_ns, 0);
+    ck_assert_int_ge(a->result.finished_ns, a->result.started_ns);
+    a = bench_wait(bench_run_function("fail_soft", ""), 5000);
+    ck_assert_int_eq(a->result.kind, AG_RESULT_FAILED);
+    ck_assert_str_eq(a->code, "Soft");
+    ck_assert_str_eq(a->message, "3 apples");
+    a = bench_wait(bench_run_function("fail_hard", ""), 5000);
+    ck_assert_int_eq(a->result.kind, AG_RESULT_FAILED_FINAL);
+    a = bench_wait(bench_run_function("fail_silent", ""), 5000);
+    ck_assert_int_eq(a->result.kind, AG_RESULT_FAILED);
+    ck_assert_str_eq(a->message, "fail_silent returned -1");
+    a = bench_wait(bench_run_function("who", ""), 5000);
+    ck_assert_str_eq(a->output, "p/d/r1 t-5 1 0000000007.0000000001 ");
+    ck_assert_uint_eq(bench_status().started, 1); /* all in one worker */
+    bench_close();
+}
+END_TEST
+
+START_TEST(what_cannot_be_loaded_is_refused)
+{
+    open_pool(1, 1);
+    struct bench_attempt *a = bench_wait(bench_run_function("no_such_function", ""), 5000);
+    ck_assert_int_eq(a->result.kind, AG_RESULT_REFUSED);
+    ck_assert_ptr_nonnull(strstr(a->message, "no function 'no_such_function'"));
+    a = bench_wait(bench_start(&(struct bench_task){.function = "noop", .library = "/no/lib.so"}), 5000);
+    ck_assert_int_eq(a->result.kind, AG_RESULT_REFUSED);
+    a = bench_wait(bench_start(&(struct bench_task){.function = "noop", .library = "lib.so"}), 5000);
+    ck_assert_ptr_nonnull(strstr(a->message, "absolute path"));
+    bench_close();
+}
+END_TEST
+
+START_TEST(large_outputs_go_to_a_file)
+{
+    open_pool(1, 1);
+    uint64_t id = bench_start(&(struct bench_task){.function = "big_output", .input = "5000", .inline_max = 4999});
+    struct bench_attempt *a = bench_wait(id, 5000);
+    ck_assert_int_eq(a->result.kind, AG_RESULT_SUCCEEDED);
+    ck_assert_str_eq(a->output, "");
+    struct stat stat_;
+    ck_assert_int_eq(stat(a->output_path, &stat_), 0);
+    ck_assert_int_eq(stat_.st_size, 5000);
+    a = bench_wait(bench_start(&(struct bench_task){.function = "big_output", .input = "5000", .inline_max = 5000}), 5000);
+    ck_assert_str_eq(a->output_path, "");
+    ck_assert_uint_eq(strlen(a->output), 5000);
+    bench_close();
+}
+END_TEST
+
+START_TEST(output_is_attributed_exactly)
+{
+    open_pool(1, 1);
+    enum { N = 200 };
+    uint64_t first = 0;
+    for (int i = 0; i < N; i++) {
+        const char *functions[] = {"print", "print_raw", "noop"};
+        uint64_t id = bench_start(&(struct bench_task){.function = functions[i % 3], .pipelined = i > 0});
+        first = first ? first : id;
+    }
+    bench_wait(first + N - 1, 10000);
+    for (int i = 0; i < N; i++) {
+        char out[64] = "", err[64] = "";
+        if (i % 3 == 0) {
+            snprintf(out, sizeof(out), "out of t-%d\n", i + 1);
+            snprintf(err, sizeof(err), "err of t-%d\n", i + 1);
+        } else if (i % 3 == 1) {
+            snprintf(out, sizeof(out), "raw of t-%d", i + 1);
+        }
+        ck_assert_str_eq(bench_log(first + (uint64_t)i, 1), out);
+        ck_assert_str_eq(bench_log(first + (uint64_t)i, 2), err);
+    }
+    uint64_t logged = bench_run_function("log_lines", "");
+    bench_wait(logged, 5000);
+    ck_assert_str_eq(bench_log(logged, 3), "first 1\nsecond two\n");
+    bench_close();
+}
+END_TEST
+
+START_TEST(a_task_that_prints_more_than_a_pipe_holds)
+{
+    open_pool(1, 1);
+    struct bench_attempt *a = bench_wait(bench_run_function("print_much", "40000"), 20000);
+    ck_assert_int_eq(a->result.kind, AG_RESULT_SUCCEEDED);
+    ck_assert_uint_eq(strlen(a->log[0]), BENCH_LOG_BYTES - 1); /* what the bench keeps */
+    bench_close();
+}
+END_TEST
+
+START_TEST(a_crash_is_lost_and_the_rest_runs)
+{
+    open_pool(1, 1);
+    uint64_t before = bench_run_function("noop", "");
+    bench_wait(before, 5000);
+    /* The average is short now: these wait in the worker behind the crash. */
+    uint64_t crash = bench_run_function("print_and_crash", "");
+    uint64_t behind[5];
+    for (int i = 0; i < 5; i++)
+        behind[i] = bench_start(&(struct bench_task){.function = "echo", .input = "x", .pipelined = true});
+    struct bench_attempt *a = bench_wait(crash, 5000);
+    ck_assert_int_eq(a->result.kind, AG_RESULT_LOST);
+    ck_assert_ptr_nonnull(strstr(a->message, "signal 11 (SIGSEGV)"));
+    ck_assert_str_eq(bench_log(crash, 1), "last words\n");
+    ck_assert_str_eq(bench_log(crash, 3), "logged words\n");
+    for (int i = 0; i < 5; i++) {
+        a = bench_wait(behind[i], 5000);
+        ck_assert_int_eq(a->result.kind, AG_RESULT_SUCCEEDED);
+    }
+    ck_assert_uint_eq(bench_status().died, 1);
+    ck_assert_uint_eq(bench_status().started, 2);
+    bench_close();
+}
+END_TEST
+
+START_TEST(exit_of_a_task_is_the_workers_end)
+{
+    open_pool(1, 1);
+    struct bench_attempt *a = bench_wait(bench_run_function("exit_three", ""), 5000);
+    ck_assert_int_eq(a->result.kind, AG_RESULT_LOST);
+    ck_assert_ptr_nonnull(strstr(a->message, "exited with status 3"));
+    a = bench_wait(bench_run_function("noop", ""), 5000);
+    ck_assert_int_eq(a->result.kind, AG_RESULT_SUCCEEDED);
+    bench_close();
+}
+END_TEST
+
+START_TEST(cancellation)
+{
+    open_pool(1, 1);
+    uint64_t polite = bench_run_function("sleep_ms", "30000");
+    bench->executor->ops->flush(bench->executor);
+    ck_assert(RUN_UNTIL(bench->loop, bench->attempts[polite - 1].started, 5000));
+    uint64_t waiting = bench_run_function("noop", ""); /* no room in the only worker */
+    bench->executor->ops->cancel(bench->executor, waiting, "test");
+    struct bench_attempt *a = bench_wait(waiting, 1000);
+    ck_assert_int_eq(a->result.kind, AG_RESULT_CANCELLED);
+    bench->executor->ops->cancel(bench->executor, polite, "test");
+    a = bench_wait(polite, 1000);
+    ck_assert_int_eq(a->result.kind, AG_RESULT_CANCELLED);
+    ck_assert_uint_eq(bench_status().died, 0);
+    uint64_t deaf = bench_run_function("sleep_deaf", "30000");
+    bench->executor->ops->flush(bench->executor);
+    ck_assert(RUN_UNTIL(bench->loop, bench->attempts[deaf - 1].started, 5000));
+    bench->executor->ops->cancel(bench->executor, deaf, "test");
+    a = bench_wait(deaf, 3000);
+    ck_assert_int_eq(a->result.kind, AG_RESULT_CANCELLED);
+    ck_assert_uint_eq(bench_status().died, 1);
+    a = bench_wait(bench_run_function("noop", ""), 5000);
+    ck_assert_int_eq(a->result.kind, AG_RESULT_SUCCEEDED);
+    bench_close();
+}
+END_TEST
+
+START_TEST(time_limits)
+{
+    open_pool(1, 1);
+    uint64_t id = bench_start(&(struct bench_task){.function = "sleep_ms", .input = "30000", .timeout_ns = 50 * SY_NS_PER_MS});
+    struct bench_attempt *a = bench_wait(id, 5000);
+    ck_assert_int_eq(a->result.kind, AG_RESULT_TIMED_OUT);
+    ck_assert_uint_eq(bench_status().died, 0);
+    id = bench_start(&(struct bench_task){.function = "sleep_deaf", .input = "30000", .timeout_ns = 50 * SY_NS_PER_MS});
+    a = bench_wait(id, 5000);
+    ck_assert_int_eq(a->result.kind, AG_RESULT_TIMED_OUT);
+    ck_assert_uint_eq(bench_status().died, 1);
+    id = bench_start(&(struct bench_task){.function = "sleep_ms", .input = "20", .timeout_ns = SY_NS_PER_S});
+    ck_assert_int_eq(bench_wait(id, 5000)->result.kind, AG_RESULT_SUCCEEDED);
+    bench_close();
+}
+END_TEST
+
+START_TEST(concurrency_runs_that_many)
+{
+    open_pool(1, 4);
+    uint64_t ids[4];
+    for (int i = 0; i < 4; i++)
+        ids[i] = bench_run_function("sleep_ms", "300");
+    for (int i = 0; i < 4; i++)
+        ck_assert_int_eq(bench_wait(ids[i], 5000)->result.kind, AG_RESULT_SUCCEEDED);
+    int64_t first_end = bench->attempts[ids[0] - 1].result.finished_ns;
+    for (int i = 0; i < 4; i++) { /* they overlapped */
+        ck_assert_int_lt(bench->attempts[ids[i] - 1].result.started_ns, first_end);
+        if (bench->attempts[ids[i] - 1].result.finished_ns < first_end)
+            first_end = bench->attempts[ids[i] - 1].result.finished_ns;
+    }
+    ck_assert_uint_eq(bench_status().started, 1);
+    bench_close();
+}
+END_TEST
+
+START_TEST(workers_come_by_demand_and_idle_ones_go)
+{
+    struct ag_pool_options pool = bench_pool(3, 1);
+    pool.min = 1;
+    pool.idle_ns = 100 * SY_NS_PER_MS;
+    bench_open(&pool, 1, AG_CGROUP_NONE);
+    ck_assert(RUN_UNTIL(bench->loop, bench_status().ready == 1, 5000));
+    uint64_t ids[5];
+    for (int i = 0; i < 5; i++)
+        ids[i] = bench_run_function("sleep_ms", "200");
+    bench->executor->ops->flush(bench->executor);
+    ck_assert(RUN_UNTIL(bench->loop, bench_status().ready == 3, 5000));
+    ck_assert_uint_le(bench_status().started, 3);
+    for (int i = 0; i < 5; i++)
+        ck_assert_int_eq(bench_wait(ids[i], 5000)->result.kind, AG_RESULT_SUCCEEDED);
+    ck_assert(RUN_UNTIL(bench->loop, bench_status().ready == 1 && bench_status().retiring == 0, 5000));
+    ck_assert_uint_eq(bench_status().died, 0);
+    bench_close();
+}
+END_TEST
+
+START_TEST(short_tasks_are_pipelined)
+{
+    open_pool(1, 1);
+    struct sch_resources request = {.cpu_milli = 100, .environment = "native"};
+    ck_assert_uint_eq(bench->executor->ops->pipeline(bench->executor, &request), 0);
+    for (int i = 0; i < 20; i++)
+        bench_wait(bench_run_function("noop", ""), 5000);
+    uint64_t running = bench_run_function("sleep_ms", "20");
+    uint32_t more = bench->executor->ops->pipeline(bench->executor, &request);
+    ck_assert_uint_ge(more, 4);
+    ck_assert_uint_le(more, 63); /* 64, less the one that runs */
+    struct sch_resources other = {.cpu_milli = 200, .environment = "native"};
+    ck_assert_uint_eq(bench->executor->ops->pipeline(bench->executor, &other), 0);
+    bench_wait(running, 5000);
+    bench_close();
+}
+END_TEST
+
+START_TEST(a_long_task_does_not_hold_up_those_behind_it)
+{
+    open_pool(2, 1);
+    for (int i = 0; i < 20; i++)
+        bench_wait(bench_run_function("noop", ""), 5000);
+    /* Room for two. The long one takes the first worker, and eight are put behind it. */
+    uint64_t slow = bench_run_function("sleep_ms", "3000");
+    uint64_t behind[8];
+    for (int i = 0; i < 8; i++)
+        behind[i] = bench_start(&(struct bench_task){.function = "echo", .input = "x", .pipelined = true});
+    uint64_t second = bench_run_function("sleep_ms", "1");
+    int64_t before_ns = sy_loop_now_ns(bench->loop);
+    bench_wait(second, 5000);
+    for (int i = 0; i < 8; i++)
+        ck_assert_int_eq(bench_wait(behind[i], 5000)->result.kind, AG_RESULT_SUCCEEDED);
+    ck_assert(!bench->attempts[slow - 1].ended);
+    ck_assert_int_lt(sy_loop_now_ns(bench->loop) - before_ns, 1000 * SY_NS_PER_MS);
+    ck_assert_uint_ge(bench_status().taken_back, 1);
+    ck_assert(bench->attempts[slow - 1].started); /* told while it runs */
+    ck_assert_int_eq(bench_wait(slow, 5000)->result.kind, AG_RESULT_SUCCEEDED);
+    bench_close();
+}
+END_TEST
+
+START_TEST(never_more_than_was_admitted)
+{
+    /* Four workers, but room for one: the others must not take what waits. */
+    struct ag_pool_options pool = bench_pool(4, 1);
+    pool.min = 4;
+    bench_open(&pool, 1, AG_CGROUP_NONE);
+    ck_assert(RUN_UNTIL(bench->loop, bench_status().ready == 4, 5000));
+    for (int i = 0; i < 20; i++)
+        bench_wait(bench_run_function("noop", ""), 5000);
+    uint64_t first = bench_run_function("sleep_ms", "50");
+    uint64_t last = first;
+    for (int i = 0; i < 10; i++)
+        last = bench_start(&(struct bench_task){.function = "sleep_ms", .input = "5", .pipelined = true});
+    bench_wait(last, 10000);
+    for (uint64_t id = first + 1; id <= last; id++) { /* one after the other */
+        bench_wait(id, 5000);
+        for (uint64_t other = first; other < id; other++) {
+            const struct ag_result *a = &bench->attempts[id - 1].result;
+            const struct ag_result *b = &bench->attempts[other - 1].result;
+            ck_assert_msg(a->started_ns >= b->finished_ns || b->started_ns >= a->finished_ns,
+                          "%d and %d ran at the same time", (int)id, (int)other);
+        }
+    }
+    bench_close();
+}
+END_TEST
+
+START_TEST(devices_are_fixed_for_a_worker)
+{
+    open_pool(2, 1);
+    uint64_t a = bench_start(&(struct bench_task){.function = "who", .gpus = "0"});
+    uint64_t b = bench_start(&(struct bench_task){.function = "who", .gpus = "1"});
+    ck_assert_ptr_nonnull(strstr(bench_wait(a, 5000)->output, " 0"));
+    ck_assert_ptr_nonnull(strstr(bench_wait(b, 5000)->output, " 1"));
+    ck_assert_uint_eq(bench_status().started, 2);
+    uint64_t c = bench_start(&(struct bench_task){.function = "who", .gpus = "0"});
+    bench_wait(c, 5000);
+    ck_assert_uint_eq(bench_status().started, 2); /* the same worker again */
+    uint64_t d = bench_start(&(struct bench_task){.function = "who", .gpus = "2,3"});
+    ck_assert_ptr_nonnull(strstr(bench_wait(d, 5000)->output, " 2,3"));
+    ck_assert_uint_eq(bench_status().started, 3); /* an idle one has made room */
+    bench_close();
+}
+END_TEST
+
+START_TEST(an_environment_without_a_program)
+{
+    struct ag_pool_options pool = bench_pool(2, 1);
+    static const char *const command[] = {"/no/such/worker", NULL};
+    pool.command = command;
+    bench_open(&pool, 1, AG_CGROUP_NONE);
+    struct bench_attempt *a = bench_wait(bench_run_function("noop", ""), 10000);
+    ck_assert_int_eq(a->result.kind, AG_RESULT_REFUSED);
+    ck_assert_ptr_nonnull(strstr(a->message, "No such file"));
+    bench_close();
+}
+END_TEST
+
+START_TEST(a_worker_that_sends_garbage)
+{
+    struct ag_pool_options pool = bench_pool(1, 1);
+    static const char *const command[] = {"/bin/sh", "-c",
+        "printf '\\377\\377\\377\\377xxxx' >&3; sleep 100", NULL};
+    pool.command = command;
+    bench_open(&pool, 1, AG_CGROUP_NONE);
+    struct bench_attempt *a = bench_wait(bench_run_function("noop", ""), 20000);
+    ck_assert_int_eq(a->result.kind, AG_RESULT_REFUSED);
+    bench_close();
+}
+END_TEST
+
+START_TEST(a_worker_that_never_speaks)
+{
+    struct ag_pool_options pool = bench_pool(1, 1);
+    static const char *const command[] = {"/bin/sh", "-c", "echo why >&2; sleep 0.1; exit 9", NULL};
+    pool.command = command;
+    bench_open(&pool, 1, AG_CGROUP_NONE);
+    struct bench_attempt *a = bench_wait(bench_run_function("noop", ""), 20000);
+    ck_assert_int_eq(a->result.kind, AG_RESULT_REFUSED);
+    ck_assert_ptr_nonnull(strstr(a->message, "exited with status 9 before it was ready: why"));
+    bench_close();
+}
+END_TEST
+
+START_TEST(a_killed_worker_is_replaced)
+{
+    open_pool(1, 1);
+    pid_t worker = (pid_t)strtol(bench_wait(bench_run_function("pid", ""), 5000)->output, NULL, 10);
+    ck_assert_int_gt(worker, 1);
+    uint64_t id = bench_run_function("sleep_ms", "30000");
+    bench->executor->ops->flush(bench->executor);
+    ck_assert(RUN_UNTIL(bench->loop, bench->attempts[id - 1].started, 5000));
+    kill(worker, SIGKILL);
+    struct bench_attempt *a = bench_wait(id, 5000);
+    ck_assert_int_eq(a->result.kind, AG_RESULT_LOST);
+    ck_assert_ptr_nonnull(strstr(a->message, "SIGKILL"));
+    ck_assert_int_eq(bench_wait(bench_run_function("noop", ""), 5000)->result.kind, AG_RESULT_SUCCEEDED);
+    bench_close();
+}
+END_TEST
+
+START_TEST(a_rebuilt_library_is_seen)
+{
+    open_pool(1, 1);
+    char path[256], command[1024];
+    snprintf(path, sizeof(path), "%s/lib.so", bench->dir);
+    for (int v = 1; v <= 3; v++) {
+        char version[8];
+        snprintf(version, sizeof(version), "v%d", v);
+        snprintf(command, sizeof(command),
+                 "cc -shared -fPIC -DVERSION='\"%s\"' -o %s.new -xc - && mv %s.new %s", version, path,
+                 path, path);
+        FILE *cc = popen(command, "w");
+        fputs("struct sy_task; int sy_task_output(struct sy_task *t, const void *d, unsigned long s);"
+              "int version(struct sy_task *t) { return sy_task_output(t, VERSION, 2); }\n", cc);
+        ck_assert_int_eq(pclose(cc), 0);
+        struct bench_attempt *a = bench_wait(bench_start(&(struct bench_task){.function = "version", .library = path}), 5000);
+        ck_assert_str_eq(a->output, version);
+    }
+    ck_assert_uint_eq(bench_status().started, 1);
+    bench_close();
+}
+END_TEST
+
+START_TEST(many_tasks)
+{
+    open_pool(2, 1);
+    enum { N = 20000 };
+    struct sch_resources request = {.cpu_milli = 100, .environment = "native"};
+    for (int i = 0; i < 100; i++)
+        bench_wait(bench_run_function("noop", ""), 5000);
+    uint64_t first = bench->next_id;
+    uint64_t base = bench->ended, charged = 0;
+    int64_t before_ns = sy_clock_system.monotonic_ns(NULL);
+    while (bench->ended < N) {
+        uint64_t live = bench->next_id - bench->ended;
+        charged = live < 2 ? live : 2;
+        for (; charged < 2 && bench->next_id < N; charged++)
+            bench_run_function("noop", "");
+        uint32_t more = bench->executor->ops->pipeline(bench->executor, &request);
+        for (; more > 0 && bench->next_id < N; more--)
+            bench_start(&(struct bench_task){.function = "noop", .pipelined = true});
+        bench->executor->ops->flush(bench->executor);
+        sy_loop_turn(bench->loop);
+    }
+    double seconds = (double)(sy_clock_system.monotonic_ns(NULL) - before_ns) / 1e9;
+    printf("%d tasks, %.0f per second\n", (int)(N - base), (double)(N - base) / seconds);
+    for (uint64_t id = first + 1; id <= N; id++)
+        ck_assert_int_eq(bench->attempts[id - 1].result.kind, AG_RESULT_SUCCEEDED);
+    bench_close();
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {
+        results,
+        what_cannot_be_loaded_is_refused,
+        large_outputs_go_to_a_file,
+        output_is_attributed_exactly,
+        a_task_that_prints_more_than_a_pipe_holds,
+        a_crash_is_lost_and_the_rest_runs,
+        exit_of_a_task_is_the_workers_end,
+        cancellation,
+        time_limits,
+        concurrency_runs_that_many,
+        workers_come_by_demand_and_idle_ones_go,
+        short_tasks_are_pipelined,
+        a_long_task_does_not_hold_up_those_behind_it,
+        never_more_than_was_admitted,
+        devices_are_fixed_for_a_worker,
+        an_environment_without_a_program,
+        a_worker_that_sends_garbage,
+        a_worker_that_never_speaks,
+        a_killed_worker_is_replaced,
+        a_rebuilt_library_is_seen,
+        many_tasks,
+        NULL,
+    };
+    return sy_test_run("ag_pool", tests);
+}
