@@ -24,7 +24,8 @@ struct ag_cgroup {
     struct ag_cgroup *next; /* in the free list */
     struct ag_cgroups *owner;
     struct ag_cgroup_limits limits;
-    uint64_t oom_kills_before;
+    uint64_t oom_kills_before, oom_kills_seen;
+    bool killed; /* nothing runs in it any more */
     char *dirs[AG_CGROUP_TREES_MAX];
     char *joins[AG_CGROUP_TREES_MAX + 1];
 };
@@ -375,6 +376,10 @@ static struct ag_cgroup *make(struct ag_cgroups *c)
         snprintf(g->joins[i], length, "%s/cgroup.procs", path);
     }
     g->limits = (struct ag_cgroup_limits){.pids = UINT32_MAX}; /* unlike any: to be written */
+    char *dir;
+    const struct ag_cgroup_tree *tree = tree_with(g, AG_CGROUP_MEMORY, &dir);
+    if (tree != NULL) /* the directory may be an old one that could not be removed */
+        g->oom_kills_seen = tree->ops->oom_kills(dir);
     return g;
 }
 
@@ -421,10 +426,8 @@ struct ag_cgroup *ag_cgroup_take(struct ag_cgroups *c, const struct ag_cgroup_li
         }
         g->limits = *limits;
     }
-    char *dir;
-    const struct ag_cgroup_tree *tree = tree_with(g, AG_CGROUP_MEMORY, &dir);
-    if (tree != NULL)
-        g->oom_kills_before = tree->ops->oom_kills(dir);
+    g->oom_kills_before = g->oom_kills_seen; /* since its last use nothing ran in it */
+    g->killed = false;
     return g;
 }
 
@@ -432,7 +435,8 @@ void ag_cgroup_put(struct ag_cgroups *c, struct ag_cgroup *g)
 {
     if (g == NULL)
         return;
-    ag_cgroup_kill(g);
+    if (!g->killed)
+        ag_cgroup_kill(g);
     char *dir;
     const struct ag_cgroup_tree *tree = tree_with(g, AG_CGROUP_MEMORY, &dir);
     if (c->free_count >= FREE_MAX || (tree != NULL && !tree->ops->reset_peak(dir))) {
@@ -457,6 +461,7 @@ void ag_cgroup_kill(struct ag_cgroup *g)
         tree->ops->kill(dir);
     else
         ag_cgroup_kill_listed(g->dirs[0]);
+    g->killed = true;
 }
 
 void ag_cgroup_usage(struct ag_cgroup *g, struct ag_cgroup_usage *ret)
@@ -466,7 +471,8 @@ void ag_cgroup_usage(struct ag_cgroup *g, struct ag_cgroup_usage *ret)
     const struct ag_cgroup_tree *tree = tree_with(g, AG_CGROUP_MEMORY, &dir);
     if (tree == NULL)
         return;
-    ret->oom_kills = tree->ops->oom_kills(dir) - g->oom_kills_before;
+    g->oom_kills_seen = tree->ops->oom_kills(dir);
+    ret->oom_kills = g->oom_kills_seen - g->oom_kills_before;
     ret->memory_peak_bytes = tree->ops->memory_peak(dir);
 }
 

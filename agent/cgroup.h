@@ -46,10 +46,11 @@ bool ag_cgroups_can_kill(const struct ag_cgroups *cgroups); /* ag_cgroup_kill() 
 
 /* A group with these limits, empty; NULL when there is none to be had. */
 struct ag_cgroup *ag_cgroup_take(struct ag_cgroups *cgroups, const struct ag_cgroup_limits *limits);
-/* For later use. What still runs in it is killed. NULL is fine. */
+/* For later use, once its usage was read. What still runs in it is killed. NULL is fine. */
 void ag_cgroup_put(struct ag_cgroups *cgroups, struct ag_cgroup *cgroup);
 /* Files that a process writes "0" into to join; NULL-terminated. */
 const char *const *ag_cgroup_joins(const struct ag_cgroup *cgroup);
+/* Everything in it; nothing joins it any more before it is put back. */
 void ag_cgroup_kill(struct ag_cgroup *cgroup);
 
 struct ag_cgroup_usage {

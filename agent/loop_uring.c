@@ -18,6 +18,7 @@ struct ag_io {
     struct io_uring ring;
     struct sy_io wake; /* the eventfd */
     struct sy_turn_end turn_end;
+    struct sy_timer submit_timer; /* for what is begun in a turn after our turn_end has run */
     unsigned in_flight, unsubmitted;
     struct ag_io_op *done, **done_tail; /* plain: completed, to be called */
     struct sy_timer done_timer;
@@ -58,18 +59,18 @@ static void on_wake(void *arg, uint32_t events)
     drain_completions(io);
 }
 
-static void submit(struct ag_io *io)
+static void submit(void *arg)
 {
+    struct ag_io *io = arg;
     if (io->unsubmitted == 0)
         return;
     int r = io_uring_submit(&io->ring);
-    if (r >= 0) /* -EBUSY, -EAGAIN: again at the end of the next turn */
+    if (r >= 0)
         io->unsubmitted = io_uring_sq_ready(&io->ring);
-}
-
-static void on_turn_end(void *arg)
-{
-    submit(arg);
+    if (io->unsubmitted == 0)
+        sy_timer_stop(io->loop, &io->submit_timer);
+    else /* -EBUSY, -EAGAIN: when completions have been taken */
+        sy_timer_start_in(io->loop, &io->submit_timer, SY_NS_PER_MS);
 }
 
 static struct io_uring_sqe *next_sqe(struct ag_io *io)
@@ -80,7 +81,8 @@ static struct io_uring_sqe *next_sqe(struct ag_io *io)
         SY_ASSERT(r >= 0 || r == -EAGAIN || r == -EBUSY || r == -EINTR);
         sqe = io_uring_get_sqe(&io->ring);
     }
-    io->unsubmitted++;
+    if (io->unsubmitted++ == 0)
+        sy_timer_start_in(io->loop, &io->submit_timer, 0);
     return sqe;
 }
 
@@ -168,7 +170,8 @@ struct ag_io *ag_io_new(struct sy_loop *loop, bool allow_uring)
     io->loop = loop;
     io->done_tail = &io->done;
     sy_timer_init(&io->done_timer, run_done, io);
-    io->turn_end = (struct sy_turn_end){.fn = on_turn_end, .arg = io};
+    sy_timer_init(&io->submit_timer, submit, io);
+    io->turn_end = (struct sy_turn_end){.fn = submit, .arg = io};
     io->plain = !allow_uring || open_ring(io) < 0;
     if (!io->plain)
         sy_loop_add_turn_end(loop, &io->turn_end);
@@ -178,6 +181,11 @@ struct ag_io *ag_io_new(struct sy_loop *loop, bool allow_uring)
 bool ag_io_is_plain(const struct ag_io *io)
 {
     return io->plain;
+}
+
+unsigned ag_io_in_flight(const struct ag_io *io)
+{
+    return io->in_flight;
 }
 
 struct ag_io_op *ag_io_op_new(size_t size, ag_io_fn fn, void *owner)
@@ -251,6 +259,7 @@ void ag_io_free(struct ag_io *io)
         run_done(io);
     } else {
         sy_loop_remove_turn_end(io->loop, &io->turn_end);
+        sy_timer_stop(io->loop, &io->submit_timer);
         while (io->in_flight > 0) {
             int r = io_uring_submit_and_wait(&io->ring, 1);
             SY_ASSERT(r >= 0 || r == -EINTR || r == -EAGAIN || r == -EBUSY);

@@ -42,6 +42,8 @@ struct ag_io *ag_io_new(struct sy_loop *loop, bool allow_uring);
 /* Abandoned operations are waited for. No other may be in flight. */
 void ag_io_free(struct ag_io *io);
 bool ag_io_is_plain(const struct ag_io *io);
+/* Operations that have not been completed. */
+unsigned ag_io_in_flight(const struct ag_io *io);
 
 /* A block of `extra` bytes beyond the operation, zeroed. */
 struct ag_io_op *ag_io_op_new(size_t size, ag_io_fn fn, void *owner);

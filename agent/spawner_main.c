@@ -25,12 +25,15 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define BUCKETS 1024
 #define CHILD_STACK_BYTES ((size_t)64 << 10)
 #define REQUESTS_EACH_TURN 8
 #define EVENTS_MAX 64
+#define REAP_ROUNDS 500
+#define REAP_PAUSE_NS 1000000L
 
 struct child {
     struct child *next;
@@ -126,6 +129,19 @@ static void reap(struct spawner *s, struct child *c)
     epoll_ctl(s->epoll, EPOLL_CTL_DEL, c->pidfd, NULL);
     close(c->pidfd);
     free(c);
+}
+
+/* Nobody is left when we are gone: the agent waits for that. */
+static void reap_all(void)
+{
+    for (unsigned i = 0; i < REAP_ROUNDS; i++) {
+        pid_t r;
+        while ((r = waitpid(-1, NULL, WNOHANG)) > 0)
+            ;
+        if (r < 0)
+            return; /* no children */
+        nanosleep(&(struct timespec){.tv_nsec = REAP_PAUSE_NS}, NULL);
+    }
 }
 
 /* ---- starting one ---- */
@@ -423,5 +439,6 @@ int main(void)
     }
     int status = run(s);
     kill_all(s);
+    reap_all();
     return status;
 }

@@ -11,7 +11,10 @@ if(SY_SANITIZE)
 endif()
 
 set(SY_WARNINGS -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith
-    -Wcast-qual -Wwrite-strings -Wvla -Wundef -Wimplicit-fallthrough -Wformat=2)
+    -Wwrite-strings -Wvla -Wundef -Wimplicit-fallthrough -Wformat=2)
+if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
+  list(APPEND SY_WARNINGS -Wcast-qual) # clang warns about it in protobuf-c's INIT macros as well
+endif()
 if(SY_WERROR)
   list(APPEND SY_WARNINGS -Werror)
 endif()

@@ -284,6 +284,14 @@ static void count_failure(uint16_t *failures)
         ++*failures;
 }
 
+/* A node that cannot start it (no such library, no such environment) is rarely cured by trying again:
+ * each refusal takes more than half of the budget, so that a second node gets a try, and no third. */
+static void count_refusal(const struct sch_partition *p, struct sch_action_impl *a)
+{
+    for (uint32_t i = 0; i < p->options.system_retries / 2; i++)
+        count_failure(&a->base.system_failures);
+}
+
 void sch_action_lost(struct sch_partition *p, struct sch_action_impl *a, const char *message,
                      const struct sch_report *report)
 {
@@ -332,6 +340,7 @@ void sch_action_outcome(struct sch_partition *p, struct sch_action_impl *a,
         user_failure(p, a, SCH_ACTION_TIMED_OUT, report);
         break;
     case SCH_OUTCOME_REFUSED:
+        count_refusal(p, a);
         sch_action_lost(p, a, "the node could not start it", report);
         break;
     case SCH_OUTCOME_CANCELLED: /* somebody else stopped it: we did not ask */

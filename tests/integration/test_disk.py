@@ -44,7 +44,7 @@ def test_full_disk(box):
         filler.unlink()
         wait_until(lambda: full.cli("run", "--", "true", check=False, timeout=30).returncode == 0, "room again")
         for name in ["first", *acknowledged]:
-            assert full.json("get", "run", name)["name"] == name
+            assert full.json("get", "run", name)["run"] == name
     finally:
         if full is not None:
             full.close()

@@ -1,4 +1,5 @@
 """kill -9 of each process in the middle of a fan-out: it ends complete, every result exactly once."""
+import json
 import pathlib
 import time
 
@@ -23,16 +24,16 @@ def fan_out(box, torment):
 
 def check(box, directory):
     """All ended well, each told once, and nothing ran that was not asked for."""
-    actions = [a for a in box.json("get", "actions", "fan") if a["name"] != "a0"]
+    actions = [a for a in box.json("get", "actions", "fan") if a["action"] != "a0"]
     assert len(actions) == COUNT, len(actions)
-    assert len({a["name"] for a in actions}) == COUNT
+    assert len({a["action"] for a in actions}) == COUNT
     assert {a["phase"] for a in actions} == {"SUCCEEDED"}
     ran = marks(directory)
-    assert set(ran) == {a["name"] for a in actions}
+    assert set(ran) == {a["action"] for a in actions}
     finals = {}
     last = 0
     for line in box.cli("watch", "fan", "-o", "json").stdout.splitlines():
-        event = __import__("json").loads(line)
+        event = json.loads(line)
         assert event["sequence"] == last + 1, f"{event['sequence']} after {last}"
         last = event["sequence"]
         if event["phase"] == "SUCCEEDED":

@@ -4,15 +4,11 @@ import time
 from harness import TASKS, marks, wait_until
 
 
-def action(box, run, name="a0"):
-    return next(a for a in box.json("get", "actions", run) if a["name"] == name)
-
-
 def test_process_output_and_exit_code(box):
     good = box.cli("run", "--name", "good", "--", "/bin/sh", "-c", "echo out; echo err >&2")
     assert good.returncode == 0
-    log = box.cli("logs", "good").stdout
-    assert "out" in log and "err" in log
+    log = box.cli("logs", "good")
+    assert log.stdout == "out\n" and log.stderr == "err\n"
     bad = box.cli("run", "--name", "bad", "--", "/bin/sh", "-c", "exit 7", check=False)
     assert bad.returncode == 1
     assert "7" in bad.stderr + bad.stdout
@@ -23,9 +19,10 @@ def test_function_logs_are_its_own(box):
     lines.write_text("x\n" * 50)
     box.cli("run", "--name", "p", "--function", f"{TASKS}:printer", "--lines", lines)
     for a in box.json("get", "actions", "p"):
-        if a["name"] == "a0":
+        if a["action"] == "a0":
             continue
-        log = box.cli("logs", "p", a["name"]).stdout
+        done = box.cli("logs", "p", a["action"])
+        log = done.stdout + done.stderr
         for stream in ("stdout", "stderr", "the log"):
             assert f"to {stream} from {a['name']}" in log, log
         assert log.count("from ") == 3, log
@@ -52,7 +49,7 @@ def test_timeout_kills(box):
 
 def test_abort_reaches_the_process(box):
     box.cli("run", "--name", "long", "--detach", "--", "/bin/sh", "-c", "echo $$; exec sleep 600")
-    wait_until(lambda: action(box, "long")["phase"] == "RUNNING", "it runs")
+    wait_until(lambda: box.json("get", "run", "long")["phase"] == "RUNNING", "it runs")
     box.cli("abort", "long", "--reason", "enough")
     wait_until(lambda: box.json("get", "run", "long")["phase"] == "ABORTED", "it is aborted")
     wait_until(lambda: all(n["running"] == 0 for n in box.json("get", "nodes")), "its room is free")

@@ -14,7 +14,7 @@ struct bench_attempt {
 
 #define BENCH_LOG_BYTES 4096
 
-#define BENCH_ATTEMPTS_MAX 20000
+#define BENCH_ATTEMPTS_MAX 1000000
 
 struct bench {
     struct sy_loop *loop;

@@ -121,9 +121,9 @@ END_TEST
 
 START_TEST(test_quantities)
 {
-    static const char *const good[] = {"1", "500m", "0.5", "64Mi", "1G", "2Ti", "1.5Gi", "10k"};
-    static const char *const bad[] = {"",   "0",   "0m", "m",    "1x", "-1",
-                                      "1 ", "1mm", ".",  "0x10", "Mi", "1e3"};
+    static const char *const good[] = {"0",  "1",   "500m",  "0.5", "64Mi",
+                                       "1G", "2Ti", "1.5Gi", "10k"};
+    static const char *const bad[] = {"", "m", "1x", "-1", "1 ", "1mm", ".", "0x10", "Mi", "1e3"};
     for (size_t i = 0; i < SY_COUNT_OF(good); i++)
         ck_assert_msg(cl_quantity_check(good[i], 1) == 0, "'%s'", good[i]);
     for (size_t i = 0; i < SY_COUNT_OF(bad); i++)

@@ -124,7 +124,7 @@ START_TEST(system_failures_have_their_own_budget)
 {
     struct world w = world_new();
     struct sch_action *a = assigned(&w);
-    const enum sch_outcome kinds[] = {SCH_OUTCOME_LOST, SCH_OUTCOME_REFUSED, SCH_OUTCOME_CANCELLED};
+    const enum sch_outcome kinds[] = {SCH_OUTCOME_LOST, SCH_OUTCOME_LOST, SCH_OUTCOME_CANCELLED};
     for (size_t i = 0; i < 3; i++) {
         outcome(&w, a, kinds[i]);
         assert_state(a, i == 0 ? "assigned" : "backoff");
@@ -136,6 +136,20 @@ START_TEST(system_failures_have_their_own_budget)
     outcome(&w, a, SCH_OUTCOME_LOST);
     ck_assert_str_eq(nth(&w, SCH_EFFECT_FINISHED, 0)->u.final.code, "SystemRetriesExhausted");
     ck_assert_int_eq(nth(&w, SCH_EFFECT_FINISHED, 0)->u.final.state, SCH_ACTION_FAILED);
+    world_free(&w);
+}
+END_TEST
+
+START_TEST(a_second_refusal_ends_it)
+{
+    struct world w = world_new();
+    struct sch_action *a = assigned(&w);
+    outcome(&w, a, SCH_OUTCOME_REFUSED);
+    assert_state(a, "backoff");
+    run_until(&w, w.now + 10 * SY_NS_PER_S);
+    assert_state(a, "assigned");
+    outcome(&w, a, SCH_OUTCOME_REFUSED);
+    ck_assert_str_eq(nth(&w, SCH_EFFECT_FINISHED, 0)->u.final.code, "SystemRetriesExhausted");
     world_free(&w);
 }
 END_TEST
@@ -543,6 +557,7 @@ int main(void)
                                   user_retries_back_off,
                                   final_failures_are_not_retried,
                                   system_failures_have_their_own_budget,
+        a_second_refusal_ends_it,
                                   waiting_has_a_limit,
                                   priority_then_arrival,
                                   the_cluster_with_most_grants,

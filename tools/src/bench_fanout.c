@@ -146,7 +146,7 @@ enum cl_exit bench_run_fanout(struct bench *bench, struct cl_error *error)
 enum cl_exit bench_run_process(struct bench *bench, struct cl_error *error)
 {
     static const char *const args[] = {"/bin/true"};
-    struct cl_spec spec = {.type = CL_SPEC_PROCESS, .args = args, .arg_count = 1};
+    struct cl_spec spec = {.type = CL_SPEC_PROCESS, .args = args, .arg_count = 1, .memory = "0"};
     struct sy_buf packed SY_CLEANUP(sy_buf_deinit) = {0};
     struct sy_error_text text;
     int r = cl_spec_pack(&spec, &packed, &text);

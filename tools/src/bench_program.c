@@ -10,6 +10,9 @@
 #include <string.h>
 
 #define LIBRARY_NAME "libswitchyard-bench.so"
+#define SETTLE_NS (300 * SY_NS_PER_MS)
+#define SETTLE_BUSY_US 30000 /* a tenth of one CPU */
+#define SETTLE_ROUNDS_MAX 100
 #define COUNT_MAX 9999999 /* names have seven digits */
 
 static const struct bench_kind kinds[] = {
@@ -181,12 +184,31 @@ static enum cl_exit prepare(struct bench *bench, struct cl_error *error)
     struct cl_spec noop = {.type = CL_SPEC_FUNCTION,
                            .environment = bench->options.environment,
                            .library = bench->library,
-                           .function = "noop"};
+                           .function = "noop",
+                           .cpu = "0", /* nothing but a slot: see bench_block.c */
+                           .memory = "0"};
     if (bench_usage_parse(&bench->usage, bench->options.pids, &text) < 0)
         return cl_fail(error, CL_USAGE, "%s", text.text);
     if (cl_spec_pack(&noop, &bench->noop_spec, &text) < 0)
         return cl_fail(error, CL_USAGE, "%s", text.text);
     return cl_client_new(&bench->client, &bench->options.common.client, error);
+}
+
+/* What was prepared, or a bench before this one, may still be written and compacted: measure a
+ * quiet region. */
+static void settle(struct bench *bench)
+{
+    for (int round = 0; round < SETTLE_ROUNDS_MAX; round++) {
+        struct bench_usage usage = bench->usage;
+        uint64_t busy_us = 0;
+        bench_usage_begin(&usage);
+        cl_sleep(bench->client, SETTLE_NS);
+        bench_usage_end(&usage);
+        for (size_t i = 0; i < usage.count; i++)
+            busy_us += bench_usage_cpu_us(&usage, i);
+        if (busy_us < SETTLE_BUSY_US || bench->client->interrupted)
+            return;
+    }
 }
 
 static enum cl_exit measure(struct bench *bench, struct cl_error *error)
@@ -197,8 +219,10 @@ static enum cl_exit measure(struct bench *bench, struct cl_error *error)
         bench_fan_out(bench, &bench->noop_spec, (uint64_t)o->finished, false, error) != CL_OK)
         return error->exit;
     enum cl_exit exit_code = bench_block(bench, &blocked, (uint64_t)o->queued, error);
-    if (exit_code == CL_OK)
+    if (exit_code == CL_OK) {
+        settle(bench);
         exit_code = o->kind->run(bench, error);
+    }
     bench_unblock(bench, &blocked);
     return exit_code;
 }

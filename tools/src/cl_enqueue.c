@@ -182,8 +182,9 @@ static enum cl_exit send_gathered(struct cl_batcher *batcher, bool seal)
         Switchyard__V1__NewAction *action = &batcher->actions[i];
         switchyard__v1__new_action__init(action);
         action->name = batcher->names[i];
-        action->input.data = batcher->inputs.data + batcher->offsets[i];
         action->input.len = batcher->lengths[i];
+        if (action->input.len > 0)
+            action->input.data = batcher->inputs.data + batcher->offsets[i];
         batcher->pointers[i] = action;
     }
     enum cl_exit exit_code = cl_enqueue_send(batcher->enqueue, sy_buf_span(&batcher->spec),

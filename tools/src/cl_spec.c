@@ -50,13 +50,12 @@ int cl_quantity_check(const char *text, int milli)
     static const char *const suffixes[] = {"",   "k",  "M",  "G",  "T",  "P",
                                            "Ki", "Mi", "Gi", "Ti", "Pi", NULL};
     const char *s = text;
-    bool positive = false, digits = false;
+    bool digits = false;
     for (bool dot = false; isdigit((unsigned char)*s) || (*s == '.' && !dot); s++) {
         dot |= *s == '.';
         digits |= *s != '.';
-        positive |= *s >= '1' && *s <= '9';
     }
-    if (!digits || !positive)
+    if (!digits)
         return -EINVAL;
     if (milli && strcmp(s, "m") == 0)
         return 0;

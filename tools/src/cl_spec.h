@@ -42,7 +42,7 @@ char *cl_task_library(const char *given, const char *name, struct sy_error_text 
 int cl_spec_pack(const struct cl_spec *spec, struct sy_buf *append,
                  struct sy_error_text *error) SY_MUST_USE;
 
-/* Whether it reads as a Kubernetes quantity above zero: "2", "0.5", "500m" (with `milli`), "64Mi",
+/* Whether it reads as a Kubernetes quantity: "0", "2", "0.5", "500m" (with `milli`), "64Mi",
  * "1G". */
 int cl_quantity_check(const char *text, int milli) SY_MUST_USE;
 /* "N" or "N:MODEL"; keeps pointing into `text`. -EINVAL. */

@@ -9,6 +9,8 @@
 
 enum { KEY_ATTEMPT = 0x100, KEY_TIMESTAMPS };
 
+#define RETRY_NS (300 * SY_NS_PER_MS) /* -f: until the task has started */
+
 enum stream { STREAM_STDOUT = 1, STREAM_STDERR, STREAM_TASK, STREAM_AGENT };
 
 struct logs_options {
@@ -149,29 +151,83 @@ static enum cl_exit read_logs(struct cl_client *client, struct sy_channel *chann
     return error->exit;
 }
 
+/* Why a log is not there: nothing was written, which is no error; or the sentence. *ret_later: it
+ * may come. */
+static enum cl_exit explain_absence(struct cl_client *client, const struct cl_logs_request *request,
+                                    bool *ret_later, struct cl_error *error)
+{
+    Flyteidl2__Workflow__GetActionDetailsRequest get =
+        FLYTEIDL2__WORKFLOW__GET_ACTION_DETAILS_REQUEST__INIT;
+    Flyteidl2__Common__ActionIdentifier id = FLYTEIDL2__COMMON__ACTION_IDENTIFIER__INIT;
+    Flyteidl2__Common__RunIdentifier run;
+    cl_run_identifier(client, request->run, &run);
+    id.run = &run;
+    id.name = cl_unconst(request->action);
+    get.action_id = &id;
+    struct sy_arena arena;
+    sy_arena_init(&arena, CL_ARENA_BYTES_MAX);
+    const Flyteidl2__Workflow__GetActionDetailsResponse *response = cl_call(
+        client, &cl_get_action_details, &get.base, &arena, error);
+    const Flyteidl2__Workflow__ActionDetails *action = response ? response->details : NULL;
+    bool kept = false;
+    for (size_t i = 0; action && i < action->n_attempts; i++)
+        kept |= action->attempts[i]->logs_available;
+    int phase = action && action->status ? (int)action->status->phase : 0;
+    bool group = action && action->metadata && action->metadata->task &&
+                 action->metadata->spec_case == FLYTEIDL2__WORKFLOW__ACTION_METADATA__SPEC_TASK &&
+                 strcmp(action->metadata->task->task_type, "switchyard.group") == 0;
+    *ret_later = action && !group && !cl_phase_final(phase);
+    if (group)
+        cl_fail(error, CL_NOT_FOUND,
+                "action '%s' of run '%s' is a group, which has no log: name one of its actions",
+                request->action, request->run);
+    else if (action && phase < FLYTEIDL2__COMMON__ACTION_PHASE__ACTION_PHASE_RUNNING)
+        cl_fail(error, CL_NOT_FOUND, "action '%s' of run '%s' has not started: it is %s",
+                request->action, request->run, cl_phase_name(phase));
+    else if (action && cl_phase_final(phase) && (kept || request->attempt > 0))
+        cl_fail(error, CL_NOT_FOUND, "there is no such log of action '%s' of run '%s' any more",
+                request->action, request->run);
+    sy_arena_deinit(&arena);
+    return error->exit;
+}
+
+static enum cl_exit try_once(struct cl_client *client, const struct cl_logs_request *request,
+                             struct cl_error *error)
+{
+    struct sy_buf endpoint SY_CLEANUP(sy_buf_deinit) = {0};
+    *error = (struct cl_error){.exit = CL_OK};
+    if (cl_find_operator(client, request->run, request->action, &endpoint, error) != CL_OK)
+        return error->exit;
+    const char *target = (const char *)endpoint.data;
+    struct sy_channel *channel = *target ? sy_channel_new(client->rpc, target) : NULL;
+    enum cl_exit exit_code = read_logs(client, channel, request, error);
+    if (channel)
+        sy_channel_free(channel);
+    if (exit_code == CL_UNREACHABLE && *target)
+        sy_error_text_set(&error->text,
+                          "the operator at %s, which keeps this log, is not reachable", target);
+    return exit_code;
+}
+
 enum cl_exit cl_logs_print(struct cl_client *client, const struct cl_logs_request *given,
                            struct cl_error *error)
 {
     struct cl_logs_request request = *given;
     if (!request.action || !*request.action)
         request.action = "a0";
-    struct sy_buf endpoint SY_CLEANUP(sy_buf_deinit) = {0};
-    if (cl_find_operator(client, request.run, request.action, &endpoint, error) != CL_OK)
-        return cl_not_found(client, error, request.run, given->action);
-    const char *target = (const char *)endpoint.data;
-    struct sy_channel *channel = *target ? sy_channel_new(client->rpc, target) : NULL;
-    enum cl_exit exit_code = read_logs(client, channel, &request, error);
-    if (channel)
-        sy_channel_free(channel);
-    if (exit_code == CL_NOT_FOUND)
-        sy_error_text_set(&error->text,
-                          "there is no log of action '%s' of run '%s': it has not started, ran "
-                          "without a worker, or its log was removed",
-                          request.action, request.run);
-    else if (exit_code == CL_UNREACHABLE && *target)
-        sy_error_text_set(&error->text,
-                          "the operator at %s, which keeps this log, is not reachable", target);
-    return exit_code;
+    for (;;) {
+        bool later = false;
+        if (try_once(client, &request, error) != CL_NOT_FOUND)
+            return error->exit;
+        if (explain_absence(client, &request, &later, error) == CL_NOT_FOUND &&
+            error->code == SY_CODE_NOT_FOUND)
+            return cl_not_found(client, error, request.run, given->action);
+        if (!later || !request.follow)
+            return error->exit;
+        cl_sleep(client, RETRY_NS);
+        if (client->interrupted)
+            return cl_fail(error, CL_INTERRUPTED, "interrupted");
+    }
 }
 
 enum cl_exit cl_cmd_logs(const struct cl_args *defaults, int argc, char **argv)

@@ -8,7 +8,9 @@
 #include "tools/src/cl_watch.h"
 
 #include <limits.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +18,7 @@
 
 #define TICK_NS (20 * SY_NS_PER_MS)
 #define ROOT_RETRIES 3
+#define CHECKERS_MAX 16
 #define LIBRARY_NAME "libswitchyard-demo.so"
 
 /* ---- arguments ---- */
@@ -267,22 +270,49 @@ static bool same(const struct demo_result *a, const struct demo_result *b)
            a->xxh3 == b->xxh3;
 }
 
-static enum cl_exit compare(struct demo_state *state, struct cl_error *error)
+/* Our own results of all files, by a thread for each CPU. */
+struct checker {
+    const struct demo_files *files;
+    struct demo_result *results;
+    int *errors;
+    atomic_size_t next;
+};
+
+static void *check_files(void *arg)
 {
-    struct cl_progress progress;
-    cl_progress_init(&progress);
-    for (size_t i = 0; i < state->files.count; i++) {
-        struct demo_result own;
-        int r = demo_file_compress(state->files.paths[i], &own);
-        if (r < 0)
-            return cl_fail(error, CL_FAILED, "'%s' can not be read any more: %s",
-                           state->files.paths[i], strerror(-r));
-        demo_report_add(&state->expected, state->files.paths[i], &own);
-        const struct demo_child_state *child = &state->children[i];
-        state->wrong += !child->has_result || !same(&own, &child->result);
-        cl_progress_show(&progress, "checking", i + 1, state->files.count, state->wrong);
+    struct checker *checker = arg;
+    size_t i;
+    while ((i = atomic_fetch_add(&checker->next, 1)) < checker->files->count)
+        checker->errors[i] = demo_file_compress(checker->files->paths[i], &checker->results[i]);
+    return NULL;
+}
+
+static void check_all(struct checker *checker)
+{
+    pthread_t threads[CHECKERS_MAX];
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    size_t started = 0;
+    for (long i = 1; i < cpus && started < CHECKERS_MAX; i++) {
+        if (pthread_create(&threads[started], NULL, check_files, checker) != 0)
+            break;
+        started++;
     }
-    cl_progress_clear(&progress);
+    check_files(checker);
+    while (started > 0)
+        pthread_join(threads[--started], NULL);
+}
+
+static enum cl_exit compare_all(struct demo_state *state, const struct checker *checker,
+                                struct cl_error *error)
+{
+    for (size_t i = 0; i < state->files.count; i++) {
+        const struct demo_child_state *child = &state->children[i];
+        if (checker->errors[i] < 0)
+            return cl_fail(error, CL_FAILED, "'%s' can not be read any more: %s",
+                           state->files.paths[i], strerror(-checker->errors[i]));
+        demo_report_add(&state->expected, state->files.paths[i], &checker->results[i]);
+        state->wrong += !child->has_result || !same(&checker->results[i], &child->result);
+    }
     demo_report_finish(&state->expected);
     state->expected_report = demo_report_write(&state->expected);
     if (state->wrong > 0)
@@ -291,6 +321,18 @@ static enum cl_exit compare(struct demo_state *state, struct cl_error *error)
     if (strcmp(state->report, state->expected_report) != 0)
         return cl_fail(error, CL_FAILED, "the root's report differs from what the files give");
     return CL_OK;
+}
+
+static enum cl_exit compare(struct demo_state *state, struct cl_error *error)
+{
+    struct checker checker = {.files = &state->files,
+                              .results = sy_calloc(state->files.count, sizeof(struct demo_result)),
+                              .errors = sy_calloc(state->files.count, sizeof(int))};
+    check_all(&checker);
+    enum cl_exit exit_code = compare_all(state, &checker, error);
+    free(checker.results);
+    free(checker.errors);
+    return exit_code;
 }
 
 /* Each child ended once, also across a kill of the root. */

@@ -1,0 +1,223 @@
+/* links: ag */
+#include "tests/lib/test.h"
+#include "tests/unit/test_ag_exec_util.h"
+
+#include <fcntl.h>
+
+/* Cold processes through the production executor. */
+
+struct run {
+    const char *script; /* for sh -c; or */
+    const char *const *args;
+    const char *input;
+    uint64_t memory_bytes;
+    int64_t timeout_ns;
+    size_t inline_max;
+    const char *gpus;
+};
+
+static uint64_t start(const struct run *run)
+{
+    const char *shell[] = {"/bin/sh", "-c", run->script, NULL};
+    static const char *const env[] = {"COLOUR=green", NULL};
+    struct ag_work work = {
+        .id = ++bench->next_id,
+        .run = "p/d/r1",
+        .name = "a0",
+        .number = 2,
+        .epoch = 3,
+        .gpus = run->gpus ? run->gpus : "",
+        .type = "switchyard.process",
+        .args = run->args ? run->args : shell,
+        .env = env,
+        .timeout_ns = run->timeout_ns,
+        .inline_bytes_max = run->inline_max ? run->inline_max : 65536,
+    };
+    work.request.memory_bytes = run->memory_bytes;
+    work.request.cpu_milli = 100;
+    if (run->input != NULL)
+        work.input = (struct sy_span){(const uint8_t *)run->input, strlen(run->input)};
+    bench->executor->ops->start(bench->executor, &work);
+    return work.id;
+}
+
+static struct bench_attempt *shell(const char *script)
+{
+    return bench_wait(start(&(struct run){.script = script}), 10000);
+}
+
+START_TEST(ends)
+{
+    bench_open(NULL, 0, AG_CGROUP_NONE);
+    struct bench_attempt *a = shell("exit 0");
+    ck_assert_int_eq(a->result.kind, AG_RESULT_SUCCEEDED);
+    ck_assert(a->started);
+    a = shell("echo first >&2; echo 'what went wrong' >&2; exit 4");
+    ck_assert_int_eq(a->result.kind, AG_RESULT_FAILED);
+    ck_assert_str_eq(a->code, "ExitCode");
+    ck_assert_str_eq(a->message, "the process exited with status 4: what went wrong");
+    a = shell("kill -SEGV $$");
+    ck_assert_int_eq(a->result.kind, AG_RESULT_FAILED);
+    ck_assert_ptr_nonnull(strstr(a->message, "signal 11 (SIGSEGV)"));
+    a = shell("kill -KILL $$");
+    ck_assert_int_eq(a->result.kind, AG_RESULT_LOST);
+    const char *missing[] = {"no-such-program", NULL};
+    a = bench_wait(start(&(struct run){.args = missing}), 5000);
+    ck_assert_int_eq(a->result.kind, AG_RESULT_REFUSED);
+    ck_assert_ptr_nonnull(strstr(a->message, "cannot be executed: No such file"));
+    bench_close();
+}
+END_TEST
+
+START_TEST(streams_input_and_output)
+{
+    bench_open(NULL, 0, AG_CGROUP_NONE);
+    uint64_t id = start(&(struct run){.script = "cat; cat $SWITCHYARD_INPUT_PATH >&2; printf result > $SWITCHYARD_OUTPUT_PATH",
+                                      .input = "the input"});
+    struct bench_attempt *a = bench_wait(id, 5000);
+    ck_assert_int_eq(a->result.kind, AG_RESULT_SUCCEEDED);
+    ck_assert_str_eq(bench_log(id, 1), "the input");
+    ck_assert_str_eq(bench_log(id, 2), "the input");
+    ck_assert_str_eq(a->output, "result");
+    id = start(&(struct run){.script = "head -c 5000 /dev/zero > $SWITCHYARD_OUTPUT_PATH", .inline_max = 4999});
+    a = bench_wait(id, 5000);
+    struct stat stat_;
+    ck_assert_int_eq(stat(a->output_path, &stat_), 0);
+    ck_assert_int_eq(stat_.st_size, 5000);
+    id = start(&(struct run){.script = "seq 1 100000"});
+    bench_wait(id, 10000);
+    ck_assert_ptr_nonnull(strstr(bench_log(id, 1), "\n100\n101\n"));
+    bench_close();
+}
+END_TEST
+
+START_TEST(its_environment)
+{
+    bench_open(NULL, 0, AG_CGROUP_NONE);
+    uint64_t id = start(&(struct run){.script = "echo $SWITCHYARD_RUN $SWITCHYARD_ACTION $SWITCHYARD_ATTEMPT "
+                                                "$SWITCHYARD_FENCING_TOKEN $SWITCHYARD_NODE $COLOUR $CUDA_VISIBLE_DEVICES; "
+                                                "test -z \"$(ls -A)\" && echo empty; touch x; mkdir y; touch y/z",
+                                      .gpus = "1,2"});
+    bench_wait(id, 5000);
+    ck_assert_str_eq(bench_log(id, 1), "p/d/r1 a0 2 0000000003.0000000002 n1 green 1,2\nempty\n");
+    char dir[160];
+    snprintf(dir, sizeof(dir), "%s/work/%d", bench->dir, (int)id);
+    ck_assert_int_ne(access(dir, F_OK), 0); /* its directory went with it */
+    bench_close();
+}
+END_TEST
+
+START_TEST(cancel_and_time_limit)
+{
+    bench_open(NULL, 0, AG_CGROUP_NONE);
+    uint64_t id = start(&(struct run){.script = "trap 'echo stopping; exit 1' TERM; sleep 100 & wait"});
+    ck_assert(RUN_UNTIL(bench->loop, bench->attempts[id - 1].started, 5000));
+    RUN_FOR(bench->loop, 50);
+    bench->executor->ops->cancel(bench->executor, id, "test");
+    ck_assert_int_eq(bench_wait(id, 5000)->result.kind, AG_RESULT_CANCELLED);
+    ck_assert_str_eq(bench_log(id, 1), "stopping\n");
+    id = start(&(struct run){.script = "trap '' TERM; sleep 100 & wait; sleep 100"});
+    ck_assert(RUN_UNTIL(bench->loop, bench->attempts[id - 1].started, 5000));
+    bench->executor->ops->cancel(bench->executor, id, "test");
+    ck_assert_int_eq(bench_wait(id, 5000)->result.kind, AG_RESULT_CANCELLED);
+    id = start(&(struct run){.script = "sleep 100", .timeout_ns = 50 * SY_NS_PER_MS});
+    ck_assert_int_eq(bench_wait(id, 5000)->result.kind, AG_RESULT_TIMED_OUT);
+    bench_close();
+}
+END_TEST
+
+START_TEST(what_is_left_running_does_not_hold_it_up)
+{
+    bench_open(NULL, 0, AG_CGROUP_NONE);
+    uint64_t id = start(&(struct run){.script = "setsid sleep 5 & echo done"});
+    struct bench_attempt *a = bench_wait(id, 3000);
+    ck_assert_int_eq(a->result.kind, AG_RESULT_SUCCEEDED);
+    ck_assert_str_eq(bench_log(id, 1), "done\n");
+    bench_close();
+}
+END_TEST
+
+START_TEST(a_group_kills_what_has_left_the_session)
+{
+    bench_open(NULL, 0, AG_CGROUP_AUTO);
+    if (!ag_cgroups_can_kill(bench->cgroups)) {
+        printf("skipped: no control group can be written here\n");
+        bench_close();
+        return;
+    }
+    uint64_t id = start(&(struct run){.script = "setsid sleep 100 & echo $!"});
+    bench_wait(id, 5000);
+    pid_t left = (pid_t)strtol(bench_log(id, 1), NULL, 10);
+    ck_assert_int_gt(left, 1);
+    ck_assert(RUN_UNTIL(bench->loop, process_gone(left), 5000));
+    bench_close();
+}
+END_TEST
+
+START_TEST(out_of_memory)
+{
+    bench_open(NULL, 0, AG_CGROUP_AUTO);
+    if (!ag_cgroups_limit_memory(bench->cgroups)) {
+        printf("skipped: no control group limits memory here\n");
+        bench_close();
+        return;
+    }
+    uint64_t id = start(&(struct run){.script = "head -c 200000000 /dev/zero | tail -c 150000000 > /dev/null", .memory_bytes = 32 << 20});
+    struct bench_attempt *a = bench_wait(id, 20000);
+    ck_assert_int_eq(a->result.kind, AG_RESULT_OUT_OF_MEMORY);
+    ck_assert_str_eq(a->message, "it reached its limit of 32 MiB");
+    ck_assert_uint_ge(a->result.memory_peak_bytes, 30 << 20);
+    ck_assert_uint_le(a->result.memory_peak_bytes, 32 << 20);
+    /* The group is used again, with another limit: nothing of the first is left. */
+    id = start(&(struct run){.script = "head -c 20000000 /dev/zero | tail -c 20000000 > /dev/null", .memory_bytes = 256 << 20});
+    a = bench_wait(id, 20000);
+    ck_assert_int_eq(a->result.kind, AG_RESULT_SUCCEEDED);
+    ck_assert_uint_gt(a->result.memory_peak_bytes, 10 << 20);
+    bench_close();
+}
+END_TEST
+
+static double many(int count)
+{
+    static const char *const argv[] = {"/bin/true", NULL};
+    uint64_t first = bench->next_id, done = bench->ended;
+    int64_t before_ns = sy_clock_system.monotonic_ns(NULL);
+    for (int i = 0; i < count; i++) {
+        start(&(struct run){.args = argv});
+        while (bench->next_id - first - (bench->ended - done) >= 4)
+            sy_loop_turn(bench->loop);
+    }
+    while (bench->ended - done < (uint64_t)count)
+        sy_loop_turn(bench->loop);
+    double seconds = (double)(sy_clock_system.monotonic_ns(NULL) - before_ns) / 1e9;
+    for (uint64_t id = first + 1; id <= first + (uint64_t)count; id++)
+        ck_assert_int_eq(bench->attempts[id - 1].result.kind, AG_RESULT_SUCCEEDED);
+    return count / seconds;
+}
+
+START_TEST(many_processes)
+{
+    bench_open(NULL, 0, AG_CGROUP_NONE);
+    printf("without control groups: %.0f per second\n", many(500));
+    bench_close();
+    bench_open(NULL, 0, AG_CGROUP_AUTO);
+    printf("with control groups (%s): %.0f per second\n", ag_cgroups_backend(bench->cgroups), many(500));
+    bench_close();
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {
+        ends,
+        streams_input_and_output,
+        its_environment,
+        cancel_and_time_limit,
+        what_is_left_running_does_not_hold_it_up,
+        a_group_kills_what_has_left_the_session,
+        out_of_memory,
+        many_processes,
+        NULL,
+    };
+    return sy_test_run("ag_process", tests);
+}
