@@ -182,8 +182,7 @@ static void on_stop_timer(void *arg)
     }
     if (agent->stop_end_ns == 0)
         agent->stop_end_ns = now_ns + STOP_ACK_NS;
-    bool told = ag_stream_idle(agent) &&
-                (agent->link != AG_LINK_UP || agent->sent.first == NULL);
+    bool told = ag_stream_idle(agent) && (agent->link != AG_LINK_UP || agent->sent.first == NULL);
     if (!told && now_ns < agent->stop_end_ns) {
         sy_timer_start_in(agent->ports.loop, &agent->stop_timer, 10 * SY_NS_PER_MS);
         return;

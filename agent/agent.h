@@ -1,9 +1,9 @@
 /*
  * An agent: runs attempts on one node. A library without globals; the simulator holds dozens.
  *
- * It dials its operator, tells what the node has and what it holds, receives assignments, admits each when its
- * request fits (the agent has the last word on room), hands it to an executor, and keeps the outcome in a
- * journal until it is acknowledged.
+ * It dials its operator, tells what the node has and what it holds, receives assignments, admits
+ * each when its request fits (the agent has the last word on room), hands it to an executor, and
+ * keeps the outcome in a journal until it is acknowledged.
  */
 #pragma once
 
@@ -23,7 +23,8 @@ struct ag_agent_options {
     const struct sch_environment *environments; /* warm pools: name and slots */
     size_t environment_count;
     size_t inline_bytes_max;
-    int64_t started_report_delay_ns; /* a start is reported when the task still runs after this; default 20 ms */
+    int64_t started_report_delay_ns; /* a start is reported when the task still runs after this;
+                                        default 20 ms */
 };
 
 struct ag_agent_ports {
@@ -31,7 +32,7 @@ struct ag_agent_ports {
     struct sy_loop *loop;
     struct ag_executor *executor;
     struct ag_journal *journal;
-    struct ag_logs *logs; /* NULL: no logs */
+    struct ag_logs *logs;       /* NULL: no logs */
     struct ag_objects *objects; /* NULL: no references, inline only */
     uint64_t seed;
     struct sy_log *log;

@@ -1,10 +1,11 @@
 /*
  * Admission: which waiting attempts run.
  *
- * The oldest first, over all classes; a younger one may overtake when the older does not fit. Two rules keep
- * an older one from waiting for ever behind a stream of small ones:
+ * The oldest first, over all classes; a younger one may overtake when the older does not fit. Two
+ * rules keep an older one from waiting for ever behind a stream of small ones:
  *   - what it lacks is not used for pipelining by younger classes;
- *   - when it has waited for a second, what it lacks is reserved: younger ones that use it don't start.
+ *   - when it has waited for a second, what it lacks is reserved: younger ones that use it don't
+ * start.
  */
 #include "agent/agent_impl.h"
 

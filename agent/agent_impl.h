@@ -21,13 +21,12 @@
 #include "base/arena.h"
 #include "base/mem.h"
 #include "base/sm.h"
-#include "base/sm.h"
 
 #include <protobuf-c/protobuf-c.h>
 #include <uthash.h>
 
-#define AG_ATTEMPTS_MAX 65536 /* held unfinished; beyond: returned */
-#define AG_CALLS_EACH_MAX 16  /* of one attempt, unanswered */
+#define AG_ATTEMPTS_MAX 65536   /* held unfinished; beyond: returned */
+#define AG_CALLS_EACH_MAX 16    /* of one attempt, unanswered */
 #define AG_ATTEMPT_KEY_BYTES 20 /* of struct ag_attempt_key, without its padding */
 
 /* A task's definition, as sent on this stream or an earlier one. */
@@ -60,8 +59,8 @@ struct ag_class {
 };
 
 /*
- *   FETCHING --> WAITING --> RUNNING --> UPLOADING --> DONE (outcome kept until acknowledged) --> gone
- *      |            |           |                       ^
+ *   FETCHING --> WAITING --> RUNNING --> UPLOADING --> DONE (outcome kept until acknowledged) -->
+ * gone |            |           |                       ^
  *      +------------+-----------+-----------------------+   cancelled, refused, ended
  *      |            |
  *      +------------+--> RETURNED (told to the operator) --> gone
@@ -88,7 +87,7 @@ struct ag_attempt {
     uint32_t calls;
     uint32_t class_number; /* as in the assignment */
     struct ag_spec_entry *spec;
-    struct ag_attempt *next, *previous; /* waiting; or outcomes to send, or sent */
+    struct ag_attempt *next, *previous;             /* waiting; or outcomes to send, or sent */
     struct ag_attempt *start_next, *start_previous; /* starts to be reported */
     int64_t arrived_ns, timeout_ns, started_ns, tell_start_ns;
     uint16_t *devices;

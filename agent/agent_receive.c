@@ -79,8 +79,7 @@ static void assign(struct ag_agent *agent, const assignment_msg *msg)
         (struct sy_span){msg->input.data, msg->input.len});
     a->timeout_ns = msg->timeout_ns;
     a->class_number = msg->class_;
-    struct ag_spec_entry *spec =
-        ag_spec_find(agent, msg->partition, msg->epoch, msg->spec);
+    struct ag_spec_entry *spec = ag_spec_find(agent, msg->partition, msg->epoch, msg->spec);
     if (spec == NULL || !spec->valid) {
         ag_report_simple(agent, a, AG_RESULT_REFUSED, "SpecRefused",
                          spec != NULL ? spec->error.text : "the task's definition did not come");
@@ -154,8 +153,8 @@ static void receive_specs(struct ag_agent *agent, const Switchyard__Internal__No
     }
     for (size_t i = 0; i < msg->n_dropped_specs; i++) {
         const Switchyard__Internal__DroppedSpec *dropped = msg->dropped_specs[i];
-        struct ag_spec_entry *entry =
-            ag_spec_find(agent, dropped->partition, dropped->epoch, dropped->id);
+        struct ag_spec_entry *entry = ag_spec_find(agent, dropped->partition, dropped->epoch,
+                                                   dropped->id);
         if (entry != NULL)
             ag_spec_drop(agent, entry);
     }
@@ -164,8 +163,8 @@ static void receive_specs(struct ag_agent *agent, const Switchyard__Internal__No
 void ag_receive(struct ag_agent *agent, struct sy_span message)
 {
     sy_arena_reset(&agent->arena);
-    const Switchyard__Internal__NodeMessage *msg =
-        pb_unpack(&switchyard__internal__node_message__descriptor, &agent->arena, message);
+    const Switchyard__Internal__NodeMessage *msg = pb_unpack(
+        &switchyard__internal__node_message__descriptor, &agent->arena, message);
     if (msg == NULL) {
         sy_log(agent->ports.log, &ag_events, AG_EV_MESSAGE_UNREADABLE,
                SY_U64("bytes", message.len));

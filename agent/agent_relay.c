@@ -132,8 +132,8 @@ void ag_relay_chunk(void *ctx, const struct ag_log_chunk *chunk)
     ag_put_message(&agent->out_chunks, FIELD_CHUNKS, &msg.base);
 }
 
-/* The unfinished attempt that is meant, the newest for number 0. A walk over what this node holds: for
- * people who look at a log, some ten times a second at most. */
+/* The unfinished attempt that is meant, the newest for number 0. A walk over what this node holds:
+ * for people who look at a log, some ten times a second at most. */
 static struct ag_attempt *find_unfinished(struct ag_agent *agent, const struct ag_log_read *read)
 {
     struct ag_attempt *found = NULL, *a, *next;

@@ -1,4 +1,5 @@
-/* What the executor says: starts, results. An outcome is journaled, sent, and kept until it is acknowledged. */
+/* What the executor says: starts, results. An outcome is journaled, sent, and kept until it is
+ * acknowledged. */
 #include "agent/agent_impl.h"
 
 #include "proto/pb.h"
@@ -59,8 +60,7 @@ void ag_report_start_timer(void *arg)
         tell_start(agent, a);
     }
     if (agent->starts.first != NULL)
-        sy_timer_start(agent->ports.loop, &agent->start_timer,
-                       agent->starts.first->tell_start_ns);
+        sy_timer_start(agent->ports.loop, &agent->start_timer, agent->starts.first->tell_start_ns);
 }
 
 static void on_started(void *ctx, uint64_t id, int64_t started_ns)
@@ -187,12 +187,11 @@ void ag_report_simple(struct ag_agent *agent, struct ag_attempt *a, enum ag_resu
 
 void ag_report_left_over(struct ag_agent *agent, const struct ag_attempt_key *key)
 {
-    struct ag_attempt *a =
-        ag_attempt_new(agent, key, AG_ATTEMPT_DONE, "", "", (struct sy_span){0});
+    struct ag_attempt *a = ag_attempt_new(agent, key, AG_ATTEMPT_DONE, "", "", (struct sy_span){0});
     outcome_msg msg = SWITCHYARD__INTERNAL__OUTCOME__INIT;
     msg.kind = SWITCHYARD__INTERNAL__OUTCOME_KIND__OUTCOME_LOST;
-    msg.error_code = (char *)(uintptr_t)"AgentRestarted";
-    msg.error_message = (char *)(uintptr_t)"the agent of this node ended while the task ran";
+    msg.error_code = (char *)(uintptr_t) "AgentRestarted";
+    msg.error_message = (char *)(uintptr_t) "the agent of this node ended while the task ran";
     msg.finished_ns = sy_loop_realtime_ns(agent->ports.loop);
     pack(agent, a, &msg);
     keep(agent, a);
@@ -201,8 +200,7 @@ void ag_report_left_over(struct ag_agent *agent, const struct ag_attempt_key *ke
 void ag_report_kept(struct ag_agent *agent, const struct ag_attempt_key *key,
                     struct sy_span outcome)
 {
-    struct ag_attempt *a =
-        ag_attempt_new(agent, key, AG_ATTEMPT_DONE, "", "", (struct sy_span){0});
+    struct ag_attempt *a = ag_attempt_new(agent, key, AG_ATTEMPT_DONE, "", "", (struct sy_span){0});
     a->outcome = sy_buf_copy(outcome.data, outcome.len);
     a->journaled = true;
     keep(agent, a);
@@ -231,10 +229,10 @@ static void upload(struct ag_agent *agent, struct ag_attempt *a, const struct ag
     a->result.output_path = NULL;
     ag_attempt_move(agent, a, AG_ATTEMPT_UPLOADING);
     ag_report_no_start(agent, a);
-    a->transfer =
-        result->output_path != NULL
-            ? ag_objects_put_file(agent->ports.objects, result->output_path, on_uploaded, a)
-            : ag_objects_put(agent->ports.objects, result->output, on_uploaded, a);
+    a->transfer = result->output_path != NULL
+                      ? ag_objects_put_file(agent->ports.objects, result->output_path, on_uploaded,
+                                            a)
+                      : ag_objects_put(agent->ports.objects, result->output, on_uploaded, a);
 }
 
 static void on_result(void *ctx, const struct ag_result *result)

@@ -1,7 +1,7 @@
 /*
- * The stream to the operator. Dialled by us, again and again with a growing, jittered pause. The first message tells
- * what the node has and everything it holds; from the welcome on, what gathers in a turn leaves as one
- * message whenever the transport has sent the one before.
+ * The stream to the operator. Dialled by us, again and again with a growing, jittered pause. The
+ * first message tells what the node has and everything it holds; from the welcome on, what gathers
+ * in a turn leaves as one message whenever the transport has sent the one before.
  *
  * While it is down tasks run on, and outcomes gather.
  */
@@ -22,11 +22,11 @@
 #define RESEND_NS (30 * SY_NS_PER_S)
 
 enum { /* fields of AgentMessage */
-    FIELD_HELLO = 1,
-    FIELD_INVENTORY = 2,
-    FIELD_OUTCOMES = 4,
-    FIELD_RETURNED = 5,
-    FIELD_HEARTBEAT = 8,
+       FIELD_HELLO = 1,
+       FIELD_INVENTORY = 2,
+       FIELD_OUTCOMES = 4,
+       FIELD_RETURNED = 5,
+       FIELD_HEARTBEAT = 8,
 };
 
 static void dial_later(struct ag_agent *agent);
@@ -110,8 +110,8 @@ static void put_inventory(struct ag_agent *agent, struct sy_buf *buf)
     {
         Switchyard__Internal__InventoryEntry msg = SWITCHYARD__INTERNAL__INVENTORY_ENTRY__INIT;
         struct sch_resources none = {0};
-        Switchyard__Internal__Resources request =
-            resources_msg(a->spec != NULL && a->spec->valid ? &a->spec->spec.request : &none);
+        Switchyard__Internal__Resources request = resources_msg(
+            a->spec != NULL && a->spec->valid ? &a->spec->spec.request : &none);
         msg.partition = a->key.partition;
         msg.action = a->key.action;
         msg.number = a->key.number;
@@ -184,7 +184,8 @@ void ag_stream_send(struct ag_agent *agent)
     }
 }
 
-/* Outcomes that were not acknowledged for long go again: the operator may have lost them with a shard. */
+/* Outcomes that were not acknowledged for long go again: the operator may have lost them with a
+ * shard. */
 static void resend_old(struct ag_agent *agent, int64_t now_ns)
 {
     while (agent->sent.first != NULL && now_ns - agent->sent.first->arrived_ns > RESEND_NS) {

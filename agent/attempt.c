@@ -7,8 +7,7 @@
 #define TO SM_BIT
 #define ENDS (TO(AG_ATTEMPT_DONE))
 static const struct sm_state attempt_states[AG_ATTEMPT_STATES] = {
-    [AG_ATTEMPT_FETCHING] = {"fetching",
-                             TO(AG_ATTEMPT_WAITING) | TO(AG_ATTEMPT_RETURNED) | ENDS,
+    [AG_ATTEMPT_FETCHING] = {"fetching", TO(AG_ATTEMPT_WAITING) | TO(AG_ATTEMPT_RETURNED) | ENDS,
                              .initial = true},
     [AG_ATTEMPT_WAITING] = {"waiting", TO(AG_ATTEMPT_RUNNING) | TO(AG_ATTEMPT_RETURNED) | ENDS,
                             .initial = true},
@@ -177,8 +176,7 @@ void ag_spec_add(struct ag_agent *agent, uint32_t partition, uint32_t epoch, uin
     entry->key.id = id;
     entry->refs = 1;
     entry->valid = ag_spec_parse(&entry->spec, bytes, &entry->error) == 0;
-    if (entry->valid &&
-        !ag_room_could_hold(&agent->room, &entry->spec.request, &entry->error)) {
+    if (entry->valid && !ag_room_could_hold(&agent->room, &entry->spec.request, &entry->error)) {
         ag_spec_deinit(&entry->spec);
         entry->valid = false;
     }

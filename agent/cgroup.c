@@ -144,7 +144,8 @@ static unsigned sweep(const char *root)
     return killed;
 }
 
-/* Our own group in the hierarchy whose line in /proc/self/cgroup names `controller` ("" = version 2). */
+/* Our own group in the hierarchy whose line in /proc/self/cgroup names `controller` ("" = version
+ * 2). */
 static void own_group(const char *text, const char *controller, char *ret, size_t size)
 {
     snprintf(ret, size, "%s", "");
@@ -332,7 +333,8 @@ bool ag_cgroups_can_kill(const struct ag_cgroups *c)
 
 /* ---- groups ---- */
 
-static const struct ag_cgroup_tree *tree_with(const struct ag_cgroup *g, unsigned bit, char **ret_dir)
+static const struct ag_cgroup_tree *tree_with(const struct ag_cgroup *g, unsigned bit,
+                                              char **ret_dir)
 {
     for (unsigned i = 0; i < g->owner->tree_count; i++) {
         if (g->owner->trees[i].has & bit) {

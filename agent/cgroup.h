@@ -1,11 +1,12 @@
 /*
- * Limits for processes, by whatever control groups this machine lets us write: v1, v2, or hybrid (v1 controllers,
- * and a v2 tree that kills whole groups). Probed once at the start; where nothing can be written the back-end
- * is `none`, which is said once, and everything runs without limits.
+ * Limits for processes, by whatever control groups this machine lets us write: v1, v2, or hybrid
+ * (v1 controllers, and a v2 tree that kills whole groups). Probed once at the start; where nothing
+ * can be written the back-end is `none`, which is said once, and everything runs without limits.
  *
- * All groups lie in a subtree of our own, <mount>/<own group>/<name>, which is emptied at the start: what is
- * found there was left by an earlier agent of that name, so names must differ between agents of one
- * machine. Groups are used again: making one costs as much as starting a process.
+ * All groups lie in a subtree of our own, <mount>/<own group>/<name>, which is emptied at the
+ * start: what is found there was left by an earlier agent of that name, so names must differ
+ * between agents of one machine. Groups are used again: making one costs as much as starting a
+ * process.
  *
  * On the agent's loop. A write to cgroupfs takes 5 to 20 us.
  */
@@ -24,10 +25,10 @@ enum ag_cgroup_mode { AG_CGROUP_AUTO, AG_CGROUP_V1, AG_CGROUP_V2, AG_CGROUP_NONE
 
 struct ag_cgroup_options {
     enum ag_cgroup_mode mode;
-    const char *name;    /* "switchyard-NODE-1f3a" */
-    bool cpu_quota;      /* cpu is a hard limit; else a share of what is free */
-    const char *mounts;  /* default "/proc/self/mounts"; another file in tests */
-    const char *own;     /* default "/proc/self/cgroup" */
+    const char *name;   /* "switchyard-NODE-1f3a" */
+    bool cpu_quota;     /* cpu is a hard limit; else a share of what is free */
+    const char *mounts; /* default "/proc/self/mounts"; another file in tests */
+    const char *own;    /* default "/proc/self/cgroup" */
 };
 
 struct ag_cgroup_limits { /* 0 = none */
@@ -42,7 +43,8 @@ void ag_cgroups_free(struct ag_cgroups *cgroups); /* removes the subtree; nothin
 /* "v1", "v2", "hybrid", "none" */
 const char *ag_cgroups_backend(const struct ag_cgroups *cgroups);
 bool ag_cgroups_limit_memory(const struct ag_cgroups *cgroups);
-bool ag_cgroups_can_kill(const struct ag_cgroups *cgroups); /* ag_cgroup_kill() reaches every process */
+bool ag_cgroups_can_kill(
+    const struct ag_cgroups *cgroups); /* ag_cgroup_kill() reaches every process */
 
 /* A group with these limits, empty; NULL when there is none to be had. */
 struct ag_cgroup *ag_cgroup_take(struct ag_cgroups *cgroups, const struct ag_cgroup_limits *limits);

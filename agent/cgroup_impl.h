@@ -24,7 +24,8 @@ struct ag_cgroup_tree {
 
 /* Of one version. `dir` is a group's directory. Errors count as "not limited". */
 struct ag_cgroup_ops {
-    /* Prepares the subtree whose parent is `base`; sets tree->has to what works of it. -errno: none. */
+    /* Prepares the subtree whose parent is `base`; sets tree->has to what works of it. -errno:
+     * none. */
     int (*prepare)(struct ag_cgroup_tree *tree, const char *base);
     /* 0 when all of the limits that tree->has were set. */
     int (*limit)(const struct ag_cgroup_tree *tree, const char *dir,
@@ -39,8 +40,10 @@ extern const struct ag_cgroup_ops ag_cgroup_v1_ops, ag_cgroup_v2_ops;
 
 int ag_cgroup_write(const char *dir, const char *file, const char *text) SY_MUST_USE;
 int ag_cgroup_write_u64(const char *dir, const char *file, uint64_t value) SY_MUST_USE;
-/* The number after `key` ("oom_kill 3"), or the file's only number when key is NULL; 0 when there is none. */
+/* The number after `key` ("oom_kill 3"), or the file's only number when key is NULL; 0 when there
+ * is none. */
 uint64_t ag_cgroup_read(const char *dir, const char *file, const char *key);
 bool ag_cgroup_has_file(const char *dir, const char *file);
-/* SIGKILL to each process named in dir/cgroup.procs, until there is none (bounded). Returns how many were seen first. */
+/* SIGKILL to each process named in dir/cgroup.procs, until there is none (bounded). Returns how
+ * many were seen first. */
 unsigned ag_cgroup_kill_listed(const char *dir);

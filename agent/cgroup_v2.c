@@ -27,8 +27,8 @@ static void hand_down(const char *dir, unsigned wanted)
     }
 }
 
-/* A group with processes of its own cannot hand down controllers (unless it is the root): step aside into a
- * leaf beside the subtree, as a service with Delegate=yes is meant to do. */
+/* A group with processes of its own cannot hand down controllers (unless it is the root): step
+ * aside into a leaf beside the subtree, as a service with Delegate=yes is meant to do. */
 static void step_aside(const struct ag_cgroup_tree *tree, const char *base)
 {
     char leaf[AG_CGROUP_PATH_MAX + 16];
@@ -76,7 +76,8 @@ static int limit_cpu(const char *dir, uint32_t milli, bool quota)
     /* As systemd and runc map shares: 1000 milli = 1024 shares = weight 39. */
     uint64_t shares = milli ? (uint64_t)milli * 1024 / 1000 : 1024;
     uint64_t weight = shares < 2 ? 1 : 1 + (shares - 2) * 9999 / 262142;
-    int r = ag_cgroup_write_u64(dir, "cpu.weight", weight > CPU_WEIGHT_MAX ? CPU_WEIGHT_MAX : weight);
+    int r = ag_cgroup_write_u64(dir, "cpu.weight",
+                                weight > CPU_WEIGHT_MAX ? CPU_WEIGHT_MAX : weight);
     if (r < 0 || !quota)
         return r;
     char text[64];

@@ -94,8 +94,8 @@ static int check(const struct ag_config *config, const char *name, struct sy_err
             return -EINVAL;
         }
         if (pool->min > pool->max) {
-            sy_error_text_set(error, "%s: pools: environment '%s': min %lld is above max %lld", name,
-                              pool->environment, (long long)pool->min, (long long)pool->max);
+            sy_error_text_set(error, "%s: pools: environment '%s': min %lld is above max %lld",
+                              name, pool->environment, (long long)pool->min, (long long)pool->max);
             return -EINVAL;
         }
         for (size_t j = 0; j < i; j++) {

@@ -11,7 +11,7 @@ struct ag_config_pool {
 };
 
 struct ag_config {
-    char *node;            /* "" = the host's name */
+    char *node; /* "" = the host's name */
     char *operator_target;
     char *data_dir;
     int64_t cpu_milli, memory_bytes; /* 0 = what the machine has */
@@ -31,7 +31,8 @@ struct ag_config {
 };
 
 /* -EINVAL with all problems in error. NULL: all defaults, for what has one. */
-int ag_config_load(struct ag_config *ret, const char *path, struct sy_error_text *error) SY_MUST_USE;
+int ag_config_load(struct ag_config *ret, const char *path,
+                   struct sy_error_text *error) SY_MUST_USE;
 int ag_config_parse(struct ag_config *ret, const char *name, const char *text, size_t len,
                     struct sy_error_text *error) SY_MUST_USE;
 void ag_config_free(struct ag_config *config);

@@ -76,8 +76,8 @@ void ag_env_deinit(struct ag_env *env)
 /* The agent's secrets are not the tasks': only these are handed on. */
 static void collect_base_env(struct ag_exec *e)
 {
-    static const char *const keys[] = {"PATH=", "HOME=", "LANG=", "LC_ALL=", "TZ=",
-                                       "TMPDIR=", "LD_LIBRARY_PATH="};
+    static const char *const keys[] = {
+        "PATH=", "HOME=", "LANG=", "LC_ALL=", "TZ=", "TMPDIR=", "LD_LIBRARY_PATH="};
     struct ag_env env = {0};
     for (char **item = environ; *item != NULL; item++) {
         for (size_t i = 0; i < SY_COUNT_OF(keys); i++) {
@@ -127,7 +127,8 @@ void ag_exec_result(struct ag_exec *e, const struct ag_result *result)
 
 /* ---- processes of an earlier agent ---- */
 
-/* Field 22 of /proc/PID/stat: a pid may be given again, this does not repeat with it. 0: no such process. */
+/* Field 22 of /proc/PID/stat: a pid may be given again, this does not repeat with it. 0: no such
+ * process. */
 static uint64_t start_time_of(pid_t pid)
 {
     char path[64], text[1024];
@@ -228,8 +229,9 @@ static void exec_bind(struct ag_executor *base, const struct ag_executor_events 
 static uint32_t exec_pipeline(struct ag_executor *base, const struct sch_resources *request)
 {
     const struct ag_exec *e = (const struct ag_exec *)base;
-    const struct ag_pool *pool =
-        request->environment[0] != '\0' ? find_pool(e, request->environment) : NULL;
+    const struct ag_pool *pool = request->environment[0] != '\0'
+                                     ? find_pool(e, request->environment)
+                                     : NULL;
     return pool != NULL ? ag_pool_pipeline(pool, request) : 0;
 }
 

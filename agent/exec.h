@@ -1,8 +1,9 @@
 /*
- * The production executor: warm pools for "switchyard.function", a cold process for everything else.
+ * The production executor: warm pools for "switchyard.function", a cold process for everything
+ * else.
  *
- * Owns its workers and processes, their logs' pipes and their control groups. Everything runs on the
- * agent's loop; processes are started by the spawner.
+ * Owns its workers and processes, their logs' pipes and their control groups. Everything runs on
+ * the agent's loop; processes are started by the spawner.
  */
 #pragma once
 
@@ -27,7 +28,7 @@ struct ag_exec_options {
     const char *node;
     const struct ag_pool_options *pools;
     size_t pool_count;
-    int64_t cancel_grace_ns; /* default 10 s */
+    int64_t cancel_grace_ns;  /* default 10 s */
     int64_t start_timeout_ns; /* a worker's first message; default 30 s */
     uint32_t pids_max;        /* processes of one attempt; default 4,096 */
     uint64_t files_max;       /* RLIMIT_NOFILE of tasks; default 1,024 */
@@ -48,8 +49,8 @@ int ag_exec_new(struct ag_executor **ret_executor, const struct ag_exec_options 
 /* What a pool looks like; for tests and status. */
 struct ag_pool_status {
     uint32_t starting, ready, retiring;
-    uint32_t running;  /* attempts in workers, pipelined ones included */
-    uint32_t waiting;  /* attempts without a worker */
+    uint32_t running;       /* attempts in workers, pipelined ones included */
+    uint32_t waiting;       /* attempts without a worker */
     uint64_t started, died; /* workers, ever */
     uint64_t taken_back;    /* attempts, ever */
 };

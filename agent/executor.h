@@ -1,6 +1,6 @@
 /*
- * The executor port: what carries out an attempt. Adapters: exec (production: warm pools and cold processes,
- * see pool.h and spawner.h) and tests/sim's, which ends tasks on a virtual clock.
+ * The executor port: what carries out an attempt. Adapters: exec (production: warm pools and cold
+ * processes, see pool.h and spawner.h) and tests/sim's, which ends tasks on a virtual clock.
  *
  * Called on the agent's loop; callbacks run on it, never inside a call into the executor.
  */
@@ -15,30 +15,30 @@
 
 /* What a task needs to run. Borrowed for the call to ag_executor_start(). */
 struct ag_work {
-    uint64_t id; /* the agent's name for the attempt */
+    uint64_t id;            /* the agent's name for the attempt */
     const char *run, *name; /* "project/domain/run", action */
     uint32_t number, epoch;
     struct sch_resources request;
-    const char *gpus; /* the devices it may use: "0,3"; "" = none */
-    bool pipelined;   /* handed over beyond the room, see pipeline() */
-    const char *type; /* TaskTemplate.type */
-    const char *const *args;    /* container.command then container.args; NULL-terminated */
-    const char *const *env;     /* "KEY=value"; NULL-terminated */
+    const char *gpus;        /* the devices it may use: "0,3"; "" = none */
+    bool pipelined;          /* handed over beyond the room, see pipeline() */
+    const char *type;        /* TaskTemplate.type */
+    const char *const *args; /* container.command then container.args; NULL-terminated */
+    const char *const *env;  /* "KEY=value"; NULL-terminated */
     struct sy_span input;
-    const char *input_path;     /* NULL: inline */
-    int64_t timeout_ns;         /* 0 = none */
+    const char *input_path; /* NULL: inline */
+    int64_t timeout_ns;     /* 0 = none */
     size_t inline_bytes_max;
 };
 
 enum ag_result_kind { /* as OutcomeKind of dataplane.proto */
-    AG_RESULT_SUCCEEDED = 1,
-    AG_RESULT_FAILED,
-    AG_RESULT_FAILED_FINAL,
-    AG_RESULT_OUT_OF_MEMORY,
-    AG_RESULT_TIMED_OUT,
-    AG_RESULT_CANCELLED,
-    AG_RESULT_LOST,
-    AG_RESULT_REFUSED,
+                      AG_RESULT_SUCCEEDED = 1,
+                      AG_RESULT_FAILED,
+                      AG_RESULT_FAILED_FINAL,
+                      AG_RESULT_OUT_OF_MEMORY,
+                      AG_RESULT_TIMED_OUT,
+                      AG_RESULT_CANCELLED,
+                      AG_RESULT_LOST,
+                      AG_RESULT_REFUSED,
 };
 
 struct ag_result { /* borrowed for the callback */
@@ -63,10 +63,11 @@ struct ag_executor;
 struct ag_executor_ops {
     /* Takes the events' receiver before anything is started. */
     void (*bind)(struct ag_executor *executor, const struct ag_executor_events *events, void *ctx);
-    /* How many more attempts with this request can be handed over now beyond those that run: a pipeline that
-     * hides the worker's round trip for short tasks. 0 = start only what has room to run. Such an attempt is
-     * `pipelined`: it must not run before another one of the same request has ended. Both sides count
-     * alike: a result gives its room to a pipelined attempt of that request while there is one. */
+    /* How many more attempts with this request can be handed over now beyond those that run: a
+     * pipeline that hides the worker's round trip for short tasks. 0 = start only what has room to
+     * run. Such an attempt is `pipelined`: it must not run before another one of the same request
+     * has ended. Both sides count alike: a result gives its room to a pipelined attempt of that
+     * request while there is one. */
     uint32_t (*pipeline)(struct ag_executor *executor, const struct sch_resources *request);
     void (*start)(struct ag_executor *executor, const struct ag_work *work);
     /* Ask to stop (grace), then kill; the result is CANCELLED, or what came first. */

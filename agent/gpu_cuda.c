@@ -1,7 +1,7 @@
 /*
- * NVML, or else the CUDA driver, opened at run time: one binary runs with or without a GPU, and builds
- * without a CUDA toolkit. The few prototypes are declared here, after NVIDIA's documentation of the
- * NVML API and the CUDA driver API; both keep old symbols working.
+ * NVML, or else the CUDA driver, opened at run time: one binary runs with or without a GPU, and
+ * builds without a CUDA toolkit. The few prototypes are declared here, after NVIDIA's documentation
+ * of the NVML API and the CUDA driver API; both keep old symbols working.
  */
 #include "agent/gpu.h"
 
@@ -11,16 +11,17 @@
 
 #define NAME_BYTES 96
 
-typedef int (*nvml_init_fn)(void);                                /* nvmlInit_v2 */
-typedef int (*nvml_shutdown_fn)(void);                            /* nvmlShutdown */
-typedef int (*nvml_count_fn)(unsigned *count);                    /* nvmlDeviceGetCount_v2 */
-typedef int (*nvml_handle_fn)(unsigned index, void **ret_device); /* nvmlDeviceGetHandleByIndex_v2 */
+typedef int (*nvml_init_fn)(void);             /* nvmlInit_v2 */
+typedef int (*nvml_shutdown_fn)(void);         /* nvmlShutdown */
+typedef int (*nvml_count_fn)(unsigned *count); /* nvmlDeviceGetCount_v2 */
+typedef int (*nvml_handle_fn)(unsigned index,
+                              void **ret_device); /* nvmlDeviceGetHandleByIndex_v2 */
 typedef int (*nvml_name_fn)(void *device, char *name, unsigned size); /* nvmlDeviceGetName */
 
-typedef int (*cuda_init_fn)(unsigned flags);                       /* cuInit */
-typedef int (*cuda_count_fn)(int *count);                          /* cuDeviceGetCount */
-typedef int (*cuda_get_fn)(int *ret_device, int ordinal);          /* cuDeviceGet */
-typedef int (*cuda_name_fn)(char *name, int size, int device);     /* cuDeviceGetName */
+typedef int (*cuda_init_fn)(unsigned flags);                   /* cuInit */
+typedef int (*cuda_count_fn)(int *count);                      /* cuDeviceGetCount */
+typedef int (*cuda_get_fn)(int *ret_device, int ordinal);      /* cuDeviceGet */
+typedef int (*cuda_name_fn)(char *name, int size, int device); /* cuDeviceGetName */
 
 /* dlsym() gives an object pointer; POSIX promises that its bytes are the function's. */
 #define LOAD(library, variable, name)                                                              \

@@ -4,9 +4,9 @@
  *     length (4, little-endian; of what follows the checksum)   XXH3-64 of it (8)
  *     type (1)   partition (4) action (8) number (4) epoch (4)   outcome bytes
  *
- * Appended with one write() a turn. No fsync: what must survive is the death of this process, and the
- * page cache does. After the machine's death its tasks are gone too, and the operator counts what the
- * agent does not name as lost.
+ * Appended with one write() a turn. No fsync: what must survive is the death of this process, and
+ * the page cache does. After the machine's death its tasks are gone too, and the operator counts
+ * what the agent does not name as lost.
  *
  * When more than half of a file above 8 MiB is forgotten it is written anew beside it and renamed.
  */
@@ -34,7 +34,8 @@ static const char magic[16] = "SYAGJOURNAL0001";
 
 enum record_type { RECORD_RUNNING = 1, RECORD_OUTCOME, RECORD_FORGET, RECORD_PROCESS };
 
-_Static_assert(AG_JOURNAL_RECORD_BYTES >= HEAD_BYTES + KEY_BYTES, "an estimate that is not too low");
+_Static_assert(AG_JOURNAL_RECORD_BYTES >= HEAD_BYTES + KEY_BYTES,
+               "an estimate that is not too low");
 
 struct journal_file {
     struct ag_journal base;

@@ -184,7 +184,8 @@ static void fail(struct ag_log *log, int error)
     sy_buf_deinit(&log->pending);
 }
 
-/* `pending` may be larger than one write: whole records only, so that a reader never sees half of one. */
+/* `pending` may be larger than one write: whole records only, so that a reader never sees half of
+ * one. */
 static void start_write(struct ag_log *log)
 {
     SY_ASSERT(log->writing == NULL && log->pending.len > 0);
@@ -217,7 +218,8 @@ static void on_written(struct ag_io_op *op, int result)
         log->write_done += (uint32_t)result;
     if (result > 0 && log->write_done < log->write_size) {
         ag_io_write(log->logs->io, op, log->fd, (uint8_t *)(op + 1) + log->write_done,
-                    log->write_size - log->write_done, (int64_t)(log->size_written + log->write_done));
+                    log->write_size - log->write_done,
+                    (int64_t)(log->size_written + log->write_done));
         return;
     }
     log->logs->bytes_waiting -= log->write_size;
@@ -369,8 +371,8 @@ int ag_logs_new(struct ag_logs **ret_logs, struct sy_loop *loop, struct ag_io *i
     logs->io = io;
     logs->log = log;
     logs->dir = sy_strdup(options->dir);
-    logs->attempt_bytes_max =
-        options->attempt_bytes_max ? options->attempt_bytes_max : ATTEMPT_BYTES_DEFAULT;
+    logs->attempt_bytes_max = options->attempt_bytes_max ? options->attempt_bytes_max
+                                                         : ATTEMPT_BYTES_DEFAULT;
     logs->retention_ns = options->retention_ns ? options->retention_ns : RETENTION_DEFAULT_NS;
     logs->files_max = options->files_max ? options->files_max : FILES_DEFAULT;
     logs->turn_end = (struct sy_turn_end){.fn = on_turn_end, .arg = logs};

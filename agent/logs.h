@@ -1,10 +1,10 @@
 /*
  * The logs of attempts: <dir>/<project>/<domain>/<run>/<action>/<number>.log, each a sequence of
- * switchyard.v1.LogRecord, every record preceded by its length as a varint. A file is made with the first
- * output, and survives the attempt until the retention has passed.
+ * switchyard.v1.LogRecord, every record preceded by its length as a varint. A file is made with the
+ * first output, and survives the attempt until the retention has passed.
  *
- * Bounded: bytes for each attempt (then one record of the agent says so), open files, bytes that wait for the
- * disk. A write that fails loses log lines, never a task.
+ * Bounded: bytes for each attempt (then one record of the agent says so), open files, bytes that
+ * wait for the disk. A write that fails loses log lines, never a task.
  *
  * On the agent's loop; only the sweep of old files runs on a thread of its own.
  */
@@ -53,9 +53,10 @@ void ag_logs_free(struct ag_logs *logs);
 /* Who hears the answers of reads that had to wait. */
 void ag_logs_bind(struct ag_logs *logs, ag_log_chunk_fn fn, void *ctx);
 
-/* `run` is "project/domain/run". NULL when a name cannot be a file's: empty, "..", with "/" or control
- * characters, or longer than 200 bytes. No file is made yet. */
-struct ag_log *ag_log_open(struct ag_logs *logs, const char *run, const char *name, uint32_t number);
+/* `run` is "project/domain/run". NULL when a name cannot be a file's: empty, "..", with "/" or
+ * control characters, or longer than 200 bytes. No file is made yet. */
+struct ag_log *ag_log_open(struct ag_logs *logs, const char *run, const char *name,
+                           uint32_t number);
 void ag_log_append(struct ag_log *log, int64_t realtime_ns, enum ag_log_stream stream,
                    struct sy_span data);
 bool ag_log_has_output(const struct ag_log *log);
@@ -71,13 +72,14 @@ struct ag_log_read {
     bool wait; /* only with a log that is open: the attempt still runs */
 };
 #define AG_LOGS_E_WAITING 1
-/* 0 with *ret filled (its data is valid until the next call into logs), or AG_LOGS_E_WAITING: the bound
- * function hears the answer when there is something, at the end, or in 10 s. */
+/* 0 with *ret filled (its data is valid until the next call into logs), or AG_LOGS_E_WAITING: the
+ * bound function hears the answer when there is something, at the end, or in 10 s. */
 int ag_logs_read(struct ag_logs *logs, const struct ag_log_read *read,
                  struct ag_log_chunk *ret) SY_MUST_USE;
 /* The operator is gone: nobody waits any more. */
 void ag_logs_forget_reads(struct ag_logs *logs);
 
-/* Removes files that were last written before now - retention, and folders that became empty; runs by itself
- * each hour. Blocking, in the caller's thread: for the sweep's thread and tests. Returns the files removed. */
+/* Removes files that were last written before now - retention, and folders that became empty; runs
+ * by itself each hour. Blocking, in the caller's thread: for the sweep's thread and tests. Returns
+ * the files removed. */
 uint64_t ag_logs_sweep(const char *dir, int64_t older_than_realtime_ns, const _Atomic bool *stop);

@@ -29,7 +29,8 @@ static uint32_t clamp_bytes(uint32_t bytes_max)
     return bytes_max < CHUNK_BYTES_MIN ? CHUNK_BYTES_MIN : bytes_max;
 }
 
-/* Whole records from `offset` on, of the first `size` bytes of the file. From the page cache as a rule. */
+/* Whole records from `offset` on, of the first `size` bytes of the file. From the page cache as a
+ * rule. */
 static int read_chunk(struct ag_logs *logs, const char *path, uint64_t size, uint32_t bytes_max,
                       struct ag_log_chunk *ret)
 {
@@ -175,8 +176,11 @@ int ag_logs_read(struct ag_logs *logs, const struct ag_log_read *read, struct ag
         return 0;
     }
     struct ag_log_reader *reader = sy_new(struct ag_log_reader);
-    *reader = (struct ag_log_reader){.logs = logs, .log = log, .read = read->read,
-                                     .offset = read->offset, .bytes_max = bytes_max};
+    *reader = (struct ag_log_reader){.logs = logs,
+                                     .log = log,
+                                     .read = read->read,
+                                     .offset = read->offset,
+                                     .bytes_max = bytes_max};
     sy_timer_init(&reader->timer, on_reader_timer, reader);
     sy_timer_start_in(logs->loop, &reader->timer, WAIT_NS);
     reader->next = log->readers;

@@ -221,7 +221,8 @@ void ag_io_read(struct ag_io *io, struct ag_io_op *op, int fd, void *data, uint3
     io_uring_sqe_set_data(sqe, op);
 }
 
-void ag_io_write(struct ag_io *io, struct ag_io_op *op, int fd, void *data, uint32_t size, int64_t offset)
+void ag_io_write(struct ag_io *io, struct ag_io_op *op, int fd, void *data, uint32_t size,
+                 int64_t offset)
 {
     begin(io, op, fd, data, size);
     op->write = true;

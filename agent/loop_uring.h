@@ -1,12 +1,13 @@
 /*
- * Reads and writes that do not hold up the loop: io_uring, with its completions signalled through an eventfd, or
- * plain non-blocking calls where io_uring is not permitted (containers' seccomp profiles, kernel settings).
+ * Reads and writes that do not hold up the loop: io_uring, with its completions signalled through
+ * an eventfd, or plain non-blocking calls where io_uring is not permitted (containers' seccomp
+ * profiles, kernel settings).
  *
  * Operations are gathered and submitted at the end of the turn; completions run in a later turn.
  *
- * An operation is the first member of one malloc'ed block that also holds its buffer: the kernel may use
- * that memory until the completion, so an owner that goes away abandons the block instead of freeing
- * it.
+ * An operation is the first member of one malloc'ed block that also holds its buffer: the kernel
+ * may use that memory until the completion, so an owner that goes away abandons the block instead
+ * of freeing it.
  */
 #pragma once
 
@@ -49,6 +50,7 @@ unsigned ag_io_in_flight(const struct ag_io *io);
 struct ag_io_op *ag_io_op_new(size_t size, ag_io_fn fn, void *owner);
 /* One read of a pipe, as soon as something is there. `fd` must be non-blocking. */
 void ag_io_read(struct ag_io *io, struct ag_io_op *op, int fd, void *data, uint32_t size);
-void ag_io_write(struct ag_io *io, struct ag_io_op *op, int fd, void *data, uint32_t size, int64_t offset);
+void ag_io_write(struct ag_io *io, struct ag_io_op *op, int fd, void *data, uint32_t size,
+                 int64_t offset);
 /* No callback any more; the block is freed when the operation is through. A read is cancelled. */
 void ag_io_abandon(struct ag_io *io, struct ag_io_op *op);

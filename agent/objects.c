@@ -33,7 +33,7 @@ struct ag_object_transfer {
     struct ag_object_transfer *next, *previous;
     struct ag_objects *objects;
     enum direction direction;
-    bool running; /* counts against transfers_max */
+    bool running;  /* counts against transfers_max */
     bool orphaned; /* freed but for the reply that is still to come */
     ag_object_fn fn;
     void *ctx;
@@ -41,9 +41,9 @@ struct ag_object_transfer {
     int64_t backoff_ns;
     unsigned failures; /* that are not the network's */
     int fd;
-    char *path; /* upload: the source, or NULL; download: NULL */
+    char *path;         /* upload: the source, or NULL; download: NULL */
     struct sy_buf data; /* upload of bytes */
-    char *uri;  /* download */
+    char *uri;          /* download */
     char digest[AG_DIGEST_CHARS + 1];
     char name[17]; /* of this upload */
     uint64_t size, offset;
@@ -328,8 +328,8 @@ static void on_piece(void *ctx, struct sy_span message)
         why = "the store's answer is not readable";
     else if (t->offset + msg->data.len > (uint64_t)t->objects->object_bytes_max)
         why = "it is larger than this node allows";
-    else if (msg->data.len > 0 && write(t->fd, msg->data.data, msg->data.len) !=
-                                      (ssize_t)msg->data.len)
+    else if (msg->data.len > 0 &&
+             write(t->fd, msg->data.data, msg->data.len) != (ssize_t)msg->data.len)
         why = "it cannot be written to the cache";
     if (msg != NULL) {
         XXH3_128bits_update(t->hash, msg->data.data, msg->data.len);
@@ -488,8 +488,7 @@ int ag_objects_new(struct ag_objects **ret_objects, struct sy_rpc *rpc, struct s
                    struct sy_error_text *error)
 {
     struct ag_cache *cache;
-    int64_t cache_bytes =
-        options->cache_bytes_max ? options->cache_bytes_max : CACHE_BYTES_DEFAULT;
+    int64_t cache_bytes = options->cache_bytes_max ? options->cache_bytes_max : CACHE_BYTES_DEFAULT;
     int r = ag_cache_new(&cache, options->cache_dir, (uint64_t)cache_bytes, error);
     if (r < 0)
         return r;
@@ -498,8 +497,8 @@ int ag_objects_new(struct ag_objects **ret_objects, struct sy_rpc *rpc, struct s
     o->log = log;
     o->cache = cache;
     o->channel = sy_channel_new(rpc, options->target);
-    o->object_bytes_max =
-        options->object_bytes_max ? options->object_bytes_max : OBJECT_BYTES_DEFAULT;
+    o->object_bytes_max = options->object_bytes_max ? options->object_bytes_max
+                                                    : OBJECT_BYTES_DEFAULT;
     o->transfers_max = options->transfers_max ? options->transfers_max : TRANSFERS_DEFAULT;
     sy_rng_init(&o->rng, seed);
     *ret_objects = o;

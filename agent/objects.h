@@ -1,7 +1,8 @@
 /*
- * The cluster's object store, seen from a node: outputs that are too large to travel inline go up in chunks of
- * 1 MiB; inputs given by uri come down into a cache of files, bounded in bytes, the least recently used going
- * first. Objects are named by their content (XXH3-128), which is checked both ways.
+ * The cluster's object store, seen from a node: outputs that are too large to travel inline go up
+ * in chunks of 1 MiB; inputs given by uri come down into a cache of files, bounded in bytes, the
+ * least recently used going first. Objects are named by their content (XXH3-128), which is checked
+ * both ways.
  *
  * Transfers are repeated while the store cannot be reached. On the agent's loop.
  */
@@ -17,15 +18,16 @@ struct ag_objects;
 struct ag_object_transfer;
 
 struct ag_objects_options {
-    const char *target;    /* of the operator */
-    const char *cache_dir; /* made at the start; what an earlier agent fetched is used again */
-    int64_t cache_bytes_max; /* default 10 GiB */
+    const char *target;       /* of the operator */
+    const char *cache_dir;    /* made at the start; what an earlier agent fetched is used again */
+    int64_t cache_bytes_max;  /* default 10 GiB */
     int64_t object_bytes_max; /* default 1 GiB */
-    unsigned transfers_max;  /* at a time; default 8 */
+    unsigned transfers_max;   /* at a time; default 8 */
 };
 
-/* `text` is the uri (upload) or the path (download); on failure NULL, and error says why; `final`: another try
- * elsewhere would not help (too large, no such object). The transfer is over: its pointer is dead. */
+/* `text` is the uri (upload) or the path (download); on failure NULL, and error says why; `final`:
+ * another try elsewhere would not help (too large, no such object). The transfer is over: its
+ * pointer is dead. */
 typedef void (*ag_object_fn)(void *ctx, const char *text, const struct sy_error_text *error,
                              bool final);
 

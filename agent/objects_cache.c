@@ -29,8 +29,7 @@ struct ag_cache {
 
 bool ag_digest_valid(const char *digest)
 {
-    return strspn(digest, "0123456789abcdef") == AG_DIGEST_CHARS &&
-           digest[AG_DIGEST_CHARS] == '\0';
+    return strspn(digest, "0123456789abcdef") == AG_DIGEST_CHARS && digest[AG_DIGEST_CHARS] == '\0';
 }
 
 static void make_path(const struct ag_cache *cache, const char *name, char *ret)

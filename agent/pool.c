@@ -92,8 +92,8 @@ static struct ag_pool_class *class_get(struct ag_pool *pool, const struct sch_re
             class = pool->classes[i];
     }
     if (class == NULL) {
-        pool->classes =
-            sy_realloc(pool->classes, (pool->class_count + 1) * sizeof(struct ag_pool_class *));
+        pool->classes = sy_realloc(pool->classes,
+                                   (pool->class_count + 1) * sizeof(struct ag_pool_class *));
         class = pool->classes[pool->class_count++] = sy_new(struct ag_pool_class);
         class->request = *request;
     } else if (!sch_resources_equal(&class->request, request)) {
@@ -312,8 +312,8 @@ static void scale(struct ag_pool *pool)
         return; /* the tick comes back to it */
     const char *gpus = missing_device_set(pool);
     if (gpus != NULL) {
-        struct ag_pool_worker *idle =
-            pool->worker_count >= pool->max ? find_idle(pool, gpus) : NULL;
+        struct ag_pool_worker *idle = pool->worker_count >= pool->max ? find_idle(pool, gpus)
+                                                                      : NULL;
         if (idle != NULL)
             ag_pool_worker_retire(idle); /* its end brings us here again */
         if (pool->worker_count < pool->max && ag_pool_worker_start(pool, gpus) != 0)
@@ -378,7 +378,8 @@ static void on_take_back_tick(void *arg)
         sy_timer_start_in(pool->exec->loop, &pool->take_back_timer, TAKE_BACK_TICK_NS);
 }
 
-/* Frozen before it began what it was given: neither a message nor its page says that anything runs. */
+/* Frozen before it began what it was given: neither a message nor its page says that anything runs.
+ */
 static bool hung(const struct ag_pool_worker *worker, int64_t now_ns)
 {
     uint64_t id;

@@ -295,9 +295,8 @@ static int handle_frames(struct ag_pool_worker *w)
         if (r < 0 || w->in.len - at - 4 < size)
             break;
         sy_arena_reset(arena);
-        const from_worker *msg =
-            pb_unpack(&switchyard__internal__worker__from_worker__descriptor, arena,
-                      (struct sy_span){w->in.data + at + 4, size});
+        const from_worker *msg = pb_unpack(&switchyard__internal__worker__from_worker__descriptor,
+                                           arena, (struct sy_span){w->in.data + at + 4, size});
         if (msg == NULL)
             r = -EBADMSG;
         else

@@ -1,11 +1,11 @@
 /*
  * What pool.c, pool_worker.c and pool_send.c share. Nobody else includes this header.
  *
- * Room. The agent says with each attempt whether it has room of its own (charged) or waits behind another one of
- * the same request (pipelined). A worker runs the first `concurrency` of its attempts (they are exposed), the
- * rest wait in its queue. The pool keeps, for each request, exposed <= charged: so it may put any
- * attempt on any free slot without ever running more than the agent admitted. An attempt may only wait in
- * a worker whose attempts are all of its own request.
+ * Room. The agent says with each attempt whether it has room of its own (charged) or waits behind
+ * another one of the same request (pipelined). A worker runs the first `concurrency` of its
+ * attempts (they are exposed), the rest wait in its queue. The pool keeps, for each request,
+ * exposed <= charged: so it may put any attempt on any free slot without ever running more than the
+ * agent admitted. An attempt may only wait in a worker whose attempts are all of its own request.
  */
 #pragma once
 
@@ -17,8 +17,8 @@
 struct ag_pool_class {
     struct sch_resources request;
     uint32_t charged, pipelined, exposed;
-    uint32_t pending; /* without a worker */
-    int64_t average_ns; /* duration, moving; 0 = not known */
+    uint32_t pending;    /* without a worker */
+    int64_t average_ns;  /* duration, moving; 0 = not known */
     uint64_t blocked_in; /* the pass of dispatch that found no place for it */
 };
 
@@ -77,12 +77,12 @@ struct ag_pool_worker {
     bool io_added;
     int stdout_fd, stderr_fd; /* read ends, for what is left after its death */
     char *gpus;
-    struct ag_pool_list tasks; /* in the order they were sent */
+    struct ag_pool_list tasks;   /* in the order they were sent */
     struct ag_pool_class *class; /* of the first of them */
     bool mixed;                  /* there are others */
-    bool slow;                 /* something runs for long: nothing is put behind it */
-    int64_t progress_ns;       /* last result, or first task after idling; monotonic */
-    int64_t heard_ns;          /* last frame, or first task after idling */
+    bool slow;                   /* something runs for long: nothing is put behind it */
+    int64_t progress_ns;         /* last result, or first task after idling; monotonic */
+    int64_t heard_ns;            /* last frame, or first task after idling */
     int64_t idle_since_ns;
     struct sy_timer timer; /* start, retirement */
     struct sy_buf in;
@@ -150,6 +150,7 @@ void ag_pool_send_reply(struct ag_pool_worker *worker, uint64_t id, uint64_t cal
 void ag_pool_send_shutdown(struct ag_pool_worker *worker);
 /* Writes what the socket takes. Negative: it is broken. */
 int ag_pool_worker_write(struct ag_pool_worker *worker);
-/* Reads and handles what is there. 1: more may come, 0: it has closed, negative: garbage or an error. */
+/* Reads and handles what is there. 1: more may come, 0: it has closed, negative: garbage or an
+ * error. */
 int ag_pool_worker_read(struct ag_pool_worker *worker);
 struct ag_pool_task *ag_pool_task_encode(const struct ag_pool *pool, const struct ag_work *work);

@@ -24,8 +24,7 @@
 
 #define TO SM_BIT
 static const struct sm_state worker_states[AG_POOL_WORKER_STATES] = {
-    [AG_POOL_WORKER_SPAWNING] = {"spawning",
-                                 TO(AG_POOL_WORKER_STARTING) | TO(AG_POOL_WORKER_GONE),
+    [AG_POOL_WORKER_SPAWNING] = {"spawning", TO(AG_POOL_WORKER_STARTING) | TO(AG_POOL_WORKER_GONE),
                                  .initial = true},
     [AG_POOL_WORKER_STARTING] = {"starting", TO(AG_POOL_WORKER_READY) | TO(AG_POOL_WORKER_DYING) |
                                                  TO(AG_POOL_WORKER_GONE)},
@@ -167,8 +166,8 @@ static void start_failed(struct ag_pool *pool, const char *why)
     unsigned shift = pool->failures < 8 ? pool->failures : 8;
     int64_t delay_ns = BACKOFF_MIN_NS << shift;
     pool->failures++;
-    pool->start_after_ns =
-        sy_loop_now_ns(loop) + (delay_ns < BACKOFF_MAX_NS ? delay_ns : BACKOFF_MAX_NS);
+    pool->start_after_ns = sy_loop_now_ns(loop) +
+                           (delay_ns < BACKOFF_MAX_NS ? delay_ns : BACKOFF_MAX_NS);
     sy_log(pool->exec->log, &ag_events, AG_EV_WORKER_FAILED,
            SY_STR("environment", pool->environment), SY_STR("why", why));
     if (pool->failures < FAILURES_TOLERATED)
@@ -194,8 +193,8 @@ static void last_words(struct ag_pool_worker *w, char *ret, size_t size)
 static void conclude(struct ag_pool_worker *w, const struct ag_child_exit *exit)
 {
     struct ag_pool *pool = w->pool;
-    while (w->io_added && ag_pool_worker_read(w) > 0 && recv(w->io.fd, &(char){0}, 1,
-                                                              MSG_PEEK | MSG_DONTWAIT) > 0)
+    while (w->io_added && ag_pool_worker_read(w) > 0 &&
+           recv(w->io.fd, &(char){0}, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
         ; /* results that it sent before it died */
     close_socket(w);
     struct ag_cgroup_usage usage = {0};

@@ -1,8 +1,8 @@
 /*
  * Cold processes: one for each attempt, in a control group of its own.
  *
- * What it gets: its own empty working directory, the input on stdin and at SWITCHYARD_INPUT_PATH, a place
- * for its output at SWITCHYARD_OUTPUT_PATH, and who it is in SWITCHYARD_{RUN,ACTION,ATTEMPT,
+ * What it gets: its own empty working directory, the input on stdin and at SWITCHYARD_INPUT_PATH, a
+ * place for its output at SWITCHYARD_OUTPUT_PATH, and who it is in SWITCHYARD_{RUN,ACTION,ATTEMPT,
  * FENCING_TOKEN}. Exit status 0 is success.
  *
  * It is over when it has exited and its pipes are drained; whatever it left running is killed.
@@ -43,7 +43,7 @@ struct ag_process {
     struct sy_timer timer; /* time limit, then grace; after the exit: draining */
     bool cancelled, timed_out, exited, out_of_memory;
     int refused; /* errno: it could not be started */
-    char why[256];
+    char program[128], why[256];
     struct ag_child_exit exit;
     uint64_t memory_peak_bytes, memory_limit_bytes;
     int64_t timeout_ns, started_ns;
@@ -181,7 +181,8 @@ static void on_timer(void *arg)
 {
     struct ag_process *p = arg;
     struct ag_exec *exec = p->exec;
-    if (p->refused != 0 || p->exited) { /* a process of its own session may hold the pipes for ever */
+    if (p->refused != 0 ||
+        p->exited) { /* a process of its own session may hold the pipes for ever */
         finish(p);
         return;
     }
@@ -254,7 +255,7 @@ static void on_child_failed(struct ag_child *child, int error, const char *what)
 {
     struct ag_process *p = of_child(child);
     p->refused = error != 0 ? error : EIO;
-    snprintf(p->why, sizeof(p->why), "%s", what);
+    snprintf(p->why, sizeof(p->why), "%s: %s", p->program, what);
     finish(p);
 }
 
@@ -341,6 +342,7 @@ static int spawn(struct ag_process *p, const struct ag_work *work, int stdin_fd,
         .fd_count = SY_COUNT_OF(fds),
         .files_max = p->exec->files_max,
     };
+    snprintf(p->program, sizeof(p->program), "%s", work->args[0]);
     int r = ag_spawner_start(p->exec->spawner, &p->child, &spawn);
     ag_env_deinit(&env);
     return r;

@@ -35,8 +35,8 @@ bool ag_room_could_hold(const struct ag_room *room, const struct sch_resources *
 
 uint32_t ag_room_uses(const struct ag_room *room, const struct sch_resources *request)
 {
-    int environment =
-        request->environment[0] != '\0' ? find_environment(room, request->environment) : -1;
+    int environment = request->environment[0] != '\0' ? find_environment(room, request->environment)
+                                                      : -1;
     uint32_t bits = 0;
     if (request->cpu_milli > 0)
         bits |= AG_ROOM_CPU;

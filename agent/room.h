@@ -1,6 +1,6 @@
 /*
- * What fits on this node: cpu, memory, GPUs by device, slots of environments. The agent has the last word on
- * room: it never runs more than fits. Pure.
+ * What fits on this node: cpu, memory, GPUs by device, slots of environments. The agent has the
+ * last word on room: it never runs more than fits. Pure.
  */
 #pragma once
 

@@ -1,4 +1,5 @@
-/* An agent with all that belongs to it in production, made from its configuration: what main.c runs. */
+/* An agent with all that belongs to it in production, made from its configuration: what main.c
+ * runs. */
 #pragma once
 
 #include "agent/agent.h"
@@ -24,7 +25,7 @@ struct ag_setup {
     struct ag_agent *agent;
 };
 
-/* Starts the spawner before anything has threads. On failure call ag_setup_close() too. `setup` is zeroed but for
- * config, loop and log, which it borrows. */
+/* Starts the spawner before anything has threads. On failure call ag_setup_close() too. `setup` is
+ * zeroed but for config, loop and log, which it borrows. */
 int ag_setup_open(struct ag_setup *setup, struct sy_error_text *error) SY_MUST_USE;
 void ag_setup_close(struct ag_setup *setup);

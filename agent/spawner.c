@@ -203,7 +203,8 @@ static void handle_reply(struct ag_spawner *s, const struct ag_spawn_reply *repl
 /* ---- the socket ---- */
 
 /* 0: sent, 1: full, negative: the spawner is gone. */
-static int transmit(struct ag_spawner *s, const struct sy_buf *bytes, const int *fds, unsigned count)
+static int transmit(struct ag_spawner *s, const struct sy_buf *bytes, const int *fds,
+                    unsigned count)
 {
     union {
         struct cmsghdr header;

@@ -1,8 +1,10 @@
 /*
- * The agent's end of the spawner (spawner_main.c): starts and kills processes, and hears when they end.
+ * The agent's end of the spawner (spawner_main.c): starts and kills processes, and hears when they
+ * end.
  *
- * On the agent's loop. When the spawner itself dies, all its processes die with it: each is reported as
- * ended by SIGKILL with `spawner_died`, and a new spawner is started, at most one a second.
+ * On the agent's loop. When the spawner itself dies, all its processes die with it: each is
+ * reported as ended by SIGKILL with `spawner_died`, and a new spawner is started, at most one a
+ * second.
  */
 #pragma once
 
@@ -58,8 +60,8 @@ int ag_spawner_new(struct ag_spawner **ret_spawner, struct sy_loop *loop, const 
 /* Kills all its processes; no callbacks any more. */
 void ag_spawner_free(struct ag_spawner *spawner);
 
-/* 0, or a positive errno when the request itself is impossible (E2BIG: arguments and environment above
- * 190 KiB); no callback follows then. */
+/* 0, or a positive errno when the request itself is impossible (E2BIG: arguments and environment
+ * above 190 KiB); no callback follows then. */
 int ag_spawner_start(struct ag_spawner *spawner, struct ag_child *child,
                      const struct ag_spawn *spawn) SY_MUST_USE;
 void ag_spawner_kill(struct ag_spawner *spawner, struct ag_child *child, int signal);

@@ -1,12 +1,13 @@
 /*
  * switchyard-spawner: starts, kills and reaps the processes of one agent.
  *
- * Apart from the agent because a process with gRPC's threads must not fork, and because a small process
- * forks fast. It links libc only. One thread, no allocation that grows with time.
+ * Apart from the agent because a process with gRPC's threads must not fork, and because a small
+ * process forks fast. It links libc only. One thread, no allocation that grows with time.
  *
- * Each process gets its own session and process group, and dies with the spawner (PDEATHSIG). Kills are
- * free of races: the spawner is the parent, so a pid is not given to another process before it reaps, and
- * it forgets the id when it does. When a group's leader ends, the rest of the group is killed.
+ * Each process gets its own session and process group, and dies with the spawner (PDEATHSIG). Kills
+ * are free of races: the spawner is the parent, so a pid is not given to another process before it
+ * reaps, and it forgets the id when it does. When a group's leader ends, the rest of the group is
+ * killed.
  *
  * The socket's end is the agent's end: everything is killed.
  */

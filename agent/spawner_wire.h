@@ -1,10 +1,10 @@
 /*
- * What agent and spawner say to each other over a SOCK_SEQPACKET pair. Both are built together and run
- * on one machine, so the messages are C structs.
+ * What agent and spawner say to each other over a SOCK_SEQPACKET pair. Both are built together and
+ * run on one machine, so the messages are C structs.
  *
  * A request is one packet: the struct, then the strings that it counts, each with its NUL, in this
- * order: argv, env, joins (files to write "0" into: cgroup.procs), cwd. The descriptors come with SCM_RIGHTS.
- * A packet of the spawner holds one or more replies.
+ * order: argv, env, joins (files to write "0" into: cgroup.procs), cwd. The descriptors come with
+ * SCM_RIGHTS. A packet of the spawner holds one or more replies.
  */
 #pragma once
 
@@ -39,12 +39,12 @@ enum ag_spawn_reply_type {
 };
 
 enum ag_spawn_step { /* what failed */
-    AG_SPAWN_STEP_REQUEST,
-    AG_SPAWN_STEP_FORK,
-    AG_SPAWN_STEP_CGROUP,
-    AG_SPAWN_STEP_FDS,
-    AG_SPAWN_STEP_CWD,
-    AG_SPAWN_STEP_EXEC,
+                     AG_SPAWN_STEP_REQUEST,
+                     AG_SPAWN_STEP_FORK,
+                     AG_SPAWN_STEP_CGROUP,
+                     AG_SPAWN_STEP_FDS,
+                     AG_SPAWN_STEP_CWD,
+                     AG_SPAWN_STEP_EXEC,
 };
 
 struct ag_spawn_reply {

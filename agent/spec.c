@@ -112,7 +112,8 @@ static int read_entries(entry_msg *const *entries, size_t count, struct amounts 
             continue;
         uint64_t value;
         if (ag_quantity_parse(entries[i]->value, kind == 0, &value) < 0 || value > most[kind]) {
-            sy_error_text_set(error, "resource amount '%s': expected a quantity such as 500m or 2Gi",
+            sy_error_text_set(error,
+                              "resource amount '%s': expected a quantity such as 500m or 2Gi",
                               entries[i]->value);
             return -EINVAL;
         }
@@ -188,10 +189,10 @@ static const char *const *read_env(struct sy_arena *arena, const container_msg *
 static int read_template(struct ag_spec *ret, const Flyteidl2__Core__TaskTemplate *template,
                          struct sy_error_text *error)
 {
-    const container_msg *container =
-        template->target_case == FLYTEIDL2__CORE__TASK_TEMPLATE__TARGET_CONTAINER
-            ? template->container
-            : NULL;
+    const container_msg *container = template->target_case ==
+                                             FLYTEIDL2__CORE__TASK_TEMPLATE__TARGET_CONTAINER
+                                         ? template->container
+                                         : NULL;
     bool function = strcmp(template->type, "switchyard.function") == 0;
     if (container == NULL || container->n_command + container->n_args == 0) {
         sy_error_text_set(error, "task of type '%.80s': no command (container.args is empty)",
@@ -211,8 +212,9 @@ static int read_template(struct ag_spec *ret, const Flyteidl2__Core__TaskTemplat
         return -EINVAL;
     }
     int r = read_resources(&ret->request, container, !function, error);
-    const Flyteidl2__Core__GPUAccelerator *gpu =
-        template->extended_resources != NULL ? template->extended_resources->gpu_accelerator : NULL;
+    const Flyteidl2__Core__GPUAccelerator *gpu = template->extended_resources != NULL
+                                                     ? template->extended_resources->gpu_accelerator
+                                                     : NULL;
     if (r == 0 && gpu != NULL) {
         if (ret->request.gpus == 0)
             ret->request.gpus = 1;
@@ -229,8 +231,8 @@ int ag_spec_parse(struct ag_spec *ret, struct sy_span bytes, struct sy_error_tex
 {
     memset(ret, 0, sizeof(*ret));
     sy_arena_init(&ret->arena, SPEC_ARENA_BYTES);
-    const Flyteidl2__Task__TaskSpec *spec =
-        pb_unpack(&flyteidl2__task__task_spec__descriptor, &ret->arena, bytes);
+    const Flyteidl2__Task__TaskSpec *spec = pb_unpack(&flyteidl2__task__task_spec__descriptor,
+                                                      &ret->arena, bytes);
     int r = -EINVAL;
     if (spec == NULL || spec->task_template == NULL)
         sy_error_text_set(error, "%zu bytes that are not a TaskSpec", bytes.len);

@@ -1,9 +1,10 @@
 /*
- * A flyteidl2 TaskSpec, read once for each Spec record of the operator's stream: what an attempt needs to run.
+ * A flyteidl2 TaskSpec, read once for each Spec record of the operator's stream: what an attempt
+ * needs to run.
  *
- * Requests are read as the control plane reads them (controlplane/spec_parse.c): requests before limits, a
- * process without cpu counts as one core. Folders of one layer cannot share code, so the two are held
- * together by a test over the same specs.
+ * Requests are read as the control plane reads them (controlplane/spec_parse.c): requests before
+ * limits, a process without cpu counts as one core. Folders of one layer cannot share code, so the
+ * two are held together by a test over the same specs.
  */
 #pragma once
 

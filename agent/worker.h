@@ -1,18 +1,18 @@
 /*
  * The warm worker for C functions: one process, N task threads and one helper thread.
  *
- * Reading is a role, not a thread (leader/follower): whoever has nothing else to do holds it and reads the
- * socket itself, so that a worker with one thread runs task after task without a hand-over. The helper
- * reads only while a task has run for a whole tick (5 ms): then cancels are seen, and finished results
- * leave, however long the task runs.
+ * Reading is a role, not a thread (leader/follower): whoever has nothing else to do holds it and
+ * reads the socket itself, so that a worker with one thread runs task after task without a
+ * hand-over. The helper reads only while a task has run for a whole tick (5 ms): then cancels are
+ * seen, and finished results leave, however long the task runs.
  *
- *       task thread:  queue empty? -> take the role -> read -> run what came -> ... -> nothing to read:
- *                     send the results -> block in read
- *       helper:       asleep while nothing runs; ticks while tasks run: captures output, sends what
- *                     waits, reads the socket while a task is long
+ *       task thread:  queue empty? -> take the role -> read -> run what came -> ... -> nothing to
+ * read: send the results -> block in read helper:       asleep while nothing runs; ticks while
+ * tasks run: captures output, sends what waits, reads the socket while a task is long
  *
- * Locks: `mutex` guards the queue, the threads' states, the role and the calls. `out.mutex` guards what
- * is to be sent, `capture_mutex` the reading of stdout and stderr. Order: capture_mutex, mutex, out.mutex.
+ * Locks: `mutex` guards the queue, the threads' states, the role and the calls. `out.mutex` guards
+ * what is to be sent, `capture_mutex` the reading of stdout and stderr. Order: capture_mutex,
+ * mutex, out.mutex.
  *
  * Links libc, libdl and protobuf-c only; starts in half a millisecond.
  */
@@ -69,9 +69,9 @@ struct ag_worker_thread {
     pthread_cond_t cond;
     enum ag_worker_thread_state state;
     struct sy_task *task;
-    uint64_t started;       /* how many tasks it has begun */
-    uint64_t started_seen;  /* helper: at its last tick */
-    uint64_t started_told;  /* helper: the one it has reported as started */
+    uint64_t started;      /* how many tasks it has begun */
+    uint64_t started_seen; /* helper: at its last tick */
+    uint64_t started_told; /* helper: the one it has reported as started */
     int64_t task_started_ns;
     struct sy_buf output; /* of the task that runs; the memory is reused */
 };
@@ -107,7 +107,7 @@ struct ag_worker {
     unsigned idle_threads;
     struct ag_worker_call *calls;
     uint64_t next_call;
-    bool reading;           /* somebody holds the role */
+    bool reading; /* somebody holds the role */
     bool helper_asleep;
     atomic_bool shutdown;
     uint64_t frames; /* received; libraries are looked at again when it moved */
@@ -128,8 +128,8 @@ struct ag_worker {
 
 /* Runs until shutdown or the agent is gone; returns the exit status. */
 int ag_worker_run(struct ag_worker *worker);
-/* Asks and waits. 0 with call->reply set (release it with ag_worker_frame_unref(call->frame)), or -1 when the
- * task was cancelled meanwhile. */
+/* Asks and waits. 0 with call->reply set (release it with ag_worker_frame_unref(call->frame)), or
+ * -1 when the task was cancelled meanwhile. */
 int ag_worker_ask(struct sy_task *task, struct ag_worker_call *call, const char *method,
                   struct sy_span body);
 /* Takes the role if it is free, reads once without waiting, and gives it back. For the helper. */
@@ -153,7 +153,8 @@ void ag_worker_out_hello(struct ag_worker *worker);
 void ag_worker_flush(struct ag_worker *worker);
 /* From a signal handler, when the process is about to die. */
 void ag_worker_flush_dying(struct ag_worker *worker);
-/* The holder of the role only. 1: bytes came (frames were given to `dispatch`), 0: nothing there. */
+/* The holder of the role only. 1: bytes came (frames were given to `dispatch`), 0: nothing there.
+ */
 int ag_worker_read(struct ag_worker *worker, bool wait,
                    void (*dispatch)(struct ag_worker *worker, struct ag_worker_frame *frame));
 

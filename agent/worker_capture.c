@@ -1,11 +1,13 @@
 /*
  * The helper thread, and what tasks write to stdout and stderr.
  *
- * Attribution is exact with one task thread: at its end a task takes what is in the pipes as its own, so
- * that they are empty when the next begins; one poll() of 0.2 us when it wrote nothing. With more
- * threads raw output goes to the task that has run longest; sy_task_log() is exact always.
+ * Attribution is exact with one task thread: at its end a task takes what is in the pipes as its
+ * own, so that they are empty when the next begins; one poll() of 0.2 us when it wrote nothing.
+ * With more threads raw output goes to the task that has run longest; sy_task_log() is exact
+ * always.
  *
- * The pipes are read at ticks, not when bytes come: a task that prints does not wake a second thread.
+ * The pipes are read at ticks, not when bytes come: a task that prints does not wake a second
+ * thread.
  */
 #include "agent/worker.h"
 #include "base/mem.h"

@@ -1,7 +1,7 @@
 /*
- * Children: enqueued and awaited through calls that the agent relays (ActionService). The control plane
- * takes run and parent from the attempt, so they are not sent. A request that could not be delivered is
- * repeated while the task is not cancelled: names make that safe.
+ * Children: enqueued and awaited through calls that the agent relays (ActionService). The control
+ * plane takes run and parent from the attempt, so they are not sent. A request that could not be
+ * delivered is repeated while the task is not cancelled: names make that safe.
  */
 #include "agent/worker.h"
 #include "base/mem.h"
@@ -21,15 +21,21 @@
 #define PAGE_ARENA_BYTES ((size_t)1 << 30)
 
 enum { /* EnqueueActionsRequest, NewAction, WaitChildrenRequest */
-    REQUEST_SPEC = 3,
-    REQUEST_ACTIONS = 4,
-    REQUEST_PRIORITY = 5,
-    ACTION_NAME = 1,
-    ACTION_INPUT = 2,
-    WAIT_AFTER = 3,
-    WAIT_MAX = 4,
+       REQUEST_SPEC = 3,
+       REQUEST_ACTIONS = 4,
+       REQUEST_PRIORITY = 5,
+       ACTION_NAME = 1,
+       ACTION_INPUT = 2,
+       WAIT_AFTER = 3,
+       WAIT_MAX = 4,
 };
-enum { CODE_OK = 0, CODE_DEADLINE = 4, CODE_EXHAUSTED = 8, CODE_ABORTED = 10, CODE_UNAVAILABLE = 14 };
+enum {
+    CODE_OK = 0,
+    CODE_DEADLINE = 4,
+    CODE_EXHAUSTED = 8,
+    CODE_ABORTED = 10,
+    CODE_UNAVAILABLE = 14
+};
 
 struct sy_children {
     struct sy_children *next;
@@ -52,8 +58,8 @@ struct sy_children *sy_children_new(struct sy_task *task, const struct sy_child_
 {
     struct sy_children *children = sy_new(struct sy_children);
     const char *library = spec->library != NULL ? spec->library : task->msg->library;
-    const char *environment =
-        spec->environment != NULL ? spec->environment : task->worker->environment;
+    const char *environment = spec->environment != NULL ? spec->environment
+                                                        : task->worker->environment;
     ag_worker_spec_encode(&children->spec, spec, library, environment);
     children->task = task;
     children->priority = spec->priority;
@@ -230,8 +236,7 @@ int sy_task_next_child(struct sy_task *task, struct sy_child *child)
         struct ag_worker_page_of_children *page = task->page;
         if (sy_task_cancelled(task))
             return sy_task_fail(task, false, "Cancelled", "cancelled while waiting for children");
-        if (page != NULL && page->response != NULL &&
-            page->next < page->response->n_children) {
+        if (page != NULL && page->response != NULL && page->next < page->response->n_children) {
             fill(child, page->response->children[page->next++]);
             return 1;
         }

@@ -1,11 +1,12 @@
 /*
  * Task libraries: opened once, looked at again with each frame that arrives.
  *
- * A library is known by (path, device, inode, modification time, size). The first one under a path is opened by
- * that path, so that debuggers and $ORIGIN work. When the file has changed since, dlopen() would give the
- * old one again (it compares names first), so the new content is copied into a memfd and opened from
- * there. The old one stays open: tasks may be running in it. Building over a library in place (same
- * inode, as `cp` does) changes code under running tasks; linkers and `install` make a new inode.
+ * A library is known by (path, device, inode, modification time, size). The first one under a path
+ * is opened by that path, so that debuggers and $ORIGIN work. When the file has changed since,
+ * dlopen() would give the old one again (it compares names first), so the new content is copied
+ * into a memfd and opened from there. The old one stays open: tasks may be running in it. Building
+ * over a library in place (same inode, as `cp` does) changes code under running tasks; linkers and
+ * `install` make a new inode.
  */
 #include "agent/worker.h"
 #include "base/mem.h"

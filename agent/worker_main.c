@@ -33,7 +33,8 @@ static void on_exit_called(void)
 static void install_handlers(void)
 {
     static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
-    struct sigaction action = {.sa_handler = on_crash, .sa_flags = (int)(SA_RESETHAND | SA_ONSTACK)};
+    struct sigaction action = {.sa_handler = on_crash,
+                               .sa_flags = (int)(SA_RESETHAND | SA_ONSTACK)};
     for (size_t i = 0; i < SY_COUNT_OF(signals); i++)
         sigaction(signals[i], &action, NULL);
     atexit(on_exit_called);

@@ -1,5 +1,6 @@
-/* A child's TaskSpec (proto/flyteidl2/task/task_definition.proto), written field by field: the generated
- * code would pull thirty message descriptors, and their relocations, into every worker. */
+/* A child's TaskSpec (proto/flyteidl2/task/task_definition.proto), written field by field: the
+ * generated code would pull thirty message descriptors, and their relocations, into every worker.
+ */
 #include "agent/worker.h"
 
 #include <inttypes.h>
@@ -10,28 +11,28 @@
 #define MEMORY_BYTES_DEFAULT ((uint64_t)64 << 20)
 
 enum { /* field numbers */
-    SPEC_TEMPLATE = 1,
-    SPEC_SHORT_NAME = 3,
-    TEMPLATE_TYPE = 2,
-    TEMPLATE_METADATA = 3,
-    TEMPLATE_CONTAINER = 6,
-    TEMPLATE_EXTENDED = 11,
-    METADATA_TIMEOUT = 4,
-    METADATA_RETRIES = 5,
-    RETRIES_RETRIES = 5,
-    DURATION_SECONDS = 1,
-    DURATION_NANOS = 2,
-    CONTAINER_IMAGE = 1,
-    CONTAINER_ARGS = 3,
-    CONTAINER_RESOURCES = 4,
-    RESOURCES_REQUESTS = 1,
-    ENTRY_NAME = 1,
-    ENTRY_VALUE = 2,
-    RESOURCE_CPU = 1,
-    RESOURCE_GPU = 2,
-    RESOURCE_MEMORY = 3,
-    EXTENDED_GPU = 1,
-    GPU_DEVICE = 1,
+       SPEC_TEMPLATE = 1,
+       SPEC_SHORT_NAME = 3,
+       TEMPLATE_TYPE = 2,
+       TEMPLATE_METADATA = 3,
+       TEMPLATE_CONTAINER = 6,
+       TEMPLATE_EXTENDED = 9,
+       METADATA_TIMEOUT = 4,
+       METADATA_RETRIES = 5,
+       RETRIES_RETRIES = 5,
+       DURATION_SECONDS = 1,
+       DURATION_NANOS = 2,
+       CONTAINER_IMAGE = 1,
+       CONTAINER_ARGS = 3,
+       CONTAINER_RESOURCES = 4,
+       RESOURCES_REQUESTS = 1,
+       ENTRY_NAME = 1,
+       ENTRY_VALUE = 2,
+       RESOURCE_CPU = 1,
+       RESOURCE_GPU = 2,
+       RESOURCE_MEMORY = 3,
+       EXTENDED_GPU = 1,
+       GPU_DEVICE = 1,
 };
 
 static void put_text(struct sy_buf *buf, unsigned field, const char *text)

@@ -185,8 +185,8 @@ void ag_worker_task_execute(struct sy_task *task)
 
     task->output = &task->thread->output;
     sy_buf_clear(task->output);
-    sy_task_fn fn =
-        ag_worker_library_find(worker, msg->library, msg->function, error, sizeof(error));
+    sy_task_fn fn = ag_worker_library_find(worker, msg->library, msg->function, error,
+                                           sizeof(error));
     if (fn == NULL || (msg->input_path[0] != '\0' && map_input(task, error, sizeof(error)) < 0)) {
         result.kind = SWITCHYARD__INTERNAL__WORKER__RESULT_KIND__RESULT_REFUSED;
         result.error_code = (char *)(uintptr_t)(fn == NULL ? "LibraryNotLoaded" : "InputNotRead");

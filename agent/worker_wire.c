@@ -1,5 +1,5 @@
-/* Frames: what leaves is gathered by kind and sent as one FromWorker; what comes is unpacked into one
- * arena for each frame. */
+/* Frames: what leaves is gathered by kind and sent as one FromWorker; what comes is unpacked into
+ * one arena for each frame. */
 #include "agent/worker.h"
 #include "base/mem.h"
 

@@ -284,8 +284,9 @@ static void count_failure(uint16_t *failures)
         ++*failures;
 }
 
-/* A node that cannot start it (no such library, no such environment) is rarely cured by trying again:
- * each refusal takes more than half of the budget, so that a second node gets a try, and no third. */
+/* A node that cannot start it (no such library, no such environment) is rarely cured by trying
+ * again: each refusal takes more than half of the budget, so that a second node gets a try, and no
+ * third. */
 static void count_refusal(const struct sch_partition *p, struct sch_action_impl *a)
 {
     for (uint32_t i = 0; i < p->options.system_retries / 2; i++)

@@ -24,7 +24,7 @@ def test_function_logs_are_its_own(box):
         done = box.cli("logs", "p", a["action"])
         log = done.stdout + done.stderr
         for stream in ("stdout", "stderr", "the log"):
-            assert f"to {stream} from {a['name']}" in log, log
+            assert f"to {stream} from {a['action']}" in log, log
         assert log.count("from ") == 3, log
 
 

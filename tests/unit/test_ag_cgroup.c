@@ -58,7 +58,8 @@ START_TEST(nothing_can_be_written)
     char mounts[128], text[256];
     snprintf(mounts, sizeof(mounts), "%s/mounts", dir);
     int n = snprintf(text, sizeof(text),
-                     "cgroup2 /proc/no/such cgroup2 rw 0 0\ncgroup %s/none cgroup rw,memory 0 0\n", dir);
+                     "cgroup2 /proc/no/such cgroup2 rw 0 0\ncgroup %s/none cgroup rw,memory 0 0\n",
+                     dir);
     ck_assert_int_eq(sy_file_write_atomic(mounts, text, (size_t)n), 0);
     struct ag_cgroup_options options = {.mode = AG_CGROUP_AUTO, .name = "x", .mounts = mounts};
     struct ag_cgroups *c = ag_cgroups_new(&options, NULL);
@@ -95,9 +96,9 @@ static const char *get_file(const char *dir, const char *name)
 static void fake_v2_files(const char *dir)
 {
     mkdir(dir, 0755);
-    static const char *const names[] = {"cgroup.procs", "cgroup.kill", "cgroup.subtree_control",
-                                        "memory.max", "memory.swap.max", "memory.oom.group",
-                                        "cpu.weight", "cpu.max", "pids.max"};
+    static const char *const names[] = {"cgroup.procs", "cgroup.kill",     "cgroup.subtree_control",
+                                        "memory.max",   "memory.swap.max", "memory.oom.group",
+                                        "cpu.weight",   "cpu.max",         "pids.max"};
     for (size_t i = 0; i < SY_COUNT_OF(names); i++)
         put_file(dir, names[i], "");
     put_file(dir, "memory.events", "low 0\nhigh 0\noom 0\noom_kill 5\noom_group_kill 1\n");
@@ -117,8 +118,8 @@ START_TEST(version_2_on_a_made_up_tree)
     snprintf(root, sizeof(root), "%s/sy", dir);
     fake_v2_files(root);
     snprintf(group_dir, sizeof(group_dir), "%s/1", root);
-    struct ag_cgroup_options options = {.mode = AG_CGROUP_V2, .name = "sy", .cpu_quota = true,
-                                        .mounts = mounts, .own = own};
+    struct ag_cgroup_options options = {
+        .mode = AG_CGROUP_V2, .name = "sy", .cpu_quota = true, .mounts = mounts, .own = own};
     struct ag_cgroups *c = ag_cgroups_new(&options, NULL);
     ck_assert_str_eq(ag_cgroups_backend(c), "v2");
     ck_assert(ag_cgroups_limit_memory(c));

@@ -26,9 +26,10 @@ START_TEST(a_whole_file)
 {
     struct ag_config config;
     struct sy_error_text error;
-    int r = parse(&config, NEEDED "node: n7\ncpu_milli: 1500\nmemory: 2GiB\ncgroup: none\n"
-                           "pools:\n  - environment: native\n    max: 4\n    idle: 5s\n"
-                           "  - environment: gpu\n    command: [/opt/worker, -x]\n    env: {A: b}\n",
+    int r = parse(&config,
+                  NEEDED "node: n7\ncpu_milli: 1500\nmemory: 2GiB\ncgroup: none\n"
+                         "pools:\n  - environment: native\n    max: 4\n    idle: 5s\n"
+                         "  - environment: gpu\n    command: [/opt/worker, -x]\n    env: {A: b}\n",
                   &error);
     ck_assert_msg(r == 0, "%s", error.text);
     ck_assert_str_eq(config.node, "n7");

@@ -14,7 +14,7 @@ struct bench_attempt {
 
 #define BENCH_LOG_BYTES 4096
 
-#define BENCH_ATTEMPTS_MAX 1000000
+#define BENCH_ATTEMPTS_MAX 20000
 
 struct bench {
     struct sy_loop *loop;
@@ -97,19 +97,23 @@ static inline void bench_open(const struct ag_pool_options *pools, size_t count,
     b->attempts = sy_calloc(BENCH_ATTEMPTS_MAX, sizeof(*b->attempts));
     b->dir = scratch();
     ck_assert_int_eq(sy_loop_new(&b->loop, NULL), 0);
-    ck_assert_int_eq(ag_spawner_new(&b->spawner, b->loop, beside("switchyard-spawner"), NULL, &error), 0);
+    ck_assert_int_eq(
+        ag_spawner_new(&b->spawner, b->loop, beside("switchyard-spawner"), NULL, &error), 0);
     snprintf(name, sizeof(name), "switchyard-test-%d", (int)getpid());
     struct ag_cgroup_options cgroup_options = {.mode = cgroups, .name = name};
     b->cgroups = ag_cgroups_new(&cgroup_options, NULL);
     b->io = ag_io_new(b->loop, true);
     char work[128];
     snprintf(work, sizeof(work), "%s/work", b->dir);
-    struct ag_exec_options options = {.work_dir = work, .node = "n1", .pools = pools,
-                                      .pool_count = count, .cancel_grace_ns = 200 * SY_NS_PER_MS,
+    struct ag_exec_options options = {.work_dir = work,
+                                      .node = "n1",
+                                      .pools = pools,
+                                      .pool_count = count,
+                                      .cancel_grace_ns = 200 * SY_NS_PER_MS,
                                       .start_timeout_ns = 2 * SY_NS_PER_S};
     b->log = getenv("BENCH_LOG") ? sy_log_new(2, SY_LOG_DEBUG, NULL) : NULL;
-    struct ag_exec_ports ports = {.loop = b->loop, .spawner = b->spawner, .cgroups = b->cgroups,
-                                  .io = b->io, .log = b->log};
+    struct ag_exec_ports ports = {
+        .loop = b->loop, .spawner = b->spawner, .cgroups = b->cgroups, .io = b->io, .log = b->log};
     ck_assert_int_eq(ag_exec_new(&b->executor, &options, &ports, &error), 0);
     b->executor->ops->bind(b->executor, &bench_events, b);
 }
@@ -139,8 +143,11 @@ static inline struct ag_pool_options bench_pool(uint32_t max, uint32_t concurren
 {
     static const char *command[] = {NULL, NULL};
     command[0] = beside("switchyard-worker");
-    return (struct ag_pool_options){.environment = "native", .command = command, .max = max,
-                                    .concurrency = concurrency, .idle_ns = 60 * SY_NS_PER_S};
+    return (struct ag_pool_options){.environment = "native",
+                                    .command = command,
+                                    .max = max,
+                                    .concurrency = concurrency,
+                                    .idle_ns = 60 * SY_NS_PER_S};
 }
 
 struct bench_task {

@@ -285,8 +285,8 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {
-        memory,        file_and_restart, a_torn_tail,          damage_in_the_middle,
-        another_file,  it_does_not_grow, as_the_one_in_memory, a_directory_that_is_not_there,
+        memory,       file_and_restart, a_torn_tail,          damage_in_the_middle,
+        another_file, it_does_not_grow, as_the_one_in_memory, a_directory_that_is_not_there,
         NULL,
     };
     return sy_test_run("ag_journal", tests);

@@ -30,7 +30,8 @@ static void open_logs(bool uring, int64_t bytes_max, unsigned files_max)
     io = ag_io_new(loop, uring);
     if (uring && ag_io_is_plain(io))
         printf("io_uring is not permitted here: plain calls instead\n");
-    struct ag_logs_options options = {.dir = dir, .attempt_bytes_max = bytes_max, .files_max = files_max};
+    struct ag_logs_options options = {
+        .dir = dir, .attempt_bytes_max = bytes_max, .files_max = files_max};
     ck_assert_int_eq(ag_logs_new(&logs, loop, io, &options, NULL, &error), 0);
     ag_logs_bind(logs, on_chunk, NULL);
     chunks = 0;
@@ -84,8 +85,8 @@ static const char *read_all(const char *run, const char *name, uint32_t number, 
             size_t size = (size_t)ag_log_record_size(rest), head = 1;
             for (; rest.data[head - 1] & 0x80; head++)
                 ;
-            Switchyard__V1__LogRecord *record =
-                switchyard__v1__log_record__unpack(NULL, size - head, rest.data + head);
+            Switchyard__V1__LogRecord *record = switchyard__v1__log_record__unpack(
+                NULL, size - head, rest.data + head);
             ck_assert_ptr_nonnull(record);
             ck_assert_int_eq(record->time_ns, 77);
             at += (size_t)snprintf(text + at, sizeof(text) - at, "%u:%.*s ", record->stream,
@@ -139,8 +140,8 @@ END_TEST
 START_TEST(names_that_are_no_paths)
 {
     open_logs(true, 0, 0);
-    static const char *const runs[] = {"", "p/d", "p/d/r/x", "p//r", "../d/r", "p/../r", "p/d/..", "/d/r",
-                                       "p/d/r\n", "p/d/\x01", "p/./r"};
+    static const char *const runs[] = {"",       "p/d",  "p/d/r/x", "p//r",     "../d/r", "p/../r",
+                                       "p/d/..", "/d/r", "p/d/r\n", "p/d/\x01", "p/./r"};
     for (size_t i = 0; i < SY_COUNT_OF(runs); i++)
         ck_assert_msg(ag_log_open(logs, runs[i], "a0", 1) == NULL, "'%s'", runs[i]);
     static const char *const names[] = {"", ".", "..", "a/b", "a\\b", "a\x7f"};
@@ -220,7 +221,8 @@ START_TEST(a_reader_waits)
     ck_assert_int_eq(ag_logs_read(logs, &read, &chunk), 0);
     ck_assert(!chunk.found && chunk.end);
     log = ag_log_open(logs, "p/d/r", "a0", 4); /* never writes anything */
-    read = (struct ag_log_read){.read = 10, .run = "p/d/r", .name = "a0", .number = 4, .wait = true};
+    read = (struct ag_log_read){
+        .read = 10, .run = "p/d/r", .name = "a0", .number = 4, .wait = true};
     ck_assert_int_eq(ag_logs_read(logs, &read, &chunk), AG_LOGS_E_WAITING);
     ag_logs_forget_reads(logs);
     ag_log_end(log);

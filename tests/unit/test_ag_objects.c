@@ -32,7 +32,8 @@ static int64_t clock_now(void *ctx)
     return now_ns;
 }
 
-static enum sy_fault on_net_message(void *ctx, const char *from, const char *to, int64_t *ret_delay_ns)
+static enum sy_fault on_net_message(void *ctx, const char *from, const char *to,
+                                    int64_t *ret_delay_ns)
 {
     (void)ctx;
     (void)from;
@@ -48,7 +49,8 @@ static void serve(void)
     struct sy_server_options options = {.address = "op"};
     char path[128];
     snprintf(path, sizeof(path), "%s/store", dir);
-    struct dp_objects_options store_options = {.dir = path, .cluster = "c1", .object_bytes_max = 8 << 20, .loop = loop};
+    struct dp_objects_options store_options = {
+        .dir = path, .cluster = "c1", .object_bytes_max = 8 << 20, .loop = loop};
     ck_assert_int_eq(dp_objects_new(&store, &store_options, &error), 0);
     ck_assert_int_eq(sy_server_new(&server, rpc, &options, &error), 0);
     dp_objects_serve(store, server);
@@ -61,8 +63,11 @@ static void open_agent(int64_t cache_bytes_max)
     char path[128];
     snprintf(path, sizeof(path), "%s/cache", dir);
     sy_rpc_mem_set_origin(rpc, "agent");
-    struct ag_objects_options options = {.target = "op", .cache_dir = path, .cache_bytes_max = cache_bytes_max,
-                                         .object_bytes_max = 6 << 20, .transfers_max = 2};
+    struct ag_objects_options options = {.target = "op",
+                                         .cache_dir = path,
+                                         .cache_bytes_max = cache_bytes_max,
+                                         .object_bytes_max = 6 << 20,
+                                         .transfers_max = 2};
     ck_assert_int_eq(ag_objects_new(&objects, rpc, loop, &options, 3, NULL, &error), 0);
 }
 
@@ -227,8 +232,12 @@ START_TEST(what_cannot_be)
     ck_assert_ptr_nonnull(strstr(a.error, "at most 6291456 are allowed"));
     download("sy://c1/00000000000000000000000000000000", &a);
     ck_assert(a.final && a.text[0] == '\0');
-    static const char *const bad[] = {"", "x", "sy://c1/123", "http://c1/00000000000000000000000000000000",
-                                      "sy://c1/../../etc/passwd", "sy://c1/0000000000000000000000000000000G"};
+    static const char *const bad[] = {"",
+                                      "x",
+                                      "sy://c1/123",
+                                      "http://c1/00000000000000000000000000000000",
+                                      "sy://c1/../../etc/passwd",
+                                      "sy://c1/0000000000000000000000000000000G"};
     for (size_t i = 0; i < SY_COUNT_OF(bad); i++) {
         download(bad[i], &a);
         ck_assert_ptr_nonnull(strstr(a.error, "sy://CLUSTER/DIGEST"));
@@ -270,7 +279,8 @@ START_TEST(cancelled_transfers)
     upload(3 << 20, 1, &up);
     uint8_t *data = make(3 << 20, 2);
     for (int i = 0; i < 40; i++) { /* at every moment of a transfer */
-        struct ag_object_transfer *put = ag_objects_put(objects, (struct sy_span){data, 3 << 20}, on_answer, &never);
+        struct ag_object_transfer *put = ag_objects_put(objects, (struct sy_span){data, 3 << 20},
+                                                        on_answer, &never);
         struct ag_object_transfer *get = ag_objects_get(objects, up.text, on_answer, &never);
         run(i * 500);
         if (never.came)
@@ -288,9 +298,8 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {
-        there_and_back,       a_file_goes_up_and_is_removed,
-        over_a_bad_network,   what_cannot_be,
-        the_cache_is_bounded, cancelled_transfers,
+        there_and_back, a_file_goes_up_and_is_removed, over_a_bad_network,
+        what_cannot_be, the_cache_is_bounded,          cancelled_transfers,
         NULL,
     };
     return sy_test_run("ag_objects", tests);

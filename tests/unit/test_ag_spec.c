@@ -80,16 +80,41 @@ static struct sy_buf pack(const struct made *m)
 
 static const struct made cases[] = {
     {.type = "switchyard.function", .image = "native", .args = {"/l.so", "f"}},
-    {.type = "switchyard.function", .image = "native", .args = {"/l.so", "f"}, .no_resources = true},
-    {.type = "switchyard.function", .image = "native", .args = {"/l.so", "f"}, .cpu = "250m", .memory = "64Mi"},
-    {.type = "switchyard.function", .image = "native", .args = {"/l.so", "f"}, .cpu = "2", .gpu = "3"},
-    {.type = "switchyard.function", .image = "native", .args = {"/l.so", "f"}, .cpu_limit = "1.5", .memory_limit = "1G"},
-    {.type = "switchyard.function", .image = "native", .args = {"/l.so", "f"}, .cpu = "1", .cpu_limit = "4"},
+    {.type = "switchyard.function",
+     .image = "native",
+     .args = {"/l.so", "f"},
+     .no_resources = true},
+    {.type = "switchyard.function",
+     .image = "native",
+     .args = {"/l.so", "f"},
+     .cpu = "250m",
+     .memory = "64Mi"},
+    {.type = "switchyard.function",
+     .image = "native",
+     .args = {"/l.so", "f"},
+     .cpu = "2",
+     .gpu = "3"},
+    {.type = "switchyard.function",
+     .image = "native",
+     .args = {"/l.so", "f"},
+     .cpu_limit = "1.5",
+     .memory_limit = "1G"},
+    {.type = "switchyard.function",
+     .image = "native",
+     .args = {"/l.so", "f"},
+     .cpu = "1",
+     .cpu_limit = "4"},
     {.type = "switchyard.function", .image = "native", .args = {"/l.so", "f"}, .device = "H100"},
-    {.type = "switchyard.function", .image = "native", .args = {"/l.so", "f"}, .gpu = "8", .device = "A100"},
+    {.type = "switchyard.function",
+     .image = "native",
+     .args = {"/l.so", "f"},
+     .gpu = "8",
+     .device = "A100"},
     {.type = "switchyard.function", .image = "native", .args = {"/l.so"}},
     {.type = "switchyard.function", .image = "", .args = {"/l.so", "f"}},
-    {.type = "switchyard.function", .image = "a-name-that-is-longer-than-any-environment-may-be", .args = {"/l.so", "f"}},
+    {.type = "switchyard.function",
+     .image = "a-name-that-is-longer-than-any-environment-may-be",
+     .args = {"/l.so", "f"}},
     {.type = "switchyard.process", .args = {"ls", "-l"}},
     {.type = "switchyard.process", .args = {"ls"}, .cpu = "100m"},
     {.type = "switchyard.process", .args = {"ls"}, .cpu_limit = "100m"},
@@ -115,7 +140,8 @@ START_TEST(as_the_control_plane_reads_it)
         struct sy_error_text error = {0}, their_error = {0};
         int r = ag_spec_parse(&ours, sy_buf_span(&bytes), &error);
         int s = cp_spec_parse(&theirs, sy_buf_span(&bytes), &their_error);
-        ck_assert_msg(r == s, "case %zu: %d (%s), there %d (%s)", i, r, error.text, s, their_error.text);
+        ck_assert_msg(r == s, "case %zu: %d (%s), there %d (%s)", i, r, error.text, s,
+                      their_error.text);
         if (r == 0)
             ck_assert_msg(sch_resources_equal(&ours.request, &theirs.request),
                           "case %zu: %u m, %llu bytes, %u gpus; there %u m, %llu bytes, %u gpus", i,
@@ -132,7 +158,8 @@ END_TEST
 
 START_TEST(what_runs)
 {
-    struct made made = {.type = "x", .command = "prog", .args = {"-a", "b"}, .key = "K", .value = "v=w"};
+    struct made made = {
+        .type = "x", .command = "prog", .args = {"-a", "b"}, .key = "K", .value = "v=w"};
     struct sy_buf bytes = pack(&made);
     struct ag_spec spec;
     struct sy_error_text error;
@@ -161,9 +188,40 @@ END_TEST
 START_TEST(quantities)
 {
     static const char *const texts[] = {
-        "0", "1", "500m", "1.5", "0.0001", "64Mi", "1G", "2Ki", "1e3", "1E3", "1e-3", "12n", "7u", "3k", "1Ei", "16Ei",
-        "", "m", "1.2.3", "1x", "Mi", " 1", "1 ", "-1", "1e", "1e 3", "1e99", "99999999999999999999999", ".5", "5.",
-        "1mi", "0.5Ki", "1.0000000001", "18446744073709551615",
+        "0",
+        "1",
+        "500m",
+        "1.5",
+        "0.0001",
+        "64Mi",
+        "1G",
+        "2Ki",
+        "1e3",
+        "1E3",
+        "1e-3",
+        "12n",
+        "7u",
+        "3k",
+        "1Ei",
+        "16Ei",
+        "",
+        "m",
+        "1.2.3",
+        "1x",
+        "Mi",
+        " 1",
+        "1 ",
+        "-1",
+        "1e",
+        "1e 3",
+        "1e99",
+        "99999999999999999999999",
+        ".5",
+        "5.",
+        "1mi",
+        "0.5Ki",
+        "1.0000000001",
+        "18446744073709551615",
     };
     for (size_t i = 0; i < SY_COUNT_OF(texts); i++) {
         for (int milli = 0; milli < 2; milli++) {
@@ -171,8 +229,8 @@ START_TEST(quantities)
             int r = ag_quantity_parse(texts[i], milli, &ours);
             int s = cp_quantity_parse(texts[i], milli, &theirs);
             ck_assert_msg((r < 0) == (s < 0), "'%s': %d, there %d", texts[i], r, s);
-            ck_assert_msg(ours == theirs, "'%s': %llu, there %llu", texts[i], (unsigned long long)ours,
-                          (unsigned long long)theirs);
+            ck_assert_msg(ours == theirs, "'%s': %llu, there %llu", texts[i],
+                          (unsigned long long)ours, (unsigned long long)theirs);
         }
     }
 }
@@ -180,6 +238,7 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {as_the_control_plane_reads_it, what_runs, garbage, quantities, NULL};
+    const TTest *const tests[] = {as_the_control_plane_reads_it, what_runs, garbage, quantities,
+                                  NULL};
     return sy_test_run("ag_spec", tests);
 }

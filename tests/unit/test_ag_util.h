@@ -1,5 +1,5 @@
-/* What the tests of the agent share: a loop that is turned until something holds, a scratch directory, the
- * programs beside this one. */
+/* What the tests of the agent share: a loop that is turned until something holds, a scratch
+ * directory, the programs beside this one. */
 #pragma once
 
 #include "base/loop.h"
@@ -17,7 +17,7 @@
 #define RUN_UNTIL(loop, condition, ms)                                                             \
     __extension__({                                                                                \
         bool held_ = false;                                                                        \
-        for (int i_ = 0; i_ < (ms) * 10 && !held_; i_++) {                                         \
+        for (int i_ = 0; i_ < (ms)*10 && !held_; i_++) {                                           \
             sy_loop_turn(loop);                                                                    \
             held_ = (condition);                                                                   \
             if (!held_)                                                                            \

@@ -557,7 +557,7 @@ int main(void)
                                   user_retries_back_off,
                                   final_failures_are_not_retried,
                                   system_failures_have_their_own_budget,
-        a_second_refusal_ends_it,
+                                  a_second_refusal_ends_it,
                                   waiting_has_a_limit,
                                   priority_then_arrival,
                                   the_cluster_with_most_grants,

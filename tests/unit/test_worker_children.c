@@ -22,26 +22,29 @@ static void reply(uint32_t code, const char *message, struct sy_span body)
 
 static void read_spec(struct sy_span bytes)
 {
-    Flyteidl2__Task__TaskSpec *spec =
-        flyteidl2__task__task_spec__unpack(NULL, bytes.len, bytes.data);
+    Flyteidl2__Task__TaskSpec *spec = flyteidl2__task__task_spec__unpack(NULL, bytes.len,
+                                                                         bytes.data);
     ck_assert_ptr_nonnull(spec);
     const Flyteidl2__Core__TaskTemplate *t = spec->task_template;
     ck_assert_int_eq(t->target_case, FLYTEIDL2__CORE__TASK_TEMPLATE__TARGET_CONTAINER);
     const Flyteidl2__Core__Container *c = t->container;
     ck_assert_uint_eq(c->n_args, 2);
     ck_assert_uint_eq(c->resources->n_requests, 2);
-    snprintf(spec_text, sizeof(spec_text), "%s %s %s cpu=%s memory=%s retries=%u", t->type, c->image,
-             c->args[1], c->resources->requests[0]->value, c->resources->requests[1]->value,
-             t->metadata->retries->retries);
-    ck_assert_int_eq(c->resources->requests[0]->name, FLYTEIDL2__CORE__RESOURCES__RESOURCE_NAME__CPU);
-    ck_assert_int_eq(c->resources->requests[1]->name, FLYTEIDL2__CORE__RESOURCES__RESOURCE_NAME__MEMORY);
+    snprintf(spec_text, sizeof(spec_text), "%s %s %s cpu=%s memory=%s retries=%u", t->type,
+             c->image, c->args[1], c->resources->requests[0]->value,
+             c->resources->requests[1]->value, t->metadata->retries->retries);
+    ck_assert_int_eq(c->resources->requests[0]->name,
+                     FLYTEIDL2__CORE__RESOURCES__RESOURCE_NAME__CPU);
+    ck_assert_int_eq(c->resources->requests[1]->name,
+                     FLYTEIDL2__CORE__RESOURCES__RESOURCE_NAME__MEMORY);
     flyteidl2__task__task_spec__free_unpacked(spec, NULL);
 }
 
 static void serve_enqueue(void)
 {
-    Switchyard__V1__EnqueueActionsRequest *request = switchyard__v1__enqueue_actions_request__unpack(
-        NULL, bench->call_body.len, bench->call_body.data);
+    Switchyard__V1__EnqueueActionsRequest *request =
+        switchyard__v1__enqueue_actions_request__unpack(NULL, bench->call_body.len,
+                                                        bench->call_body.data);
     ck_assert_ptr_nonnull(request);
     ck_assert_uint_le(request->n_actions, 1000);
     read_spec((struct sy_span){request->task_spec.data, request->task_spec.len});
@@ -77,7 +80,8 @@ static void serve_wait(void)
     response.children = pointers;
     response.n_children = n;
     response.next = first + n;
-    uint8_t *body = sy_malloc(switchyard__v1__wait_children_response__get_packed_size(&response) + 1);
+    uint8_t *body = sy_malloc(switchyard__v1__wait_children_response__get_packed_size(&response) +
+                              1);
     size_t size = switchyard__v1__wait_children_response__pack(&response, body);
     reply(0, "", (struct sy_span){body, size});
     free(body);
@@ -201,12 +205,9 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {
-        enqueue_and_wait,
-        what_cannot_be_reached_is_asked_again,
-        a_refusal_fails_the_task,
-        cancelled_while_it_waits_for_an_answer,
-        others_run_while_one_waits,
-        NULL,
+        enqueue_and_wait,           what_cannot_be_reached_is_asked_again,
+        a_refusal_fails_the_task,   cancelled_while_it_waits_for_an_answer,
+        others_run_while_one_waits, NULL,
     };
     return sy_test_run("worker_children", tests);
 }

@@ -59,7 +59,8 @@ static struct raw *raw_open(const char *concurrency)
     raw->child.events = &events;
     const char *argv[] = {beside("switchyard-worker"), "--concurrency", concurrency, NULL};
     const char *env[] = {"SWITCHYARD_ENVIRONMENT=native", NULL};
-    const struct ag_spawn_fd fds[] = {{out[1], 1}, {err[1], 2}, {pair[1], 3}, {out[0], 5}, {err[0], 6}};
+    const struct ag_spawn_fd fds[] = {
+        {out[1], 1}, {err[1], 2}, {pair[1], 3}, {out[0], 5}, {err[0], 6}};
     struct ag_spawn spawn = {.argv = argv, .env = env, .fds = fds, .fd_count = 5};
     ck_assert_int_eq(ag_spawner_start(raw->spawner, &raw->child, &spawn), 0);
     close(pair[1]);
@@ -177,8 +178,8 @@ START_TEST(frames_in_pieces)
     Switchyard__Internal__Worker__Task task = SWITCHYARD__INTERNAL__WORKER__TASK__INIT;
     task.id = 5;
     task.library = (char *)(uintptr_t)task_library("test_tasks");
-    task.function = (char *)(uintptr_t)"echo";
-    task.input.data = (uint8_t *)(uintptr_t)"abc";
+    task.function = (char *)(uintptr_t) "echo";
+    task.input.data = (uint8_t *)(uintptr_t) "abc";
     task.input.len = 3;
     task.inline_max = 100;
     Switchyard__Internal__Worker__Task *tasks[] = {&task};
@@ -195,7 +196,8 @@ START_TEST(frames_in_pieces)
     Switchyard__Internal__Worker__FromWorker *answer = next_frame(raw);
     ck_assert_uint_eq(answer->n_results, 1);
     ck_assert_uint_eq(answer->results[0]->id, 5);
-    ck_assert_int_eq(answer->results[0]->kind, SWITCHYARD__INTERNAL__WORKER__RESULT_KIND__RESULT_SUCCEEDED);
+    ck_assert_int_eq(answer->results[0]->kind,
+                     SWITCHYARD__INTERNAL__WORKER__RESULT_KIND__RESULT_SUCCEEDED);
     ck_assert_uint_eq(answer->results[0]->output.len, 3);
     switchyard__internal__worker__from_worker__free_unpacked(answer, NULL);
     raw_close(raw);
@@ -212,8 +214,8 @@ START_TEST(shutdown_gives_back_what_did_not_start)
         switchyard__internal__worker__task__init(&task[i]);
         task[i].id = i + 1;
         task[i].library = (char *)(uintptr_t)task_library("test_tasks");
-        task[i].function = (char *)(uintptr_t)"sleep_deaf";
-        task[i].input.data = (uint8_t *)(uintptr_t)"100";
+        task[i].function = (char *)(uintptr_t) "sleep_deaf";
+        task[i].input.data = (uint8_t *)(uintptr_t) "100";
         task[i].input.len = 3;
         tasks[i] = &task[i];
     }
@@ -232,7 +234,8 @@ START_TEST(shutdown_gives_back_what_did_not_start)
     while (cancelled + done < 3) {
         answer = next_frame(raw);
         for (size_t i = 0; i < answer->n_results; i++) {
-            bool was = answer->results[i]->kind == SWITCHYARD__INTERNAL__WORKER__RESULT_KIND__RESULT_CANCELLED;
+            bool was = answer->results[i]->kind ==
+                       SWITCHYARD__INTERNAL__WORKER__RESULT_KIND__RESULT_CANCELLED;
             ck_assert(was == (answer->results[i]->id != 1));
             cancelled += was;
             done += !was;

@@ -11,15 +11,15 @@
  *         return sy_task_output(task, &lines, sizeof(lines));
  *     }
  *
- * Compile with `cc -shared -fPIC`; nothing to link: the worker provides these functions. Run it with
- * `switchyard run --function ./libtasks.so:count_lines`.
+ * Compile with `cc -shared -fPIC`; nothing to link: the worker provides these functions. Run it
+ * with `switchyard run --function ./libtasks.so:count_lines`.
  *
- * A task returns 0 on success, and SY_TASK_FAILED (or what sy_task_fail() returned) on failure; it may be
- * retried then. It may run more than once for one action (at-least-once); a terminal result is accepted
- * once. Effects outside of the output should be guarded by sy_task_fencing_token().
+ * A task returns 0 on success, and SY_TASK_FAILED (or what sy_task_fail() returned) on failure; it
+ * may be retried then. It may run more than once for one action (at-least-once); a terminal result
+ * is accepted once. Effects outside of the output should be guarded by sy_task_fencing_token().
  *
- * Every function is called on the thread that runs the task. Pointers to inputs and to children's outputs are valid
- * until the task returns, or the child is freed.
+ * Every function is called on the thread that runs the task. Pointers to inputs and to children's
+ * outputs are valid until the task returns, or the child is freed.
  */
 #ifndef SWITCHYARD_TASK_H
 #define SWITCHYARD_TASK_H
@@ -44,8 +44,8 @@ typedef int (*sy_task_fn)(struct sy_task *task);
 const char *sy_task_run(const struct sy_task *task);
 const char *sy_task_name(const struct sy_task *task);
 uint32_t sy_task_attempt(const struct sy_task *task);
-/* Grows, in byte order, with every re-issue of this action: a sink that remembers the greatest token it has
- * seen and refuses smaller ones is safe from a paused, superseded attempt. */
+/* Grows, in byte order, with every re-issue of this action: a sink that remembers the greatest
+ * token it has seen and refuses smaller ones is safe from a paused, superseded attempt. */
 const char *sy_task_fencing_token(const struct sy_task *task);
 
 /* ---- input and output ---- */
@@ -61,18 +61,20 @@ int sy_task_fail(struct sy_task *task, bool final, const char *code, const char 
 /* ---- log, cancellation ---- */
 
 /* A line in the attempt's log. stdout and stderr are captured as well. */
-void sy_task_log(struct sy_task *task, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* True once the run was aborted or the worker shall stop. A task that goes on is killed after a grace
- * period (10 s). */
+void sy_task_log(struct sy_task *task, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* True once the run was aborted or the worker shall stop. A task that goes on is killed after a
+ * grace period (10 s). */
 bool sy_task_cancelled(struct sy_task *task);
 
 /* ---- children ----
  *
- * Names make a task durable: when it is retried and enqueues the same names again, finished children are not run
- * again, they are just there. Names that grow in byte order ("f-000017") are cheapest. */
+ * Names make a task durable: when it is retried and enqueues the same names again, finished
+ * children are not run again, they are just there. Names that grow in byte order ("f-000017") are
+ * cheapest. */
 
 struct sy_child_spec {
-    const char *library;  /* NULL: this task's own */
+    const char *library; /* NULL: this task's own */
     const char *function;
     const char *environment; /* NULL: this task's own */
     uint32_t cpu_milli;      /* 0: 100 */
@@ -84,14 +86,19 @@ struct sy_child_spec {
     int32_t priority;
 };
 
-/* A batch under one spec; add children, then enqueue: sent in messages of up to 1,000. Returns 0 when all are
- * durable, SY_TASK_FAILED (with an error set) otherwise. */
+/* A batch under one spec; add children, then enqueue: sent in messages of up to 1,000. Returns 0
+ * when all are durable, SY_TASK_FAILED (with an error set) otherwise. */
 struct sy_children;
 struct sy_children *sy_children_new(struct sy_task *task, const struct sy_child_spec *spec);
 int sy_children_add(struct sy_children *children, const char *name, const void *input, size_t size);
 int sy_children_enqueue(struct sy_children *children);
 
-enum sy_child_phase { SY_CHILD_SUCCEEDED = 5, SY_CHILD_FAILED = 6, SY_CHILD_ABORTED = 7, SY_CHILD_TIMED_OUT = 8 };
+enum sy_child_phase {
+    SY_CHILD_SUCCEEDED = 5,
+    SY_CHILD_FAILED = 6,
+    SY_CHILD_ABORTED = 7,
+    SY_CHILD_TIMED_OUT = 8
+};
 
 struct sy_child {
     const char *name;
@@ -101,9 +108,9 @@ struct sy_child {
     const char *output_uri;
     const char *error_code, *error_message;
 };
-/* Blocks until a child of this task has ended; gives each once, in the order in which they ended. Returns 1 with *child
- * (valid until the next call), 0 when all enqueued children were given, SY_TASK_FAILED on cancellation or
- * an error. */
+/* Blocks until a child of this task has ended; gives each once, in the order in which they ended.
+ * Returns 1 with *child (valid until the next call), 0 when all enqueued children were given,
+ * SY_TASK_FAILED on cancellation or an error. */
 int sy_task_next_child(struct sy_task *task, struct sy_child *child);
 
 #ifdef __cplusplus
