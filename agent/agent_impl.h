@@ -22,8 +22,8 @@
 #include "base/mem.h"
 #include "base/sm.h"
 
+#include "base/hash.h"
 #include <protobuf-c/protobuf-c.h>
-#include <uthash.h>
 
 #define AG_ATTEMPTS_MAX 65536   /* held unfinished; beyond: returned */
 #define AG_CALLS_EACH_MAX 16    /* of one attempt, unanswered */

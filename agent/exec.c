@@ -6,7 +6,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,9 +90,33 @@ static void collect_base_env(struct ag_exec *e)
 
 /* ---- helpers ---- */
 
+/* Ten digits, zero-padded. By hand: it is done for each task. */
+static void put_ten_digits(char *ret, uint32_t value)
+{
+    for (unsigned i = 10; i-- > 0; value /= 10)
+        ret[i] = (char)('0' + value % 10);
+}
+
 void ag_fencing_token(char *ret, uint32_t epoch, uint32_t number)
 {
-    snprintf(ret, AG_FENCING_TOKEN_MAX, "%010" PRIu32 ".%010" PRIu32, epoch, number);
+    put_ten_digits(ret, epoch);
+    ret[10] = '.';
+    put_ten_digits(ret + 11, number);
+    ret[21] = '\0';
+}
+
+void ag_exec_output_path(const struct ag_exec *e, uint64_t id, char ret[AG_OUTPUT_PATH_MAX])
+{
+    char digits[24];
+    size_t n = sizeof(digits);
+    for (; id > 0 || n == sizeof(digits); id /= 10)
+        digits[--n] = (char)('0' + id % 10);
+    size_t dir = strlen(e->work_dir), count = sizeof(digits) - n;
+    SY_ASSERT(dir + count + 6 <= AG_OUTPUT_PATH_MAX);
+    memcpy(ret, e->work_dir, dir);
+    ret[dir] = '/';
+    memcpy(ret + dir + 1, digits + n, count);
+    memcpy(ret + dir + 1 + count, ".out", 5);
 }
 
 void ag_describe_exit(char *ret, size_t size, const struct ag_child_exit *exit)
@@ -348,6 +371,11 @@ static int64_t or_default(int64_t value, int64_t fallback)
 int ag_exec_new(struct ag_executor **ret_executor, const struct ag_exec_options *options,
                 const struct ag_exec_ports *ports, struct sy_error_text *error)
 {
+    if (strlen(options->work_dir) > AG_OUTPUT_PATH_MAX - 40) {
+        sy_error_text_set(error, "work directory '%.80s...': at most %d characters are allowed",
+                          options->work_dir, AG_OUTPUT_PATH_MAX - 40);
+        return -ENAMETOOLONG;
+    }
     ag_exec_remove_tree(options->work_dir);
     int r = sy_mkdir_p(options->work_dir, 0755);
     int null_fd = r < 0 ? -1 : open("/dev/null", O_RDWR | O_CLOEXEC);

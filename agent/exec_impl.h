@@ -5,7 +5,7 @@
 #include "base/arena.h"
 #include "base/loop.h"
 
-#include <uthash.h>
+#include "base/hash.h"
 
 /* An attempt as the executor knows it. Embedded first in ag_pool_task and ag_process. */
 struct ag_exec_task {
@@ -58,6 +58,9 @@ void ag_env_deinit(struct ag_env *env);
 /* "EPOCH.ATTEMPT", zero-padded: grows in byte order with every re-issue. */
 #define AG_FENCING_TOKEN_MAX 32
 void ag_fencing_token(char *ret, uint32_t epoch, uint32_t number);
+/* Where an attempt puts an output that is too large to travel inline: "<work_dir>/<id>.out". */
+#define AG_OUTPUT_PATH_MAX 512
+void ag_exec_output_path(const struct ag_exec *exec, uint64_t id, char ret[AG_OUTPUT_PATH_MAX]);
 /* "was killed by signal 11 (SIGSEGV)", "exited with status 3". */
 void ag_describe_exit(char *ret, size_t size, const struct ag_child_exit *exit);
 void ag_exec_started(struct ag_exec *exec, uint64_t id, int64_t started_ns);

@@ -27,26 +27,33 @@ static struct ag_journal_entry *entry_find(struct ag_journal_table *table,
     return entry;
 }
 
-void ag_journal_table_running(struct ag_journal_table *table, const struct ag_attempt_key *key)
+static struct ag_journal_entry *entry_get(struct ag_journal_table *table,
+                                          const struct ag_attempt_key *key)
 {
-    if (entry_find(table, key) != NULL)
-        return;
-    struct ag_journal_entry *entry = sy_new(struct ag_journal_entry);
+    struct ag_journal_entry *entry = entry_find(table, key);
+    if (entry != NULL)
+        return entry;
+    entry = sy_new(struct ag_journal_entry);
     entry->key = clean(key);
     HASH_ADD(hh, table->entries, key, sizeof(entry->key), entry);
     table->bytes += AG_JOURNAL_RECORD_BYTES;
+    return entry;
+}
+
+void ag_journal_table_running(struct ag_journal_table *table, const struct ag_attempt_key *key)
+{
+    entry_get(table, key);
 }
 
 void ag_journal_table_outcome(struct ag_journal_table *table, const struct ag_attempt_key *key,
                               struct sy_span outcome)
 {
-    ag_journal_table_running(table, key);
-    struct ag_journal_entry *entry = entry_find(table, key);
-    SY_ASSERT(entry != NULL);
+    struct ag_journal_entry *entry = entry_get(table, key);
     if (entry->ended)
         return;
     entry->ended = true;
-    entry->outcome = sy_buf_copy(outcome.data, outcome.len);
+    sy_buf_reserve(&entry->outcome, outcome.len);
+    sy_buf_append(&entry->outcome, outcome.data, outcome.len);
     table->bytes += outcome.len;
 }
 

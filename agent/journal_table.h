@@ -3,7 +3,7 @@
 
 #include "agent/journal.h"
 
-#include <uthash.h>
+#include "base/hash.h"
 
 struct ag_journal_entry {
     struct ag_attempt_key key;

@@ -6,7 +6,6 @@
 #include "proto/pb.h"
 #include "switchyard/internal/worker.pb-c.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -73,10 +72,9 @@ static size_t varint_size(size_t value)
 
 struct ag_pool_task *ag_pool_task_encode(const struct ag_pool *pool, const struct ag_work *work)
 {
-    char token[AG_FENCING_TOKEN_MAX], output_path[512];
+    char token[AG_FENCING_TOKEN_MAX], output_path[AG_OUTPUT_PATH_MAX];
     ag_fencing_token(token, work->epoch, work->number);
-    snprintf(output_path, sizeof(output_path), "%s/%llu.out", pool->exec->work_dir,
-             (unsigned long long)work->id);
+    ag_exec_output_path(pool->exec, work->id, output_path);
     Switchyard__Internal__Worker__Task msg = SWITCHYARD__INTERNAL__WORKER__TASK__INIT;
     msg.id = work->id;
     SY_ASSERT(work->args[0] != NULL && work->args[1] != NULL); /* checked with the spec */
@@ -214,7 +212,7 @@ static void handle_result(struct ag_pool_worker *w, const result_msg *msg)
     }
     w->slow = false;
     w->progress_ns = sy_loop_now_ns(w->pool->exec->loop);
-    char output_path[512];
+    char output_path[AG_OUTPUT_PATH_MAX];
     struct ag_result result = {
         .kind = map_kind(task, (int)msg->kind),
         .output = {msg->output.data, msg->output.len},
@@ -224,8 +222,7 @@ static void handle_result(struct ag_pool_worker *w, const result_msg *msg)
         .finished_ns = msg->finished_ns,
     };
     if (msg->output_in_file) {
-        snprintf(output_path, sizeof(output_path), "%s/%llu.out", w->pool->exec->work_dir,
-                 (unsigned long long)msg->id);
+        ag_exec_output_path(w->pool->exec, msg->id, output_path);
         result.output_path = output_path;
     }
     if (result.kind == AG_RESULT_TIMED_OUT) {

@@ -24,7 +24,7 @@
 #define READ_BYTES 16384u
 #define TAIL_BYTES 1024
 #define DRAIN_NS SY_NS_PER_S
-#define DIR_BYTES 512
+#define DIR_BYTES AG_OUTPUT_PATH_MAX
 #define PATH_BYTES (DIR_BYTES + 8)
 
 struct stream {
@@ -382,7 +382,7 @@ struct ag_exec_task *ag_process_start(struct ag_exec *exec, const struct ag_work
     p->inline_bytes_max = work->inline_bytes_max;
     p->memory_limit_bytes = work->request.memory_bytes;
     snprintf(p->dir, sizeof(p->dir), "%s/%llu", exec->work_dir, (unsigned long long)work->id);
-    snprintf(p->output, sizeof(p->output), "%s.out", p->dir);
+    ag_exec_output_path(exec, work->id, p->output);
     for (unsigned i = 0; i < 2; i++)
         p->streams[i] = (struct stream){.process = p, .fd = -1, .number = i + 1};
     sy_timer_init(&p->timer, on_timer, p);

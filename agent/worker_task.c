@@ -51,7 +51,7 @@ int sy_task_output(struct sy_task *task, const void *data, size_t size)
     return 0;
 }
 
-static char *format_text(size_t max, const char *format, va_list args)
+static SY_PRINTF(2, 0) char *format_text(size_t max, const char *format, va_list args)
 {
     va_list again;
     va_copy(again, args);

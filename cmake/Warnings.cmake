@@ -11,9 +11,11 @@ if(SY_SANITIZE)
 endif()
 
 set(SY_WARNINGS -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith
-    -Wwrite-strings -Wvla -Wundef -Wimplicit-fallthrough -Wformat=2)
+    -Wwrite-strings -Wvla -Wundef -Wimplicit-fallthrough -Wformat=2
+    -Wno-missing-field-initializers) # what is not named is zero: that is meant
 if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
-  list(APPEND SY_WARNINGS -Wcast-qual) # clang warns about it in protobuf-c's INIT macros as well
+  # Casts: clang warns about them in protobuf-c's INIT macros. Cut texts are meant: snprintf bounds them.
+  list(APPEND SY_WARNINGS -Wcast-qual -Wno-format-truncation)
 endif()
 if(SY_WERROR)
   list(APPEND SY_WARNINGS -Werror)

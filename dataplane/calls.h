@@ -6,7 +6,7 @@
 #pragma once
 
 #include "base/error.h"
-#include "dataplane/hash.h"
+#include "base/hash.h"
 #include "scheduler/operator.h"
 
 #define DP_CALLS_MAX 65536 /* for each agent */

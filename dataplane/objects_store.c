@@ -2,7 +2,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
-#include "dataplane/hash.h"
+#include "base/hash.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -15,7 +15,7 @@
 #include "base/rng.h"
 #include "dataplane/calls.h"
 #include "dataplane/events.h"
-#include "dataplane/hash.h"
+#include "base/hash.h"
 #include "dataplane/link.h"
 #include "dataplane/objects.h"
 #include "dataplane/operator.h"

@@ -12,7 +12,7 @@
 #pragma once
 
 #include "base/buf.h"
-#include "dataplane/hash.h"
+#include "base/hash.h"
 
 #include <stdbool.h>
 #include <stdint.h>

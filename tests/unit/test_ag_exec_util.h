@@ -14,7 +14,9 @@ struct bench_attempt {
 
 #define BENCH_LOG_BYTES 4096
 
+#ifndef BENCH_ATTEMPTS_MAX
 #define BENCH_ATTEMPTS_MAX 20000
+#endif
 
 struct bench {
     struct sy_loop *loop;

@@ -390,7 +390,7 @@ START_TEST(a_rebuilt_library_is_seen)
     char path[256], command[1024];
     snprintf(path, sizeof(path), "%s/lib.so", bench->dir);
     for (int v = 1; v <= 3; v++) {
-        char version[8];
+        char version[16];
         snprintf(version, sizeof(version), "v%d", v);
         snprintf(command, sizeof(command),
                  "cc -shared -fPIC -DVERSION='\"%s\"' -o %s.new -xc - && mv %s.new %s", version,

@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <string.h>
 
-static inline unsigned dp_hash(const void *key, size_t len)
+static inline unsigned sy_hash(const void *key, size_t len)
 {
     const uint8_t *at = key;
     uint64_t hash = len;
@@ -27,5 +27,5 @@ static inline unsigned dp_hash(const void *key, size_t len)
     return (unsigned)(hash ^ hash >> 32);
 }
 
-#define HASH_FUNCTION(key, len, hash) ((hash) = dp_hash((key), (len)))
+#define HASH_FUNCTION(key, len, hash) ((hash) = sy_hash((key), (len)))
 #include <uthash.h>
