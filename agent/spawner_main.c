@@ -145,6 +145,18 @@ static void reap_all(void)
     }
 }
 
+static void free_all(struct spawner *s)
+{
+    for (unsigned i = 0; i < BUCKETS; i++) {
+        while (s->buckets[i] != NULL) {
+            struct child *c = s->buckets[i];
+            s->buckets[i] = c->next;
+            free(c);
+        }
+    }
+    free(s);
+}
+
 /* ---- starting one ---- */
 
 /* From here to exec only what is async-signal-safe: the memory is the parent's. */
@@ -441,5 +453,6 @@ int main(void)
     int status = run(s);
     kill_all(s);
     reap_all();
+    free_all(s);
     return status;
 }

@@ -9,8 +9,10 @@
 #include <string.h>
 #include <unistd.h>
 
-void ag_worker_die(const char *format, ...)
+void ag_worker_die(struct ag_worker *worker, const char *format, ...)
 {
+    if (worker != NULL) /* or the helper would take it for a task's output, and it would be lost */
+        pthread_mutex_lock(&worker->capture_mutex);
     va_list args;
     va_start(args, format);
     fputs("switchyard-worker: ", stderr);
@@ -291,12 +293,12 @@ int ag_worker_run(struct ag_worker *worker)
         pthread_cond_init(&worker->threads[i].cond, NULL);
     }
     if (ag_worker_capture_init(worker) < 0)
-        ag_worker_die("stdout and stderr cannot be captured: %s", strerror(errno));
+        ag_worker_die(worker, "stdout and stderr cannot be captured: %s", strerror(errno));
     if (pthread_create(&worker->helper, NULL, ag_worker_helper_main, worker) != 0)
-        ag_worker_die("no thread can be started");
+        ag_worker_die(worker, "no thread can be started");
     for (unsigned i = 1; i < worker->concurrency; i++) {
         if (pthread_create(&worker->threads[i].id, NULL, thread_main, &worker->threads[i]) != 0)
-            ag_worker_die("thread %u of %u cannot be started", i, worker->concurrency);
+            ag_worker_die(worker, "thread %u of %u cannot be started", i, worker->concurrency);
     }
     ag_worker_out_hello(worker);
     thread_main(&worker->threads[0]);

@@ -135,8 +135,10 @@ int ag_worker_ask(struct sy_task *task, struct ag_worker_call *call, const char 
 /* Takes the role if it is free, reads once without waiting, and gives it back. For the helper. */
 void ag_worker_poll(struct ag_worker *worker);
 void ag_worker_frame_unref(struct ag_worker_frame *frame);
-/* Says a last sentence on stderr and ends the process: the agent sees the worker die. */
-_Noreturn void ag_worker_die(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Says a last sentence on stderr, which the agent reads, and ends the process. `worker` may be
+ * NULL. */
+_Noreturn void ag_worker_die(struct ag_worker *worker, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* ---- worker_wire.c ---- */
 

@@ -50,7 +50,7 @@ static struct ag_worker_page *map_page(void)
     }
     void *page = mmap(NULL, AG_WORKER_PAGE_BYTES, PROT_READ | PROT_WRITE, flags, fd, 0);
     if (page == MAP_FAILED)
-        ag_worker_die("mmap: %s", strerror(errno));
+        ag_worker_die(NULL, "mmap: %s", strerror(errno));
     if (fd >= 0)
         close(fd);
     struct ag_worker_page *shared = page;

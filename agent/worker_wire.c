@@ -239,7 +239,7 @@ void ag_worker_frame_unref(struct ag_worker_frame *frame)
     free(frame);
 }
 
-static struct ag_worker_frame *frame_new(const uint8_t *data, size_t size)
+static struct ag_worker_frame *frame_new(struct ag_worker *worker, const uint8_t *data, size_t size)
 {
     struct ag_worker_frame *frame = sy_new(struct ag_worker_frame);
     atomic_init(&frame->refs, 1);
@@ -247,7 +247,8 @@ static struct ag_worker_frame *frame_new(const uint8_t *data, size_t size)
     ProtobufCAllocator allocator = {arena_alloc, arena_free, &frame->arena};
     frame->msg = switchyard__internal__worker__to_worker__unpack(&allocator, size, data);
     if (frame->msg == NULL)
-        ag_worker_die("a frame of %zu bytes from the agent is not a ToWorker message", size);
+        ag_worker_die(worker, "a frame of %zu bytes from the agent is not a ToWorker message",
+                      size);
     return frame;
 }
 
@@ -260,11 +261,11 @@ static void parse(struct ag_worker *worker,
     while (in->len - at >= 4) {
         uint32_t size = sy_get_le32(in->data + at);
         if (size > AG_WORKER_FRAME_BYTES_MAX)
-            ag_worker_die("a frame of %u bytes from the agent, at most %u", size,
+            ag_worker_die(worker, "a frame of %u bytes from the agent, at most %u", size,
                           AG_WORKER_FRAME_BYTES_MAX);
         if (in->len - at - 4 < size)
             break;
-        struct ag_worker_frame *frame = frame_new(in->data + at + 4, size);
+        struct ag_worker_frame *frame = frame_new(worker, in->data + at + 4, size);
         at += 4 + (size_t)size;
         dispatch(worker, frame);
         ag_worker_frame_unref(frame);
@@ -285,7 +286,7 @@ int ag_worker_read(struct ag_worker *worker, bool wait,
         return 0;
     if (n <= 0) { /* the agent has closed, or died */
         if (in->len > 0)
-            ag_worker_die("the agent's last frame was cut after %zu bytes", in->len);
+            ag_worker_die(worker, "the agent's last frame was cut after %zu bytes", in->len);
         _exit(0);
     }
     in->len += (size_t)n;

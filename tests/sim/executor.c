@@ -73,8 +73,8 @@ static void task_end(void *arg)
     if (task->kind == AG_RESULT_SUCCEEDED)
         result.output = (struct sy_span){(const uint8_t *)task->output, strlen(task->output)};
     sim_trace(e->world, "end", e->node, task->id);
+    e->events->on_result(e->ctx, &result); /* its output lies in the task */
     free(task);
-    e->events->on_result(e->ctx, &result);
 }
 
 static void executor_bind(struct ag_executor *base, const struct ag_executor_events *events,

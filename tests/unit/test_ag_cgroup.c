@@ -183,13 +183,15 @@ START_TEST(left_overs_are_killed_at_the_start)
         return;
     }
     struct ag_cgroup_limits limits = {.pids = 100};
-    pid_t pid = join(ag_cgroup_take(c, &limits));
+    struct ag_cgroup *group = ag_cgroup_take(c, &limits);
+    pid_t pid = join(group);
     /* The agent dies here: nothing is put back. */
     struct ag_cgroups *next = open_mode(AG_CGROUP_AUTO, unique_name());
     int status;
     ck_assert_int_eq(waitpid(pid, &status, 0), pid);
     ck_assert(WIFSIGNALED(status));
     ag_cgroups_free(next);
+    ag_cgroup_put(c, group); /* only so that its memory is freed */
     ag_cgroups_free(c);
 }
 END_TEST

@@ -106,6 +106,7 @@ static void close_all(void)
     sy_rpc_mem_kill(rpc, "agent");
     sy_rpc_mem_kill(rpc, "op");
     dp_objects_free(store);
+    sy_server_free(server);
     run(SY_NS_PER_S);
     sy_rpc_free(rpc);
     sy_loop_free(loop);

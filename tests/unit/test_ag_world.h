@@ -370,8 +370,9 @@ static inline void close_world(void)
     sy_rpc_mem_kill(w->rpc, "agent");
     ag_agent_free(w->agent);
     fake_free(&w->fake->base);
+    run(SY_NS_PER_MS); /* the operator's side hears of it */
     sy_rpc_mem_kill(w->rpc, "op");
-    run(SY_NS_PER_MS);
+    sy_server_free(w->server);
     sy_rpc_free(w->rpc);
     sy_loop_free(w->loop);
     ag_journal_free(w->journal);
