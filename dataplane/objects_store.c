@@ -1,8 +1,8 @@
 #include "dataplane/objects_store.h"
 
 #include "base/file.h"
-#include "base/mem.h"
 #include "base/hash.h"
+#include "base/mem.h"
 
 #include <dirent.h>
 #include <fcntl.h>

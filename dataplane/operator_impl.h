@@ -12,10 +12,10 @@
 #pragma once
 
 #include "base/arena.h"
+#include "base/hash.h"
 #include "base/rng.h"
 #include "dataplane/calls.h"
 #include "dataplane/events.h"
-#include "base/hash.h"
 #include "dataplane/link.h"
 #include "dataplane/objects.h"
 #include "dataplane/operator.h"
