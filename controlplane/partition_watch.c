@@ -245,17 +245,45 @@ static int read_chunk(struct reading *reading, uint64_t sequence, struct sy_span
     return chunk.len > 0 ? -EBADMSG : 0;
 }
 
+static void put_sequence(struct cp_key *key, uint64_t sequence)
+{
+    sequence = __builtin_bswap64(sequence);
+    memcpy(key->data + key->len - 8, &sequence, 8);
+}
+
+/* Who has read whole chunks knows the next one's key: a lookup, where an iterator would seek. */
+static int read_next_chunks(struct reading *reading, enum cp_family family, struct cp_key at,
+                            void *(*decode)(struct sy_arena *arena, struct sy_span entry))
+{
+    struct cp_partition *p = reading->watch->p;
+    int r = 0;
+    while (r == 0 && !reading->enough) {
+        uint64_t next = reading->watch->cursor + 1;
+        put_sequence(&at, next);
+        r = cp_store_get(p->store, family, cp_key_span(&at), &p->scratch);
+        if (r == 0)
+            r = read_chunk(reading, next, sy_buf_span(&p->scratch), decode);
+        if (r == 0 && !reading->enough && reading->watch->cursor < next)
+            r = -EBADMSG; /* an empty chunk */
+    }
+    return r == CP_STORE_E_NOT_FOUND ? 0 : r;
+}
+
 /* Reads chunks of a log whose keys are `prefix` and a sequence, from the cursor on. */
 static int read_log(struct reading *reading, enum cp_family family, const struct cp_key *first,
                     const struct cp_key *last,
                     void *(*decode)(struct sy_arena *arena, struct sy_span entry))
 {
     struct cp_watch *watch = reading->watch;
+    if (watch->between_chunks) {
+        int r = read_next_chunks(reading, family, *first, decode);
+        watch->between_chunks = r == 0 && !reading->enough;
+        return r;
+    }
     struct cp_iter *iter = cp_iter_new(watch->p->store, family, cp_key_span(first),
                                        cp_key_span(last), false);
     struct cp_key at = *first;
-    uint64_t next = __builtin_bswap64(watch->cursor + 1);
-    memcpy(at.data + at.len - 8, &next, 8);
+    put_sequence(&at, watch->cursor + 1);
     if (watch->cursor > 0) /* the chunk that holds it, or the last before it */
         cp_iter_seek_for_prev(iter, cp_key_span(&at));
     int r = 0;
@@ -270,6 +298,7 @@ static int read_log(struct reading *reading, enum cp_family family, const struct
     if (r == 0)
         r = cp_iter_error(iter);
     cp_iter_free(iter);
+    watch->between_chunks = r == 0 && !reading->enough;
     return r;
 }
 

@@ -14,7 +14,8 @@ struct cp_watch {
     bool ready;
     struct cp_watch_list *list;
     uint64_t run_id, parent_id;
-    uint64_t cursor; /* the last sequence number that was delivered */
+    uint64_t cursor;     /* the last sequence number that was delivered */
+    bool between_chunks; /* the cursor is the last entry of a chunk */
     void (*on_more)(void *ctx);
     void *ctx;
     /* RUNS */
