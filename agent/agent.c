@@ -97,23 +97,19 @@ int ag_agent_new(struct ag_agent **ret_agent, const struct ag_agent_options *opt
 static void free_tables(struct ag_agent *agent)
 {
     struct ag_attempt *a, *next_a;
-    HASH_ITER(hh, agent->by_key, a, next_a)
+    AG_EACH(hh, agent->by_key, a, next_a)
     ag_attempt_free(agent, a);
     struct ag_spec_entry *spec, *next_spec;
-    HASH_ITER(hh, agent->specs, spec, next_spec)
+    AG_EACH(hh, agent->specs, spec, next_spec)
     ag_spec_drop(agent, spec);
-    struct ag_epoch *epoch, *next_epoch;
-    HASH_ITER(hh, agent->epochs, epoch, next_epoch)
-    {
-        HASH_DEL(agent->epochs, epoch);
-        free(epoch);
-    }
-    struct ag_call *call, *next_call;
-    HASH_ITER(hh, agent->calls, call, next_call)
-    {
-        HASH_DEL(agent->calls, call);
-        free(call);
-    }
+    struct ag_epoch *epochs = agent->epochs, *epoch, *next_epoch;
+    HASH_CLEAR(hh, agent->epochs);
+    AG_EACH(hh, epochs, epoch, next_epoch)
+    free(epoch);
+    struct ag_call *calls = agent->calls, *call, *next_call;
+    HASH_CLEAR(hh, agent->calls);
+    AG_EACH(hh, calls, call, next_call)
+    free(call);
     while (agent->classes != NULL) {
         struct ag_class *class = agent->classes;
         agent->classes = class->next;
@@ -145,7 +141,7 @@ void ag_agent_free(struct ag_agent *agent)
 static void return_waiting(struct ag_agent *agent)
 {
     struct ag_attempt *a, *next;
-    HASH_ITER(hh, agent->by_key, a, next)
+    AG_EACH(hh, agent->by_key, a, next)
     {
         if (a->sm.state != AG_ATTEMPT_WAITING && a->sm.state != AG_ATTEMPT_FETCHING)
             continue;
@@ -161,7 +157,7 @@ static void cancel_running(struct ag_agent *agent)
 {
     struct ag_executor *executor = agent->ports.executor;
     struct ag_attempt *a, *next;
-    HASH_ITER(hh, agent->by_key, a, next)
+    AG_EACH(hh, agent->by_key, a, next)
     {
         if (a->sm.state == AG_ATTEMPT_RUNNING)
             executor->ops->cancel(executor, a->id, "the node is stopping");

@@ -12,6 +12,7 @@
 #pragma once
 
 #include "agent/agent.h"
+#include "agent/each.h"
 #include "agent/events.h"
 #include "agent/journal.h"
 #include "agent/logs.h"
@@ -22,7 +23,6 @@
 #include "base/mem.h"
 #include "base/sm.h"
 
-#include "base/hash.h"
 #include <protobuf-c/protobuf-c.h>
 
 #define AG_ATTEMPTS_MAX 65536   /* held unfinished; beyond: returned */

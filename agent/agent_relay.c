@@ -79,7 +79,7 @@ void ag_relay_reply(struct ag_agent *agent, uint64_t number, uint32_t code, cons
 void ag_relay_lost(struct ag_agent *agent)
 {
     struct ag_call *call, *next;
-    HASH_ITER(hh, agent->calls, call, next)
+    AG_EACH(hh, agent->calls, call, next)
     {
         answer(agent, call->attempt_id, call->worker_call, SY_CODE_UNAVAILABLE,
                "the operator was lost");
@@ -92,7 +92,7 @@ void ag_relay_lost(struct ag_agent *agent)
 void ag_relay_forget(struct ag_agent *agent, struct ag_attempt *a)
 {
     struct ag_call *call, *next;
-    HASH_ITER(hh, agent->calls, call, next)
+    AG_EACH(hh, agent->calls, call, next)
     {
         if (call->attempt_id == a->id)
             call_free(agent, call);
@@ -137,7 +137,7 @@ void ag_relay_chunk(void *ctx, const struct ag_log_chunk *chunk)
 static struct ag_attempt *find_unfinished(struct ag_agent *agent, const struct ag_log_read *read)
 {
     struct ag_attempt *found = NULL, *a, *next;
-    HASH_ITER(hh_id, agent->by_id, a, next)
+    AG_EACH(hh_id, agent->by_id, a, next)
     {
         if (a->sm.state < AG_ATTEMPT_DONE && strcmp(a->name, read->name) == 0 &&
             strcmp(a->run, read->run) == 0 &&

@@ -159,8 +159,10 @@ void ag_report_outcome(struct ag_agent *agent, struct ag_attempt *a, const struc
         msg.output.len = result->output.len;
     }
     if (result->kind != AG_RESULT_SUCCEEDED) {
-        msg.error_code = code = clean_text(result->error_code, ERROR_CODE_MAX);
-        msg.error_message = message = clean_text(result->error_message, ERROR_MESSAGE_MAX);
+        code = clean_text(result->error_code, ERROR_CODE_MAX);
+        message = clean_text(result->error_message, ERROR_MESSAGE_MAX);
+        msg.error_code = code;
+        msg.error_message = message;
     }
     msg.started_ns = result->started_ns;
     msg.finished_ns = result->finished_ns;

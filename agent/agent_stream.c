@@ -106,7 +106,7 @@ static void put_hello(struct ag_agent *agent, struct sy_buf *buf)
 static void put_inventory(struct ag_agent *agent, struct sy_buf *buf)
 {
     struct ag_attempt *a, *next;
-    HASH_ITER(hh, agent->by_key, a, next)
+    AG_EACH(hh, agent->by_key, a, next)
     {
         Switchyard__Internal__InventoryEntry msg = SWITCHYARD__INTERNAL__INVENTORY_ENTRY__INIT;
         struct sch_resources none = {0};

@@ -322,7 +322,7 @@ static void exec_free(struct ag_executor *base)
     e->freeing = true;
     sy_loop_remove_turn_end(e->loop, &e->turn_end);
     struct ag_exec_task *task, *next;
-    HASH_ITER(hh, e->tasks, task, next)
+    AG_EACH(hh, e->tasks, task, next)
     {
         HASH_DEL(e->tasks, task);
         if (task->pooled)

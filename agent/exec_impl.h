@@ -1,11 +1,10 @@
 /* What exec.c, pool*.c and process.c share. Nobody else includes this header. */
 #pragma once
 
+#include "agent/each.h"
 #include "agent/exec.h"
 #include "base/arena.h"
 #include "base/loop.h"
-
-#include "base/hash.h"
 
 /* An attempt as the executor knows it. Embedded first in ag_pool_task and ag_process. */
 struct ag_exec_task {

@@ -92,7 +92,7 @@ void ag_journal_table_replay(const struct ag_journal_table *table,
                              const struct ag_journal_visitor *visitor)
 {
     struct ag_journal_entry *entry, *next;
-    HASH_ITER(hh, table->entries, entry, next)
+    AG_EACH(hh, table->entries, entry, next)
     {
         if (entry->ended && visitor->on_outcome != NULL)
             visitor->on_outcome(visitor->ctx, &entry->key, sy_buf_span(&entry->outcome));
@@ -100,7 +100,7 @@ void ag_journal_table_replay(const struct ag_journal_table *table,
             visitor->on_running(visitor->ctx, &entry->key);
     }
     struct ag_journal_process *process, *next_process;
-    HASH_ITER(hh, table->processes, process, next_process)
+    AG_EACH(hh, table->processes, process, next_process)
     {
         if (visitor->on_process != NULL)
             visitor->on_process(visitor->ctx, process->pid, process->start_time);
@@ -109,19 +109,17 @@ void ag_journal_table_replay(const struct ag_journal_table *table,
 
 void ag_journal_table_deinit(struct ag_journal_table *table)
 {
-    struct ag_journal_entry *entry, *next;
-    HASH_ITER(hh, table->entries, entry, next)
+    struct ag_journal_entry *entries = table->entries, *entry, *next;
+    HASH_CLEAR(hh, table->entries);
+    AG_EACH(hh, entries, entry, next)
     {
-        HASH_DEL(table->entries, entry);
         sy_buf_deinit(&entry->outcome);
         free(entry);
     }
-    struct ag_journal_process *process, *next_process;
-    HASH_ITER(hh, table->processes, process, next_process)
-    {
-        HASH_DEL(table->processes, process);
-        free(process);
-    }
+    struct ag_journal_process *processes = table->processes, *process, *next_process;
+    HASH_CLEAR(hh, table->processes);
+    AG_EACH(hh, processes, process, next_process)
+    free(process);
     table->bytes = 0;
 }
 

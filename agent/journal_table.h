@@ -1,9 +1,8 @@
 /* The live content of a journal: what a new agent would be told. Shared by both adapters. */
 #pragma once
 
+#include "agent/each.h"
 #include "agent/journal.h"
-
-#include "base/hash.h"
 
 struct ag_journal_entry {
     struct ag_attempt_key key;

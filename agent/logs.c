@@ -410,11 +410,13 @@ void ag_logs_free(struct ag_logs *logs)
     on_turn_end(logs);
     sy_loop_remove_turn_end(logs->loop, &logs->turn_end);
     for (unsigned i = 0; i < AG_LOG_BUCKETS; i++) {
-        while (logs->buckets[i] != NULL) {
-            struct ag_log *log = logs->buckets[i];
+        struct ag_log *log = logs->buckets[i];
+        while (log != NULL) {
+            struct ag_log *next = log->bucket;
             finish_by_hand(log);
             ag_log_drop_readers(log);
             free_log(log);
+            log = next;
         }
     }
     sy_buf_deinit(&logs->chunk);

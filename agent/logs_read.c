@@ -138,8 +138,12 @@ void ag_log_serve_readers(struct ag_log *log)
 
 void ag_log_drop_readers(struct ag_log *log)
 {
-    while (log->readers != NULL)
-        reader_free(log->readers);
+    struct ag_log_reader *reader = log->readers;
+    while (reader != NULL) {
+        struct ag_log_reader *next = reader->next;
+        reader_free(reader);
+        reader = next;
+    }
 }
 
 void ag_logs_forget_reads(struct ag_logs *logs)

@@ -509,8 +509,12 @@ void ag_objects_free(struct ag_objects *o)
 {
     if (o == NULL)
         return;
-    while (o->first != NULL)
-        transfer_free(o->first);
+    struct ag_object_transfer *t = o->first;
+    while (t != NULL) {
+        struct ag_object_transfer *next = t->next;
+        transfer_free(t);
+        t = next;
+    }
     sy_channel_free(o->channel);
     ag_cache_free(o->cache);
     sy_buf_deinit(&o->chunk);

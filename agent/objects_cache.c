@@ -1,9 +1,9 @@
 #include "agent/objects_cache.h"
+#include "agent/each.h"
 
 #include "base/file.h"
 #include "base/mem.h"
 
-#include "base/hash.h"
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -45,27 +45,29 @@ static struct entry *find(const struct ag_cache *cache, const char *digest)
     return entry;
 }
 
-static void remove_entry(struct ag_cache *cache, struct entry *entry)
+/* The one that was not used for longest; NULL: all are in use. */
+static struct entry *find_unpinned(const struct ag_cache *cache)
 {
-    char path[PATH_BYTES];
-    make_path(cache, entry->digest, path);
-    unlink(path);
-    cache->bytes -= entry->size;
-    HASH_DEL(cache->entries, entry);
-    free(entry);
+    struct entry *entry = cache->entries;
+    while (entry != NULL && entry->pins > 0)
+        entry = entry->hh.next;
+    return entry;
 }
 
 static bool make_room(struct ag_cache *cache, uint64_t size)
 {
-    struct entry *entry, *next;
-    HASH_ITER(hh, cache->entries, entry, next)
-    {
-        if (cache->bytes + size <= cache->bytes_max)
-            break;
-        if (entry->pins == 0)
-            remove_entry(cache, entry);
+    while (cache->bytes + size > cache->bytes_max) {
+        struct entry *entry = find_unpinned(cache);
+        if (entry == NULL)
+            return false;
+        char path[PATH_BYTES];
+        make_path(cache, entry->digest, path);
+        unlink(path);
+        cache->bytes -= entry->size;
+        HASH_DEL(cache->entries, entry);
+        free(entry);
     }
-    return cache->bytes + size <= cache->bytes_max;
+    return true;
 }
 
 static struct entry *add(struct ag_cache *cache, const char *digest, uint64_t size)
@@ -118,12 +120,10 @@ int ag_cache_new(struct ag_cache **ret_cache, const char *dir, uint64_t bytes_ma
 
 void ag_cache_free(struct ag_cache *cache)
 {
-    struct entry *entry, *next;
-    HASH_ITER(hh, cache->entries, entry, next)
-    {
-        HASH_DEL(cache->entries, entry);
-        free(entry);
-    }
+    struct entry *entries = cache->entries, *entry, *next;
+    HASH_CLEAR(hh, cache->entries);
+    AG_EACH(hh, entries, entry, next)
+    free(entry);
     free(cache->dir);
     free(cache);
 }

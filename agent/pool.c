@@ -82,15 +82,21 @@ static struct ag_pool_class *class_find(const struct ag_pool *pool,
     return NULL;
 }
 
+static struct ag_pool_class *class_find_idle(const struct ag_pool *pool)
+{
+    for (uint32_t i = 0; i < pool->class_count; i++) {
+        if (class_idle(pool->classes[i]))
+            return pool->classes[i];
+    }
+    return NULL;
+}
+
 /* As many as were live at a time, and a few that are remembered for their average. */
 static struct ag_pool_class *class_get(struct ag_pool *pool, const struct sch_resources *request)
 {
     struct ag_pool_class *class = class_find(pool, request);
-    for (uint32_t i = 0;
-         class == NULL && pool->class_count >= CLASSES_REMEMBERED && i < pool->class_count; i++) {
-        if (class_idle(pool->classes[i]))
-            class = pool->classes[i];
-    }
+    if (class == NULL && pool->class_count >= CLASSES_REMEMBERED)
+        class = class_find_idle(pool);
     if (class == NULL) {
         pool->classes = sy_realloc(pool->classes,
                                    (pool->class_count + 1) * sizeof(struct ag_pool_class *));
@@ -553,13 +559,16 @@ void ag_pool_requeue(struct ag_pool_task *task)
 
 void ag_pool_refuse_pending(struct ag_pool *pool, const char *why)
 {
-    while (pool->pending.first != NULL) {
+    struct ag_pool_task *task = pool->pending.first;
+    while (task != NULL) {
+        struct ag_pool_task *next = task->next;
         struct ag_result result = {
             .kind = AG_RESULT_REFUSED,
             .error_code = "WorkerNotStarted",
             .error_message = why,
         };
-        ag_pool_task_end(pool->pending.first, &result);
+        ag_pool_task_end(task, &result);
+        task = next;
     }
 }
 

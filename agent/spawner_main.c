@@ -448,6 +448,7 @@ int main(void)
     if (s->socket < 0 || s->epoll < 0 ||
         epoll_ctl(s->epoll, EPOLL_CTL_ADD, s->socket, &event) < 0) {
         perror("switchyard-spawner");
+        free(s);
         return 1;
     }
     int status = run(s);
