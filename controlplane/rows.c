@@ -1,6 +1,7 @@
 #include "controlplane/rows.h"
 
 #include "base/mem.h"
+#include "proto/pb.h"
 
 #include <string.h>
 
@@ -283,36 +284,15 @@ int cp_row_put_child_outcome(struct sy_buf *buf, struct sy_span name, struct sy_
     return 0;
 }
 
-static void *arena_alloc(void *ctx, size_t size)
-{
-    return sy_arena_alloc(ctx, size);
-}
-
-static void arena_free(void *ctx, void *pointer)
-{
-    (void)ctx;
-    (void)pointer;
-}
-
-ProtobufCAllocator cp_arena_allocator(struct sy_arena *arena)
-{
-    return (ProtobufCAllocator){.alloc = arena_alloc, .free = arena_free, .allocator_data = arena};
-}
-
 void *cp_row_unpack(const ProtobufCMessageDescriptor *type, struct sy_arena *arena,
                     struct sy_span row)
 {
-    ProtobufCAllocator allocator = cp_arena_allocator(arena);
-    return protobuf_c_message_unpack(type, &allocator, row.len, row.data);
+    return pb_unpack(type, arena, row);
 }
 
 void cp_row_pack(struct sy_buf *buf, const ProtobufCMessage *message)
 {
-    size_t size = protobuf_c_message_get_packed_size(message);
-    sy_buf_reserve(buf, size);
-    size_t packed = protobuf_c_message_pack(message, buf->data + buf->len);
-    SY_ASSERT(packed == size);
-    buf->len += size;
+    pb_pack(message, buf);
 }
 
 int cp_row_get(struct cp_store *store, enum cp_family family, const struct cp_key *key,

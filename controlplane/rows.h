@@ -115,9 +115,6 @@ void *cp_row_unpack(const ProtobufCMessageDescriptor *type, struct sy_arena *are
                     struct sy_span row);
 #define CP_UNPACK(Type, descriptor, arena, span)                                                   \
     ((Type *)cp_row_unpack(&(descriptor), (arena), (span)))
-/* protobuf-c's allocator on an arena. */
-ProtobufCAllocator cp_arena_allocator(struct sy_arena *arena);
-
 /* Appends a packed message. */
 void cp_row_pack(struct sy_buf *buf, const ProtobufCMessage *message);
 
