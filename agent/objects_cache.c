@@ -1,4 +1,5 @@
 #include "agent/objects_cache.h"
+#include "agent/each.h"
 
 #include "base/file.h"
 #include "base/mem.h"
@@ -13,21 +14,17 @@
 
 #define PATH_BYTES 1024
 
-#define BUCKETS 4096
-
 struct entry {
-    struct entry *chain;         /* in its bucket */
-    struct entry *newer, *older; /* by last use */
     char digest[AG_DIGEST_CHARS + 1];
     uint64_t size;
     unsigned pins;
+    UT_hash_handle hh; /* the table's order is that of use: least recently first */
 };
 
 struct ag_cache {
     char *dir;
     uint64_t bytes, bytes_max;
-    struct entry *buckets[BUCKETS];
-    struct entry *newest, *oldest;
+    struct entry *entries;
 };
 
 bool ag_digest_valid(const char *digest)
@@ -41,71 +38,45 @@ static void make_path(const struct ag_cache *cache, const char *name, char *ret)
     SY_ASSERT(n > 0 && n < PATH_BYTES);
 }
 
-/* A digest is as good as random: three of its digits are a bucket. */
-static struct entry **find(struct ag_cache *cache, const char *digest)
+static struct entry *find(const struct ag_cache *cache, const char *digest)
 {
-    char digits[4] = {digest[0], digest[1], digest[2], '\0'};
-    struct entry **at = &cache->buckets[strtoul(digits, NULL, 16) % BUCKETS];
-    while (*at != NULL && strcmp((*at)->digest, digest) != 0)
-        at = &(*at)->chain;
-    return at;
+    struct entry *entry;
+    HASH_FIND(hh, cache->entries, digest, AG_DIGEST_CHARS, entry);
+    return entry;
 }
 
-static void order_remove(struct ag_cache *cache, struct entry *entry)
+/* The one that was not used for longest; NULL: all are in use. */
+static struct entry *find_unpinned(const struct ag_cache *cache)
 {
-    if (entry->newer != NULL)
-        entry->newer->older = entry->older;
-    else
-        cache->newest = entry->older;
-    if (entry->older != NULL)
-        entry->older->newer = entry->newer;
-    else
-        cache->oldest = entry->newer;
-}
-
-static void order_push(struct ag_cache *cache, struct entry *entry)
-{
-    entry->newer = NULL;
-    entry->older = cache->newest;
-    if (cache->newest != NULL)
-        cache->newest->newer = entry;
-    else
-        cache->oldest = entry;
-    cache->newest = entry;
-}
-
-static void remove_entry(struct ag_cache *cache, struct entry *entry)
-{
-    char path[PATH_BYTES];
-    make_path(cache, entry->digest, path);
-    unlink(path);
-    cache->bytes -= entry->size;
-    order_remove(cache, entry);
-    *find(cache, entry->digest) = entry->chain;
-    free(entry);
+    struct entry *entry = cache->entries;
+    while (entry != NULL && entry->pins > 0)
+        entry = entry->hh.next;
+    return entry;
 }
 
 static bool make_room(struct ag_cache *cache, uint64_t size)
 {
-    struct entry *entry = cache->oldest;
-    while (entry != NULL && cache->bytes + size > cache->bytes_max) {
-        struct entry *newer = entry->newer;
-        if (entry->pins == 0)
-            remove_entry(cache, entry);
-        entry = newer;
+    while (cache->bytes + size > cache->bytes_max) {
+        struct entry *entry = find_unpinned(cache);
+        if (entry == NULL)
+            return false;
+        char path[PATH_BYTES];
+        make_path(cache, entry->digest, path);
+        unlink(path);
+        cache->bytes -= entry->size;
+        HASH_DEL(cache->entries, entry);
+        free(entry);
     }
-    return cache->bytes + size <= cache->bytes_max;
+    return true;
 }
 
 static struct entry *add(struct ag_cache *cache, const char *digest, uint64_t size)
 {
-    struct entry **at = find(cache, digest);
-    SY_ASSERT(*at == NULL);
-    struct entry *entry = *at = sy_new(struct entry);
+    struct entry *entry = sy_new(struct entry);
     memcpy(entry->digest, digest, AG_DIGEST_CHARS);
     entry->size = size;
     cache->bytes += size;
-    order_push(cache, entry);
+    HASH_ADD(hh, cache->entries, digest, AG_DIGEST_CHARS, entry);
     return entry;
 }
 
@@ -149,23 +120,21 @@ int ag_cache_new(struct ag_cache **ret_cache, const char *dir, uint64_t bytes_ma
 
 void ag_cache_free(struct ag_cache *cache)
 {
-    struct entry *entry = cache->oldest;
-    while (entry != NULL) {
-        struct entry *newer = entry->newer;
-        free(entry);
-        entry = newer;
-    }
+    struct entry *entries = cache->entries, *entry, *next;
+    HASH_CLEAR(hh, cache->entries);
+    AG_EACH(hh, entries, entry, next)
+    free(entry);
     free(cache->dir);
     free(cache);
 }
 
 char *ag_cache_pin(struct ag_cache *cache, const char *digest)
 {
-    struct entry *entry = *find(cache, digest);
+    struct entry *entry = find(cache, digest);
     if (entry == NULL)
         return NULL;
-    order_remove(cache, entry);
-    order_push(cache, entry);
+    HASH_DEL(cache->entries, entry); /* to the end: used last */
+    HASH_ADD(hh, cache->entries, digest, AG_DIGEST_CHARS, entry);
     entry->pins++;
     char path[PATH_BYTES];
     make_path(cache, digest, path);
@@ -175,7 +144,7 @@ char *ag_cache_pin(struct ag_cache *cache, const char *digest)
 void ag_cache_unpin(struct ag_cache *cache, const char *path)
 {
     const char *digest = strrchr(path, '/');
-    struct entry *entry = digest != NULL ? *find(cache, digest + 1) : NULL;
+    struct entry *entry = digest != NULL ? find(cache, digest + 1) : NULL;
     SY_ASSERT(entry != NULL && entry->pins > 0);
     entry->pins--;
 }
@@ -199,7 +168,7 @@ char *ag_cache_commit(struct ag_cache *cache, const char *name, const char *dige
     char from[PATH_BYTES], to[PATH_BYTES];
     make_path(cache, name, from);
     make_path(cache, digest, to);
-    if (*find(cache, digest) != NULL) { /* another transfer of the same object was faster */
+    if (find(cache, digest) != NULL) { /* another transfer of the same object was faster */
         unlink(from);
         return ag_cache_pin(cache, digest);
     }

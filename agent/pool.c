@@ -14,6 +14,7 @@
 #define SLOW_NS (10 * SY_NS_PER_MS) /* running longer, it must not hold up others */
 #define TAKE_BACK_TICK_NS (5 * SY_NS_PER_MS)
 #define SCALE_TICK_NS (500 * SY_NS_PER_MS)
+#define SILENT_NS (30 * SY_NS_PER_S)
 #define STARTS_EACH_TIME 16
 
 /* ---- lists ---- */
@@ -68,7 +69,6 @@ static void list_remove(struct ag_pool_list *list, struct ag_pool_task *task)
 
 static bool class_idle(const struct ag_pool_class *class)
 {
-    SY_ASSERT(class != NULL);
     return class->charged == 0 && class->pipelined == 0;
 }
 
@@ -389,8 +389,7 @@ static void on_take_back_tick(void *arg)
 static bool hung(const struct ag_pool_worker *worker, int64_t now_ns)
 {
     uint64_t id;
-    if (!usable(worker) || worker->tasks.count == 0 ||
-        now_ns - worker->heard_ns < worker->pool->exec->start_timeout_ns)
+    if (!usable(worker) || worker->tasks.count == 0 || now_ns - worker->heard_ns < SILENT_NS)
         return false;
     for (const struct ag_pool_task *t = worker->tasks.first; t != NULL; t = t->next) {
         if (t->told_started)
