@@ -127,7 +127,7 @@ static void dispatch(struct ag_worker *worker, struct ag_worker_frame *frame)
 {
     const ag_worker_to_msg *msg = frame->msg;
     pthread_mutex_lock(&worker->mutex);
-    worker->frames++;
+    atomic_fetch_add_explicit(&worker->frames, 1, memory_order_relaxed);
     enqueue_tasks(worker, frame);
     for (size_t i = 0; i < msg->n_replies; i++)
         deliver_reply(worker, frame, msg->replies[i]);

@@ -110,7 +110,7 @@ struct ag_worker {
     bool reading; /* somebody holds the role */
     bool helper_asleep;
     atomic_bool shutdown;
-    uint64_t frames; /* received; libraries are looked at again when it moved */
+    _Atomic(uint64_t) frames; /* received; libraries are looked at again when it moved */
 
     pthread_t helper;
     pthread_mutex_t capture_mutex;

@@ -110,7 +110,8 @@ static struct ag_worker_library *open_library(struct ag_worker *worker, const ch
                                               char *ret_error, size_t error_size)
 {
     struct ag_worker_library *library = find_loaded(worker, path);
-    uint64_t frames = worker->frames; /* a stale value only makes one more stat() */
+    uint64_t frames = atomic_load_explicit(&worker->frames,
+                                           memory_order_relaxed); /* stale: one more stat() */
     if (library != NULL && library->checked == frames)
         return library;
     struct stat now;
