@@ -142,10 +142,26 @@ struct sy_method {
     size_t request_bytes_max; /* larger ones end in RESOURCE_EXHAUSTED; 0 = the server's limit */
 };
 
+/* JSON for messages that are bytes here (proto/json.h). */
+struct sy_codec {
+    /* -EINVAL with a sentence that names the field. */
+    int (*request_from_json)(void *ctx, const char *method, struct sy_span json,
+                             struct sy_buf *ret_bytes, struct sy_error_text *error);
+    int (*response_to_json)(void *ctx, const char *method, struct sy_span bytes,
+                            struct sy_buf *ret_json);
+    void *ctx;
+};
+
+struct sy_http_route; /* base/http.h */
+
 struct sy_server_options {
-    const char *address;      /* "127.0.0.1:8090", "unix:/run/x.sock" */
-    size_t message_bytes_max; /* receive; default 16 MiB */
-    size_t send_buffer_max;   /* per stream; default 1 MiB */
+    const char *address; /* "127.0.0.1:8090", "unix:/run/x.sock" */
+    /* Also speak HTTP/1.1 there: the Connect protocol in front of the same methods (unary and
+     * server streams), and plain routes. What opens with HTTP/2's preface goes to gRPC. */
+    bool http;
+    const struct sy_codec *codec; /* for JSON bodies; NULL: binary ones only. Outlives the server */
+    size_t message_bytes_max;     /* receive; default 16 MiB */
+    size_t send_buffer_max;       /* per stream; default 1 MiB */
     size_t streams_max; /* open calls of all kinds; beyond: RESOURCE_EXHAUSTED. default 20,000 */
 };
 
@@ -156,6 +172,8 @@ int sy_server_new(struct sy_server **ret_server, struct sy_rpc *rpc,
                   const struct sy_server_options *options, struct sy_error_text *error) SY_MUST_USE;
 /* Before sy_server_start(). Unknown methods are answered UNIMPLEMENTED. */
 void sy_server_add(struct sy_server *server, const struct sy_method *method);
+/* Before sy_server_start(), with options.http. Copied, but for its strings. */
+void sy_server_add_route(struct sy_server *server, const struct sy_http_route *route);
 /* -EADDRINUSE and other causes with a sentence in error. */
 int sy_server_start(struct sy_server *server, struct sy_error_text *error) SY_MUST_USE;
 /* The port that was bound (options->address may end in ":0"). */
