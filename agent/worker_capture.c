@@ -7,7 +7,8 @@
  * always.
  *
  * The pipes are read at ticks, not when bytes come: a task that prints does not wake a second
- * thread.
+ * thread. And only of a task that has run for a tick, and what was read is sent at once: bytes in a
+ * pipe survive a crash (the agent takes them), bytes in this process do not.
  */
 #include "agent/worker.h"
 #include "base/mem.h"
@@ -210,8 +211,10 @@ static bool tick_once(struct ag_worker *worker, unsigned *idle_ticks)
     pthread_mutex_unlock(&worker->mutex);
     if (sleep)
         return true;
-    capture_tick(worker);
-    if (tick.slow || ag_worker_out_due(worker, ag_worker_monotonic_ns()))
+    bool capture = tick.slow || !tick.busy;
+    if (capture)
+        capture_tick(worker);
+    if (capture || ag_worker_out_due(worker, ag_worker_monotonic_ns()))
         ag_worker_flush(worker);
     wait_for_a_tick(worker, tick.unread);
     return false;
