@@ -123,7 +123,7 @@ static int restore_run(struct restore *restore, uint64_t run_id)
     if (p->scratch.len <= CP_RUN_ROW_KEPT_MAX)
         sy_buf_append(&live->row, p->scratch.data, p->scratch.len);
     restore->run = sch_partition_restore_run(p->core, run_id, row->project, row->domain, row->name,
-                                             row->created_ns, sequence, total);
+                                             row->created_ns, sequence, total, 0);
     restore->run->shell = live;
     memcpy(live->project, restore->run->project, sizeof(live->project));
     memcpy(live->domain, restore->run->domain, sizeof(live->domain));

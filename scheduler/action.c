@@ -43,9 +43,16 @@ static const struct sm_state action_states[SCH_ACTION_STATES] = {
                                .initial = true,
                                .next = ACTION_BIT(QUEUED) | ACTION_BIT(ASSIGNED) |
                                        ACTION_BIT(RUNNING) | ACTION_BIT(BACKOFF) | ACTION_FINALS},
-    [SCH_ACTION_GROUP] = {.name = "group",
-                          .initial = true,
-                          .next = ACTION_BIT(SUCCEEDED) | ACTION_BIT(FAILED) | ACTION_BIT(ABORTED)},
+    [SCH_ACTION_GROUP] = {.name = "group", .initial = true, .next = ACTION_FINALS},
+    [SCH_ACTION_PAUSED] = {.name = "paused", .initial = true, .next = ACTION_FINALS},
+    [SCH_ACTION_HELD] = {.name = "held",
+                         .initial = true,
+                         .next = ACTION_BIT(QUEUED) | ACTION_BIT(ABORTED) | ACTION_BIT(TIMED_OUT)},
+    [SCH_ACTION_CACHE_WAIT] = {.name = "cache_wait",
+                               .initial = true,
+                               .next = ACTION_BIT(HELD) | ACTION_BIT(QUEUED) |
+                                       ACTION_BIT(SUCCEEDED) | ACTION_BIT(ABORTED) |
+                                       ACTION_BIT(TIMED_OUT)},
     [SCH_ACTION_SUCCEEDED] = {.name = "succeeded", .final = true},
     [SCH_ACTION_FAILED] = {.name = "failed", .final = true},
     [SCH_ACTION_ABORTED] = {.name = "aborted", .final = true},
@@ -68,6 +75,12 @@ uint32_t sch_action_class_id(const struct sch_action *action)
 {
     const struct sch_action_impl *a = sch_action_impl_const(action);
     return a->class ? a->class->id : 0;
+}
+
+const struct sch_action *sch_action_producer(const struct sch_action *action)
+{
+    SY_ASSERT(action);
+    return NULL;
 }
 
 void sch_action_move(struct sch_partition *p, struct sch_action_impl *a, enum sch_action_state to)

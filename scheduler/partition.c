@@ -386,6 +386,9 @@ static void dispatch(struct sch_partition *p, const struct sch_event *event)
     case SCH_EVENT_RECORD:
         step_record(p, event);
         break;
+    case SCH_EVENT_CONDITION:
+    case SCH_EVENT_SIGNAL:
+        break;
     case SCH_EVENT_ABORT:
         step_abort(p, event);
         break;

@@ -34,17 +34,36 @@
 
 /* ---- life cycle of an action ----
  *
- *                +-----------------------------------------------+
- *                v                                               |
- *   (new) --> QUEUED --> ASSIGNED --> RUNNING --> SUCCEEDED      |
- *     |         ^  ^        |  |         |  +---> FAILED         |
- *     |         |  +returned+  |         |  +---> TIMED_OUT      |
- *     |         |              +---------+--> BACKOFF -----------+
- *     |         +-------- RECOVERING <-- (rebuild)      any non-final --> ABORTED
+ *               +---------------------------------------------------+
+ *               v                                                   |
+ *   (new) --> HELD --> QUEUED --> ASSIGNED --> RUNNING --> SUCCEEDED | FAILED | TIMED_OUT
+ *     |         ^       ^   ^         |  |        |                 |
+ *     |         |       |   +returned-+  +--------+--> BACKOFF -----+
+ *     |         +-------+-- RECOVERING <-- (rebuild)
+ *     +--> CACHE_WAIT --> HELD or QUEUED (the producer failed) | SUCCEEDED (it succeeded)
  *     +--> GROUP (no worker: ends when sealed and its children have ended) --> SUCCEEDED | FAILED
+ *     +--> PAUSED (a condition, no worker) --> SUCCEEDED (a signal) | TIMED_OUT
+ *   any non-final --> ABORTED, and TIMED_OUT by its deadline
  *
  * RECOVERING: after a restart the partition does not know whether an attempt is out; it waits,
  * bounded, for the inventories of the clusters, then queues what nobody reported.
+ *
+ * HELD: its run has a limit of concurrency and no slot is free. QUEUED, ASSIGNED and RUNNING
+ * actions of the run have a slot each; groups, conditions, traces and what backs off have none. So
+ * only what may run at once makes demand, and at most `concurrency_max` are out. A slot that comes
+ * free goes to the highest priority, first in first out, at the end of the step. Skipped when the
+ * run has no limit or a slot is free. A lost attempt that is queued again at once keeps its slot.
+ * While an action of the run is RECOVERING nothing new gets a slot.
+ * A parent that waits for its children keeps its slot: a limit that is not above the depth of the
+ * nesting can stop a run for ever. The core cannot know what a parent waits for; see
+ * sch_run.concurrency_parents.
+ *
+ * CACHE_WAIT: another live action (of any run) has the same cache key and was created before: the
+ * producer. When the producer succeeds all that wait end SUCCEEDED in the same step, with
+ * u.final.reused = the producer. When it ends otherwise the oldest that waits is the producer, at
+ * the end of the step. So the oldest live action of a key is its producer, also after a restart.
+ * A task that waits (through children) for its own key waits for ever, where it would otherwise
+ * call itself for ever.
  */
 enum sch_action_state {
     SCH_ACTION_QUEUED,
@@ -53,6 +72,9 @@ enum sch_action_state {
     SCH_ACTION_BACKOFF,
     SCH_ACTION_RECOVERING,
     SCH_ACTION_GROUP,
+    SCH_ACTION_PAUSED,
+    SCH_ACTION_HELD,
+    SCH_ACTION_CACHE_WAIT,
     SCH_ACTION_SUCCEEDED,
     SCH_ACTION_FAILED,
     SCH_ACTION_ABORTED,
@@ -64,12 +86,20 @@ extern const struct sm_table sch_action_table;
 /* A task definition as the core sees it. The shell embeds it. */
 struct sch_spec {
     struct sch_resources request;
-    int64_t timeout_ns;        /* of one attempt; 0 = none */
-    int64_t queued_timeout_ns; /* waiting for room; 0 = none */
-    uint32_t retries;          /* after the task's own errors */
-    int64_t backoff_ns; /* before a user retry; doubles each time, at most 60 s; 0 = at once */
-    bool group;         /* needs no worker */
-    uint32_t refs;      /* live actions; kept by the core */
+    int64_t timeout_ns; /* of one attempt; the agent's business; 0 = none */
+    /* Of one attempt, from its first waiting (HELD, CACHE_WAIT, QUEUED) until ASSIGNED; 0 = none.
+     * After a restart it begins again: assignments are not durable, so nobody knows how much of the
+     * time since created_ns was spent waiting. */
+    int64_t queued_timeout_ns;
+    int64_t deadline_ns; /* from created_ns to the end, all attempts and waiting; survives a restart
+                            (realtime); a running attempt is cancelled; 0 = none */
+    uint32_t retries;    /* after the task's own errors; lost attempts are not counted here */
+    /* Before user retry n (0, 1, ...): min(backoff_ns * factor^n, cap). 0 = at once. */
+    int64_t backoff_ns;
+    uint32_t backoff_factor_milli; /* 2000 doubles; below 1000 (as 0) is 1000: constant */
+    int64_t backoff_cap_ns;        /* 0 = none but the core's own, one day */
+    bool group;                    /* needs no worker */
+    uint32_t refs;                 /* live actions; kept by the core */
 };
 
 struct sch_run {
@@ -79,20 +109,27 @@ struct sch_run {
     uint64_t event_sequence; /* of the last event of this run */
     uint64_t actions_live;
     uint64_t actions_total;
-    struct sch_action *root; /* NULL only while it is being made or rebuilt */
-    void *shell;             /* for the shell's watchers; not touched by the core */
+    /* Slots: see HELD. With used == parents and something held, the run may be stuck for ever: each
+     * slot belongs to an action with live children, which may be waiting for one that is held. */
+    uint32_t concurrency_max;     /* 0: no limit, and nothing below is counted */
+    uint32_t concurrency_used;    /* actions QUEUED, ASSIGNED or RUNNING */
+    uint32_t concurrency_parents; /* of those, with live children */
+    uint32_t concurrency_held;    /* actions HELD */
+    struct sch_action *root;      /* NULL only while it is being made or rebuilt */
+    void *shell;                  /* for the shell's watchers; not touched by the core */
 };
 
 struct sch_action {
     uint64_t id; /* (epoch << 40) | counter; unique in the partition for ever */
     struct sch_run *run;
     struct sch_action *parent; /* NULL for the root */
-    struct sch_spec *spec;     /* NULL for a record that never runs (a trace) */
+    struct sch_spec *spec;     /* NULL for what never runs: a record (a trace), a condition */
     char *name;
     int64_t created_ns;      /* realtime */
-    int64_t queued_at_ns;    /* monotonic: since when it waits */
+    int64_t queued_at_ns;    /* monotonic: since when it waits; in BACKOFF: until when */
     uint64_t child_sequence; /* of the last entry in its child log */
-    uint32_t number;         /* of the current or last attempt; 0 = none yet */
+    uint32_t number;         /* of the current or last attempt; 0 = none yet. In the effects of a
+                                child's end, parent->number is the attempt that the parent is in */
     uint32_t attempt_epoch;  /* in which that attempt was issued */
     uint32_t children_live, children_failed;
     int32_t priority;
@@ -112,6 +149,8 @@ struct sch_action *sch_action_ref(struct sch_action *action);
 void sch_action_unref(struct sch_action *action);
 bool sch_action_is_final(const struct sch_action *action);
 uint32_t sch_action_class_id(const struct sch_action *action); /* 0: it never runs */
+/* CACHE_WAIT: the action whose output it waits for; else NULL. */
+const struct sch_action *sch_action_producer(const struct sch_action *action);
 const char *sch_cluster_name(const struct sch_cluster *cluster);
 
 /* ---- set-up ---- */
@@ -134,12 +173,16 @@ void sch_partition_free(struct sch_partition *p);
 
 /* Rebuild from the live index, before the first step: runs first, then their actions, parents
  * before children is NOT required (parent by name; resolved by sch_partition_restored()). The
- * restored action is RECOVERING (or GROUP). */
+ * restored action is RECOVERING (or GROUP, PAUSED; CACHE_WAIT from sch_partition_restored() on when
+ * an older one has its cache key). HELD is not persisted: it is RECOVERING, then HELD again. */
 struct sch_restore {
     uint64_t run_id, action_id;
     const char *name, *parent; /* parent "" for the root */
-    struct sch_spec *spec;
+    struct sch_spec *spec;     /* NULL for a condition only */
     int64_t created_ns;
+    int64_t realtime_ns;      /* now; with created_ns it says what is left of deadline or timeout */
+    int64_t timeout_ns;       /* as in SCH_EVENT_CONDITION; spec NULL only */
+    const uint8_t *cache_key; /* as in SCH_EVENT_ENQUEUE */
     int32_t priority;
     uint32_t
         number; /* sch_action.ended when the row was written: only later attempts are adopted */
@@ -150,7 +193,8 @@ struct sch_restore {
 };
 struct sch_run *sch_partition_restore_run(struct sch_partition *p, uint64_t id, const char *project,
                                           const char *domain, const char *name, int64_t created_ns,
-                                          uint64_t event_sequence, uint64_t actions_total);
+                                          uint64_t event_sequence, uint64_t actions_total,
+                                          uint32_t concurrency_max);
 struct sch_action *sch_partition_restore_action(struct sch_partition *p,
                                                 const struct sch_restore *r);
 /* Links parents, counts children, starts the recovery wait for `expected_clusters` (names of
@@ -160,11 +204,16 @@ void sch_partition_restored(struct sch_partition *p, const char *const *expected
 
 /* ---- events ---- */
 
+#define SCH_CACHE_KEY_BYTES 16
+
 enum sch_event_type {
     SCH_EVENT_CREATE_RUN,   /* u.create */
     SCH_EVENT_ENQUEUE,      /* u.enqueue */
     SCH_EVENT_SEAL,         /* u.seal */
     SCH_EVENT_RECORD,       /* u.record: an action that the client ran itself (a trace) */
+    SCH_EVENT_CONDITION,    /* u.condition: an action that waits for a signal, in PAUSED */
+    SCH_EVENT_SIGNAL,       /* u.signal: ends a PAUSED action SUCCEEDED; the shell keeps the value.
+                               Nothing happens in another state: look at it before */
     SCH_EVENT_ABORT,        /* u.abort */
     SCH_EVENT_CLUSTER_UP,   /* u.cluster: stream opened. While the cluster is up already: only its
                                shapes changed; so a replaced stream needs CLUSTER_DOWN first */
@@ -210,13 +259,26 @@ struct sch_event {
             const char *project, *domain, *name; /* the shell has checked that the name is free */
             struct sch_spec *spec;
             int32_t priority;
-            void *shell; /* handed back in CREATED */
+            uint32_t concurrency_max; /* 0: no limit. 1 would stop every parent (refuse it) */
+            bool instant;             /* the root; as in enqueue */
+            const uint8_t *cache_key; /* the root's; as in enqueue */
+            void *shell;              /* handed back in CREATED and REJECTED, and in FINISHED when
+                                         the action ends in this very step */
         } create;
         struct { /* one child; the shell has checked the store for finished ones of that name */
             struct sch_action *parent; /* live; from sch_partition_find_action() */
             const char *name;
             struct sch_spec *spec;
             int32_t priority;
+            /* Its result exists already (a cache hit, an earlier run that is recovered): it is
+             * created and ends SUCCEEDED in this step, as CREATED, EVENT (SUCCEEDED, the only one),
+             * CHILD_FINISHED, FINISHED, with report NULL and `shell` in CREATED and FINISHED. Its
+             * number is 0. Neither actions_max nor feasibility is asked. cache_key is ignored. */
+            bool instant;
+            /* SCH_CACHE_KEY_BYTES, copied: actions with the same key run one at a time, see
+             * CACHE_WAIT. NULL: not serialized. The digest holds what the scope of the lookup says
+             * (project, domain); the core looks at nothing else. Not for groups. */
+            const uint8_t *cache_key;
             void *shell;
         } enqueue;
         struct {
@@ -228,6 +290,16 @@ struct sch_event {
             bool failed;
             void *shell;
         } record;
+        struct {
+            struct sch_action *parent; /* as in enqueue; rejected for the same reasons */
+            const char *name;
+            int64_t timeout_ns; /* from created_ns; survives a restart; 0 = none */
+            void *shell;
+        } condition;
+        struct {
+            struct sch_action *action;
+            void *shell; /* handed back in FINISHED */
+        } signal;
         struct {
             struct sch_action *action; /* and everything below it */
             const char *reason;
@@ -296,14 +368,20 @@ struct sch_effect {
         struct {
             struct sch_action *action;
             void *shell;
+            bool ends; /* in this very step (a record, an instant one): it needs no live key */
         } created;
         struct {
             struct sch_action *action; /* RUN_FINISHED: the root */
             enum sch_action_state state;
-            const char *code, *message; /* what the core adds ("Aborted", ...); NULL on success, and
-                                           when the report says it all (the task's own error) */
+            /* What the core adds: "Aborted", "ChildFailed", "SystemRetriesExhausted",
+             * "QueuedTimeout", "DeadlineExceeded", "ConditionTimeout". NULL on success, and when
+             * the report says it all (the task's own error). */
+            const char *code, *message;
             const struct sch_report
-                *report; /* the outcome that ended it; NULL: none (abort, timeout) */
+                *report; /* the outcome that ended it; NULL: none (abort, timeout, reuse) */
+            struct sch_action *reused; /* the producer that succeeded: copy its output, which is in
+                                          this batch; else NULL */
+            void *shell; /* of the RECORD, SIGNAL or instant ENQUEUE that ended it; else NULL */
         } final;
         struct {
             struct sch_run *run;
@@ -376,6 +454,7 @@ struct sch_action *sch_partition_find_action_by_id(struct sch_partition *p, uint
 
 struct sch_partition_counts {
     uint64_t runs_live, queued, assigned, running, backoff, recovering, groups, finished;
+    uint64_t paused, held, cache_waiting;
     size_t classes, clusters;
     bool recovering_clusters; /* still waiting for inventories */
 };

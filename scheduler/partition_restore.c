@@ -5,13 +5,15 @@
 
 struct sch_run *sch_partition_restore_run(struct sch_partition *p, uint64_t id, const char *project,
                                           const char *domain, const char *name, int64_t created_ns,
-                                          uint64_t event_sequence, uint64_t actions_total)
+                                          uint64_t event_sequence, uint64_t actions_total,
+                                          uint32_t concurrency_max)
 {
     SY_ASSERT(id >> SCH_ID_COUNTER_BITS < p->options.epoch); /* else ids would be given out twice */
     struct sch_run_impl *run = sch_run_new(p, id, project, domain, name);
     run->base.created_ns = created_ns;
     run->base.event_sequence = event_sequence;
     run->base.actions_total = actions_total;
+    run->base.concurrency_max = concurrency_max;
     return &run->base;
 }
 

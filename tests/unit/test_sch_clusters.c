@@ -125,7 +125,7 @@ static struct sch_action *restore(struct world *w, uint64_t id, const char *name
 
 static struct sch_action *restored_world(struct world *w)
 {
-    sch_partition_restore_run(w->p, restore_root.run_id, "p", "d", "run", 5, 40, 9);
+    sch_partition_restore_run(w->p, restore_root.run_id, "p", "d", "run", 5, 40, 9, 0);
     (void)restore(w, 9, "grandchild", "child", 0); /* before its parent */
     (void)restore(w, 3, "child", "a0", 2);
     return restore(w, 2, "a0", "", 0);

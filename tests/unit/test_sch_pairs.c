@@ -17,7 +17,7 @@
 #define LEASE (15 * SY_NS_PER_S)
 
 /* Where an action may be, and where it may go. */
-enum place { QUE, ASG, RUN, BCK, REC, GRP, SUC, FAI, ABO, TIM, PLACES };
+enum place { QUE, ASG, RUN, BCK, REC, GRP, PAU, HLD, CAW, SUC, FAI, ABO, TIM, PLACES };
 _Static_assert((int)QUE == SCH_ACTION_QUEUED && (int)TIM == SCH_ACTION_TIMED_OUT &&
                    (int)PLACES == SCH_ACTION_STATES,
                "the same order");
@@ -142,7 +142,7 @@ static void recover(struct actions *w)
                             .spec = &w->spec,
                             .number = 2,
                             .system_failures = 1};
-    sch_partition_restore_run(w->p, run, "p", "d", "run", 0, 9, 1);
+    sch_partition_restore_run(w->p, run, "p", "d", "run", 0, 9, 1, 0);
     w->a = sch_partition_restore_action(w->p, &r);
     sch_partition_restored(w->p, clusters, 2, w->now);
     w->number = 3;

@@ -131,7 +131,7 @@ static void partition_start(struct world *w, size_t p)
         const struct row *row = &site->rows[i];
         if (row->live && !row->parent[0])
             sch_partition_restore_run(site->core, row->run_id, "p", "d", row->run, 0,
-                                      row->event_sequence, 1000);
+                                      row->event_sequence, 1000, 0);
     }
     for (size_t i = site->row_count; i-- > 0;) { /* children before parents */
         const struct row *row = &site->rows[i];
