@@ -11,8 +11,8 @@
  * turn.
  *
  * Errors: 0, -ENOENT, -EINVAL (URI), -EFBIG (above the limit), -ENOSPC, -EACCES, -ETIMEDOUT, -EIO;
- * each with a sentence. S3's transient answers (5xx, 429, broken connections) are tried again,
- * three times, with jittered back-off.
+ * each with a sentence (NULL for 0). S3's transient answers (5xx, 429, broken connections) are
+ * tried again, three times, with jittered back-off.
  */
 #pragma once
 
@@ -41,6 +41,10 @@ void sy_blobs_free(struct sy_blobs *blobs);
 const char *sy_blobs_root(const struct sy_blobs *blobs); /* without a trailing slash */
 /* Whether `uri` names something below the root. */
 bool sy_blobs_owns(const struct sy_blobs *blobs, const char *uri);
+/* What follows the root and a slash, borrowed from `uri`; NULL when it is not owned. */
+const char *sy_blobs_key(const struct sy_blobs *blobs, const char *uri);
+/* Parts between slashes, none of them empty, "." or "..", without control characters; 1 KiB. */
+bool sy_blob_key_valid(const char *key);
 
 typedef void (*sy_blob_fn)(void *ctx, int r, const struct sy_error_text *error);
 typedef void (*sy_blob_get_fn)(void *ctx, int r, struct sy_span bytes,
@@ -49,11 +53,12 @@ typedef void (*sy_blob_stat_fn)(void *ctx, int r, uint64_t size, const struct sy
 
 void sy_blob_get(struct sy_blobs *blobs, const char *uri, size_t bytes_max, sy_blob_get_fn done,
                  void *ctx);
-/* Takes the bytes. A reader sees all of it or nothing; durable when it is done. */
+/* Takes the bytes, which replace what was there. A reader sees all of it or nothing; durable when
+ * it is done. */
 void sy_blob_put(struct sy_blobs *blobs, const char *uri, struct sy_buf *bytes, sy_blob_fn done,
                  void *ctx);
 /* From and to a local file, for what is too large for memory. The file is moved (file adapter, same
- * file system) or sent; afterwards it is gone. */
+ * file system) or sent; when it is done it is gone, when it failed it stays. */
 void sy_blob_put_file(struct sy_blobs *blobs, const char *uri, const char *path, sy_blob_fn done,
                       void *ctx);
 void sy_blob_get_file(struct sy_blobs *blobs, const char *uri, const char *path, uint64_t bytes_max,
