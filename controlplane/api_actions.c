@@ -67,6 +67,13 @@ static struct sy_span pack_stored(struct cp_request *req, const flyte_action *ac
     sy_buf_clear(buf);
     flyte_action stored = FLYTEIDL2__ACTIONS__ACTION__INIT;
     Flyteidl2__Workflow__TaskAction task = FLYTEIDL2__WORKFLOW__TASK_ACTION__INIT;
+    Flyteidl2__Common__RunIdentifier run = FLYTEIDL2__COMMON__RUN_IDENTIFIER__INIT;
+    Flyteidl2__Common__ActionIdentifier id = FLYTEIDL2__COMMON__ACTION_IDENTIFIER__INIT;
+    if (req->address.org[0] != '\0') {
+        run.org = (char *)(uintptr_t)req->address.org;
+        id.run = &run;
+        stored.action_id = &id;
+    }
     stored.run_output_base = action->run_output_base;
     stored.subject = action->subject;
     stored.spec_case = action->spec_case;

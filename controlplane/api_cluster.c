@@ -68,11 +68,6 @@ static void select_cluster(struct cp_request *req)
 {
     const select_request *m = req->message;
     struct sy_arena *arena = cp_scratch(req->lane);
-    if (m->operation ==
-        FLYTEIDL2__CLUSTER__SELECT_CLUSTER_REQUEST__OPERATION__OPERATION_UPLOAD_TRIGGER) {
-        cp_fail(req, SY_CODE_UNIMPLEMENTED, "triggers are not served yet");
-        return;
-    }
     if (!cp_partition_serving(req->lane->partition)) {
         cp_fail_not_serving(req);
         return;

@@ -7,6 +7,7 @@
 #include "controlplane/shard_impl.h"
 #include "proto/pb.h"
 
+#include "flyteidl2/actions/actions_service.pb-c.h"
 #include "flyteidl2/workflow/run_service.pb-c.h"
 
 #include <string.h>
@@ -73,7 +74,7 @@ static enum sy_code read_task(const create_request *m, struct sy_span *ret,
     case FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__TASK_TASK_ID:
         sy_error_text_set(error, "task_id: running a deployed task needs TaskService, which is not "
                                  "served yet; send task_spec");
-        return SY_CODE_UNIMPLEMENTED;
+        return SY_CODE_NOT_FOUND;
     case FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__TASK_TRIGGER_NAME:
         sy_error_text_set(error, "trigger_name: triggers are not served yet; send task_spec");
         return SY_CODE_UNIMPLEMENTED;
@@ -155,6 +156,22 @@ static struct sy_span pack_run_spec(struct cp_request *req)
     return sy_buf_span(buf);
 }
 
+/* What the root's row keeps for Flyte's API: the organization, which tasks are told. */
+static struct sy_span pack_root(struct cp_request *req, struct sy_buf *buf)
+{
+    Flyteidl2__Common__RunIdentifier run = FLYTEIDL2__COMMON__RUN_IDENTIFIER__INIT;
+    Flyteidl2__Common__ActionIdentifier id = FLYTEIDL2__COMMON__ACTION_IDENTIFIER__INIT;
+    Flyteidl2__Actions__Action root = FLYTEIDL2__ACTIONS__ACTION__INIT;
+    const char *org = req->address.org;
+    if (org == NULL || org[0] == '\0')
+        return (struct sy_span){0};
+    run.org = (char *)(uintptr_t)org;
+    id.run = &run;
+    root.action_id = &id;
+    pb_pack(&root.base, buf);
+    return sy_buf_span(buf);
+}
+
 static void create_run(struct cp_request *req)
 {
     const create_request *m = req->message;
@@ -173,7 +190,9 @@ static void create_run(struct cp_request *req)
         cp_fail(req, code, "%s", error.text);
         return;
     }
+    struct sy_buf SY_CLEANUP(sy_buf_deinit) root = {0};
     create.run_spec = pack_run_spec(req);
+    create.flyte = pack_root(req, &root);
     cp_partition_create_run(req->lane->partition, &create, created, req);
 }
 
@@ -220,6 +239,20 @@ static int action_of_uris(struct cp_request *req, struct sy_error_text *error)
     return cp_address_action(req, m->action_id, error);
 }
 
+/* The file itself: of a Flyte task the outcome names the attempt's directory. A trace names a file,
+ * a native task an object. */
+static char *outputs_uri(struct sy_arena *arena, const struct cp_action_view *action)
+{
+    char *uri = action->outcome != NULL ? action->outcome->output_uri : NULL;
+    if (uri == NULL || uri[0] == '\0')
+        return (char *)(uintptr_t) "";
+    if (action->row->spec_digest.len == 0 || strncmp(uri, "sy://", 5) == 0)
+        return uri;
+    char *file = sy_arena_printf(arena, "%s/outputs.pb", uri);
+    SY_ASSERT(file != NULL);
+    return file;
+}
+
 static void get_action_data_uris(struct cp_request *req)
 {
     struct sy_arena *arena = cp_scratch(req->lane);
@@ -231,8 +264,7 @@ static void get_action_data_uris(struct cp_request *req)
     Flyteidl2__Workflow__GetActionDataURIsResponse response =
         FLYTEIDL2__WORKFLOW__GET_ACTION_DATA_URIS_RESPONSE__INIT;
     response.inputs_uri = action.row->input_uri;
-    if (action.outcome != NULL)
-        response.outputs_uri = action.outcome->output_uri;
+    response.outputs_uri = outputs_uri(arena, &action);
     cp_reply_message(req, &response.base);
 }
 

@@ -6,6 +6,7 @@
 #include "proto/pb.h"
 
 #include "flyteidl2/actions/actions_service.pb-c.h"
+#include "switchyard/internal/dataplane.pb-c.h"
 
 #include <string.h>
 
@@ -114,13 +115,28 @@ static Flyteidl2__Task__TaskIdentifier *task_id(const struct cp_flyte *f,
 
 /* ---- errors ---- */
 
-/* Flyte's clients know an out-of-memory by "OOM" in the code. */
+/* What Flyte's SDK makes an exception of its own of: it goes by the code. The codes of its server
+ * for timeouts, "OOM" and "Interrupted" in a code of kind USER. */
 static const char *error_code(const char *code)
 {
+    static const struct {
+        const char *ours, *flyte;
+    } codes[] = {
+        {"OutOfMemory", "OOMKilled"},
+        {"OUT_OF_MEMORY", "OOMKilled"},
+        {"RetriesExhausted|OutOfMemory", "RetriesExhausted|OOMKilled"},
+        {"Lost", "Interrupted"},
+        {"SystemRetriesExhausted", "Interrupted"},
+        {"TimedOut", "MAX_RUNTIME_EXCEEDED"},
+        {"QueuedTimeout", "QUEUED_TIMEOUT_EXCEEDED"},
+        {"DeadlineExceeded", "DEADLINE_EXCEEDED"},
+    };
     if (code == NULL || code[0] == '\0')
         return "Unknown";
-    if (strcmp(code, "OutOfMemory") == 0 || strcmp(code, "OUT_OF_MEMORY") == 0)
-        return "OOMKilled";
+    for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
+        if (strcmp(code, codes[i].ours) == 0)
+            return codes[i].flyte;
+    }
     return code;
 }
 
@@ -130,17 +146,34 @@ static bool failed(const struct cp_action_view *view)
            view->phase == SWITCHYARD__V1__PHASE__PHASE_TIMED_OUT;
 }
 
+static const Switchyard__V1__Error *stored_error(const struct cp_action_view *view)
+{
+    return view->outcome != NULL ? view->outcome->error : NULL;
+}
+
+static const char *view_error_code(const struct cp_action_view *view)
+{
+    const Switchyard__V1__Error *error = stored_error(view);
+    return error_code(error != NULL ? error->code : NULL);
+}
+
 static const char *error_message(const struct cp_action_view *view)
 {
-    const Switchyard__V1__Error *error = view->outcome != NULL ? view->outcome->error : NULL;
+    const Switchyard__V1__Error *error = stored_error(view);
     if (error != NULL && error->message != NULL && error->message[0] != '\0')
         return error->message;
     return "the action gave no message";
 }
 
+/* A lost attempt is our fault, but the SDK knows its TaskInterruptedError only as a user's. */
 static bool error_system(const struct cp_action_view *view)
 {
-    return view->outcome != NULL && view->outcome->error != NULL && view->outcome->error->system;
+    const Switchyard__V1__Error *error = stored_error(view);
+    if (error == NULL || strcmp(view_error_code(view), "Interrupted") == 0)
+        return false;
+    if (view->outcome->error_kind != SWITCHYARD__INTERNAL__ERROR_KIND__ERROR_KIND_UNKNOWN)
+        return view->outcome->error_kind == SWITCHYARD__INTERNAL__ERROR_KIND__ERROR_KIND_SYSTEM;
+    return error->system;
 }
 
 Flyteidl2__Core__ExecutionError *cp_flyte_error(struct sy_arena *arena,
@@ -148,10 +181,9 @@ Flyteidl2__Core__ExecutionError *cp_flyte_error(struct sy_arena *arena,
 {
     if (!failed(view))
         return NULL;
-    const Switchyard__V1__Error *from = view->outcome != NULL ? view->outcome->error : NULL;
     Flyteidl2__Core__ExecutionError *error = make_message(
         arena, &flyteidl2__core__execution_error__descriptor);
-    error->code = clean(arena, error_code(from != NULL ? from->code : NULL));
+    error->code = clean(arena, view_error_code(view));
     error->message = clean(arena, error_message(view));
     error->kind = error_system(view) ? FLYTEIDL2__CORE__EXECUTION_ERROR__ERROR_KIND__SYSTEM
                                      : FLYTEIDL2__CORE__EXECUTION_ERROR__ERROR_KIND__USER;
@@ -164,6 +196,7 @@ static Flyteidl2__Workflow__ErrorInfo *error_info(const struct cp_flyte *f,
                                                   const struct cp_action_view *view)
 {
     Flyteidl2__Workflow__ErrorInfo *info = make(f, workflow__error_info);
+    info->code = clean(f->arena, view_error_code(view));
     info->message = clean(f->arena, error_message(view));
     info->kind = error_system(view) ? FLYTEIDL2__WORKFLOW__ERROR_INFO__KIND__KIND_SYSTEM
                                     : FLYTEIDL2__WORKFLOW__ERROR_INFO__KIND__KIND_USER;

@@ -24,22 +24,43 @@ static const char *default_code(enum sch_outcome outcome)
     return "Failed";
 }
 
+static bool is_flyte(const struct sch_action *action)
+{
+    return action->spec && cp_spec_use_of(action->spec)->spec->traits.flyte;
+}
+
+/* Flyte's clients know by it that each retry was used up; the task's own code follows. */
+static bool retries_exhausted(const struct sch_action *action, enum sch_action_state state,
+                              enum sch_outcome outcome)
+{
+    return state == SCH_ACTION_FAILED && is_flyte(action) && action->spec->retries > 0 &&
+           action->user_failures > action->spec->retries &&
+           (outcome == SCH_OUTCOME_FAILED || outcome == SCH_OUTCOME_OUT_OF_MEMORY);
+}
+
 /* What the core says comes first, then what the task or its agent said. */
-static struct cp_error describe_error(struct cp_partition *p, enum sch_action_state state,
-                                      const char *code, const char *message,
-                                      const struct sch_report *report)
+static struct cp_error describe_error(struct cp_partition *p, const struct sch_action *action,
+                                      enum sch_action_state state, const char *code,
+                                      const char *message, const struct sch_report *report)
 {
     const Switchyard__Internal__Outcome *outcome = report && p->report ? p->report->outcome : NULL;
+    struct sy_arena *arena = &p->open->arena;
     struct cp_error error = {.code = code, .message = message};
     if (state == SCH_ACTION_SUCCEEDED)
         return (struct cp_error){0};
+    const char *own = outcome ? outcome->error_code : "";
+    if (outcome && !own[0])
+        own = default_code(report->outcome);
     if (!code && outcome && report->outcome != SCH_OUTCOME_SUCCEEDED) {
-        error.code = outcome->error_code[0] ? outcome->error_code : default_code(report->outcome);
+        error.code = own;
+        error.message = outcome->error_message;
+        if (retries_exhausted(action, state, report->outcome))
+            error.code = sy_arena_printf(arena, "RetriesExhausted|%s", own);
+    } else if (code && is_flyte(action) && outcome && report->outcome == SCH_OUTCOME_REFUSED) {
+        error.code = own; /* no such image, say: a client has more use for that */
         error.message = outcome->error_message;
     } else if (code && outcome && outcome->error_message[0]) {
-        error.message = sy_arena_printf(&p->open->arena, "%s (%s: %s)", message ? message : "",
-                                        outcome->error_code[0] ? outcome->error_code
-                                                               : default_code(report->outcome),
+        error.message = sy_arena_printf(arena, "%s (%s: %s)", message ? message : "", own,
                                         outcome->error_message);
     }
     /* Without an outcome of its own only the infrastructure can have lost it. */
@@ -149,12 +170,14 @@ static void row_finished(struct cp_partition *p, const struct sch_effect *effect
                                  .epoch = action->attempt_epoch,
                                  .finished_ns = sy_loop_realtime_ns(p->loop),
                                  .cluster = cluster_of(action)};
+    if (row.phase != SWITCHYARD__V1__PHASE__PHASE_SUCCEEDED && action->parent)
+        row.parent_number = action->parent->number;
     const struct cp_place *place = cp_places_find(&p->places, action->id);
     if (place) {
         row.started_ns = place->started_ns;
         row.node = place->node;
     }
-    row.error = describe_error(p, effect->u.final.state, effect->u.final.code,
+    row.error = describe_error(p, action, effect->u.final.state, effect->u.final.code,
                                effect->u.final.message, effect->u.final.report);
     const Switchyard__Internal__Outcome *outcome = effect->u.final.report && p->report
                                                        ? p->report->outcome
@@ -167,6 +190,7 @@ static void row_finished(struct cp_partition *p, const struct sch_effect *effect
         row.has_logs = outcome->has_logs;
         row.output = (struct sy_span){outcome->output.data, outcome->output.len};
         row.output_uri = outcome->output_uri;
+        row.error_kind = outcome->error_kind;
     }
     bool recorded = p->recording && action == p->recorded;
     if (recorded) {
@@ -220,6 +244,7 @@ void cp_live_run_unref(struct cp_live_run *live)
     if (--live->refs > 0)
         return;
     free(live->request_id);
+    sy_buf_deinit(&live->flyte);
     sy_buf_deinit(&live->row);
     free(live);
 }
@@ -279,7 +304,7 @@ static void row_event(struct cp_partition *p, const struct sch_effect *effect)
         if (p->recording && action == p->recorded)
             row.started_ns = p->recording->started_ns;
     }
-    row.error = describe_error(p, effect->u.event.state, effect->u.event.code,
+    row.error = describe_error(p, action, effect->u.event.state, effect->u.event.code,
                                effect->u.event.message, report);
     if (p->created == action && action->parent) {
         row.parent = action->parent->name;

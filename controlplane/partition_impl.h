@@ -11,6 +11,7 @@
  *   partition_watch.c   watches of runs and children;  partition_runs.c  of which runs changed
  *   partition_operate.c operator streams: what comes in
  *   partition_send.c    operator streams: what goes out
+ *   partition_flyte.c   what an action of a Flyte program needs beside its spec
  *   partition_calls.c   calls of running tasks
  *   partition_cluster.c the view of clusters and nodes
  *
@@ -102,6 +103,10 @@ struct cp_live_run {
     /* The encoded RunRow as it was created, so that the end can be written without a read. Large
      * ones are dropped once they are durable. */
     struct sy_buf row;
+    /* Of FlyteContext what all of the run's actions share, encoded; made with the first assignment
+     * of a Flyte task. */
+    bool flyte_known;
+    struct sy_buf flyte;
     bool name_high_known;
     char name_high[SCH_NAME_MAX]; /* no action's name is greater */
     char project[SCH_NAME_MAX], domain[SCH_NAME_MAX];
@@ -446,6 +451,13 @@ void cp_operator_cancel(struct cp_operator *o, const struct cp_attempt *attempt,
 void cp_operator_reply(struct cp_operator *o, struct sy_buf *reply);
 void cp_operator_drop_spec(struct cp_operator *o, uint32_t spec_id);
 void cp_assign_drop(struct cp_assign *assign);
+
+/* partition_flyte.c */
+/* Before a context of this run is put. False: the store has failed. */
+bool cp_flyte_prepare(struct cp_partition *p, const struct sch_run *run);
+/* Adds a FlyteContext as field `field`; `row` is the ActionRow. */
+void cp_flyte_put_context(struct sy_buf *out, uint32_t field, const struct sch_action *action,
+                          uint32_t number, struct sy_span row);
 
 /* partition_calls.c */
 void cp_task_call(struct cp_operator *o, const Switchyard__Internal__TaskCall *call);

@@ -170,7 +170,8 @@ static bool pack_assign(struct cp_operator *o, struct sy_buf *out, const struct 
     struct cp_partition *p = o->p;
     const struct sch_action *action = assign->action;
     struct sy_span input = {0}, uri = {0};
-    if (assign->use->has_input) {
+    bool flyte = assign->use->spec->traits.flyte;
+    if (assign->use->has_input || flyte) {
         struct cp_key key = cp_key_action(action->run->id, action->name);
         int r = cp_store_get(p->store, CP_FAMILY_ACTIONS, cp_key_span(&key), &p->scratch2);
         if (r == 0)
@@ -180,6 +181,8 @@ static bool pack_assign(struct cp_operator *o, struct sy_buf *out, const struct 
             return false;
         }
     }
+    if (flyte && !cp_flyte_prepare(p, action->run))
+        return false;
     pack_spec(o, out, assign->use->spec);
     size_t begin = cp_put_begin(out, ASSIGNMENTS);
     cp_put_uint(out, 1, p->options.partition);
@@ -194,6 +197,8 @@ static bool pack_assign(struct cp_operator *o, struct sy_buf *out, const struct 
     cp_put_bytes(out, 10, uri.data, uri.len);
     cp_put_int(out, 11, assign->use->base.timeout_ns);
     cp_put_int(out, 12, action->priority);
+    if (flyte)
+        cp_flyte_put_context(out, 13, action, assign->number, sy_buf_span(&p->scratch2));
     cp_put_end(out, begin);
     return true;
 }

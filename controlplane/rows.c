@@ -146,6 +146,8 @@ void cp_row_put_outcome(struct sy_buf *buf, const struct cp_outcome_row *row)
     cp_put_uint(buf, 10, row->memory_peak_bytes);
     cp_put_uint(buf, 11, row->has_logs);
     cp_put_uint(buf, 12, row->epoch);
+    cp_put_uint(buf, 13, row->parent_number);
+    cp_put_uint(buf, 17, row->error_kind);
 }
 
 void cp_row_put_live(struct sy_buf *buf, const struct sch_action *action)

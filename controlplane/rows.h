@@ -67,6 +67,8 @@ struct cp_outcome_row {
     const char *cluster, *node;
     uint64_t memory_peak_bytes;
     bool has_logs;
+    uint32_t parent_number;
+    uint32_t error_kind; /* internal.ErrorKind */
 };
 void cp_row_put_outcome(struct sy_buf *buf, const struct cp_outcome_row *row);
 

@@ -101,11 +101,13 @@ int cp_specs_intern(struct cp_specs *specs, struct sy_span bytes, struct cp_spec
         return 0;
     }
     struct sch_spec base;
-    int r = cp_spec_parse(&base, bytes, error);
+    struct cp_spec_traits traits;
+    int r = cp_spec_parse_all(&base, &traits, bytes, error);
     if (r < 0)
         return r;
     spec = sy_new(struct cp_spec);
     memcpy(spec->digest, digest, sizeof(digest));
+    spec->traits = traits;
     spec->bytes = sy_buf_copy(bytes.data, bytes.len);
     spec->id = ++specs->last_id;
     for (unsigned i = 0; i < 2; i++)

@@ -6,8 +6,8 @@
  * container.image, metadata.retries, metadata.timeout, metadata.timeouts,
  * extended_resources.gpu_accelerator}. Native types: "switchyard.function" (container.image =
  * environment, args = [library, function]), "switchyard.process" (args = the command),
- * "switchyard.group" (no worker: ends with its children). Any other type with container args is a
- * process as well.
+ * "switchyard.group" (no worker: ends with its children). Any other type is a Flyte task: a process
+ * with the command of its container; "core-sleep", which only waits, needs no cpu by default.
  *
  * Amounts come from the requests; what has no request takes its limit, as in Kubernetes. A process
  * that names no cpu takes one: nothing else would bound how many start on a node. A function's
@@ -34,7 +34,13 @@ struct cp_spec_use {
     bool has_input;
 };
 
+/* What the core does not read. */
+struct cp_spec_traits {
+    bool flyte; /* not one of our native types: its assignments carry a FlyteContext */
+};
+
 struct cp_spec {
+    struct cp_spec_traits traits;
     struct cp_spec_use uses[2];           /* by has_input */
     uint8_t digest[CP_SPEC_DIGEST_BYTES]; /* XXH3-128 of bytes */
     uint32_t id;                          /* on operator streams; within (partition, epoch) */
@@ -55,6 +61,9 @@ static inline struct cp_spec_use *cp_spec_use_of(struct sch_spec *base)
  * negative or absurd amounts, unknown units ("cpu '2x': expected a quantity such as 500m or 2"). */
 int cp_spec_parse(struct sch_spec *ret, struct sy_span bytes,
                   struct sy_error_text *error) SY_MUST_USE;
+/* The same, with *ret_traits. */
+int cp_spec_parse_all(struct sch_spec *ret, struct cp_spec_traits *ret_traits, struct sy_span bytes,
+                      struct sy_error_text *error) SY_MUST_USE;
 /* Kubernetes quantities: "500m", "2", "1.5", "64Mi", "1G", "1e3"; rounded up. Milli-units for cpu,
  * bytes for memory. -EINVAL: not one, or negative; -ERANGE: more than fits. */
 int cp_quantity_parse(const char *text, bool milli, uint64_t *ret) SY_MUST_USE;

@@ -270,6 +270,14 @@ static int read_template(struct sch_spec *ret, const Template *template,
         return 0;
     }
     bool function = strcmp(template->type, "switchyard.function") == 0;
+    bool sleeps = strcmp(template->type, "core-sleep") == 0; /* its agent only waits */
+    if (template->target_case == FLYTEIDL2__CORE__TASK_TEMPLATE__TARGET_K8S_POD) {
+        sy_error_text_set(error,
+                          "task of type '%s': it comes with a pod template, and nodes run "
+                          "processes: give it image, resources and env_vars instead",
+                          template->type);
+        return -EINVAL;
+    }
     if (!container || container->n_args + container->n_command == 0) {
         sy_error_text_set(error, "task of type '%s': no command (container.args is empty)",
                           template->type);
@@ -282,7 +290,7 @@ static int read_template(struct sch_spec *ret, const Template *template,
                           container->image, container->n_args);
         return -EINVAL;
     }
-    r = read_resources(&ret->request, container->resources, !function, error);
+    r = read_resources(&ret->request, container->resources, !function && !sleeps, error);
     if (r == 0)
         r = read_gpu(&ret->request, template->extended_resources, error);
     if (r == 0 && function)
@@ -291,7 +299,14 @@ static int read_template(struct sch_spec *ret, const Template *template,
     return r;
 }
 
-int cp_spec_parse(struct sch_spec *ret, struct sy_span bytes, struct sy_error_text *error)
+static void read_traits(struct cp_spec_traits *ret, const Template *template)
+{
+    static const char native[] = "switchyard.";
+    ret->flyte = strncmp(template->type, native, sizeof(native) - 1) != 0;
+}
+
+int cp_spec_parse_all(struct sch_spec *ret, struct cp_spec_traits *ret_traits, struct sy_span bytes,
+                      struct sy_error_text *error)
 {
     if (bytes.len == 0 || bytes.len > CP_SPEC_BYTES_MAX) {
         sy_error_text_set(error, "task_spec of %zu bytes: expected 1 to %zu", bytes.len,
@@ -301,6 +316,7 @@ int cp_spec_parse(struct sch_spec *ret, struct sy_span bytes, struct sy_error_te
     struct sy_arena arena;
     sy_arena_init(&arena, UNPACKED_BYTES_MAX);
     struct sch_spec parsed = {0};
+    struct cp_spec_traits traits = {0};
     const Flyteidl2__Task__TaskSpec *spec = CP_UNPACK(
         Flyteidl2__Task__TaskSpec, flyteidl2__task__task_spec__descriptor, &arena, bytes);
     int r = -EINVAL;
@@ -310,8 +326,17 @@ int cp_spec_parse(struct sch_spec *ret, struct sy_span bytes, struct sy_error_te
         sy_error_text_set(error, "task_spec: task_template is missing");
     else
         r = read_template(&parsed, spec->task_template, error);
-    sy_arena_deinit(&arena);
-    if (r == 0)
+    if (r == 0) {
+        read_traits(&traits, spec->task_template);
         *ret = parsed;
+        *ret_traits = traits;
+    }
+    sy_arena_deinit(&arena);
     return r;
+}
+
+int cp_spec_parse(struct sch_spec *ret, struct sy_span bytes, struct sy_error_text *error)
+{
+    struct cp_spec_traits traits;
+    return cp_spec_parse_all(ret, &traits, bytes, error);
 }

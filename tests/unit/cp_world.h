@@ -27,6 +27,7 @@ struct fake_attempt {
     uint32_t number, epoch;
     char name[64];
     bool ended;
+    const Switchyard__Internal__FlyteContext *flyte; /* in w->arena; NULL: a native task */
 };
 
 struct world;
@@ -166,20 +167,30 @@ UNUSED static void fake_start(struct fake_stream *s, const struct fake_attempt *
     stream_send(s, &m);
 }
 
+/* Of *outcome all but the attempt and the times. */
+UNUSED static void fake_end(struct fake_stream *s, struct fake_attempt *a,
+                            Switchyard__Internal__Outcome *outcome)
+{
+    Switchyard__Internal__OperatorMessage m = SWITCHYARD__INTERNAL__OPERATOR_MESSAGE__INIT;
+    static char node[] = "n1";
+    outcome->partition = s->partition;
+    outcome->action = a->action;
+    outcome->number = a->number;
+    outcome->epoch = a->epoch;
+    outcome->node = node;
+    outcome->started_ns = outcome->finished_ns = world_realtime(s->world);
+    m.n_outcomes = 1;
+    m.outcomes = &outcome;
+    a->ended = true;
+    stream_send(s, &m);
+}
+
 UNUSED static void fake_finish(struct fake_stream *s, struct fake_attempt *a,
                                Switchyard__Internal__OutcomeKind kind, const char *output)
 {
-    Switchyard__Internal__OperatorMessage m = SWITCHYARD__INTERNAL__OPERATOR_MESSAGE__INIT;
     Switchyard__Internal__Outcome outcome = SWITCHYARD__INTERNAL__OUTCOME__INIT;
-    Switchyard__Internal__Outcome *all[] = {&outcome};
-    static char node[] = "n1", code[] = "TaskError", message[] = "it went wrong";
-    outcome.partition = s->partition;
-    outcome.action = a->action;
-    outcome.number = a->number;
-    outcome.epoch = a->epoch;
+    static char code[] = "TaskError", message[] = "it went wrong";
     outcome.kind = kind;
-    outcome.node = node;
-    outcome.started_ns = outcome.finished_ns = world_realtime(s->world);
     if (kind == SWITCHYARD__INTERNAL__OUTCOME_KIND__OUTCOME_SUCCEEDED) {
         outcome.output.data = (uint8_t *)(uintptr_t)output;
         outcome.output.len = strlen(output);
@@ -187,10 +198,7 @@ UNUSED static void fake_finish(struct fake_stream *s, struct fake_attempt *a,
         outcome.error_code = code;
         outcome.error_message = message;
     }
-    m.n_outcomes = 1;
-    m.outcomes = all;
-    a->ended = true;
-    stream_send(s, &m);
+    fake_end(s, a, &outcome);
 }
 #define OUTCOME(kind) SWITCHYARD__INTERNAL__OUTCOME_KIND__OUTCOME_##kind
 
@@ -206,6 +214,17 @@ static void grant(struct fake_stream *s, const Switchyard__Internal__ShardMessag
         m.grants = grants;
         stream_send(s, &m);
     }
+}
+
+static const Switchyard__Internal__FlyteContext *
+keep_context(struct world *w, const Switchyard__Internal__FlyteContext *context)
+{
+    if (context == NULL)
+        return NULL;
+    struct sy_buf SY_CLEANUP(sy_buf_deinit) buf = {0};
+    pb_pack(&context->base, &buf);
+    return pb_unpack(&switchyard__internal__flyte_context__descriptor, &w->arena,
+                     sy_buf_span(&buf));
 }
 
 static void stream_message(void *ctx, struct sy_span bytes)
@@ -225,6 +244,7 @@ static void stream_message(void *ctx, struct sy_span bytes)
                                    .number = in->assignments[i]->number,
                                    .epoch = in->assignments[i]->epoch};
         snprintf(a->name, sizeof(a->name), "%s", in->assignments[i]->name);
+        a->flyte = keep_context(s->world, in->assignments[i]->flyte);
         if (s->world->automatic) {
             fake_start(s, a);
             fake_finish(s, a, OUTCOME(SUCCEEDED), a->name);

@@ -107,7 +107,7 @@ START_TEST(create_run_refuses_bad_input)
     Flyteidl2__Task__TaskIdentifier id = FLYTEIDL2__TASK__TASK_IDENTIFIER__INIT;
     c.request.task_case = FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__TASK_TASK_ID;
     c.request.task_id = &id;
-    call_fails(&w, RUN "CreateRun", &c.request.base, SY_CODE_UNIMPLEMENTED, "TaskService");
+    call_fails(&w, RUN "CreateRun", &c.request.base, SY_CODE_NOT_FOUND, "TaskService");
     create_init(&w, &c, NULL, "switchyard.process");
     Flyteidl2__Common__OffloadedInputData data = FLYTEIDL2__COMMON__OFFLOADED_INPUT_DATA__INIT;
     c.request.input_wrapper_case =
@@ -527,7 +527,8 @@ START_TEST(selecting_a_cluster)
     request.operation =
         FLYTEIDL2__CLUSTER__SELECT_CLUSTER_REQUEST__OPERATION__OPERATION_UPLOAD_TRIGGER;
     cluster.name = text_of("c1");
-    call_fails(&w, CLUSTER "SelectCluster", &request.base, SY_CODE_UNIMPLEMENTED, "triggers");
+    r = call_ok(&w, CLUSTER "SelectCluster", &request.base, d);
+    ck_assert_str_eq(r->cluster_endpoint, "cluster-1:9000");
     world_deinit(&w);
 }
 END_TEST

@@ -5,6 +5,7 @@
 #include "tests/lib/test.h"
 
 #include "flyteidl2/actions/actions_service.pb-c.h"
+#include "switchyard/internal/dataplane.pb-c.h"
 
 #include <string.h>
 
@@ -180,9 +181,17 @@ START_TEST(failures)
     ck_assert_str_eq(e->worker, "n1");
     error.code = text("OutOfMemory");
     ck_assert_ptr_nonnull(strstr(cp_flyte_error(&arena, &view)->code, "OOM"));
-    error.system = true;
+    error.code = text("RetriesExhausted|OutOfMemory");
+    ck_assert_str_eq(cp_flyte_error(&arena, &view)->code, "RetriesExhausted|OOMKilled");
+    error.code = text("DiskBroken");
+    outcome.error_kind = SWITCHYARD__INTERNAL__ERROR_KIND__ERROR_KIND_SYSTEM;
     ck_assert_int_eq(cp_flyte_error(&arena, &view)->kind,
                      FLYTEIDL2__CORE__EXECUTION_ERROR__ERROR_KIND__SYSTEM);
+    error.code = text("SystemRetriesExhausted"); /* to the SDK an interruption is the user's */
+    error.system = true;
+    e = cp_flyte_error(&arena, &view);
+    ck_assert_str_eq(e->code, "Interrupted");
+    ck_assert_int_eq(e->kind, FLYTEIDL2__CORE__EXECUTION_ERROR__ERROR_KIND__USER);
     outcome.error = NULL; /* the SDK must get an error with every FAILED */
     e = cp_flyte_error(&arena, &view);
     ck_assert_str_eq(e->code, "Unknown");
@@ -203,7 +212,9 @@ START_TEST(aborts_and_timeouts)
     ck_assert_str_eq(d->abort_info->reason, "not needed");
     ck_assert_ptr_null(cp_flyte_error(&arena, &view));
     end_as(PHASE(TIMED_OUT));
+    error.code = text("QueuedTimeout");
     d = cp_flyte_details(&flyte, &view, &names, (struct sy_span){0});
+    ck_assert_str_eq(d->error_info->code, "QUEUED_TIMEOUT_EXCEEDED");
     ck_assert_int_eq(d->status->phase, FLYTE_PHASE(TIMED_OUT));
     ck_assert_int_eq(d->result_case, FLYTEIDL2__WORKFLOW__ACTION_DETAILS__RESULT_ERROR_INFO);
     sy_arena_deinit(&arena);

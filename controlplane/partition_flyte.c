@@ -1,0 +1,109 @@
+/* What an action of a Flyte program needs beside its spec: FlyteContext of dataplane.proto. It is
+ * made of the RunSpec, once for each run, and of what Enqueue or CreateRun stored with the action.
+ */
+#include "controlplane/flyte.h"
+#include "controlplane/partition_impl.h"
+
+#include "flyteidl2/task/run.pb-c.h"
+
+/* Field numbers of FlyteContext, and of flyteidl2.actions.Action as stored in ActionRow.flyte. */
+enum { ORG = 1, RUN_OUTPUT_BASE, RUN_START, ENVS, RAW_DATA_PREFIX, ATTEMPT, QUEUE };
+enum {
+    ROW_FLYTE = 9,
+    ACTION_ID = 1,
+    ACTION_RUN = 1,
+    RUN_ORG = 1,
+    ACTION_BASE = 4,
+    ACTION_TASK = 7
+};
+enum { TASK_QUEUE = 4, RUN_ROW_SPEC = 5 };
+
+#define RUN_SPEC_ARENA_MAX ((size_t)64 << 20)
+
+static void put_env(struct sy_buf *out, const char *key, const char *value)
+{
+    size_t begin = cp_put_begin(out, ENVS);
+    cp_put_str(out, 1, key);
+    cp_put_str(out, 2, value);
+    cp_put_end(out, begin);
+}
+
+/* A base directory may be given for many runs: this one's files go into a directory of its own. */
+static void put_base(struct sy_buf *out, const char *base, const struct sch_run *run)
+{
+    size_t len = strlen(base);
+    while (len > 1 && base[len - 1] == '/')
+        len--;
+    if (len == 0)
+        return;
+    size_t begin = cp_put_begin(out, RUN_OUTPUT_BASE);
+    sy_buf_printf(out, "%.*s/%s/%s/%s", (int)len, base, run->project, run->domain, run->name);
+    cp_put_end(out, begin);
+}
+
+static void put_run_spec(struct sy_buf *out, const struct sch_run *run,
+                         const Flyteidl2__Task__RunSpec *spec)
+{
+    int64_t start_ns = cp_flyte_time_ns(spec->run_start_time);
+    put_base(out, spec->run_base_dir, run);
+    cp_put_int(out, RUN_START, start_ns > 0 ? start_ns : run->created_ns);
+    for (size_t i = 0; spec->envs && i < spec->envs->n_values; i++)
+        put_env(out, spec->envs->values[i]->key, spec->envs->values[i]->value);
+    if (spec->raw_data_storage)
+        cp_put_str(out, RAW_DATA_PREFIX, spec->raw_data_storage->raw_data_prefix);
+    cp_put_str(out, QUEUE, spec->queue);
+}
+
+/* The encoded RunRow: kept, or read again. */
+static int run_row(struct cp_partition *p, const struct cp_live_run *live, struct sy_span *ret)
+{
+    *ret = sy_buf_span(&live->row);
+    if (ret->len > 0)
+        return 0;
+    struct cp_key key = cp_key_run(live->id);
+    int r = cp_store_get(p->store, CP_FAMILY_RUNS, cp_key_span(&key), &p->scratch);
+    *ret = sy_buf_span(&p->scratch);
+    return r;
+}
+
+bool cp_flyte_prepare(struct cp_partition *p, const struct sch_run *run)
+{
+    struct cp_live_run *live = run->shell;
+    if (!live || live->flyte_known) /* NULL: it has ended; the attempt's cancel follows */
+        return true;
+    struct sy_span row;
+    int r = run_row(p, live, &row);
+    struct sy_arena arena;
+    sy_arena_init(&arena, RUN_SPEC_ARENA_MAX);
+    const Flyteidl2__Task__RunSpec *spec = r != 0
+                                               ? NULL
+                                               : CP_UNPACK(Flyteidl2__Task__RunSpec,
+                                                           flyteidl2__task__run_spec__descriptor,
+                                                           &arena, cp_row_bytes(row, RUN_ROW_SPEC));
+    if (spec)
+        put_run_spec(&live->flyte, run, spec);
+    else
+        cp_fail_later(p, r < 0 ? r : -EBADMSG);
+    sy_arena_deinit(&arena);
+    live->flyte_known = spec != NULL;
+    return live->flyte_known;
+}
+
+void cp_flyte_put_context(struct sy_buf *out, uint32_t field, const struct sch_action *action,
+                          uint32_t number, struct sy_span row)
+{
+    const struct cp_live_run *live = action->run->shell;
+    struct sy_span flyte = cp_row_bytes(row, ROW_FLYTE);
+    struct sy_span id = cp_row_bytes(flyte, ACTION_ID), task = cp_row_bytes(flyte, ACTION_TASK);
+    struct sy_span org = cp_row_bytes(cp_row_bytes(id, ACTION_RUN), RUN_ORG);
+    struct sy_span base = cp_row_bytes(flyte, ACTION_BASE), queue = cp_row_bytes(task, TASK_QUEUE);
+    size_t begin = cp_put_begin(out, field);
+    if (live)
+        sy_buf_append(out, live->flyte.data, live->flyte.len);
+    /* The action's own fields follow those of the run: for a reader the last ones count. */
+    cp_put_bytes(out, ORG, org.data, org.len);
+    cp_put_bytes(out, RUN_OUTPUT_BASE, base.data, base.len);
+    cp_put_uint(out, ATTEMPT, number);
+    cp_put_bytes(out, QUEUE, queue.data, queue.len);
+    cp_put_end(out, begin);
+}

@@ -1,0 +1,206 @@
+/* links: cp */
+/* What an action of a Flyte program is told, and what its parent hears of it. */
+#include "tests/unit/cp_world.h"
+
+#include "flyteidl2/actions/actions_service.pb-c.h"
+#include "flyteidl2/workflow/run_service.pb-c.h"
+#include "switchyard/v1/action_service.pb-c.h"
+#include "tests/unit/cp_requests.h"
+
+typedef Switchyard__Internal__FlyteContext context_msg;
+typedef Flyteidl2__Workflow__ActionUpdate update_msg;
+
+/* ---- what a task is told ---- */
+
+START_TEST(a_root_is_told_of_its_run)
+{
+    struct world w;
+    world_init_for(&w, _i);
+    struct create_request c;
+    create_init(&w, &c, "r", "python");
+    Flyteidl2__Core__KeyValuePair env = FLYTEIDL2__CORE__KEY_VALUE_PAIR__INIT, *env_list[] = {&env};
+    Flyteidl2__Task__Envs envs = FLYTEIDL2__TASK__ENVS__INIT;
+    Flyteidl2__Task__RawDataStorage raw = FLYTEIDL2__TASK__RAW_DATA_STORAGE__INIT;
+    env.key = text_of("LOG_LEVEL");
+    env.value = text_of("10");
+    envs.n_values = 1;
+    envs.values = env_list;
+    raw.raw_data_prefix = text_of("/raw");
+    c.run_spec.envs = &envs;
+    c.run_spec.raw_data_storage = &raw;
+    c.run_spec.run_base_dir = text_of("/base/");
+    call_ok(&w, RUN "CreateRun", &c.request.base, NULL);
+
+    struct fake_stream *s;
+    struct fake_attempt *a = assigned(&w, "a0", &s);
+    const context_msg *f = a->flyte;
+    ck_assert_ptr_nonnull(f);
+    ck_assert_str_eq(f->org, "acme");
+    ck_assert_str_eq(f->run_output_base, "/base/p/d/r");
+    ck_assert_str_eq(f->raw_data_prefix, "/raw");
+    ck_assert_str_eq(f->queue, "fast");
+    ck_assert_uint_eq(f->attempt, 1);
+    ck_assert_uint_eq(f->n_envs, 1);
+    ck_assert_str_eq(f->envs[0]->key, "LOG_LEVEL");
+    ck_assert_str_eq(f->envs[0]->value, "10");
+    ck_assert_int_gt(f->run_start_ns, 1700000000 * SY_NS_PER_S);
+    int64_t start_ns = f->run_start_ns;
+
+    /* The next attempt is told the same, and which one it is. */
+    fake_finish(s, a, OUTCOME(LOST), "");
+    a = assigned(&w, "a0", &s);
+    ck_assert_uint_eq(a->flyte->attempt, 2);
+    ck_assert_int_eq(a->flyte->run_start_ns, start_ns);
+    ck_assert_uint_eq(a->flyte->n_envs, 1);
+    world_deinit(&w);
+}
+END_TEST
+
+START_TEST(a_child_is_told_of_its_place)
+{
+    struct world w;
+    world_init_for(&w, _i);
+    struct create_request c;
+    create_init(&w, &c, "r", "python");
+    call_ok(&w, RUN "CreateRun", &c.request.base, NULL);
+    struct fake_stream *s;
+    ck_assert_str_eq(assigned(&w, "a0", &s)->flyte->run_output_base, ""); /* the cluster's */
+    struct enqueue_request e;
+    enqueue_init(&w, &e, "r", "a0", "kid");
+    e.task.spec = bytes_of(task_spec(&w, "python", "1"));
+    e.task.queue = text_of("slow");
+    call_ok(&w, ACTIONS "Enqueue", &e.request.base, NULL);
+    const context_msg *f = assigned(&w, "kid", &s)->flyte;
+    ck_assert_str_eq(f->run_output_base, "/data");
+    ck_assert_str_eq(f->queue, "slow");
+    ck_assert_str_eq(f->org, "acme");
+
+    enqueue_init(&w, &e, "r", "a0", "native");
+    call_ok(&w, ACTIONS "Enqueue", &e.request.base, NULL);
+    ck_assert_ptr_null(assigned(&w, "native", &s)->flyte);
+    world_deinit(&w);
+}
+END_TEST
+
+/* ---- what a parent hears ---- */
+
+/* The last update of this child so far, NULL when there is none. */
+static const update_msg *last_update(const struct stream *s, const char *name)
+{
+    const update_msg *last = NULL;
+    for (size_t i = 0; i < s->count; i++) {
+        const Flyteidl2__Actions__WatchForUpdatesResponse *m = s->messages[i];
+        if (m->message_case ==
+                FLYTEIDL2__ACTIONS__WATCH_FOR_UPDATES_RESPONSE__MESSAGE_ACTION_UPDATE &&
+            strcmp(m->action_update->action_id->name, name) == 0)
+            last = m->action_update;
+    }
+    return last;
+}
+
+static bool heard(const struct stream *s, const char *name, int phase)
+{
+    const update_msg *update = last_update(s, name);
+    return update != NULL && (int)update->phase == phase;
+}
+
+static void watch(struct world *w, struct stream *s, struct run_ids *ids)
+{
+    Flyteidl2__Actions__WatchForUpdatesRequest request =
+        FLYTEIDL2__ACTIONS__WATCH_FOR_UPDATES_REQUEST__INIT;
+    request.filter_case = FLYTEIDL2__ACTIONS__WATCH_FOR_UPDATES_REQUEST__FILTER_PARENT_ACTION_ID;
+    ids_init(ids, "r", "a0");
+    request.parent_action_id = &ids->action;
+    stream_open(w, s, ACTIONS "WatchForUpdates", &request.base,
+                &flyteidl2__actions__watch_for_updates_response__descriptor, true);
+}
+
+static void enqueue_flyte(struct world *w, const char *name)
+{
+    struct enqueue_request e;
+    enqueue_init(w, &e, "r", "a0", name);
+    e.task.spec = bytes_of(task_spec(w, "python", "1"));
+    call_ok(w, ACTIONS "Enqueue", &e.request.base, NULL);
+}
+
+static void end_child(struct world *w, const char *name, Switchyard__Internal__OutcomeKind kind,
+                      const char *code, Switchyard__Internal__ErrorKind error_kind)
+{
+    struct fake_stream *s;
+    struct fake_attempt *a = assigned(w, name, &s);
+    Switchyard__Internal__Outcome outcome = SWITCHYARD__INTERNAL__OUTCOME__INIT;
+    outcome.kind = kind;
+    outcome.error_kind = error_kind;
+    if (kind == OUTCOME(SUCCEEDED)) {
+        outcome.output_uri = text_of("/data/kid/1");
+    } else {
+        outcome.error_code = text_of(code);
+        outcome.error_message = text_of("it went wrong");
+    }
+    fake_end(s, a, &outcome);
+}
+
+START_TEST(a_parent_hears_typed_ends)
+{
+    struct world w;
+    world_init_for(&w, _i);
+    create_run(&w, "r", "python");
+    const char *const names[] = {"good", "user", "system", "refused", "late"};
+    for (size_t i = 0; i < SY_COUNT_OF(names); i++)
+        enqueue_flyte(&w, names[i]);
+    struct stream *s = sy_new(struct stream);
+    struct run_ids ids;
+    watch(&w, s, &ids);
+#define KIND(kind) SWITCHYARD__INTERNAL__ERROR_KIND__ERROR_KIND_##kind
+    end_child(&w, "good", OUTCOME(SUCCEEDED), "", KIND(UNKNOWN));
+    end_child(&w, "user", OUTCOME(FAILED), "ValueError", KIND(USER));
+    end_child(&w, "system", OUTCOME(FAILED), "StorageError", KIND(SYSTEM));
+    end_child(&w, "late", OUTCOME(TIMED_OUT), "", KIND(UNKNOWN));
+    for (int i = 0; i < 2; i++) {
+        struct fake_stream *stream;
+        struct fake_attempt *a = assigned(&w, "refused", &stream);
+        Switchyard__Internal__Outcome outcome = SWITCHYARD__INTERNAL__OUTCOME__INIT;
+        outcome.kind = OUTCOME(REFUSED);
+        outcome.error_code = text_of("InvalidImageName");
+        outcome.error_message = text_of("no environment for it");
+        fake_end(stream, a, &outcome);
+        if (i == 0)
+            world_for(&w, SY_NS_PER_S);
+        if (heard(s, "refused", 6))
+            break;
+    }
+    world_until(&w, heard(s, "good", 5) && heard(s, "user", 6) && heard(s, "system", 6) &&
+                        heard(s, "late", 8) && heard(s, "refused", 6));
+    ck_assert_str_eq(last_update(s, "good")->output_uri, "/data/kid/1");
+    ck_assert_ptr_null(last_update(s, "good")->error);
+    const Flyteidl2__Core__ExecutionError *error = last_update(s, "user")->error;
+    ck_assert_str_eq(error->code, "ValueError");
+    ck_assert_str_eq(error->message, "it went wrong");
+    ck_assert_int_eq(error->kind, FLYTEIDL2__CORE__EXECUTION_ERROR__ERROR_KIND__USER);
+    error = last_update(s, "system")->error;
+    ck_assert_int_eq(error->kind, FLYTEIDL2__CORE__EXECUTION_ERROR__ERROR_KIND__SYSTEM);
+    ck_assert_str_eq(last_update(s, "late")->error->code, "MAX_RUNTIME_EXCEEDED");
+    ck_assert_str_eq(last_update(s, "refused")->error->code, "InvalidImageName");
+    stream_close(s);
+    free(s);
+
+    Flyteidl2__Workflow__GetActionDataURIsRequest uris =
+        FLYTEIDL2__WORKFLOW__GET_ACTION_DATA_URIS_REQUEST__INIT;
+    ids_init(&ids, "r", "good");
+    uris.action_id = &ids.action;
+    Flyteidl2__Workflow__GetActionDataURIsResponse *got = call_ok(
+        &w, RUN "GetActionDataURIs", &uris.base,
+        &flyteidl2__workflow__get_action_data_uris_response__descriptor);
+    ck_assert_str_eq(got->inputs_uri, "/data/inputs.pb");
+    ck_assert_str_eq(got->outputs_uri, "/data/kid/1/outputs.pb");
+    world_deinit(&w);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const each[] = {a_root_is_told_of_its_run, a_child_is_told_of_its_place,
+                                 a_parent_hears_typed_ends, NULL};
+    const TTest *const once[] = {NULL};
+    return world_tests("cp_program", each, once);
+}
