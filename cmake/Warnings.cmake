@@ -8,6 +8,10 @@ endif()
 if(SY_SANITIZE)
   add_compile_options(-fsanitize=${SY_SANITIZE} -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${SY_SANITIZE})
+  if(CMAKE_C_COMPILER_ID MATCHES Clang AND SY_SANITIZE MATCHES address)
+    add_compile_options(-fsanitize=fuzzer-no-link) # the fuzzers see which branches they take
+    add_link_options(-fsanitize=fuzzer-no-link)
+  endif()
 endif()
 
 set(SY_WARNINGS -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith
