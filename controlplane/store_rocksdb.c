@@ -192,10 +192,11 @@ static void rocks_commit(struct cp_store *base, struct cp_batch *batch)
         store->finished = true;
     } else {
         store->job = store->in_flight->writes;
-        pthread_cond_signal(&store->wake);
     }
     pthread_mutex_unlock(&store->mutex);
-    if (store->failed) {
+    if (!store->failed) {
+        pthread_cond_signal(&store->wake); /* inside, the committer would wake to a held mutex */
+    } else {
         uint64_t one = 1;
         ssize_t n = write(store->io.fd, &one, sizeof(one));
         SY_ASSERT(n == sizeof(one));
