@@ -280,6 +280,21 @@ static void release(struct cp_item *item)
     }
 }
 
+static bool is_reply(const struct cp_item *item)
+{
+    return item->type == CP_ITEM_DONE || item->type == CP_ITEM_ENQUEUED;
+}
+
+static void release_items(struct cp_group *group, bool replies)
+{
+    for (size_t i = 0; i < group->item_count; i++) {
+        if (is_reply(&group->items[i]) == replies)
+            release(&group->items[i]);
+    }
+}
+
+/* What makes tasks start leaves first: a reply wakes its client, which then competes for the CPU
+ * with the daemons on the way to the worker. */
 static void release_group(struct cp_partition *p, struct cp_group *group)
 {
     if (group->id_high > p->durable_id_high)
@@ -292,8 +307,10 @@ static void release_group(struct cp_partition *p, struct cp_group *group)
         if (chunk->live && chunk->live->row.len > CP_RUN_ROW_KEPT_MAX)
             sy_buf_deinit(&chunk->live->row);
     }
-    for (size_t i = 0; i < group->item_count; i++)
-        release(&group->items[i]);
+    release_items(group, false);
+    for (struct cp_operator *o = p->operators; o; o = o->next)
+        cp_operator_flush(o);
+    release_items(group, true);
     recycle(p, group);
 }
 
