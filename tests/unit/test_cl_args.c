@@ -206,7 +206,15 @@ START_TEST(test_bench)
     split(&line, "b latency");
     ck_assert_int_eq(bench_options_parse(&options, line.argc, line.argv), CL_PARSE_OK);
     ck_assert_int_eq(options.count, bench_kind_find("latency")->count);
+    split(&line, "b memory");
+    ck_assert_int_eq(bench_options_parse(&options, line.argc, line.argv), CL_PARSE_OK);
+    ck_assert_int_eq(options.repeat, 1);
+    split(&line, "b runs --repeat 5");
+    ck_assert_int_eq(bench_options_parse(&options, line.argc, line.argv), CL_PARSE_OK);
+    ck_assert_int_eq(options.repeat, 5);
     static const char *const wrong[] = {"b",
+                                        "b memory --repeat 2",
+                                        "b runs --repeat 0",
                                         "b sleep",
                                         "b fanout runs",
                                         "b fanout --count 0",

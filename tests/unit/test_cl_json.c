@@ -122,14 +122,35 @@ START_TEST(test_bench_line)
 }
 END_TEST
 
+START_TEST(test_medians_of_several_measurements)
+{
+    static const char *const texts[] = {
+        "{\"bench\":\"x\",\"count\":7,\"p50_us\":3.5,\"cpu\":{\"shard\":10.0},\"written\":null}",
+        "{\"bench\":\"x\",\"count\":7,\"p50_us\":1.5,\"cpu\":{\"shard\":30.0},\"written\":null}",
+        "{\"bench\":\"x\",\"count\":7,\"p50_us\":2.5,\"cpu\":{\"shard\":20.0},\"written\":null}",
+    };
+    json_t *lines[3];
+    for (size_t i = 0; i < 3; i++)
+        ck_assert_ptr_nonnull(lines[i] = json_loads(texts[i], 0, NULL));
+    json_t *all = bench_medians(lines, 3), *two = bench_medians(lines, 2);
+    char *text = json_dumps(all, JSON_COMPACT);
+    ck_assert_str_eq(text, "{\"bench\":\"x\",\"count\":7,\"p50_us\":2.5,"
+                           "\"cpu\":{\"shard\":20.0},\"written\":null}");
+    ck_assert_double_eq(json_real_value(json_object_get(two, "p50_us")), 1.5);
+    free(text);
+    json_decref(all);
+    json_decref(two);
+    for (size_t i = 0; i < 3; i++)
+        json_decref(lines[i]);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
-        test_strings_are_escaped_and_always_utf8,
-        test_bytes_are_text_or_base64,
-        test_a_document_is_one_document,
-        test_bench_line,
-        NULL,
+        test_strings_are_escaped_and_always_utf8, test_bytes_are_text_or_base64,
+        test_a_document_is_one_document,          test_bench_line,
+        test_medians_of_several_measurements,     NULL,
     };
     return sy_test_run("cl_json", tests);
 }

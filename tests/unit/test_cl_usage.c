@@ -114,6 +114,27 @@ START_TEST(test_folder_bytes)
 }
 END_TEST
 
+START_TEST(test_memory_that_grows)
+{
+    struct bench_usage usage;
+    struct sy_error_text error;
+    const size_t size = (size_t)32 << 20;
+    ck_assert_int_eq(bench_usage_parse(&usage, "shard=self", &error), 0);
+    ck_assert_uint_eq(bench_usage_find(&usage, "shard"), 0);
+    ck_assert_uint_eq(bench_usage_find(&usage, "agent"), SIZE_MAX);
+    bench_usage_begin(&usage);
+    uint8_t *memory = sy_malloc(size);
+    for (size_t i = 0; i < size; i += 512)
+        ((volatile uint8_t *)memory)[i] = 1;
+    bench_usage_end(&usage);
+    ck_assert_uint_gt(bench_usage_rss_growth(&usage, 0), size / 2);
+    bench_usage_begin(&usage);
+    free(memory);
+    bench_usage_end(&usage);
+    ck_assert_uint_lt(bench_usage_rss_growth(&usage, 0), size / 2);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -122,6 +143,7 @@ int main(void)
         test_a_living_child_counts_for_its_named_parent,
         test_a_process_that_is_gone_counts_nothing,
         test_folder_bytes,
+        test_memory_that_grows,
         NULL,
     };
     return sy_test_run("cl_usage", tests);

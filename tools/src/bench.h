@@ -6,6 +6,7 @@
  *   latency   one no-op function at a time; latency: sent -> started on the warm worker
  *   runs      N runs of one no-op function each; latency: sent -> end seen by the client
  *   process   N cold /bin/true as children of one group; latency as for fanout
+ *   memory    N queued actions that find no room: how much the shard's resident memory grows by
  */
 #pragma once
 
@@ -22,7 +23,7 @@ struct bench;
 struct bench_options {
     struct cl_args common;
     const struct bench_kind *kind;
-    int64_t count, concurrency, batch, window, queued, finished, warmup;
+    int64_t count, concurrency, batch, window, queued, finished, warmup, repeat;
     const char *pids, *data, *library, *environment;
 };
 enum cl_parse bench_options_parse(struct bench_options *options, int argc, char **argv);
@@ -51,6 +52,8 @@ struct bench {
 /* Starts and ends the measured part: called by the kinds. */
 void bench_measure_begin(struct bench *bench);
 void bench_measure_end(struct bench *bench);
+/* Waits until the region is quiet: what was done before may still be written and compacted. */
+void bench_settle(struct bench *bench);
 
 /* A run that only holds children. */
 enum cl_exit bench_group_create(struct bench *bench, char run[CL_RUN_NAME_MAX],
@@ -69,9 +72,13 @@ enum cl_exit bench_fan_out(struct bench *bench, const struct sy_buf *spec, uint6
  * taken. */
 struct bench_blocked {
     char holders[CL_RUN_NAME_MAX], waiting[CL_RUN_NAME_MAX]; /* runs; "" = none */
+    char memory[32];                                         /* that each asks for */
 };
 enum cl_exit bench_block(struct bench *bench, struct bench_blocked *blocked, uint64_t count,
                          struct cl_error *error);
+/* Once: `count` more, after some. */
+enum cl_exit bench_block_more(struct bench *bench, struct bench_blocked *blocked, uint64_t count,
+                              struct cl_error *error);
 /* Aborts both runs. */
 void bench_unblock(struct bench *bench, struct bench_blocked *blocked);
 
@@ -79,10 +86,17 @@ enum cl_exit bench_run_fanout(struct bench *bench, struct cl_error *error);
 enum cl_exit bench_run_latency(struct bench *bench, struct cl_error *error);
 enum cl_exit bench_run_runs(struct bench *bench, struct cl_error *error);
 enum cl_exit bench_run_process(struct bench *bench, struct cl_error *error);
+enum cl_exit bench_run_memory(struct bench *bench, struct cl_error *error);
 
 void bench_print_table(const struct bench *bench);
 /* One line with the keys of docs/performance.md. */
 json_t *bench_json(const struct bench *bench);
+
+/* --repeat: of several such lines (objects with the same keys) one with the median of each number,
+ * also in objects inside; what is no number is as in the first. The lower of two middle ones. */
+json_t *bench_medians(json_t *const *lines, size_t count);
+/* Each figure: its median, and between what it lay. */
+void bench_print_medians(json_t *const *lines, size_t count);
 
 /* The whole program, for bench_main.c. */
 enum cl_exit bench_program(int argc, char **argv);

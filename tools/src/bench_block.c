@@ -1,4 +1,4 @@
-/* --queued: children that are feasible and find no room. How: see bench.h. */
+/* --queued, and the memory bench: children that are feasible and find no room. How: see bench.h. */
 #include "tools/src/bench.h"
 
 #include "tools/src/cl_enqueue.h"
@@ -10,6 +10,9 @@
 #include <string.h>
 
 #define START_WAIT_NS (60 * SY_NS_PER_S)
+/* Queued before the memory bench measures: what the first ones bring with them, such as a spec and
+ * the first blocks of the maps, is no cost of each. */
+#define MEMORY_FIRST 10000
 
 /* ---- how large, and how many holders ---- */
 
@@ -71,14 +74,15 @@ static void on_holder(void *ctx, const Switchyard__V1__Event *event)
 }
 
 static enum cl_exit enqueue(struct bench *bench, const char *run, struct sy_buf *spec,
-                            uint64_t count, bool seal, const char *label, struct cl_error *error)
+                            const char *prefix, uint64_t count, bool seal, const char *label,
+                            struct cl_error *error)
 {
     struct cl_enqueue enqueue;
     struct cl_batcher batcher;
     struct cl_progress progress;
     cl_progress_init(&progress);
     cl_enqueue_init(&enqueue, bench->client, run, "a0", (unsigned)bench->options.window);
-    cl_batcher_init(&batcher, &enqueue, spec, "n", CL_ENQUEUE_BATCH_MAX);
+    cl_batcher_init(&batcher, &enqueue, spec, prefix, CL_ENQUEUE_BATCH_MAX);
     enum cl_exit exit_code = CL_OK;
     for (uint64_t i = 0; i < count && exit_code == CL_OK; i++) {
         exit_code = cl_batcher_add(&batcher, (struct sy_span){NULL, 0});
@@ -104,7 +108,7 @@ static enum cl_exit start_holders(struct bench *bench, const char *run, const ch
     struct cl_watch watch;
     cl_watch_start(&watch, bench->client, run, 0, false, on_holder, &holders);
     watch.stop_when = &holders.all;
-    enqueue(bench, run, &spec, count, true, "holders", error);
+    enqueue(bench, run, &spec, "n", count, true, "holders", error);
     int64_t deadline_ns = cl_monotonic_ns() + START_WAIT_NS;
     while (error->exit == CL_OK && !holders.all) {
         if (!cl_watch_turn(&watch, 100 * SY_NS_PER_MS))
@@ -121,6 +125,16 @@ static enum cl_exit start_holders(struct bench *bench, const char *run, const ch
     return error->exit;
 }
 
+static enum cl_exit queue(struct bench *bench, struct bench_blocked *blocked, const char *prefix,
+                          uint64_t count, struct cl_error *error)
+{
+    struct sy_buf spec = {0};
+    pack(&spec, blocked->memory, false);
+    enqueue(bench, blocked->waiting, &spec, prefix, count, false, "queueing", error);
+    sy_buf_deinit(&spec);
+    return error->exit;
+}
+
 enum cl_exit bench_block(struct bench *bench, struct bench_blocked *blocked, uint64_t count,
                          struct cl_error *error)
 {
@@ -130,19 +144,20 @@ enum cl_exit bench_block(struct bench *bench, struct bench_blocked *blocked, uin
         return CL_OK;
     if (size_up(bench, &bytes, &holders, error) != CL_OK)
         return error->exit;
-    char memory[32];
-    snprintf(memory, sizeof(memory), "%llu", (unsigned long long)bytes);
+    snprintf(blocked->memory, sizeof(blocked->memory), "%llu", (unsigned long long)bytes);
     if (bench_group_create(bench, blocked->holders, error) != CL_OK)
         return error->exit;
-    if (start_holders(bench, blocked->holders, memory, holders, error) != CL_OK)
+    if (start_holders(bench, blocked->holders, blocked->memory, holders, error) != CL_OK)
         return error->exit;
     if (bench_group_create(bench, blocked->waiting, error) != CL_OK)
         return error->exit;
-    struct sy_buf spec = {0};
-    pack(&spec, memory, false);
-    enqueue(bench, blocked->waiting, &spec, count, false, "queueing", error);
-    sy_buf_deinit(&spec);
-    return error->exit;
+    return queue(bench, blocked, "n", count, error);
+}
+
+enum cl_exit bench_block_more(struct bench *bench, struct bench_blocked *blocked, uint64_t count,
+                              struct cl_error *error)
+{
+    return queue(bench, blocked, "m", count, error);
 }
 
 void bench_unblock(struct bench *bench, struct bench_blocked *blocked)
@@ -152,4 +167,22 @@ void bench_unblock(struct bench *bench, struct bench_blocked *blocked)
         cl_run_abort(bench->client, blocked->waiting, "the benchmark is over", &ignored);
     if (*blocked->holders)
         cl_run_abort(bench->client, blocked->holders, "the benchmark is over", &ignored);
+}
+
+enum cl_exit bench_run_memory(struct bench *bench, struct cl_error *error)
+{
+    struct bench_blocked blocked;
+    if (bench_usage_find(&bench->usage, "shard") == SIZE_MAX)
+        return cl_fail(error, CL_USAGE, "memory: whose? Expected --pids with shard=PID");
+    if (bench_block(bench, &blocked, MEMORY_FIRST, error) == CL_OK) {
+        bench_settle(bench);
+        bench_measure_begin(bench);
+        bench->first_ns = cl_realtime_ns();
+        bench_block_more(bench, &blocked, (uint64_t)bench->options.count, error);
+        bench->last_ns = cl_realtime_ns();
+        bench_settle(bench);
+        bench_measure_end(bench);
+    }
+    bench_unblock(bench, &blocked);
+    return error->exit;
 }

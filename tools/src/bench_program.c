@@ -14,12 +14,15 @@
 #define SETTLE_BUSY_US 30000 /* a tenth of one CPU */
 #define SETTLE_ROUNDS_MAX 100
 #define COUNT_MAX 9999999 /* names have seven digits */
+#define REPEAT_MAX 99
+#define KINDS "fanout, latency, runs, process or memory"
 
 static const struct bench_kind kinds[] = {
     {"fanout", "no-op functions in one run", 100000, bench_run_fanout},
     {"latency", "no-op functions, one at a time", 5000, bench_run_latency},
     {"runs", "runs of one no-op function", 20000, bench_run_runs},
     {"process", "cold processes in one run", 2000, bench_run_process},
+    {"memory", "queued actions that find no room", 1000000, bench_run_memory},
 };
 
 const struct bench_kind *bench_kind_find(const char *name)
@@ -41,6 +44,7 @@ enum {
     KEY_QUEUED,
     KEY_FINISHED,
     KEY_WARMUP,
+    KEY_REPEAT,
     KEY_PIDS,
     KEY_DATA,
     KEY_LIBRARY,
@@ -51,7 +55,7 @@ enum {
 static const struct argp_option bench_argp_options[] = {
     {"count", KEY_COUNT, "N", 0,
      "tasks to measure (fanout 100000, latency 5000, runs 20000, "
-     "process 2000)",
+     "process 2000, memory 1000000)",
      0},
     {"json", KEY_JSON, NULL, 0, "one line of JSON (as -o json)", 0},
     {"concurrency", KEY_CONCURRENCY, "N", 0, "runs: CreateRun calls in flight (64)", 0},
@@ -60,6 +64,7 @@ static const struct argp_option bench_argp_options[] = {
     {"queued", KEY_QUEUED, "M", 0, "first enqueue M actions that find no room (0)", 0},
     {"finished", KEY_FINISHED, "M", 0, "first run M tasks (0)", 0},
     {"warmup", KEY_WARMUP, "N", 0, "tasks that start the workers, not measured (200)", 0},
+    {"repeat", KEY_REPEAT, "N", 0, "measure N times, print the median of each figure (1)", 0},
     {"pids", KEY_PIDS, "NAME=PID,...", 0,
      "whose CPU, writes and memory to add up; 'self' is this "
      "program",
@@ -86,6 +91,7 @@ static error_t parse_number(struct bench_options *options, int key, const char *
         {KEY_QUEUED, "queued", 0, COUNT_MAX, &options->queued},
         {KEY_FINISHED, "finished", 0, COUNT_MAX, &options->finished},
         {KEY_WARMUP, "warmup", 0, COUNT_MAX, &options->warmup},
+        {KEY_REPEAT, "repeat", 1, REPEAT_MAX, &options->repeat},
     };
     for (size_t i = 0; i < SY_COUNT_OF(numbers); i++) {
         if (numbers[i].key == key)
@@ -125,11 +131,14 @@ static error_t parse_bench(int key, char *arg, struct argp_state *state)
             return cl_args_wrong(common, "unexpected argument '%s'", arg);
         options->kind = bench_kind_find(arg);
         if (!options->kind)
-            return cl_args_wrong(common, "'%s': expected fanout, latency, runs or process", arg);
+            return cl_args_wrong(common, "'%s': expected " KINDS, arg);
         return 0;
     case ARGP_KEY_END:
         if (!options->kind)
-            return cl_args_wrong(common, "which? Expected fanout, latency, runs or process");
+            return cl_args_wrong(common, "which? Expected " KINDS);
+        if (options->kind->run == bench_run_memory && options->repeat > 1)
+            return cl_args_wrong(common, "memory: no --repeat; what a region has freed stays "
+                                         "resident, so only its first measurement counts");
         if (options->count == 0)
             options->count = options->kind->count;
         return 0;
@@ -145,7 +154,7 @@ enum cl_parse bench_options_parse(struct bench_options *options, int argc, char 
         "program.\v" CL_EXIT_CODES;
     const struct argp argp = {bench_argp_options,
                               parse_bench,
-                              "fanout|latency|runs|process",
+                              "fanout|latency|runs|process|memory",
                               doc,
                               CL_ARGS_CHILDREN,
                               NULL,
@@ -154,6 +163,7 @@ enum cl_parse bench_options_parse(struct bench_options *options, int argc, char 
                                       .batch = 1000,
                                       .window = 4,
                                       .warmup = 200,
+                                      .repeat = 1,
                                       .environment = cl_environment()};
     cl_args_init(&options->common);
     return cl_args_parse(&argp, argc, argv, 0, &options->common, options);
@@ -194,9 +204,7 @@ static enum cl_exit prepare(struct bench *bench, struct cl_error *error)
     return cl_client_new(&bench->client, &bench->options.common.client, error);
 }
 
-/* What was prepared, or a bench before this one, may still be written and compacted: measure a
- * quiet region. */
-static void settle(struct bench *bench)
+void bench_settle(struct bench *bench)
 {
     for (int round = 0; round < SETTLE_ROUNDS_MAX; round++) {
         struct bench_usage usage = bench->usage;
@@ -220,11 +228,42 @@ static enum cl_exit measure(struct bench *bench, struct cl_error *error)
         return error->exit;
     enum cl_exit exit_code = bench_block(bench, &blocked, (uint64_t)o->queued, error);
     if (exit_code == CL_OK) {
-        settle(bench);
+        bench_settle(bench);
         exit_code = o->kind->run(bench, error);
     }
     bench_unblock(bench, &blocked);
     return exit_code;
+}
+
+/* For the next measurement of the same bench. */
+static void clear(struct bench *bench)
+{
+    *bench->latency = (struct cl_hist){0};
+    *bench->done = (struct cl_hist){0};
+    bench->first_ns = bench->last_ns = 0;
+}
+
+/* All measurements; prints what came of them. */
+static enum cl_exit measure_all(struct bench *bench, struct cl_error *error)
+{
+    json_t *lines[REPEAT_MAX] = {NULL};
+    size_t count = 0, repeat = (size_t)bench->options.repeat;
+    bool json = bench->options.common.json;
+    for (; count < repeat; count++) {
+        clear(bench);
+        if (measure(bench, error) != CL_OK)
+            break;
+        lines[count] = bench_json(bench);
+    }
+    if (error->exit == CL_OK && json)
+        cl_json_line(bench_medians(lines, repeat), stdout);
+    else if (error->exit == CL_OK && repeat == 1)
+        bench_print_table(bench);
+    else if (error->exit == CL_OK)
+        bench_print_medians(lines, repeat);
+    for (size_t i = 0; i < count; i++)
+        json_decref(lines[i]);
+    return error->exit;
 }
 
 enum cl_exit bench_program(int argc, char **argv)
@@ -237,12 +276,8 @@ enum cl_exit bench_program(int argc, char **argv)
         return cl_args_exit(BENCH_PROGRAM, &bench.options.common);
     bench.latency = cl_hist_new();
     bench.done = cl_hist_new();
-    if (prepare(&bench, &error) == CL_OK && measure(&bench, &error) == CL_OK) {
-        if (bench.options.common.json)
-            cl_json_line(bench_json(&bench), stdout);
-        else
-            bench_print_table(&bench);
-    }
+    if (prepare(&bench, &error) == CL_OK)
+        measure_all(&bench, &error);
     cl_report(BENCH_PROGRAM, &error);
     cl_client_free(bench.client);
     free(bench.library);

@@ -34,6 +34,18 @@ static uint64_t cpu_us(const struct bench *bench)
     return total;
 }
 
+static bool is_memory(const struct bench *bench)
+{
+    return bench->options.kind->run == bench_run_memory;
+}
+
+static double shard_bytes_per_task(const struct bench *bench)
+{
+    size_t shard = bench_usage_find(&bench->usage, "shard");
+    SY_ASSERT(shard != SIZE_MAX);
+    return per_task(bench, bench_usage_rss_growth(&bench->usage, shard));
+}
+
 json_t *bench_json(const struct bench *bench)
 {
     const struct bench_usage *usage = &bench->usage;
@@ -41,9 +53,11 @@ json_t *bench_json(const struct bench *bench)
     cl_json_str(line, "bench", bench->options.kind->name);
     cl_json_int(line, "count", bench->options.count);
     cl_json_real(line, "rate_per_s", rate_per_s(bench));
-    cl_json_real(line, "p50_us", quantile_us(bench->latency, 0.5));
-    cl_json_real(line, "p99_us", quantile_us(bench->latency, 0.99));
-    cl_json_real(line, "p999_us", quantile_us(bench->latency, 0.999));
+    if (bench->latency->count > 0) {
+        cl_json_real(line, "p50_us", quantile_us(bench->latency, 0.5));
+        cl_json_real(line, "p99_us", quantile_us(bench->latency, 0.99));
+        cl_json_real(line, "p999_us", quantile_us(bench->latency, 0.999));
+    }
     cl_json_real(line, "cpu_us_per_task", per_task(bench, cpu_us(bench)));
     for (size_t i = 0; i < usage->count; i++)
         cl_json_real(by_process, usage->processes[i].name,
@@ -54,6 +68,10 @@ json_t *bench_json(const struct bench *bench)
     else
         cl_json_real(line, "bytes_written_per_task", per_task(bench, bench_usage_written(usage)));
     cl_json_int(line, "rss_peak_bytes", (int64_t)bench_usage_rss_peak(usage));
+    if (is_memory(bench))
+        cl_json_real(line, "shard_bytes_per_task", shard_bytes_per_task(bench));
+    if (bench->options.repeat > 1)
+        cl_json_int(line, "repeat", bench->options.repeat);
     cl_json_str(line, "durable", DURABLE);
     cl_json_str(line, "commit", SY_COMMIT);
     cl_json_str(line, "build", SY_BUILD_TYPE);
@@ -137,9 +155,14 @@ void bench_print_table(const struct bench *bench)
                cl_format_count((uint64_t)o->queued).text);
     if (o->finished > 0)
         printf("  after %s finished tasks\n", cl_format_count((uint64_t)o->finished).text);
+    if (is_memory(bench))
+        printf("  the shard's resident memory grew by %.1f bytes for each\n",
+               shard_bytes_per_task(bench));
     putchar('\n');
-    print_latency(bench);
-    putchar('\n');
+    if (bench->latency->count > 0) {
+        print_latency(bench);
+        putchar('\n');
+    }
     print_processes(bench);
     if (o->data)
         printf("\n  data directory: %s, grew by %s\n", cl_format_bytes(bench->data_end_bytes).text,

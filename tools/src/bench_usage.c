@@ -177,8 +177,12 @@ static void add_files(struct bench_usage *usage, pid_t pid, struct bench_sample 
     else
         usage->no_io = true;
     snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
-    if (read_small(path, buf, sizeof(buf)) > 0 && number_after(buf, "VmHWM:", &value))
+    if (read_small(path, buf, sizeof(buf)) == 0)
+        return;
+    if (number_after(buf, "VmHWM:", &value))
         sample->rss_peak_bytes += value * 1024;
+    if (number_after(buf, "VmRSS:", &value))
+        sample->rss_bytes += value * 1024;
 }
 
 static void sample_all(struct bench_usage *usage, bool end)
@@ -235,6 +239,21 @@ uint64_t bench_usage_rss_peak(const struct bench_usage *usage)
     for (size_t i = 0; i < usage->count; i++)
         total += usage->processes[i].end.rss_peak_bytes;
     return total;
+}
+
+uint64_t bench_usage_rss_growth(const struct bench_usage *usage, size_t process)
+{
+    const struct bench_process *p = &usage->processes[process];
+    return difference(p->end.rss_bytes, p->begin.rss_bytes);
+}
+
+size_t bench_usage_find(const struct bench_usage *usage, const char *name)
+{
+    for (size_t i = 0; i < usage->count; i++) {
+        if (strcmp(usage->processes[i].name, name) == 0)
+            return i;
+    }
+    return SIZE_MAX;
 }
 
 /* ---- folders: opened by hand, since nftw() has no argument to count in ---- */
