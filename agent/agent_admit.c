@@ -9,10 +9,14 @@
  */
 #include "agent/agent_impl.h"
 
+#include "proto/pb.h"
+#include "switchyard/internal/dataplane.pb-c.h"
+
 #include <stdio.h>
 #include <string.h>
 
 #define STARVED_NS SY_NS_PER_S
+#define FLYTE_ARENA_BYTES ((size_t)64 << 20)
 #define GPUS_TEXT_MAX (SCH_GPUS_MAX * 5)
 
 void ag_admit_enqueue(struct ag_agent *agent, struct ag_attempt *a)
@@ -37,6 +41,30 @@ static void devices_text(const struct ag_attempt *a, char *ret, size_t size)
         at += (size_t)snprintf(ret + at, size - at, "%s%u", i > 0 ? "," : "", a->devices[i]);
 }
 
+/* Packed by ourselves when it came: it is readable, and the arena large enough. */
+static void read_flyte(const struct ag_attempt *a, struct sy_arena *arena,
+                       struct ag_flyte_work *ret)
+{
+    const Switchyard__Internal__FlyteContext *msg = pb_unpack(
+        &switchyard__internal__flyte_context__descriptor, arena, sy_buf_span(&a->flyte));
+    SY_ASSERT(msg != NULL);
+    const char **envs = sy_arena_alloc(arena, (msg->n_envs + 1) * sizeof(*envs));
+    for (size_t i = 0; i < msg->n_envs; i++)
+        envs[i] = sy_arena_printf(arena, "%s=%s", msg->envs[i]->key, msg->envs[i]->value);
+    envs[msg->n_envs] = NULL;
+    *ret = (struct ag_flyte_work){
+        .action = a->key.action,
+        .org = msg->org,
+        .input_uri = sy_arena_printf(arena, "%.*s", (int)a->input.len, (const char *)a->input.data),
+        .run_output_base = msg->run_output_base,
+        .raw_data_prefix = msg->raw_data_prefix,
+        .run_start_ns = msg->run_start_ns,
+        .attempt = msg->attempt,
+        .envs = envs,
+        .spec = &a->spec->spec.flyte,
+    };
+}
+
 static void start(struct ag_agent *agent, struct ag_attempt *a, bool pipelined)
 {
     const struct ag_spec *spec = &a->spec->spec;
@@ -57,6 +85,9 @@ static void start(struct ag_agent *agent, struct ag_attempt *a, bool pipelined)
     devices_text(a, gpus, sizeof(gpus));
     agent->ports.journal->ops->running(agent->ports.journal, &a->key);
     a->journaled = true;
+    struct sy_arena arena; /* of a Flyte action's context */
+    struct ag_flyte_work flyte;
+    sy_arena_init(&arena, FLYTE_ARENA_BYTES);
     struct ag_work work = {
         .id = a->id,
         .run = a->run,
@@ -74,7 +105,12 @@ static void start(struct ag_agent *agent, struct ag_attempt *a, bool pipelined)
         .timeout_ns = a->timeout_ns,
         .inline_bytes_max = agent->inline_bytes_max,
     };
+    if (a->of_flyte) {
+        read_flyte(a, &arena, &flyte);
+        work.flyte = &flyte;
+    }
     agent->ports.executor->ops->start(agent->ports.executor, &work);
+    sy_arena_deinit(&arena);
 }
 
 static struct ag_class *oldest_class(const struct ag_agent *agent)

@@ -94,7 +94,9 @@ struct ag_attempt {
     struct ag_log *log;
     struct ag_object_transfer *transfer; /* of input or output, under way */
     char *input_path;                    /* pinned in the object cache */
-    struct sy_span input;
+    struct sy_span input;                /* of a Flyte action: the URI of its inputs.pb */
+    bool of_flyte;
+    struct sy_buf flyte; /* FlyteContext, packed */
     const char *run, *name;
     struct ag_result result; /* while UPLOADING: its texts are owned */
     struct sy_buf outcome;   /* packed; DONE */

@@ -73,10 +73,15 @@ static void assign(struct ag_agent *agent, const assignment_msg *msg)
         ag_stream_return(agent, &key, why);
         return;
     }
-    bool fetch = msg->input_uri[0] != '\0';
+    bool fetch = msg->input_uri[0] != '\0' && msg->flyte == NULL;
+    struct sy_span input = {msg->input.data, msg->input.len};
+    if (msg->flyte != NULL) /* its own process reads it */
+        input = (struct sy_span){(const uint8_t *)msg->input_uri, strlen(msg->input_uri)};
     struct ag_attempt *a = ag_attempt_new(
-        agent, &key, fetch ? AG_ATTEMPT_FETCHING : AG_ATTEMPT_WAITING, msg->run, msg->name,
-        (struct sy_span){msg->input.data, msg->input.len});
+        agent, &key, fetch ? AG_ATTEMPT_FETCHING : AG_ATTEMPT_WAITING, msg->run, msg->name, input);
+    a->of_flyte = msg->flyte != NULL;
+    if (a->of_flyte)
+        pb_pack(&msg->flyte->base, &a->flyte);
     a->timeout_ns = msg->timeout_ns;
     a->class_number = msg->class_;
     struct ag_spec_entry *spec = ag_spec_find(agent, msg->partition, msg->epoch, msg->spec);

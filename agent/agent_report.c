@@ -163,6 +163,7 @@ void ag_report_outcome(struct ag_agent *agent, struct ag_attempt *a, const struc
         message = clean_text(result->error_message, ERROR_MESSAGE_MAX);
         msg.error_code = code;
         msg.error_message = message;
+        msg.error_kind = (Switchyard__Internal__ErrorKind)result->error_kind;
     }
     msg.started_ns = result->started_ns;
     msg.finished_ns = result->finished_ns;
@@ -251,7 +252,7 @@ static void on_result(void *ctx, const struct ag_result *result)
     bool in_file = result->output_path != NULL && result->output_path[0] != '\0';
     bool large = in_file || result->output.len > agent->inline_bytes_max;
     if (result->kind != AG_RESULT_SUCCEEDED || !large) {
-        ag_report_outcome(agent, a, result, NULL);
+        ag_report_outcome(agent, a, result, result->output_uri);
     } else if (agent->ports.objects == NULL) {
         ag_report_simple(agent, a, AG_RESULT_FAILED_FINAL, "OutputTooLarge",
                          "the output is too large to travel inline, and this node has no object "

@@ -120,6 +120,7 @@ void ag_attempt_release(struct ag_agent *agent, struct ag_attempt *a)
         ag_objects_unpin(agent->ports.objects, a->input_path);
     free(sy_take(a->input_path));
     free(sy_take(a->devices));
+    sy_buf_deinit(&a->flyte);
     if (a->log != NULL)
         ag_log_end(sy_take(a->log));
     if (a->spec != NULL)

@@ -68,6 +68,22 @@ static const struct sy_config_key keys[] = {
     SY_CONFIG_STRING("spawner", struct ag_config, spawner, "",
                      "program; empty = switchyard-spawner beside the agent"),
     SY_CONFIG_ENUM("log_level", struct ag_config, log_level, "info", log_levels, "what is logged"),
+    SY_BLOB_CONFIG(struct ag_config, storage,
+                   "where Flyte's files lie, as the operator has it: /DIR or s3://BUCKET/PREFIX; "
+                   "empty = Flyte's tasks are refused"),
+    SY_CONFIG_STRING("flyte_endpoint", struct ag_config, flyte_endpoint, "localhost:8090",
+                     "the shard as Flyte's tasks reach it, host:port"),
+    SY_CONFIG_MAP("environments", struct ag_config, environments, "",
+                  "container.image of Flyte's tasks: a virtual environment's directory, or a "
+                  "command that theirs is appended to; \"*\" = every image that is not named"),
+    SY_CONFIG_MAP("flyte_env", struct ag_config, flyte_env, "",
+                  "environment variables of all Flyte tasks"),
+    SY_CONFIG_BOOL("python_fork", struct ag_config, python_fork, "false",
+                   "ordinary Flyte tasks run in forks of a preloaded interpreter"),
+    SY_CONFIG_STRING("python_worker", struct ag_config, python_worker, "",
+                     "switchyard_worker.py; empty = the one beside the agent"),
+    SY_CONFIG_INT("bundles_max", struct ag_config, bundles_max, 64, 1, 100000,
+                  "unpacked code bundles that are kept"),
 };
 
 #define COUNT (sizeof(keys) / sizeof(keys[0]))

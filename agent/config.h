@@ -1,6 +1,7 @@
 /* The agent's configuration file. */
 #pragma once
 
+#include "base/blob_config.h"
 #include "base/config.h"
 
 struct ag_config_pool {
@@ -28,6 +29,15 @@ struct ag_config {
     bool io_uring;
     char *spawner; /* "" = switchyard-spawner beside the agent */
     int64_t log_level;
+
+    /* Flyte programs */
+    struct sy_blob_config storage; /* root "" = none: Flyte's actions are refused */
+    char *flyte_endpoint;
+    struct sy_config_map environments; /* image -> virtual environment, or command */
+    struct sy_config_map flyte_env;
+    bool python_fork;
+    char *python_worker; /* "" = the one that was installed */
+    int64_t bundles_max;
 };
 
 /* -EINVAL with all problems in error. NULL: all defaults, for what has one. */

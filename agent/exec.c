@@ -55,6 +55,29 @@ void ag_env_add_all(struct ag_env *env, const char *const *items)
         env_push(env, sy_strdup(*items));
 }
 
+static char **env_find(const struct ag_env *env, const char *item)
+{
+    size_t key = strcspn(item, "=");
+    for (size_t i = 0; i < env->count; i++) {
+        if (strncmp(env->items[i], item, key + 1) == 0)
+            return &env->items[i];
+    }
+    return NULL;
+}
+
+void ag_env_set_all(struct ag_env *env, const char *const *items)
+{
+    for (; items != NULL && *items != NULL; items++) {
+        char **old = env_find(env, *items);
+        if (old == NULL) {
+            env_push(env, sy_strdup(*items));
+        } else {
+            free(*old);
+            *old = sy_strdup(*items);
+        }
+    }
+}
+
 void ag_env_add_base(struct ag_env *env, const struct ag_exec *exec, const char *gpus)
 {
     ag_env_add_all(env, (const char *const *)exec->base_env);

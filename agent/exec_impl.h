@@ -48,6 +48,8 @@ struct ag_env {
 };
 void ag_env_add(struct ag_env *env, const char *key, const char *format, ...) SY_PRINTF(3, 4);
 void ag_env_add_all(struct ag_env *env, const char *const *items);
+/* A variable that is there already gets the new value. */
+void ag_env_set_all(struct ag_env *env, const char *const *items);
 /* The agent's own basics, the node, and the devices. */
 void ag_env_add_base(struct ag_env *env, const struct ag_exec *exec, const char *gpus);
 void ag_env_deinit(struct ag_env *env);

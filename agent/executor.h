@@ -13,6 +13,22 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct ag_pool_options; /* exec.h */
+struct ag_spec_flyte;   /* spec.h */
+
+/* What an action of a Flyte program is given beside its task: its place in its run. */
+struct ag_flyte_work {
+    uint64_t action;
+    const char *org;
+    const char *input_uri;       /* of inputs.pb */
+    const char *run_output_base; /* "" = below the storage's root */
+    const char *raw_data_prefix; /* "" = below the attempt's directory */
+    int64_t run_start_ns;        /* realtime */
+    uint32_t attempt;            /* as users count: 1, 2, ... */
+    const char *const *envs;     /* of the run: "KEY=value"; NULL-terminated */
+    const struct ag_spec_flyte *spec;
+};
+
 /* What a task needs to run. Borrowed for the call to ag_executor_start(). */
 struct ag_work {
     uint64_t id;            /* the agent's name for the attempt */
@@ -28,6 +44,10 @@ struct ag_work {
     const char *input_path; /* NULL: inline */
     int64_t timeout_ns;     /* 0 = none */
     size_t inline_bytes_max;
+    const char *cwd;                    /* NULL: an empty directory of its own; else kept by the
+                                           caller until the result */
+    const struct ag_pool_options *pool; /* a program for a worker of this pool; NULL: by `type` */
+    const struct ag_flyte_work *flyte;  /* NULL: not an action of a Flyte program */
 };
 
 enum ag_result_kind { /* as OutcomeKind of dataplane.proto */
@@ -40,13 +60,21 @@ enum ag_result_kind { /* as OutcomeKind of dataplane.proto */
                       AG_RESULT_LOST,
                       AG_RESULT_REFUSED,
 };
+enum ag_error_kind { /* as ErrorKind of dataplane.proto */
+                     AG_ERROR_UNKNOWN,
+                     AG_ERROR_USER,
+                     AG_ERROR_SYSTEM,
+};
 
 struct ag_result { /* borrowed for the callback */
     uint64_t id;
     enum ag_result_kind kind;
     struct sy_span output;
     const char *output_path; /* a file to move into the object store; "" or NULL: inline */
+    const char *output_uri;  /* where the output is already; NULL: as above */
     const char *error_code, *error_message;
+    enum ag_error_kind error_kind;
+    int exit_status;                 /* of a process, as from wait(2) */
     int64_t started_ns, finished_ns; /* realtime */
     uint64_t memory_peak_bytes;
 };

@@ -413,7 +413,7 @@ static int spawn(struct ag_pool_worker *w, const struct worker_fds *fds)
     struct ag_env env = {0};
     ag_env_add_base(&env, exec, w->gpus);
     ag_env_add(&env, "SWITCHYARD_ENVIRONMENT", "%s", pool->environment);
-    ag_env_add_all(&env, (const char *const *)pool->env.items);
+    ag_env_set_all(&env, (const char *const *)pool->env.items);
     const struct ag_spawn_fd list[] = {
         {exec->null_fd, 0},
         {fds->out_write, 1},

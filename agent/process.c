@@ -48,6 +48,7 @@ struct ag_process {
     uint64_t memory_peak_bytes, memory_limit_bytes;
     int64_t timeout_ns, started_ns;
     size_t inline_bytes_max;
+    const char *cwd; /* not its own: left as it is; NULL: dir */
     char dir[DIR_BYTES], input[PATH_BYTES], output[PATH_BYTES];
     uint8_t tail[TAIL_BYTES]; /* the end of stderr, for the error's text */
     size_t tail_size;
@@ -80,7 +81,8 @@ void ag_process_free(struct ag_exec_task *base)
     sy_timer_stop(p->exec->loop, &p->timer);
     close_streams(p);
     ag_cgroup_put(p->exec->cgroups, p->cgroup);
-    ag_exec_remove_tree(p->dir);
+    if (p->cwd == NULL)
+        ag_exec_remove_tree(p->dir);
     if (p->input[0] != '\0')
         unlink(p->input);
     free(p);
@@ -162,6 +164,7 @@ static void finish(struct ag_process *p)
         .started_ns = p->started_ns,
         .finished_ns = sy_loop_realtime_ns(exec->loop),
         .memory_peak_bytes = p->memory_peak_bytes,
+        .exit_status = p->exit.status,
     };
     classify(p, &result, text, sizeof(text));
     collect_output(p, &result, &output);
@@ -325,7 +328,7 @@ static void build_env(const struct ag_process *p, const struct ag_work *work, st
     ag_env_add(env, "SWITCHYARD_FENCING_TOKEN", "%s", token);
     ag_env_add(env, "SWITCHYARD_INPUT_PATH", "%s", input);
     ag_env_add(env, "SWITCHYARD_OUTPUT_PATH", "%s", p->output);
-    ag_env_add_all(env, work->env);
+    ag_env_set_all(env, work->env);
 }
 
 static int spawn(struct ag_process *p, const struct ag_work *work, int stdin_fd, const int *writes)
@@ -337,7 +340,7 @@ static int spawn(struct ag_process *p, const struct ag_work *work, int stdin_fd,
         .argv = work->args,
         .env = (const char *const *)env.items,
         .joins = p->cgroup != NULL ? ag_cgroup_joins(p->cgroup) : NULL,
-        .cwd = p->dir,
+        .cwd = p->cwd != NULL ? p->cwd : p->dir,
         .fds = fds,
         .fd_count = SY_COUNT_OF(fds),
         .files_max = p->exec->files_max,
@@ -352,7 +355,7 @@ static int start(struct ag_process *p, const struct ag_work *work)
 {
     int writes[2] = {-1, -1};
     int stdin_fd = -1;
-    int r = mkdir(p->dir, 0755) < 0 ? errno : 0;
+    int r = p->cwd == NULL && mkdir(p->dir, 0755) < 0 ? errno : 0;
     if (r == 0)
         r = write_input(p, work);
     for (unsigned i = 0; r == 0 && i < 2; i++)
@@ -378,6 +381,7 @@ struct ag_exec_task *ag_process_start(struct ag_exec *exec, const struct ag_work
     p->base.id = work->id;
     p->exec = exec;
     p->child.events = &child_events;
+    p->cwd = work->cwd;
     p->timeout_ns = work->timeout_ns;
     p->inline_bytes_max = work->inline_bytes_max;
     p->memory_limit_bytes = work->request.memory_bytes;

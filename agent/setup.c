@@ -235,6 +235,8 @@ int ag_setup_open(struct ag_setup *s, struct sy_error_text *error)
     if (r == 0)
         r = sy_rpc_grpc_new(&s->rpc, error);
     if (r == 0)
+        r = ag_setup_flyte(s, error);
+    if (r == 0)
         r = open_objects(s, sy_rng_u64(&rng), error);
     if (r == 0)
         r = open_agent(s, sy_rng_u64(&rng), error);
@@ -247,6 +249,9 @@ void ag_setup_close(struct ag_setup *s)
     ag_objects_free(s->objects);
     if (s->executor != NULL)
         s->executor->ops->free(s->executor);
+    sy_blobs_free(s->blobs);
+    if (s->secrets != NULL)
+        sy_channel_free(s->secrets);
     ag_logs_free(s->logs);
     ag_journal_free(s->journal);
     ag_spawner_free(s->spawner);

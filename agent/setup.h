@@ -6,6 +6,7 @@
 #include "agent/cgroup.h"
 #include "agent/config.h"
 #include "agent/exec.h"
+#include "agent/flyte.h"
 #include "agent/logs.h"
 #include "agent/objects.h"
 
@@ -19,6 +20,8 @@ struct ag_setup {
     struct ag_io *io;
     struct ag_journal *journal;
     struct ag_executor *executor;
+    struct sy_blobs *blobs;
+    struct sy_channel *secrets;
     struct ag_logs *logs;
     struct ag_objects *objects;
     struct sy_rpc *rpc;
@@ -28,4 +31,6 @@ struct ag_setup {
 /* Starts the spawner before anything has threads. On failure call ag_setup_close() too. `setup` is
  * zeroed but for config, loop and log, which it borrows. */
 int ag_setup_open(struct ag_setup *setup, struct sy_error_text *error) SY_MUST_USE;
+/* The storage, and Flyte's executor round the other one; a part of ag_setup_open(). */
+int ag_setup_flyte(struct ag_setup *setup, struct sy_error_text *error) SY_MUST_USE;
 void ag_setup_close(struct ag_setup *setup);

@@ -1,4 +1,4 @@
-#include "agent/spec.h"
+#include "agent/spec_impl.h"
 
 #include "flyteidl2/task/task_definition.pb-c.h"
 #include "proto/pb.h"
@@ -194,6 +194,15 @@ static int read_template(struct ag_spec *ret, const Flyteidl2__Core__TaskTemplat
                                          ? template->container
                                          : NULL;
     bool function = strcmp(template->type, "switchyard.function") == 0;
+    bool sleeps = strcmp(template->type, AG_SPEC_CORE_SLEEP) == 0;
+    if (template->target_case == FLYTEIDL2__CORE__TASK_TEMPLATE__TARGET_K8S_POD) {
+        sy_error_text_set(error,
+                          "task of type '%.80s': it comes with a pod template, and this "
+                          "cluster runs processes: give it image, resources and env_vars "
+                          "instead",
+                          template->type);
+        return -EINVAL;
+    }
     if (container == NULL || container->n_command + container->n_args == 0) {
         sy_error_text_set(error, "task of type '%.80s': no command (container.args is empty)",
                           template->type);
@@ -207,11 +216,11 @@ static int read_template(struct ag_spec *ret, const Flyteidl2__Core__TaskTemplat
     ret->type = template->type;
     ret->args = read_args(&ret->arena, container);
     ret->env = read_env(&ret->arena, container);
-    if (ret->args == NULL || ret->env == NULL) {
+    if (ret->args == NULL || ret->env == NULL || !ag_spec_read_flyte(ret, template)) {
         sy_error_text_set(error, "the task's definition is too large");
         return -EINVAL;
     }
-    int r = read_resources(&ret->request, container, !function, error);
+    int r = read_resources(&ret->request, container, !function && !sleeps, error);
     const Flyteidl2__Core__GPUAccelerator *gpu = template->extended_resources != NULL
                                                      ? template->extended_resources->gpu_accelerator
                                                      : NULL;

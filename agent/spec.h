@@ -12,12 +12,35 @@
 #include "base/buf.h"
 #include "scheduler/resources.h"
 
+#include <stdbool.h>
+
+/* TaskTemplate.type of a task that the agent itself carries out: it waits. */
+#define AG_SPEC_CORE_SLEEP "core-sleep"
+
+struct ag_spec_secret {
+    const char *group, *key;
+    const char *env_var; /* "" = as a file */
+};
+
+/* What only a task of Flyte's SDK has. */
+struct ag_spec_flyte {
+    const char *image;
+    const struct ag_spec_secret *secrets;
+    size_t secret_count;
+    bool reusable; /* by warm workers, in pools of this version */
+    bool per_run;  /* a pool for each run */
+    const char *pool_version;
+    uint32_t min, max, concurrency;
+    int64_t idle_ns, scaledown_ns; /* 0 = not given */
+};
+
 struct ag_spec {
     struct sy_arena arena; /* all below */
     const char *type;
     const char *const *args; /* container.command then container.args; NULL-terminated */
     const char *const *env;  /* "KEY=value"; NULL-terminated */
     struct sch_resources request;
+    struct ag_spec_flyte flyte;
 };
 
 /* -EINVAL with a sentence; the spec is then empty. */

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "agent/exec.h"
+#include "base/blob.h"
 #include "base/mem.h"
 #include "tests/unit/test_ag_util.h"
 
@@ -24,7 +25,8 @@ struct bench {
     struct ag_cgroups *cgroups;
     struct ag_io *io;
     struct ag_executor *executor;
-    struct sy_log *log; /* with BENCH_LOG in the environment */
+    struct sy_blobs *blobs; /* NULL: not used */
+    struct sy_log *log;     /* with BENCH_LOG in the environment */
     const char *dir;
     struct bench_attempt *attempts; /* [id - 1] */
     uint64_t next_id, ended;
@@ -124,6 +126,7 @@ static inline void bench_close(void)
 {
     struct bench *b = bench;
     b->executor->ops->free(b->executor);
+    sy_blobs_free(b->blobs);
     ag_spawner_free(b->spawner);
     ag_cgroups_free(b->cgroups);
     ag_io_free(b->io);

@@ -1,0 +1,37 @@
+/*
+ * Actions of Flyte programs, on top of an executor: an executor itself, which hands native work
+ * through untouched. It makes a command line of a task and its place in a run, has the inner
+ * executor carry that out, and reads what came of it from the files that Flyte's SDK leaves.
+ *
+ * A cold process unless a warm Python interpreter fits: the task's reuse policy asks for one, or
+ * the agent forks one for ordinary tasks (`fork`). core-sleep runs here: a timer, no process.
+ */
+#pragma once
+
+#include "agent/executor.h"
+#include "agent/flyte_plan.h"
+#include "base/blob.h"
+#include "base/log.h"
+#include "base/rpc.h"
+
+struct ag_flyte_options {
+    const char *dir;      /* unpacked code bundles, which survive restarts; secrets, which do not */
+    const char *endpoint; /* of the shard, as tasks reach it */
+    const char *worker;   /* switchyard_worker.py */
+    const struct ag_flyte_environment *environments; /* copied */
+    size_t environment_count;
+    const char *const *env; /* for every task: "KEY=value"; NULL-terminated; copied */
+    bool fork;              /* ordinary tasks run in forks of a preloaded interpreter */
+    size_t bundles_max;     /* directories that are kept; default 64 */
+};
+
+struct ag_flyte_ports {
+    struct ag_executor *inner; /* taken */
+    struct sy_loop *loop;
+    struct sy_blobs *blobs;     /* NULL: Flyte's actions are refused */
+    struct sy_channel *secrets; /* to the operator; NULL: tasks with secrets are refused */
+    struct sy_log *log;
+};
+
+int ag_flyte_new(struct ag_executor **ret_executor, const struct ag_flyte_options *options,
+                 const struct ag_flyte_ports *ports, struct sy_error_text *error) SY_MUST_USE;
