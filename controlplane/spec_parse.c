@@ -14,6 +14,7 @@ typedef Flyteidl2__Core__TaskTemplate Template;
 typedef Flyteidl2__Core__Resources__ResourceEntry Entry;
 
 #define UNPACKED_BYTES_MAX ((size_t)64 << 20)
+#define BACKOFF_FACTOR_MAX 1000.0
 #define DURATION_S_MAX 315360000LL /* ten years */
 
 /* ---- quantities ---- */
@@ -230,6 +231,23 @@ static int read_duration(int64_t *ret_ns, const Google__Protobuf__Duration *dura
     return 0;
 }
 
+/* Odd factors are taken as the nearest sane one: specs that are stored must stay readable. */
+static int read_backoff(struct sch_spec *ret, const Flyteidl2__Core__Backoff *backoff,
+                        struct sy_error_text *error)
+{
+    double factor = backoff->_factor_case ? backoff->factor : 1.0;
+    if (!(factor >= 1.0))
+        factor = 1.0;
+    factor = factor < BACKOFF_FACTOR_MAX ? factor : BACKOFF_FACTOR_MAX;
+    ret->backoff_factor_milli = (uint32_t)(factor * 1000 + 0.5);
+    int r = read_duration(&ret->backoff_ns, backoff->base_value, "backoff", error);
+    if (r == 0)
+        r = read_duration(&ret->backoff_cap_ns, backoff->cap, "backoff cap", error);
+    if (backoff->cap && ret->backoff_cap_ns == 0)
+        ret->backoff_ns = 0; /* a cap of zero: at once */
+    return r;
+}
+
 static int read_metadata(struct sch_spec *ret, const Flyteidl2__Core__TaskMetadata *metadata,
                          struct sy_error_text *error)
 {
@@ -239,6 +257,8 @@ static int read_metadata(struct sch_spec *ret, const Flyteidl2__Core__TaskMetada
     if (r == 0 && metadata->timeouts)
         r = read_duration(&ret->queued_timeout_ns, metadata->timeouts->queued_timeout,
                           "queued_timeout", error);
+    if (r == 0 && metadata->timeouts)
+        r = read_duration(&ret->deadline_ns, metadata->timeouts->deadline, "deadline", error);
     if (r < 0 || !metadata->retries)
         return r;
     if (metadata->retries->retries > CP_SPEC_RETRIES_MAX) {
@@ -248,8 +268,7 @@ static int read_metadata(struct sch_spec *ret, const Flyteidl2__Core__TaskMetada
     }
     ret->retries = metadata->retries->retries;
     if (metadata->retries->backoff)
-        r = read_duration(&ret->backoff_ns, metadata->retries->backoff->base_value, "backoff",
-                          error);
+        r = read_backoff(ret, metadata->retries->backoff, error);
     return r;
 }
 

@@ -13,7 +13,10 @@ static bool action_invariant(const void *owner, unsigned state)
     case SCH_ACTION_RUNNING:
         return a->class && a->base.cluster && a->base.number > a->base.ended;
     case SCH_ACTION_GROUP:
+    case SCH_ACTION_PAUSED:
         return !a->class && !a->base.cluster;
+    case SCH_ACTION_CACHE_WAIT:
+        return a->class && a->rare;
     case SCH_ACTION_SUCCEEDED:
     case SCH_ACTION_FAILED:
     case SCH_ACTION_ABORTED:
@@ -38,10 +41,13 @@ static const struct sm_state action_states[SCH_ACTION_STATES] = {
                                      ACTION_BIT(BACKOFF) | ACTION_FINALS},
     [SCH_ACTION_RUNNING] = {.name = "running",
                             .next = ACTION_BIT(QUEUED) | ACTION_BIT(BACKOFF) | ACTION_FINALS},
-    [SCH_ACTION_BACKOFF] = {.name = "backoff", .next = ACTION_BIT(QUEUED) | ACTION_BIT(ABORTED)},
+    [SCH_ACTION_BACKOFF] = {.name = "backoff",
+                            .next = ACTION_BIT(QUEUED) | ACTION_BIT(HELD) | ACTION_BIT(ABORTED) |
+                                    ACTION_BIT(TIMED_OUT)},
     [SCH_ACTION_RECOVERING] = {.name = "recovering",
                                .initial = true,
-                               .next = ACTION_BIT(QUEUED) | ACTION_BIT(ASSIGNED) |
+                               .next = ACTION_BIT(QUEUED) | ACTION_BIT(HELD) |
+                                       ACTION_BIT(CACHE_WAIT) | ACTION_BIT(ASSIGNED) |
                                        ACTION_BIT(RUNNING) | ACTION_BIT(BACKOFF) | ACTION_FINALS},
     [SCH_ACTION_GROUP] = {.name = "group", .initial = true, .next = ACTION_FINALS},
     [SCH_ACTION_PAUSED] = {.name = "paused", .initial = true, .next = ACTION_FINALS},
@@ -77,18 +83,73 @@ uint32_t sch_action_class_id(const struct sch_action *action)
     return a->class ? a->class->id : 0;
 }
 
-const struct sch_action *sch_action_producer(const struct sch_action *action)
+static void enter(struct sch_partition *p, struct sch_action_impl *a, enum sch_action_state state)
 {
-    SY_ASSERT(action);
-    return NULL;
+    p->state_counts[state]++;
+    sch_gate_enter(a, state);
+    int64_t at = sch_action_timer_ns(a);
+    if (at == SY_TIME_NEVER)
+        sch_heap_remove(&p->timers, &a->timer);
+    else if (!sch_heap_has(&a->timer) || a->timer.key != at)
+        sch_heap_set(&p->timers, &a->timer, at);
 }
 
+/* queued_at_ns is set before. */
 void sch_action_move(struct sch_partition *p, struct sch_action_impl *a, enum sch_action_state to)
 {
-    SY_ASSERT(p->state_counts[a->base.sm.state] > 0);
-    p->state_counts[a->base.sm.state]--;
+    enum sch_action_state from = sch_action_state(a);
+    SY_ASSERT(p->state_counts[from] > 0);
+    p->state_counts[from]--;
+    sch_gate_leave(p, a, from);
     sm_move(&a->base.sm, &sch_action_table, to, a);
-    p->state_counts[to]++;
+    enter(p, a, to);
+}
+
+/* ---- time ---- */
+
+struct sch_rare *sch_action_rare(struct sch_action_impl *a)
+{
+    if (!a->rare) {
+        a->rare = sy_new(struct sch_rare);
+        a->rare->end_ns = SY_TIME_NEVER;
+    }
+    return a->rare;
+}
+
+/* The sum, or never. */
+static int64_t later(int64_t at, int64_t ns)
+{
+    return ns < SY_TIME_NEVER - at ? at + ns : SY_TIME_NEVER;
+}
+
+void sch_action_limit(struct sch_partition *p, struct sch_action_impl *a, int64_t limit_ns,
+                      int64_t spent_ns)
+{
+    if (limit_ns <= 0)
+        return;
+    int64_t left = spent_ns <= 0 ? limit_ns : spent_ns < limit_ns ? limit_ns - spent_ns : 0;
+    sch_action_rare(a)->end_ns = later(p->now_ns, left);
+}
+
+int64_t sch_action_timer_ns(const struct sch_action_impl *a)
+{
+    int64_t end_ns = a->rare ? a->rare->end_ns : SY_TIME_NEVER, at = SY_TIME_NEVER;
+    switch (sch_action_state(a)) {
+    case SCH_ACTION_HELD:
+    case SCH_ACTION_CACHE_WAIT:
+    case SCH_ACTION_QUEUED:
+        if (a->base.spec->queued_timeout_ns > 0)
+            at = later(a->base.queued_at_ns, a->base.spec->queued_timeout_ns);
+        break;
+    case SCH_ACTION_BACKOFF:
+        at = a->base.queued_at_ns;
+        break;
+    default:
+        if (sch_action_is_final(&a->base))
+            return SY_TIME_NEVER;
+        break;
+    }
+    return at < end_ns ? at : end_ns;
 }
 
 /* ---- memory ---- */
@@ -111,6 +172,7 @@ void sch_action_unref(struct sch_action *action)
             return;
         struct sch_action_impl *parent = a->base.parent ? sch_action_impl(a->base.parent) : NULL;
         sch_run_unref(sch_run_impl(a->base.run));
+        free(a->rare);
         free(a);
         a = parent;
     }
@@ -159,24 +221,24 @@ struct sch_action_impl *sch_action_create(struct sch_partition *p, const struct 
     a->base.queued_at_ns = p->now_ns;
     a->base.priority = new->priority;
     sm_init(&a->base.sm, &sch_action_table, new->state);
-    p->state_counts[new->state]++;
     p->actions_live++;
     new->run->refs++;
     new->run->base.actions_live++;
     sch_table_add(&p->actions_by_id, &a->by_id, sch_hash_u64(new->id, 0));
     sch_table_add(&p->actions_by_name, &a->by_name, name_hash(&new->run->base, new->name));
-    if (new->spec) {
+    bool runs = new->state != SCH_ACTION_GROUP &&new->state != SCH_ACTION_PAUSED;
+    if (new->spec)
         new->spec->refs++;
-        if (!new->spec->group)
-            a->class = sch_class_ref(p, &new->spec->request);
-    }
+    if (runs)
+        a->class = sch_class_ref(p, &new->spec->request);
+    sch_action_limit(p, a, new->spec ? new->spec->deadline_ns : new->timeout_ns, new->spent_ns);
     if (new->parent) {
         sch_action_link_parent(a, new->parent);
     } else if (strcmp(new->name, SCH_ROOT_NAME) == 0) {
         SY_ASSERT(!new->run->base.root);
         new->run->base.root = &a->base;
     }
-    SY_ASSERT((new->state == SCH_ACTION_GROUP) == (a->class == NULL));
+    enter(p, a, new->state);
     return a;
 }
 
@@ -188,6 +250,7 @@ void sch_action_link_parent(struct sch_action_impl *a, struct sch_action_impl *p
     parent->refs++;
     parent->base.children_live++;
     if (!parent->child_first) {
+        sch_gate_parent(parent, true);
         parent->child_first = a->sibling_prev = a->sibling_next = a;
         return;
     }
@@ -206,6 +269,7 @@ static void unlink_parent(struct sch_action_impl *a)
     parent->base.children_live--;
     if (a->sibling_next == a) {
         parent->child_first = NULL;
+        sch_gate_parent(parent, false);
     } else {
         a->sibling_prev->sibling_next = a->sibling_next;
         a->sibling_next->sibling_prev = a->sibling_prev;
@@ -238,6 +302,8 @@ static void detach(struct sch_partition *p, struct sch_action_impl *a)
     sch_heap_remove(&p->timers, &a->timer);
     if (sch_action_state(a) == SCH_ACTION_QUEUED)
         sch_queue_remove(p, a);
+    else if (sch_action_state(a) == SCH_ACTION_HELD)
+        sch_gate_unhold(p, a);
     else if (sch_link_in_list(&a->link))
         sch_list_remove(&a->link);
     SY_ASSERT(!a->level && !sch_link_in_list(&a->link));
@@ -254,14 +320,18 @@ void sch_action_occupy(struct sch_partition *p, struct sch_action_impl *a,
     sch_list_push_back(&cluster->attempts, &a->link);
 }
 
-void sch_action_enter_queue(struct sch_partition *p, struct sch_action_impl *a, bool front)
+void sch_action_place(struct sch_partition *p, struct sch_action_impl *a, bool front)
 {
-    int64_t limit = a->base.spec->queued_timeout_ns;
-    SY_ASSERT(sch_action_state(a) == SCH_ACTION_QUEUED && !sch_heap_has(&a->timer));
-    sch_queue_push(p, a, front);
-    bool waits = sch_action_state(a) == SCH_ACTION_QUEUED;
-    if (waits && limit > 0 && a->base.queued_at_ns < SY_TIME_NEVER - limit)
-        sch_heap_set(&p->timers, &a->timer, a->base.queued_at_ns + limit);
+    if (sch_action_state(a) == SCH_ACTION_HELD)
+        sch_gate_hold(p, a, front);
+    else
+        sch_queue_push(p, a, front);
+}
+
+void sch_action_wait(struct sch_partition *p, struct sch_action_impl *a, bool front)
+{
+    sch_action_move(p, a, sch_gate_next(a));
+    sch_action_place(p, a, front);
 }
 
 /* The attempt has ended without ending the action. */
@@ -269,25 +339,29 @@ static void retry(struct sch_partition *p, struct sch_action_impl *a, int64_t de
                   const char *message, const struct sch_report *report)
 {
     detach(p, a);
-    sch_action_move(p, a, delay_ns > 0 ? SCH_ACTION_BACKOFF : SCH_ACTION_QUEUED);
+    a->base.queued_at_ns = p->now_ns + delay_ns;
+    sch_action_move(p, a, delay_ns > 0 ? SCH_ACTION_BACKOFF : sch_gate_next(a));
     a->base.ended = a->base.number;
     a->base.cluster = NULL;
     sch_effect_add(p, SCH_EFFECT_UPDATED)->u.action = &a->base;
     sch_action_event(p, a, message ? "Lost" : NULL, message, report);
-    if (delay_ns > 0) {
-        sch_heap_set(&p->timers, &a->timer, p->now_ns + delay_ns);
-        return;
-    }
-    a->base.queued_at_ns = p->now_ns;
-    sch_action_enter_queue(p, a, front);
+    if (delay_ns == 0)
+        sch_action_place(p, a, front);
 }
 
-static int64_t backoff_ns(int64_t first_ns, unsigned doublings, int64_t max_ns)
+/* min(first * factor^n, max) in integers: a float of another machine might round otherwise. */
+static int64_t backoff_ns(int64_t first_ns, uint32_t factor_milli, unsigned n, int64_t max_ns)
 {
-    SY_ASSERT(first_ns >= 0 && max_ns > 0);
+    SY_ASSERT(first_ns >= 0 && max_ns > 0 && max_ns <= SCH_USER_BACKOFF_MAX_NS);
     int64_t delay = first_ns < max_ns ? first_ns : max_ns;
-    while (doublings-- > 0 && delay > 0 && delay < max_ns)
-        delay = delay * 2 < max_ns ? delay * 2 : max_ns;
+    int64_t factor = factor_milli < 1000 ? 1000 : factor_milli;
+    for (; n > 0 && factor > 1000 && delay > 0 && delay < max_ns; n--) {
+        int64_t whole = delay / 1000, rest = delay % 1000; /* no overflow: delay < 2^47 */
+        if (whole > max_ns / factor)
+            return max_ns;
+        delay = whole * factor + rest * factor / 1000;
+        delay = delay < max_ns ? delay : max_ns;
+    }
     return delay;
 }
 
@@ -316,7 +390,7 @@ void sch_action_lost(struct sch_partition *p, struct sch_action_impl *a, const c
         return;
     }
     int64_t delay = failures < 2 ? 0
-                                 : backoff_ns(SCH_SYSTEM_BACKOFF_NS, failures - 2,
+                                 : backoff_ns(SCH_SYSTEM_BACKOFF_NS, 2000, failures - 2,
                                               SCH_SYSTEM_BACKOFF_MAX_NS);
     retry(p, a, delay, true, message, report);
 }
@@ -330,7 +404,10 @@ static void user_failure(struct sch_partition *p, struct sch_action_impl *a,
         sch_action_end(p, a, when_exhausted, NULL, NULL, report);
         return;
     }
-    int64_t delay = backoff_ns(a->base.spec->backoff_ns, failures - 1, SCH_USER_BACKOFF_MAX_NS);
+    const struct sch_spec *spec = a->base.spec;
+    bool capped = spec->backoff_cap_ns > 0 && spec->backoff_cap_ns < SCH_USER_BACKOFF_MAX_NS;
+    int64_t delay = backoff_ns(spec->backoff_ns, spec->backoff_factor_milli, failures - 1,
+                               capped ? spec->backoff_cap_ns : SCH_USER_BACKOFF_MAX_NS);
     retry(p, a, delay, false, NULL, report);
 }
 
@@ -373,22 +450,38 @@ void sch_action_returned(struct sch_partition *p, struct sch_action_impl *a)
     detach(p, a);
     sch_action_move(p, a, SCH_ACTION_QUEUED);
     a->base.cluster = NULL;
-    sch_action_enter_queue(p, a, true);
+    sch_action_place(p, a, true);
+}
+
+static const char *waits_for(enum sch_action_state state)
+{
+    if (state == SCH_ACTION_HELD)
+        return "the limit of its run's concurrency left no room in time";
+    if (state == SCH_ACTION_CACHE_WAIT)
+        return "the action with the same cache key did not end in time";
+    return "no room came in time";
 }
 
 void sch_action_timer(struct sch_partition *p, struct sch_action_impl *a)
 {
+    enum sch_action_state state = sch_action_state(a);
     SY_ASSERT(sch_heap_has(&a->timer));
-    if (sch_action_state(a) == SCH_ACTION_QUEUED) {
-        sch_action_end(p, a, SCH_ACTION_TIMED_OUT, "QueuedTimeout", "no room came in time", NULL);
+    if (a->rare && a->rare->end_ns <= p->now_ns) {
+        bool condition = state == SCH_ACTION_PAUSED;
+        sch_action_end(p, a, SCH_ACTION_TIMED_OUT,
+                       condition ? "ConditionTimeout" : "DeadlineExceeded",
+                       condition ? "no signal came in time" : "its deadline has passed", NULL);
         return;
     }
-    SY_ASSERT(sch_action_state(a) == SCH_ACTION_BACKOFF);
+    if (state != SCH_ACTION_BACKOFF) {
+        sch_action_end(p, a, SCH_ACTION_TIMED_OUT, "QueuedTimeout", waits_for(state), NULL);
+        return;
+    }
     detach(p, a);
-    sch_action_move(p, a, SCH_ACTION_QUEUED);
     a->base.queued_at_ns = p->now_ns;
+    sch_action_move(p, a, sch_gate_next(a));
     sch_action_event(p, a, NULL, NULL, NULL);
-    sch_action_enter_queue(p, a, false);
+    sch_action_place(p, a, false);
 }
 
 /* ---- the end ---- */
@@ -418,6 +511,7 @@ static void finish_run(struct sch_partition *p, struct sch_action_impl *root,
     sch_table_remove(&p->runs_by_id, &run->by_id);
     sch_table_remove(&p->runs_by_name, &run->by_name);
     sch_list_remove(&run->link);
+    sch_gate_free(p, run);
     sch_run_unref(run); /* the root still holds it */
 }
 
@@ -442,20 +536,22 @@ static void release(struct sch_partition *p, struct sch_action_impl *a)
 }
 
 /* One action, which has no live children. */
-static void finish(struct sch_partition *p, struct sch_action_impl *a, enum sch_action_state state,
-                   const char *code, const char *message, const struct sch_report *report)
+static void finish(struct sch_partition *p, struct sch_action_impl *a, const struct sch_end *end)
 {
     SY_ASSERT(a->base.children_live == 0 && !a->child_first);
     enum sch_action_state from = sch_action_state(a);
+    bool out = from == SCH_ACTION_ASSIGNED || from == SCH_ACTION_RUNNING;
+    bool stopped = end->state == SCH_ACTION_ABORTED || end->state == SCH_ACTION_TIMED_OUT;
     detach(p, a);
-    if (state == SCH_ACTION_ABORTED && (from == SCH_ACTION_ASSIGNED || from == SCH_ACTION_RUNNING))
-        cancel_attempt(p, a, message);
-    sch_action_move(p, a, state);
+    if (out && stopped && !end->report)
+        cancel_attempt(p, a, end->message);
+    sch_action_move(p, a, end->state);
     a->base.ended = a->base.number;
-    sch_action_event(p, a, code, message, report);
+    sch_cache_leave(p, a);
+    sch_action_event(p, a, end->code, end->message, end->report);
     if (a->base.parent) {
         unlink_parent(a);
-        a->base.parent->children_failed += state != SCH_ACTION_SUCCEEDED;
+        a->base.parent->children_failed += end->state != SCH_ACTION_SUCCEEDED;
         struct sch_effect *effect = sch_effect_add(p, SCH_EFFECT_CHILD_FINISHED);
         effect->u.child.parent = a->base.parent;
         effect->u.child.child = &a->base;
@@ -463,10 +559,12 @@ static void finish(struct sch_partition *p, struct sch_action_impl *a, enum sch_
     }
     struct sch_effect *effect = sch_effect_add(p, SCH_EFFECT_FINISHED);
     effect->u.final.action = &a->base;
-    effect->u.final.state = state;
-    effect->u.final.code = code;
-    effect->u.final.message = message;
-    effect->u.final.report = report;
+    effect->u.final.state = end->state;
+    effect->u.final.code = end->code;
+    effect->u.final.message = end->message;
+    effect->u.final.report = end->report;
+    effect->u.final.reused = end->reused;
+    effect->u.final.shell = end->shell;
     release(p, a);
     if (!a->base.parent)
         finish_run(p, a, effect);
@@ -475,6 +573,8 @@ static void finish(struct sch_partition *p, struct sch_action_impl *a, enum sch_
 /* Children before parents, without recursion: trees may be a million deep, or wide. */
 static void abort_below(struct sch_partition *p, struct sch_action_impl *top)
 {
+    static const struct sch_end end = {
+        .state = SCH_ACTION_ABORTED, .code = "Aborted", .message = "its parent has ended"};
     struct sch_action_impl *a = top;
     for (;;) {
         if (a->child_first) {
@@ -483,7 +583,7 @@ static void abort_below(struct sch_partition *p, struct sch_action_impl *top)
             break;
         } else {
             struct sch_action_impl *parent = sch_action_impl(a->base.parent);
-            finish(p, a, SCH_ACTION_ABORTED, "Aborted", "its parent has ended", NULL);
+            finish(p, a, &end);
             a = parent;
         }
     }
@@ -495,29 +595,42 @@ static bool group_is_done(const struct sch_action_impl *a)
     return sch_action_state(a) == SCH_ACTION_GROUP && a->base.sealed && a->base.children_live == 0;
 }
 
-void sch_action_end(struct sch_partition *p, struct sch_action_impl *a, enum sch_action_state state,
-                    const char *code, const char *message, const struct sch_report *report)
+static struct sch_end end_of_group(const struct sch_action_impl *group)
+{
+    if (group->base.children_failed == 0)
+        return (struct sch_end){.state = SCH_ACTION_SUCCEEDED};
+    return (struct sch_end){.state = SCH_ACTION_FAILED,
+                            .code = "ChildFailed",
+                            .message = "a member of the group did not succeed"};
+}
+
+void sch_action_end_as(struct sch_partition *p, struct sch_action_impl *a,
+                       const struct sch_end *first)
 {
     SY_ASSERT(!sch_action_is_final(&a->base));
+    struct sch_end end = *first;
     abort_below(p, a);
     for (;;) {
         struct sch_action_impl *parent = a->base.parent ? sch_action_impl(a->base.parent) : NULL;
-        finish(p, a, state, code, message, report);
+        finish(p, a, &end);
         if (!parent)
             break;
         if (!group_is_done(parent)) {
-            if (state != SCH_ACTION_SUCCEEDED)
+            if (end.state != SCH_ACTION_SUCCEEDED)
                 sch_effect_add(p, SCH_EFFECT_UPDATED)->u.action = &parent->base;
             break;
         }
-        bool failed = parent->base.children_failed > 0;
         a = parent;
-        state = failed ? SCH_ACTION_FAILED : SCH_ACTION_SUCCEEDED;
-        code = failed ? "ChildFailed" : NULL;
-        message = failed ? "a member of the group did not succeed" : NULL;
-        report = NULL;
+        end = end_of_group(parent);
     }
     SY_ASSERT(sch_action_is_final(&a->base));
+}
+
+void sch_action_end(struct sch_partition *p, struct sch_action_impl *a, enum sch_action_state state,
+                    const char *code, const char *message, const struct sch_report *report)
+{
+    struct sch_end end = {.state = state, .code = code, .message = message, .report = report};
+    sch_action_end_as(p, a, &end);
 }
 
 void sch_action_seal(struct sch_partition *p, struct sch_action_impl *a)
@@ -530,8 +643,6 @@ void sch_action_seal(struct sch_partition *p, struct sch_action_impl *a)
         sch_effect_add(p, SCH_EFFECT_UPDATED)->u.action = &a->base;
         return;
     }
-    bool failed = a->base.children_failed > 0;
-    sch_action_end(p, a, failed ? SCH_ACTION_FAILED : SCH_ACTION_SUCCEEDED,
-                   failed ? "ChildFailed" : NULL,
-                   failed ? "a member of the group did not succeed" : NULL, NULL);
+    struct sch_end end = end_of_group(a);
+    sch_action_end_as(p, a, &end);
 }

@@ -19,6 +19,8 @@ struct sch_partition *sch_partition_new(const struct sch_partition_options *opti
     p->now_ns = now_ns;
     p->recovery_end_ns = SY_TIME_NEVER;
     sch_list_init(&p->touched);
+    sch_list_init(&p->gates_touched);
+    sch_list_init(&p->caches_touched);
     sch_list_init(&p->runs);
     sch_list_init(&p->classes);
     sch_list_init(&p->classes_idle);
@@ -46,12 +48,16 @@ static void free_actions(struct sch_partition *p)
             struct sch_action_impl *a = sy_container_of(link, struct sch_action_impl, by_id);
             link = link->next;
             a->link = (struct sch_link){0};
+            if (a->rare && a->rare->cache && sch_action_state(a) != SCH_ACTION_CACHE_WAIT)
+                sch_cache_free(p, a->rare->cache);
             sch_action_unref(&a->base);
         }
     }
     while (!sch_list_empty(&p->runs)) {
         struct sch_link *link = sch_list_pop(&p->runs);
-        sch_run_unref(sy_container_of(link, struct sch_run_impl, link));
+        struct sch_run_impl *run = sy_container_of(link, struct sch_run_impl, link);
+        sch_gate_free(p, run);
+        sch_run_unref(run);
     }
 }
 
@@ -71,9 +77,9 @@ void sch_partition_free(struct sch_partition *p)
     sch_heap_deinit(&p->timers);
     sch_heap_deinit(&p->flushes);
     sch_heap_deinit(&p->leases);
-    struct sch_table *tables[] = {&p->runs_by_id,      &p->runs_by_name,    &p->actions_by_id,
-                                  &p->actions_by_name, &p->classes_by_id,   &p->classes_by_request,
-                                  &p->levels,          &p->clusters_by_name};
+    struct sch_table *tables[] = {&p->runs_by_id,      &p->runs_by_name,     &p->actions_by_id,
+                                  &p->actions_by_name, &p->classes_by_id,    &p->classes_by_request,
+                                  &p->levels,          &p->clusters_by_name, &p->caches};
     for (size_t i = 0; i < SY_COUNT_OF(tables); i++)
         sch_table_deinit(tables[i]);
     free(p);
@@ -143,6 +149,15 @@ static void reject(struct sch_partition *p, enum sch_reject why, struct sch_acti
     effect->u.rejected.text = why == SCH_REJECT_INFEASIBLE ? p->misses.text : NULL;
     effect->u.rejected.shell = shell;
 }
+
+/* What CREATE_RUN and ENQUEUE have in common. */
+struct new_task {
+    struct sch_spec *spec;
+    int32_t priority;
+    bool instant;
+    const uint8_t *cache_key;
+    void *shell;
+};
 
 /* ---- runs ---- */
 
@@ -214,32 +229,63 @@ struct sch_run *sch_partition_find_run_by_id(struct sch_partition *p, uint64_t r
 
 /* ---- new actions ---- */
 
-static enum sch_action_state first_state(const struct sch_spec *spec)
+/* What ends in the step that makes it was never queued: it begins as a group does. */
+static enum sch_action_state first_state(struct sch_partition *p, const struct sch_run_impl *run,
+                                         const struct new_task *task)
 {
-    return spec && !spec->group ? SCH_ACTION_QUEUED : SCH_ACTION_GROUP;
+    if (task->instant || task->spec->group)
+        return SCH_ACTION_GROUP;
+    if (task->cache_key && sch_cache_find(p, task->cache_key))
+        return SCH_ACTION_CACHE_WAIT;
+    return sch_gate_first(run);
 }
 
-static struct sch_action_impl *begin_action(struct sch_partition *p,
-                                            const struct sch_action_new *new, void *shell)
+static struct sch_action_impl *
+begin_action(struct sch_partition *p, const struct sch_action_new *new, bool ends, void *shell)
 {
     struct sch_action_impl *a = sch_action_create(p, new);
     new->run->base.actions_total++;
     struct sch_effect *effect = sch_effect_add(p, SCH_EFFECT_CREATED);
     effect->u.created.action = &a->base;
     effect->u.created.shell = shell;
-    sch_action_event(p, a, NULL, NULL, NULL);
+    effect->u.created.ends = ends;
     return a;
 }
 
-/* Room for one more, and a cluster that could run it; says no otherwise. */
-static bool admit(struct sch_partition *p, const struct sch_spec *spec, void *shell)
+/* An action that needs a spec: the root, or a child. */
+static void begin_task(struct sch_partition *p, struct sch_action_new *new,
+                       const struct new_task *task)
 {
+    new->id = sch_partition_new_id(p);
+    new->spec = task->spec;
+    new->priority = task->priority;
+    new->created_ns = p->realtime_ns;
+    new->state = first_state(p, new->run, task);
+    struct sch_action_impl *a = begin_action(p, new, task->instant, task->shell);
+    if (task->instant) {
+        struct sch_end end = {.state = SCH_ACTION_SUCCEEDED, .shell = task->shell};
+        sch_action_end_as(p, a, &end);
+        return;
+    }
+    sch_action_event(p, a, NULL, NULL, NULL);
+    SY_ASSERT(!task->cache_key || !task->spec->group);
+    if (task->cache_key)
+        sch_cache_join(p, a, task->cache_key);
+    if (new->state == SCH_ACTION_QUEUED || new->state == SCH_ACTION_HELD)
+        sch_action_place(p, a, false);
+}
+
+/* Room for one more, and a cluster that could run it; says no otherwise. */
+static bool admit(struct sch_partition *p, const struct new_task *task)
+{
+    if (task->instant)
+        return true;
     if (p->actions_live >= p->options.actions_max) {
-        reject(p, SCH_REJECT_FULL, NULL, shell);
+        reject(p, SCH_REJECT_FULL, NULL, task->shell);
         return false;
     }
-    if (!spec->group && !sch_partition_feasible(p, &spec->request, &p->misses)) {
-        reject(p, SCH_REJECT_INFEASIBLE, NULL, shell);
+    if (!task->spec->group && !sch_partition_feasible(p, &task->spec->request, &p->misses)) {
+        reject(p, SCH_REJECT_INFEASIBLE, NULL, task->shell);
         return false;
     }
     return true;
@@ -248,29 +294,27 @@ static bool admit(struct sch_partition *p, const struct sch_spec *spec, void *sh
 static void step_create_run(struct sch_partition *p, const struct sch_event *event)
 {
     const char *project = event->u.create.project, *domain = event->u.create.domain;
-    struct sch_spec *spec = event->u.create.spec;
+    struct new_task task = {.spec = event->u.create.spec,
+                            .priority = event->u.create.priority,
+                            .instant = event->u.create.instant,
+                            .cache_key = event->u.create.cache_key,
+                            .shell = event->u.create.shell};
     struct sch_run *existing = sch_partition_find_run(p, project, domain, event->u.create.name);
-    SY_ASSERT(spec);
+    SY_ASSERT(task.spec);
     if (existing) {
-        reject(p, SCH_REJECT_EXISTS, sch_action_impl(existing->root), event->u.create.shell);
-    } else if (admit(p, spec, event->u.create.shell)) {
+        reject(p, SCH_REJECT_EXISTS, sch_action_impl(existing->root), task.shell);
+    } else if (admit(p, &task)) {
         struct sch_run_impl *run = sch_run_new(p, sch_partition_new_id(p), project, domain,
                                                event->u.create.name);
         run->base.created_ns = event->realtime_ns;
+        sch_gate_new(run, event->u.create.concurrency_max);
         sch_effect_add(p, SCH_EFFECT_RUN_CREATED)->u.run = &run->base;
-        struct sch_action_new new = {.id = sch_partition_new_id(p),
-                                     .run = run,
-                                     .name = SCH_ROOT_NAME,
-                                     .spec = spec,
-                                     .priority = event->u.create.priority,
-                                     .created_ns = event->realtime_ns,
-                                     .state = first_state(spec)};
-        struct sch_action_impl *root = begin_action(p, &new, event->u.create.shell);
-        if (new.state == SCH_ACTION_QUEUED)
-            sch_action_enter_queue(p, root, false);
+        struct sch_action_new new = {.run = run, .name = SCH_ROOT_NAME};
+        begin_task(p, &new, &task);
+        return;
     }
-    if (spec->refs == 0)
-        sch_spec_released(p, spec);
+    if (task.spec->refs == 0)
+        sch_spec_released(p, task.spec);
 }
 
 /* Whether the parent may have a new child of this name; says no otherwise. */
@@ -294,30 +338,27 @@ static bool admit_child(struct sch_partition *p, struct sch_action_impl *parent,
 static void step_enqueue(struct sch_partition *p, const struct sch_event *event)
 {
     struct sch_action_impl *parent = sch_action_impl(event->u.enqueue.parent);
-    struct sch_spec *spec = event->u.enqueue.spec;
-    void *shell = event->u.enqueue.shell;
-    SY_ASSERT(spec);
-    if (admit_child(p, parent, event->u.enqueue.name, shell) && admit(p, spec, shell)) {
-        struct sch_action_new new = {.id = sch_partition_new_id(p),
-                                     .run = sch_run_impl(parent->base.run),
-                                     .parent = parent,
-                                     .name = event->u.enqueue.name,
-                                     .spec = spec,
-                                     .priority = event->u.enqueue.priority,
-                                     .created_ns = event->realtime_ns,
-                                     .state = first_state(spec)};
-        struct sch_action_impl *a = begin_action(p, &new, shell);
-        if (new.state == SCH_ACTION_QUEUED)
-            sch_action_enter_queue(p, a, false);
+    struct new_task task = {.spec = event->u.enqueue.spec,
+                            .priority = event->u.enqueue.priority,
+                            .instant = event->u.enqueue.instant,
+                            .cache_key = event->u.enqueue.cache_key,
+                            .shell = event->u.enqueue.shell};
+    SY_ASSERT(task.spec);
+    if (admit_child(p, parent, event->u.enqueue.name, task.shell) && admit(p, &task)) {
+        struct sch_action_new new = {
+            .run = sch_run_impl(parent->base.run), .parent = parent, .name = event->u.enqueue.name};
+        begin_task(p, &new, &task);
+        return;
     }
-    if (spec->refs == 0)
-        sch_spec_released(p, spec);
+    if (task.spec->refs == 0)
+        sch_spec_released(p, task.spec);
 }
 
 static void step_record(struct sch_partition *p, const struct sch_event *event)
 {
     struct sch_action_impl *parent = sch_action_impl(event->u.record.parent);
-    if (!admit_child(p, parent, event->u.record.name, event->u.record.shell))
+    void *shell = event->u.record.shell;
+    if (!admit_child(p, parent, event->u.record.name, shell))
         return;
     struct sch_action_new new = {.id = sch_partition_new_id(p),
                                  .run = sch_run_impl(parent->base.run),
@@ -325,9 +366,39 @@ static void step_record(struct sch_partition *p, const struct sch_event *event)
                                  .name = event->u.record.name,
                                  .created_ns = event->realtime_ns,
                                  .state = SCH_ACTION_GROUP};
-    struct sch_action_impl *a = begin_action(p, &new, event->u.record.shell);
-    sch_action_end(p, a, event->u.record.failed ? SCH_ACTION_FAILED : SCH_ACTION_SUCCEEDED, NULL,
-                   NULL, NULL);
+    struct sch_action_impl *a = begin_action(p, &new, true, shell);
+    struct sch_end end = {
+        .state = event->u.record.failed ? SCH_ACTION_FAILED : SCH_ACTION_SUCCEEDED, .shell = shell};
+    sch_action_event(p, a, NULL, NULL, NULL);
+    sch_action_end_as(p, a, &end);
+}
+
+static void step_condition(struct sch_partition *p, const struct sch_event *event)
+{
+    struct sch_action_impl *parent = sch_action_impl(event->u.condition.parent);
+    void *shell = event->u.condition.shell;
+    if (!admit_child(p, parent, event->u.condition.name, shell))
+        return;
+    if (p->actions_live >= p->options.actions_max) {
+        reject(p, SCH_REJECT_FULL, NULL, shell);
+        return;
+    }
+    struct sch_action_new new = {.id = sch_partition_new_id(p),
+                                 .run = sch_run_impl(parent->base.run),
+                                 .parent = parent,
+                                 .name = event->u.condition.name,
+                                 .created_ns = event->realtime_ns,
+                                 .timeout_ns = event->u.condition.timeout_ns,
+                                 .state = SCH_ACTION_PAUSED};
+    sch_action_event(p, begin_action(p, &new, false, shell), NULL, NULL, NULL);
+}
+
+static void step_signal(struct sch_partition *p, const struct sch_event *event)
+{
+    struct sch_action_impl *a = sch_action_impl(event->u.signal.action);
+    struct sch_end end = {.state = SCH_ACTION_SUCCEEDED, .shell = event->u.signal.shell};
+    if (sch_action_state(a) == SCH_ACTION_PAUSED)
+        sch_action_end_as(p, a, &end);
 }
 
 static void step_abort(struct sch_partition *p, const struct sch_event *event)
@@ -387,7 +458,10 @@ static void dispatch(struct sch_partition *p, const struct sch_event *event)
         step_record(p, event);
         break;
     case SCH_EVENT_CONDITION:
+        step_condition(p, event);
+        break;
     case SCH_EVENT_SIGNAL:
+        step_signal(p, event);
         break;
     case SCH_EVENT_ABORT:
         step_abort(p, event);
@@ -437,6 +511,8 @@ void sch_partition_step(struct sch_partition *p, const struct sch_event *event,
     p->now_ns = event->now_ns > p->now_ns ? event->now_ns : p->now_ns;
     p->realtime_ns = event->realtime_ns;
     dispatch(p, event);
+    sch_caches_settle(p);
+    sch_gates_release(p);
     sch_demand_end_step(p);
     tell_specs_unused(p);
     p->out = NULL;
@@ -486,6 +562,9 @@ struct sch_partition_counts sch_partition_counts(const struct sch_partition *p)
         .backoff = n[SCH_ACTION_BACKOFF],
         .recovering = n[SCH_ACTION_RECOVERING],
         .groups = n[SCH_ACTION_GROUP],
+        .paused = n[SCH_ACTION_PAUSED],
+        .held = n[SCH_ACTION_HELD],
+        .cache_waiting = n[SCH_ACTION_CACHE_WAIT],
         .finished = n[SCH_ACTION_SUCCEEDED] + n[SCH_ACTION_FAILED] + n[SCH_ACTION_ABORTED] +
                     n[SCH_ACTION_TIMED_OUT],
         .classes = p->class_count,

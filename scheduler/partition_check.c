@@ -13,22 +13,15 @@ static size_t list_length(const struct sch_link *head)
 /* What is counted on the way, to be compared with the core's own counters. */
 struct tally {
     uint64_t states[SCH_ACTION_STATES];
-    uint64_t actions, timers, waiting, recovering, attempts;
+    uint64_t actions, timers, waiting, held, attempts, keyed, cached, cache_waiting;
 };
 
 static void check_timer(const struct sch_action_impl *a)
 {
-    switch (sch_action_state(a)) {
-    case SCH_ACTION_QUEUED:
-        SY_ASSERT(sch_heap_has(&a->timer) == (a->base.spec->queued_timeout_ns > 0));
-        break;
-    case SCH_ACTION_BACKOFF:
-        SY_ASSERT(sch_heap_has(&a->timer));
-        break;
-    default:
-        SY_ASSERT(!sch_heap_has(&a->timer));
-        break;
-    }
+    int64_t at = sch_action_timer_ns(a);
+    SY_ASSERT(sch_heap_has(&a->timer) == (at != SY_TIME_NEVER));
+    SY_ASSERT(at == SY_TIME_NEVER || a->timer.key == at);
+    SY_ASSERT(at != SY_TIME_NEVER || sch_action_state(a) != SCH_ACTION_BACKOFF);
 }
 
 static void check_children(const struct sch_action_impl *a)
@@ -47,29 +40,40 @@ static void check_children(const struct sch_action_impl *a)
     SY_ASSERT(a->refs > count);
 }
 
-static void check_action(struct sch_partition *p, struct sch_action_impl *a, struct tally *tally)
+/* What a state has. A record ends in its first step, so what has no spec is a condition. */
+static void check_state(const struct sch_action_impl *a)
 {
     enum sch_action_state state = sch_action_state(a);
     bool out = state == SCH_ACTION_ASSIGNED || state == SCH_ACTION_RUNNING;
-    bool linked = out || state == SCH_ACTION_QUEUED || state == SCH_ACTION_RECOVERING;
+    bool level = state == SCH_ACTION_QUEUED || state == SCH_ACTION_HELD;
+    bool linked = out || level || state == SCH_ACTION_RECOVERING || state == SCH_ACTION_CACHE_WAIT;
     SY_ASSERT(!sch_action_is_final(&a->base) && sch_action_table.invariant(a, state));
-    SY_ASSERT(sch_action_find(p, a->base.id) == a);
-    SY_ASSERT(sch_action_find_by_name(p, a->base.run, a->base.name) == a);
-    SY_ASSERT((state == SCH_ACTION_QUEUED) == (a->level != NULL));
+    SY_ASSERT(level == (a->level != NULL));
     SY_ASSERT(linked == sch_link_in_list(&a->link));
     SY_ASSERT(out == (a->base.cluster != NULL));
-    SY_ASSERT(a->base.spec && a->base.spec->refs > 0); /* a record ends in its first step */
-    SY_ASSERT(a->base.spec->group == (a->class == NULL));
+    SY_ASSERT((state == SCH_ACTION_PAUSED) == (a->base.spec == NULL));
+    SY_ASSERT(!a->base.spec || a->base.spec->refs > 0);
+    SY_ASSERT((state == SCH_ACTION_GROUP) == (a->base.spec && a->base.spec->group));
+    SY_ASSERT((a->class == NULL) == (state == SCH_ACTION_GROUP || state == SCH_ACTION_PAUSED));
+    SY_ASSERT(!(state == SCH_ACTION_GROUP && a->base.sealed && a->base.children_live == 0));
+    SY_ASSERT(!(state == SCH_ACTION_CACHE_WAIT) || a->rare->cache->producer != a);
+}
+
+static void check_action(struct sch_partition *p, struct sch_action_impl *a, struct tally *tally)
+{
+    enum sch_action_state state = sch_action_state(a);
+    check_state(a);
+    SY_ASSERT(sch_action_find(p, a->base.id) == a);
+    SY_ASSERT(sch_action_find_by_name(p, a->base.run, a->base.name) == a);
     SY_ASSERT(a->base.number >= a->base.ended);
     SY_ASSERT((a->base.run->root == &a->base) == (a->base.parent == NULL));
-    SY_ASSERT(!(state == SCH_ACTION_GROUP && a->base.sealed && a->base.children_live == 0));
-    if (out)
-        SY_ASSERT(a->base.attempt_epoch <= p->options.epoch);
+    SY_ASSERT(!a->base.cluster || a->base.attempt_epoch <= p->options.epoch);
     check_timer(a);
     check_children(a);
     tally->states[state]++;
     tally->actions++;
     tally->timers += sch_heap_has(&a->timer);
+    tally->keyed += a->rare && a->rare->cache;
 }
 
 static void check_actions(struct sch_partition *p, struct tally *tally)
@@ -88,7 +92,67 @@ static void check_actions(struct sch_partition *p, struct tally *tally)
     }
 }
 
-static void check_runs(struct sch_partition *p)
+/* The next action of the run after this one, parents before children. */
+static struct sch_action_impl *next_in_run(struct sch_action_impl *a)
+{
+    if (a->child_first)
+        return a->child_first;
+    while (a->base.parent) {
+        struct sch_action_impl *parent = sch_action_impl(a->base.parent);
+        if (a->sibling_next != parent->child_first)
+            return a->sibling_next;
+        a = parent;
+    }
+    return NULL;
+}
+
+static size_t check_fifo(const struct sch_fifo *fifo, enum sch_action_state state)
+{
+    uint64_t waiting = 0;
+    SY_ASSERT(list_length(&fifo->levels_all) == fifo->level_count);
+    for (struct sch_link *link = fifo->levels_all.next; link != &fifo->levels_all;
+         link = link->next) {
+        struct sch_level *level = sy_container_of(link, struct sch_level, link);
+        size_t n = list_length(&level->actions);
+        SY_ASSERT(level->fifo == fifo && sch_heap_has(&level->entry) == (n > 0));
+        waiting += n;
+        for (struct sch_link *at = level->actions.next; at != &level->actions; at = at->next) {
+            const struct sch_action_impl *a = sy_container_of(at, struct sch_action_impl, link);
+            SY_ASSERT(a->level == level && sch_action_state(a) == state);
+            SY_ASSERT(a->base.priority == level->priority);
+        }
+    }
+    SY_ASSERT(waiting == fifo->waiting);
+    sch_heap_check(&fifo->levels);
+    return waiting;
+}
+
+/* No more than may be out, and nothing held while a slot is free. */
+static void check_gate(const struct sch_run_impl *run, struct tally *tally)
+{
+    const struct sch_run *base = &run->base;
+    uint32_t used = 0, parents = 0, recovering = 0;
+    SY_ASSERT((base->concurrency_max > 0) == (run->gate != NULL));
+    if (!run->gate)
+        return;
+    struct sch_action_impl *a = sch_action_impl(base->root);
+    for (; a; a = next_in_run(a)) {
+        enum sch_action_state state = sch_action_state(a);
+        bool slot = state == SCH_ACTION_QUEUED || state == SCH_ACTION_ASSIGNED ||
+                    state == SCH_ACTION_RUNNING;
+        used += slot;
+        parents += slot && a->child_first;
+        recovering += state == SCH_ACTION_RECOVERING;
+    }
+    SY_ASSERT(used == base->concurrency_used && used <= base->concurrency_max);
+    SY_ASSERT(parents == base->concurrency_parents && recovering == run->gate->recovering);
+    SY_ASSERT(base->concurrency_held == check_fifo(&run->gate->held, SCH_ACTION_HELD));
+    SY_ASSERT(base->concurrency_held == 0 || used == base->concurrency_max || recovering > 0);
+    SY_ASSERT(!sch_link_in_list(&run->gate->touched));
+    tally->held += base->concurrency_held;
+}
+
+static void check_runs(struct sch_partition *p, struct tally *tally)
 {
     uint64_t live = 0;
     for (struct sch_link *link = p->runs.next; link != &p->runs; link = link->next) {
@@ -97,11 +161,42 @@ static void check_runs(struct sch_partition *p)
         SY_ASSERT(run->base.root && run->base.actions_live > 0);
         SY_ASSERT(run->base.actions_total >= run->base.actions_live);
         SY_ASSERT(run->refs > run->base.actions_live);
+        check_gate(run, tally);
         live += run->base.actions_live;
     }
     SY_ASSERT(live == p->actions_live);
+    SY_ASSERT(tally->held == tally->states[SCH_ACTION_HELD]);
     SY_ASSERT(list_length(&p->runs) == p->runs_by_id.count);
     SY_ASSERT(p->runs_by_id.count == p->runs_by_name.count);
+}
+
+/* The oldest is the producer, the others wait in order of age. */
+static void check_cache(struct sch_partition *p, struct sch_cache *cache, struct tally *tally)
+{
+    const struct sch_action_impl *last = cache->producer;
+    SY_ASSERT(sch_cache_find(p, cache->key) == cache && !sch_link_in_list(&cache->touched));
+    SY_ASSERT(last && !cache->source && last->rare->cache == cache);
+    SY_ASSERT(sch_action_find(p, last->base.id) == last);
+    SY_ASSERT(sch_action_state(last) != SCH_ACTION_CACHE_WAIT);
+    tally->cached++;
+    for (struct sch_link *link = cache->waiters.next; link != &cache->waiters; link = link->next) {
+        const struct sch_action_impl *a = sy_container_of(link, struct sch_action_impl, link);
+        SY_ASSERT(a->rare->cache == cache && sch_action_state(a) == SCH_ACTION_CACHE_WAIT);
+        SY_ASSERT(a->base.id > last->base.id);
+        last = a;
+        tally->cached++;
+        tally->cache_waiting++;
+    }
+}
+
+static void check_caches(struct sch_partition *p, struct tally *tally)
+{
+    for (uint32_t i = 0; i < p->caches.size; i++) {
+        for (struct sch_table_link *link = p->caches.buckets[i]; link; link = link->next)
+            check_cache(p, sy_container_of(link, struct sch_cache, by_key), tally);
+    }
+    SY_ASSERT(tally->cached == tally->keyed);
+    SY_ASSERT(tally->cache_waiting == tally->states[SCH_ACTION_CACHE_WAIT]);
 }
 
 static void check_pair(const struct sch_partition *p, const struct sch_class *class, size_t index)
@@ -112,33 +207,19 @@ static void check_pair(const struct sch_partition *p, const struct sch_class *cl
     SY_ASSERT(pair->cluster == p->clusters[index] && pair->entry.tie == pair->cluster->rank);
     SY_ASSERT(pair->assigned <= pair->granted);
     SY_ASSERT(open == sch_heap_has(&pair->entry));
-    SY_ASSERT(!(open && class->waiting > 0)); /* else something waits for nothing */
+    SY_ASSERT(!(open && class->queue.waiting > 0)); /* else something waits for nothing */
     SY_ASSERT(!(connected && pair->feasible) || pair->told || class->tell_new);
 }
 
 static void check_class(struct sch_partition *p, struct sch_class *class, struct tally *tally)
 {
-    uint64_t waiting = 0;
     SY_ASSERT(sch_class_find(p, class->id) == class);
     SY_ASSERT((class->refs == 0) == sch_link_in_list(&class->idle));
     SY_ASSERT(class->pair_count == p->cluster_count);
-    SY_ASSERT(list_length(&class->levels_all) == class->level_count);
-    for (struct sch_link *link = class->levels_all.next; link != &class->levels_all;
-         link = link->next) {
-        struct sch_level *level = sy_container_of(link, struct sch_level, link);
-        size_t n = list_length(&level->actions);
-        SY_ASSERT(level->class == class && sch_heap_has(&level->entry) == (n > 0));
-        waiting += n;
-        for (struct sch_link *at = level->actions.next; at != &level->actions; at = at->next) {
-            const struct sch_action_impl *a = sy_container_of(at, struct sch_action_impl, link);
-            SY_ASSERT(a->level == level && a->class == class);
-            SY_ASSERT(a->base.priority == level->priority);
-        }
-    }
-    SY_ASSERT(waiting == class->waiting && waiting <= class->refs);
+    uint64_t waiting = check_fifo(&class->queue, SCH_ACTION_QUEUED);
+    SY_ASSERT(waiting <= class->refs);
     for (size_t i = 0; i < class->pair_count; i++)
         check_pair(p, class, i);
-    sch_heap_check(&class->levels);
     sch_heap_check(&class->open);
     tally->waiting += waiting;
 }
@@ -152,7 +233,8 @@ static void check_classes(struct sch_partition *p, struct tally *tally)
         refs += class->refs;
     }
     SY_ASSERT(tally->waiting == tally->states[SCH_ACTION_QUEUED]);
-    SY_ASSERT(refs == p->actions_live - tally->states[SCH_ACTION_GROUP]);
+    SY_ASSERT(refs ==
+              p->actions_live - tally->states[SCH_ACTION_GROUP] - tally->states[SCH_ACTION_PAUSED]);
     SY_ASSERT(list_length(&p->classes) == p->class_count);
     SY_ASSERT(p->classes_by_id.count == p->class_count);
     SY_ASSERT(p->classes_by_request.count == p->class_count);
@@ -196,8 +278,9 @@ static void check_clusters(struct sch_partition *p, struct tally *tally)
 static void check_tables(const struct sch_partition *p)
 {
     const struct sch_table *tables[] = {
-        &p->runs_by_id,    &p->runs_by_name, &p->actions_by_id,      &p->actions_by_name,
-        &p->classes_by_id, &p->levels,       &p->classes_by_request, &p->clusters_by_name};
+        &p->runs_by_id,         &p->runs_by_name,     &p->actions_by_id,
+        &p->actions_by_name,    &p->classes_by_id,    &p->levels,
+        &p->classes_by_request, &p->clusters_by_name, &p->caches};
     for (size_t i = 0; i < SY_COUNT_OF(tables); i++)
         sch_table_check(tables[i]);
     sch_heap_check(&p->timers);
@@ -209,10 +292,12 @@ void sch_partition_check(const struct sch_partition *const_p)
 {
     struct sch_partition *p = (struct sch_partition *)(uintptr_t)const_p; /* lookups only */
     struct tally tally = {0};
-    SY_ASSERT(!p->out && p->spec_unused_count == 0 && !p->orphans);
+    SY_ASSERT(!p->out && p->spec_unused_count == 0 && !p->orphans && !p->keyed);
+    SY_ASSERT(sch_list_empty(&p->gates_touched) && sch_list_empty(&p->caches_touched));
     check_tables(p);
     check_actions(p, &tally);
-    check_runs(p);
+    check_runs(p, &tally);
+    check_caches(p, &tally);
     check_classes(p, &tally);
     check_clusters(p, &tally);
     SY_ASSERT(list_length(&p->recovering) == tally.states[SCH_ACTION_RECOVERING]);

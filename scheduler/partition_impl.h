@@ -3,13 +3,17 @@
  *
  *   partition.c          set-up, the dispatch of events, end of a step, reading
  *   action.c             life cycle of an action: create, assign, retry, end, abort of a subtree
- *   partition_queue.c    resource classes, their FIFOs, grants -> assignments, demand
+ *   partition_fifo.c     FIFOs by priority
+ *   partition_gate.c     the slots of runs with a limit of concurrency, and who waits for one
+ *   partition_cache.c    actions with the same cache key: one runs, the others wait
+ *   partition_queue.c    resource classes, their queues, grants -> assignments, demand
  *   partition_cluster.c  clusters up and down, leases, inventories, what reports mean
  *   partition_restore.c  rebuild from the live index, the recovery wait
  *   partition_check.c    every invariant
  *
- * Where an action's `link` is: QUEUED in its level; ASSIGNED and RUNNING in its cluster's list
- * of attempts (or of those that the open inventory has not named yet); RECOVERING in p->recovering.
+ * Where an action's `link` is: QUEUED and HELD in its level; ASSIGNED and RUNNING in its cluster's
+ * list of attempts (or of those that the open inventory has not named yet); RECOVERING in
+ * p->recovering; CACHE_WAIT in the waiters of its cache key.
  */
 #pragma once
 
@@ -20,7 +24,7 @@
 #include "scheduler/table.h"
 
 #define SCH_DEMAND_INTERVAL_NS (2 * SY_NS_PER_MS)
-#define SCH_USER_BACKOFF_MAX_NS (60 * SY_NS_PER_S)
+#define SCH_USER_BACKOFF_MAX_NS (86400 * SY_NS_PER_S)
 /* The first lost attempt is queued again at once; then 100 ms, doubled each time: a task that kills
  * its node, or that no agent can start, must not burn its budget in a second. */
 #define SCH_SYSTEM_BACKOFF_NS (100 * SY_NS_PER_MS)
@@ -35,8 +39,15 @@
 struct sch_run_impl {
     struct sch_run base; /* first */
     struct sch_table_link by_id, by_name;
-    struct sch_link link; /* p->runs, in order of creation */
-    uint32_t refs;        /* its actions, and being live */
+    struct sch_link link;  /* p->runs, in order of creation */
+    uint32_t refs;         /* its actions, and being live */
+    struct sch_gate *gate; /* NULL: no limit */
+};
+
+/* What few actions have. */
+struct sch_rare {
+    int64_t end_ns;          /* deadline, or timeout of a condition; SY_TIME_NEVER: none */
+    struct sch_cache *cache; /* NULL: its key, if any, is nobody's business */
 };
 
 struct sch_action_impl {
@@ -45,22 +56,55 @@ struct sch_action_impl {
     struct sch_action_impl *child_first;                 /* live children, oldest first */
     struct sch_action_impl *sibling_prev, *sibling_next; /* circular */
     struct sch_table_link by_id, by_name;                /* while it lives */
-    struct sch_heap_entry timer;                         /* queued timeout, or end of the backoff */
+    struct sch_heap_entry timer;                         /* see sch_action_timer_ns() */
     struct sch_class *class;                             /* NULL: needs no worker */
-    struct sch_level *level;                             /* while QUEUED */
+    struct sch_level *level;                             /* while QUEUED or HELD */
+    struct sch_rare *rare;                               /* mostly NULL */
     struct sch_action_impl *grave_next;                  /* ended in this step */
     uint32_t refs;                                       /* being live, children, the shell's */
     char name[];
 };
 
-/* Actions of one class and priority, first in, first out. */
+/* Highest priority first, first in, first out within it. */
+struct sch_fifo {
+    uint64_t id;            /* for the hash of its levels */
+    struct sch_heap levels; /* those that are not empty; highest priority on top */
+    struct sch_link levels_all;
+    uint32_t level_count;
+    uint64_t waiting;
+};
+
+/* Actions of one priority in a FIFO. */
 struct sch_level {
     struct sch_table_link by_priority;
-    struct sch_heap_entry entry; /* in class->levels while not empty; key = -priority */
-    struct sch_link link;        /* class->levels_all */
+    struct sch_heap_entry entry; /* in fifo->levels while not empty; key = -priority */
+    struct sch_link link;        /* fifo->levels_all */
     struct sch_link actions;
-    struct sch_class *class;
+    struct sch_fifo *fifo;
     int32_t priority;
+};
+
+/* The slots of a run; how many are used is in sch_run. */
+struct sch_gate {
+    struct sch_run *run;
+    struct sch_fifo held;
+    uint32_t recovering;     /* actions: each may turn out to have a slot */
+    struct sch_link touched; /* p->gates_touched: a slot may have come free in this step */
+};
+
+/* A cache key that live actions have. */
+struct sch_cache {
+    struct sch_table_link by_key;
+    uint8_t key[SCH_CACHE_KEY_BYTES];
+    struct sch_action_impl *producer; /* NULL only within a step, while touched */
+    struct sch_action_impl *source;   /* the producer that succeeded in this step */
+    struct sch_link waiters;          /* oldest first */
+    struct sch_link touched;          /* p->caches_touched */
+};
+
+struct sch_keyed {
+    struct sch_action_impl *action;
+    uint8_t key[SCH_CACHE_KEY_BYTES];
 };
 
 /* A class on a cluster. */
@@ -80,10 +124,7 @@ struct sch_class {
     struct sch_link link;    /* p->classes, in order of creation */
     struct sch_link idle;    /* p->classes_idle while refs is 0 */
     struct sch_link touched; /* p->touched: queue changed in this step */
-    struct sch_heap levels;  /* those that are not empty; highest priority on top */
-    struct sch_link levels_all;
-    uint32_t level_count;
-    uint64_t waiting;
+    struct sch_fifo queue;
     struct sch_pair **pairs; /* by cluster index */
     size_t pair_count;
     struct sch_heap open;        /* pairs with grants left; most on top */
@@ -134,7 +175,7 @@ struct sch_partition {
     /* of the step that runs */
     int64_t now_ns, realtime_ns;
     struct sch_effects *out;
-    struct sch_link touched;
+    struct sch_link touched, gates_touched, caches_touched;
     struct sch_action_impl *graves;
     struct sch_spec **specs_unused;
     size_t spec_unused_count, spec_unused_cap;
@@ -147,6 +188,7 @@ struct sch_partition {
     uint64_t state_counts[SCH_ACTION_STATES]; /* final states: since the start */
     uint64_t actions_live;
     struct sch_heap timers;
+    struct sch_table caches;
     /* classes */
     struct sch_table classes_by_id, classes_by_request, levels;
     struct sch_link classes, classes_idle;
@@ -164,6 +206,8 @@ struct sch_partition {
     bool recovery_restarted;
     struct sch_orphan *orphans; /* restored before their parent */
     size_t orphan_count, orphan_cap;
+    struct sch_keyed *keyed; /* restored with a cache key */
+    size_t keyed_count, keyed_cap;
 };
 
 static inline struct sch_action_impl *sch_action_impl(struct sch_action *action)
@@ -208,7 +252,17 @@ struct sch_action_new {
     struct sch_spec *spec; /* NULL: never runs */
     int32_t priority;
     int64_t created_ns;
-    enum sch_action_state state; /* QUEUED (not in a queue yet), RECOVERING or GROUP */
+    int64_t timeout_ns;          /* of a condition */
+    int64_t spent_ns;            /* of that or of the deadline, before a restart */
+    enum sch_action_state state; /* an initial one; it is in no queue yet */
+};
+/* How an action ends; see sch_effect.u.final. */
+struct sch_end {
+    enum sch_action_state state;
+    const char *code, *message;
+    const struct sch_report *report;
+    struct sch_action *reused;
+    void *shell;
 };
 struct sch_action_impl *sch_action_create(struct sch_partition *p,
                                           const struct sch_action_new *new);
@@ -219,8 +273,18 @@ struct sch_action_impl *sch_action_find_by_name(struct sch_partition *p, const s
 void sch_action_move(struct sch_partition *p, struct sch_action_impl *a, enum sch_action_state to);
 void sch_action_event(struct sch_partition *p, struct sch_action_impl *a, const char *code,
                       const char *message, const struct sch_report *report);
-/* It is QUEUED: put it in its queue, which may assign it, and start its queued timeout. */
-void sch_action_enter_queue(struct sch_partition *p, struct sch_action_impl *a, bool front);
+/* Made on first use. */
+struct sch_rare *sch_action_rare(struct sch_action_impl *a);
+/* When its timer is due: deadline, timeout of a condition or of waiting, end of the backoff. */
+int64_t sch_action_timer_ns(const struct sch_action_impl *a);
+/* Of what began at `created_ns` and lasts `limit_ns`, `spent_ns` are over: ends when (monotonic).
+ */
+void sch_action_limit(struct sch_partition *p, struct sch_action_impl *a, int64_t limit_ns,
+                      int64_t spent_ns);
+/* It is QUEUED or HELD: put it there; a queue may assign it. */
+void sch_action_place(struct sch_partition *p, struct sch_action_impl *a, bool front);
+/* It is in nothing: it wants to run, so it is QUEUED, or HELD without a slot. */
+void sch_action_wait(struct sch_partition *p, struct sch_action_impl *a, bool front);
 /* QUEUED, RECOVERING -> ASSIGNED or RUNNING on a cluster; the caller sets number and epoch. */
 void sch_action_occupy(struct sch_partition *p, struct sch_action_impl *a,
                        struct sch_cluster *cluster, enum sch_action_state to);
@@ -234,8 +298,45 @@ void sch_action_returned(struct sch_partition *p, struct sch_action_impl *a);
 /* Ends it, first everything below it, then groups above it that wait for nothing more. */
 void sch_action_end(struct sch_partition *p, struct sch_action_impl *a, enum sch_action_state state,
                     const char *code, const char *message, const struct sch_report *report);
+void sch_action_end_as(struct sch_partition *p, struct sch_action_impl *a,
+                       const struct sch_end *end);
 void sch_action_timer(struct sch_partition *p, struct sch_action_impl *a);
 void sch_action_seal(struct sch_partition *p, struct sch_action_impl *a);
+
+/* ---- partition_fifo.c ---- */
+void sch_fifo_init(struct sch_fifo *fifo, uint64_t id);
+void sch_fifo_deinit(struct sch_partition *p, struct sch_fifo *fifo);
+void sch_fifo_push(struct sch_partition *p, struct sch_fifo *fifo, struct sch_action_impl *a,
+                   bool front);
+void sch_fifo_remove(struct sch_partition *p, struct sch_fifo *fifo, struct sch_action_impl *a);
+struct sch_action_impl *sch_fifo_first(const struct sch_fifo *fifo); /* NULL: empty */
+int64_t sch_fifo_oldest_ns(const struct sch_fifo *fifo, int64_t now_ns);
+
+/* ---- partition_gate.c ---- */
+void sch_gate_new(struct sch_run_impl *run, uint32_t concurrency_max);
+void sch_gate_free(struct sch_partition *p, struct sch_run_impl *run);
+/* The action comes into the state, or leaves it: counts, and notes that a slot is free. */
+void sch_gate_enter(const struct sch_action_impl *a, enum sch_action_state state);
+void sch_gate_leave(struct sch_partition *p, const struct sch_action_impl *a,
+                    enum sch_action_state state);
+/* It has got its first live child, or lost its last one. */
+void sch_gate_parent(const struct sch_action_impl *parent, bool is_parent);
+/* Whether it is QUEUED or HELD: a new action of the run; one that waits again. */
+enum sch_action_state sch_gate_first(const struct sch_run_impl *run);
+enum sch_action_state sch_gate_next(const struct sch_action_impl *a);
+void sch_gate_hold(struct sch_partition *p, struct sch_action_impl *a, bool front);
+void sch_gate_unhold(struct sch_partition *p, struct sch_action_impl *a);
+void sch_gates_release(struct sch_partition *p);
+
+/* ---- partition_cache.c ---- */
+struct sch_cache *sch_cache_find(struct sch_partition *p, const uint8_t *key);
+/* It is CACHE_WAIT when the key was found; else it becomes the producer. */
+void sch_cache_join(struct sch_partition *p, struct sch_action_impl *a, const uint8_t *key);
+void sch_cache_leave(struct sch_partition *p, struct sch_action_impl *a);
+void sch_cache_free(struct sch_partition *p, struct sch_cache *cache);
+void sch_caches_settle(struct sch_partition *p);
+void sch_cache_restore(struct sch_partition *p, struct sch_action_impl *a, const uint8_t *key);
+void sch_cache_restored(struct sch_partition *p);
 
 /* ---- partition_queue.c ---- */
 struct sch_class *sch_class_ref(struct sch_partition *p, const struct sch_resources *request);
@@ -255,7 +356,6 @@ void sch_class_free(struct sch_partition *p, struct sch_class *class);
 void sch_queue_push(struct sch_partition *p, struct sch_action_impl *a, bool front);
 void sch_queue_remove(struct sch_partition *p, struct sch_action_impl *a);
 void sch_queue_drain(struct sch_partition *p, struct sch_class *class);
-int64_t sch_level_oldest_ns(const struct sch_level *level);
 void sch_demand_end_step(struct sch_partition *p);
 void sch_demand_flush(struct sch_partition *p);
 

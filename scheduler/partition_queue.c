@@ -2,68 +2,6 @@
 
 #include <stdlib.h>
 
-/* ---- levels: the FIFOs of a class ---- */
-
-static uint32_t level_hash(const struct sch_class *class, int32_t priority)
-{
-    return sch_hash_u64(class->id, (uint32_t)priority);
-}
-
-static struct sch_level *level_find(struct sch_partition *p, const struct sch_class *class,
-                                    int32_t priority)
-{
-    struct sch_table_link *link = sch_table_first(&p->levels, level_hash(class, priority));
-    for (; link; link = sch_table_next(link)) {
-        struct sch_level *level = sy_container_of(link, struct sch_level, by_priority);
-        if (level->class == class && level->priority == priority)
-            return level;
-    }
-    return NULL;
-}
-
-static struct sch_level *level_get(struct sch_partition *p, struct sch_class *class,
-                                   int32_t priority)
-{
-    struct sch_level *level = level_find(p, class, priority);
-    if (level)
-        return level;
-    level = sy_new(struct sch_level);
-    level->class = class;
-    level->priority = priority;
-    sch_list_init(&level->actions);
-    sch_list_push_back(&class->levels_all, &level->link);
-    class->level_count++;
-    sch_table_add(&p->levels, &level->by_priority, level_hash(class, priority));
-    return level;
-}
-
-/* It is out of class->levels_all already. */
-static void level_free(struct sch_partition *p, struct sch_level *level)
-{
-    SY_ASSERT(!sch_link_in_list(&level->link) && !sch_heap_has(&level->entry));
-    SY_ASSERT(level->class->level_count > 0);
-    level->class->level_count--;
-    sch_table_remove(&p->levels, &level->by_priority);
-    free(level);
-}
-
-static struct sch_level *top_level(const struct sch_class *class)
-{
-    struct sch_heap_entry *entry = sch_heap_top(&class->levels);
-    return entry ? sy_container_of(entry, struct sch_level, entry) : NULL;
-}
-
-static struct sch_action_impl *level_first(const struct sch_level *level)
-{
-    SY_ASSERT(!sch_list_empty(&level->actions));
-    return sy_container_of(level->actions.next, struct sch_action_impl, link);
-}
-
-int64_t sch_level_oldest_ns(const struct sch_level *level)
-{
-    return level_first(level)->base.queued_at_ns;
-}
-
 /* ---- classes ---- */
 
 static void touch(struct sch_partition *p, struct sch_class *class)
@@ -92,7 +30,7 @@ static struct sch_class *class_new(struct sch_partition *p, const struct sch_res
     SY_ASSERT(class->id != 0);
     class->request = *request;
     class->told_ns = INT64_MIN / 2;
-    sch_list_init(&class->levels_all);
+    sch_fifo_init(&class->queue, class->id);
     sch_list_push_back(&p->classes, &class->link);
     p->class_count++;
     sch_table_add(&p->classes_by_request, &class->by_request, hash);
@@ -121,7 +59,7 @@ void sch_class_unref(struct sch_partition *p, struct sch_class *class)
     SY_ASSERT(class->refs > 0);
     if (--class->refs > 0)
         return;
-    SY_ASSERT(class->waiting == 0);
+    SY_ASSERT(class->queue.waiting == 0);
     sch_list_push_back(&p->classes_idle, &class->idle);
     if (++p->class_idle_count > SCH_CLASSES_IDLE_MAX)
         sch_class_free(p, sy_container_of(p->classes_idle.next, struct sch_class, idle));
@@ -130,11 +68,7 @@ void sch_class_unref(struct sch_partition *p, struct sch_class *class)
 void sch_class_free(struct sch_partition *p, struct sch_class *class)
 {
     SY_ASSERT(p->class_count > 0);
-    sch_heap_clear(&class->levels);
-    while (!sch_list_empty(&class->levels_all)) {
-        struct sch_link *link = sch_list_pop(&class->levels_all);
-        level_free(p, sy_container_of(link, struct sch_level, link));
-    }
+    sch_fifo_deinit(p, &class->queue);
     if (sch_link_in_list(&class->idle)) {
         sch_list_remove(&class->idle);
         p->class_idle_count--;
@@ -149,7 +83,6 @@ void sch_class_free(struct sch_partition *p, struct sch_class *class)
     for (size_t i = 0; i < class->pair_count; i++)
         free(class->pairs[i]);
     free(class->pairs);
-    sch_heap_deinit(&class->levels);
     sch_heap_deinit(&class->open);
     free(class);
 }
@@ -242,37 +175,16 @@ void sch_class_grant(struct sch_partition *p, struct sch_class *class, struct sc
 void sch_queue_push(struct sch_partition *p, struct sch_action_impl *a, bool front)
 {
     struct sch_class *class = a->class;
-    SY_ASSERT(class && !a->level && sch_action_state(a) == SCH_ACTION_QUEUED);
-    struct sch_level *level = level_get(p, class, a->base.priority);
-    a->level = level;
-    if (front)
-        sch_list_push_front(&level->actions, &a->link);
-    else
-        sch_list_push_back(&level->actions, &a->link);
-    if (!sch_heap_has(&level->entry))
-        sch_heap_set(&class->levels, &level->entry, -(int64_t)level->priority);
-    class->waiting++;
+    SY_ASSERT(class && sch_action_state(a) == SCH_ACTION_QUEUED);
+    sch_fifo_push(p, &class->queue, a, front);
     touch(p, class);
     sch_queue_drain(p, class);
 }
 
 void sch_queue_remove(struct sch_partition *p, struct sch_action_impl *a)
 {
-    struct sch_level *level = a->level;
-    SY_ASSERT(level && level->class == a->class);
-    struct sch_class *class = level->class;
-    SY_ASSERT(class->waiting > 0);
-    sch_list_remove(&a->link);
-    a->level = NULL;
-    class->waiting--;
-    touch(p, class);
-    if (!sch_list_empty(&level->actions))
-        return;
-    sch_heap_remove(&class->levels, &level->entry);
-    if (class->level_count > SCH_LEVELS_KEPT) {
-        sch_list_remove(&level->link);
-        level_free(p, level);
-    }
+    sch_fifo_remove(p, &a->class->queue, a);
+    touch(p, a->class);
 }
 
 static void assign(struct sch_partition *p, struct sch_action_impl *a, struct sch_pair *pair)
@@ -294,31 +206,16 @@ static void assign(struct sch_partition *p, struct sch_action_impl *a, struct sc
 void sch_queue_drain(struct sch_partition *p, struct sch_class *class)
 {
     struct sch_heap_entry *open;
-    while (class->waiting > 0 && (open = sch_heap_top(&class->open))) {
-        struct sch_level *level = top_level(class);
-        SY_ASSERT(level);
-        assign(p, level_first(level), sy_container_of(open, struct sch_pair, entry));
-    }
+    while (class->queue.waiting > 0 && (open = sch_heap_top(&class->open)))
+        assign(p, sch_fifo_first(&class->queue), sy_container_of(open, struct sch_pair, entry));
 }
 
 /* ---- demand ---- */
 
-/* Exact with up to this many priorities in use, else that of the first ones in the heap. */
-static int64_t oldest_age_ns(const struct sch_partition *p, const struct sch_class *class)
-{
-    int64_t oldest = p->now_ns;
-    for (uint32_t i = 0; i < class->levels.count && i < SCH_LEVELS_KEPT; i++) {
-        int64_t at = sch_level_oldest_ns(
-            sy_container_of(class->levels.items[i], struct sch_level, entry));
-        oldest = at < oldest ? at : oldest;
-    }
-    return p->now_ns - oldest;
-}
-
 static int32_t top_priority(const struct sch_class *class)
 {
-    const struct sch_level *level = top_level(class);
-    return level ? level->priority : 0;
+    const struct sch_action_impl *first = sch_fifo_first(&class->queue);
+    return first ? first->base.priority : 0;
 }
 
 static void tell(struct sch_partition *p, struct sch_class *class, struct sch_pair *pair)
@@ -327,8 +224,8 @@ static void tell(struct sch_partition *p, struct sch_class *class, struct sch_pa
     effect->u.demand.cluster = pair->cluster->name;
     effect->u.demand.class_id = class->id;
     effect->u.demand.request = &class->request;
-    effect->u.demand.waiting = class->waiting;
-    effect->u.demand.oldest_age_ns = oldest_age_ns(p, class);
+    effect->u.demand.waiting = class->queue.waiting;
+    effect->u.demand.oldest_age_ns = p->now_ns - sch_fifo_oldest_ns(&class->queue, p->now_ns);
     effect->u.demand.top_priority = top_priority(class);
     pair->told = true;
 }
@@ -344,7 +241,7 @@ static void tell_clusters(struct sch_partition *p, struct sch_class *class, bool
     }
     class->tell_new = false;
     if (all) {
-        class->told_waiting = class->waiting;
+        class->told_waiting = class->queue.waiting;
         class->told_priority = top_priority(class);
         class->told_ns = p->now_ns;
     }
@@ -352,7 +249,8 @@ static void tell_clusters(struct sch_partition *p, struct sch_class *class, bool
 
 static bool demand_changed(const struct sch_class *class)
 {
-    return class->waiting != class->told_waiting || top_priority(class) != class->told_priority;
+    return class->queue.waiting != class->told_waiting ||
+           top_priority(class) != class->told_priority;
 }
 
 void sch_demand_end_step(struct sch_partition *p)

@@ -13,7 +13,7 @@ struct sch_run *sch_partition_restore_run(struct sch_partition *p, uint64_t id, 
     run->base.created_ns = created_ns;
     run->base.event_sequence = event_sequence;
     run->base.actions_total = actions_total;
-    run->base.concurrency_max = concurrency_max;
+    sch_gate_new(run, concurrency_max);
     return &run->base;
 }
 
@@ -34,7 +34,7 @@ struct sch_action *sch_partition_restore_action(struct sch_partition *p,
                                                 const struct sch_restore *r)
 {
     struct sch_run *run = sch_partition_find_run_by_id(p, r->run_id);
-    SY_ASSERT(run && r->spec);
+    SY_ASSERT(run);
     SY_ASSERT(r->action_id >> SCH_ID_COUNTER_BITS < p->options.epoch);
     bool root = !r->parent || !r->parent[0];
     SY_ASSERT(root == (strcmp(r->name, SCH_ROOT_NAME) == 0));
@@ -48,7 +48,11 @@ struct sch_action *sch_partition_restore_action(struct sch_partition *p,
         .spec = r->spec,
         .priority = r->priority,
         .created_ns = r->created_ns,
-        .state = r->spec->group ? SCH_ACTION_GROUP : SCH_ACTION_RECOVERING,
+        .timeout_ns = r->timeout_ns,
+        .spent_ns = r->realtime_ns - r->created_ns,
+        .state = !r->spec         ? SCH_ACTION_PAUSED
+                 : r->spec->group ? SCH_ACTION_GROUP
+                                  : SCH_ACTION_RECOVERING,
     };
     struct sch_action_impl *a = sch_action_create(p, &new);
     a->base.number = a->base.ended = r->number;
@@ -59,6 +63,8 @@ struct sch_action *sch_partition_restore_action(struct sch_partition *p,
     a->base.sealed = r->sealed;
     if (new.state == SCH_ACTION_RECOVERING)
         sch_list_push_back(&p->recovering, &a->link);
+    if (new.state == SCH_ACTION_RECOVERING && r->cache_key)
+        sch_cache_restore(p, a, r->cache_key);
     if (!root && !parent)
         add_orphan(p, a, r->parent);
     return &a->base;
@@ -80,9 +86,8 @@ static void end_recovery(struct sch_partition *p)
                                                     link);
         SY_ASSERT(sch_action_state(a) == SCH_ACTION_RECOVERING);
         sch_list_remove(&a->link);
-        sch_action_move(p, a, SCH_ACTION_QUEUED);
         a->base.queued_at_ns = p->now_ns;
-        sch_action_enter_queue(p, a, true);
+        sch_action_wait(p, a, true);
     }
 }
 
@@ -106,6 +111,7 @@ void sch_partition_restored(struct sch_partition *p, const char *const *expected
         SY_ASSERT(parent); /* a parent ends after its children, in the same batch */
         sch_action_link_parent(orphan->action, parent);
     }
+    sch_cache_restored(p);
     sch_recovery_free(p);
     check_run_restored(p);
     for (size_t i = 0; i < count; i++) {
@@ -116,6 +122,7 @@ void sch_partition_restored(struct sch_partition *p, const char *const *expected
         end_recovery(p);
     else
         p->recovery_end_ns = now_ns + p->options.recovery_wait_ns;
+    sch_gates_release(p);
 }
 
 void sch_recovery_cluster_done(struct sch_partition *p, struct sch_cluster *cluster)
@@ -137,7 +144,7 @@ void sch_recovery_tick(struct sch_partition *p)
 
 void sch_recovery_free(struct sch_partition *p)
 {
-    free(p->orphans);
-    p->orphans = NULL;
-    p->orphan_count = p->orphan_cap = 0;
+    free(sy_take(p->orphans));
+    free(sy_take(p->keyed));
+    p->orphan_count = p->orphan_cap = p->keyed_count = p->keyed_cap = 0;
 }

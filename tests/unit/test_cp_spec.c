@@ -62,7 +62,7 @@ struct draft {
     Flyteidl2__Core__TimeoutStrategy timeouts;
     Flyteidl2__Core__ExtendedResources extended;
     Flyteidl2__Core__GPUAccelerator gpu;
-    Google__Protobuf__Duration timeout, queued, base;
+    Google__Protobuf__Duration timeout, queued, base, cap, deadline;
     char *args[2];
     size_t entry_count;
 };
@@ -86,6 +86,8 @@ static void draft_init(struct draft *d)
     google__protobuf__duration__init(&d->timeout);
     google__protobuf__duration__init(&d->queued);
     google__protobuf__duration__init(&d->base);
+    google__protobuf__duration__init(&d->cap);
+    google__protobuf__duration__init(&d->deadline);
     d->spec.task_template = &d->template;
     d->template.type = text_type;
     d->template.metadata = &d->metadata;
@@ -152,11 +154,17 @@ START_TEST(test_parse)
     d.retries.backoff = &d.backoff;
     d.backoff.base_value = &d.base;
     d.base.nanos = 250000000;
+    d.backoff._factor_case = FLYTEIDL2__CORE__BACKOFF___FACTOR_FACTOR;
+    d.backoff.factor = 1.5;
+    d.backoff.cap = &d.cap;
+    d.cap.seconds = 60;
     d.metadata.timeout = &d.timeout;
     d.timeout.seconds = 90;
     d.metadata.timeouts = &d.timeouts;
     d.timeouts.queued_timeout = &d.queued;
     d.queued.seconds = 5;
+    d.timeouts.deadline = &d.deadline;
+    d.deadline.seconds = 3600;
     ck_assert_msg(parse(&d, &spec, &error) == 0, "%s", error.text);
     ck_assert_uint_eq(spec.request.cpu_milli, 1500);
     ck_assert_uint_eq(spec.request.memory_bytes, 2ull << 30);
@@ -165,6 +173,9 @@ START_TEST(test_parse)
     ck_assert_str_eq(spec.request.environment, "env");
     ck_assert_uint_eq(spec.retries, 3);
     ck_assert_int_eq(spec.backoff_ns, 250 * MS);
+    ck_assert_uint_eq(spec.backoff_factor_milli, 1500);
+    ck_assert_int_eq(spec.backoff_cap_ns, 60 * SY_NS_PER_S);
+    ck_assert_int_eq(spec.deadline_ns, 3600 * SY_NS_PER_S);
     ck_assert_int_eq(spec.timeout_ns, 90 * SY_NS_PER_S);
     ck_assert_int_eq(spec.queued_timeout_ns, 5 * SY_NS_PER_S);
     ck_assert(!spec.group);

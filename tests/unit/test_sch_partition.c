@@ -87,6 +87,8 @@ START_TEST(user_retries_back_off)
     struct world w = world_new();
     w.task.retries = 2;
     w.task.backoff_ns = SY_NS_PER_S;
+    w.task.backoff_factor_milli = 2500;
+    w.task.backoff_cap_ns = 2 * SY_NS_PER_S;
     struct sch_action *a = assigned(&w);
     outcome(&w, a, SCH_OUTCOME_FAILED);
     assert_state(a, "backoff");
@@ -98,7 +100,7 @@ START_TEST(user_retries_back_off)
     assert_state(a, "assigned");
     ck_assert_uint_eq(a->number, 2);
     outcome(&w, a, SCH_OUTCOME_TIMED_OUT);
-    run_until(&w, w.now + SY_NS_PER_S + 1); /* twice as long */
+    run_until(&w, w.now + SY_NS_PER_S + 1); /* longer */
     assert_state(a, "backoff");
     run_until(&w, w.now + SY_NS_PER_S);
     outcome(&w, a, SCH_OUTCOME_TIMED_OUT);
