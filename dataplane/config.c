@@ -21,7 +21,11 @@ static const struct sy_config_key keys[] = {
     SY_CONFIG_STRINGS("shards", struct dp_config, shards, NULL,
                       "control-plane shards to dial, host:port each"),
     SY_CONFIG_STRING("data_dir", struct dp_config, data_dir, NULL,
-                     "directory for objects and the pid file"),
+                     "directory for objects, keys, secrets and the pid file"),
+    SY_BLOB_CONFIG(
+        struct dp_config, storage,
+        "inputs, outputs and code of Flyte programs: /DIRECTORY that all nodes share, or "
+        "s3://BUCKET/PREFIX; empty = DATA_DIR/store"),
     SY_CONFIG_DURATION("heartbeat", struct dp_config, heartbeat_ns, "1s", "10ms", "60s",
                        "between signs of life to agents"),
     SY_CONFIG_DURATION("node_lease", struct dp_config, node_lease_ns, "15s", "100ms", "24h",
@@ -102,12 +106,21 @@ void dp_config_print(int fd)
     sy_config_print(keys, SY_COUNT_OF(keys), fd);
 }
 
-void dp_config_options_init(struct dp_config_options *options, const struct dp_config *config)
+static char *below(const char *dir, const char *name)
 {
-    size_t dir_size = strlen(config->data_dir) + sizeof("/objects");
-    options->objects_dir = sy_malloc(dir_size);
-    snprintf(options->objects_dir, dir_size, "%s/objects", config->data_dir);
-    options->shards = sy_calloc(config->shards.count + 1, sizeof(*options->shards));
+    struct sy_buf text = {0};
+    sy_buf_printf(&text, "%s/%s", dir, name);
+    return (char *)text.data; /* printf has put a NUL behind it */
+}
+
+int dp_config_options_init(struct dp_config_options *options, const struct dp_config *config,
+                           struct sy_error_text *error)
+{
+    *options = (struct dp_config_options){
+        .objects_dir = below(config->data_dir, "objects"),
+        .store_dir = below(config->data_dir, "store"),
+        .shards = sy_calloc(config->shards.count + 1, sizeof(*options->shards)),
+    };
     char *const *shards = config->shards.items;
     for (size_t i = 0; i < config->shards.count; i++)
         options->shards[i] = shards[i];
@@ -122,14 +135,22 @@ void dp_config_options_init(struct dp_config_options *options, const struct dp_c
                  .node_lease_ns = config->node_lease_ns,
                  .join_grace_ns = config->join_grace_ns},
         .objects_dir = options->objects_dir,
+        .data_dir = config->data_dir,
+        .storage = &options->storage,
         .object_bytes_max = config->object_bytes_max,
         .peer_bytes_max = (size_t)config->peer_bytes_max,
     };
+    return sy_blob_config_options(&config->storage, options->store_dir, &options->storage,
+                                  &options->secret, error);
 }
 
 void dp_config_options_deinit(struct dp_config_options *options)
 {
     free(options->objects_dir);
+    free(options->store_dir);
     free(options->shards);
+    if (options->secret.len > 0)
+        explicit_bzero(options->secret.data, options->secret.len);
+    sy_buf_deinit(&options->secret);
     *options = (struct dp_config_options){0};
 }

@@ -1,7 +1,7 @@
 /* The operator's configuration file. */
 #pragma once
 
-#include "base/config.h"
+#include "base/blob_config.h"
 #include "dataplane/operator.h"
 
 struct dp_config {
@@ -10,6 +10,7 @@ struct dp_config {
     int64_t heartbeat_ns, node_lease_ns, join_grace_ns, hold_ns;
     int64_t object_bytes_max, peer_bytes_max, streams_max;
     int64_t log_level;
+    struct sy_blob_config storage;
 };
 
 /* -EINVAL and errors of reading, with all problems in `error`. */
@@ -24,7 +25,11 @@ void dp_config_print(int fd);
 struct dp_config_options {
     struct dp_operator_options options;
     const char **shards;
-    char *objects_dir;
+    char *objects_dir, *store_dir;
+    struct sy_blob_options storage;
+    struct sy_buf secret; /* of the storage */
 };
-void dp_config_options_init(struct dp_config_options *options, const struct dp_config *config);
+/* Reads the storage's secret: errors of the file, with a sentence. Deinit in any case. */
+int dp_config_options_init(struct dp_config_options *options, const struct dp_config *config,
+                           struct sy_error_text *error) SY_MUST_USE;
 void dp_config_options_deinit(struct dp_config_options *options);

@@ -16,5 +16,6 @@
     X(DP_EV_AGENT_REFUSED, WARN, "agent was refused")                                              \
     X(DP_EV_AGENT_DOWN, WARN, "agent is gone")                                                     \
     X(DP_EV_OBJECT_FAILED, ERROR, "object store failed")                                           \
+    X(DP_EV_STORAGE_FAILED, ERROR, "storage failed")                                               \
     X(DP_EV_UPLOAD_SWEPT, INFO, "abandoned upload was removed")
 SY_LOG_TABLE_DECLARE(dp_events, DP_EVENTS)

@@ -58,8 +58,9 @@ static int start_operator(struct program *program, struct sy_error_text *error)
     sy_rng_init_from_system(&rng);
     struct dp_operator_ports ports = {program->rpc, program->loop, program->objects_loop,
                                       sy_rng_u64(&rng), program->log};
-    dp_config_options_init(&from, &program->config);
-    int r = dp_operator_new(&program->op, &from.options, &ports, error);
+    int r = dp_config_options_init(&from, &program->config, error);
+    if (r == 0)
+        r = dp_operator_new(&program->op, &from.options, &ports, error);
     dp_config_options_deinit(&from);
     return r;
 }

@@ -183,6 +183,8 @@ static int start_server(struct dp_operator *op, const struct dp_operator_options
     add_method(op, "/switchyard.v1.LogService/ReadLogs", SY_METHOD_SERVER_STREAM, dp_logs_read);
     if (op->objects)
         dp_objects_serve(op->objects, op->server);
+    if (op->data)
+        dp_data_serve(op->data, op->server);
     op->health = pb_health_new(op->server, op->loop);
     pb_reflection_add(op->server, op->loop);
     return sy_trace(sy_server_start(op->server, error));
@@ -243,29 +245,53 @@ static void set_endpoint(struct dp_operator *op, const struct dp_operator_option
     sy_buf_deinit(&text);
 }
 
-static int operator_start(struct dp_operator *op, const struct dp_operator_options *options,
-                          const struct dp_operator_ports *ports, struct sy_error_text *error)
+/* What blocks on files. */
+static int open_stores(struct dp_operator *op, const struct dp_operator_options *options,
+                       const struct dp_operator_ports *ports, struct sy_error_text *error)
 {
+    struct sy_loop *loop = ports->objects_loop ? ports->objects_loop : op->loop;
+    int64_t bytes_max = options->object_bytes_max > 0 ? options->object_bytes_max
+                                                      : OBJECT_BYTES_DEFAULT;
     int r = 0;
     if (options->objects_dir) {
         struct dp_objects_options objects = {
             .dir = options->objects_dir,
             .cluster = op->cluster,
-            .object_bytes_max = options->object_bytes_max > 0 ? options->object_bytes_max
-                                                              : OBJECT_BYTES_DEFAULT,
-            .loop = ports->objects_loop ? ports->objects_loop : op->loop,
+            .object_bytes_max = bytes_max,
+            .loop = loop,
             .log = op->log,
         };
         r = dp_objects_new(&op->objects, &objects, error);
-        if (r < 0)
-            return r;
     }
-    r = dp_shards_new(op, options->shards, error);
+    if (r == 0 && options->data_dir) {
+        struct dp_data_options data = {
+            .dir = options->data_dir,
+            .cluster = op->cluster,
+            .storage = options->storage,
+            .shards = options->shards,
+            .upload_bytes_max = bytes_max,
+            .rpc = op->rpc,
+            .loop = loop,
+            .log = op->log,
+        };
+        r = dp_data_new(&op->data, &data, error);
+    }
+    return r;
+}
+
+static int operator_start(struct dp_operator *op, const struct dp_operator_options *options,
+                          const struct dp_operator_ports *ports, struct sy_error_text *error)
+{
+    int r = open_stores(op, options, ports, error);
+    if (r == 0)
+        r = dp_shards_new(op, options->shards, error);
     if (r == 0)
         r = start_server(op, options, error);
     if (r < 0)
         return r;
     set_endpoint(op, options);
+    if (op->data)
+        dp_data_set_endpoint(op->data, op->endpoint);
     pb_health_set_serving(op->health, true);
     return 0;
 }
@@ -365,6 +391,7 @@ void dp_operator_free(struct dp_operator *op)
     dp_specs_deinit(&op->specs);
     free_partitions(op);
     dp_objects_free(op->objects);
+    dp_data_free(op->data);
     sy_server_free(op->server);
     if (op->health)
         pb_health_free(op->health); /* nobody calls it any more */

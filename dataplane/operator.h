@@ -3,11 +3,13 @@
  * dials every shard, takes the agents that dial it, and serves the cluster's objects and logs. A
  * library without globals.
  *
- * Threads: everything belongs to ports->loop, but the object store, whose files block, to
- * ports->objects_loop. dp_operator_new(), _free() may be called while neither loop runs.
+ * Threads: everything belongs to ports->loop, but the object store and the data service,
+ * whose files block, to ports->objects_loop. dp_operator_new(), _free() may be called while neither
+ * loop runs.
  */
 #pragma once
 
+#include "base/blob.h"
 #include "base/log.h"
 #include "base/rng.h"
 #include "base/rpc.h"
@@ -23,7 +25,11 @@ struct dp_operator_options {
     size_t streams_max;        /* open calls, agents among them; default 20,000 */
     int64_t heartbeat_ns;      /* default 1 s; agents are given up after 5 silent ones */
     struct sch_operator_options core;
-    const char *objects_dir;  /* NULL: no object store (simulator) */
+    const char *objects_dir; /* NULL: no object store (simulator) */
+    const char *data_dir;    /* keys, secrets, half uploads; NULL: no data service (simulator) */
+    const struct sy_blob_options
+        *storage;             /* with data_dir; borrowed until dp_operator_new() returns
+                               */
     int64_t object_bytes_max; /* default 1 GiB */
     size_t peer_bytes_max;    /* queued for one peer that reads slowly; default 256 MiB */
 };

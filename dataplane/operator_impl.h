@@ -15,6 +15,7 @@
 #include "base/hash.h"
 #include "base/rng.h"
 #include "dataplane/calls.h"
+#include "dataplane/data.h"
 #include "dataplane/events.h"
 #include "dataplane/link.h"
 #include "dataplane/objects.h"
@@ -246,6 +247,7 @@ struct dp_operator {
     uint32_t slot_count;
     struct dp_logs *logs;
     struct dp_objects *objects;
+    struct dp_data *data;
     struct sy_server *server;
     struct pb_health *health;
 
