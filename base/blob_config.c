@@ -32,8 +32,10 @@ int sy_blob_config_options(const struct sy_blob_config *config, const char *root
     };
     bool s3 = strncmp(ret->root, "s3://", strlen("s3://")) == 0;
     if (s3 && (!config->access_key[0] || !config->secret_key_file[0])) {
-        sy_error_text_set(error, "storage_root: %s needs storage_access_key and "
-                                 "storage_secret_key_file", ret->root);
+        sy_error_text_set(error,
+                          "storage_root: %s needs storage_access_key and "
+                          "storage_secret_key_file",
+                          ret->root);
         return -EINVAL;
     }
     if (!s3)
