@@ -587,6 +587,9 @@ void sy_rpc_server_init(struct sy_server *server, const struct sy_server_ops *op
 {
     server->ops = ops;
     server->address = sy_strdup(options->address);
+    server->http = options->http;
+    server->allow_origin = options->allow_origin != NULL ? sy_strdup(options->allow_origin) : NULL;
+    server->codec = options->codec;
     server->message_bytes_max = options->message_bytes_max > 0 ? options->message_bytes_max
                                                                : SY_RPC_MESSAGE_BYTES_MAX;
     server->send_buffer_max = options->send_buffer_max > 0 ? options->send_buffer_max
@@ -597,6 +600,7 @@ void sy_rpc_server_init(struct sy_server *server, const struct sy_server_ops *op
 void sy_rpc_server_deinit(struct sy_server *server)
 {
     free(server->address);
+    free(server->allow_origin);
     free(server->methods);
 }
 

@@ -142,7 +142,7 @@ struct sy_method {
     size_t request_bytes_max; /* larger ones end in RESOURCE_EXHAUSTED; 0 = the server's limit */
 };
 
-/* JSON for messages that are bytes here (proto/json.h). */
+/* JSON for messages that are bytes here (proto/json.h). Called on the thread of HTTP. */
 struct sy_codec {
     /* -EINVAL with a sentence that names the field. */
     int (*request_from_json)(void *ctx, const char *method, struct sy_span json,
@@ -160,8 +160,11 @@ struct sy_server_options {
      * server streams), and plain routes. What opens with HTTP/2's preface goes to gRPC. */
     bool http;
     const struct sy_codec *codec; /* for JSON bodies; NULL: binary ones only. Outlives the server */
-    size_t message_bytes_max;     /* receive; default 16 MiB */
-    size_t send_buffer_max;       /* per stream; default 1 MiB */
+    /* HTTP: the origin whose pages a browser lets call us ("https://console.example", "*"). NULL:
+     * none, which is right for a server that anyone who reaches it may use. Copied. */
+    const char *allow_origin;
+    size_t message_bytes_max; /* receive; default 16 MiB */
+    size_t send_buffer_max;   /* per stream; default 1 MiB */
     size_t streams_max; /* open calls of all kinds; beyond: RESOURCE_EXHAUSTED. default 20,000 */
 };
 

@@ -2,6 +2,7 @@
 #include "base/rpc_grpc.h"
 
 #include "base/mem.h"
+#include "base/rpc_http.h"
 
 #include <netdb.h>
 #include <stdlib.h>
@@ -32,6 +33,7 @@ struct grpc_rpc_server {
     struct sy_server base;
     struct grpc_rpc *rpc;
     grpc_server *server;
+    struct sy_http *http;           /* NULL: gRPC only, and it listens itself */
     struct rpc_mailbox **mailboxes; /* of the methods' loops, in their order */
     atomic_size_t refs;             /* the owner, each call, the drain */
     /* What the end of a drain waits for: calls, armed slots, gRPC's word that it has shut down. */
@@ -86,6 +88,8 @@ static void grace_is_over(void *arg)
 {
     struct grpc_rpc_server *server = arg;
     grpc_server_cancel_all_calls(server->server);
+    if (server->http != NULL)
+        http_cancel_all(server->http);
 }
 
 /* gRPC's order: stop listening; the notification comes when all calls have ended, which is why the
@@ -97,12 +101,16 @@ static void server_drain(struct sy_server *base, int64_t grace_ns)
     atomic_fetch_add(&server->refs, 1);
     sy_timer_init(&server->grace, grace_is_over, server);
     server->shutdown_tag.ops = &shutdown_tag_ops;
+    if (server->http != NULL) {
+        atomic_fetch_add(&server->holds, 1);
+        http_drain(server->http);
+    }
     grpc_server_shutdown_and_notify(server->server, server->rpc->cq,
                                     rpc_tag_arm(&server->shutdown_tag));
     if (grace_ns > 0)
         sy_timer_start_in(base->drain_loop, &server->grace, grace_ns);
     else
-        grpc_server_cancel_all_calls(server->server);
+        grace_is_over(server);
 }
 
 static void server_call_done(struct sy_server *base)
@@ -464,12 +472,10 @@ static int listen_failed(struct grpc_rpc_server *server, int r, struct sy_error_
     return r;
 }
 
-static int server_start(struct sy_server *base, struct sy_error_text *error)
+static int listen_alone(struct grpc_rpc_server *server, struct sy_error_text *error)
 {
-    struct grpc_rpc_server *server = server_of(base);
+    struct sy_server *base = &server->base;
     bool is_unix = strncmp(base->address, "unix:", 5) == 0;
-    server->server = make_server(server);
-    grpc_server_register_completion_queue(server->server, server->rpc->cq, NULL);
     int r = is_unix ? probe_unix(base->address + 5) : 0;
     if (r < 0)
         return listen_failed(server, r, error);
@@ -477,6 +483,54 @@ static int server_start(struct sy_server *base, struct sy_error_text *error)
                                             server->rpc->server_credentials);
     if (base->port == 0)
         return listen_failed(server, is_unix ? -EADDRNOTAVAIL : probe_tcp(base->address), error);
+    return 0;
+}
+
+/* ---- with HTTP on the same port, which listens and gives us what opens as HTTP/2 ---- */
+
+static void adopt(struct sy_server *base, int fd)
+{
+    struct grpc_rpc_server *server = server_of(base);
+    grpc_server_add_channel_from_fd(server->server, fd, server->rpc->server_credentials);
+}
+
+static void http_call_opened(struct sy_server *base)
+{
+    struct grpc_rpc_server *server = server_of(base);
+    atomic_fetch_add(&server->refs, 1);
+    atomic_fetch_add(&server->holds, 1);
+    atomic_fetch_add(&base->calls, 1);
+}
+
+static void http_call_freed(struct sy_server *base)
+{
+    server_unref(server_of(base));
+}
+
+static void http_drained(struct sy_server *base)
+{
+    drop_hold(server_of(base));
+}
+
+/* Binds; what is accepted waits until both sides run. */
+static int listen_with_http(struct grpc_rpc_server *server, struct sy_error_text *error)
+{
+    static const struct http_host_ops host = {adopt, http_call_opened, http_call_freed,
+                                              http_drained};
+    int r = http_new(&server->http, &server->base, &host, error);
+    if (r < 0)
+        grpc_server_destroy(sy_take(server->server));
+    return r;
+}
+
+static int server_start(struct sy_server *base, struct sy_error_text *error)
+{
+    struct grpc_rpc_server *server = server_of(base);
+    server->server = make_server(server);
+    grpc_server_register_completion_queue(server->server, server->rpc->cq, NULL);
+    int r = base->http ? listen_with_http(server, error) : listen_alone(server, error);
+    if (r < 0)
+        return r;
     server->mailboxes = sy_calloc(base->method_count + 1, sizeof(struct rpc_mailbox *));
     for (size_t i = 0; i < base->method_count; i++)
         server->mailboxes[i] = rpc_mailbox_get(server->rpc, base->methods[i].loop);
@@ -487,6 +541,8 @@ static int server_start(struct sy_server *base, struct sy_error_text *error)
         server->slots[i].tag.ops = &slot_tag_ops;
         arm_slot(&server->slots[i]);
     }
+    if (server->http != NULL)
+        http_run(server->http);
     return 0;
 }
 
@@ -494,6 +550,7 @@ static void server_free(struct sy_server *base)
 {
     struct grpc_rpc_server *server = server_of(base);
     SY_ASSERT(!base->started || atomic_load(&server->holds) == 0); /* drained, or never started */
+    http_free(server->http);
     if (server->server != NULL)
         grpc_server_destroy(server->server);
     server_unref(server);

@@ -151,6 +151,9 @@ struct sy_server_ops {
 struct sy_server {
     const struct sy_server_ops *ops;
     char *address;
+    bool http;
+    char *allow_origin; /* NULL: no browser */
+    const struct sy_codec *codec;
     size_t message_bytes_max, send_buffer_max, streams_max;
     struct sy_method *methods; /* sorted by path once started */
     size_t method_count;

@@ -268,6 +268,7 @@ static int start_server(struct cp_shard *shard, const struct cp_shard_ports *por
                         struct sy_error_text *error)
 {
     struct sy_server_options options = {
+        .http = true,
         .address = shard->listen,
         .send_buffer_max = CP_SEND_BUFFER_MAX,
         .streams_max = shard->options.streams_max,

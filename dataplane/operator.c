@@ -172,6 +172,7 @@ static int start_server(struct dp_operator *op, const struct dp_operator_options
                         struct sy_error_text *error)
 {
     struct sy_server_options server = {
+        .http = true,
         .address = options->listen,
         .message_bytes_max = MESSAGE_BYTES_MAX,
         .streams_max = options->streams_max,

@@ -1,27 +1,33 @@
 /* links: sy_rpc */
 /*
- * The contract of base/rpc.h, run over both adapters: each BOTH(x) becomes x_grpc and x_mem. Client
- * and server share one loop; a test runs it until what it waits for has happened.
+ * The contract of base/rpc.h, run over the adapters: each EACH_TEST(x) becomes x_grpc, x_shared
+ * (gRPC on a port that HTTP/1.1 shares) and x_mem. Client and server share one loop; a test runs it
+ * until what it waits for has happened.
  */
 #include "tests/unit/test_rpc_world.h"
 
-#define BOTH(name)                                                                                 \
+#define EACH_TEST(name)                                                                            \
     static void name(struct world *w);                                                             \
     START_TEST(name##_grpc)                                                                        \
     {                                                                                              \
-        run(name, false);                                                                          \
+        run(name, TRANSPORT_GRPC);                                                                 \
+    }                                                                                              \
+    END_TEST                                                                                       \
+    START_TEST(name##_shared)                                                                      \
+    {                                                                                              \
+        run(name, TRANSPORT_SHARED);                                                               \
     }                                                                                              \
     END_TEST                                                                                       \
     START_TEST(name##_mem)                                                                         \
     {                                                                                              \
-        run(name, true);                                                                           \
+        run(name, TRANSPORT_MEM);                                                                  \
     }                                                                                              \
     END_TEST                                                                                       \
     static void name(struct world *w)
 
 /* ---- unary ---- */
 
-BOTH(unary)
+EACH_TEST(unary)
 {
     struct end end;
     call(&end, w, "/test.Test/Echo", "hello");
@@ -37,7 +43,7 @@ BOTH(unary)
     end_deinit(&end);
 }
 
-BOTH(unary_error)
+EACH_TEST(unary_error)
 {
     struct end end;
     call(&end, w, "/test.Test/Fail", "not today");
@@ -58,7 +64,7 @@ BOTH(unary_error)
     end_deinit(&end);
 }
 
-BOTH(unknown_method)
+EACH_TEST(unknown_method)
 {
     struct end end;
     call(&end, w, "/test.Test/Nothing", "");
@@ -73,7 +79,7 @@ BOTH(unknown_method)
     end_deinit(&end);
 }
 
-BOTH(metadata)
+EACH_TEST(metadata)
 {
     struct end end;
     const struct sy_metadata metadata[] = {{"x-head", "h"}, {"x-tail", " and tail"}};
@@ -85,7 +91,7 @@ BOTH(metadata)
     end_deinit(&end);
 }
 
-BOTH(deadline)
+EACH_TEST(deadline)
 {
     struct end end;
     struct sy_call_options options = {.method = "/test.Test/Hold", .timeout_ns = 60 * SY_NS_PER_MS};
@@ -112,7 +118,7 @@ BOTH(deadline)
     end_deinit(&end);
 }
 
-BOTH(unary_cancel)
+EACH_TEST(unary_cancel)
 {
     struct end end;
     struct sy_call *held = call(&end, w, "/test.Test/Hold", "");
@@ -129,7 +135,7 @@ BOTH(unary_cancel)
     end_deinit(&end);
 }
 
-BOTH(unary_many)
+EACH_TEST(unary_many)
 {
     enum { N = 2000 };
     struct end *ends = sy_calloc(N, sizeof(*ends));
@@ -151,7 +157,7 @@ BOTH(unary_many)
 
 /* ---- streams ---- */
 
-BOTH(server_stream)
+EACH_TEST(server_stream)
 {
     struct end end;
     open_stream(&end, w, "/test.Test/Count", true);
@@ -164,7 +170,7 @@ BOTH(server_stream)
     end_deinit(&end);
 }
 
-BOTH(request_missing)
+EACH_TEST(request_missing)
 {
     struct end end;
     open_stream(&end, w, "/test.Test/Count", true);
@@ -174,7 +180,7 @@ BOTH(request_missing)
     end_deinit(&end);
 }
 
-BOTH(bidi_and_half_close)
+EACH_TEST(bidi_and_half_close)
 {
     struct end end;
     open_stream(&end, w, "/test.Test/Bidi", true);
@@ -208,7 +214,7 @@ BOTH(bidi_and_half_close)
     end_deinit(&end);
 }
 
-BOTH(server_ends_bidi)
+EACH_TEST(server_ends_bidi)
 {
     struct end end;
     open_stream(&end, w, "/test.Test/Bidi", true);
@@ -230,7 +236,7 @@ BOTH(server_ends_bidi)
     end_deinit(&end);
 }
 
-BOTH(client_cancels_stream)
+EACH_TEST(client_cancels_stream)
 {
     struct end end;
     for (int i = 0; i < 100; i++) {
@@ -248,7 +254,7 @@ BOTH(client_cancels_stream)
     }
 }
 
-BOTH(sink_comes_late)
+EACH_TEST(sink_comes_late)
 {
     struct end end;
     open_stream(&end, w, "/test.Test/Count", false);
@@ -264,7 +270,7 @@ BOTH(sink_comes_late)
     end_deinit(&end);
 }
 
-BOTH(streams_many)
+EACH_TEST(streams_many)
 {
     enum { N = 200 };
     struct end *ends = sy_calloc(N, sizeof(*ends));
@@ -281,7 +287,7 @@ BOTH(streams_many)
     free(ends);
 }
 
-BOTH(large_messages)
+EACH_TEST(large_messages)
 {
     size_t len = MESSAGE_BYTES_MAX;
     uint8_t *data = sy_malloc(len);
@@ -300,7 +306,7 @@ BOTH(large_messages)
 
 /* ---- limits ---- */
 
-BOTH(oversize)
+EACH_TEST(oversize)
 {
     struct end end;
     size_t len = MESSAGE_BYTES_MAX + 1;
@@ -345,7 +351,7 @@ BOTH(oversize)
     free(data);
 }
 
-BOTH(streams_max)
+EACH_TEST(streams_max)
 {
     enum { EXTRA = 5 };
     int n = STREAMS_MAX + EXTRA, exhausted = 0;
@@ -373,7 +379,7 @@ BOTH(streams_max)
 
 /* ---- flow control ---- */
 
-BOTH(client_stops_reading)
+EACH_TEST(client_stops_reading)
 {
     struct end end, other;
     open_stream(&end, w, "/test.Test/Flood", false);
@@ -403,7 +409,7 @@ BOTH(client_stops_reading)
     end_deinit(&end);
 }
 
-BOTH(cancel_of_a_stalled_stream)
+EACH_TEST(cancel_of_a_stalled_stream)
 {
     struct end end;
     open_stream(&end, w, "/test.Test/Flood", false);
@@ -420,7 +426,7 @@ BOTH(cancel_of_a_stalled_stream)
     end_deinit(&end);
 }
 
-BOTH(server_stops_reading)
+EACH_TEST(server_stops_reading)
 {
     struct end end;
     open_stream(&end, w, "/test.Test/Bidi", true);
@@ -441,7 +447,7 @@ BOTH(server_stops_reading)
     end_deinit(&end);
 }
 
-BOTH(ready)
+EACH_TEST(ready)
 {
     struct end end;
     open_stream(&end, w, "/test.Test/Bidi", true);
@@ -460,7 +466,7 @@ BOTH(ready)
 }
 
 /* One message larger than the buffer is taken when nothing else waits. */
-BOTH(message_larger_than_buffer)
+EACH_TEST(message_larger_than_buffer)
 {
     struct end end;
     open_stream(&end, w, "/test.Test/Bidi", true);
@@ -488,7 +494,7 @@ static void free_server(struct world *w)
     w->server = NULL;
 }
 
-BOTH(drain_without_calls)
+EACH_TEST(drain_without_calls)
 {
     struct end end;
     call(&end, w, "/test.Test/Echo", "hello");
@@ -503,7 +509,7 @@ BOTH(drain_without_calls)
     end_deinit(&end);
 }
 
-BOTH(drain_within_grace)
+EACH_TEST(drain_within_grace)
 {
     struct end end, late;
     call(&end, w, "/test.Test/Hold", "");
@@ -525,7 +531,7 @@ BOTH(drain_within_grace)
     free_server(w);
 }
 
-BOTH(drain_after_grace)
+EACH_TEST(drain_after_grace)
 {
     struct end unary_end, end;
     open_stream(&end, w, "/test.Test/Bidi", true);
@@ -550,7 +556,7 @@ BOTH(drain_after_grace)
     free_server(w);
 }
 
-BOTH(wait_for_ready)
+EACH_TEST(wait_for_ready)
 {
     struct end end, other;
     drain(w, 0);
@@ -571,7 +577,7 @@ BOTH(wait_for_ready)
     end_deinit(&other);
 }
 
-BOTH(port_is_taken)
+EACH_TEST(port_is_taken)
 {
     struct sy_server *second = NULL;
     struct sy_error_text error = {{0}};
@@ -583,38 +589,38 @@ BOTH(port_is_taken)
     sy_server_free(second);
 }
 
-#define PAIR(name) name##_grpc, name##_mem
+#define EACH(name) name##_grpc, name##_shared, name##_mem
 
 int main(void)
 {
     const TTest *const tests[] = {
-        PAIR(unary),
-        PAIR(unary_error),
-        PAIR(unknown_method),
-        PAIR(metadata),
-        PAIR(deadline),
-        PAIR(unary_cancel),
-        PAIR(unary_many),
-        PAIR(server_stream),
-        PAIR(request_missing),
-        PAIR(bidi_and_half_close),
-        PAIR(server_ends_bidi),
-        PAIR(client_cancels_stream),
-        PAIR(sink_comes_late),
-        PAIR(streams_many),
-        PAIR(large_messages),
-        PAIR(oversize),
-        PAIR(streams_max),
-        PAIR(client_stops_reading),
-        PAIR(cancel_of_a_stalled_stream),
-        PAIR(server_stops_reading),
-        PAIR(ready),
-        PAIR(message_larger_than_buffer),
-        PAIR(drain_without_calls),
-        PAIR(drain_within_grace),
-        PAIR(drain_after_grace),
-        PAIR(wait_for_ready),
-        PAIR(port_is_taken),
+        EACH(unary),
+        EACH(unary_error),
+        EACH(unknown_method),
+        EACH(metadata),
+        EACH(deadline),
+        EACH(unary_cancel),
+        EACH(unary_many),
+        EACH(server_stream),
+        EACH(request_missing),
+        EACH(bidi_and_half_close),
+        EACH(server_ends_bidi),
+        EACH(client_cancels_stream),
+        EACH(sink_comes_late),
+        EACH(streams_many),
+        EACH(large_messages),
+        EACH(oversize),
+        EACH(streams_max),
+        EACH(client_stops_reading),
+        EACH(cancel_of_a_stalled_stream),
+        EACH(server_stops_reading),
+        EACH(ready),
+        EACH(message_larger_than_buffer),
+        EACH(drain_without_calls),
+        EACH(drain_within_grace),
+        EACH(drain_after_grace),
+        EACH(wait_for_ready),
+        EACH(port_is_taken),
         NULL,
     };
     return sy_test_run("rpc_contract", tests);

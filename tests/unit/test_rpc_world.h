@@ -36,6 +36,7 @@ struct world {
     struct sy_rpc *rpc;
     struct sy_server *server;
     struct sy_channel *channel;
+    bool http;
     char target[64];
     struct end server_end; /* of the last stream, or of the last held call */
     int held, drained;
@@ -318,6 +319,7 @@ static void start_server(struct world *w, const char *address)
 {
     struct sy_error_text error = {{0}};
     struct sy_server_options options = {.address = address,
+                                        .http = w->http,
                                         .message_bytes_max = MESSAGE_BYTES_MAX,
                                         .send_buffer_max = SEND_BUFFER_MAX,
                                         .streams_max = STREAMS_MAX};
@@ -327,15 +329,18 @@ static void start_server(struct world *w, const char *address)
     ck_assert_int_gt(sy_server_port(w->server), 0);
 }
 
-static void open_world(struct world *w, bool mem)
+enum transport { TRANSPORT_GRPC, TRANSPORT_SHARED, TRANSPORT_MEM }; /* shared: with HTTP */
+
+static void open_world(struct world *w, enum transport transport)
 {
     *w = (struct world){0};
     struct sy_error_text error;
     ck_assert_int_eq(sy_loop_new(&w->loop, NULL), 0);
-    if (mem)
+    if (transport == TRANSPORT_MEM)
         ck_assert_int_eq(sy_rpc_mem_new(&w->rpc, NULL), 0);
     else
         ck_assert_int_eq(sy_rpc_grpc_new(&w->rpc, &error), 0);
+    w->http = transport == TRANSPORT_SHARED;
     start_server(w, "127.0.0.1:0");
     snprintf(w->target, sizeof(w->target), "127.0.0.1:%d", sy_server_port(w->server));
     w->channel = sy_channel_new(w->rpc, w->target);
@@ -363,10 +368,10 @@ static void close_world(struct world *w)
     sy_loop_free(w->loop);
 }
 
-static void run(void (*test)(struct world *w), bool mem)
+static void run(void (*test)(struct world *w), enum transport transport)
 {
     struct world w;
-    open_world(&w, mem);
+    open_world(&w, transport);
     test(&w);
     close_world(&w);
 }
