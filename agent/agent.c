@@ -79,6 +79,7 @@ int ag_agent_new(struct ag_agent **ret_agent, const struct ag_agent_options *opt
                                          : STARTED_DELAY_DEFAULT_NS;
     sy_rng_init(&agent->rng, ports->seed);
     sy_rng_name(&agent->rng, agent->session, 16);
+    agent->next_call = sy_rng_u64(&agent->rng) >> 1; /* not the numbers of an earlier agent */
     sy_arena_init(&agent->arena, ARENA_BYTES);
     ag_room_init(&agent->room, &options->capacity, options->environments,
                  options->environment_count);

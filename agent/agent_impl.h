@@ -140,7 +140,7 @@ struct ag_agent {
     struct ag_attempt_list starts;        /* reported when they still run later */
     struct sy_timer start_timer;
     struct ag_call *calls;
-    uint64_t next_call;
+    uint64_t next_call; /* over all streams, from a random one on: late replies match nothing */
 
     /* the stream */
     struct sy_channel *channel;
@@ -228,8 +228,9 @@ void ag_receive(struct ag_agent *agent, struct sy_span message);
 
 void ag_relay_call(void *agent, uint64_t id, uint64_t call, const char *method,
                    struct sy_span body);
-void ag_relay_reply(struct ag_agent *agent, uint64_t number, uint32_t code, const char *message,
-                    struct sy_span body);
+/* A reply to a call that was answered before, or to one of another agent, is dropped. */
+void ag_relay_reply(struct ag_agent *agent, const struct ag_attempt_key *key, uint64_t number,
+                    uint32_t code, const char *message, struct sy_span body);
 /* The stream is lost: every call is answered UNAVAILABLE, nobody waits for logs. */
 void ag_relay_lost(struct ag_agent *agent);
 void ag_relay_forget(struct ag_agent *agent, struct ag_attempt *attempt);

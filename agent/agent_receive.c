@@ -187,7 +187,13 @@ void ag_receive(struct ag_agent *agent, struct sy_span message)
         cancel(agent, msg->cancels[i]);
     for (size_t i = 0; i < msg->n_replies; i++) {
         const Switchyard__Internal__TaskReply *reply = msg->replies[i];
-        ag_relay_reply(agent, reply->call, reply->code, reply->message,
+        struct ag_attempt_key key = {
+            .action = reply->action,
+            .partition = reply->partition,
+            .number = reply->number,
+            .epoch = reply->epoch,
+        };
+        ag_relay_reply(agent, &key, reply->call, reply->code, reply->message,
                        (struct sy_span){reply->body.data, reply->body.len});
     }
     for (size_t i = 0; i < msg->n_log_reads; i++) {

@@ -64,13 +64,14 @@ static void call_free(struct ag_agent *agent, struct ag_call *call)
     free(call);
 }
 
-void ag_relay_reply(struct ag_agent *agent, uint64_t number, uint32_t code, const char *message,
-                    struct sy_span body)
+void ag_relay_reply(struct ag_agent *agent, const struct ag_attempt_key *key, uint64_t number,
+                    uint32_t code, const char *message, struct sy_span body)
 {
+    const struct ag_attempt *a = ag_attempt_find(agent, key);
     struct ag_call *call;
     HASH_FIND(hh, agent->calls, &number, sizeof(number), call);
-    if (call == NULL)
-        return; /* its task has ended */
+    if (call == NULL || a == NULL || call->attempt_id != a->id)
+        return; /* its task has ended, or the stream on which it was asked */
     agent->ports.executor->ops->reply(agent->ports.executor, call->attempt_id, call->worker_call,
                                       code, message, body);
     call_free(agent, call);

@@ -204,14 +204,8 @@ START_TEST(calls_are_relayed_and_bounded)
     ck_assert_uint_eq(w->fake->last_code, SY_CODE_RESOURCE_EXHAUSTED);
     run(SY_NS_PER_MS);
     ck_assert_uint_eq(w->calls, 16);
-    Switchyard__Internal__NodeMessage msg = SWITCHYARD__INTERNAL__NODE_MESSAGE__INIT;
-    Switchyard__Internal__TaskReply reply = SWITCHYARD__INTERNAL__TASK_REPLY__INIT,
-                                    *list[] = {&reply};
-    reply.call = w->last_call;
-    msg.replies = list;
-    msg.n_replies = 1;
-    send_message(&msg);
-    send_message(&msg); /* the second is nobody's */
+    send_reply(1, w->last_call);
+    send_reply(1, w->last_call); /* the second is nobody's */
     run(SY_NS_PER_MS);
     ck_assert_uint_eq(w->fake->replies, 5);
     ck_assert_uint_eq(w->fake->last_code, 0);
@@ -219,6 +213,63 @@ START_TEST(calls_are_relayed_and_bounded)
     run(SY_NS_PER_MS);
     ck_assert_uint_eq(w->fake->replies, 20);
     ck_assert_uint_eq(w->fake->last_code, SY_CODE_UNAVAILABLE);
+    close_world();
+}
+END_TEST
+
+START_TEST(late_replies_match_no_other_call)
+{
+    open_world();
+    run(SY_NS_PER_S);
+    send_spec(1, "native", 500, 10, 0);
+    assign(1, 1);
+    assign(2, 1);
+    run(SY_NS_PER_MS);
+    struct sy_span body = {(const uint8_t *)"x", 1};
+    w->fake->events->on_call(w->fake->ctx, 1, 1, "WaitChildren", body);
+    run(SY_NS_PER_MS);
+    uint64_t first = w->last_call;
+    sy_call_finish(w->call, NULL);
+    run(SY_NS_PER_S);
+    ck_assert_uint_eq(w->hellos, 2);
+    ck_assert_uint_eq(w->fake->replies, 1); /* UNAVAILABLE; it asks again */
+    w->fake->events->on_call(w->fake->ctx, 1, 2, "WaitChildren", body);
+    run(SY_NS_PER_MS);
+    ck_assert_uint_gt(w->last_call, first);
+    send_reply(1, first);        /* to what was asked on the stream before */
+    send_reply(2, w->last_call); /* another attempt's */
+    run(SY_NS_PER_MS);
+    ck_assert_uint_eq(w->fake->replies, 1);
+    send_reply(1, w->last_call);
+    run(SY_NS_PER_MS);
+    ck_assert_uint_eq(w->fake->replies, 2);
+    ck_assert_uint_eq(w->fake->last_code, 0);
+    close_world();
+}
+END_TEST
+
+/* An agent that was started again counts from elsewhere. */
+START_TEST(two_agents_number_their_calls_differently)
+{
+    uint64_t last[2];
+    open_world();
+    for (unsigned i = 0; i < 2; i++) {
+        run(SY_NS_PER_S);
+        send_spec(1, "native", 500, 10, 0);
+        assign(i + 1, 1);
+        run(SY_NS_PER_MS);
+        struct sy_span body = {(const uint8_t *)"x", 1};
+        w->fake->events->on_call(w->fake->ctx, w->fake->last_id, 1, "WaitChildren", body);
+        run(SY_NS_PER_MS);
+        ck_assert_uint_eq(w->calls, i + 1);
+        last[i] = w->last_call;
+        if (i == 0) {
+            crash_agent();
+            w->seed++;
+            start_agent();
+        }
+    }
+    ck_assert_uint_ne(last[0], last[1]);
     close_world();
 }
 END_TEST
@@ -271,6 +322,8 @@ int main(void)
         cancel_in_every_state,
         a_restarted_agent_reports_what_ran,
         calls_are_relayed_and_bounded,
+        late_replies_match_no_other_call,
+        two_agents_number_their_calls_differently,
         stop,
         NULL,
     };

@@ -183,6 +183,7 @@ struct world {
     uint64_t last_call;
     uint64_t outcome_of[ATTEMPTS_MAX];
     bool acks;
+    uint64_t seed; /* of the next agent */
 };
 
 static struct world *w;
@@ -335,7 +336,7 @@ static inline void start_agent(void)
                                    .loop = w->loop,
                                    .executor = &w->fake->base,
                                    .journal = w->journal,
-                                   .seed = 7};
+                                   .seed = w->seed};
     ck_assert_int_eq(ag_agent_new(&w->agent, &options, &ports, &error), 0);
 }
 
@@ -353,6 +354,7 @@ static inline void open_world(void)
     w->now_ns = 1000 * SY_NS_PER_S;
     w->clock = (struct sy_clock){world_now, world_now, w};
     w->welcomed = true;
+    w->seed = 7;
     struct sy_loop_options options = {.clock = &w->clock, .without_epoll = true};
     ck_assert_int_eq(sy_loop_new(&w->loop, &options), 0);
     struct sy_rpc_mem_plan plan = {0};
@@ -466,5 +468,18 @@ static inline void send_cancel(uint64_t action)
     c.reason = (char *)(uintptr_t) "because";
     msg.cancels = list;
     msg.n_cancels = 1;
+    send_message(&msg);
+}
+
+static inline void send_reply(uint64_t action, uint64_t call)
+{
+    Switchyard__Internal__NodeMessage msg = SWITCHYARD__INTERNAL__NODE_MESSAGE__INIT;
+    Switchyard__Internal__TaskReply reply = SWITCHYARD__INTERNAL__TASK_REPLY__INIT,
+                                    *list[] = {&reply};
+    reply.partition = reply.number = reply.epoch = 1;
+    reply.action = action;
+    reply.call = call;
+    msg.replies = list;
+    msg.n_replies = 1;
     send_message(&msg);
 }
