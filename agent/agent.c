@@ -97,20 +97,24 @@ int ag_agent_new(struct ag_agent **ret_agent, const struct ag_agent_options *opt
 
 static void free_tables(struct ag_agent *agent)
 {
-    struct ag_attempt *a, *next_a;
-    AG_EACH(hh, agent->by_key, a, next_a)
-    ag_attempt_free(agent, a);
-    struct ag_spec_entry *spec, *next_spec;
-    AG_EACH(hh, agent->specs, spec, next_spec)
-    ag_spec_drop(agent, spec);
-    struct ag_epoch *epochs = agent->epochs, *epoch, *next_epoch;
-    HASH_CLEAR(hh, agent->epochs);
-    AG_EACH(hh, epochs, epoch, next_epoch)
-    free(epoch);
-    struct ag_call *calls = agent->calls, *call, *next_call;
-    HASH_CLEAR(hh, agent->calls);
-    AG_EACH(hh, calls, call, next_call)
-    free(call);
+    SY_MAP_EACH(&agent->by_key, at, next)
+    {
+        ag_attempt_free(agent, sy_map_entry(at, struct ag_attempt, by_key));
+    }
+    SY_MAP_EACH(&agent->specs, at, next)
+    {
+        ag_spec_drop(agent, sy_map_entry(at, struct ag_spec_entry, link));
+    }
+    SY_MAP_EACH(&agent->epochs, at, next)
+    {
+        free(sy_map_entry(at, struct ag_epoch, link));
+    }
+    SY_ASSERT(agent->calls.count == 0); /* each went with its attempt */
+    sy_map_deinit(&agent->by_key);
+    sy_map_deinit(&agent->by_id);
+    sy_map_deinit(&agent->specs);
+    sy_map_deinit(&agent->epochs);
+    sy_map_deinit(&agent->calls);
     while (agent->classes != NULL) {
         struct ag_class *class = agent->classes;
         agent->classes = class->next;
@@ -141,9 +145,9 @@ void ag_agent_free(struct ag_agent *agent)
 
 static void return_waiting(struct ag_agent *agent)
 {
-    struct ag_attempt *a, *next;
-    AG_EACH(hh, agent->by_key, a, next)
+    SY_MAP_EACH(&agent->by_key, at, next)
     {
+        struct ag_attempt *a = sy_map_entry(at, struct ag_attempt, by_key);
         if (a->sm.state != AG_ATTEMPT_WAITING && a->sm.state != AG_ATTEMPT_FETCHING)
             continue;
         if (a->sm.state == AG_ATTEMPT_WAITING)
@@ -157,9 +161,9 @@ static void return_waiting(struct ag_agent *agent)
 static void cancel_running(struct ag_agent *agent)
 {
     struct ag_executor *executor = agent->ports.executor;
-    struct ag_attempt *a, *next;
-    AG_EACH(hh, agent->by_key, a, next)
+    SY_MAP_EACH(&agent->by_key, at, next)
     {
+        struct ag_attempt *a = sy_map_entry(at, struct ag_attempt, by_key);
         if (a->sm.state == AG_ATTEMPT_RUNNING)
             executor->ops->cancel(executor, a->id, "the node is stopping");
     }

@@ -12,7 +12,6 @@
 #pragma once
 
 #include "agent/agent.h"
-#include "agent/each.h"
 #include "agent/events.h"
 #include "agent/journal.h"
 #include "agent/logs.h"
@@ -20,6 +19,7 @@
 #include "agent/room.h"
 #include "agent/spec.h"
 #include "base/arena.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "base/sm.h"
 
@@ -34,7 +34,7 @@ struct ag_spec_entry {
     struct {
         uint32_t partition, epoch, id;
     } key;
-    UT_hash_handle hh;
+    struct sy_map_link link;
     uint32_t refs; /* the table's, and one for each attempt */
     bool valid;
     struct ag_spec spec;
@@ -80,7 +80,7 @@ struct ag_attempt {
     struct ag_agent *agent;
     struct ag_attempt_key key;
     uint64_t id; /* the executor's name for it; 0: of an earlier agent */
-    UT_hash_handle hh, hh_id;
+    struct sy_map_link by_key, by_id;
     struct sm sm;
     bool pipelined, started, journaled, telling_start;
     bool cancel_asked; /* by the operator */
@@ -107,12 +107,12 @@ struct ag_attempt {
 struct ag_call {
     uint64_t number; /* ours, towards the operator */
     uint64_t attempt_id, worker_call;
-    UT_hash_handle hh;
+    struct sy_map_link link;
 };
 
 struct ag_epoch {
     uint32_t partition, epoch;
-    UT_hash_handle hh;
+    struct sy_map_link link;
 };
 
 enum ag_link_state { AG_LINK_DOWN, AG_LINK_GREETING, AG_LINK_UP };
@@ -128,18 +128,17 @@ struct ag_agent {
     struct sy_arena arena;
     struct sy_turn_end turn_end;
 
-    struct ag_attempt *by_key, *by_id;
+    struct sy_map by_key, by_id; /* ag_attempt; by_id: unfinished ones */
     uint64_t next_id;
     uint32_t unfinished; /* FETCHING to UPLOADING */
     struct ag_class *classes;
-    struct ag_spec_entry *specs;
-    struct ag_epoch *epochs;
+    struct sy_map specs, epochs;
     bool admit_due;
 
     struct ag_attempt_list to_send, sent; /* DONE */
     struct ag_attempt_list starts;        /* reported when they still run later */
     struct sy_timer start_timer;
-    struct ag_call *calls;
+    struct sy_map calls;
     uint64_t next_call; /* over all streams, from a random one on: late replies match nothing */
 
     /* the stream */

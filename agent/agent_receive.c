@@ -14,12 +14,12 @@ typedef Switchyard__Internal__Assignment assignment_msg;
 /* False when a newer epoch of that partition has been seen. */
 static bool epoch_current(struct ag_agent *agent, uint32_t partition, uint32_t epoch)
 {
-    struct ag_epoch *entry;
-    HASH_FIND(hh, agent->epochs, &partition, sizeof(partition), entry);
+    struct ag_epoch *entry = sy_map_entry(
+        sy_map_find(&agent->epochs, &partition, sizeof(partition)), struct ag_epoch, link);
     if (entry == NULL) {
         entry = sy_new(struct ag_epoch);
         entry->partition = partition;
-        HASH_ADD(hh, agent->epochs, partition, sizeof(entry->partition), entry);
+        sy_map_add(&agent->epochs, &entry->link, &entry->partition, sizeof(entry->partition));
     }
     if (epoch > entry->epoch)
         entry->epoch = epoch;

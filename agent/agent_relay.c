@@ -39,7 +39,7 @@ void ag_relay_call(void *ctx, uint64_t id, uint64_t worker_call, const char *met
     call->number = ++agent->next_call;
     call->attempt_id = id;
     call->worker_call = worker_call;
-    HASH_ADD(hh, agent->calls, number, sizeof(call->number), call);
+    sy_map_add(&agent->calls, &call->link, &call->number, sizeof(call->number));
     a->calls++;
     Switchyard__Internal__TaskCall msg = SWITCHYARD__INTERNAL__TASK_CALL__INIT;
     msg.partition = a->key.partition;
@@ -60,7 +60,7 @@ static void call_free(struct ag_agent *agent, struct ag_call *call)
         SY_ASSERT(a->calls > 0);
         a->calls--;
     }
-    HASH_DEL(agent->calls, call);
+    sy_map_remove(&agent->calls, &call->link);
     free(call);
 }
 
@@ -68,8 +68,8 @@ void ag_relay_reply(struct ag_agent *agent, const struct ag_attempt_key *key, ui
                     uint32_t code, const char *message, struct sy_span body)
 {
     const struct ag_attempt *a = ag_attempt_find(agent, key);
-    struct ag_call *call;
-    HASH_FIND(hh, agent->calls, &number, sizeof(number), call);
+    struct ag_call *call = sy_map_entry(sy_map_find(&agent->calls, &number, sizeof(number)),
+                                        struct ag_call, link);
     if (call == NULL || a == NULL || call->attempt_id != a->id)
         return; /* its task has ended, or the stream on which it was asked */
     agent->ports.executor->ops->reply(agent->ports.executor, call->attempt_id, call->worker_call,
@@ -79,9 +79,9 @@ void ag_relay_reply(struct ag_agent *agent, const struct ag_attempt_key *key, ui
 
 void ag_relay_lost(struct ag_agent *agent)
 {
-    struct ag_call *call, *next;
-    AG_EACH(hh, agent->calls, call, next)
+    SY_MAP_EACH(&agent->calls, at, next)
     {
+        struct ag_call *call = sy_map_entry(at, struct ag_call, link);
         answer(agent, call->attempt_id, call->worker_call, SY_CODE_UNAVAILABLE,
                "the operator was lost");
         call_free(agent, call);
@@ -92,9 +92,9 @@ void ag_relay_lost(struct ag_agent *agent)
 
 void ag_relay_forget(struct ag_agent *agent, struct ag_attempt *a)
 {
-    struct ag_call *call, *next;
-    AG_EACH(hh, agent->calls, call, next)
+    SY_MAP_EACH(&agent->calls, at, next)
     {
+        struct ag_call *call = sy_map_entry(at, struct ag_call, link);
         if (call->attempt_id == a->id)
             call_free(agent, call);
     }
@@ -137,9 +137,10 @@ void ag_relay_chunk(void *ctx, const struct ag_log_chunk *chunk)
  * for people who look at a log, some ten times a second at most. */
 static struct ag_attempt *find_unfinished(struct ag_agent *agent, const struct ag_log_read *read)
 {
-    struct ag_attempt *found = NULL, *a, *next;
-    AG_EACH(hh_id, agent->by_id, a, next)
+    struct ag_attempt *found = NULL;
+    SY_MAP_EACH(&agent->by_id, at, next)
     {
+        struct ag_attempt *a = sy_map_entry(at, struct ag_attempt, by_id);
         if (a->sm.state < AG_ATTEMPT_DONE && strcmp(a->name, read->name) == 0 &&
             strcmp(a->run, read->run) == 0 &&
             (read->number == 0 ? found == NULL || a->key.number > found->key.number

@@ -105,9 +105,9 @@ static void put_hello(struct ag_agent *agent, struct sy_buf *buf)
 /* Everything we hold; an attempt that is done is named too, until its outcome is acknowledged. */
 static void put_inventory(struct ag_agent *agent, struct sy_buf *buf)
 {
-    struct ag_attempt *a, *next;
-    AG_EACH(hh, agent->by_key, a, next)
+    SY_MAP_EACH(&agent->by_key, at, next)
     {
+        const struct ag_attempt *a = sy_map_entry(at, struct ag_attempt, by_key);
         Switchyard__Internal__InventoryEntry msg = SWITCHYARD__INTERNAL__INVENTORY_ENTRY__INIT;
         struct sch_resources none = {0};
         Switchyard__Internal__Resources request = resources_msg(
@@ -330,7 +330,7 @@ void ag_stream_welcome(struct ag_agent *agent, const char *cluster, int64_t hear
     agent->sent_ns = sy_loop_now_ns(agent->ports.loop);
     sy_log(agent->ports.log, &ag_events, AG_EV_CONNECTED,
            SY_STR("operator", agent->operator_target), SY_STR("cluster", cluster),
-           SY_U64("attempts", HASH_COUNT(agent->by_key)));
+           SY_U64("attempts", agent->by_key.count));
     sy_timer_start_in(agent->ports.loop, &agent->link_timer, agent->heartbeat_ns / 2);
 }
 

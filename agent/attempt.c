@@ -51,16 +51,13 @@ _Static_assert(offsetof(struct ag_attempt_key, epoch) + 4 == AG_ATTEMPT_KEY_BYTE
 
 struct ag_attempt *ag_attempt_find(struct ag_agent *agent, const struct ag_attempt_key *key)
 {
-    struct ag_attempt *attempt;
-    HASH_FIND(hh, agent->by_key, key, AG_ATTEMPT_KEY_BYTES, attempt);
-    return attempt;
+    return sy_map_entry(sy_map_find(&agent->by_key, key, AG_ATTEMPT_KEY_BYTES), struct ag_attempt,
+                        by_key);
 }
 
 struct ag_attempt *ag_attempt_find_id(struct ag_agent *agent, uint64_t id)
 {
-    struct ag_attempt *attempt;
-    HASH_FIND(hh_id, agent->by_id, &id, sizeof(id), attempt);
-    return attempt;
+    return sy_map_entry(sy_map_find(&agent->by_id, &id, sizeof(id)), struct ag_attempt, by_id);
 }
 
 static bool unfinished(enum ag_attempt_state state)
@@ -86,11 +83,11 @@ struct ag_attempt *ag_attempt_new(struct ag_agent *agent, const struct ag_attemp
     a->input = (struct sy_span){(uint8_t *)a->text + run_size + name_size, input.len};
     a->arrived_ns = sy_loop_now_ns(agent->ports.loop);
     sm_init(&a->sm, &ag_attempt_table, state);
-    HASH_ADD(hh, agent->by_key, key, AG_ATTEMPT_KEY_BYTES, a);
+    sy_map_add(&agent->by_key, &a->by_key, &a->key, AG_ATTEMPT_KEY_BYTES);
     if (unfinished(state)) {
         agent->unfinished++;
         a->id = ++agent->next_id;
-        HASH_ADD(hh_id, agent->by_id, id, sizeof(a->id), a);
+        sy_map_add(&agent->by_id, &a->by_id, &a->id, sizeof(a->id));
     }
     return a;
 }
@@ -111,7 +108,7 @@ void ag_attempt_release(struct ag_agent *agent, struct ag_attempt *a)
     if (a->calls > 0)
         ag_relay_forget(agent, a);
     if (a->id != 0)
-        HASH_DELETE(hh_id, agent->by_id, a);
+        sy_map_remove(&agent->by_id, &a->by_id);
     a->id = 0;
     if (a->transfer != NULL)
         ag_objects_cancel(agent->ports.objects, a->transfer);
@@ -130,7 +127,7 @@ void ag_attempt_release(struct ag_agent *agent, struct ag_attempt *a)
 void ag_attempt_free(struct ag_agent *agent, struct ag_attempt *a)
 {
     ag_attempt_release(agent, a);
-    HASH_DELETE(hh, agent->by_key, a);
+    sy_map_remove(&agent->by_key, &a->by_key);
     sy_buf_deinit(&a->outcome);
     free(a);
 }
@@ -140,10 +137,8 @@ void ag_attempt_free(struct ag_agent *agent, struct ag_attempt *a)
 struct ag_spec_entry *ag_spec_find(struct ag_agent *agent, uint32_t partition, uint32_t epoch,
                                    uint32_t id)
 {
-    struct ag_spec_entry *entry;
-    __typeof__(entry->key) key = {partition, epoch, id};
-    HASH_FIND(hh, agent->specs, &key, sizeof(key), entry);
-    return entry;
+    const uint32_t key[] = {partition, epoch, id}; /* as ag_spec_entry.key lies in memory */
+    return sy_map_entry(sy_map_find(&agent->specs, key, sizeof(key)), struct ag_spec_entry, link);
 }
 
 static struct ag_class *class_get(struct ag_agent *agent, const struct sch_resources *request)
@@ -185,12 +180,12 @@ void ag_spec_add(struct ag_agent *agent, uint32_t partition, uint32_t epoch, uin
         entry->class = class_get(agent, &entry->spec.request);
         entry->class->specs++;
     }
-    HASH_ADD(hh, agent->specs, key, sizeof(entry->key), entry);
+    sy_map_add(&agent->specs, &entry->link, &entry->key, sizeof(entry->key));
 }
 
 void ag_spec_drop(struct ag_agent *agent, struct ag_spec_entry *entry)
 {
-    HASH_DEL(agent->specs, entry);
+    sy_map_remove(&agent->specs, &entry->link);
     ag_spec_unref(entry);
 }
 

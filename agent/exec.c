@@ -293,20 +293,13 @@ static void exec_start(struct ag_executor *base, const struct ag_work *work)
     } else {
         task = ag_process_start(e, work);
     }
-    HASH_ADD(hh, e->tasks, id, sizeof(task->id), task);
-}
-
-static struct ag_exec_task *find_task(struct ag_exec *e, uint64_t id)
-{
-    struct ag_exec_task *task;
-    HASH_FIND(hh, e->tasks, &id, sizeof(id), task);
-    return task;
+    sy_map_add(&e->tasks, &task->link, &task->id, sizeof(task->id));
 }
 
 static void exec_cancel(struct ag_executor *base, uint64_t id, const char *reason)
 {
     (void)reason;
-    struct ag_exec_task *task = find_task((struct ag_exec *)base, id);
+    struct ag_exec_task *task = ag_exec_find((struct ag_exec *)base, id);
     if (task == NULL)
         return; /* its result is on the way */
     if (task->pooled)
@@ -318,7 +311,7 @@ static void exec_cancel(struct ag_executor *base, uint64_t id, const char *reaso
 static void exec_reply(struct ag_executor *base, uint64_t id, uint64_t call, uint32_t code,
                        const char *message, struct sy_span body)
 {
-    struct ag_exec_task *task = find_task((struct ag_exec *)base, id);
+    struct ag_exec_task *task = ag_exec_find((struct ag_exec *)base, id);
     if (task != NULL && task->pooled)
         ag_pool_reply(task, call, code, message, body);
 }
@@ -344,15 +337,16 @@ static void exec_free(struct ag_executor *base)
     struct ag_exec *e = (struct ag_exec *)base;
     e->freeing = true;
     sy_loop_remove_turn_end(e->loop, &e->turn_end);
-    struct ag_exec_task *task, *next;
-    AG_EACH(hh, e->tasks, task, next)
+    SY_MAP_EACH(&e->tasks, at, next)
     {
-        HASH_DEL(e->tasks, task);
+        struct ag_exec_task *task = sy_map_entry(at, struct ag_exec_task, link);
+        sy_map_remove(&e->tasks, at);
         if (task->pooled)
             ag_pool_task_free(task);
         else
             ag_process_free(task);
     }
+    sy_map_deinit(&e->tasks);
     for (size_t i = 0; i < e->pool_count; i++)
         ag_pool_free(e->pools[i]);
     free(e->pools);

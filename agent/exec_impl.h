@@ -1,16 +1,16 @@
 /* What exec.c, pool*.c and process.c share. Nobody else includes this header. */
 #pragma once
 
-#include "agent/each.h"
 #include "agent/exec.h"
 #include "base/arena.h"
 #include "base/loop.h"
+#include "base/map.h"
 
 /* An attempt as the executor knows it. Embedded first in ag_pool_task and ag_process. */
 struct ag_exec_task {
     uint64_t id;
     bool pooled;
-    UT_hash_handle hh;
+    struct sy_map_link link; /* exec->tasks */
 };
 
 struct ag_pool;
@@ -31,7 +31,7 @@ struct ag_exec {
     uint64_t files_max;
     int null_fd;
     bool freeing;
-    struct ag_exec_task *tasks;
+    struct sy_map tasks; /* ag_exec_task by id */
     struct ag_pool **pools;
     size_t pool_count;
     struct sy_arena arena; /* of the frame that is handled */
@@ -39,6 +39,11 @@ struct ag_exec {
     char **base_env; /* PATH, HOME, LANG, ... of the agent; NULL-terminated */
     size_t base_env_count;
 };
+
+static inline struct ag_exec_task *ag_exec_find(const struct ag_exec *exec, uint64_t id)
+{
+    return sy_map_entry(sy_map_find(&exec->tasks, &id, sizeof(id)), struct ag_exec_task, link);
+}
 
 /* ---- environment variables: a list that is built, handed over, and freed ---- */
 

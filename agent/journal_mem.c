@@ -22,9 +22,8 @@ static struct ag_journal_entry *entry_find(struct ag_journal_table *table,
                                            const struct ag_attempt_key *key)
 {
     struct ag_attempt_key wanted = clean(key);
-    struct ag_journal_entry *entry;
-    HASH_FIND(hh, table->entries, &wanted, sizeof(wanted), entry);
-    return entry;
+    return sy_map_entry(sy_map_find(&table->entries, &wanted, sizeof(wanted)),
+                        struct ag_journal_entry, link);
 }
 
 static struct ag_journal_entry *entry_get(struct ag_journal_table *table,
@@ -35,7 +34,7 @@ static struct ag_journal_entry *entry_get(struct ag_journal_table *table,
         return entry;
     entry = sy_new(struct ag_journal_entry);
     entry->key = clean(key);
-    HASH_ADD(hh, table->entries, key, sizeof(entry->key), entry);
+    sy_map_add(&table->entries, &entry->link, &entry->key, sizeof(entry->key));
     table->bytes += AG_JOURNAL_RECORD_BYTES;
     return entry;
 }
@@ -62,7 +61,7 @@ void ag_journal_table_forget(struct ag_journal_table *table, const struct ag_att
     struct ag_journal_entry *entry = entry_find(table, key);
     if (entry == NULL)
         return;
-    HASH_DEL(table->entries, entry);
+    sy_map_remove(&table->entries, &entry->link);
     table->bytes -= AG_JOURNAL_RECORD_BYTES + entry->outcome.len;
     sy_buf_deinit(&entry->outcome);
     free(entry);
@@ -70,19 +69,19 @@ void ag_journal_table_forget(struct ag_journal_table *table, const struct ag_att
 
 void ag_journal_table_process(struct ag_journal_table *table, pid_t pid, uint64_t start_time)
 {
-    struct ag_journal_process *process;
-    HASH_FIND(hh, table->processes, &pid, sizeof(pid), process);
+    struct ag_journal_process *process = sy_map_entry(
+        sy_map_find(&table->processes, &pid, sizeof(pid)), struct ag_journal_process, link);
     if (process == NULL && start_time != 0) {
         process = sy_new(struct ag_journal_process);
         process->pid = pid;
-        HASH_ADD(hh, table->processes, pid, sizeof(pid), process);
+        sy_map_add(&table->processes, &process->link, &process->pid, sizeof(process->pid));
         table->bytes += AG_JOURNAL_RECORD_BYTES;
     }
     if (process == NULL)
         return;
     process->start_time = start_time;
     if (start_time == 0) {
-        HASH_DEL(table->processes, process);
+        sy_map_remove(&table->processes, &process->link);
         table->bytes -= AG_JOURNAL_RECORD_BYTES;
         free(process);
     }
@@ -91,17 +90,18 @@ void ag_journal_table_process(struct ag_journal_table *table, pid_t pid, uint64_
 void ag_journal_table_replay(const struct ag_journal_table *table,
                              const struct ag_journal_visitor *visitor)
 {
-    struct ag_journal_entry *entry, *next;
-    AG_EACH(hh, table->entries, entry, next)
+    SY_MAP_EACH(&table->entries, at, next)
     {
+        struct ag_journal_entry *entry = sy_map_entry(at, struct ag_journal_entry, link);
         if (entry->ended && visitor->on_outcome != NULL)
             visitor->on_outcome(visitor->ctx, &entry->key, sy_buf_span(&entry->outcome));
         else if (!entry->ended && visitor->on_running != NULL)
             visitor->on_running(visitor->ctx, &entry->key);
     }
-    struct ag_journal_process *process, *next_process;
-    AG_EACH(hh, table->processes, process, next_process)
+    SY_MAP_EACH(&table->processes, at, next)
     {
+        const struct ag_journal_process *process = sy_map_entry(at, struct ag_journal_process,
+                                                                link);
         if (visitor->on_process != NULL)
             visitor->on_process(visitor->ctx, process->pid, process->start_time);
     }
@@ -109,17 +109,18 @@ void ag_journal_table_replay(const struct ag_journal_table *table,
 
 void ag_journal_table_deinit(struct ag_journal_table *table)
 {
-    struct ag_journal_entry *entries = table->entries, *entry, *next;
-    HASH_CLEAR(hh, table->entries);
-    AG_EACH(hh, entries, entry, next)
+    SY_MAP_EACH(&table->entries, at, next)
     {
+        struct ag_journal_entry *entry = sy_map_entry(at, struct ag_journal_entry, link);
         sy_buf_deinit(&entry->outcome);
         free(entry);
     }
-    struct ag_journal_process *processes = table->processes, *process, *next_process;
-    HASH_CLEAR(hh, table->processes);
-    AG_EACH(hh, processes, process, next_process)
-    free(process);
+    SY_MAP_EACH(&table->processes, at, next)
+    {
+        free(sy_map_entry(at, struct ag_journal_process, link));
+    }
+    sy_map_deinit(&table->entries);
+    sy_map_deinit(&table->processes);
     table->bytes = 0;
 }
 

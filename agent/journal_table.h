@@ -1,25 +1,24 @@
 /* The live content of a journal: what a new agent would be told. Shared by both adapters. */
 #pragma once
 
-#include "agent/each.h"
 #include "agent/journal.h"
+#include "base/map.h"
 
 struct ag_journal_entry {
     struct ag_attempt_key key;
     bool ended;
     struct sy_buf outcome;
-    UT_hash_handle hh;
+    struct sy_map_link link;
 };
 
 struct ag_journal_process {
     pid_t pid;
     uint64_t start_time;
-    UT_hash_handle hh;
+    struct sy_map_link link;
 };
 
 struct ag_journal_table {
-    struct ag_journal_entry *entries; /* in order of adding */
-    struct ag_journal_process *processes;
+    struct sy_map entries, processes;
     uint64_t bytes; /* that records of all entries would take in a file */
 };
 

@@ -1,7 +1,7 @@
 #include "agent/objects_cache.h"
-#include "agent/each.h"
 
 #include "base/file.h"
+#include "base/map.h"
 #include "base/mem.h"
 
 #include <dirent.h>
@@ -18,13 +18,13 @@ struct entry {
     char digest[AG_DIGEST_CHARS + 1];
     uint64_t size;
     unsigned pins;
-    UT_hash_handle hh; /* the table's order is that of use: least recently first */
+    struct sy_map_link link;
 };
 
 struct ag_cache {
     char *dir;
     uint64_t bytes, bytes_max;
-    struct entry *entries;
+    struct sy_map entries; /* in order of use: least recently first */
 };
 
 bool ag_digest_valid(const char *digest)
@@ -40,34 +40,31 @@ static void make_path(const struct ag_cache *cache, const char *name, char *ret)
 
 static struct entry *find(const struct ag_cache *cache, const char *digest)
 {
-    struct entry *entry;
-    HASH_FIND(hh, cache->entries, digest, AG_DIGEST_CHARS, entry);
-    return entry;
+    return sy_map_entry(sy_map_find(&cache->entries, digest, AG_DIGEST_CHARS), struct entry, link);
 }
 
-/* The one that was not used for longest; NULL: all are in use. */
-static struct entry *find_unpinned(const struct ag_cache *cache)
+static void remove_entry(struct ag_cache *cache, struct entry *entry)
 {
-    struct entry *entry = cache->entries;
-    while (entry != NULL && entry->pins > 0)
-        entry = entry->hh.next;
-    return entry;
+    char path[PATH_BYTES];
+    make_path(cache, entry->digest, path);
+    unlink(path);
+    cache->bytes -= entry->size;
+    sy_map_remove(&cache->entries, &entry->link);
+    free(entry);
 }
 
+/* Removes what was not used for longest. False: too much is in use. */
 static bool make_room(struct ag_cache *cache, uint64_t size)
 {
-    while (cache->bytes + size > cache->bytes_max) {
-        struct entry *entry = find_unpinned(cache);
-        if (entry == NULL)
-            return false;
-        char path[PATH_BYTES];
-        make_path(cache, entry->digest, path);
-        unlink(path);
-        cache->bytes -= entry->size;
-        HASH_DEL(cache->entries, entry);
-        free(entry);
+    SY_MAP_EACH(&cache->entries, at, next)
+    {
+        struct entry *entry = sy_map_entry(at, struct entry, link);
+        if (cache->bytes + size <= cache->bytes_max)
+            break;
+        if (entry->pins == 0)
+            remove_entry(cache, entry);
     }
-    return true;
+    return cache->bytes + size <= cache->bytes_max;
 }
 
 static struct entry *add(struct ag_cache *cache, const char *digest, uint64_t size)
@@ -76,7 +73,7 @@ static struct entry *add(struct ag_cache *cache, const char *digest, uint64_t si
     memcpy(entry->digest, digest, AG_DIGEST_CHARS);
     entry->size = size;
     cache->bytes += size;
-    HASH_ADD(hh, cache->entries, digest, AG_DIGEST_CHARS, entry);
+    sy_map_add(&cache->entries, &entry->link, entry->digest, AG_DIGEST_CHARS);
     return entry;
 }
 
@@ -120,10 +117,11 @@ int ag_cache_new(struct ag_cache **ret_cache, const char *dir, uint64_t bytes_ma
 
 void ag_cache_free(struct ag_cache *cache)
 {
-    struct entry *entries = cache->entries, *entry, *next;
-    HASH_CLEAR(hh, cache->entries);
-    AG_EACH(hh, entries, entry, next)
-    free(entry);
+    SY_MAP_EACH(&cache->entries, at, next)
+    {
+        free(sy_map_entry(at, struct entry, link));
+    }
+    sy_map_deinit(&cache->entries);
     free(cache->dir);
     free(cache);
 }
@@ -133,8 +131,7 @@ char *ag_cache_pin(struct ag_cache *cache, const char *digest)
     struct entry *entry = find(cache, digest);
     if (entry == NULL)
         return NULL;
-    HASH_DEL(cache->entries, entry); /* to the end: used last */
-    HASH_ADD(hh, cache->entries, digest, AG_DIGEST_CHARS, entry);
+    sy_map_refresh(&cache->entries, &entry->link);
     entry->pins++;
     char path[PATH_BYTES];
     make_path(cache, digest, path);

@@ -69,6 +69,7 @@ static void list_remove(struct ag_pool_list *list, struct ag_pool_task *task)
 
 static bool class_idle(const struct ag_pool_class *class)
 {
+    SY_ASSERT(class != NULL);
     return class->charged == 0 && class->pipelined == 0;
 }
 
@@ -539,7 +540,7 @@ void ag_pool_task_end(struct ag_pool_task *task, struct ag_result *result)
     if (result->started_ns > 0 && result->finished_ns >= result->started_ns)
         class_observe(class, result->finished_ns - result->started_ns);
     result->id = task->base.id;
-    HASH_DEL(exec->tasks, &task->base);
+    sy_map_remove(&exec->tasks, &task->base.link);
     sy_timer_stop(exec->loop, &task->timer);
     ag_exec_result(exec, result);
     free(task->gpus);

@@ -177,8 +177,7 @@ int ag_pool_worker_write(struct ag_pool_worker *w)
 
 static struct ag_pool_task *find(const struct ag_pool_worker *w, uint64_t id)
 {
-    struct ag_exec_task *task;
-    HASH_FIND(hh, w->pool->exec->tasks, &id, sizeof(id), task);
+    struct ag_exec_task *task = ag_exec_find(w->pool->exec, id);
     if (task == NULL || !task->pooled)
         return NULL;
     struct ag_pool_task *found = (struct ag_pool_task *)task;

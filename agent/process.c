@@ -168,7 +168,7 @@ static void finish(struct ag_process *p)
     };
     classify(p, &result, text, sizeof(text));
     collect_output(p, &result, &output);
-    HASH_DEL(exec->tasks, &p->base);
+    sy_map_remove(&exec->tasks, &p->base.link);
     ag_exec_result(exec, &result);
     if (result.output_path == NULL)
         unlink(p->output);
