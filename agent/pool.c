@@ -14,7 +14,6 @@
 #define SLOW_NS (10 * SY_NS_PER_MS) /* running longer, it must not hold up others */
 #define TAKE_BACK_TICK_NS (5 * SY_NS_PER_MS)
 #define SCALE_TICK_NS (500 * SY_NS_PER_MS)
-#define SILENT_NS (30 * SY_NS_PER_S)
 #define STARTS_EACH_TIME 16
 
 /* ---- lists ---- */
@@ -390,7 +389,8 @@ static void on_take_back_tick(void *arg)
 static bool hung(const struct ag_pool_worker *worker, int64_t now_ns)
 {
     uint64_t id;
-    if (!usable(worker) || worker->tasks.count == 0 || now_ns - worker->heard_ns < SILENT_NS)
+    if (!usable(worker) || worker->tasks.count == 0 ||
+        now_ns - worker->heard_ns < worker->pool->exec->start_timeout_ns)
         return false;
     for (const struct ag_pool_task *t = worker->tasks.first; t != NULL; t = t->next) {
         if (t->told_started)

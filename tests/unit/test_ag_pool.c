@@ -384,6 +384,40 @@ START_TEST(a_killed_worker_is_replaced)
 }
 END_TEST
 
+START_TEST(a_frozen_worker_is_replaced)
+{
+    open_pool(1, 1);
+    pid_t worker = (pid_t)strtol(bench_wait(bench_run_function("pid", ""), 5000)->output, NULL, 10);
+    kill(worker, SIGSTOP);
+    struct bench_attempt *a = bench_wait(bench_run_function("noop", ""), 10000);
+    ck_assert_int_eq(a->result.kind, AG_RESULT_SUCCEEDED); /* it never began in the first one */
+    ck_assert_uint_eq(bench_status().died, 1);
+    bench_close();
+}
+END_TEST
+
+START_TEST(out_of_memory)
+{
+    struct ag_pool_options pool = bench_pool(1, 1);
+    pool.memory_bytes = 64 << 20;
+    bench_open(&pool, 1, AG_CGROUP_AUTO);
+    if (!ag_cgroups_limit_memory(bench->cgroups)) {
+        printf("skipped: no control group limits memory here\n");
+        bench_close();
+        return;
+    }
+    ck_assert_int_eq(bench_wait(bench_run_function("eat_memory", "16"), 5000)->result.kind,
+                     AG_RESULT_SUCCEEDED);
+    struct bench_attempt *a = bench_wait(bench_run_function("eat_memory", "200"), 20000);
+    ck_assert_int_eq(a->result.kind, AG_RESULT_OUT_OF_MEMORY);
+    ck_assert_ptr_nonnull(strstr(a->message, "its limit of 64 MiB"));
+    ck_assert_uint_gt(a->result.memory_peak_bytes, 60 << 20);
+    ck_assert_int_eq(bench_wait(bench_run_function("noop", ""), 5000)->result.kind,
+                     AG_RESULT_SUCCEEDED);
+    bench_close();
+}
+END_TEST
+
 START_TEST(a_rebuilt_library_is_seen)
 {
     open_pool(1, 1);
@@ -458,6 +492,8 @@ int main(void)
         a_worker_that_sends_garbage,
         a_worker_that_never_speaks,
         a_killed_worker_is_replaced,
+        a_frozen_worker_is_replaced,
+        out_of_memory,
         a_rebuilt_library_is_seen,
         many_tasks,
         NULL,
