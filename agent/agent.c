@@ -84,6 +84,7 @@ int ag_agent_new(struct ag_agent **ret_agent, const struct ag_agent_options *opt
     ag_room_init(&agent->room, &options->capacity, options->environments,
                  options->environment_count);
     sy_timer_init(&agent->start_timer, ag_report_start_timer, agent);
+    sy_timer_init(&agent->admit_timer, ag_admit_timer, agent);
     ports->executor->ops->bind(ports->executor, &ag_report_events, agent);
     if (ports->logs != NULL)
         ag_logs_bind(ports->logs, ag_relay_chunk, agent);
@@ -128,6 +129,7 @@ void ag_agent_free(struct ag_agent *agent)
         return;
     sy_loop_remove_turn_end(agent->ports.loop, &agent->turn_end);
     sy_timer_stop(agent->ports.loop, &agent->start_timer);
+    sy_timer_stop(agent->ports.loop, &agent->admit_timer);
     if (agent->stopping)
         sy_timer_stop(agent->ports.loop, &agent->stop_timer);
     ag_stream_deinit(agent);

@@ -1,11 +1,23 @@
 /*
  * Admission: which waiting attempts run.
  *
- * The oldest first, over all classes; a younger one may overtake when the older does not fit. Two
- * rules keep an older one from waiting for ever behind a stream of small ones:
- *   - what it lacks is not used for pipelining by younger classes;
- *   - when it has waited for a second, what it lacks is reserved: younger ones that use it don't
- * start.
+ * The oldest first, over all classes; a younger one may overtake when the older does not fit. So
+ * that an older one does not wait for ever behind a stream of small ones, it waits in phases:
+ *
+ *     waited for   0 s             1 s      1.25 s      2 s      2.5 s      4 s     5 s      8 s
+ * ... | no pipelining | reserved | passed  | reserved | passed | reserved | passed |
+ *
+ *   - no pipelining: what it lacks is not used for pipelining by younger classes. Its turn comes
+ *     when as much as it needs happens to be free at once.
+ *   - reserved: younger ones that use what it lacks do not start. From 1 s on, the first quarter of
+ *     each span that doubles what it has waited.
+ *   - passed: as if it were not there, but that it is asked first.
+ *
+ * Nobody knows how long tasks run, so nobody knows whether what blocks it are small ones that a
+ * reservation would drain, or a long one that stays. If no younger one runs longer than D, the
+ * first reservation of D or more drains them: it starts within 8 D after it came, or when the long
+ * one ends, and then again within the next reservation of D. And what others lose is bounded:
+ * a quarter of the time, and at a stretch a quarter of what it has waited itself.
  */
 #include "agent/agent_impl.h"
 
@@ -17,6 +29,7 @@
 
 #define STARVED_NS SY_NS_PER_S
 #define FLYTE_ARENA_BYTES ((size_t)64 << 20)
+#define RESERVED_SHARE 4 /* one part in so many of each span */
 #define GPUS_TEXT_MAX (SCH_GPUS_MAX * 5)
 
 void ag_admit_enqueue(struct ag_agent *agent, struct ag_attempt *a)
@@ -136,14 +149,35 @@ static void pipeline(struct ag_agent *agent, struct ag_class *class)
         start(agent, class->waiting.first, true);
 }
 
+enum phase { UNPIPELINED, RESERVED, PASSED };
+
+/* *ret_end_ns: of the phase, as waiting time. */
+static enum phase phase_of(int64_t waited_ns, int64_t *ret_end_ns)
+{
+    int64_t span_ns = STARVED_NS;
+    *ret_end_ns = span_ns;
+    if (waited_ns < span_ns)
+        return UNPIPELINED;
+    while (waited_ns - span_ns >= span_ns)
+        span_ns *= 2;
+    bool reserved = waited_ns - span_ns < span_ns / RESERVED_SHARE;
+    *ret_end_ns = reserved ? span_ns + span_ns / RESERVED_SHARE : 2 * span_ns;
+    return reserved ? RESERVED : PASSED;
+}
+
+void ag_admit_timer(void *arg)
+{
+    ((struct ag_agent *)arg)->admit_due = true; /* the end of this turn admits */
+}
+
 void ag_admit(struct ag_agent *agent)
 {
     agent->admit_due = false;
     if (agent->stopping)
         return;
-    uint32_t lacking = 0;  /* what blocked classes that are older lack */
-    uint32_t reserved = 0; /* of that, for those that have waited for long */
-    int64_t now_ns = sy_loop_now_ns(agent->ports.loop);
+    uint32_t lacking = 0;  /* what older classes lack, unless they are passed */
+    uint32_t reserved = 0; /* of that, what is reserved for them */
+    int64_t now_ns = sy_loop_now_ns(agent->ports.loop), next_ns = SY_TIME_NEVER;
     for (struct ag_class *c = agent->classes; c != NULL; c = c->next)
         c->blocked = false;
     struct ag_class *class;
@@ -158,10 +192,19 @@ void ag_admit(struct ag_agent *agent)
             pipeline(agent, class);
         if (class->waiting.first == NULL)
             continue;
-        lacking |= missing;
-        if (now_ns - class->waiting.first->arrived_ns > STARVED_NS)
+        int64_t arrived_ns = class->waiting.first->arrived_ns, end_ns;
+        enum phase phase = phase_of(now_ns - arrived_ns, &end_ns);
+        if (phase != PASSED)
+            lacking |= missing;
+        if (phase == RESERVED)
             reserved |= missing;
+        if (arrived_ns + end_ns < next_ns)
+            next_ns = arrived_ns + end_ns;
     }
+    if (next_ns != SY_TIME_NEVER)
+        sy_timer_start_in(agent->ports.loop, &agent->admit_timer, next_ns - now_ns);
+    else
+        sy_timer_stop(agent->ports.loop, &agent->admit_timer);
 }
 
 void ag_admit_ended(struct ag_agent *agent, struct ag_attempt *a)

@@ -134,6 +134,7 @@ struct ag_agent {
     struct ag_class *classes;
     struct sy_map specs, epochs;
     bool admit_due;
+    struct sy_timer admit_timer; /* the end of a phase of one that waits */
 
     struct ag_attempt_list to_send, sent; /* DONE */
     struct ag_attempt_list starts;        /* reported when they still run later */
@@ -184,6 +185,7 @@ void ag_spec_unref(struct ag_spec_entry *entry);
 
 void ag_admit_enqueue(struct ag_agent *agent, struct ag_attempt *attempt);
 void ag_admit_withdraw(struct ag_agent *agent, struct ag_attempt *attempt);
+void ag_admit_timer(void *agent);
 /* Starts what fits. */
 void ag_admit(struct ag_agent *agent);
 /* A result: its room goes to a pipelined one of the class, or is free. */
