@@ -65,7 +65,8 @@ static struct cp_error describe_error(struct cp_partition *p, const struct sch_a
     }
     /* Without an outcome of its own only the infrastructure can have lost it. */
     error.system = code &&
-                   (strcmp(code, "Lost") == 0 || strcmp(code, "SystemRetriesExhausted") == 0);
+                   (strcmp(code, "Lost") == 0 || strcmp(code, "SystemRetriesExhausted") == 0 ||
+                    strcmp(code, "Infeasible") == 0);
     return error;
 }
 

@@ -35,7 +35,7 @@ static const struct sm_state action_states[SCH_ACTION_STATES] = {
     [SCH_ACTION_QUEUED] = {.name = "queued",
                            .initial = true,
                            .next = ACTION_BIT(ASSIGNED) | ACTION_BIT(ABORTED) |
-                                   ACTION_BIT(TIMED_OUT)},
+                                   ACTION_BIT(TIMED_OUT) | ACTION_BIT(FAILED)},
     [SCH_ACTION_ASSIGNED] = {.name = "assigned",
                              .next = ACTION_BIT(RUNNING) | ACTION_BIT(QUEUED) |
                                      ACTION_BIT(BACKOFF) | ACTION_FINALS},

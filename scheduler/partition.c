@@ -18,6 +18,7 @@ struct sch_partition *sch_partition_new(const struct sch_partition_options *opti
     p->last_id = (uint64_t)options->epoch << SCH_ID_COUNTER_BITS;
     p->now_ns = now_ns;
     p->recovery_end_ns = SY_TIME_NEVER;
+    p->verify_at_ns = SY_TIME_NEVER;
     sch_list_init(&p->touched);
     sch_list_init(&p->gates_touched);
     sch_list_init(&p->caches_touched);
@@ -249,6 +250,8 @@ begin_action(struct sch_partition *p, const struct sch_action_new *new, bool end
     effect->u.created.action = &a->base;
     effect->u.created.shell = shell;
     effect->u.created.ends = ends;
+    if (a->class)
+        sch_class_accepted(p, a->class, a->base.id);
     return a;
 }
 
@@ -420,6 +423,7 @@ static void step_tick(struct sch_partition *p)
         sch_action_timer(p, sy_container_of(top, struct sch_action_impl, timer));
     sch_cluster_leases(p);
     sch_recovery_tick(p);
+    sch_verify_tick(p);
     sch_demand_flush(p);
 }
 
@@ -527,7 +531,7 @@ static int64_t earlier(int64_t at, const struct sch_heap *heap)
 int64_t sch_partition_next_ns(const struct sch_partition *p)
 {
     SY_ASSERT(!p->out);
-    int64_t at = p->recovery_end_ns;
+    int64_t at = p->recovery_end_ns < p->verify_at_ns ? p->recovery_end_ns : p->verify_at_ns;
     at = earlier(at, &p->timers);
     at = earlier(at, &p->flushes);
     at = earlier(at, &p->leases);

@@ -44,6 +44,7 @@
  *     +--> GROUP (no worker: ends when sealed and its children have ended) --> SUCCEEDED | FAILED
  *     +--> PAUSED (a condition, no worker) --> SUCCEEDED (a signal) | TIMED_OUT
  *   any non-final --> ABORTED, and TIMED_OUT by its deadline
+ *   QUEUED --> FAILED: accepted while not all nodes were known, and none can ever run it
  *
  * RECOVERING: after a restart the partition does not know whether an attempt is out; it waits,
  * bounded, for the inventories of the clusters, then queues what nobody reported.

@@ -227,11 +227,14 @@ static void check_class(struct sch_partition *p, struct sch_class *class, struct
 static void check_classes(struct sch_partition *p, struct tally *tally)
 {
     uint64_t refs = 0;
+    size_t unchecked = 0;
     for (struct sch_link *link = p->classes.next; link != &p->classes; link = link->next) {
         struct sch_class *class = sy_container_of(link, struct sch_class, link);
         check_class(p, class, tally);
         refs += class->refs;
+        unchecked += class->unchecked_from != 0;
     }
+    SY_ASSERT(unchecked == p->classes_unchecked);
     SY_ASSERT(tally->waiting == tally->states[SCH_ACTION_QUEUED]);
     SY_ASSERT(refs ==
               p->actions_live - tally->states[SCH_ACTION_GROUP] - tally->states[SCH_ACTION_PAUSED]);

@@ -163,6 +163,7 @@ void sch_cluster_up(struct sch_partition *p, const char *name, const struct sch_
         cluster->grace_restarted = false;
     }
     each_class(p, cluster, opened ? sch_class_reset_cluster : sch_class_update_cluster);
+    sch_verify_later(p);
     SY_ASSERT(sch_cluster_connected(cluster));
 }
 
@@ -176,6 +177,7 @@ void sch_cluster_down(struct sch_partition *p, const char *name)
     sch_list_splice(&cluster->attempts, &cluster->unnamed);
     sch_heap_set(&p->leases, &cluster->lease, p->now_ns + p->options.cluster_lease_ns);
     each_class(p, cluster, sch_class_update_cluster);
+    sch_verify_later(p);
     SY_ASSERT(sch_list_empty(&cluster->unnamed));
 }
 
@@ -197,6 +199,7 @@ void sch_cluster_inventory_complete(struct sch_partition *p, const char *name)
     cluster_move(cluster, SCH_CLUSTER_READY);
     lose_attempts(p, &cluster->unnamed, "its cluster came back without it");
     sch_recovery_cluster_done(p, cluster);
+    sch_verify_later(p);
 }
 
 void sch_cluster_leases(struct sch_partition *p)
@@ -207,6 +210,7 @@ void sch_cluster_leases(struct sch_partition *p)
         SY_ASSERT(sch_cluster_state(cluster) == SCH_CLUSTER_DOWN);
         sch_heap_remove(&p->leases, &cluster->lease);
         cluster_move(cluster, SCH_CLUSTER_GONE);
+        sch_verify_later(p);
         lose_attempts(p, &cluster->attempts, "its cluster was silent for longer than its lease");
     }
 }

@@ -33,6 +33,8 @@
 #define SCH_CLASSES_IDLE_MAX 256u
 /* A class keeps this many levels when they are empty, so that a short queue allocates nothing. */
 #define SCH_LEVELS_KEPT 8u
+/* After the last cluster has told what it holds: for what its nodes say just then. */
+#define SCH_VERIFY_DELAY_NS SY_NS_PER_S
 #define SCH_ID_COUNTER_BITS 40
 #define SCH_EPOCH_MAX ((1u << 24) - 1)
 
@@ -130,7 +132,9 @@ struct sch_class {
     struct sch_heap open;        /* pairs with grants left; most on top */
     struct sch_heap_entry flush; /* p->flushes: demand is told again at that time */
     bool tell_new;               /* a cluster may not have heard of it yet */
-    uint64_t told_waiting;       /* as told to all clusters */
+    uint64_t unchecked_from; /* id: those from it on were accepted while it was not known whether
+                                any cluster could run them; 0: none */
+    uint64_t told_waiting;   /* as told to all clusters */
     int32_t told_priority;
     int64_t told_ns;
 };
@@ -192,7 +196,8 @@ struct sch_partition {
     /* classes */
     struct sch_table classes_by_id, classes_by_request, levels;
     struct sch_link classes, classes_idle;
-    size_t class_count, class_idle_count;
+    size_t class_count, class_idle_count, classes_unchecked;
+    int64_t verify_at_ns; /* look at the unchecked classes; SY_TIME_NEVER: when clusters change */
     struct sch_heap flushes;
     /* clusters */
     struct sch_table clusters_by_name;
@@ -356,6 +361,11 @@ void sch_class_free(struct sch_partition *p, struct sch_class *class);
 void sch_queue_push(struct sch_partition *p, struct sch_action_impl *a, bool front);
 void sch_queue_remove(struct sch_partition *p, struct sch_action_impl *a);
 void sch_queue_drain(struct sch_partition *p, struct sch_class *class);
+/* A new action of the class was let in: note it when no known node could run it. */
+void sch_class_accepted(struct sch_partition *p, struct sch_class *class, uint64_t action_id);
+/* Something became known of a cluster: what was let in unchecked is looked at soon. */
+void sch_verify_later(struct sch_partition *p);
+void sch_verify_tick(struct sch_partition *p);
 void sch_demand_end_step(struct sch_partition *p);
 void sch_demand_flush(struct sch_partition *p);
 

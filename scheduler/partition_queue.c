@@ -65,9 +65,19 @@ void sch_class_unref(struct sch_partition *p, struct sch_class *class)
         sch_class_free(p, sy_container_of(p->classes_idle.next, struct sch_class, idle));
 }
 
+static void set_unchecked(struct sch_partition *p, struct sch_class *class, uint64_t from)
+{
+    if (class->unchecked_from == 0 && from != 0)
+        p->classes_unchecked++;
+    if (class->unchecked_from != 0 && from == 0)
+        p->classes_unchecked--;
+    class->unchecked_from = from;
+}
+
 void sch_class_free(struct sch_partition *p, struct sch_class *class)
 {
     SY_ASSERT(p->class_count > 0);
+    set_unchecked(p, class, 0);
     sch_fifo_deinit(p, &class->queue);
     if (sch_link_in_list(&class->idle)) {
         sch_list_remove(&class->idle);
@@ -279,5 +289,76 @@ void sch_demand_flush(struct sch_partition *p)
         SY_ASSERT(!sch_heap_has(&class->flush));
         if (demand_changed(class)) /* this very step may have changed it back */
             tell_clusters(p, class, true);
+    }
+}
+
+/* ---- what was let in before it was known what the clusters have ---- */
+
+static bool some_cluster_fits(const struct sch_class *class)
+{
+    for (size_t i = 0; i < class->pair_count; i++) {
+        if (class->pairs[i]->feasible)
+            return true;
+    }
+    return false;
+}
+
+void sch_class_accepted(struct sch_partition *p, struct sch_class *class, uint64_t action_id)
+{
+    if (class->unchecked_from == 0 && !some_cluster_fits(class))
+        set_unchecked(p, class, action_id);
+}
+
+void sch_verify_later(struct sch_partition *p)
+{
+    if (p->classes_unchecked > 0 && p->verify_at_ns == SY_TIME_NEVER)
+        p->verify_at_ns = p->now_ns + SCH_VERIFY_DELAY_NS;
+}
+
+/* Ending one may end others, so first all of them are found. Those that were there before were
+ * possible then: they wait for their nodes to come back. */
+static void fail_unchecked(struct sch_partition *p, const struct sch_class *class, uint64_t from)
+{
+    size_t count = 0;
+    struct sch_action **found = sy_calloc(class->queue.waiting + 1, sizeof(struct sch_action *));
+    for (struct sch_link *link = class->queue.levels_all.next; link != &class->queue.levels_all;
+         link = link->next) {
+        const struct sch_level *level = sy_container_of(link, struct sch_level, link);
+        for (struct sch_link *at = level->actions.next; at != &level->actions; at = at->next) {
+            struct sch_action_impl *a = sy_container_of(at, struct sch_action_impl, link);
+            if (a->base.id >= from)
+                found[count++] = sch_action_ref(&a->base);
+        }
+    }
+    SY_ASSERT(count <= class->queue.waiting);
+    for (size_t i = 0; i < count; i++) {
+        if (!sch_action_is_final(found[i]))
+            sch_action_end(p, sch_action_impl(found[i]), SCH_ACTION_FAILED, "Infeasible",
+                           p->misses.text, NULL);
+        sch_action_unref(found[i]);
+    }
+    free(found);
+}
+
+/* One class that no cluster fits: p->misses is its answer until the next step. */
+void sch_verify_tick(struct sch_partition *p)
+{
+    if (p->verify_at_ns > p->now_ns)
+        return;
+    p->verify_at_ns = SY_TIME_NEVER;
+    for (struct sch_link *link = p->classes.next; link != &p->classes; link = link->next) {
+        struct sch_class *class = sy_container_of(link, struct sch_class, link);
+        if (class->unchecked_from == 0)
+            continue;
+        bool possible = some_cluster_fits(class);
+        if (!possible && sch_partition_feasible(p, &class->request, &p->misses))
+            continue; /* a cluster has not told yet */
+        uint64_t from = class->unchecked_from;
+        set_unchecked(p, class, 0);
+        if (possible)
+            continue;
+        p->verify_at_ns = p->classes_unchecked > 0 ? p->now_ns + SY_NS_PER_MS : SY_TIME_NEVER;
+        fail_unchecked(p, class, from);
+        break;
     }
 }

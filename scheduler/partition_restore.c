@@ -75,6 +75,7 @@ static void end_recovery(struct sch_partition *p)
 {
     p->recovery_end_ns = SY_TIME_NEVER;
     p->clusters_awaited = 0;
+    sch_verify_later(p);
     for (size_t i = 0; i < p->cluster_count; i++) {
         struct sch_cluster *cluster = p->clusters[i];
         cluster->awaited = false;

@@ -329,6 +329,83 @@ START_TEST(infeasible_work_is_refused)
 }
 END_TEST
 
+static const struct sch_spec large = {.request = {.cpu_milli = 9000}};
+
+/* Nothing was known when they came, so they wait; then it is known that they wait in vain. */
+START_TEST(what_turns_out_infeasible_fails)
+{
+    struct world w = world_new();
+    struct sch_spec specs[2] = {large, large};
+    specs[1].request.gpus = 1;
+    struct sch_action *root = create(&w, "run", &w.group);
+    struct sch_action *early = child(&w, root, "early", &specs[0]);
+    struct sch_action *small = child(&w, root, "small", &w.task);
+    run_until(&w, w.now + 3600 * SY_NS_PER_S);
+    assert_state(early, "queued"); /* no cluster is known: one may come */
+    up(&w, "east");
+    struct sch_action *joining = sch_action_ref(child(&w, root, "joining", &specs[0]));
+    struct sch_action *gpu = sch_action_ref(child(&w, root, "gpu", &specs[1]));
+    sch_action_ref(early);
+    run_until(&w, w.now + 3600 * SY_NS_PER_S);
+    assert_state(joining, "queued"); /* more nodes may come */
+    complete(&w, "east");
+    int64_t at = sch_partition_next_ns(w.p);
+    ck_assert_int_le(at, w.now + SY_NS_PER_S);
+    while (!sch_action_is_final(early))
+        tick_at(&w, sch_partition_next_ns(w.p));
+    ck_assert_int_le(w.now, at + SY_NS_PER_S);
+    ck_assert_uint_eq(count(&w, SCH_EFFECT_FINISHED), 2);
+    const struct sch_effect *end = nth(&w, SCH_EFFECT_FINISHED, 0);
+    ck_assert_int_eq(end->u.final.state, SCH_ACTION_FAILED);
+    ck_assert_str_eq(end->u.final.code, "Infeasible");
+    ck_assert_str_eq(end->u.final.message,
+                     "no cluster can run this; cluster east: 9.000 cores asked, 8.000 cores there");
+    ck_assert(sch_action_is_final(joining));
+    run_until(&w, w.now + SY_NS_PER_S);
+    assert_state(gpu, "failed"); /* another class */
+    assert_state(small, "queued");
+    ck_assert_uint_eq(root->children_failed, 3);
+    sch_action_unref(early);
+    sch_action_unref(joining);
+    sch_action_unref(gpu);
+    world_free(&w);
+}
+END_TEST
+
+/* What was possible when it came waits for its node to come back. */
+START_TEST(what_was_feasible_waits)
+{
+    struct world w = world_new();
+    struct sch_spec spec = large;
+    struct sch_shape bigger = shape;
+    bigger.capacity.cpu_milli = 16000;
+    struct sch_event up_bigger = {
+        .type = SCH_EVENT_CLUSTER_UP,
+        .u.cluster = {.name = "east", .shapes = &bigger, .shape_count = 1}};
+    struct sch_action *root = create(&w, "run", &w.group);
+    struct sch_action *early = child(&w, root, "early", &spec);
+    step(&w, up_bigger);
+    complete(&w, "east");
+    run_until(&w, w.now + 10 * SY_NS_PER_S);
+    assert_state(early, "queued");
+    struct sch_action *late = child(&w, root, "late", &spec);
+    up(&w, "east"); /* the large nodes are gone */
+    run_until(&w, w.now + 10 * SY_NS_PER_S);
+    assert_state(early, "queued");
+    assert_state(late, "queued");
+    down(&w, "east"); /* its operator starts again */
+    up(&w, "east");
+    struct sch_action *unchecked = sch_action_ref(child(&w, root, "unchecked", &spec));
+    complete(&w, "east");
+    run_until(&w, w.now + 10 * SY_NS_PER_S);
+    assert_state(early, "queued");
+    assert_state(late, "queued");
+    assert_state(unchecked, "failed");
+    sch_action_unref(unchecked);
+    world_free(&w);
+}
+END_TEST
+
 START_TEST(names_and_limits)
 {
     struct world w = world_new();
@@ -567,6 +644,8 @@ int main(void)
                                   demand_that_changes_back_is_not_told,
                                   idle_classes_are_bounded,
                                   infeasible_work_is_refused,
+                                  what_turns_out_infeasible_fails,
+                                  what_was_feasible_waits,
                                   names_and_limits,
                                   a_parent_takes_its_children_along,
                                   groups_end_with_their_children,
