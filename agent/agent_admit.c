@@ -107,6 +107,7 @@ static void start(struct ag_agent *agent, struct ag_attempt *a, bool pipelined)
         .name = a->name,
         .number = a->key.number,
         .epoch = a->key.epoch,
+        .attempt = a->attempt,
         .request = spec->request,
         .gpus = gpus,
         .pipelined = pipelined,

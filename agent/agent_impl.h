@@ -86,6 +86,7 @@ struct ag_attempt {
     bool cancel_asked; /* by the operator */
     uint32_t calls;
     uint32_t class_number; /* as in the assignment */
+    uint32_t attempt;      /* as people count: names its log */
     struct ag_spec_entry *spec;
     struct ag_attempt *next, *previous;             /* waiting; or outcomes to send, or sent */
     struct ag_attempt *start_next, *start_previous; /* starts to be reported */

@@ -84,6 +84,7 @@ static void assign(struct ag_agent *agent, const assignment_msg *msg)
         pb_pack(&msg->flyte->base, &a->flyte);
     a->timeout_ns = msg->timeout_ns;
     a->class_number = msg->class_;
+    a->attempt = msg->attempt > 0 ? msg->attempt : msg->number;
     struct ag_spec_entry *spec = ag_spec_find(agent, msg->partition, msg->epoch, msg->spec);
     if (spec == NULL || !spec->valid) {
         ag_report_simple(agent, a, AG_RESULT_REFUSED, "SpecRefused",

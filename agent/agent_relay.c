@@ -110,7 +110,7 @@ void ag_relay_log(void *ctx, uint64_t id, uint32_t stream, struct sy_span data)
     if (a == NULL || agent->ports.logs == NULL)
         return;
     if (a->log == NULL)
-        a->log = ag_log_open(agent->ports.logs, a->run, a->name, a->key.number);
+        a->log = ag_log_open(agent->ports.logs, a->run, a->name, a->attempt);
     if (a->log != NULL)
         ag_log_append(a->log, sy_loop_realtime_ns(agent->ports.loop), (enum ag_log_stream)stream,
                       data);
@@ -143,8 +143,8 @@ static struct ag_attempt *find_unfinished(struct ag_agent *agent, const struct a
         struct ag_attempt *a = sy_map_entry(at, struct ag_attempt, by_id);
         if (a->sm.state < AG_ATTEMPT_DONE && strcmp(a->name, read->name) == 0 &&
             strcmp(a->run, read->run) == 0 &&
-            (read->number == 0 ? found == NULL || a->key.number > found->key.number
-                               : a->key.number == read->number))
+            (read->number == 0 ? found == NULL || a->attempt > found->attempt
+                               : a->attempt == read->number))
             found = a;
     }
     return found;
@@ -160,9 +160,9 @@ void ag_relay_log_read(struct ag_agent *agent, const struct ag_log_read *wanted)
     }
     struct ag_attempt *a = find_unfinished(agent, &read);
     if (a != NULL) { /* open, also when nothing was written yet: so that one can wait for it */
-        read.number = a->key.number;
+        read.number = a->attempt;
         if (a->log == NULL)
-            a->log = ag_log_open(agent->ports.logs, a->run, a->name, a->key.number);
+            a->log = ag_log_open(agent->ports.logs, a->run, a->name, a->attempt);
     }
     if (ag_logs_read(agent->ports.logs, &read, &chunk) != AG_LOGS_E_WAITING)
         ag_relay_chunk(agent, &chunk);

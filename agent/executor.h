@@ -33,7 +33,8 @@ struct ag_flyte_work {
 struct ag_work {
     uint64_t id;            /* the agent's name for the attempt */
     const char *run, *name; /* "project/domain/run", action */
-    uint32_t number, epoch;
+    uint32_t number, epoch; /* fence */
+    uint32_t attempt;       /* as people count */
     struct sch_resources request;
     const char *gpus;        /* the devices it may use: "0,3"; "" = none */
     bool pipelined;          /* handed over beyond the room, see pipeline() */

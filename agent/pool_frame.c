@@ -82,7 +82,7 @@ struct ag_pool_task *ag_pool_task_encode(const struct ag_pool *pool, const struc
     msg.function = (char *)(uintptr_t)work->args[1];
     msg.run = (char *)(uintptr_t)work->run;
     msg.name = (char *)(uintptr_t)work->name;
-    msg.attempt = work->number;
+    msg.attempt = work->attempt;
     msg.fencing_token = token;
     msg.input.data = (uint8_t *)(uintptr_t)work->input.data;
     msg.input.len = work->input.len;

@@ -324,7 +324,7 @@ static void build_env(const struct ag_process *p, const struct ag_work *work, st
     ag_env_add_base(env, p->exec, work->gpus != NULL ? work->gpus : "");
     ag_env_add(env, "SWITCHYARD_RUN", "%s", work->run);
     ag_env_add(env, "SWITCHYARD_ACTION", "%s", work->name);
-    ag_env_add(env, "SWITCHYARD_ATTEMPT", "%u", work->number);
+    ag_env_add(env, "SWITCHYARD_ATTEMPT", "%u", work->attempt);
     ag_env_add(env, "SWITCHYARD_FENCING_TOKEN", "%s", token);
     ag_env_add(env, "SWITCHYARD_INPUT_PATH", "%s", input);
     ag_env_add(env, "SWITCHYARD_OUTPUT_PATH", "%s", p->output);

@@ -167,7 +167,7 @@ static void row_finished(struct cp_partition *p, const struct sch_effect *effect
 {
     struct sch_action *action = effect->u.final.action;
     struct cp_outcome_row row = {.phase = cp_phase_of(effect->u.final.state, action->number),
-                                 .number = action->number,
+                                 .number = sch_action_attempt(action),
                                  .epoch = action->attempt_epoch,
                                  .finished_ns = sy_loop_realtime_ns(p->loop),
                                  .cluster = cluster_of(action)};
@@ -291,7 +291,7 @@ static void row_event(struct cp_partition *p, const struct sch_effect *effect)
                                .action = action->name,
                                .phase = cp_phase_of(effect->u.event.state, action->number),
                                .time_ns = effect->u.event.time_ns,
-                               .attempt = action->number,
+                               .attempt = sch_action_attempt(action),
                                .cluster = cluster_of(action)};
     struct cp_chunk *chunk = event_chunk(p, effect);
     if (report && p->report)
@@ -357,7 +357,8 @@ static void send_assign(struct cp_partition *p, const struct sch_effect *effect)
     item->u.assign.assign = (struct cp_assign){.action = sch_action_ref(action),
                                                .use = use,
                                                .class_id = effect->u.assign.class_id,
-                                               .number = action->number};
+                                               .number = action->number,
+                                               .attempt = sch_action_attempt(action)};
 }
 
 static void send_attempt(struct cp_partition *p, enum cp_item_type type, const char *cluster_name,

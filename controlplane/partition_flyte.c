@@ -7,7 +7,7 @@
 #include "flyteidl2/task/run.pb-c.h"
 
 /* Field numbers of FlyteContext, and of flyteidl2.actions.Action as stored in ActionRow.flyte. */
-enum { ORG = 1, RUN_OUTPUT_BASE, RUN_START, ENVS, RAW_DATA_PREFIX, ATTEMPT, QUEUE };
+enum { ORG = 1, RUN_OUTPUT_BASE, RUN_START, ENVS, RAW_DATA_PREFIX, QUEUE };
 enum {
     ROW_FLYTE = 9,
     ACTION_ID = 1,
@@ -90,7 +90,7 @@ bool cp_flyte_prepare(struct cp_partition *p, const struct sch_run *run)
 }
 
 void cp_flyte_put_context(struct sy_buf *out, uint32_t field, const struct sch_action *action,
-                          uint32_t number, struct sy_span row)
+                          struct sy_span row)
 {
     const struct cp_live_run *live = action->run->shell;
     struct sy_span flyte = cp_row_bytes(row, ROW_FLYTE);
@@ -103,7 +103,6 @@ void cp_flyte_put_context(struct sy_buf *out, uint32_t field, const struct sch_a
     /* The action's own fields follow those of the run: for a reader the last ones count. */
     cp_put_bytes(out, ORG, org.data, org.len);
     cp_put_bytes(out, RUN_OUTPUT_BASE, base.data, base.len);
-    cp_put_uint(out, ATTEMPT, number);
     cp_put_bytes(out, QUEUE, queue.data, queue.len);
     cp_put_end(out, begin);
 }

@@ -131,7 +131,7 @@ enum cp_item_type { CP_ITEM_DONE, CP_ITEM_ENQUEUED, CP_ITEM_ASSIGN, CP_ITEM_CANC
 struct cp_assign {
     struct sch_action *action; /* a reference */
     struct cp_spec_use *use;   /* pinned */
-    uint32_t class_id, number;
+    uint32_t class_id, number, attempt;
 };
 struct cp_attempt {
     uint64_t action_id;
@@ -457,7 +457,7 @@ void cp_assign_drop(struct cp_assign *assign);
 bool cp_flyte_prepare(struct cp_partition *p, const struct sch_run *run);
 /* Adds a FlyteContext as field `field`; `row` is the ActionRow. */
 void cp_flyte_put_context(struct sy_buf *out, uint32_t field, const struct sch_action *action,
-                          uint32_t number, struct sy_span row);
+                          struct sy_span row);
 
 /* partition_calls.c */
 void cp_task_call(struct cp_operator *o, const Switchyard__Internal__TaskCall *call);

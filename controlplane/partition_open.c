@@ -201,6 +201,7 @@ static int restore_action(struct restore *restore, struct sy_span key, struct sy
                                  .created_ns = row->created_ns,
                                  .priority = row->priority,
                                  .number = live->number,
+                                 .attempts = live->attempts,
                                  .user_failures = (uint16_t)live->user_failures,
                                  .system_failures = (uint16_t)live->system_failures,
                                  .children_failed = live->children_failed,

@@ -92,7 +92,7 @@ static void fill_live(struct cp_partition *p, struct cp_action_view *view)
     const struct sch_action *live = view->live;
     const struct cp_place *place = cp_places_find(&p->places, live->id);
     view->phase = cp_phase_of(live->sm.state, live->number);
-    view->number = live->number;
+    view->number = sch_action_attempt(live);
     if (place) {
         view->started_ns = place->started_ns;
         view->node = place->node;

@@ -158,6 +158,7 @@ void cp_row_put_live(struct sy_buf *buf, const struct sch_action *action)
     cp_put_uint(buf, 4, action->sealed);
     cp_put_uint(buf, 5, action->child_sequence);
     cp_put_uint(buf, 6, action->children_failed);
+    cp_put_uint(buf, 7, action->attempts);
 }
 
 void cp_row_put_event(struct sy_buf *buf, const struct cp_event_row *row)

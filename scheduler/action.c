@@ -334,6 +334,12 @@ void sch_action_wait(struct sch_partition *p, struct sch_action_impl *a, bool fr
     sch_action_place(p, a, front);
 }
 
+static void end_attempt(struct sch_action *action)
+{
+    action->attempts = sch_action_attempt(action);
+    action->ended = action->number;
+}
+
 /* The attempt has ended without ending the action. */
 static void retry(struct sch_partition *p, struct sch_action_impl *a, int64_t delay_ns, bool front,
                   const char *message, const struct sch_report *report)
@@ -341,7 +347,7 @@ static void retry(struct sch_partition *p, struct sch_action_impl *a, int64_t de
     detach(p, a);
     a->base.queued_at_ns = p->now_ns + delay_ns;
     sch_action_move(p, a, delay_ns > 0 ? SCH_ACTION_BACKOFF : sch_gate_next(a));
-    a->base.ended = a->base.number;
+    end_attempt(&a->base);
     a->base.cluster = NULL;
     sch_effect_add(p, SCH_EFFECT_UPDATED)->u.action = &a->base;
     sch_action_event(p, a, message ? "Lost" : NULL, message, report);
@@ -449,6 +455,7 @@ void sch_action_returned(struct sch_partition *p, struct sch_action_impl *a)
     SY_ASSERT(sch_action_state(a) == SCH_ACTION_ASSIGNED);
     detach(p, a);
     sch_action_move(p, a, SCH_ACTION_QUEUED);
+    a->base.ended = a->base.number; /* and attempts stays: nobody saw it */
     a->base.cluster = NULL;
     sch_action_place(p, a, true);
 }
@@ -546,7 +553,7 @@ static void finish(struct sch_partition *p, struct sch_action_impl *a, const str
     if (out && stopped && !end->report)
         cancel_attempt(p, a, end->message);
     sch_action_move(p, a, end->state);
-    a->base.ended = a->base.number;
+    end_attempt(&a->base);
     sch_cache_leave(p, a);
     sch_action_event(p, a, end->code, end->message, end->report);
     if (a->base.parent) {

@@ -129,15 +129,17 @@ struct sch_action {
     int64_t created_ns;      /* realtime */
     int64_t queued_at_ns;    /* monotonic: since when it waits; in BACKOFF: until when */
     uint64_t child_sequence; /* of the last entry in its child log */
-    uint32_t number;         /* of the current or last attempt; 0 = none yet. In the effects of a
-                                child's end, parent->number is the attempt that the parent is in */
-    uint32_t attempt_epoch;  /* in which that attempt was issued */
+    uint32_t number; /* of the current or last attempt; 0 = none yet. It fences: each assignment has
+                        another. People see sch_action_attempt(). In the effects of a child's end,
+                        parent->number is the attempt that the parent is in */
+    uint32_t attempt_epoch; /* in which that attempt was issued */
     uint32_t children_live, children_failed;
     int32_t priority;
     uint16_t user_failures, system_failures;
     struct sm sm;
-    bool sealed;    /* group: no more children will come */
-    uint32_t ended; /* attempts up to this number have ended: this is the number to persist */
+    bool sealed;       /* group: no more children will come */
+    uint32_t ended;    /* attempts up to this number have ended: this is the number to persist */
+    uint32_t attempts; /* how many of those ended: without those that were given back unstarted */
     struct sch_cluster *cluster; /* of the current attempt; of the last one when it has ended */
     /* The shell reads the fields above and changes none; the core's own follow in partition_impl.h,
      * where this struct is the first member of a larger one (queue links, siblings, timer, hashes).
@@ -148,6 +150,11 @@ struct sch_action {
  * ancestors and its run readable (not the spec: that one is the shell's). */
 struct sch_action *sch_action_ref(struct sch_action *action);
 void sch_action_unref(struct sch_action *action);
+/* The current or last attempt as people count: 1, 2, ...; 0 = none yet. */
+static inline uint32_t sch_action_attempt(const struct sch_action *action)
+{
+    return action->attempts + (action->number > action->ended);
+}
 bool sch_action_is_final(const struct sch_action *action);
 uint32_t sch_action_class_id(const struct sch_action *action); /* 0: it never runs */
 /* CACHE_WAIT: the action whose output it waits for; else NULL. */
@@ -187,6 +194,7 @@ struct sch_restore {
     int32_t priority;
     uint32_t
         number; /* sch_action.ended when the row was written: only later attempts are adopted */
+    uint32_t attempts; /* sch_action.attempts then */
     uint16_t user_failures, system_failures;
     uint32_t children_failed;
     uint64_t child_sequence; /* of the last entry in its child log; read it from that log */

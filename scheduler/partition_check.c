@@ -65,7 +65,7 @@ static void check_action(struct sch_partition *p, struct sch_action_impl *a, str
     check_state(a);
     SY_ASSERT(sch_action_find(p, a->base.id) == a);
     SY_ASSERT(sch_action_find_by_name(p, a->base.run, a->base.name) == a);
-    SY_ASSERT(a->base.number >= a->base.ended);
+    SY_ASSERT(a->base.number >= a->base.ended && a->base.ended >= a->base.attempts);
     SY_ASSERT((a->base.run->root == &a->base) == (a->base.parent == NULL));
     SY_ASSERT(!a->base.cluster || a->base.attempt_epoch <= p->options.epoch);
     check_timer(a);

@@ -56,6 +56,7 @@ struct sch_action *sch_partition_restore_action(struct sch_partition *p,
     };
     struct sch_action_impl *a = sch_action_create(p, &new);
     a->base.number = a->base.ended = r->number;
+    a->base.attempts = r->attempts;
     a->base.user_failures = r->user_failures;
     a->base.system_failures = r->system_failures;
     a->base.children_failed = r->children_failed;

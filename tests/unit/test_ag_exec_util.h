@@ -177,6 +177,7 @@ static inline uint64_t bench_start(const struct bench_task *task)
         .run = "p/d/r1",
         .name = name,
         .number = 1,
+        .attempt = 1,
         .epoch = 7,
         .gpus = task->gpus ? task->gpus : "",
         .pipelined = task->pipelined,

@@ -207,6 +207,56 @@ START_TEST(priority_then_arrival)
 }
 END_TEST
 
+/* What was given back unstarted is no attempt for people, also after a restart. */
+START_TEST(given_back_attempts_are_not_counted)
+{
+    struct world w = world_new();
+    struct sch_action *a = assigned(&w);
+    ck_assert_uint_eq(sch_action_attempt(a), 1);
+    for (uint32_t number = 1; number <= 3; number++) {
+        ck_assert_uint_eq(a->number, number);
+        step(&w, report(SCH_EVENT_RETURNED, "east", a->id, number, 5, 0));
+    }
+    assert_state(a, "assigned"); /* again at once: there are grants */
+    ck_assert_uint_eq(a->number, 4);
+    ck_assert_uint_eq(sch_action_attempt(a), 1);
+    started(&w, a);
+    outcome(&w, a, SCH_OUTCOME_LOST);
+    ck_assert_uint_eq(a->ended, 4);
+    ck_assert_uint_eq(a->attempts, 1);
+    step(&w, report(SCH_EVENT_RETURNED, "east", a->id, 5, 5, 0));
+    assert_state(a, "assigned");
+    ck_assert_uint_eq(a->number, 6);
+    ck_assert_uint_eq(sch_action_attempt(a), 2);
+
+    struct world next = {.now = w.now, .task = w.task, .group = w.group};
+    world_open(&next, 6);
+    struct sch_restore row = {.run_id = a->run->id,
+                              .action_id = a->id,
+                              .name = "a0",
+                              .parent = "",
+                              .spec = &next.task,
+                              .number = 4, /* written before the fifth was given back */
+                              .attempts = 1};
+    (void)sch_partition_restore_run(next.p, a->run->id, "p", "d", "run", 1, 9, 1);
+    struct sch_action *restored = sch_partition_restore_action(next.p, &row);
+    const char *expected[] = {"east"};
+    sch_partition_restored(next.p, expected, 1, next.now);
+    ck_assert_uint_eq(sch_action_attempt(restored), 1);
+    up(&next, "east");
+    inventory(&next, "east", a->id, 6, 5, true);
+    assert_state(restored, "running");
+    ck_assert_uint_eq(sch_action_attempt(restored), 2);
+    sch_action_ref(restored);
+    outcome(&next, restored, SCH_OUTCOME_SUCCEEDED);
+    assert_state(restored, "succeeded");
+    ck_assert_uint_eq(sch_action_attempt(restored), 2);
+    sch_action_unref(restored);
+    world_free(&next);
+    world_free(&w);
+}
+END_TEST
+
 START_TEST(the_cluster_with_most_grants)
 {
     struct world w = world_new();
@@ -643,6 +693,7 @@ int main(void)
                                   demand_is_gathered,
                                   demand_that_changes_back_is_not_told,
                                   idle_classes_are_bounded,
+                                  given_back_attempts_are_not_counted,
                                   infeasible_work_is_refused,
                                   what_turns_out_infeasible_fails,
                                   what_was_feasible_waits,
