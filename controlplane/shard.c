@@ -379,7 +379,7 @@ void cp_shard_stop(struct cp_shard *shard, int64_t grace_ns, sy_fn done, void *c
     shard->stopped_ctx = ctx;
     shard->lanes_running = count;
     shard->stops = sy_calloc(count, sizeof(*shard->stops));
-    pb_health_set_serving(shard->health, false);
+    pb_health_stop(shard->health);
     sy_server_drain(shard->server, grace_ns, cp_front(shard)->loop, on_drained, shard);
     for (uint32_t i = 0; i < count; i++) {
         shard->stops[i] = (struct cp_stop){.post.run = stop_lane, .lane = &shard->lanes[i]};
@@ -405,8 +405,7 @@ void cp_shard_free(struct cp_shard *shard)
         if (shard->lanes[i].partition != NULL)
             cp_partition_free(shard->lanes[i].partition);
     }
-    if (shard->health != NULL)
-        pb_health_free(shard->health);
+    pb_health_free(shard->health);
     sy_server_free(shard->server);
     free(shard->lanes);
     free(shard->stops);

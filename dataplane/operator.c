@@ -358,7 +358,7 @@ void dp_operator_stop(struct dp_operator *op, int64_t grace_ns, sy_fn done, void
     sy_log(op->log, &dp_events, DP_EV_STOPPING, SY_STR("cluster", op->cluster));
     op->stop_done = done;
     op->stop_ctx = ctx;
-    pb_health_set_serving(op->health, false);
+    pb_health_stop(op->health);
     dp_shards_stop(op);
     dp_agents_stop(op);
     dp_logs_stop(op->logs);
@@ -394,8 +394,7 @@ void dp_operator_free(struct dp_operator *op)
     dp_objects_free(op->objects);
     dp_data_free(op->data);
     sy_server_free(op->server);
-    if (op->health)
-        pb_health_free(op->health); /* nobody calls it any more */
+    pb_health_free(op->health); /* nobody calls it any more */
     sy_arena_deinit(&op->arena);
     sy_buf_deinit(&op->scratch);
     free(op->cluster);

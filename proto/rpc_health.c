@@ -22,7 +22,7 @@ struct health_watch {
 
 struct pb_health {
     struct sy_server *server;
-    bool serving;
+    bool serving, stopped;
     struct health_watch *watches;
 };
 
@@ -75,6 +75,15 @@ static void watch_send(struct health_watch *watch)
         sy_buf_deinit(&message);
 }
 
+/* A newest status that was not sent yet is dropped: UNAVAILABLE says as much. on_closed follows. */
+static void watch_end(struct health_watch *watch)
+{
+    struct sy_status status = {.code = SY_CODE_UNAVAILABLE};
+    sy_error_text_set(&status.message, "the server is stopping");
+    watch->behind = false;
+    sy_call_finish(watch->call, &status);
+}
+
 static void watch_writable(void *ctx)
 {
     struct health_watch *watch = ctx;
@@ -107,6 +116,8 @@ static void on_watch(void *ctx, struct sy_call *call, struct sy_span request)
     health->watches = watch;
     sy_call_set_sink(call, &sink, watch);
     watch_send(watch);
+    if (health->stopped)
+        watch_end(watch);
 }
 
 struct pb_health *pb_health_new(struct sy_server *server, struct sy_loop *loop)
@@ -130,15 +141,25 @@ struct pb_health *pb_health_new(struct sy_server *server, struct sy_loop *loop)
 
 void pb_health_set_serving(struct pb_health *health, bool serving)
 {
-    if (health->serving == serving)
+    if (health->serving == serving || health->stopped)
         return;
     health->serving = serving;
     for (struct health_watch *watch = health->watches; watch != NULL; watch = watch->next)
         watch_send(watch);
 }
 
+void pb_health_stop(struct pb_health *health)
+{
+    pb_health_set_serving(health, false);
+    health->stopped = true;
+    for (struct health_watch *watch = health->watches; watch != NULL; watch = watch->next)
+        watch_end(watch);
+}
+
 void pb_health_free(struct pb_health *health)
 {
+    if (health == NULL)
+        return;
     while (health->watches != NULL) {
         struct health_watch *watch = health->watches;
         health->watches = watch->next;

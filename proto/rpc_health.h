@@ -13,5 +13,8 @@ struct pb_health;
 /* Adds the service; before sy_server_start(). Not serving at first. */
 struct pb_health *pb_health_new(struct sy_server *server, struct sy_loop *loop);
 void pb_health_set_serving(struct pb_health *health, bool serving);
-/* Ends the watches. The server must not call it any more: after the drain. */
+/* Not serving any more, for good: ends the watches, which a drain would else wait for. Before
+ * sy_server_drain(). */
+void pb_health_stop(struct pb_health *health);
+/* NULL is fine. The server must not call it any more: after the drain. */
 void pb_health_free(struct pb_health *health);

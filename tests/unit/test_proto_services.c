@@ -84,12 +84,16 @@ static void count_up(void *arg)
     (*count)++;
 }
 
-static void close_world(struct world *w)
+static void drain(struct world *w, int64_t grace_ns)
 {
     int drained = 0;
-    sy_server_drain(w->server, 0, w->loop, count_up, &drained);
+    sy_server_drain(w->server, grace_ns, w->loop, count_up, &drained);
     run(w);
     ck_assert_int_eq(drained, 1);
+}
+
+static void free_world(struct world *w)
+{
     if (w->call != NULL)
         sy_call_unref(w->call);
     pb_health_free(w->health);
@@ -99,6 +103,12 @@ static void close_world(struct world *w)
     sy_loop_free(w->loop);
     sy_buf_deinit(&w->last);
     sy_arena_deinit(&w->arena);
+}
+
+static void close_world(struct world *w)
+{
+    drain(w, 0);
+    free_world(w);
 }
 
 static void open_stream(struct world *w, const char *method)
@@ -202,6 +212,27 @@ START_TEST(health_watch)
     run(&w);
     ck_assert_int_eq(last_status(&w), STATUS(SERVICE_UNKNOWN));
     close_world(&w);
+}
+END_TEST
+
+/* A drain with a grace of a day: it must not wait for who only watches. */
+START_TEST(health_watches_end_before_a_drain)
+{
+    struct world w;
+    open_world(&w);
+    pb_health_set_serving(w.health, true);
+    open_stream(&w, "/grpc.health.v1.Health/Watch");
+    struct sy_buf request = health_request("");
+    ck_assert_int_eq(sy_call_send(w.call, &request), 0);
+    run(&w);
+    ck_assert_int_eq(last_status(&w), STATUS(SERVING));
+    pb_health_stop(w.health);
+    drain(&w, 86400 * SY_NS_PER_S);
+    ck_assert_int_eq(last_status(&w), STATUS(NOT_SERVING));
+    ck_assert_int_eq(w.closes, 1);
+    ck_assert_int_eq(w.code, SY_CODE_UNAVAILABLE);
+    free_world(&w);
+    pb_health_free(NULL);
 }
 END_TEST
 
@@ -332,7 +363,9 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {
-        health_check, health_watch, reflection, reflection_of_nonsense, unpack_within_the_cap, NULL,
+        health_check, health_watch,           health_watches_end_before_a_drain,
+        reflection,   reflection_of_nonsense, unpack_within_the_cap,
+        NULL,
     };
     return sy_test_run("proto_services", tests);
 }
