@@ -243,7 +243,8 @@ int ag_spec_parse(struct ag_spec *ret, struct sy_span bytes, struct sy_error_tex
     const Flyteidl2__Task__TaskSpec *spec = pb_unpack(&flyteidl2__task__task_spec__descriptor,
                                                       &ret->arena, bytes);
     int r = -EINVAL;
-    if (spec == NULL || spec->task_template == NULL)
+    if (spec == NULL || spec->task_template == NULL ||
+        pb_find_nul(&flyteidl2__task__task_spec__descriptor, bytes) != NULL)
         sy_error_text_set(error, "%zu bytes that are not a TaskSpec", bytes.len);
     else
         r = read_template(ret, spec->task_template, error);

@@ -5,6 +5,7 @@
  */
 #include "controlplane/partition_impl.h"
 
+#include "proto/pb.h"
 #include "switchyard/v1/action_service.pb-c.h"
 
 #define CALLS_MAX 100000 /* waiting, on one stream */
@@ -131,6 +132,10 @@ static void enqueue(struct cp_task_call *c, const struct sch_action *action, str
         actions = sy_arena_alloc(arena, m->n_actions * sizeof(*actions));
     if (!actions) {
         fail(c, SY_CODE_INVALID_ARGUMENT, "EnqueueActions: a request that cannot be read");
+        return;
+    }
+    if (pb_find_nul(&switchyard__v1__enqueue_actions_request__descriptor, body)) {
+        fail(c, SY_CODE_INVALID_ARGUMENT, "EnqueueActions: a NUL byte is not allowed in a string");
         return;
     }
     for (size_t i = 0; i < m->n_actions; i++)

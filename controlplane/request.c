@@ -402,6 +402,11 @@ static bool decode(struct cp_request *req, struct sy_span bytes)
                 method->request->name, max >> 20);
         return false;
     }
+    const char *nul = pb_find_nul(method->request, bytes);
+    if (nul != NULL) {
+        cp_fail(req, SY_CODE_INVALID_ARGUMENT, "%s: a NUL byte is not allowed in a string", nul);
+        return false;
+    }
     struct sy_error_text error = {0};
     if (method->address != NULL && method->address(req, &error) < 0) {
         cp_fail(req, SY_CODE_INVALID_ARGUMENT, "%s", error.text);

@@ -6,6 +6,7 @@
 
 #include "flyteidl2/core/tasks.pb-c.h"
 #include "flyteidl2/task/task_definition.pb-c.h"
+#include "proto/pb.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -338,9 +339,12 @@ int cp_spec_parse_all(struct sch_spec *ret, struct cp_spec_traits *ret_traits, s
     struct cp_spec_traits traits = {0};
     const Flyteidl2__Task__TaskSpec *spec = CP_UNPACK(
         Flyteidl2__Task__TaskSpec, flyteidl2__task__task_spec__descriptor, &arena, bytes);
+    const char *nul;
     int r = -EINVAL;
     if (!spec)
         sy_error_text_set(error, "task_spec: %zu bytes that are not a TaskSpec", bytes.len);
+    else if ((nul = pb_find_nul(&flyteidl2__task__task_spec__descriptor, bytes)) != NULL)
+        sy_error_text_set(error, "task_spec: %s: a NUL byte is not allowed in a string", nul);
     else if (!spec->task_template)
         sy_error_text_set(error, "task_spec: task_template is missing");
     else

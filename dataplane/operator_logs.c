@@ -373,8 +373,9 @@ void dp_logs_read(void *ctx, struct sy_call *call, struct sy_span span)
     sy_arena_reset(&op->arena);
     const Switchyard__V1__ReadLogsRequest *request = pb_unpack(
         &switchyard__v1__read_logs_request__descriptor, &op->arena, span);
-    if (!request) {
-        sy_call_fail(call, SY_CODE_INVALID_ARGUMENT, "malformed request");
+    if (!request || pb_find_nul(&switchyard__v1__read_logs_request__descriptor, span)) {
+        sy_call_fail(call, SY_CODE_INVALID_ARGUMENT,
+                     "malformed request, or a NUL byte in a string");
     } else if (!request->run || !is_name(request->run->project) || !is_name(request->run->domain) ||
                !is_name(request->run->name) || !is_name(request->action)) {
         sy_call_fail(call, SY_CODE_INVALID_ARGUMENT,

@@ -114,6 +114,17 @@ START_TEST(create_run_refuses_bad_input)
         FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__INPUT_WRAPPER_OFFLOADED_INPUT_DATA;
     c.request.offloaded_input_data = &data;
     call_fails(&w, RUN "CreateRun", &c.request.base, SY_CODE_INVALID_ARGUMENT, "uri: missing");
+    create_init(&w, &c, NULL, "switchyard.process");
+    c.project.name = text_of("project#");
+    struct sy_buf packed = {0};
+    pb_pack(&c.request.base, &packed);
+    *(uint8_t *)memchr(packed.data, '#', packed.len) = '\0'; /* for C it would be "project" */
+    struct call nul = {.method = RUN "CreateRun", .bytes = sy_buf_span(&packed)};
+    struct sy_error_text text;
+    ck_assert_int_eq(call_full(&w, &nul, NULL, NULL, &text), SY_CODE_INVALID_ARGUMENT);
+    ck_assert_str_eq(text.text, "name: a NUL byte is not allowed in a string");
+    sy_buf_deinit(&packed);
+    create_init(&w, &c, NULL, "switchyard.process");
     uint8_t *large = sy_calloc(1, 65537);
     c.request.input_wrapper_case = FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__INPUT_WRAPPER_INPUTS;
     c.request.inputs = (ProtobufCBinaryData){65537, large};
