@@ -15,9 +15,9 @@
  *
  * Nobody knows how long tasks run, so nobody knows whether what blocks it are small ones that a
  * reservation would drain, or a long one that stays. If no younger one runs longer than D, the
- * first reservation of D or more drains them: it starts within 8 D after it came, or when the long
- * one ends, and then again within the next reservation of D. And what others lose is bounded:
- * a quarter of the time, and at a stretch a quarter of what it has waited itself.
+ * first reservation of D or more drains them: it starts within 9 D (or 1 s + D, when that is
+ * later), or when the long one has ended, in the next such reservation. What others lose to one
+ * such class is bounded: a quarter of the time, and at a stretch a quarter of what it has waited.
  */
 #include "agent/agent_impl.h"
 
