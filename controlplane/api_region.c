@@ -130,8 +130,8 @@ static void describe_partition(struct cp_gather_part *part, Switchyard__V1__Part
     to->actions_running = counts.assigned + counts.running + counts.recovering;
     to->actions_waiting_for_children = counts.groups;
     to->actions_finished = counts.finished;
-    const char *state = counts.recovering_clusters ? "recovering" : "serving";
-    to->state = copy(&part->arena, serving ? state : "failed");
+    const char *word = cp_partition_state_word(lane->partition);
+    to->state = copy(&part->arena, serving && counts.recovering_clusters ? "recovering" : word);
 }
 
 static bool collect(struct cp_gather_part *part)

@@ -324,6 +324,18 @@ bool cp_partition_serving(const struct cp_partition *p)
     return cp_state(p) == CP_PARTITION_SERVING;
 }
 
+const char *cp_partition_state_word(const struct cp_partition *p)
+{
+    static const char *const words[CP_PARTITION_STATES] = {
+        [CP_PARTITION_OPENING] = "opening",  [CP_PARTITION_CLAIMING] = "opening",
+        [CP_PARTITION_SERVING] = "serving",  [CP_PARTITION_WAITING] = "reopening",
+        [CP_PARTITION_FAILED] = "failed",    [CP_PARTITION_STOPPING] = "stopping",
+        [CP_PARTITION_STOPPED] = "stopping",
+    };
+    SY_ASSERT(words[cp_state(p)]);
+    return words[cp_state(p)];
+}
+
 const char *cp_partition_reason(const struct cp_partition *p)
 {
     return cp_partition_serving(p) ? "" : p->reason.text;

@@ -54,6 +54,9 @@ int cp_partition_new(struct cp_partition **ret_partition,
 void cp_partition_free(struct cp_partition *p);
 
 bool cp_partition_serving(const struct cp_partition *p);
+/* For people: "opening", "serving", "reopening" (after a failed commit or opening), "failed",
+ * "stopping". */
+const char *cp_partition_state_word(const struct cp_partition *p);
 /* Why it is not serving; "" when it is. */
 const char *cp_partition_reason(const struct cp_partition *p);
 uint32_t cp_partition_epoch(const struct cp_partition *p);

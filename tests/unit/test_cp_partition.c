@@ -83,8 +83,10 @@ START_TEST(test_one_run)
 {
     struct world *w = world_new();
     struct answer answer;
+    ck_assert_str_eq(cp_partition_state_word(w->p), "opening");
     world_run(w, 50 * MS);
     ck_assert(cp_partition_serving(w->p));
+    ck_assert_str_eq(cp_partition_state_word(w->p), "serving");
     ck_assert_str_eq(cp_partition_reason(w->p), "");
     ck_assert_uint_eq(cp_partition_epoch(w->p), 1);
     create_run(w, "r1", "", "switchyard.process", &answer);

@@ -257,6 +257,7 @@ START_TEST(test_commit_fails_twice_and_reads_go_on)
     ck_assert_ptr_nonnull(strstr(answer.text, "the disk of partition 0 is full"));
     ck_assert(!cp_partition_serving(w->p));
     ck_assert_ptr_nonnull(strstr(cp_partition_reason(w->p), "is full"));
+    ck_assert_str_eq(cp_partition_state_word(w->p), "reopening");
     ck_assert_uint_ne(run_id(w, "r1"), 0); /* a read */
     create_run(w, "r2", "", "switchyard.process", &answer);
     expect(w, &answer, SY_CODE_RESOURCE_EXHAUSTED, "is full");
@@ -282,6 +283,7 @@ START_TEST(test_damaged_store)
     ck_assert(!cp_partition_serving(w->p));
     ck_assert_ptr_nonnull(strstr(cp_partition_reason(w->p),
                                  "partition 0 does not serve: the database /data/p0 is damaged"));
+    ck_assert_str_eq(cp_partition_state_word(w->p), "failed");
     ck_assert_uint_eq(w->opens, 1); /* trying again would not help */
     create_run(w, "r1", "", "switchyard.process", &answer);
     expect(w, &answer, SY_CODE_UNAVAILABLE, "/data/p0 is damaged");
