@@ -184,6 +184,8 @@ static void on_signal(void *arg, uint32_t events)
     struct signalfd_siginfo info;
     if (read(client->signal_io.fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
         return;
+    if (client->deaf)
+        return;
     client->interrupted = true;
     sy_loop_stop(client->loop);
 }
@@ -206,6 +208,10 @@ static int watch_sigint(struct cl_client *client)
 enum cl_exit cl_client_new(struct cl_client **ret_client, const struct cl_options *options,
                            struct cl_error *error)
 {
+    if (!strchr(options->endpoint, ':'))
+        return cl_fail(error, CL_USAGE,
+                       "endpoint '%s': expected HOST:PORT, such as " CL_ENDPOINT_DEFAULT,
+                       options->endpoint);
     struct cl_client *client = sy_new(struct cl_client);
     client->options = *options;
     client->signal_io.fd = -1;

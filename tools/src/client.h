@@ -68,8 +68,8 @@ struct cl_client {
     struct cl_pending *pending; /* calls of cl_start() */
     struct sy_rng rng;
     struct sy_io signal_io;
-    bool borrowed; /* rpc and loop are the caller's */
-    bool interrupted;
+    bool borrowed;          /* rpc and loop are the caller's */
+    bool interrupted, deaf; /* SIGINT came; SIGINT is ignored */
 };
 enum cl_exit cl_client_new(struct cl_client **ret_client, const struct cl_options *options,
                            struct cl_error *error) SY_MUST_USE;

@@ -8,6 +8,7 @@
 #include "tools/src/cl_methods.h"
 
 #define CL_PROGRAM "switchyard"
+#define CL_RUN_COLUMNS 21 /* the names that the region makes: never cut while a column can go */
 
 struct cl_command {
     const char *name, *usage; /* one line of help */

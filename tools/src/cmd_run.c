@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define GIVE_UP_NS (5 * SY_NS_PER_S)
 #define INPUT_BYTES_MAX ((size_t)8 * 1024 * 1024)
 
 /* ---- specs ---- */
@@ -94,17 +95,18 @@ void cl_run_show_progress(struct cl_run_summary *summary)
 /* ---- the end ---- */
 
 static const struct cl_column single_columns[] = {
-    {"RUN", false, 8, 0},  {"PHASE", false, 0, 0},   {"ATTEMPTS", true, 0, 2},
-    {"NODE", false, 6, 1}, {"DURATION", true, 0, 0},
+    {"RUN", false, CL_RUN_COLUMNS, 0}, {"PHASE", false, 0, 0},
+    {"ATTEMPTS", true, 0, 3},          {"NODE", false, 6, 2},
+    {"DURATION", true, 0, 1},
 };
 static const struct cl_column fanout_columns[] = {
-    {"RUN", false, 8, 0},      {"PHASE", false, 0, 0},   {"TASKS", true, 0, 0},
-    {"SUCCEEDED", true, 0, 1}, {"FAILED", true, 0, 0},   {"ABORTED", true, 0, 3},
-    {"TIMED OUT", true, 0, 4}, {"DURATION", true, 0, 0}, {"RATE", true, 0, 2},
+    {"RUN", false, CL_RUN_COLUMNS, 0}, {"PHASE", false, 0, 0},   {"TASKS", true, 0, 1},
+    {"SUCCEEDED", true, 0, 3},         {"FAILED", true, 0, 0},   {"ABORTED", true, 0, 5},
+    {"TIMED OUT", true, 0, 6},         {"DURATION", true, 0, 2}, {"RATE", true, 0, 4},
 };
 static const struct cl_column failure_columns[] = {
     {"ACTION", false, 6, 0}, {"PHASE", false, 0, 0},  {"ATTEMPTS", true, 0, 3},
-    {"NODE", false, 6, 2},   {"ERROR", false, 10, 0},
+    {"NODE", false, 6, 2},   {"ERROR", false, 24, 0},
 };
 
 static void print_failures(const struct cl_run_summary *summary)
@@ -123,6 +125,10 @@ static void print_failures(const struct cl_run_summary *summary)
     putchar('\n');
     cl_table_print(table, stdout, cl_terminal_width(stdout), 0);
     cl_table_free(table);
+    uint64_t all = summary->finished - summary->phases[SWITCHYARD__V1__PHASE__PHASE_SUCCEEDED];
+    if (all > summary->failure_count)
+        printf("and %s more: switchyard get actions %s -n 0\n",
+               cl_format_count(all - summary->failure_count).text, summary->run);
 }
 
 static void print_table(const struct cl_run_summary *summary, const struct cl_watch *watch)
@@ -206,24 +212,18 @@ struct session {
     struct cl_watch watch;
     char run[CL_RUN_NAME_MAX];
     struct sy_buf input;
-    FILE *lines;
+    struct cl_lines lines;
 };
 
+/* Before the run is created: a run without children is not what anybody wants. */
 static enum cl_exit open_lines(struct session *session, struct cl_error *error)
 {
     const char *path = session->options.lines;
     if (!path)
         return CL_OK;
-    session->lines = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
-    if (!session->lines)
-        return cl_fail(error, CL_USAGE, "--lines '%s': %s", path, strerror(errno));
-    int c;
-    while ((c = getc(session->lines)) == '\n' || c == '\r')
-        ;
-    if (c == EOF)
-        return cl_fail(error, CL_USAGE, "--lines '%s': there is no line to run", path);
-    ungetc(c, session->lines);
-    return CL_OK;
+    if (cl_lines_open(&session->lines, path, error) != CL_OK)
+        return error->exit;
+    return cl_lines_check(&session->lines, session->client, error);
 }
 
 static enum cl_exit read_input(const struct cl_run_options *options, struct sy_buf *ret,
@@ -260,11 +260,15 @@ static enum cl_exit create(struct session *session, struct cl_error *error)
     return cl_run_create(session->client, sy_buf_span(&spec), input, session->run, error);
 }
 
-/* A run whose children could not all be enqueued would never end by itself. */
+/* A run whose children could not all be enqueued would never end by itself. One more Ctrl-C must
+ * not keep it: this is short. */
 static void give_up(struct session *session, struct cl_error *error)
 {
     struct cl_error ignored;
     session->client->interrupted = false;
+    session->client->deaf = true;
+    if (session->client->options.timeout_ns > GIVE_UP_NS)
+        session->client->options.timeout_ns = GIVE_UP_NS;
     enum cl_exit aborted = cl_run_abort(session->client, session->run,
                                         "its children could not be enqueued", &ignored);
     struct sy_error_text why = error->text;
@@ -321,6 +325,25 @@ static void show_result(struct session *session, struct cl_error *error)
     }
 }
 
+/* Before the run is created, as what is wrong here is wrong for every child. */
+static enum cl_exit check_function(const struct cl_run_options *options, struct cl_error *error)
+{
+    char *library = NULL, *function = NULL;
+    if (!options->function)
+        return CL_OK;
+    if (cl_function_parse(options->function, &library, &function) < 0)
+        return cl_fail(error, CL_USAGE, "--function '%s': expected LIBRARY:FUNCTION",
+                       options->function);
+    if (library[0] != '/')
+        cl_fail(error, CL_USAGE,
+                "--function '%s': there is no file '%s' here; expected its path, or the absolute "
+                "path that it has on the nodes",
+                options->function, library);
+    free(library);
+    free(function);
+    return error->exit;
+}
+
 static enum cl_exit run(struct session *session, struct cl_error *error)
 {
     const struct cl_run_options *options = &session->options;
@@ -329,14 +352,16 @@ static enum cl_exit run(struct session *session, struct cl_error *error)
     summary->run = session->run;
     summary->started_ns = cl_monotonic_ns();
     cl_progress_init(&summary->progress);
-    if (open_lines(session, error) != CL_OK || create(session, error) != CL_OK)
+    if (check_function(options, error) != CL_OK || open_lines(session, error) != CL_OK ||
+        create(session, error) != CL_OK)
         return error->exit;
     if (!options->detach)
         cl_watch_start(&session->watch, session->client, session->run, 0, true, cl_run_on_event,
                        summary);
     enum cl_exit exit_code = CL_OK;
     if (summary->fan_out)
-        exit_code = cl_run_enqueue_all(session->client, options, session->lines,
+        exit_code = cl_run_enqueue_all(session->client, options,
+                                       options->lines ? &session->lines : NULL,
                                        sy_buf_span(&session->input), summary, error);
     if (exit_code != CL_OK) {
         cl_progress_clear(&summary->progress);
@@ -367,8 +392,7 @@ enum cl_exit cl_cmd_run(const struct cl_args *defaults, int argc, char **argv)
         if (exit_code == error.exit)
             cl_report(CL_PROGRAM, &error);
     }
-    if (session.lines && session.lines != stdin)
-        fclose(session.lines);
+    cl_lines_close(&session.lines);
     sy_buf_deinit(&session.input);
     cl_run_options_deinit(&session.options);
     cl_client_free(session.client);

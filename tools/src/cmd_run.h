@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/buf.h"
+#include "tools/src/cl_lines.h"
 #include "tools/src/cl_progress.h"
 #include "tools/src/cl_spec.h"
 #include "tools/src/cl_watch.h"
@@ -36,11 +37,11 @@ void cl_run_show_progress(struct cl_run_summary *summary);
 /* One task's spec; `args` and `arg_count` replace the command's when not NULL. */
 enum cl_exit cl_run_pack_spec(const struct cl_run_options *options, const char *const *args,
                               size_t arg_count, struct sy_buf *append, struct cl_error *error);
-/* Enqueues a child for each argument or line (without those: one, with `input`), and seals. The run
- * has been created. */
+/* Enqueues a child for each argument or line (`lines` may be NULL; without both: one, with
+ * `input`), and seals. The run has been created. */
 enum cl_exit cl_run_enqueue_all(struct cl_client *client, const struct cl_run_options *options,
-                                FILE *lines, struct sy_span input, struct cl_run_summary *summary,
-                                struct cl_error *error);
+                                struct cl_lines *lines, struct sy_span input,
+                                struct cl_run_summary *summary, struct cl_error *error);
 /* "{}" in each argument replaced by `item`; appended as an argument when there is none. To be freed
  * with its strings: cl_run_free_args(). */
 char **cl_run_substitute(char *const *command, size_t count, const char *item, size_t *ret_count);

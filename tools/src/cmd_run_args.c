@@ -183,6 +183,9 @@ static error_t parse_run(int key, char *arg, struct argp_state *state)
         options->input_file = arg;
         return 0;
     case KEY_EACH:
+        if (strcmp(arg, "--") == 0)
+            return cl_args_wrong(&options->common,
+                                 "--each needs at least one argument before '--'");
         options->has_each = true;
         append(&options->each, &options->each_count, arg);
         return 0;

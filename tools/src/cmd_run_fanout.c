@@ -16,25 +16,17 @@
 struct items {
     char *const *each;
     size_t each_count, next;
-    FILE *lines;
-    char *line;
-    size_t line_cap;
+    struct cl_lines *lines; /* NULL: there are arguments */
+    struct cl_client *client;
+    struct cl_error *error;
 };
 
-/* The next item, without its newline; NULL at the end. Valid until the next call. */
+/* NULL at the end, or when *error is set. Valid until the next call. */
 static const char *next_item(struct items *items)
 {
-    if (!items->lines)
-        return items->next < items->each_count ? items->each[items->next++] : NULL;
-    for (;;) {
-        ssize_t n = getline(&items->line, &items->line_cap, items->lines);
-        if (n < 0)
-            return NULL;
-        while (n > 0 && (items->line[n - 1] == '\n' || items->line[n - 1] == '\r'))
-            items->line[--n] = '\0';
-        if (n > 0)
-            return items->line;
-    }
+    if (items->lines)
+        return cl_lines_next(items->lines, items->client, items->error);
+    return items->next < items->each_count ? items->each[items->next++] : NULL;
 }
 
 /* ---- commands ---- */
@@ -113,6 +105,8 @@ static enum cl_exit enqueue_commands(struct cl_enqueue *enqueue,
         summary->enqueued = number + 1;
         cl_run_show_progress(summary);
     }
+    if (exit_code == CL_OK)
+        exit_code = error->exit; /* of the lines */
     if (exit_code == CL_OK && held)
         exit_code = send_command(enqueue, options, number, held, true, error);
     free(held);
@@ -143,9 +137,11 @@ static enum cl_exit enqueue_functions(struct cl_enqueue *enqueue,
         if (summary->enqueued % FUNCTION_BATCH == 0)
             cl_run_show_progress(summary);
     }
-    if (exit_code == CL_OK)
+    if (error->exit != CL_OK) /* of the lines */
+        exit_code = error->exit;
+    else if (exit_code == CL_OK)
         exit_code = cl_batcher_finish(&batcher, true);
-    if (exit_code != CL_OK)
+    if (exit_code != CL_OK && error->exit == CL_OK)
         *error = enqueue->error;
     cl_batcher_deinit(&batcher);
     return exit_code;
@@ -174,10 +170,14 @@ static enum cl_exit enqueue_single(struct cl_enqueue *enqueue, const struct cl_r
 }
 
 enum cl_exit cl_run_enqueue_all(struct cl_client *client, const struct cl_run_options *options,
-                                FILE *lines, struct sy_span input, struct cl_run_summary *summary,
-                                struct cl_error *error)
+                                struct cl_lines *lines, struct sy_span input,
+                                struct cl_run_summary *summary, struct cl_error *error)
 {
-    struct items items = {.each = options->each, .each_count = options->each_count, .lines = lines};
+    struct items items = {.each = options->each,
+                          .each_count = options->each_count,
+                          .lines = lines,
+                          .client = client,
+                          .error = error};
     struct cl_enqueue enqueue;
     cl_enqueue_init(&enqueue, client, summary->run, "a0",
                     options->function ? FUNCTION_WINDOW : COMMAND_WINDOW);
@@ -192,6 +192,5 @@ enum cl_exit cl_run_enqueue_all(struct cl_client *client, const struct cl_run_op
     summary->total = summary->enqueued;
     summary->total_known = true;
     cl_enqueue_deinit(&enqueue);
-    free(items.line);
     return exit_code;
 }
