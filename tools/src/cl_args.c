@@ -154,3 +154,14 @@ enum cl_exit cl_report(const char *program, const struct cl_error *error)
         fprintf(stderr, "%s: %s\n", program, error->text.text);
     return error->exit;
 }
+
+enum cl_exit cl_flush_output(const char *program, enum cl_exit exit_code)
+{
+    bool lost = ferror(stdout) != 0;
+    bool unwritten = fflush(stdout) != 0;
+    if (!lost && !unwritten)
+        return exit_code;
+    fprintf(stderr, "%s: the output could not be written%s%s\n", program, unwritten ? ": " : "",
+            unwritten ? strerror(errno) : "");
+    return exit_code == CL_OK ? CL_INTERNAL : exit_code;
+}

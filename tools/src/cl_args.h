@@ -53,6 +53,8 @@ bool cl_args_duration(struct cl_args *common, const char *option, const char *te
  * sentence. */
 enum cl_exit cl_args_exit(const char *program, const struct cl_args *common);
 /* "PROGRAM: SENTENCE" on stderr; returns error->exit. */
+/* What a program ends with: `exit_code`, unless its output was lost (a full disk). */
+enum cl_exit cl_flush_output(const char *program, enum cl_exit exit_code);
 enum cl_exit cl_report(const char *program, const struct cl_error *error);
 
 #define CL_EXIT_CODES                                                                              \

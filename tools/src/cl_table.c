@@ -77,7 +77,11 @@ static bool shrink_one(const struct cl_table *table, struct layout *layout, bool
 {
     size_t widest = table->count;
     for (size_t i = 0; i < table->count; i++) {
-        unsigned least = force ? 1 : table->columns[i].least;
+        unsigned least = table->columns[i].least, title = cl_text_width(table->columns[i].title);
+        if (least > 0 && least < title)
+            least = title;
+        if (force)
+            least = 1;
         if (!layout->shown[i] || least == 0 || layout->width[i] <= least)
             continue;
         if (widest == table->count || layout->width[i] > layout->width[widest])

@@ -13,7 +13,7 @@
 struct cl_column {
     const char *title;
     bool right;     /* aligned: for numbers */
-    unsigned least; /* columns it keeps when it must shrink; 0 = never shrinks */
+    unsigned least; /* columns it keeps when it must shrink, and its title; 0 = never shrinks */
     unsigned drop;  /* 0 = never disappears */
 };
 

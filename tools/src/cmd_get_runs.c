@@ -84,8 +84,8 @@ static json_t *row_json(const struct row *row, bool run)
 /* ---- lists: gathered page by page ---- */
 
 static const struct cl_column run_columns[] = {
-    {"RUN", false, 8, 0},      {"PHASE", false, 0, 0},   {"TASK", false, 6, 2},
-    {"STARTED", false, 10, 3}, {"DURATION", true, 0, 1}, {"ATTEMPTS", true, 0, 4},
+    {"RUN", false, CL_RUN_COLUMNS, 0}, {"PHASE", false, 0, 0},   {"TASK", false, 6, 2},
+    {"STARTED", false, 0, 3},          {"DURATION", true, 0, 1}, {"ATTEMPTS", true, 0, 4},
 };
 static const struct cl_column action_columns[] = {
     {"ACTION", false, 8, 0}, {"PHASE", false, 0, 0},   {"TASK", false, 6, 2},
@@ -149,6 +149,9 @@ static void list_print(struct list *list)
     fflush(stdout);
     if (list->more)
         fprintf(stderr, "there are more: --limit 0 shows all\n");
+    else if (list->rows == 0)
+        fprintf(stderr, "there are no %s%s\n", list->runs ? "runs" : "actions",
+                list->options->phase > 0 ? " in this phase" : "");
 }
 
 static void list_drop(struct list *list)

@@ -184,6 +184,9 @@ static enum cl_exit explain_absence(struct cl_client *client, const struct cl_lo
     else if (action && phase < FLYTEIDL2__COMMON__ACTION_PHASE__ACTION_PHASE_RUNNING)
         cl_fail(error, CL_NOT_FOUND, "action '%s' of run '%s' has not started: it is %s",
                 request->action, request->run, cl_phase_name(phase));
+    else if (action && action->status && request->attempt > action->status->attempts)
+        cl_fail(error, CL_NOT_FOUND, "action '%s' of run '%s' has no attempt %u: it has had %u",
+                request->action, request->run, request->attempt, action->status->attempts);
     else if (action && cl_phase_final(phase) && (kept || request->attempt > 0))
         cl_fail(error, CL_NOT_FOUND, "there is no such log of action '%s' of run '%s' any more",
                 request->action, request->run);

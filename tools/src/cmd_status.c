@@ -86,6 +86,9 @@ static void print_clusters(Switchyard__V1__Cluster *const *clusters, size_t coun
     }
     cl_table_print(table, stdout, cl_terminal_width(stdout), 0);
     cl_table_free(table);
+    fflush(stdout);
+    if (count == 0)
+        fprintf(stderr, "no cluster has joined: is an operator running?\n");
 }
 
 enum cl_exit cl_get_clusters(struct cl_client *client, const struct cl_get_options *options,
@@ -165,6 +168,9 @@ static void print_nodes(const Switchyard__V1__ListNodesResponse *response)
     }
     cl_table_print(table, stdout, cl_terminal_width(stdout), 0);
     cl_table_free(table);
+    fflush(stdout);
+    if (response->n_nodes == 0)
+        fprintf(stderr, "no node has joined: is an agent running?\n");
 }
 
 enum cl_exit cl_get_nodes(struct cl_client *client, const struct cl_get_options *options,

@@ -75,7 +75,7 @@ static void print_json(const Switchyard__V1__Event *event)
 static void print_line(const struct watch_options *options, const Switchyard__V1__Event *event)
 {
     char line[1024], attempt[32] = "", error[600] = "";
-    if (event->attempt > 0)
+    if (event->attempt > 1)
         snprintf(attempt, sizeof(attempt), "  attempt %u", event->attempt);
     if (event->error)
         snprintf(error, sizeof(error), "  %.60s: %.500s", event->error->code,
@@ -84,9 +84,10 @@ static void print_line(const struct watch_options *options, const Switchyard__V1
              cl_format_clock(event->time_ns).text, event->action, cl_phase_name((int)event->phase),
              attempt, *event->node ? "  on " : "", event->node, error);
     char *clean = cl_text_clean(line);
-    if (options->width > 0)
-        clean[cl_text_prefix(clean, options->width)] = '\0';
-    puts(clean);
+    bool cut = options->width > 1 && cl_text_width(clean) > options->width;
+    if (cut)
+        clean[cl_text_prefix(clean, options->width - 1)] = '\0';
+    printf("%s%s\n", clean, cut ? "~" : "");
     fflush(stdout);
     free(clean);
 }

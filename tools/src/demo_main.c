@@ -31,5 +31,5 @@ int main(int argc, char **argv)
     else
         printf("demo: FAILED: %s\n", error.text.text);
     demo_state_deinit(&state);
-    return (int)exit_code;
+    return (int)cl_flush_output(DEMO_PROGRAM, exit_code);
 }

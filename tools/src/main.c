@@ -3,5 +3,5 @@
 
 int main(int argc, char **argv)
 {
-    return (int)cl_switchyard(argc, argv);
+    return (int)cl_flush_output(CL_PROGRAM, cl_switchyard(argc, argv));
 }
