@@ -15,7 +15,10 @@
 #define STREAMS_DEFAULT ((size_t)20000)
 #define ARENA_BYTES_MAX ((size_t)8 << 20)
 #define MESSAGE_BYTES_MAX ((size_t)16 << 20)
-#define NODES_TOLD_BEATS 5 /* how often people's view of the nodes is renewed */
+/* People's view of the nodes: soon after a change, slower the more nodes there are to tell of. */
+#define NODES_TOLD_NS (200 * SY_NS_PER_MS)
+#define NODES_TOLD_EACH_NS SY_NS_PER_MS
+#define NODES_TOLD_BEATS 5 /* at the latest */
 /* More without a turn, and we stood still: a suspended machine, a stopped process, a blocked loop.
  */
 #define STALL_BEATS 2
@@ -56,6 +59,19 @@ static void touch(void *ctx)
     dp_touch(ctx);
 }
 
+/* What runs, waits or has ended on a node, as far as people are told. */
+static bool changes_nodes(enum sch_op_event_type type)
+{
+    return type == SCH_OP_ASSIGN || type == SCH_OP_CANCEL || type == SCH_OP_STARTED ||
+           type == SCH_OP_OUTCOME || type == SCH_OP_NODE_RETURNED || type == SCH_OP_NODE_INVENTORY;
+}
+
+void dp_nodes_tell_later(struct dp_operator *op)
+{
+    if (op->sm.state == DP_RUNNING && !sy_timer_running(&op->nodes_tell))
+        sy_timer_start_in(op->loop, &op->nodes_tell, op->nodes_told_every_ns);
+}
+
 void dp_step(struct dp_operator *op, struct sch_op_event *event)
 {
     SY_ASSERT(
@@ -65,6 +81,27 @@ void dp_step(struct dp_operator *op, struct sch_op_event *event)
     sch_operator_step(op->core, event, &op->effects);
     dp_apply_effects(op);
     op->stepping = false;
+    if (changes_nodes(event->type))
+        dp_nodes_tell_later(op);
+}
+
+static bool count_node(void *ctx, const struct sch_node_view *node)
+{
+    (void)node;
+    size_t *count = ctx;
+    (*count)++;
+    return true;
+}
+
+/* Shards are told once more; a timer, because most changes come in crowds. */
+static void on_nodes_tell(void *arg)
+{
+    struct dp_operator *op = arg;
+    size_t nodes = 0;
+    dp_touch(op);
+    sch_operator_each_node(op->core, count_node, &nodes);
+    op->nodes_told_every_ns = NODES_TOLD_NS + (int64_t)nodes * NODES_TOLD_EACH_NS;
+    dp_shards_tell(op, false);
 }
 
 static void on_tick(void *arg)
@@ -198,6 +235,8 @@ static void init_core(struct dp_operator *op, const struct sch_operator_options 
     op->core = sch_operator_new(core, op->now_ns);
     sy_timer_init(&op->tick, on_tick, op);
     sy_timer_init(&op->beat, on_beat, op);
+    sy_timer_init(&op->nodes_tell, on_nodes_tell, op);
+    op->nodes_told_every_ns = NODES_TOLD_NS;
     op->turn_end = (struct sy_turn_end){.fn = on_turn_end, .arg = op};
     sy_loop_add_turn_end(op->loop, &op->turn_end);
     sy_timer_start_in(op->loop, &op->beat, op->heartbeat_ns);
@@ -389,6 +428,7 @@ void dp_operator_free(struct dp_operator *op)
     dp_agents_free(op);
     dp_shards_free(op);
     dp_links_deinit(&op->links);
+    sy_timer_stop(op->loop, &op->nodes_tell);
     dp_specs_deinit(&op->specs);
     free_partitions(op);
     dp_objects_free(op->objects);

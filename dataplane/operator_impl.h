@@ -148,7 +148,9 @@ void dp_shards_free(struct dp_operator *op);
 void dp_shards_forgive(struct dp_operator *op, int64_t now_ns);
 /* Every UP stream tells shapes (and nodes) anew. */
 void dp_shards_tell(struct dp_operator *op, bool shapes);
-/* Each beat: nodes are told at most once in a beat, however many come and go. */
+/* The same for what runs on the nodes, soon: changes come in crowds. */
+void dp_nodes_tell_later(struct dp_operator *op);
+/* Each beat: what could not be told of the nodes when it was due. */
 void dp_shards_beat(struct dp_operator *op);
 /* NULL while no stream speaks for it. */
 struct dp_stream *dp_stream_find(struct dp_operator *op, uint32_t partition);
@@ -251,7 +253,8 @@ struct dp_operator {
     struct sy_server *server;
     struct pb_health *health;
 
-    struct sy_timer tick, beat;
+    struct sy_timer tick, beat, nodes_tell;
+    int64_t nodes_told_every_ns; /* shards hear of the nodes at most so often */
     uint64_t beats;
     int64_t now_ns; /* of the last callback */
     struct sy_turn_end turn_end;

@@ -125,11 +125,13 @@ static void before_pack(struct dp_link *link)
     int64_t now_ns = sy_loop_now_ns(stream->op->loop);
     if (stream->nodes_due && dp_link_waiting(link, DP_TO_SHARD_NODES) == 0 &&
         (stream->nodes_told_ns == 0 ||
-         now_ns >= stream->nodes_told_ns + stream->op->heartbeat_ns)) {
+         now_ns >= stream->nodes_told_ns + stream->op->nodes_told_every_ns)) {
         stream->nodes_due = false;
         stream->nodes_told_ns = now_ns;
         dp_status_put_nodes(stream->op, link);
     }
+    if (stream->nodes_due)
+        dp_nodes_tell_later(stream->op);
 }
 
 /* ---- up and down ---- */

@@ -111,6 +111,35 @@ START_TEST(starts_cancels_and_returns_pass)
 }
 END_TEST
 
+/* What runs is told at once, so to say; many changes are told together; none are not told. */
+START_TEST(people_hear_soon_of_what_runs)
+{
+    struct world w;
+    struct fake_agent *agent;
+    struct fake_partition *p = world_with_grants(&w, &agent);
+    agent->hold = true;
+    shard_spec(p, SPEC);
+    world_run(&w, 20 * SEC);
+    shard_assign(p, CLASS, SPEC, 1, 3);
+    world_run(&w, 10 * MS);
+    for (size_t i = 0; i < 3; i++)
+        agent_started(agent, &agent->held[i]);
+    size_t told = p->nodes_told;
+    world_run(&w, 300 * MS);
+    ck_assert_uint_eq(p->nodes_running, 3);
+    ck_assert_uint_le(p->nodes_told - told, 2);
+    agent_outcomes(agent, &agent->held[0], 1);
+    agent_outcomes(agent, &agent->held[2], 1);
+    world_run(&w, 300 * MS);
+    ck_assert_uint_eq(p->nodes_running, 1);
+    told = p->nodes_told;
+    world_run(&w, 4 * SEC);
+    ck_assert_uint_le(p->nodes_told - told, 2);
+    agent_free(agent);
+    world_deinit(&w);
+}
+END_TEST
+
 START_TEST(unplaceable_goes_back_after_the_hold_time)
 {
     struct world w;
@@ -715,6 +744,7 @@ int main(void)
         tasks_go_the_whole_path,
         records_share_messages,
         starts_cancels_and_returns_pass,
+        people_hear_soon_of_what_runs,
         unplaceable_goes_back_after_the_hold_time,
         dropped_specs_are_forgotten_after_their_assignments,
         dropped_spec_stays_for_what_waits_only,

@@ -105,6 +105,7 @@ struct fake_partition {
     /* What came on this stream. */
     bool complete, complete_early; /* early: before an outcome that came later */
     size_t inventory, started, outcomes, lost, returned, calls, shapes, nodes;
+    size_t nodes_running, nodes_told; /* of the first node; messages that held them */
     uint32_t hello_max_epoch;
     char hello_session[64], hello_endpoint[64], last_return[128], last_outcome_node[64];
     uint64_t granted[16];
@@ -182,8 +183,11 @@ static inline void partition_records(struct fake_partition *p, const PB(Operator
     p->heartbeats += m->heartbeat ? 1 : 0;
     if (m->shapes_set)
         p->shapes = m->n_shapes;
-    if (m->nodes_set)
+    if (m->nodes_set) {
         p->nodes = m->n_nodes;
+        p->nodes_running = m->n_nodes > 0 ? m->nodes[0]->running : 0;
+        p->nodes_told++;
+    }
     p->inventory += m->n_inventory;
     p->complete = p->complete || m->inventory_complete;
     p->started += m->n_started;
