@@ -105,8 +105,8 @@ static const struct cl_column fanout_columns[] = {
     {"TIMED OUT", true, 0, 6},         {"DURATION", true, 0, 2}, {"RATE", true, 0, 4},
 };
 static const struct cl_column failure_columns[] = {
-    {"ACTION", false, 6, 0}, {"PHASE", false, 0, 0},  {"ATTEMPTS", true, 0, 3},
-    {"NODE", false, 6, 2},   {"ERROR", false, 24, 0},
+    {"ACTION", false, 8, 0}, {"PHASE", false, 0, 0},  {"ATTEMPTS", true, 0, 3},
+    {"NODE", false, 6, 2},   {"ERROR", false, 44, 0},
 };
 
 static void print_failures(const struct cl_run_summary *summary)
@@ -127,7 +127,7 @@ static void print_failures(const struct cl_run_summary *summary)
     cl_table_free(table);
     uint64_t all = summary->finished - summary->phases[SWITCHYARD__V1__PHASE__PHASE_SUCCEEDED];
     if (all > summary->failure_count)
-        printf("and %s more: switchyard get actions %s -n 0\n",
+        printf("and %s more: switchyard watch --final-only %s\n",
                cl_format_count(all - summary->failure_count).text, summary->run);
 }
 
