@@ -28,36 +28,58 @@ static void add_bar(char *line, size_t size, unsigned bar, uint64_t done, uint64
     line[n] = '\0';
 }
 
-/* The parts in order of worth: counts, bar, failures and rate, time left. */
+/* In the order of the line; of these only what fits whole is shown, the bar if there is room left.
+ */
+enum part { LABEL, COUNTS, PERCENT, FAILED, RATE, LEFT, PARTS };
+static const enum part by_worth[PARTS] = {COUNTS, PERCENT, FAILED, LEFT, LABEL, RATE};
+
+#define PART_BYTES 96
+
+static void fill_parts(char parts[PARTS][PART_BYTES], const struct cl_progress_state *state)
+{
+    struct cl_short done = cl_format_count(state->done), total = cl_format_count(state->total);
+    snprintf(parts[LABEL], PART_BYTES, "%s ", state->label);
+    snprintf(parts[COUNTS], PART_BYTES, "%s%s%s", done.text, state->total ? "/" : "",
+             state->total ? total.text : "");
+    if (state->total)
+        snprintf(parts[PERCENT], PART_BYTES, " %3d%%",
+                 (int)(100.0 * (double)state->done / (double)state->total));
+    if (state->failed)
+        snprintf(parts[FAILED], PART_BYTES, "  %s failed", cl_format_count(state->failed).text);
+    if (state->rate_per_s <= 0)
+        return;
+    snprintf(parts[RATE], PART_BYTES, "  %s/s",
+             cl_format_count((uint64_t)llround(state->rate_per_s)).text);
+    double left_s = (double)(state->total - state->done) / state->rate_per_s;
+    if (state->total <= state->done || left_s >= 1e6)
+        return;
+    if (left_s < 59.5)
+        snprintf(parts[LEFT], PART_BYTES, "  %ds left", (int)lround(left_s));
+    else
+        snprintf(parts[LEFT], PART_BYTES, "  %s left",
+                 cl_format_duration(llround(left_s) * SY_NS_PER_S).text);
+}
+
 void cl_progress_line(char *buf, size_t size, unsigned width, const struct cl_progress_state *state)
 {
-    char line[LINE_MAX_BYTES], tail[128] = "";
-    struct cl_short done = cl_format_count(state->done), total = cl_format_count(state->total);
-    if (state->total)
-        snprintf(line, sizeof(line), "%s %s/%s %3d%%", state->label, done.text, total.text,
-                 (int)(100.0 * (double)state->done / (double)state->total));
-    else
-        snprintf(line, sizeof(line), "%s %s", state->label, done.text);
-    size_t n = 0;
-    if (state->failed)
-        n += (size_t)snprintf(tail + n, sizeof(tail) - n, "  %s failed",
-                              cl_format_count(state->failed).text);
-    if (state->rate_per_s > 0)
-        n += (size_t)snprintf(tail + n, sizeof(tail) - n, "  %s/s",
-                              cl_format_count((uint64_t)llround(state->rate_per_s)).text);
-    if (state->rate_per_s > 0 && state->total > state->done) {
-        double left_s = (double)(state->total - state->done) / state->rate_per_s;
-        if (left_s < 1e6)
-            snprintf(tail + n, sizeof(tail) - n, "  %s left",
-                     cl_format_duration(llround(left_s) * SY_NS_PER_S).text);
+    char parts[PARTS][PART_BYTES] = {{0}}, line[LINE_MAX_BYTES] = "";
+    bool shown[PARTS] = {false};
+    unsigned used = 0;
+    fill_parts(parts, state);
+    for (size_t i = 0; i < PARTS; i++) {
+        unsigned own = cl_text_width(parts[by_worth[i]]);
+        shown[by_worth[i]] = own > 0 && (used + own <= width || by_worth[i] == COUNTS);
+        used += shown[by_worth[i]] ? own : 0;
     }
-    unsigned used = (unsigned)(strlen(line) + strlen(tail));
-    if (state->total && used + BAR_MIN + 3 <= width) {
-        unsigned bar = width - used - 3;
-        add_bar(line, sizeof(line), bar > BAR_MAX ? BAR_MAX : bar, state->done, state->total);
+    for (enum part part = LABEL; part < PARTS; part++) {
+        size_t n = strlen(line);
+        if (shown[part])
+            snprintf(line + n, sizeof(line) - n, "%s", parts[part]);
+        if (part == PERCENT && state->total && used + BAR_MIN + 3 <= width) {
+            unsigned bar = width - used - 3;
+            add_bar(line, sizeof(line), bar > BAR_MAX ? BAR_MAX : bar, state->done, state->total);
+        }
     }
-    n = strlen(line);
-    snprintf(line + n, sizeof(line) - n, "%s", tail);
     line[cl_text_prefix(line, width)] = '\0';
     snprintf(buf, size, "%s", line);
 }
