@@ -16,6 +16,10 @@ BIN = pathlib.Path(os.environ.get("SWITCHYARD_BIN", ROOT / "build/release/bin"))
 TASKS = BIN / "libswitchyard-test-tasks.so"
 
 
+class Skipped(Exception):
+    """Raised by a test that this machine does not permit; run.py and tools/test say so aloud."""
+
+
 class Devbox:
     def __init__(self, settings=(), directory=None):
         self.dir = pathlib.Path(directory or tempfile.mkdtemp(prefix="switchyard-test."))

@@ -29,6 +29,10 @@ def run(name, function):
         box.close()
         print(f"ok      {name}  {time.monotonic() - start:.1f} s", flush=True)
         return True
+    except harness.Skipped as why:
+        box.close()
+        print(f"SKIPPED {name}  {why}", flush=True)
+        return None
     except Exception:
         traceback.print_exc()
         if box is not None:
@@ -42,8 +46,8 @@ def run(name, function):
 
 def main():
     results = [run(name, function) for name, function in tests(sys.argv[1:])]
-    print(f"{results.count(True)} passed, {results.count(False)} failed")
-    sys.exit(0 if results and all(results) else 1)
+    print(f"{results.count(True)} passed, {results.count(False)} failed, {results.count(None)} skipped")
+    sys.exit(0 if results and False not in results else 1)
 
 
 if __name__ == "__main__":
