@@ -116,6 +116,21 @@ void cl_progress_show(struct cl_progress *progress, const char *label, uint64_t 
     progress->visible = true;
 }
 
+void cl_progress_wait(struct cl_progress *progress, const char *what)
+{
+    int64_t now_ns = cl_monotonic_ns(), waited_ns = now_ns - progress->started_ns;
+    if (!progress->shown || waited_ns < SY_NS_PER_S || now_ns - progress->last_ns < INTERVAL_NS)
+        return;
+    progress->last_ns = now_ns;
+    char line[LINE_MAX_BYTES];
+    unsigned width = cl_terminal_width(stderr);
+    snprintf(line, sizeof(line), "waiting for %.80s  %d s", what, (int)(waited_ns / SY_NS_PER_S));
+    line[cl_text_prefix(line, width > 1 ? width - 1 : 79)] = '\0';
+    fprintf(stderr, "\r%s\033[K", line);
+    fflush(stderr);
+    progress->visible = true;
+}
+
 void cl_progress_clear(struct cl_progress *progress)
 {
     if (progress->visible)

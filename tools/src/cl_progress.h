@@ -26,5 +26,8 @@ void cl_progress_init(struct cl_progress *progress);
 void cl_progress_restart(struct cl_progress *progress, uint64_t done);
 void cl_progress_show(struct cl_progress *progress, const char *label, uint64_t done,
                       uint64_t total, uint64_t failed);
+/* For one thing that has no count: what is waited for, and since when. Nothing in the first second.
+ */
+void cl_progress_wait(struct cl_progress *progress, const char *what);
 /* Removes the line: before anything else is printed. */
 void cl_progress_clear(struct cl_progress *progress);

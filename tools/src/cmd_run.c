@@ -90,6 +90,8 @@ void cl_run_show_progress(struct cl_run_summary *summary)
     if (summary->fan_out)
         cl_progress_show(&summary->progress, summary->run, summary->finished,
                          summary->total_known ? summary->total : summary->enqueued, failed);
+    else
+        cl_progress_wait(&summary->progress, summary->run);
 }
 
 /* ---- the end ---- */
