@@ -55,12 +55,23 @@ def test_configuration_typo(box):
 def test_corrupted_store(box):
     box.cli("run", "--name", "before", "--", "true")
     box.kill("shard")
-    for path in (box.dir / "data/shard").rglob("CURRENT"):
+    good = {path: path.read_text() for path in (box.dir / "data/shard").rglob("CURRENT")}
+    assert good
+    for path in good:
         path.write_text("garbage\n")
     box.devbox("restart", "shard", check=False)
     done = box.cli("get", "run", "before", check=False)
-    assert done.returncode != 0
-    assert "CURRENT" in box.log("shard") or "orrupt" in box.log("shard"), box.log("shard")[-2000:]
+    assert done.returncode == 4
+    assert "is damaged" in done.stderr and "CURRENT" in done.stderr, done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert "is damaged" in box.log("shard"), box.log("shard")[-2000:]
+    partition = box.json("status")["partitions"][0]
+    assert partition["state"] == "failed" and "is damaged" in partition["reason"], partition
+    box.kill("shard")  # and nothing was thrown away
+    for path, text in good.items():
+        path.write_text(text)
+    box.restart("shard")
+    assert box.json("get", "run", "before")["phase"] == "SUCCEEDED"
 
 
 def test_missing_library_is_a_clear_error(box):

@@ -126,8 +126,9 @@ const char *cl_lines_next(struct cl_lines *lines, struct cl_client *client, stru
     error->exit = CL_OK;
     for (;;) {
         size_t rest = lines->buf.len - lines->searched;
-        char *from = (char *)lines->buf.data + lines->searched;
-        char *newline = rest > 0 ? memchr(from, '\n', rest) : NULL;
+        char *newline = NULL;
+        if (rest > 0)
+            newline = memchr(lines->buf.data + lines->searched, '\n', rest);
         if (newline) {
             const char *line = take_line(lines, newline, error);
             if (line || error->exit != CL_OK)
