@@ -49,3 +49,4 @@ def test_full_disk(box):
         if full is not None:
             full.close()
         subprocess.run(["umount", "-l", path])
+        path.rmdir()
