@@ -72,7 +72,7 @@ static void read_flyte(const struct ag_attempt *a, struct sy_arena *arena,
         .run_output_base = msg->run_output_base,
         .raw_data_prefix = msg->raw_data_prefix,
         .run_start_ns = msg->run_start_ns,
-        .attempt = msg->attempt,
+        .attempt = a->attempt,
         .envs = envs,
         .spec = &a->spec->spec.flyte,
     };

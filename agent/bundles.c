@@ -2,6 +2,7 @@
 
 #include "agent/exec_impl.h"
 #include "base/file.h"
+#include "base/map.h"
 #include "base/mem.h"
 
 #include <dirent.h>
@@ -19,14 +20,19 @@ struct bundle {
     char name[NAME_CHARS + 1]; /* hex XXH3-128 of the uri */
     char *path;
     unsigned holders;
-    UT_hash_handle hh; /* in the order of use, the oldest first */
+    struct sy_map_link link;
 };
 
 struct ag_bundles {
     char *dir;
     size_t max;
-    struct bundle *table;
+    struct sy_map table; /* by name; in the order of use, the oldest first */
 };
+
+static struct bundle *find(const struct ag_bundles *b, const char *name)
+{
+    return sy_map_entry(sy_map_find(&b->table, name, NAME_CHARS), struct bundle, link);
+}
 
 static struct bundle *add(struct ag_bundles *b, const char *name)
 {
@@ -35,23 +41,23 @@ static struct bundle *add(struct ag_bundles *b, const char *name)
     size_t size = strlen(b->dir) + NAME_CHARS + 2;
     bundle->path = sy_malloc(size);
     snprintf(bundle->path, size, "%s/%s", b->dir, name);
-    HASH_ADD(hh, b->table, name, NAME_CHARS, bundle);
+    sy_map_add(&b->table, &bundle->link, bundle->name, NAME_CHARS);
     return bundle;
 }
 
 static void drop(struct ag_bundles *b, struct bundle *bundle)
 {
-    HASH_DEL(b->table, bundle);
+    sy_map_remove(&b->table, &bundle->link);
     free(bundle->path);
     free(bundle);
 }
 
 static void evict(struct ag_bundles *b)
 {
-    struct bundle *bundle, *next;
-    AG_EACH(hh, b->table, bundle, next)
+    SY_MAP_EACH(&b->table, at, next)
     {
-        if (HASH_COUNT(b->table) <= b->max)
+        struct bundle *bundle = sy_map_entry(at, struct bundle, link);
+        if (b->table.count <= b->max)
             return;
         if (bundle->holders > 0)
             continue;
@@ -95,11 +101,11 @@ void ag_bundles_free(struct ag_bundles *b)
 {
     if (b == NULL)
         return;
-    struct bundle *bundle, *next;
-    AG_EACH(hh, b->table, bundle, next)
+    SY_MAP_EACH(&b->table, at, next)
     {
-        drop(b, bundle);
+        drop(b, sy_map_entry(at, struct bundle, link));
     }
+    sy_map_deinit(&b->table);
     free(b->dir);
     free(b);
 }
@@ -110,14 +116,11 @@ const char *ag_bundles_take(struct ag_bundles *b, const char *uri)
     XXH128_hash_t hash = XXH3_128bits(uri, strlen(uri));
     snprintf(name, sizeof(name), "%016llx%016llx", (unsigned long long)hash.high64,
              (unsigned long long)hash.low64);
-    struct bundle *bundle;
-    HASH_FIND(hh, b->table, name, NAME_CHARS, bundle);
-    if (bundle == NULL) {
+    struct bundle *bundle = find(b, name);
+    if (bundle == NULL)
         bundle = add(b, name);
-    } else {
-        HASH_DEL(b->table, bundle);
-        HASH_ADD(hh, b->table, name, NAME_CHARS, bundle);
-    }
+    else
+        sy_map_refresh(&b->table, &bundle->link);
     if (mkdir(bundle->path, 0755) < 0 && errno != EEXIST) {
         int saved = errno;
         if (bundle->holders == 0)
@@ -130,18 +133,11 @@ const char *ag_bundles_take(struct ag_bundles *b, const char *uri)
     return bundle->path;
 }
 
-static struct bundle *find_path(struct ag_bundles *b, const char *path)
-{
-    struct bundle *bundle;
-    const char *name = strrchr(path, '/');
-    SY_ASSERT(name != NULL && strlen(name + 1) == NAME_CHARS);
-    HASH_FIND(hh, b->table, name + 1, NAME_CHARS, bundle);
-    return bundle;
-}
-
 void ag_bundles_put(struct ag_bundles *b, const char *path)
 {
-    struct bundle *bundle = find_path(b, path);
+    const char *name = strrchr(path, '/');
+    SY_ASSERT(name != NULL && strlen(name + 1) == NAME_CHARS);
+    struct bundle *bundle = find(b, name + 1);
     SY_ASSERT(bundle != NULL && bundle->holders > 0);
     bundle->holders--;
 }

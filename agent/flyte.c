@@ -91,7 +91,7 @@ static void copy_work(struct ag_flyte_attempt *a, const struct ag_work *work)
 
 static void attempt_free(struct ag_flyte_attempt *a)
 {
-    HASH_DEL(a->flyte->attempts, a);
+    sy_map_remove(&a->flyte->attempts, &a->link);
     sy_timer_stop(a->flyte->ports.loop, &a->timer);
     ag_flyte_forget_secrets(a);
     if (a->cwd != NULL)
@@ -217,10 +217,7 @@ static void inner_ended(struct ag_flyte_attempt *a, const struct ag_result *resu
 
 static struct ag_flyte_attempt *find(const struct ag_flyte *f, uint64_t id)
 {
-    struct ag_flyte_attempt *a = NULL;
-    if (f->attempts != NULL)
-        HASH_FIND(hh, f->attempts, &id, sizeof(id), a);
-    return a;
+    return sy_map_entry(sy_map_find(&f->attempts, &id, sizeof(id)), struct ag_flyte_attempt, link);
 }
 
 static void inner_started(void *ctx, uint64_t id, int64_t started_ns)
@@ -330,7 +327,7 @@ static void start(struct ag_flyte *f, const struct ag_work *work)
     sy_arena_init(&a->arena, ATTEMPT_ARENA_BYTES);
     sy_timer_init(&a->timer, on_timer, a);
     sm_init(&a->sm, &ag_flyte_table, AG_FLYTE_PREPARING);
-    HASH_ADD(hh, f->attempts, id, sizeof(a->id), a);
+    sy_map_add(&f->attempts, &a->link, &a->id, sizeof(a->id));
     copy_work(a, work);
     if (f->ports.blobs == NULL) {
         ag_flyte_end(a, AG_RESULT_REFUSED, AG_ERROR_SYSTEM, "NoStorage",
@@ -405,8 +402,11 @@ static void flyte_free(struct ag_executor *base)
 {
     struct ag_flyte *f = (struct ag_flyte *)base;
     f->ports.inner->ops->free(f->ports.inner);
-    while (f->attempts != NULL)
-        attempt_free(f->attempts);
+    SY_MAP_EACH(&f->attempts, at, next)
+    {
+        attempt_free(sy_map_entry(at, struct ag_flyte_attempt, link));
+    }
+    sy_map_deinit(&f->attempts);
     ag_bundles_free(f->bundles);
     sy_arena_deinit(&f->arena);
     free(f);

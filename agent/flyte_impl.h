@@ -10,12 +10,12 @@
 #pragma once
 
 #include "agent/bundles.h"
-#include "agent/each.h"
 #include "agent/exec_impl.h"
 #include "agent/flyte.h"
 #include "agent/flyte_files.h"
 #include "agent/spec.h"
 #include "base/loop.h"
+#include "base/map.h"
 #include "base/sm.h"
 
 #define AG_FLYTE_TAIL_BYTES 2048
@@ -32,7 +32,7 @@ struct ag_flyte {
     const char *const *env;
     bool fork;
     struct ag_bundles *bundles;
-    struct ag_flyte_attempt *attempts; /* between start and result */
+    struct sy_map attempts; /* by id; between start and result */
 };
 
 /*
@@ -56,7 +56,7 @@ struct ag_flyte_secret_read;
 struct ag_flyte_attempt {
     struct ag_flyte *flyte;
     uint64_t id;
-    UT_hash_handle hh;
+    struct sy_map_link link;
     struct sm sm;
     struct sy_arena arena; /* all texts */
     struct ag_work work;   /* a copy */

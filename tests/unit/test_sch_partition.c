@@ -238,7 +238,7 @@ START_TEST(given_back_attempts_are_not_counted)
                               .spec = &next.task,
                               .number = 4, /* written before the fifth was given back */
                               .attempts = 1};
-    (void)sch_partition_restore_run(next.p, a->run->id, "p", "d", "run", 1, 9, 1);
+    (void)sch_partition_restore_run(next.p, a->run->id, "p", "d", "run", 1, 9, 1, 0);
     struct sch_action *restored = sch_partition_restore_action(next.p, &row);
     const char *expected[] = {"east"};
     sch_partition_restored(next.p, expected, 1, next.now);
