@@ -18,13 +18,16 @@
 #define CLUSTERS 2u
 #define NODES 3u /* in each cluster */
 #define CORES 4u
-#define SPECS 6u
+#define SPECS 7u
 #define STEPS 6000u
 #define ROWS_MAX 4096u
 #define OLD_MAX 64u
+#define KEYS 3u
 
 static const char *const cluster_names[CLUSTERS] = {"east", "west"};
 static const char *const node_names[NODES] = {"n0", "n1", "n2"};
+static const uint8_t cache_keys[KEYS][SCH_CACHE_KEY_BYTES] = {{1}, {2}, {3}};
+static const int64_t condition_timeout = 0;
 
 /* ---- streams ---- */
 
@@ -77,10 +80,14 @@ struct row {
     uint64_t id, run_id;
     char name[SCH_NAME_MAX], parent[SCH_NAME_MAX], run[SCH_NAME_MAX];
     uint32_t spec, ended, children_failed, last_epoch, last_number;
+    uint32_t limit; /* the run's */
     int32_t priority;
     uint16_t user_failures, system_failures;
     uint64_t child_sequence, event_sequence, total; /* the run's, in the root's row */
-    bool live, sealed, executed;
+    int64_t created_ns, timeout_ns;                 /* of a condition */
+    const uint8_t *key;                             /* one of cache_keys, or NULL */
+    bool live, sealed, executed, succeeded;
+    bool out; /* assigned or running, in the eyes of this epoch */
 };
 
 struct site {
@@ -95,7 +102,7 @@ struct site {
 struct world {
     struct sy_rng rng;
     int64_t now;
-    uint64_t hash, names, finished, succeeded;
+    uint64_t hash, names, finished, succeeded, reused, held, signalled;
     size_t blobs;
     bool healing;
     struct sch_spec specs[PARTITIONS][SPECS];
@@ -183,17 +190,36 @@ static void row_write(struct row *row, const struct sch_action *a)
     row->sealed = a->sealed;
 }
 
-static void row_new(struct world *w, size_t p, const struct sch_action *a)
+/* `shell` is the action's cache key, or says that it is a condition with a timeout. */
+static void row_new(struct world *w, size_t p, const struct sch_action *a, const void *shell)
 {
     struct site *site = &w->sites[p];
     ck_assert_uint_lt(site->row_count, ROWS_MAX);
     ck_assert_ptr_null(row_find(site, a->id));
     struct row *row = &site->rows[site->row_count++];
     *row = (struct row){.id = a->id, .run_id = a->run->id, .live = true, .priority = a->priority};
+    row->created_ns = a->created_ns;
+    row->limit = a->run->concurrency_max;
+    row->timeout_ns = shell == &condition_timeout ? 5 * SY_NS_PER_S : 0;
+    row->key = shell == &condition_timeout ? NULL : shell;
     row->spec = a->spec ? (uint32_t)(a->spec - w->specs[p]) : SPECS;
     snprintf(row->name, sizeof(row->name), "%s", a->name);
     snprintf(row->parent, sizeof(row->parent), "%s", a->parent ? a->parent->name : "");
     snprintf(row->run, sizeof(row->run), "%s", a->run->name);
+}
+
+/* It is out now: its run keeps to its limit, and nobody else computes the same. */
+static void audit_out(struct site *site, struct row *row)
+{
+    uint32_t of_run = 0, of_key = 0;
+    row->out = true;
+    for (size_t i = 0; i < site->row_count; i++) {
+        const struct row *other = &site->rows[i];
+        of_run += other->out && other->run_id == row->run_id;
+        of_key += other->out && other->key == row->key;
+    }
+    ck_assert(row->limit == 0 || of_run <= row->limit);
+    ck_assert(row->key == NULL || of_key == 1);
 }
 
 static void audit_event(struct site *site, const struct sch_effect *effect)
@@ -203,6 +229,10 @@ static void audit_event(struct site *site, const struct sch_effect *effect)
     ck_assert_uint_eq(effect->u.event.sequence, ++root->event_sequence); /* dense */
     struct row *row = row_find(site, effect->u.event.action->id);
     ck_assert(row && row->live); /* nothing after the end */
+    if (effect->u.event.state == SCH_ACTION_RUNNING)
+        audit_out(site, row);
+    else
+        row->out = false;
 }
 
 static void audit_assign(struct site *site, const struct sch_action *a)
@@ -215,13 +245,20 @@ static void audit_assign(struct site *site, const struct sch_action *a)
     ck_assert_uint_eq(a->attempt_epoch, site->epoch);
     row->last_epoch = a->attempt_epoch;
     row->last_number = a->number;
+    audit_out(site, row);
 }
 
 static void audit_finished(struct world *w, struct site *site, const struct sch_effect *effect)
 {
     struct row *row = row_find(site, effect->u.final.action->id);
     ck_assert(row && row->live); /* exactly once */
-    row->live = false;
+    const struct sch_action *reused = effect->u.final.reused;
+    const struct row *source = reused ? row_find(site, reused->id) : NULL;
+    row->live = row->out = false;
+    row->succeeded = effect->u.final.state == SCH_ACTION_SUCCEEDED;
+    ck_assert(!reused || (source && source->succeeded && source->key == row->key && row->key));
+    ck_assert(!reused || (row->succeeded && !row->executed)); /* it never ran itself */
+    w->reused += reused != NULL;
     for (size_t i = 0; i < site->row_count; i++) /* children ended before */
         ck_assert(!site->rows[i].live || site->rows[i].run_id != row->run_id ||
                   strcmp(site->rows[i].parent, row->name) != 0);
@@ -285,7 +322,7 @@ static void carry(struct world *w, size_t p, const struct sch_effect *effect)
     mix(w, effect->type);
     switch (effect->type) {
     case SCH_EFFECT_CREATED:
-        row_new(w, p, effect->u.created.action);
+        row_new(w, p, effect->u.created.action, effect->u.created.shell);
         break;
     case SCH_EFFECT_UPDATED:
         row = row_find(site, effect->u.action->id);
