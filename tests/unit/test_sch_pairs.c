@@ -26,6 +26,8 @@ enum action_event {
     A_CREATE,  /* another run */
     A_ENQUEUE, /* a child */
     A_RECORD,  /* a child */
+    A_CONDITION,
+    A_INSTANT, /* a child */
     A_SEAL,
     A_ABORT,
     A_UP, /* new shapes */
@@ -50,24 +52,34 @@ enum action_event {
     A_RETURNED,
     A_TICK,  /* soon */
     A_LATER, /* ticks until every timer has passed */
+    A_SIGNAL,
+    A_OTHER_SUCCEEDS, /* the one that has the slot, or the same cache key */
+    A_OTHER_FAILS,
     ACTION_EVENTS,
 };
 
 /* The system budget is 1 and one loss is used; user retries: one left, with a backoff of 1 s. The
- * queue has a timeout of 1 hour, the recovery waits for "east" and "west". */
-static const enum place after[6][ACTION_EVENTS] = {
-    [QUE] = {QUE, QUE, QUE, QUE, ABO, QUE, QUE, QUE, QUE, QUE, QUE, QUE, ASG, QUE,
-             QUE, QUE, QUE, QUE, QUE, QUE, QUE, QUE, QUE, QUE, QUE, QUE, TIM},
-    [ASG] = {ASG, ASG, ASG, ASG, ABO, ASG, ASG, FAI, FAI, RUN, ASG, ASG, ASG, RUN,
-             SUC, BCK, FAI, BCK, BCK, FAI, FAI, FAI, FAI, ASG, QUE, ASG, ASG},
-    [RUN] = {RUN, RUN, RUN, RUN, ABO, RUN, RUN, FAI, FAI, RUN, RUN, RUN, RUN, RUN,
-             SUC, BCK, FAI, BCK, BCK, FAI, FAI, FAI, FAI, RUN, FAI, RUN, RUN},
-    [BCK] = {BCK, BCK, BCK, BCK, ABO, BCK, BCK, BCK, BCK, BCK, BCK, BCK, BCK, BCK,
-             BCK, BCK, BCK, BCK, BCK, BCK, BCK, BCK, BCK, BCK, BCK, BCK, TIM},
-    [REC] = {REC, REC, REC, REC, ABO, REC, REC, QUE, REC, RUN, REC, REC, REC, RUN,
-             SUC, BCK, FAI, BCK, BCK, FAI, FAI, FAI, FAI, REC, REC, REC, TIM},
-    [GRP] = {GRP, GRP, GRP, SUC, ABO, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP,
-             GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP},
+ * queue has a timeout of 1 hour, and so has the condition; the recovery waits for "east" and
+ * "west". What is held or waits for another's result has a sibling before it that is queued. */
+static const enum place after[9][ACTION_EVENTS] = {
+    [QUE] = {QUE, QUE, QUE, QUE, QUE, QUE, ABO, QUE, QUE, QUE, QUE, QUE, QUE, QUE, ASG, QUE,
+             QUE, QUE, QUE, QUE, QUE, QUE, QUE, QUE, QUE, QUE, QUE, QUE, TIM, QUE, QUE, QUE},
+    [ASG] = {ASG, ASG, ASG, ASG, ASG, ASG, ABO, ASG, ASG, FAI, FAI, RUN, ASG, ASG, ASG, RUN,
+             SUC, BCK, FAI, BCK, BCK, FAI, FAI, FAI, FAI, ASG, QUE, ASG, ASG, ASG, ASG, ASG},
+    [RUN] = {RUN, RUN, RUN, RUN, RUN, RUN, ABO, RUN, RUN, FAI, FAI, RUN, RUN, RUN, RUN, RUN,
+             SUC, BCK, FAI, BCK, BCK, FAI, FAI, FAI, FAI, RUN, FAI, RUN, RUN, RUN, RUN, RUN},
+    [BCK] = {BCK, BCK, BCK, BCK, BCK, BCK, ABO, BCK, BCK, BCK, BCK, BCK, BCK, BCK, BCK, BCK,
+             BCK, BCK, BCK, BCK, BCK, BCK, BCK, BCK, BCK, BCK, BCK, BCK, TIM, BCK, BCK, BCK},
+    [REC] = {REC, REC, REC, REC, REC, REC, ABO, REC, REC, QUE, REC, RUN, REC, REC, REC, RUN,
+             SUC, BCK, FAI, BCK, BCK, FAI, FAI, FAI, FAI, REC, REC, REC, TIM, REC, REC, REC},
+    [GRP] = {GRP, GRP, GRP, GRP, GRP, SUC, ABO, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP,
+             GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP},
+    [PAU] = {PAU, PAU, PAU, PAU, PAU, PAU, ABO, PAU, PAU, PAU, PAU, PAU, PAU, PAU, PAU, PAU,
+             PAU, PAU, PAU, PAU, PAU, PAU, PAU, PAU, PAU, PAU, PAU, PAU, TIM, SUC, PAU, PAU},
+    [HLD] = {HLD, HLD, HLD, HLD, HLD, HLD, ABO, HLD, HLD, HLD, HLD, HLD, HLD, HLD, HLD, HLD,
+             HLD, HLD, HLD, HLD, HLD, HLD, HLD, HLD, HLD, HLD, HLD, HLD, TIM, HLD, QUE, QUE},
+    [CAW] = {CAW, CAW, CAW, CAW, CAW, CAW, ABO, CAW, CAW, CAW, CAW, CAW, CAW, CAW, CAW, CAW,
+             CAW, CAW, CAW, CAW, CAW, CAW, CAW, CAW, CAW, CAW, CAW, CAW, TIM, CAW, SUC, QUE},
 };
 
 struct actions {
@@ -75,7 +87,7 @@ struct actions {
     struct sch_effects fx;
     int64_t now;
     struct sch_spec spec, group;
-    struct sch_action *a;
+    struct sch_action *a, *other;
     uint32_t number, epoch; /* of the attempt that reports are about */
 };
 
@@ -149,7 +161,42 @@ static void recover(struct actions *w)
     w->epoch = 4;
 }
 
-/* Brings the root of a run to the state. */
+static struct sch_action *find(struct actions *w, const char *name)
+{
+    return sch_partition_find_action(w->p, sch_partition_find_run(w->p, "p", "d", "run"), name);
+}
+
+static struct sch_action *child(struct actions *w, struct sch_action *parent, const char *name,
+                                const uint8_t *key)
+{
+    step(w, (struct sch_event){
+                .type = SCH_EVENT_ENQUEUE,
+                .u.enqueue = {.parent = parent, .name = name, .spec = &w->spec, .cache_key = key}});
+    return find(w, name);
+}
+
+static void condition(struct actions *w, struct sch_action *parent)
+{
+    step(w, (struct sch_event){
+                .type = SCH_EVENT_CONDITION,
+                .u.condition = {.parent = parent, .name = "if", .timeout_ns = 3600 * SY_NS_PER_S}});
+}
+
+/* Below a group: the second of two children, or a condition. */
+static void prepare_child(struct actions *w, enum place state)
+{
+    static const uint8_t key[SCH_CACHE_KEY_BYTES] = {1};
+    struct sch_action *root = w->a;
+    if (state == PAU) {
+        condition(w, root);
+        w->a = find(w, "if");
+        return;
+    }
+    w->other = child(w, root, "other", state == CAW ? key : NULL);
+    w->a = child(w, root, "it", state == CAW ? key : NULL);
+}
+
+/* Brings an action, mostly the root of a run, to the state. */
 static void prepare(struct actions *w, enum place state)
 {
     struct sch_partition_options options = {.epoch = EPOCH,
@@ -175,9 +222,12 @@ static void prepare(struct actions *w, enum place state)
                                .u.create = {.project = "p",
                                             .domain = "d",
                                             .name = "run",
-                                            .spec = state == GRP ? &w->group : &w->spec}});
+                                            .concurrency_max = state == HLD,
+                                            .spec = state >= GRP ? &w->group : &w->spec}});
     w->a = w->fx.items[1].u.created.action;
-    if (state == GRP)
+    if (state > GRP)
+        prepare_child(w, state);
+    if (state >= GRP)
         return;
     grant(w, 1);
     report_as(w, SCH_EVENT_OUTCOME, SCH_OUTCOME_LOST, 1);
@@ -222,6 +272,14 @@ static void call_column(struct actions *w, enum action_event event)
     else if (event == A_RECORD)
         step(w, (struct sch_event){.type = SCH_EVENT_RECORD,
                                    .u.record = {.parent = w->a, .name = "x", .failed = true}});
+    else if (event == A_INSTANT)
+        step(w, (struct sch_event){
+                    .type = SCH_EVENT_ENQUEUE,
+                    .u.enqueue = {.parent = w->a, .name = "x", .spec = &w->spec, .instant = true}});
+    else if (event == A_CONDITION)
+        condition(w, w->a);
+    else if (event == A_SIGNAL)
+        step(w, (struct sch_event){.type = SCH_EVENT_SIGNAL, .u.signal.action = w->a});
     else if (event == A_SEAL)
         step(w, (struct sch_event){.type = SCH_EVENT_SEAL, .u.seal.action = w->a});
     else
@@ -251,12 +309,26 @@ static void report_column(struct actions *w, enum action_event event)
         report_as(w, SCH_EVENT_OUTCOME, outcomes[event], w->number);
 }
 
+static void other_ends(struct actions *w, enum sch_outcome outcome)
+{
+    struct sch_action *it = w->a;
+    if (!w->other)
+        return;
+    w->a = sy_take(w->other);
+    grant(w, 1);
+    report_as(w, SCH_EVENT_OUTCOME, (int)outcome, 1);
+    w->a = it;
+}
+
 static void apply(struct actions *w, enum action_event event)
 {
     switch (event) {
     case A_CREATE:
     case A_ENQUEUE:
     case A_RECORD:
+    case A_CONDITION:
+    case A_INSTANT:
+    case A_SIGNAL:
     case A_SEAL:
     case A_ABORT:
         call_column(w, event);
@@ -268,6 +340,10 @@ static void apply(struct actions *w, enum action_event event)
     case A_RECONNECT:
     case A_COMPLETE:
         cluster_column(w, event);
+        break;
+    case A_OTHER_SUCCEEDS:
+    case A_OTHER_FAILS:
+        other_ends(w, event == A_OTHER_SUCCEEDS ? SCH_OUTCOME_SUCCEEDED : SCH_OUTCOME_FAILED_FINAL);
         break;
     case A_GRANT:
         grant(w, 5);
@@ -286,7 +362,7 @@ static void apply(struct actions *w, enum action_event event)
 
 START_TEST(every_pair_of_the_action)
 {
-    for (int state = QUE; state <= GRP; state++) {
+    for (int state = QUE; state <= CAW; state++) {
         for (int event = 0; event < ACTION_EVENTS; event++) {
             struct actions w;
             prepare(&w, (enum place)state);
