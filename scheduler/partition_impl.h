@@ -60,10 +60,12 @@ struct sch_action_impl {
     struct sch_table_link by_id, by_name;                /* while it lives */
     struct sch_heap_entry timer;                         /* see sch_action_timer_ns() */
     struct sch_class *class;                             /* NULL: needs no worker */
-    struct sch_level *level;                             /* while QUEUED or HELD */
-    struct sch_rare *rare;                               /* mostly NULL */
-    struct sch_action_impl *grave_next;                  /* ended in this step */
-    uint32_t refs;                                       /* being live, children, the shell's */
+    union {
+        struct sch_level *level;            /* while QUEUED or HELD */
+        struct sch_action_impl *grave_next; /* ended in this step */
+    };
+    struct sch_rare *rare; /* mostly NULL */
+    uint32_t refs;         /* being live, children, the shell's */
     char name[];
 };
 
