@@ -1,6 +1,6 @@
 /*
  * The data plane's public face: flyteidl2.dataproxy.DataProxyService (but TailLogs, which is in
- * operator_tail.c), and the plain HTTP that its signed URLs lead to. Inputs, outputs, code bundles
+ * operator_logs.c), and the plain HTTP that its signed URLs lead to. Inputs, outputs, code bundles
  * and reports go through here and never through the control plane, which is asked only where an
  * action's files lie.
  *

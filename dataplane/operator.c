@@ -219,6 +219,8 @@ static int start_server(struct dp_operator *op, const struct dp_operator_options
         return sy_trace(r);
     add_method(op, "/switchyard.internal.DataPlane/Attend", SY_METHOD_BIDI, dp_agents_attend);
     add_method(op, "/switchyard.v1.LogService/ReadLogs", SY_METHOD_SERVER_STREAM, dp_logs_read);
+    add_method(op, "/flyteidl2.dataproxy.DataProxyService/TailLogs", SY_METHOD_SERVER_STREAM,
+               dp_logs_tail);
     if (op->objects)
         dp_objects_serve(op->objects, op->server);
     if (op->data)

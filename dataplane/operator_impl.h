@@ -210,6 +210,7 @@ void dp_relay_fail_partition(struct dp_operator *op, uint32_t partition);
 struct dp_logs;
 struct dp_logs *dp_logs_new(struct dp_operator *op);
 void dp_logs_read(void *ctx, struct sy_call *call, struct sy_span request); /* ctx: the operator */
+void dp_logs_tail(void *ctx, struct sy_call *call, struct sy_span request);
 bool dp_logs_chunk(struct dp_agent *agent, struct sy_span span);
 void dp_logs_agent_gone(struct dp_agent *agent);
 void dp_logs_stop(struct dp_logs *logs);

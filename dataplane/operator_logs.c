@@ -1,5 +1,6 @@
 /*
- * LogService.ReadLogs: the log of one attempt, pulled from the agent that has it.
+ * LogService.ReadLogs and DataProxyService.TailLogs: the log of one attempt, pulled from the agent
+ * that has it; the second as lines, and always followed.
  *
  * One chunk at a time: it is asked for when the client has taken the one before. So a slow client
  * slows the pulling, and nothing piles up here. When the caller does not know the node, all
@@ -8,7 +9,9 @@
  * of protobuf (a tag before that).
  */
 #include "base/mem.h"
+#include "dataplane/log_lines.h"
 #include "dataplane/operator_impl.h"
+#include "flyteidl2/dataproxy/dataproxy_service.pb-c.h"
 #include "proto/pb.h"
 #include "switchyard/v1/log_service.pb-c.h"
 
@@ -54,6 +57,7 @@ struct reader {
     uint32_t number; /* 0 = the newest, until the first answer */
     uint64_t offset;
     bool follow;
+    struct dp_log_lines *lines; /* TailLogs; NULL: ReadLogs */
     char node[DP_NAME_MAX];
     int64_t asked_ns;
     struct sy_timer timer;
@@ -76,6 +80,9 @@ static void reader_free(struct reader *reader)
     struct dp_logs *logs = reader->op->logs;
     sy_timer_stop(reader->op->loop, &reader->timer);
     HASH_DEL(logs->readers, reader);
+    if (reader->lines)
+        dp_log_lines_deinit(reader->lines);
+    free(reader->lines);
     free(reader->asked);
     free(reader);
 }
@@ -223,19 +230,37 @@ static bool read_chunk(struct sy_span span, struct chunk *ret)
     return r == DP_WIRE_E_END;
 }
 
-/* Records each with their length before become a ReadLogsResponse. */
-static bool make_response(struct sy_span data, struct sy_buf *response)
+/* Records each with their length before become a ReadLogsResponse, or the lines of a Logs. */
+static bool add_records(struct reader *reader, struct sy_span data, struct sy_buf *to)
 {
-    sy_buf_reserve(response, data.len + data.len / 32 + 64);
+    sy_buf_reserve(to, data.len + data.len / 32 + 64);
     while (data.len > 0) {
         uint64_t len;
         if (dp_wire_take_varint(&data, &len) < 0 || len > data.len)
             return false;
-        dp_wire_put_record(response, 1, (struct sy_span){data.data, (size_t)len});
+        struct sy_span record = {data.data, (size_t)len};
+        if (!reader->lines)
+            dp_wire_put_record(to, 1, record);
+        else if (!dp_log_lines_add(reader->lines, record, to))
+            return false;
         data.data += len;
         data.len -= (size_t)len;
     }
     return true;
+}
+
+static bool make_response(struct reader *reader, const struct chunk *chunk, struct sy_buf *response)
+{
+    if (!reader->lines)
+        return add_records(reader, chunk->data, response);
+    struct sy_buf logs = {0};
+    bool ok = add_records(reader, chunk->data, &logs);
+    if (chunk->end)
+        dp_log_lines_end(reader->lines, &logs);
+    if (logs.len > 0)
+        dp_wire_put_record(response, 1, sy_buf_span(&logs));
+    sy_buf_deinit(&logs);
+    return ok;
 }
 
 static void pause_reading(struct reader *reader)
@@ -247,8 +272,9 @@ static void pause_reading(struct reader *reader)
 static void send_chunk(struct reader *reader, const struct chunk *chunk)
 {
     struct sy_buf response = {0};
-    if (chunk->next_offset <= reader->offset || chunk->offset != reader->offset ||
-        chunk->data.len > CHUNK_BYTES_MAX || !make_response(chunk->data, &response)) {
+    bool moved = chunk->next_offset > reader->offset || chunk->data.len == 0;
+    if (!moved || chunk->offset != reader->offset || chunk->data.len > CHUNK_BYTES_MAX ||
+        !make_response(reader, chunk, &response)) {
         sy_buf_deinit(&response);
         end(reader, SY_CODE_INTERNAL, "node '%s' sent a malformed log chunk", reader->node);
         return;
@@ -273,7 +299,7 @@ static void on_answer(struct reader *reader, const struct chunk *chunk)
         return;
     }
     reader->number = (uint32_t)chunk->number;
-    if (chunk->data.len > 0)
+    if (chunk->data.len > 0 || (chunk->end && reader->lines))
         send_chunk(reader, chunk);
     else if (chunk->end || !reader->follow)
         end(reader, SY_CODE_OK, "%s", "");
@@ -346,24 +372,59 @@ static bool is_name(const char *text)
     return dp_copy_name(name, sizeof(name), text, false) && !strchr(text, '/');
 }
 
+/* Whose log; texts of a request. */
+struct subject {
+    const char *project, *domain, *run, *action, *node; /* node "": wherever it is */
+    uint32_t attempt;
+    bool follow, lines;
+};
+
 static struct reader *reader_new(struct dp_logs *logs, struct sy_call *call,
-                                 const Switchyard__V1__ReadLogsRequest *request)
+                                 const struct subject *subject)
 {
     struct reader *reader = sy_new(struct reader);
     reader->op = logs->op;
     reader->call = call;
     reader->id = ++logs->next_id;
-    int len = snprintf(reader->run, sizeof(reader->run), "%s/%s/%s", request->run->project,
-                       request->run->domain, request->run->name);
+    int len = snprintf(reader->run, sizeof(reader->run), "%s/%s/%s", subject->project,
+                       subject->domain, subject->run);
     SY_ASSERT(len > 0 && (size_t)len < sizeof(reader->run));
-    memcpy(reader->name, request->action, strlen(request->action) + 1);
-    memcpy(reader->node, request->node, strlen(request->node) + 1);
-    reader->number = request->attempt;
-    reader->follow = request->follow;
+    memcpy(reader->name, subject->action, strlen(subject->action) + 1);
+    memcpy(reader->node, subject->node, strlen(subject->node) + 1);
+    reader->number = subject->attempt;
+    reader->follow = subject->follow;
+    reader->lines = subject->lines ? sy_new(struct dp_log_lines) : NULL;
     sy_timer_init(&reader->timer, on_timer, reader);
     sm_init(&reader->sm, &reader_table, reader->node[0] ? READER_ASKING : READER_SEARCHING);
     HASH_ADD(hh, logs->readers, id, sizeof(reader->id), reader);
     return reader;
+}
+
+static void start_reading(struct dp_operator *op, struct sy_call *call,
+                          const struct subject *subject)
+{
+    if (!is_name(subject->project) || !is_name(subject->domain) || !is_name(subject->run) ||
+        !is_name(subject->action)) {
+        sy_call_fail(call, SY_CODE_INVALID_ARGUMENT,
+                     "project, domain, name of the run and action are needed: 1 to %d printable "
+                     "characters each, without blanks and slashes",
+                     DP_NAME_MAX - 1);
+    } else if (subject->node[0] && !is_name(subject->node)) {
+        sy_call_fail(call, SY_CODE_INVALID_ARGUMENT, "node: '%.80s' is not a node's name",
+                     subject->node);
+    } else if (HASH_COUNT(op->logs->readers) >= READERS_MAX) {
+        sy_call_fail(call, SY_CODE_RESOURCE_EXHAUSTED,
+                     "%d logs are being read, the most allowed; try again later", READERS_MAX);
+    } else if (op->sm.state != DP_RUNNING) {
+        sy_call_fail(call, SY_CODE_UNAVAILABLE, "the operator is stopping");
+    } else {
+        struct reader *reader = reader_new(op->logs, call, subject);
+        sy_call_set_sink(call, &reader_sink, reader);
+        if (reader->node[0])
+            ask(reader);
+        else
+            search(reader);
+    }
 }
 
 void dp_logs_read(void *ctx, struct sy_call *call, struct sy_span span)
@@ -373,31 +434,45 @@ void dp_logs_read(void *ctx, struct sy_call *call, struct sy_span span)
     sy_arena_reset(&op->arena);
     const Switchyard__V1__ReadLogsRequest *request = pb_unpack(
         &switchyard__v1__read_logs_request__descriptor, &op->arena, span);
-    if (!request || pb_find_nul(&switchyard__v1__read_logs_request__descriptor, span)) {
+    if (!request || !request->run ||
+        pb_find_nul(&switchyard__v1__read_logs_request__descriptor, span)) {
         sy_call_fail(call, SY_CODE_INVALID_ARGUMENT,
-                     "malformed request, or a NUL byte in a string");
-    } else if (!request->run || !is_name(request->run->project) || !is_name(request->run->domain) ||
-               !is_name(request->run->name) || !is_name(request->action)) {
-        sy_call_fail(call, SY_CODE_INVALID_ARGUMENT,
-                     "run.project, run.domain, run.name and action are needed: 1 to %d printable "
-                     "characters each, without blanks and slashes",
-                     DP_NAME_MAX - 1);
-    } else if (request->node[0] && !is_name(request->node)) {
-        sy_call_fail(call, SY_CODE_INVALID_ARGUMENT, "node: '%.80s' is not a node's name",
-                     request->node);
-    } else if (HASH_COUNT(op->logs->readers) >= READERS_MAX) {
-        sy_call_fail(call, SY_CODE_RESOURCE_EXHAUSTED,
-                     "%d logs are being read, the most allowed; try again later", READERS_MAX);
-    } else if (op->sm.state != DP_RUNNING) {
-        sy_call_fail(call, SY_CODE_UNAVAILABLE, "the operator is stopping");
-    } else {
-        struct reader *reader = reader_new(op->logs, call, request);
-        sy_call_set_sink(call, &reader_sink, reader);
-        if (reader->node[0])
-            ask(reader);
-        else
-            search(reader);
+                     "malformed request, without run, or a NUL byte in a string");
+        return;
     }
+    start_reading(op, call,
+                  &(struct subject){.project = request->run->project,
+                                    .domain = request->run->domain,
+                                    .run = request->run->name,
+                                    .action = request->action,
+                                    .node = request->node,
+                                    .attempt = request->attempt,
+                                    .follow = request->follow});
+}
+
+void dp_logs_tail(void *ctx, struct sy_call *call, struct sy_span span)
+{
+    struct dp_operator *op = ctx;
+    dp_touch(op);
+    sy_arena_reset(&op->arena);
+    const Flyteidl2__Dataproxy__TailLogsRequest *request = pb_unpack(
+        &flyteidl2__dataproxy__tail_logs_request__descriptor, &op->arena, span);
+    const Flyteidl2__Common__ActionIdentifier *action = request ? request->action_id : NULL;
+    if (!action || !action->run ||
+        pb_find_nul(&flyteidl2__dataproxy__tail_logs_request__descriptor, span)) {
+        sy_call_fail(call, SY_CODE_INVALID_ARGUMENT,
+                     "malformed request, without action_id, or a NUL byte in a string");
+        return;
+    }
+    start_reading(op, call,
+                  &(struct subject){.project = action->run->project,
+                                    .domain = action->run->domain,
+                                    .run = action->run->name,
+                                    .action = action->name,
+                                    .node = "",
+                                    .attempt = request->attempt,
+                                    .follow = true,
+                                    .lines = true});
 }
 
 struct dp_logs *dp_logs_new(struct dp_operator *op)

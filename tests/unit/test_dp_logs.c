@@ -1,5 +1,6 @@
 /* links: dp */
 /* LogService.ReadLogs over fake agents with logs in memory. */
+#include "flyteidl2/dataproxy/dataproxy_service.pb-c.h"
 #include "switchyard/v1/log_service.pb-c.h"
 #include "tests/unit/test_dp_agents.h"
 
@@ -11,15 +12,20 @@ struct fake_log {
     uint64_t waiting_read, waiting_offset;
     uint32_t number; /* 0: nothing */
     bool ended, silent, broken;
-    bool hasty;   /* answers at once, also when it should wait */
+    bool hasty; /* answers at once, also when it should wait */
+    bool newlines;
     bool waiting; /* a LogRead with wait that found nothing new */
 };
 
-static void put_line(struct sy_buf *data, size_t number)
+static void put_line(struct sy_buf *data, size_t number, bool newline)
 {
     uint8_t text[LINE_BYTES];
     memset(text, 'x', sizeof(text));
     snprintf((char *)text, sizeof(text), "%zu", number);
+    if (newline) {
+        text[strlen((char *)text)] = ' ';
+        text[sizeof(text) - 1] = '\n';
+    }
     Switchyard__V1__LogRecord record = SWITCHYARD__V1__LOG_RECORD__INIT;
     record.time_ns = (int64_t)number;
     record.stream = 1;
@@ -36,7 +42,7 @@ static void answer(struct fake_agent *agent, uint64_t read, uint64_t offset, uin
     struct sy_buf data = {0};
     uint64_t next = offset;
     while (log->number > 0 && next < log->lines && (next == offset || data.len < bytes_max))
-        put_line(&data, next++);
+        put_line(&data, next++, log->newlines);
     if (log->broken)
         sy_buf_append(&data, "\x7f", 1);
     PB(LogChunk) chunk = PB_INIT(LOG_CHUNK), *list[] = {&chunk};
@@ -442,6 +448,91 @@ START_TEST(readers_end_when_the_operator_stops_or_dies)
 }
 END_TEST
 
+/* ---- TailLogs ---- */
+
+struct tail {
+    struct sy_call *call;
+    size_t lines;
+    enum sy_code code;
+};
+
+static void tail_message(void *ctx, struct sy_span span)
+{
+    struct tail *tail = ctx;
+    Flyteidl2__Dataproxy__TailLogsResponse *m = flyteidl2__dataproxy__tail_logs_response__unpack(
+        NULL, span.len, span.data);
+    ck_assert_ptr_nonnull(m);
+    for (size_t i = 0; i < m->n_logs; i++) {
+        for (size_t j = 0; j < m->logs[i]->n_lines; j++) {
+            const char *text = m->logs[i]->lines[j]->message;
+            ck_assert_uint_eq(strtoul(text, NULL, 10), tail->lines++);
+            ck_assert_uint_eq(strlen(text), LINE_BYTES);
+        }
+    }
+    flyteidl2__dataproxy__tail_logs_response__free_unpacked(m, NULL);
+}
+
+static void tail_closed(void *ctx, const struct sy_status *status)
+{
+    struct tail *tail = ctx;
+    tail->code = status->code;
+    sy_call_unref(sy_take(tail->call));
+}
+
+static const struct sy_call_sink tail_sink = {.on_message = tail_message, .on_closed = tail_closed};
+
+static void tail_logs(struct world *w, struct sy_channel *channel, struct tail *tail,
+                      const char *action)
+{
+    *tail = (struct tail){.code = SY_CODE_UNKNOWN};
+    struct sy_call_options options = {.method = "/flyteidl2.dataproxy.DataProxyService/TailLogs"};
+    tail->call = sy_channel_open(channel, w->peers, &options, &tail_sink, tail);
+    Flyteidl2__Common__RunIdentifier run = FLYTEIDL2__COMMON__RUN_IDENTIFIER__INIT;
+    Flyteidl2__Common__ActionIdentifier id = FLYTEIDL2__COMMON__ACTION_IDENTIFIER__INIT;
+    Flyteidl2__Dataproxy__TailLogsRequest request = FLYTEIDL2__DATAPROXY__TAIL_LOGS_REQUEST__INIT;
+    run.project = (char *)(uintptr_t) "p";
+    run.domain = (char *)(uintptr_t) "d";
+    run.name = (char *)(uintptr_t) "r";
+    id.run = &run;
+    id.name = (char *)(uintptr_t)action;
+    request.action_id = &id;
+    request.attempt = 1;
+    send_message(tail->call, &request.base);
+    sy_call_half_close(tail->call);
+}
+
+START_TEST(lines_are_followed_to_the_end)
+{
+    struct world w;
+    struct fake_log log = {.number = 1, .lines = 700, .newlines = true};
+    struct tail tail;
+    world_init(&w);
+    world_start(&w);
+    struct fake_agent *agent = log_agent(&w, "n1", &log);
+    world_run(&w, SEC);
+    sy_rpc_mem_set_origin(w.rpc, "client");
+    struct sy_channel *channel = sy_channel_new(w.rpc, "operator");
+    tail_logs(&w, channel, &tail, "a1");
+    world_run(&w, SEC);
+    ck_assert_uint_eq(tail.lines, 700);
+    ck_assert_int_eq(tail.code, SY_CODE_UNKNOWN);
+    log_grows(agent, 5, true);
+    world_run(&w, SEC);
+    ck_assert_uint_eq(tail.lines, 705);
+    ck_assert_int_eq(tail.code, SY_CODE_OK);
+    log.number = 0; /* not yet: the SDK asks again */
+    tail_logs(&w, channel, &tail, "a1");
+    world_run(&w, 6 * SEC);
+    ck_assert_int_eq(tail.code, SY_CODE_NOT_FOUND);
+    tail_logs(&w, channel, &tail, "a/1");
+    world_run(&w, SEC);
+    ck_assert_int_eq(tail.code, SY_CODE_INVALID_ARGUMENT);
+    sy_channel_free(channel);
+    agent_free(agent);
+    world_deinit(&w);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -455,6 +546,7 @@ int main(void)
         agent_that_does_not_answer_or_lies,
         client_that_leaves_is_forgotten,
         bad_requests_are_named,
+        lines_are_followed_to_the_end,
         readers_end_when_the_operator_stops_or_dies,
         NULL,
     };
