@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "dataplane/operator_impl.h"
+#include "proto/json.h"
 #include "proto/rpc_reflection.h"
 
 #include <stdlib.h>
@@ -209,8 +210,9 @@ static int start_server(struct dp_operator *op, const struct dp_operator_options
                         struct sy_error_text *error)
 {
     struct sy_server_options server = {
-        .http = true,
         .address = options->listen,
+        .http = true,
+        .codec = pb_json_codec(),
         .message_bytes_max = MESSAGE_BYTES_MAX,
         .streams_max = options->streams_max,
     };
