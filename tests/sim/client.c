@@ -5,6 +5,7 @@
  */
 #include "base/arena.h"
 #include "base/mem.h"
+#include "flyteidl2/task/task_definition.pb-c.h"
 #include "flyteidl2/workflow/run_service.pb-c.h"
 #include "proto/pb.h"
 #include "switchyard/v1/action_service.pb-c.h"
@@ -37,6 +38,8 @@ struct sim_client_run {
     struct sim_child *children;
     unsigned count, enqueued, batch;
     bool abort, abort_acknowledged;
+    bool timed;     /* its tasks have a deadline, and a back-off */
+    uint32_t limit; /* max_action_concurrency; 0: none */
     struct sy_call *watch;
     uint64_t sequence; /* of the last event seen */
     uint64_t cursor;   /* of WaitChildren */
@@ -49,7 +52,7 @@ struct sim_client {
     struct sy_loop *loop;
     struct sy_channel *channel;
     struct sy_arena arena;
-    struct sy_buf group_spec, task_spec;
+    struct sy_buf group_spec, task_spec, timed_spec;
     struct sim_client_run *runs;
     unsigned run_count;
 };
@@ -114,6 +117,9 @@ static void run_create(struct sim_client_run *run)
     request.task_case = FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__TASK_TASK_SPEC;
     request.task_spec = (ProtobufCBinaryData){run->client->group_spec.len,
                                               run->client->group_spec.data};
+    Flyteidl2__Task__RunSpec spec = FLYTEIDL2__TASK__RUN_SPEC__INIT;
+    spec.max_action_concurrency = run->limit;
+    request.run_spec = &spec;
     call(run, "/flyteidl2.workflow.RunService/CreateRun", &request.base, on_created);
 }
 
@@ -160,8 +166,8 @@ static void run_enqueue(struct sim_client_run *run)
     Switchyard__V1__EnqueueActionsRequest request = SWITCHYARD__V1__ENQUEUE_ACTIONS_REQUEST__INIT;
     request.run = &id;
     request.parent = (char *)(uintptr_t)SCH_ROOT_NAME;
-    request.task_spec = (ProtobufCBinaryData){run->client->task_spec.len,
-                                              run->client->task_spec.data};
+    const struct sy_buf *task = run->timed ? &run->client->timed_spec : &run->client->task_spec;
+    request.task_spec = (ProtobufCBinaryData){task->len, task->data};
     request.seal = run->enqueued + run->batch == run->count;
     Switchyard__V1__NewAction actions[BATCH_MAX], *pointers[BATCH_MAX];
     char names[BATCH_MAX][SCH_NAME_MAX];
@@ -359,6 +365,34 @@ static void run_act(void *arg)
 
 /* ---- the whole ---- */
 
+/* The task with all the times that it may have. */
+static void pack_timed(struct sim_client *client, int64_t deadline_s)
+{
+    Google__Protobuf__Duration deadline = GOOGLE__PROTOBUF__DURATION__INIT;
+    Google__Protobuf__Duration base = GOOGLE__PROTOBUF__DURATION__INIT;
+    Flyteidl2__Core__TimeoutStrategy timeouts = FLYTEIDL2__CORE__TIMEOUT_STRATEGY__INIT;
+    Flyteidl2__Core__Backoff backoff = FLYTEIDL2__CORE__BACKOFF__INIT;
+    Flyteidl2__Task__TaskSpec *spec = pb_unpack(&flyteidl2__task__task_spec__descriptor,
+                                                &client->arena, sy_buf_span(&client->task_spec));
+    SY_ASSERT(spec != NULL);
+    deadline.seconds = deadline_s;
+    timeouts.deadline = &deadline;
+    base.nanos = 100000000;
+    backoff.base_value = &base;
+    backoff._factor_case = FLYTEIDL2__CORE__BACKOFF___FACTOR_FACTOR;
+    backoff.factor = 2;
+    spec->task_template->metadata->timeouts = &timeouts;
+    spec->task_template->metadata->retries->backoff = &backoff;
+    pb_pack(&spec->base, &client->timed_spec);
+    sy_arena_reset(&client->arena);
+}
+
+static void draw_limits(struct sim_client_run *run, struct sy_rng *rng)
+{
+    run->timed = sy_rng_chance(rng, 1, 3);
+    run->limit = sy_rng_chance(rng, 1, 3) ? 2 + (uint32_t)sy_rng_below(rng, 5) : 0;
+}
+
 struct sim_client *sim_client_new(struct sim_world *world, struct sy_loop *loop, struct sy_rpc *rpc,
                                   const char *target, const struct sim_options *options)
 {
@@ -380,6 +414,9 @@ struct sim_client *sim_client_new(struct sim_world *world, struct sy_loop *loop,
     SY_ASSERT(r == 0);
     r = cl_spec_pack(&task, &client->task_spec, &error);
     SY_ASSERT(r == 0);
+    struct sy_rng rng; /* its own: the rest of a seed's world stays as it was */
+    sy_rng_init(&rng, options->seed ^ 0x11f7);
+    pack_timed(client, 1 + (int64_t)sy_rng_below(&rng, 30));
     client->run_count = options->runs;
     client->runs = sy_calloc(options->runs, sizeof(*client->runs));
     for (unsigned i = 0; i < options->runs; i++) {
@@ -388,6 +425,7 @@ struct sim_client *sim_client_new(struct sim_world *world, struct sy_loop *loop,
         run->count = 1 + (unsigned)sy_rng_below(sim_rng(world), options->actions_each);
         run->children = sy_calloc(run->count, sizeof(*run->children));
         run->abort = sy_rng_chance(sim_rng(world), 1, 5);
+        draw_limits(run, &rng);
         snprintf(run->name, sizeof(run->name), "run-%04u", i);
         sy_timer_init(&run->timer, run_act, run);
         act_in(run, (int64_t)sy_rng_below(sim_rng(world), 5 * (uint64_t)SY_NS_PER_S));
@@ -405,6 +443,7 @@ void sim_client_free(struct sim_client *client)
     sy_channel_free(client->channel);
     sy_buf_deinit(&client->group_spec);
     sy_buf_deinit(&client->task_spec);
+    sy_buf_deinit(&client->timed_spec);
     sy_arena_deinit(&client->arena);
     free(client);
 }
@@ -430,6 +469,8 @@ static void audit_run(struct sim_client_run *run)
                  (child->finals > 0 && child->phase != SWITCHYARD__V1__PHASE__PHASE_SUCCEEDED);
         if (child->phase == SWITCHYARD__V1__PHASE__PHASE_ABORTED && !run->abort)
             sim_fail(world, "run %s: c-%06u was aborted, but nobody asked", run->name, i);
+        if (child->phase == SWITCHYARD__V1__PHASE__PHASE_TIMED_OUT && !run->timed)
+            sim_fail(world, "run %s: c-%06u was late, but had all the time", run->name, i);
     }
     Switchyard__V1__Phase expected = failed ? SWITCHYARD__V1__PHASE__PHASE_FAILED
                                             : SWITCHYARD__V1__PHASE__PHASE_SUCCEEDED;
