@@ -87,6 +87,17 @@ void ag_env_add_base(struct ag_env *env, const struct ag_exec *exec, const char 
     ag_env_add(env, "SWITCHYARD_GPUS", "%s", gpus);
 }
 
+void ag_env_add_task(struct ag_env *env, const struct ag_exec *exec, const struct ag_work *work)
+{
+    char token[AG_FENCING_TOKEN_MAX];
+    ag_fencing_token(token, work->epoch, work->number);
+    ag_env_add_base(env, exec, work->gpus != NULL ? work->gpus : "");
+    ag_env_add(env, "SWITCHYARD_RUN", "%s", work->run);
+    ag_env_add(env, "SWITCHYARD_ACTION", "%s", work->name);
+    ag_env_add(env, "SWITCHYARD_ATTEMPT", "%u", work->attempt);
+    ag_env_add(env, "SWITCHYARD_FENCING_TOKEN", "%s", token);
+}
+
 void ag_env_deinit(struct ag_env *env)
 {
     for (size_t i = 0; i < env->count; i++)
@@ -169,6 +180,43 @@ void ag_exec_result(struct ag_exec *e, const struct ag_result *result)
 {
     if (!e->freeing)
         e->events->on_result(e->events_ctx, result);
+}
+
+void ag_exec_classify(const struct ag_exec_end *end, const char *last_words, struct ag_result *ret,
+                      char *text, size_t size)
+{
+    char how[128];
+    int status = end->exit.status;
+    ag_describe_exit(how, sizeof(how), &end->exit);
+    snprintf(text, size, "the process %s%s%s", how, last_words[0] != '\0' ? ": " : "", last_words);
+    ret->exit_status = status;
+    ret->error_message = text;
+    if (end->exit.spawner_died) {
+        ret->kind = AG_RESULT_LOST;
+        ret->error_code = "SpawnerDied";
+    } else if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+        ret->kind = AG_RESULT_SUCCEEDED;
+        ret->error_message = "";
+    } else if (end->timed_out) {
+        ret->kind = AG_RESULT_TIMED_OUT;
+        ret->error_code = "TimedOut";
+        snprintf(text, size, "it ran longer than its time limit");
+    } else if (end->cancelled) {
+        ret->kind = AG_RESULT_CANCELLED;
+        ret->error_code = "Cancelled";
+    } else if (end->out_of_memory) {
+        ret->kind = AG_RESULT_OUT_OF_MEMORY;
+        ret->error_code = "OutOfMemory";
+        snprintf(text, size, "it reached its limit of %llu MiB",
+                 (unsigned long long)(end->memory_limit_bytes >> 20));
+    } else if (WIFSIGNALED(status)) {
+        /* SIGKILL comes from outside: the machine's own memory shortage, or a person. */
+        ret->kind = WTERMSIG(status) == SIGKILL ? AG_RESULT_LOST : AG_RESULT_FAILED;
+        ret->error_code = "Signal";
+    } else {
+        ret->kind = AG_RESULT_FAILED;
+        ret->error_code = "ExitCode";
+    }
 }
 
 /* ---- processes of an earlier agent ---- */
@@ -265,6 +313,28 @@ static struct ag_pool *find_pool(const struct ag_exec *e, const char *environmen
     return NULL;
 }
 
+/* The pool of that name, made when it lacks; NULL: there are too many. */
+static struct ag_pool *demand_pool(struct ag_exec *e, const struct ag_pool_options *options)
+{
+    struct ag_pool *pool = find_pool(e, options->environment);
+    if (pool != NULL || e->pool_count - e->configured_count >= AG_EXEC_POOLS_MAX)
+        return pool;
+    pool = ag_pool_new(e, options);
+    e->pools = sy_realloc(e->pools, (e->pool_count + 1) * sizeof(struct ag_pool *));
+    e->pools[e->pool_count++] = pool;
+    return pool;
+}
+
+static void remove_expired(struct ag_exec *e)
+{
+    for (size_t i = e->pool_count; i-- > e->configured_count;) {
+        if (!ag_pool_expired(e->pools[i]))
+            continue;
+        ag_pool_free(e->pools[i]);
+        e->pools[i] = e->pools[--e->pool_count];
+    }
+}
+
 static void exec_bind(struct ag_executor *base, const struct ag_executor_events *events, void *ctx)
 {
     struct ag_exec *e = (struct ag_exec *)base;
@@ -286,7 +356,10 @@ static void exec_start(struct ag_executor *base, const struct ag_work *work)
     struct ag_exec *e = (struct ag_exec *)base;
     SY_ASSERT(e->events != NULL);
     struct ag_exec_task *task;
-    if (strcmp(work->type, "switchyard.function") == 0) {
+    struct ag_pool *on_demand = work->pool != NULL ? demand_pool(e, work->pool) : NULL;
+    if (on_demand != NULL) {
+        task = ag_pool_start(on_demand, work);
+    } else if (work->pool == NULL && strcmp(work->type, "switchyard.function") == 0) {
         struct ag_pool *pool = find_pool(e, work->request.environment);
         SY_ASSERT(pool != NULL); /* admission knows the environments */
         task = ag_pool_start(pool, work);
@@ -330,6 +403,7 @@ static void exec_flush(struct ag_executor *base)
 static void on_turn_end(void *arg)
 {
     flush_all(arg);
+    remove_expired(arg);
 }
 
 static void exec_free(struct ag_executor *base)
@@ -424,6 +498,7 @@ int ag_exec_new(struct ag_executor **ret_executor, const struct ag_exec_options 
     e->pools = sy_calloc(options->pool_count, sizeof(struct ag_pool *));
     for (size_t i = 0; i < options->pool_count; i++)
         e->pools[e->pool_count++] = ag_pool_new(e, &options->pools[i]);
+    e->configured_count = e->pool_count;
     *ret_executor = &e->base;
     return 0;
 }

@@ -21,6 +21,9 @@ struct ag_pool_options {
     uint32_t min, max, concurrency;
     int64_t idle_ns;       /* a worker beyond min that did nothing for so long is retired */
     uint64_t memory_bytes; /* limit of one worker; 0 = none */
+    /* Of pools that are made with the first work that names them: */
+    int64_t remove_ns; /* without work for so long: it goes, whatever min says */
+    bool forks;        /* its worker runs each task in a child, with limits of the task's own */
 };
 
 struct ag_exec_options {
@@ -46,6 +49,9 @@ struct ag_exec_ports {
 
 int ag_exec_new(struct ag_executor **ret_executor, const struct ag_exec_options *options,
                 const struct ag_exec_ports *ports, struct sy_error_text *error) SY_MUST_USE;
+
+/* Pools at a time that are made on demand; beyond: their work runs in cold processes. */
+#define AG_EXEC_POOLS_MAX 128
 
 /* What a pool looks like; for tests and status. */
 struct ag_pool_status {

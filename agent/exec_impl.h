@@ -31,9 +31,9 @@ struct ag_exec {
     uint64_t files_max;
     int null_fd;
     bool freeing;
-    struct sy_map tasks; /* ag_exec_task by id */
-    struct ag_pool **pools;
-    size_t pool_count;
+    struct sy_map tasks;    /* ag_exec_task by id */
+    struct ag_pool **pools; /* the configured ones, then those made on demand */
+    size_t pool_count, configured_count;
     struct sy_arena arena; /* of the frame that is handled */
     struct sy_turn_end turn_end;
     char **base_env; /* PATH, HOME, LANG, ... of the agent; NULL-terminated */
@@ -61,6 +61,19 @@ void ag_env_deinit(struct ag_env *env);
 
 /* ---- for all kinds ---- */
 
+/* Base, and who the task is. */
+void ag_env_add_task(struct ag_env *env, const struct ag_exec *exec, const struct ag_work *work);
+
+/* How a task's process ended. */
+struct ag_exec_end {
+    struct ag_child_exit exit;
+    bool cancelled, timed_out, out_of_memory;
+    uint64_t memory_limit_bytes;
+};
+/* Sets kind, code and message (in `text`). `last_words`: of its stderr; may be "". */
+void ag_exec_classify(const struct ag_exec_end *end, const char *last_words, struct ag_result *ret,
+                      char *text, size_t size);
+
 /* "EPOCH.ATTEMPT", zero-padded: grows in byte order with every re-issue. */
 #define AG_FENCING_TOKEN_MAX 32
 void ag_fencing_token(char *ret, uint32_t epoch, uint32_t number);
@@ -80,6 +93,8 @@ void ag_exec_remove_tree(const char *path);
 
 struct ag_pool *ag_pool_new(struct ag_exec *exec, const struct ag_pool_options *options);
 void ag_pool_free(struct ag_pool *pool);
+/* Made on demand, and nothing came for long: to be freed. */
+bool ag_pool_expired(const struct ag_pool *pool);
 const char *ag_pool_environment(const struct ag_pool *pool);
 uint32_t ag_pool_pipeline(const struct ag_pool *pool, const struct sch_resources *request);
 struct ag_exec_task *ag_pool_start(struct ag_pool *pool, const struct ag_work *work);

@@ -254,22 +254,36 @@ static void put_identity(struct env_list *env, const struct ag_work *work,
     put(env, sy_arena_printf(env->arena, "FLYTE_ATTEMPT_NUMBER=%u", attempt > 0 ? attempt - 1 : 0));
 }
 
+static void put_common(struct env_list *env, const struct ag_flyte_plan_options *options)
+{
+    static const char *const always[] = {"_U_INSECURE=true",         "_U_USE_ACTIONS=1",
+                                         "FSSPEC_FILE_AUTO_MKDIR=1", "FLYTE_DISABLE_SENTRY=1",
+                                         "PYTHONUNBUFFERED=1",       NULL};
+    const char *venv = options->environment->venv;
+    if (venv != NULL) {
+        put(env, sy_arena_printf(env->arena, "PATH=%s/bin:%s", venv, options->path));
+        put_pair(env, "VIRTUAL_ENV", venv);
+    }
+    put_all(env, always);
+    put_all(env, options->env);
+}
+
+const char *const *ag_flyte_worker_env(struct sy_arena *arena,
+                                       const struct ag_flyte_plan_options *options)
+{
+    struct env_list env = {.arena = arena};
+    put_common(&env, options);
+    put_pair(&env, "FLYTE_INTERNAL_EXECUTION_PROJECT", ""); /* imported as in a task */
+    return env.items;
+}
+
 const char *const *ag_flyte_env(struct sy_arena *arena, const struct ag_work *work,
                                 const struct ag_flyte_paths *paths,
                                 const struct ag_flyte_plan_options *options,
                                 const char *const *secrets)
 {
-    static const char *const always[] = {"_U_INSECURE=true",         "_U_USE_ACTIONS=1",
-                                         "FSSPEC_FILE_AUTO_MKDIR=1", "FLYTE_DISABLE_SENTRY=1",
-                                         "PYTHONUNBUFFERED=1",       NULL};
     struct env_list env = {.arena = arena};
-    if (options->environment->venv != NULL) {
-        const char *venv = options->environment->venv;
-        put(&env, sy_arena_printf(arena, "PATH=%s/bin:%s", venv, options->path));
-        put_pair(&env, "VIRTUAL_ENV", venv);
-    }
-    put_all(&env, always);
-    put_all(&env, options->env);
+    put_common(&env, options);
     put_all(&env, work->flyte->envs);
     put_all(&env, work->env);
     put_identity(&env, work, paths, options->endpoint);

@@ -63,5 +63,8 @@ const char *const *ag_flyte_env(struct sy_arena *arena, const struct ag_work *wo
                                 const struct ag_flyte_paths *paths,
                                 const struct ag_flyte_plan_options *options,
                                 const char *const *secrets);
+/* Of an interpreter that serves many tasks: what they all have. */
+const char *const *ag_flyte_worker_env(struct sy_arena *arena,
+                                       const struct ag_flyte_plan_options *options);
 /* The code bundle that the command line names; NULL: none. */
 const char *ag_flyte_bundle(const char *const *args);

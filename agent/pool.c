@@ -288,11 +288,21 @@ static const char *missing_device_set(const struct ag_pool *pool)
     return NULL;
 }
 
+/* A pool that was made on demand, and that nobody has used for long, keeps none. */
+static uint32_t least_workers(const struct ag_pool *pool)
+{
+    bool unused = pool->remove_ns > 0 && pool->pending.count == 0 &&
+                  sy_loop_now_ns(pool->exec->loop) - pool->used_ns > pool->remove_ns;
+    for (uint32_t i = 0; unused && i < pool->worker_count; i++)
+        unused = pool->workers[i]->tasks.count == 0;
+    return unused ? 0 : pool->min;
+}
+
 static uint32_t wanted_starts(const struct ag_pool *pool)
 {
     uint32_t unexposed = 0;
     for (uint32_t i = 0; i < pool->class_count; i++) {
-        if (pool->classes[i]->request.gpus == 0)
+        if (pool->classes[i]->request.gpus == 0 || pool->forks)
             unexposed += pool->classes[i]->charged - pool->classes[i]->exposed;
     }
     uint32_t coming = (count_in(pool, AG_POOL_WORKER_SPAWNING) +
@@ -304,8 +314,9 @@ static uint32_t wanted_starts(const struct ag_pool *pool)
     uint32_t retiring = count_in(pool, AG_POOL_WORKER_RETIRING) +
                         count_in(pool, AG_POOL_WORKER_DYING);
     uint32_t staying = pool->worker_count - retiring;
-    if (staying + wanted < pool->min)
-        wanted = pool->min - staying;
+    uint32_t min = least_workers(pool);
+    if (staying + wanted < min)
+        wanted = min - staying;
     uint32_t room = pool->worker_count < pool->max ? pool->max - pool->worker_count : 0;
     wanted = wanted < room ? wanted : room;
     return wanted < STARTS_EACH_TIME ? wanted : STARTS_EACH_TIME;
@@ -404,20 +415,22 @@ static void on_scale_tick(void *arg)
 {
     struct ag_pool *pool = arg;
     int64_t now_ns = sy_loop_now_ns(pool->exec->loop);
-    uint32_t ready = count_in(pool, AG_POOL_WORKER_READY);
+    uint32_t ready = count_in(pool, AG_POOL_WORKER_READY), min = least_workers(pool);
+    bool unused = pool->remove_ns > 0 && now_ns - pool->used_ns > pool->remove_ns;
     for (uint32_t i = pool->worker_count; i-- > 0;) {
         struct ag_pool_worker *worker = pool->workers[i];
         if (hung(worker, now_ns)) {
             sy_log(pool->exec->log, &ag_events, AG_EV_WORKER_HUNG,
                    SY_STR("environment", pool->environment), SY_U64("worker", worker->number));
             ag_pool_worker_kill(worker, "it did not answer");
-        } else if (ready > pool->min && usable(worker) && worker->tasks.count == 0 &&
-                   now_ns - worker->idle_since_ns > pool->idle_ns) {
+        } else if (ready > min && usable(worker) && worker->tasks.count == 0 &&
+                   (unused || now_ns - worker->idle_since_ns > pool->idle_ns)) {
             ag_pool_worker_retire(worker);
             ready--;
         }
     }
     ag_pool_dispatch(pool);
+    pool->expired = unused && pool->worker_count == 0 && pool->pending.count == 0;
     sy_timer_start_in(pool->exec->loop, &pool->scale_timer, SCALE_TICK_NS);
 }
 
@@ -455,6 +468,10 @@ static void on_task_timer(void *arg)
         end_cancelled(task);
         return;
     }
+    if ((task->cancelled || task->timed_out) && ag_pool_program_kill(task)) {
+        sy_timer_start_in(exec->loop, &task->timer, exec->cancel_grace_ns);
+        return;
+    }
     if (task->cancelled || task->timed_out) {
         ag_pool_worker_kill(task->worker, task->cancelled
                                               ? "a cancelled task in it did not stop"
@@ -474,9 +491,15 @@ static void on_task_timer(void *arg)
 
 struct ag_exec_task *ag_pool_start(struct ag_pool *pool, const struct ag_work *work)
 {
-    struct ag_pool_task *task = ag_pool_task_encode(pool, work);
+    struct ag_pool_task *task = work->pool != NULL ? ag_pool_program_encode(pool, work)
+                                                   : ag_pool_task_encode(pool, work);
+    task->base.id = work->id;
+    task->base.pooled = true;
     task->pool = pool;
-    task->gpus = sy_strdup(work->gpus != NULL ? work->gpus : "");
+    /* Who forks has no devices of its own: the child is told. */
+    task->gpus = sy_strdup(work->gpus != NULL && !pool->forks ? work->gpus : "");
+    pool->used_ns = sy_loop_now_ns(pool->exec->loop);
+    pool->expired = false;
     task->timeout_ns = work->timeout_ns;
     sy_timer_init(&task->timer, on_task_timer, task);
     task->class = class_get(pool, &work->request);
@@ -520,6 +543,7 @@ void ag_pool_task_free(struct ag_exec_task *base)
 {
     struct ag_pool_task *task = (struct ag_pool_task *)base;
     sy_timer_stop(task->pool->exec->loop, &task->timer);
+    ag_cgroup_put(task->pool->exec->cgroups, task->cgroup);
     free(task->gpus);
     free(task);
 }
@@ -541,10 +565,9 @@ void ag_pool_task_end(struct ag_pool_task *task, struct ag_result *result)
         class_observe(class, result->finished_ns - result->started_ns);
     result->id = task->base.id;
     sy_map_remove(&exec->tasks, &task->base.link);
-    sy_timer_stop(exec->loop, &task->timer);
+    task->pool->used_ns = sy_loop_now_ns(exec->loop);
     ag_exec_result(exec, result);
-    free(task->gpus);
-    free(task);
+    ag_pool_task_free(&task->base);
 }
 
 void ag_pool_requeue(struct ag_pool_task *task)
@@ -595,11 +618,19 @@ struct ag_pool *ag_pool_new(struct ag_exec *exec, const struct ag_pool_options *
     pool->concurrency = options->concurrency;
     pool->idle_ns = options->idle_ns;
     pool->memory_bytes = options->memory_bytes;
+    pool->remove_ns = options->remove_ns;
+    pool->forks = options->forks;
+    pool->used_ns = sy_loop_now_ns(exec->loop);
     pool->workers = sy_calloc(pool->max, sizeof(struct ag_pool_worker *));
     sy_timer_init(&pool->take_back_timer, on_take_back_tick, pool);
     sy_timer_init(&pool->scale_timer, on_scale_tick, pool);
     sy_timer_start_in(exec->loop, &pool->scale_timer, 0);
     return pool;
+}
+
+bool ag_pool_expired(const struct ag_pool *pool)
+{
+    return pool->expired;
 }
 
 const char *ag_pool_environment(const struct ag_pool *pool)

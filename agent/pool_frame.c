@@ -90,12 +90,15 @@ struct ag_pool_task *ag_pool_task_encode(const struct ag_pool *pool, const struc
         msg.input_path = (char *)(uintptr_t)work->input_path;
     msg.output_path = output_path;
     msg.inline_max = work->inline_bytes_max;
-    size_t size = protobuf_c_message_get_packed_size(&msg.base);
+    return ag_pool_task_pack(&msg.base);
+}
+
+struct ag_pool_task *ag_pool_task_pack(const ProtobufCMessage *msg)
+{
+    size_t size = protobuf_c_message_get_packed_size(msg);
     size_t head = 1 + varint_size(size);
     struct ag_pool_task *task = sy_malloc(sizeof(*task) + head + size);
     memset(task, 0, sizeof(*task));
-    task->base.id = work->id;
-    task->base.pooled = true;
     task->encoded_size = (uint32_t)(head + size);
     uint8_t *at = task->encoded;
     *at++ = FIELD_TASKS << 3 | 2;
@@ -104,7 +107,7 @@ struct ag_pool_task *ag_pool_task_encode(const struct ag_pool *pool, const struc
         *at++ = (uint8_t)(rest | 0x80);
     *at++ = (uint8_t)rest;
     SY_ASSERT(at == task->encoded + head);
-    protobuf_c_message_pack(&msg.base, at);
+    protobuf_c_message_pack(msg, at);
     return task;
 }
 
@@ -224,7 +227,10 @@ static void handle_result(struct ag_pool_worker *w, const result_msg *msg)
         ag_exec_output_path(w->pool->exec, msg->id, output_path);
         result.output_path = output_path;
     }
-    if (result.kind == AG_RESULT_TIMED_OUT) {
+    char text[SY_ERROR_TEXT_MAX];
+    if (task->program && result.kind != AG_RESULT_REFUSED) {
+        ag_pool_program_classify(task, msg->exit_code, &result, text, sizeof(text));
+    } else if (result.kind == AG_RESULT_TIMED_OUT) {
         result.error_code = "TimedOut";
         result.error_message = "it ran longer than its time limit";
     }

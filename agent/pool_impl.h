@@ -13,6 +13,8 @@
 #include "agent/worker_page.h"
 #include "base/sm.h"
 
+#include <protobuf-c/protobuf-c.h>
+
 /* One request (cpu, memory, gpus, ...) of this pool's attempts. */
 struct ag_pool_class {
     struct sch_resources request;
@@ -39,6 +41,9 @@ struct ag_pool_task {
     int64_t timeout_ns, sent_ns;
     struct sy_timer timer; /* timeout, then the grace */
     char *gpus;
+    bool program, killed;        /* killed: asked a second time to stop */
+    struct ag_cgroup *cgroup;    /* of a program in a child; NULL: none */
+    uint64_t memory_limit_bytes; /* of that */
     uint32_t encoded_size;
     uint8_t encoded[]; /* a `tasks` field of ToWorker */
 };
@@ -99,7 +104,9 @@ struct ag_pool {
     char **command;
     struct ag_env env;
     uint32_t min, max, concurrency;
-    int64_t idle_ns;
+    int64_t idle_ns, remove_ns;
+    bool forks, expired;
+    int64_t used_ns; /* on demand: when it last had something to do */
     uint64_t memory_bytes;
     struct ag_pool_worker **workers; /* alive in any state but GONE */
     uint32_t worker_count;
@@ -154,3 +161,15 @@ int ag_pool_worker_write(struct ag_pool_worker *worker);
  * error. */
 int ag_pool_worker_read(struct ag_pool_worker *worker);
 struct ag_pool_task *ag_pool_task_encode(const struct ag_pool *pool, const struct ag_work *work);
+/* As a `tasks` field, which follows the struct. */
+struct ag_pool_task *ag_pool_task_pack(const ProtobufCMessage *msg);
+
+/* ---- pool_program.c: tasks of workers made on demand ---- */
+
+struct ag_pool_task *ag_pool_program_encode(const struct ag_pool *pool, const struct ag_work *work);
+/* What its exit code means. `text` holds the message. */
+void ag_pool_program_classify(struct ag_pool_task *task, int exit_code, struct ag_result *ret,
+                              char *text, size_t size);
+/* Once more, and without mercy. False: it has been done, or nothing but its worker's death helps.
+ */
+bool ag_pool_program_kill(struct ag_pool_task *task);

@@ -181,8 +181,13 @@ static void start_failed(struct ag_pool *pool, const char *why)
 /* The last words of a worker that never became ready. */
 static void last_words(struct ag_pool_worker *w, char *ret, size_t size)
 {
-    ssize_t n = read(w->stderr_fd, ret, size - 1);
-    ret[n > 0 ? n : 0] = '\0';
+    char all[8192];
+    ssize_t n = read(w->stderr_fd, all, sizeof(all));
+    while (n > 0 && all[n - 1] == '\n')
+        n--;
+    size_t keep = n <= 0 ? 0 : (size_t)n < size - 1 ? (size_t)n : size - 1;
+    memcpy(ret, all + (n > 0 ? (size_t)n : 0) - keep, keep);
+    ret[keep] = '\0';
     for (char *c = ret; *c != '\0'; c++) {
         if ((unsigned char)*c < 0x20)
             *c = ' ';

@@ -50,7 +50,7 @@ struct ag_process {
     size_t inline_bytes_max;
     const char *cwd; /* not its own: left as it is; NULL: dir */
     char dir[DIR_BYTES], input[PATH_BYTES], output[PATH_BYTES];
-    uint8_t tail[TAIL_BYTES]; /* the end of stderr, for the error's text */
+    uint8_t tail[TAIL_BYTES + 1]; /* the end of stderr, for the error's text */
     size_t tail_size;
 };
 
@@ -88,56 +88,37 @@ void ag_process_free(struct ag_exec_task *base)
     free(p);
 }
 
-static void describe_failure(struct ag_process *p, char *text, size_t size)
+/* The last line of stderr that says something. */
+static const char *last_words(struct ag_process *p)
 {
-    char how[128];
-    ag_describe_exit(how, sizeof(how), &p->exit);
     size_t end = p->tail_size, start = 0;
     while (end > 0 && (p->tail[end - 1] == '\n' || p->tail[end - 1] == ' '))
         end--;
-    for (size_t i = 0; i < end; i++) { /* the last line that says something */
+    for (size_t i = 0; i < end; i++) {
         if (p->tail[i] == '\n')
             start = i + 1;
     }
-    snprintf(text, size, "the process %s%s%.*s", how, end > start ? ": " : "", (int)(end - start),
-             (const char *)p->tail + start);
+    p->tail[end] = '\0';
+    return (const char *)p->tail + start;
 }
 
 static void classify(struct ag_process *p, struct ag_result *result, char *text, size_t size)
 {
-    int status = p->exit.status;
-    describe_failure(p, text, size);
-    result->error_message = text;
     if (p->refused != 0) {
         result->kind = AG_RESULT_REFUSED;
         result->error_code = "NotStarted";
+        result->error_message = text;
         snprintf(text, size, "%s: %s", p->why, strerror(p->refused));
-    } else if (p->exit.spawner_died) {
-        result->kind = AG_RESULT_LOST;
-        result->error_code = "SpawnerDied";
-    } else if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
-        result->kind = AG_RESULT_SUCCEEDED;
-        result->error_message = "";
-    } else if (p->timed_out) {
-        result->kind = AG_RESULT_TIMED_OUT;
-        result->error_code = "TimedOut";
-        snprintf(text, size, "it ran longer than its time limit");
-    } else if (p->cancelled) {
-        result->kind = AG_RESULT_CANCELLED;
-        result->error_code = "Cancelled";
-    } else if (p->out_of_memory) {
-        result->kind = AG_RESULT_OUT_OF_MEMORY;
-        result->error_code = "OutOfMemory";
-        snprintf(text, size, "it reached its limit of %llu MiB",
-                 (unsigned long long)(p->memory_limit_bytes >> 20));
-    } else if (WIFSIGNALED(status)) {
-        /* SIGKILL comes from outside: the machine's own memory shortage, or a person. */
-        result->kind = WTERMSIG(status) == SIGKILL ? AG_RESULT_LOST : AG_RESULT_FAILED;
-        result->error_code = "Signal";
-    } else {
-        result->kind = AG_RESULT_FAILED;
-        result->error_code = "ExitCode";
+        return;
     }
+    const struct ag_exec_end end = {
+        .exit = p->exit,
+        .cancelled = p->cancelled,
+        .timed_out = p->timed_out,
+        .out_of_memory = p->out_of_memory,
+        .memory_limit_bytes = p->memory_limit_bytes,
+    };
+    ag_exec_classify(&end, last_words(p), result, text, size);
 }
 
 /* The output file: into memory when it may travel inline, else by its path. */
@@ -164,7 +145,6 @@ static void finish(struct ag_process *p)
         .started_ns = p->started_ns,
         .finished_ns = sy_loop_realtime_ns(exec->loop),
         .memory_peak_bytes = p->memory_peak_bytes,
-        .exit_status = p->exit.status,
     };
     classify(p, &result, text, sizeof(text));
     collect_output(p, &result, &output);
@@ -318,14 +298,8 @@ static int make_pipe(struct stream *stream, int *ret_write)
 
 static void build_env(const struct ag_process *p, const struct ag_work *work, struct ag_env *env)
 {
-    char token[AG_FENCING_TOKEN_MAX];
-    ag_fencing_token(token, work->epoch, work->number);
     const char *input = work->input_path != NULL ? work->input_path : p->input;
-    ag_env_add_base(env, p->exec, work->gpus != NULL ? work->gpus : "");
-    ag_env_add(env, "SWITCHYARD_RUN", "%s", work->run);
-    ag_env_add(env, "SWITCHYARD_ACTION", "%s", work->name);
-    ag_env_add(env, "SWITCHYARD_ATTEMPT", "%u", work->attempt);
-    ag_env_add(env, "SWITCHYARD_FENCING_TOKEN", "%s", token);
+    ag_env_add_task(env, p->exec, work);
     ag_env_add(env, "SWITCHYARD_INPUT_PATH", "%s", input);
     ag_env_add(env, "SWITCHYARD_OUTPUT_PATH", "%s", p->output);
     ag_env_set_all(env, work->env);

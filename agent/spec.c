@@ -146,6 +146,13 @@ static int read_resources(struct sch_resources *ret, const container_msg *contai
     return 0;
 }
 
+/* A reused worker has what its container asks for; the tasks that it runs at a time share that. */
+static void share_request(struct sch_resources *request, uint32_t tasks)
+{
+    request->cpu_milli = (request->cpu_milli + tasks - 1) / tasks;
+    request->memory_bytes = (request->memory_bytes + tasks - 1) / tasks;
+}
+
 static int read_name(char *ret, size_t size, const char *what, const char *value,
                      struct sy_error_text *error)
 {
@@ -221,6 +228,8 @@ static int read_template(struct ag_spec *ret, const Flyteidl2__Core__TaskTemplat
         return -EINVAL;
     }
     int r = read_resources(&ret->request, container, !function && !sleeps, error);
+    if (r == 0 && template->reuse_policy != NULL && template->reuse_policy->concurrency > 1)
+        share_request(&ret->request, (uint32_t) template->reuse_policy->concurrency);
     const Flyteidl2__Core__GPUAccelerator *gpu = template->extended_resources != NULL
                                                      ? template->extended_resources->gpu_accelerator
                                                      : NULL;

@@ -182,6 +182,13 @@ static int read_resources(struct sch_resources *ret, const Flyteidl2__Core__Reso
     return 0;
 }
 
+/* A reused worker has what its container asks for; the tasks that it runs at a time share that. */
+static void share_request(struct sch_resources *request, uint32_t tasks)
+{
+    request->cpu_milli = (request->cpu_milli + tasks - 1) / tasks;
+    request->memory_bytes = (request->memory_bytes + tasks - 1) / tasks;
+}
+
 static int read_name(char *ret, size_t size, const char *what, const char *value,
                      struct sy_error_text *error)
 {
@@ -311,6 +318,8 @@ static int read_template(struct sch_spec *ret, const Template *template,
         return -EINVAL;
     }
     r = read_resources(&ret->request, container->resources, !function && !sleeps, error);
+    if (r == 0 && template->reuse_policy && template->reuse_policy->concurrency > 1)
+        share_request(&ret->request, (uint32_t) template->reuse_policy->concurrency);
     if (r == 0)
         r = read_gpu(&ret->request, template->extended_resources, error);
     if (r == 0 && function)

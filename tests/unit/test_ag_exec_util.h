@@ -15,6 +15,10 @@ struct bench_attempt {
 
 #define BENCH_LOG_BYTES 4096
 
+#ifndef BENCH_START_NS
+#define BENCH_START_NS (2 * SY_NS_PER_S)
+#endif
+
 #ifndef BENCH_ATTEMPTS_MAX
 #define BENCH_ATTEMPTS_MAX 20000
 #endif
@@ -114,7 +118,7 @@ static inline void bench_open(const struct ag_pool_options *pools, size_t count,
                                       .pools = pools,
                                       .pool_count = count,
                                       .cancel_grace_ns = 200 * SY_NS_PER_MS,
-                                      .start_timeout_ns = 2 * SY_NS_PER_S};
+                                      .start_timeout_ns = BENCH_START_NS};
     b->log = getenv("BENCH_LOG") ? sy_log_new(2, SY_LOG_DEBUG, NULL) : NULL;
     struct ag_exec_ports ports = {
         .loop = b->loop, .spawner = b->spawner, .cgroups = b->cgroups, .io = b->io, .log = b->log};
