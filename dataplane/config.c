@@ -119,6 +119,8 @@ int dp_config_options_init(struct dp_config_options *options, const struct dp_co
     *options = (struct dp_config_options){
         .objects_dir = below(config->data_dir, "objects"),
         .store_dir = below(config->data_dir, "store"),
+        .secrets_key_file = config->secrets_key_file[0] ? sy_strdup(config->secrets_key_file)
+                                                        : below(config->data_dir, "secrets.key"),
         .shards = sy_calloc(config->shards.count + 1, sizeof(*options->shards)),
     };
     char *const *shards = config->shards.items;
@@ -136,6 +138,7 @@ int dp_config_options_init(struct dp_config_options *options, const struct dp_co
                  .join_grace_ns = config->join_grace_ns},
         .objects_dir = options->objects_dir,
         .data_dir = config->data_dir,
+        .secrets_key_file = options->secrets_key_file,
         .storage = &options->storage,
         .object_bytes_max = config->object_bytes_max,
         .peer_bytes_max = (size_t)config->peer_bytes_max,
@@ -148,6 +151,7 @@ void dp_config_options_deinit(struct dp_config_options *options)
 {
     free(options->objects_dir);
     free(options->store_dir);
+    free(options->secrets_key_file);
     free(options->shards);
     if (options->secret.len > 0)
         explicit_bzero(options->secret.data, options->secret.len);

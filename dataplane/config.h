@@ -5,7 +5,7 @@
 #include "dataplane/operator.h"
 
 struct dp_config {
-    char *cluster, *listen, *endpoint, *data_dir;
+    char *cluster, *listen, *endpoint, *data_dir, *secrets_key_file;
     struct sy_config_list shards; /* of char * */
     int64_t heartbeat_ns, node_lease_ns, join_grace_ns, hold_ns;
     int64_t object_bytes_max, peer_bytes_max, streams_max;
@@ -25,7 +25,7 @@ void dp_config_print(int fd);
 struct dp_config_options {
     struct dp_operator_options options;
     const char **shards;
-    char *objects_dir, *store_dir;
+    char *objects_dir, *store_dir, *secrets_key_file;
     struct sy_blob_options storage;
     struct sy_buf secret; /* of the storage */
 };

@@ -164,6 +164,13 @@ void dp_job_ask(struct dp_job *job, const char *method, struct sy_buf *question,
 
 /* ---- helpers ---- */
 
+const void *dp_decode(const ProtobufCMessageDescriptor *descriptor, struct sy_arena *arena,
+                      struct sy_span bytes)
+{
+    const void *message = pb_unpack(descriptor, arena, bytes);
+    return message && !pb_find_nul(descriptor, bytes) ? message : NULL;
+}
+
 static bool is_name(const char *name)
 {
     size_t len = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");

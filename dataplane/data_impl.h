@@ -81,6 +81,10 @@ void dp_job_ask(struct dp_job *job, const char *method, struct sy_buf *question,
 
 /* ---- helpers ---- */
 
+/* As pb_unpack(), and NULL when a string holds a NUL byte. */
+const void *dp_decode(const ProtobufCMessageDescriptor *descriptor, struct sy_arena *arena,
+                      struct sy_span bytes);
+
 /* -EINVAL, with a sentence, unless both are names that may be part of a path. */
 int dp_check_names(const char *project, const char *domain,
                    struct sy_error_text *error) SY_MUST_USE;

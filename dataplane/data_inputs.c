@@ -130,11 +130,11 @@ static int check_request(const inputs_request *request, struct sy_error_text *er
 
 void dp_data_upload_inputs(void *ctx, struct sy_call *call, struct sy_span span)
 {
-    struct sy_error_text error = {{"malformed request"}};
+    struct sy_error_text error = {{"malformed request, or a NUL byte in a string"}};
     struct dp_job *job = dp_job_new(ctx, call);
     if (!job)
         return;
-    const inputs_request *request = pb_unpack(
+    const inputs_request *request = dp_decode(
         &flyteidl2__dataproxy__upload_inputs_request__descriptor, &job->arena, span);
     job->request = request;
     if (!request || check_request(request, &error) < 0) {

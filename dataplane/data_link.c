@@ -112,11 +112,11 @@ static int check_link(const link_request *request, struct sy_error_text *error)
 
 void dp_data_create_download_link(void *ctx, struct sy_call *call, struct sy_span span)
 {
-    struct sy_error_text error = {{"malformed request"}};
+    struct sy_error_text error = {{"malformed request, or a NUL byte in a string"}};
     struct dp_job *job = dp_job_new(ctx, call);
     if (!job)
         return;
-    const link_request *request = pb_unpack(
+    const link_request *request = dp_decode(
         &flyteidl2__dataproxy__create_download_link_request__descriptor, &job->arena, span);
     job->request = request;
     if (!request || check_link(request, &error) < 0 ||

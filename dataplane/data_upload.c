@@ -83,10 +83,10 @@ void dp_data_create_upload_location(void *ctx, struct sy_call *call, struct sy_s
 {
     struct dp_data *data = ctx;
     struct sy_arena arena;
-    struct sy_error_text error = {{"malformed request"}};
+    struct sy_error_text error = {{"malformed request, or a NUL byte in a string"}};
     int64_t expires_s;
     sy_arena_init(&arena, 1u << 20);
-    const location_request *request = pb_unpack(
+    const location_request *request = dp_decode(
         &flyteidl2__dataproxy__create_upload_location_request__descriptor, &arena, span);
     if (request && check_location(request, &error) == 0 &&
         dp_expiry(data, request->expires_in, &expires_s, &error) == 0)

@@ -227,6 +227,8 @@ static int start_server(struct dp_operator *op, const struct dp_operator_options
         dp_objects_serve(op->objects, op->server);
     if (op->data)
         dp_data_serve(op->data, op->server);
+    if (op->secrets)
+        dp_secret_service_serve(op->secrets, op->server);
     op->health = pb_health_new(op->server, op->loop);
     pb_reflection_add(op->server, op->loop);
     return sy_trace(sy_server_start(op->server, error));
@@ -319,6 +321,16 @@ static int open_stores(struct dp_operator *op, const struct dp_operator_options 
             .log = op->log,
         };
         r = dp_data_new(&op->data, &data, error);
+    }
+    if (r == 0 && options->data_dir) {
+        struct dp_secret_service_options secrets = {
+            .dir = options->data_dir,
+            .key_file = options->secrets_key_file,
+            .cluster = op->cluster,
+            .loop = loop,
+            .log = op->log,
+        };
+        r = dp_secret_service_new(&op->secrets, &secrets, error);
     }
     return r;
 }
@@ -437,6 +449,7 @@ void dp_operator_free(struct dp_operator *op)
     free_partitions(op);
     dp_objects_free(op->objects);
     dp_data_free(op->data);
+    dp_secret_service_free(op->secrets);
     sy_server_free(op->server);
     pb_health_free(op->health); /* nobody calls it any more */
     sy_arena_deinit(&op->arena);

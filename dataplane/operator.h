@@ -27,9 +27,9 @@ struct dp_operator_options {
     struct sch_operator_options core;
     const char *objects_dir; /* NULL: no object store (simulator) */
     const char *data_dir;    /* keys, secrets, half uploads; NULL: no data service (simulator) */
-    const struct sy_blob_options
-        *storage;             /* with data_dir; borrowed until dp_operator_new() returns
-                               */
+    const char *secrets_key_file; /* with data_dir */
+    /* With data_dir; borrowed until dp_operator_new() returns. */
+    const struct sy_blob_options *storage;
     int64_t object_bytes_max; /* default 1 GiB */
     size_t peer_bytes_max;    /* queued for one peer that reads slowly; default 256 MiB */
 };

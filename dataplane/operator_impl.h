@@ -20,6 +20,7 @@
 #include "dataplane/link.h"
 #include "dataplane/objects.h"
 #include "dataplane/operator.h"
+#include "dataplane/secret_service.h"
 #include "dataplane/specs.h"
 #include "proto/rpc_health.h"
 
@@ -251,6 +252,7 @@ struct dp_operator {
     struct dp_logs *logs;
     struct dp_objects *objects;
     struct dp_data *data;
+    struct dp_secret_service *secrets;
     struct sy_server *server;
     struct pb_health *health;
 
