@@ -1,6 +1,6 @@
 /*
  * Plain HTTP/1.1 beside the calls of rpc.h: uploads and downloads of any length, on the same port.
- * A server that is given routes (sy_server_options.routes) hands over what no method serves.
+ * A server that is given routes (sy_server_add_route) asks them before its methods.
  *
  * Threads. A request belongs to its route's loop: the handler and all callbacks run there, and the
  * functions below must be called there.
@@ -53,8 +53,9 @@ void sy_http_continue(struct sy_http_request *request);
 
 /* Before the reply: one more header, copied. */
 void sy_http_add_header(struct sy_http_request *request, const char *key, const char *value);
-/* Once. Takes the bytes (NULL: an empty body). May come before the end of the upload: the rest of
- * it is not read and the connection ends. */
+/* Once. Takes the bytes (NULL: an empty body). May come before the end of the upload, whose rest is
+ * then read and dropped (a client that still sends may not see the answer); when it is long, the
+ * client gets the status only and the connection ends. No callback but on_closed follows. */
 void sy_http_reply(struct sy_http_request *request, unsigned status, const char *content_type,
                    struct sy_buf *body);
 /* Takes fd, whose bytes [offset, offset + size) are the body. */

@@ -1,5 +1,6 @@
 #include "base/rpc_impl.h"
 
+#include "base/http.h"
 #include "base/mem.h"
 
 #include <stdarg.h>
@@ -602,6 +603,7 @@ void sy_rpc_server_deinit(struct sy_server *server)
     free(server->address);
     free(server->allow_origin);
     free(server->methods);
+    free(server->routes);
 }
 
 void sy_server_add(struct sy_server *server, const struct sy_method *method)
@@ -611,6 +613,14 @@ void sy_server_add(struct sy_server *server, const struct sy_method *method)
     server->methods = sy_realloc(server->methods,
                                  (server->method_count + 1) * sizeof(*server->methods));
     server->methods[server->method_count++] = *method;
+}
+
+void sy_server_add_route(struct sy_server *server, const struct sy_http_route *route)
+{
+    SY_ASSERT(!server->started && route->prefix[0] == '/' && route->handler != NULL);
+    server->routes = sy_realloc(server->routes,
+                                (server->route_count + 1) * sizeof(*server->routes));
+    server->routes[server->route_count++] = *route;
 }
 
 static int compare_methods(const void *a, const void *b)

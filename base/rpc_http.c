@@ -6,7 +6,37 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
+
+void http_pairs_add(struct sy_buf *pairs, const char *key, const char *value)
+{
+    sy_buf_append(pairs, key, strlen(key) + 1);
+    sy_buf_append(pairs, value, strlen(value) + 1);
+}
+
+const char *http_pairs_next(const struct sy_buf *pairs, const char *key, const char **ret_value)
+{
+    const char *at = (const char *)pairs->data, *end = at + pairs->len;
+    if (key != NULL) {
+        at = key + strlen(key) + 1;
+        at += strlen(at) + 1;
+    }
+    if (at == end)
+        return NULL;
+    *ret_value = at + strlen(at) + 1;
+    return at;
+}
+
+const char *http_pairs_find(const struct sy_buf *pairs, const char *key)
+{
+    const char *value, *at = NULL;
+    while (pairs->len > 0 && (at = http_pairs_next(pairs, at, &value)) != NULL) {
+        if (strcasecmp(at, key) == 0)
+            return value;
+    }
+    return NULL;
+}
 
 static void *thread_main(void *arg)
 {
@@ -69,7 +99,7 @@ void http_run(struct sy_http *http)
 
 void http_check_drained(struct sy_http *http)
 {
-    if (!http->draining || http->drained || http->exchange_count > 0)
+    if (!http->draining || http->drained || http->exchange_count > 0 || http->requests != NULL)
         return;
     http->drained = true;
     http->host->drained(http->server);
@@ -92,6 +122,7 @@ void http_drain(struct sy_http *http)
 static void cancel_on_thread(void *arg)
 {
     http_calls_cancel(arg);
+    http_requests_cancel(arg);
 }
 
 void http_cancel_all(struct sy_http *http)

@@ -59,6 +59,7 @@ struct sy_http {
     struct http_connection *connections;
     size_t connection_count, exchange_count;
     struct http_call *calls; /* that are attached to an exchange */
+    struct sy_http_request *requests;
     struct sy_gzip *gzip;
     uint64_t connections_max;
 };
@@ -114,10 +115,10 @@ struct sy_http *http_of(const struct http_exchange *exchange);
 const char *http_verb(const struct http_exchange *exchange);
 const char *http_path(const struct http_exchange *exchange);
 const char *http_peer(const struct http_exchange *exchange);
-const char *http_header(const struct http_exchange *exchange, const char *key);   /* or NULL */
-const char *http_argument(const struct http_exchange *exchange, const char *key); /* of the query */
-void http_each_header(const struct http_exchange *exchange,
-                      void (*each)(void *ctx, const char *key, const char *value), void *ctx);
+const char *http_header(const struct http_exchange *exchange, const char *key); /* or NULL */
+/* Appends all of them, or the query's arguments, as pairs. */
+void http_copy_headers(const struct http_exchange *exchange, struct sy_buf *pairs);
+void http_copy_arguments(const struct http_exchange *exchange, struct sy_buf *pairs);
 /* UINT64_MAX: not declared. */
 uint64_t http_content_length(const struct http_exchange *exchange);
 /* NULL detaches: what is left of the exchange goes on without a user. */
@@ -126,19 +127,16 @@ void http_resume(struct http_exchange *exchange);
 /* While the response is being waited for, notice when the client closes its side. */
 void http_watch(struct http_exchange *exchange);
 
-struct http_header {
-    const char *key, *value;
-};
-/* One of the three answers each exchange once. A body that still comes is read and dropped. */
-void http_answer(struct http_exchange *exchange, unsigned status, const struct http_header *headers,
-                 size_t header_count, struct sy_buf *body);
+/* Before the answer: one more header, copied. */
+void http_add_header(struct http_exchange *exchange, const char *key, const char *value);
+/* One of the three answers each exchange once. A body that still comes is read and dropped. Takes
+ * the bytes (NULL: none). */
+void http_answer(struct http_exchange *exchange, unsigned status, struct sy_buf *body);
 /* Takes fd. */
-void http_answer_file(struct http_exchange *exchange, unsigned status,
-                      const struct http_header *headers, size_t header_count, int fd,
-                      uint64_t offset, uint64_t size);
+void http_answer_file(struct http_exchange *exchange, unsigned status, int fd, uint64_t offset,
+                      uint64_t size);
 /* The body follows piece by piece. */
-void http_answer_stream(struct http_exchange *exchange, const struct http_header *headers,
-                        size_t header_count);
+void http_answer_stream(struct http_exchange *exchange);
 /* The bytes of a streamed body that wait; append to it, then http_flush(). */
 struct sy_buf *http_out(struct http_exchange *exchange);
 void http_flush(struct http_exchange *exchange, bool end);
@@ -148,8 +146,26 @@ bool http_answered(const struct http_exchange *exchange);
 /* Breaks the connection. */
 void http_abort(struct http_exchange *exchange);
 
-/* ---- rpc_http_call.c, rpc_http_route.c ---- */
+/* ---- rpc_http_route.c ---- */
 
 /* The headers of a request are there: finds its user, or answers. */
 void http_dispatch(struct http_exchange *exchange);
+void http_requests_cancel(struct sy_http *http);
+
+/* ---- rpc_http_call.c ---- */
+
+struct sy_connect_type;
+
+void http_call_open(struct http_exchange *exchange, struct sy_connect_type type);
 void http_calls_cancel(struct sy_http *http);
+/* Connect's error, in JSON. */
+void http_answer_error(struct http_exchange *exchange, unsigned http_status,
+                       const struct sy_status *status);
+
+/* ---- rpc_http.c: strings in pairs, "key\0value\0..." ---- */
+
+void http_pairs_add(struct sy_buf *pairs, const char *key, const char *value);
+/* The first with that key, in whatever case; NULL: none. */
+const char *http_pairs_find(const struct sy_buf *pairs, const char *key);
+/* The pair behind `key`, which is NULL for the first; NULL: no more. */
+const char *http_pairs_next(const struct sy_buf *pairs, const char *key, const char **ret_value);

@@ -34,7 +34,7 @@ struct http_call {
     struct sy_server *server;
     const struct http_host_ops *host;
     char peer[HTTP_PEER_MAX];
-    struct sy_buf headers; /* "key\0value\0...", keys in lower case */
+    struct sy_buf headers; /* pairs */
     /* The loop that events go to. Changed by the loop that it names; who finds an event there that
      * is not for it hands it on. */
     _Atomic(struct sy_loop *) home;
@@ -163,12 +163,10 @@ static void part(struct http_call *call, struct sy_status *status)
 
 static void answer_stream(struct http_exchange *exchange, struct sy_connect_type type)
 {
-    const struct http_header headers[] = {
-        {"content-type", sy_connect_type_name(type)},
-        {"connect-content-encoding", "gzip"}, /* each message says whether it is */
-        {"connect-accept-encoding", "gzip"},
-    };
-    http_answer_stream(exchange, headers, SY_COUNT_OF(headers));
+    http_add_header(exchange, "content-type", sy_connect_type_name(type));
+    http_add_header(exchange, "connect-content-encoding", "gzip"); /* each message says if it is */
+    http_add_header(exchange, "connect-accept-encoding", "gzip");
+    http_answer_stream(exchange);
 }
 
 static void append_end(struct http_exchange *exchange, const struct sy_status *status)
@@ -181,13 +179,13 @@ static void append_end(struct http_exchange *exchange, const struct sy_status *s
     http_flush(exchange, true);
 }
 
-static void answer_json(struct http_exchange *exchange, unsigned http_status,
-                        const struct sy_status *status)
+void http_answer_error(struct http_exchange *exchange, unsigned http_status,
+                       const struct sy_status *status)
 {
-    static const struct http_header headers[] = {{"content-type", "application/json"}};
     struct sy_buf json = {0};
     sy_connect_append_error(&json, status);
-    http_answer(exchange, http_status, headers, SY_COUNT_OF(headers), &json);
+    http_add_header(exchange, "content-type", "application/json");
+    http_answer(exchange, http_status, &json);
 }
 
 /* Takes the status. */
@@ -195,7 +193,7 @@ static void answer_error(struct http_exchange *exchange, struct sy_connect_type 
                          struct sy_status *status)
 {
     if (!type.stream && !http_answered(exchange)) {
-        answer_json(exchange, sy_connect_http_status(status->code), status);
+        http_answer_error(exchange, sy_connect_http_status(status->code), status);
     } else if (type.stream) {
         if (!http_answered(exchange))
             answer_stream(exchange, type);
@@ -265,11 +263,10 @@ static void answer_response(struct http_call *call)
                                                              : "the handler sent no response"));
         return;
     }
-    struct http_header headers[2] = {{"content-type", sy_connect_type_name(call->type)}};
-    size_t count = 1;
+    http_add_header(call->exchange, "content-type", sy_connect_type_name(call->type));
     if (compress(call, &call->response))
-        headers[count++] = (struct http_header){"content-encoding", "gzip"};
-    http_answer(call->exchange, 200, headers, count, &call->response);
+        http_add_header(call->exchange, "content-encoding", "gzip");
+    http_answer(call->exchange, 200, &call->response);
 }
 
 /* A response waits for its status: it may still become an error. */
@@ -287,7 +284,7 @@ static void send_unary(struct http_call *call)
     call->finished = true;
     const struct sy_status *status = call->base.end_status;
     if (status != NULL)
-        answer_json(call->exchange, sy_connect_http_status(status->code), status);
+        http_answer_error(call->exchange, sy_connect_http_status(status->code), status);
     else
         answer_response(call);
 }
@@ -371,15 +368,7 @@ static void op_rehome(struct sy_call *base, struct sy_loop *loop, sy_fn fn, void
 
 static const char *op_metadata(struct sy_call *base, const char *key)
 {
-    const struct sy_buf *headers = &call_of(base)->headers;
-    const char *at = (const char *)headers->data, *end = at + headers->len;
-    while (at < end) {
-        const char *value = at + strlen(at) + 1;
-        if (strcmp(at, key) == 0)
-            return value;
-        at = value + strlen(value) + 1;
-    }
-    return NULL;
+    return http_pairs_find(&call_of(base)->headers, key);
 }
 
 static const char *op_peer(struct sy_call *base)
@@ -549,18 +538,6 @@ static void on_closed(void *user, bool sent)
 
 static const struct http_user_ops user_ops = {on_body, on_end, on_room, on_gone, on_closed};
 
-static void keep_header(void *ctx, const char *key, const char *value)
-{
-    struct sy_buf *headers = ctx;
-    size_t from = headers->len;
-    sy_buf_append(headers, key, strlen(key) + 1);
-    for (uint8_t *c = headers->data + from; *c != '\0'; c++) {
-        if (*c >= 'A' && *c <= 'Z')
-            *c = (uint8_t)(*c - 'A' + 'a');
-    }
-    sy_buf_append(headers, value, strlen(value) + 1);
-}
-
 /* NULL: understood. */
 static struct sy_status *read_headers(struct http_call *call, const struct http_exchange *exchange)
 {
@@ -608,7 +585,7 @@ static const struct sy_method *find_method(const struct sy_server *server, const
     return NULL;
 }
 
-static void open_call(struct http_exchange *exchange, struct sy_connect_type type)
+void http_call_open(struct http_exchange *exchange, struct sy_connect_type type)
 {
     struct sy_http *http = http_of(exchange);
     struct sy_status *status = NULL;
@@ -628,55 +605,10 @@ static void open_call(struct http_exchange *exchange, struct sy_connect_type typ
     if (method->request_bytes_max > 0 && method->request_bytes_max < call->request_bytes_max)
         call->request_bytes_max = method->request_bytes_max;
     memcpy(call->peer, http_peer(exchange), HTTP_PEER_MAX);
-    http_each_header(exchange, keep_header, &call->headers);
+    http_copy_headers(exchange, &call->headers);
     sy_timer_init(&call->deadline, deadline_passed, call);
     http_set_user(exchange, &user_ops, call);
     status = read_headers(call, exchange);
     if (status != NULL)
         refuse(call, status);
-}
-
-/* ---- which of the things we serve ---- */
-
-static void answer_preflight(struct http_exchange *exchange)
-{
-    const char *wanted = http_header(exchange, "access-control-request-headers");
-    const struct http_header headers[] = {
-        {"access-control-allow-methods", "GET, HEAD, POST, PUT"},
-        {"access-control-max-age", "7200"},
-        {"access-control-allow-headers", wanted != NULL ? wanted : "*"},
-    };
-    http_answer(exchange, 204, headers, SY_COUNT_OF(headers), NULL);
-}
-
-static void answer_plain(struct http_exchange *exchange, unsigned http_status, enum sy_code code,
-                         const char *text)
-{
-    struct sy_status *status = sy_rpc_status_new(code, "%s", text);
-    answer_json(exchange, http_status, status);
-    sy_rpc_status_free(status);
-}
-
-void http_dispatch(struct http_exchange *exchange)
-{
-    struct sy_http *http = http_of(exchange);
-    const char *verb = http_verb(exchange);
-    struct sy_connect_type type = {false, false};
-    if (http->draining)
-        answer_plain(exchange, 503, SY_CODE_UNAVAILABLE, "the server is shutting down");
-    else if (strcmp(verb, "OPTIONS") == 0)
-        answer_preflight(exchange);
-    else if (strcmp(verb, "POST") != 0)
-        answer_plain(exchange, 404, SY_CODE_NOT_FOUND,
-                     "nothing is here; methods are called with POST /package.Service/Method");
-    else if (!sy_connect_parse_type(http_header(exchange, "content-type"), &type))
-        answer_plain(exchange, 415, SY_CODE_INVALID_ARGUMENT,
-                     "unknown content type; expected application/proto, application/json, "
-                     "application/connect+proto or application/connect+json");
-    else if (type.json && http->server->codec == NULL)
-        answer_plain(exchange, 415, SY_CODE_INVALID_ARGUMENT,
-                     "this server takes no JSON; expected application/proto or "
-                     "application/connect+proto");
-    else
-        open_call(exchange, type);
 }

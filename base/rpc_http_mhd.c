@@ -13,6 +13,7 @@
 #include "base/rpc_http.h"
 
 #include <microhttpd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -62,11 +63,13 @@ struct http_exchange {
     struct MHD_Response *response; /* made; queued once MHD lets us */
     unsigned status;
     uint64_t received, discarded;
-    int64_t body_deadline_ns;
+    int64_t body_deadline_ns; /* while paused: what was left */
     struct sy_io watch;
+    struct sy_buf headers; /* of the answer */
     struct sy_buf out;
     size_t out_taken;
     bool watching, suspended;
+    bool paused; /* in the middle of the body, by its user */
     bool body_ended, answered, out_ended;
     bool room_wanted;
     bool aborted;
@@ -91,6 +94,10 @@ void http_resume(struct http_exchange *exchange)
     if (!exchange->suspended)
         return;
     exchange->suspended = false;
+    if (exchange->paused) {
+        exchange->paused = false;
+        exchange->body_deadline_ns += sy_loop_now_ns(http_of(exchange)->loop);
+    }
     MHD_resume_connection(exchange->mhd);
     mark(exchange->connection->shard);
 }
@@ -156,31 +163,23 @@ const char *http_header(const struct http_exchange *exchange, const char *key)
     return MHD_lookup_connection_value(exchange->mhd, MHD_HEADER_KIND, key);
 }
 
-const char *http_argument(const struct http_exchange *exchange, const char *key)
-{
-    return MHD_lookup_connection_value(exchange->mhd, MHD_GET_ARGUMENT_KIND, key);
-}
-
-struct each {
-    void (*fn)(void *ctx, const char *key, const char *value);
-    void *ctx;
-};
-
-static enum MHD_Result tell_header(void *arg, enum MHD_ValueKind kind, const char *key,
-                                   const char *value)
+static enum MHD_Result copy_pair(void *arg, enum MHD_ValueKind kind, const char *key,
+                                 const char *value)
 {
     (void)kind;
-    const struct each *each = arg;
     if (key != NULL && value != NULL)
-        each->fn(each->ctx, key, value);
+        http_pairs_add(arg, key, value);
     return MHD_YES;
 }
 
-void http_each_header(const struct http_exchange *exchange,
-                      void (*each)(void *ctx, const char *key, const char *value), void *ctx)
+void http_copy_headers(const struct http_exchange *exchange, struct sy_buf *pairs)
 {
-    struct each both = {each, ctx};
-    MHD_get_connection_values(exchange->mhd, MHD_HEADER_KIND, tell_header, &both);
+    MHD_get_connection_values(exchange->mhd, MHD_HEADER_KIND, copy_pair, pairs);
+}
+
+void http_copy_arguments(const struct http_exchange *exchange, struct sy_buf *pairs)
+{
+    MHD_get_connection_values(exchange->mhd, MHD_GET_ARGUMENT_KIND, copy_pair, pairs);
 }
 
 uint64_t http_content_length(const struct http_exchange *exchange)
@@ -233,6 +232,7 @@ static void exchange_closed(struct http_exchange *exchange, bool sent)
         exchange->ops->on_closed(exchange->user, sent && exchange->answered && !exchange->aborted);
     if (exchange->response != NULL)
         MHD_destroy_response(exchange->response);
+    sy_buf_deinit(&exchange->headers);
     sy_buf_deinit(&exchange->out);
     free(exchange);
     connection->exchange = NULL;
@@ -243,46 +243,47 @@ static void exchange_closed(struct http_exchange *exchange, bool sent)
 
 /* ---- answering ---- */
 
+void http_add_header(struct http_exchange *exchange, const char *key, const char *value)
+{
+    http_pairs_add(&exchange->headers, key, value);
+}
+
 static void set_response(struct http_exchange *exchange, unsigned status,
-                         struct MHD_Response *response, const struct http_header *headers,
-                         size_t count)
+                         struct MHD_Response *response)
 {
     const struct sy_http *http = http_of(exchange);
+    const char *key = NULL, *value;
     SY_ASSERT(!exchange->answered && response != NULL);
-    for (size_t i = 0; i < count; i++)
-        MHD_add_response_header(response, headers[i].key, headers[i].value);
     if (http->server->allow_origin != NULL) {
-        MHD_add_response_header(response, "access-control-allow-origin",
-                                http->server->allow_origin);
-        MHD_add_response_header(response, "access-control-expose-headers", "*");
+        http_add_header(exchange, "access-control-allow-origin", http->server->allow_origin);
+        http_add_header(exchange, "access-control-expose-headers", "*");
     }
     if (http->draining)
-        MHD_add_response_header(response, "connection", "close");
+        http_add_header(exchange, "connection", "close");
+    while (exchange->headers.len > 0 &&
+           (key = http_pairs_next(&exchange->headers, key, &value)) != NULL)
+        MHD_add_response_header(response, key, value);
     exchange->response = response;
     exchange->status = status;
     exchange->answered = true;
     http_resume(exchange);
 }
 
-void http_answer(struct http_exchange *exchange, unsigned status, const struct http_header *headers,
-                 size_t header_count, struct sy_buf *body)
+void http_answer(struct http_exchange *exchange, unsigned status, struct sy_buf *body)
 {
     struct sy_buf bytes = body != NULL ? sy_buf_take(body) : (struct sy_buf){0};
-    struct MHD_Response *response =
-        bytes.len > 0
-            ? MHD_create_response_from_buffer(bytes.len, bytes.data, MHD_RESPMEM_MUST_FREE)
-            : MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
     if (bytes.len == 0)
         sy_buf_deinit(&bytes);
-    set_response(exchange, status, response, headers, header_count);
+    set_response(exchange, status,
+                 MHD_create_response_from_buffer(bytes.len, bytes.data,
+                                                 bytes.len > 0 ? MHD_RESPMEM_MUST_FREE
+                                                               : MHD_RESPMEM_PERSISTENT));
 }
 
-void http_answer_file(struct http_exchange *exchange, unsigned status,
-                      const struct http_header *headers, size_t header_count, int fd,
-                      uint64_t offset, uint64_t size)
+void http_answer_file(struct http_exchange *exchange, unsigned status, int fd, uint64_t offset,
+                      uint64_t size)
 {
-    struct MHD_Response *response = MHD_create_response_from_fd_at_offset64(size, fd, offset);
-    set_response(exchange, status, response, headers, header_count);
+    set_response(exchange, status, MHD_create_response_from_fd_at_offset64(size, fd, offset));
 }
 
 /* MHD asks for the next piece of a streamed body. */
@@ -313,12 +314,11 @@ static ssize_t read_out(void *arg, uint64_t position, char *to, size_t max)
     return (ssize_t)n;
 }
 
-void http_answer_stream(struct http_exchange *exchange, const struct http_header *headers,
-                        size_t header_count)
+void http_answer_stream(struct http_exchange *exchange)
 {
-    struct MHD_Response *response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, PIECE_BYTES,
-                                                                      read_out, exchange, NULL);
-    set_response(exchange, MHD_HTTP_OK, response, headers, header_count);
+    set_response(
+        exchange, MHD_HTTP_OK,
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, PIECE_BYTES, read_out, exchange, NULL));
 }
 
 struct sy_buf *http_out(struct http_exchange *exchange)
@@ -354,23 +354,39 @@ static enum MHD_Result queue(struct http_exchange *exchange)
     return result;
 }
 
+/* MHD takes no response in the middle of a body; when too much of it follows, the client gets the
+ * status by ourselves. */
+static enum MHD_Result discard(struct http_exchange *exchange, size_t len)
+{
+    char head[80];
+    exchange->discarded += len;
+    if (exchange->discarded <= DISCARD_MAX)
+        return MHD_YES;
+    int n = snprintf(head, sizeof(head),
+                     "HTTP/1.1 %u Refused\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+                     exchange->status);
+    send(exchange->connection->fd, head, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    return MHD_NO;
+}
+
 static enum MHD_Result take_body(struct http_exchange *exchange, const char *data, size_t *len)
 {
     struct sy_loop *loop = http_of(exchange)->loop;
+    if (exchange->paused)
+        return MHD_YES; /* MHD goes on with chunks that are there already: they stay there */
     struct sy_span piece = {(const uint8_t *)data, *len};
     *len = 0;
     exchange->received += piece.len;
     sy_timer_start(loop, &exchange->connection->patience,
                    exchange->body_deadline_ns +
                        (int64_t)(exchange->received / BODY_RATE) * SY_NS_PER_S);
-    if (exchange->answered || exchange->user == NULL) {
-        exchange->discarded += piece.len;
-        return exchange->discarded <= DISCARD_MAX ? MHD_YES : MHD_NO;
-    }
+    if (exchange->answered || exchange->user == NULL)
+        return discard(exchange, piece.len);
     if (exchange->ops->on_body(exchange->user, piece))
         return MHD_YES;
     sy_timer_stop(loop, &exchange->connection->patience);
-    exchange->body_deadline_ns = SY_TIME_NEVER;
+    exchange->body_deadline_ns -= sy_loop_now_ns(loop);
+    exchange->paused = true;
     suspend(exchange);
     return MHD_YES;
 }

@@ -157,6 +157,8 @@ struct sy_server {
     size_t message_bytes_max, send_buffer_max, streams_max;
     struct sy_method *methods; /* sorted by path once started */
     size_t method_count;
+    struct sy_http_route *routes;
+    size_t route_count;
     int port;
     bool started;
     atomic_size_t calls; /* in progress */

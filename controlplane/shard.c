@@ -4,6 +4,7 @@
 #include "controlplane/events.h"
 #include "controlplane/names.h"
 #include "controlplane/shard_impl.h"
+#include "proto/json.h"
 #include "proto/rpc_health.h"
 #include "proto/rpc_reflection.h"
 
@@ -269,6 +270,7 @@ static int start_server(struct cp_shard *shard, const struct cp_shard_ports *por
 {
     struct sy_server_options options = {
         .http = true,
+        .codec = pb_json_codec(),
         .address = shard->listen,
         .send_buffer_max = CP_SEND_BUFFER_MAX,
         .streams_max = shard->options.streams_max,

@@ -8,7 +8,9 @@
 
 START_TEST(opens)
 {
-    world_open();
+    world_open(&(struct sy_server_options){.message_bytes_max = MESSAGE_BYTES_MAX,
+                                           .streams_max = STREAMS_MAX},
+               NULL);
 }
 END_TEST
 

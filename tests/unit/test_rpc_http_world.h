@@ -143,7 +143,8 @@ static void *run_loop(void *arg)
     return NULL;
 }
 
-static void world_open_with(const struct sy_server_options *base)
+/* `add` may add routes. */
+static void world_open(const struct sy_server_options *base, void (*add)(struct world *w))
 {
     struct world *w = &world;
     struct sy_error_text error = {{0}};
@@ -167,15 +168,11 @@ static void world_open_with(const struct sy_server_options *base)
     };
     for (size_t i = 0; i < SY_COUNT_OF(methods); i++)
         sy_server_add(w->server, &methods[i]);
+    if (add != NULL)
+        add(w);
     ck_assert_msg(sy_server_start(w->server, &error) == 0, "%s", error.text);
     w->port = sy_server_port(w->server);
     ck_assert_int_eq(pthread_create(&w->thread, NULL, run_loop, w), 0);
-}
-
-static void world_open(void)
-{
-    world_open_with(&(struct sy_server_options){.message_bytes_max = MESSAGE_BYTES_MAX,
-                                                .streams_max = STREAMS_MAX});
 }
 
 /* fn runs on the loop; for more than one thing at a time the tests have no need. */
