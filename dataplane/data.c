@@ -322,6 +322,7 @@ void dp_data_serve(struct dp_data *data, struct sy_server *server)
         method.loop = data->loop;
         sy_server_add(server, &method);
     }
+    dp_data_add_routes(data, server);
 }
 
 void dp_data_free(struct dp_data *data)
