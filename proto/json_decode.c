@@ -118,7 +118,7 @@ static int put_integer(const struct place *place, const field_type *field, json_
     }
     *ret = (uint64_t)value;
     if (field->type == PROTOBUF_C_TYPE_SINT32 || field->type == PROTOBUF_C_TYPE_SINT64)
-        *ret = (uint64_t)value << 1 ^ (uint64_t)(value >> 63);
+        *ret = (uint64_t)value << 1 ^ (value < 0 ? UINT64_MAX : 0);
     return 0;
 }
 

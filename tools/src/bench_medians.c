@@ -47,8 +47,10 @@ static json_t *median(json_t *const *lines, size_t count, const char *key, json_
 {
     double numbers[LINES_MAX];
     json_t *objects[LINES_MAX];
-    if (json_is_object(first))
-        return bench_medians(objects, gather_objects(lines, count, key, objects));
+    if (json_is_object(first)) {
+        size_t n = gather_objects(lines, count, key, objects);
+        return bench_medians(objects, n);
+    }
     size_t found = json_is_number(first) ? gather(lines, count, key, numbers) : 0;
     if (found == 0)
         return json_incref(first);
@@ -63,7 +65,9 @@ json_t *bench_medians(json_t *const *lines, size_t count)
     const char *key;
     json_t *value;
     json_object_foreach(lines[0], key, value)
+    {
         cl_json_set(result, key, median(lines, count, key, value));
+    }
     return result;
 }
 
@@ -82,7 +86,8 @@ static void add_rows(struct cl_table *table, const char *prefix, json_t *const *
         snprintf(name, sizeof(name), "%s%s", prefix, key);
         if (json_is_object(value)) {
             snprintf(name, sizeof(name), "%s%s.", prefix, key);
-            add_rows(table, name, objects, gather_objects(lines, count, key, objects));
+            size_t n = gather_objects(lines, count, key, objects);
+            add_rows(table, name, objects, n);
             continue;
         }
         size_t found = gather(lines, count, key, numbers);
