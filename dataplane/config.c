@@ -22,6 +22,9 @@ static const struct sy_config_key keys[] = {
                       "control-plane shards to dial, host:port each"),
     SY_CONFIG_STRING("data_dir", struct dp_config, data_dir, NULL,
                      "directory for objects, keys, secrets and the pid file"),
+    SY_CONFIG_STRING("secrets_key_file", struct dp_config, secrets_key_file, "",
+                     "32 bytes that seal DATA_DIR/secrets.sealed, made when missing; empty = "
+                     "DATA_DIR/secrets.key"),
     SY_BLOB_CONFIG(
         struct dp_config, storage,
         "inputs, outputs and code of Flyte programs: /DIRECTORY that all nodes share, or "

@@ -29,6 +29,12 @@ START_TEST(defaults_are_filled_in)
     ck_assert_int_eq(config.heartbeat_ns, SY_NS_PER_S);
     ck_assert_int_eq(config.node_lease_ns, 15 * SY_NS_PER_S);
     ck_assert_int_eq(config.object_bytes_max, (int64_t)1 << 30);
+    struct dp_config_options options;
+    ck_assert_msg(dp_config_options_init(&options, &config, &error) == 0, "%s", error.text);
+    ck_assert_str_eq(options.storage.root, "/var/lib/switchyard/store");
+    ck_assert_str_eq(options.options.secrets_key_file, "/var/lib/switchyard/secrets.key");
+    ck_assert(options.storage.path_style);
+    dp_config_options_deinit(&options);
     dp_config_free(&config);
 }
 END_TEST
@@ -73,6 +79,30 @@ START_TEST(what_is_needed_is_asked_for)
 }
 END_TEST
 
+START_TEST(s3_needs_its_keys)
+{
+    struct dp_config config;
+    struct dp_config_options options;
+    struct sy_error_text error = {0};
+    char text[512];
+    snprintf(text, sizeof(text), "%sstorage_root: s3://bucket/prefix\n", good);
+    ck_assert_int_eq(parse(text, &config, &error), 0);
+    ck_assert_int_eq(dp_config_options_init(&options, &config, &error), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(error.text, "storage_access_key"));
+    dp_config_options_deinit(&options);
+    dp_config_free(&config);
+    snprintf(text, sizeof(text),
+             "%sstorage_root: s3://bucket\nstorage_access_key: a\n"
+             "storage_secret_key_file: /nonexistent/key\n",
+             good);
+    ck_assert_int_eq(parse(text, &config, &error), 0);
+    ck_assert_int_eq(dp_config_options_init(&options, &config, &error), -ENOENT);
+    ck_assert_ptr_nonnull(strstr(error.text, "/nonexistent/key"));
+    dp_config_options_deinit(&options);
+    dp_config_free(&config);
+}
+END_TEST
+
 START_TEST(life_cycles_are_sound)
 {
     sm_table_check(&dp_operator_table);
@@ -84,11 +114,8 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {
-        defaults_are_filled_in,
-        errors_name_the_key,
-        what_is_needed_is_asked_for,
-        life_cycles_are_sound,
-        NULL,
+        defaults_are_filled_in, errors_name_the_key,   what_is_needed_is_asked_for,
+        s3_needs_its_keys,      life_cycles_are_sound, NULL,
     };
     return sy_test_run("dp_config", tests);
 }
