@@ -1,7 +1,7 @@
 /* links: sy_blob */
 /*
  * What every blob store promises (base/blob.h). The file adapter always; S3 when SY_TEST_S3 names
- * an endpoint with a bucket "contract" (tests/integration/test_s3.py starts one and runs this).
+ * an endpoint with a bucket "contract" (tests/integration/s3_server.py starts one and runs this).
  */
 #include "base/blob.h"
 #include "base/file.h"
@@ -267,7 +267,7 @@ END_TEST
 START_TEST(s3_keeps_the_contract)
 {
     if (!s3_endpoint()) {
-        printf("SKIPPED: S3: no SY_TEST_S3; tests/integration/test_s3.py sets it\n");
+        printf("SKIPPED: S3: no SY_TEST_S3; tests/integration/s3_server.py sets it\n");
         return;
     }
     keep_the_contract(true);
