@@ -79,6 +79,7 @@ static void settle(struct sch_partition *p, struct sch_cache *cache)
     }
     cache->producer = a;
     sch_list_remove(&a->link);
+    sch_class_waits(p, a);
     sch_action_wait(p, a, false);
 }
 

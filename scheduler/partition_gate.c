@@ -117,6 +117,7 @@ void sch_gates_release(struct sch_partition *p)
             struct sch_action_impl *a = sch_fifo_first(&gate->held);
             sch_gate_unhold(p, a);
             sch_action_move(p, a, SCH_ACTION_QUEUED);
+            sch_class_waits(p, a);
             sch_queue_push(p, a, false);
         }
     }

@@ -365,6 +365,8 @@ void sch_queue_remove(struct sch_partition *p, struct sch_action_impl *a);
 void sch_queue_drain(struct sch_partition *p, struct sch_class *class);
 /* A new action of the class was let in: note it when no known node could run it. */
 void sch_class_accepted(struct sch_partition *p, struct sch_class *class, uint64_t action_id);
+/* An action was held, or waited for another's result, and wants to run now. */
+void sch_class_waits(struct sch_partition *p, const struct sch_action_impl *a);
 /* Something became known of a cluster: what was let in unchecked is looked at soon. */
 void sch_verify_later(struct sch_partition *p);
 void sch_verify_tick(struct sch_partition *p);

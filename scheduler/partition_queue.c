@@ -305,8 +305,18 @@ static bool some_cluster_fits(const struct sch_class *class)
 
 void sch_class_accepted(struct sch_partition *p, struct sch_class *class, uint64_t action_id)
 {
-    if (class->unchecked_from == 0 && !some_cluster_fits(class))
+    bool covered = class->unchecked_from != 0 && class->unchecked_from <= action_id;
+    if (!covered && !some_cluster_fits(class))
         set_unchecked(p, class, action_id);
+}
+
+/* Only now is it in a queue, where those that came unchecked are found. */
+void sch_class_waits(struct sch_partition *p, const struct sch_action_impl *a)
+{
+    if (a->base.id >> SCH_ID_COUNTER_BITS != p->options.epoch)
+        return;
+    sch_class_accepted(p, a->class, a->base.id);
+    sch_verify_later(p);
 }
 
 void sch_verify_later(struct sch_partition *p)

@@ -262,6 +262,39 @@ START_TEST(a_run_that_is_stuck_can_be_explained)
 }
 END_TEST
 
+/* Let in before the cluster had told what it has, and not in a queue when it has. */
+START_TEST(what_waits_elsewhere_may_turn_out_infeasible)
+{
+    struct world w = world_new();
+    w.task.request.cpu_milli = 9000; /* its nodes have 8 cores */
+    up(&w, "east");
+    step(&w, (struct sch_event){.type = SCH_EVENT_CREATE_RUN,
+                                .u.create = {.project = "p",
+                                             .domain = "d",
+                                             .name = "run",
+                                             .spec = &w.group,
+                                             .concurrency_max = 2}});
+    struct sch_action *root = nth(&w, SCH_EFFECT_CREATED, 0)->u.created.action;
+    for (int i = 0; i < 5; i++) {
+        char name[8];
+        snprintf(name, sizeof(name), "held%d", i);
+        child(&w, root, name, &w.task);
+    }
+    struct sch_action *other = create(&w, "other", &w.group);
+    for (int i = 0; i < 3; i++) {
+        char name[8];
+        snprintf(name, sizeof(name), "key%d", i);
+        keyed(&w, other, name, key_a);
+    }
+    ck_assert_uint_eq(sch_partition_counts(w.p).queued, 3);
+    complete(&w, "east");
+    run_until(&w, w.now + 10 * S);
+    ck_assert_uint_eq(root->children_failed, 5);
+    ck_assert_uint_eq(other->children_failed, 3);
+    world_free(&w);
+}
+END_TEST
+
 /* ---- time ---- */
 
 START_TEST(waiting_counts_wherever_it_happens)
@@ -498,6 +531,7 @@ int main(void)
                                   when_the_producer_fails_the_next_one_runs,
                                   a_run_keeps_its_limit,
                                   a_run_that_is_stuck_can_be_explained,
+                                  what_waits_elsewhere_may_turn_out_infeasible,
                                   waiting_counts_wherever_it_happens,
                                   a_deadline_ends_it,
                                   backoffs_grow_to_their_cap,
