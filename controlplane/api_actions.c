@@ -18,6 +18,7 @@
 #include "proto/pb.h"
 
 #include "flyteidl2/actions/actions_service.pb-c.h"
+#include "flyteidl2/workflow/queue_service.pb-c.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -82,8 +83,10 @@ static struct sy_span pack_stored(struct cp_request *req, const flyte_action *ac
         task.cache_key = action->task->cache_key;
         task.queue = action->task->queue;
         stored.task = &task;
-    } else {
+    } else if (action->spec_case == FLYTEIDL2__ACTIONS__ACTION__SPEC_TRACE) {
         stored.trace = action->trace;
+    } else {
+        stored.condition = action->condition;
     }
     pb_pack(&stored.base, buf);
     return sy_buf_span(buf);
@@ -136,20 +139,45 @@ static void enqueue_task(struct cp_request *req, const flyte_action *action)
     cp_partition_enqueue(req->lane->partition, &enqueue, enqueued, req);
 }
 
-static void enqueue_trace(struct cp_request *req, const flyte_action *action)
+static struct cp_new_child new_child(struct cp_request *req, const flyte_action *action)
 {
     const struct cp_address *a = &req->address;
+    return (struct cp_new_child){.project = a->project,
+                                 .domain = a->domain,
+                                 .run = a->run,
+                                 .parent = parent_name(action),
+                                 .name = a->action,
+                                 .group = action->group};
+}
+
+static void enqueue_condition(struct cp_request *req, const flyte_action *action)
+{
+    const Flyteidl2__Workflow__ConditionAction *condition = action->condition;
+    const Google__Protobuf__Duration *timeout = condition->timeout;
+    struct cp_new_child child = new_child(req, action);
+    struct sy_error_text error;
+    if (cp_text_check("condition.name", condition->name, 255, &error) < 0) {
+        cp_fail(req, SY_CODE_INVALID_ARGUMENT, "%s", error.text);
+        return;
+    }
+    if (timeout != NULL && (timeout->seconds < 0 || timeout->nanos < 0 ||
+                            timeout->seconds > CP_CONDITION_TIMEOUT_S_MAX)) {
+        cp_fail(req, SY_CODE_INVALID_ARGUMENT, "condition.timeout of %lld s: expected 0 to %u s",
+                (long long)timeout->seconds, CP_CONDITION_TIMEOUT_S_MAX);
+        return;
+    }
+    child.flyte = pack_stored(req, action);
+    cp_partition_condition(req->lane->partition, &child, recorded, req);
+}
+
+static void enqueue_trace(struct cp_request *req, const flyte_action *action)
+{
     const Flyteidl2__Workflow__TraceAction *trace = action->trace;
     struct cp_record record = {
-        .project = a->project,
-        .domain = a->domain,
-        .run = a->run,
-        .parent = parent_name(action),
-        .name = a->action,
+        .child = new_child(req, action),
         .started_ns = cp_flyte_time_ns(trace->start_time),
         .finished_ns = cp_flyte_time_ns(trace->end_time),
         .output_uri = trace->outputs != NULL ? trace->outputs->output_uri : "",
-        .group = action->group,
     };
     struct sy_error_text error;
     if (cp_text_check("trace.name", trace->name, 255, &error) < 0 ||
@@ -169,7 +197,7 @@ static void enqueue_trace(struct cp_request *req, const flyte_action *action)
                 (int)trace->phase);
         return;
     }
-    record.flyte = pack_stored(req, action);
+    record.child.flyte = pack_stored(req, action);
     cp_partition_record(req->lane->partition, &record, recorded, req);
 }
 
@@ -184,11 +212,52 @@ static void enqueue(struct cp_request *req)
         enqueue_trace(req, m->action);
         return;
     case FLYTEIDL2__ACTIONS__ACTION__SPEC_CONDITION:
-        cp_fail(req, SY_CODE_UNIMPLEMENTED, "condition: conditions are not served yet");
+        enqueue_condition(req, m->action);
         return;
     default:
-        cp_fail(req, SY_CODE_INVALID_ARGUMENT, "action: one of task and trace is needed");
+        cp_fail(req, SY_CODE_INVALID_ARGUMENT,
+                "action: one of task, trace and condition is needed");
     }
+}
+
+/* QueueService's form of the same: it becomes the other one. */
+static int enqueue_queue_address(struct cp_request *req, struct sy_error_text *error)
+{
+    const Flyteidl2__Workflow__EnqueueActionRequest *from = req->message;
+    Flyteidl2__Actions__EnqueueRequest *to = cp_request_alloc(req, sizeof(*to));
+    flyte_action *action = cp_request_alloc(req, sizeof(*action));
+    flyteidl2__actions__enqueue_request__init(to);
+    flyteidl2__actions__action__init(action);
+    to->action = action;
+    action->action_id = from->action_id;
+    if (from->_parent_action_name_case ==
+        FLYTEIDL2__WORKFLOW__ENQUEUE_ACTION_REQUEST___PARENT_ACTION_NAME_PARENT_ACTION_NAME) {
+        action->_parent_action_name_case =
+            FLYTEIDL2__ACTIONS__ACTION___PARENT_ACTION_NAME_PARENT_ACTION_NAME;
+        action->parent_action_name = from->parent_action_name;
+    }
+    action->input_uri = from->input_uri;
+    action->run_output_base = from->run_output_base;
+    action->group = from->group;
+    action->subject = from->subject;
+    switch (from->spec_case) {
+    case FLYTEIDL2__WORKFLOW__ENQUEUE_ACTION_REQUEST__SPEC_TASK:
+        action->spec_case = FLYTEIDL2__ACTIONS__ACTION__SPEC_TASK;
+        action->task = from->task;
+        break;
+    case FLYTEIDL2__WORKFLOW__ENQUEUE_ACTION_REQUEST__SPEC_TRACE:
+        action->spec_case = FLYTEIDL2__ACTIONS__ACTION__SPEC_TRACE;
+        action->trace = from->trace;
+        break;
+    case FLYTEIDL2__WORKFLOW__ENQUEUE_ACTION_REQUEST__SPEC_CONDITION:
+        action->spec_case = FLYTEIDL2__ACTIONS__ACTION__SPEC_CONDITION;
+        action->condition = from->condition;
+        break;
+    default:
+        break;
+    }
+    req->message = to;
+    return enqueue_address(req, error);
 }
 
 /* ---- WatchForUpdates ----
@@ -411,6 +480,8 @@ static void update_action(struct cp_request *req)
 }
 
 #define ACTIONS_SERVICE "/flyteidl2.actions.ActionsService/"
+#define QUEUE_SERVICE "/flyteidl2.workflow.QueueService/"
+#define STATE_SERVICE "/flyteidl2.workflow.StateService/"
 
 const struct cp_method cp_actions_methods[] = {
     {.path = ACTIONS_SERVICE "Enqueue",
@@ -437,8 +508,30 @@ const struct cp_method cp_actions_methods[] = {
      .address = update_address,
      .serve = update_action,
      .routable = true},
-    {.path = ACTIONS_SERVICE "Signal",
+    /* The older twins. Watch and AbortQueuedAction have the same form on the wire. */
+    {.path = QUEUE_SERVICE "EnqueueAction",
      .kind = SY_METHOD_UNARY,
-     .unimplemented = "Signal: conditions are not served yet"},
+     .request = &flyteidl2__workflow__enqueue_action_request__descriptor,
+     .address = enqueue_queue_address,
+     .serve = enqueue,
+     .routable = true},
+    {.path = QUEUE_SERVICE "AbortQueuedAction",
+     .kind = SY_METHOD_UNARY,
+     .request = &flyteidl2__actions__abort_request__descriptor,
+     .address = abort_address,
+     .serve = abort_action,
+     .routable = true},
+    {.path = STATE_SERVICE "Watch",
+     .kind = SY_METHOD_SERVER_STREAM,
+     .request = &flyteidl2__actions__watch_for_updates_request__descriptor,
+     .address = updates_address,
+     .serve = watch_for_updates,
+     .routable = true},
+    {.path = STATE_SERVICE "Put",
+     .kind = SY_METHOD_UNARY,
+     .unimplemented = "Put: the state of an action comes from the cluster that runs it"},
+    {.path = STATE_SERVICE "Get",
+     .kind = SY_METHOD_UNARY,
+     .unimplemented = "Get is not served; use RunService.GetActionDetails"},
     {0},
 };

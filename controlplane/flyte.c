@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "controlplane/names.h"
+#include "controlplane/rows.h"
 #include "proto/pb.h"
 
 #include "flyteidl2/actions/actions_service.pb-c.h"
@@ -67,13 +68,13 @@ int64_t cp_flyte_time_ns(const Google__Protobuf__Timestamp *time)
 
 Flyteidl2__Common__ActionPhase cp_flyte_phase(Switchyard__V1__Phase phase)
 {
-    SY_ASSERT(phase >= 0 && phase <= SWITCHYARD__V1__PHASE__PHASE_TIMED_OUT);
+    SY_ASSERT(phase >= 0 && phase <= SWITCHYARD__V1__PHASE__PHASE_PAUSED);
     return (Flyteidl2__Common__ActionPhase)phase; /* the same numbers: common.proto */
 }
 
 static bool ended(const struct cp_action_view *view)
 {
-    return view->outcome != NULL && view->phase >= SWITCHYARD__V1__PHASE__PHASE_SUCCEEDED;
+    return view->outcome != NULL && cp_phase_final(view->phase);
 }
 
 static int64_t finished_ns(const struct cp_action_view *view)
@@ -81,7 +82,8 @@ static int64_t finished_ns(const struct cp_action_view *view)
     return ended(view) ? view->outcome->finished_ns : 0;
 }
 
-static bool is_record(const struct cp_action_view *view)
+/* A trace or a condition. */
+static bool without_task(const struct cp_action_view *view)
 {
     return view->row->spec_digest.len == 0;
 }
@@ -223,6 +225,14 @@ stored_trace(const Flyteidl2__Actions__Action *action)
     return action->trace;
 }
 
+static const Flyteidl2__Workflow__ConditionAction *
+stored_condition(const Flyteidl2__Actions__Action *action)
+{
+    if (action == NULL || action->spec_case != FLYTEIDL2__ACTIONS__ACTION__SPEC_CONDITION)
+        return NULL;
+    return action->condition;
+}
+
 static void set_task_metadata(const struct cp_flyte *f, Flyteidl2__Workflow__ActionMetadata *to,
                               const struct cp_task_names *names,
                               const Flyteidl2__Actions__Action *action)
@@ -247,8 +257,17 @@ static Flyteidl2__Workflow__ActionMetadata *metadata(const struct cp_flyte *f,
     Flyteidl2__Workflow__ActionMetadata *to = make(f, workflow__action_metadata);
     to->parent = borrow(view->row->parent);
     to->group = borrow(view->row->group);
-    if (!is_record(view)) {
+    if (!without_task(view)) {
         set_task_metadata(f, to, names, action);
+        return to;
+    }
+    const Flyteidl2__Workflow__ConditionAction *condition = stored_condition(action);
+    if (condition != NULL) {
+        to->action_type = FLYTEIDL2__WORKFLOW__ACTION_TYPE__ACTION_TYPE_CONDITION;
+        to->spec_case = FLYTEIDL2__WORKFLOW__ACTION_METADATA__SPEC_CONDITION;
+        to->condition = make(f, workflow__condition_action_metadata);
+        to->condition->name = to->funtion_name = condition->name;
+        to->condition->type = condition->type;
         return to;
     }
     const Flyteidl2__Workflow__TraceAction *trace = stored_trace(action);
@@ -266,8 +285,8 @@ static Flyteidl2__Workflow__ActionStatus *status(const struct cp_flyte *f,
     Flyteidl2__Workflow__ActionStatus *to = make(f, workflow__action_status);
     to->phase = cp_flyte_phase(view->phase);
     /* From the submit on, as Flyte's own backend has it; each attempt has its own start. */
-    int64_t start = is_record(view) && view->started_ns > 0 ? view->started_ns
-                                                            : view->row->created_ns;
+    int64_t start = without_task(view) && view->started_ns > 0 ? view->started_ns
+                                                               : view->row->created_ns;
     to->start_time = cp_flyte_time(f->arena, start);
     to->end_time = cp_flyte_time(f->arena, finished_ns(view));
     to->attempts = view->number > 0 ? view->number : 1;
@@ -446,10 +465,19 @@ Flyteidl2__Workflow__ActionDetails *cp_flyte_details(const struct cp_flyte *f,
     to->status = status(f, view);
     set_result(f, to, view);
     const Flyteidl2__Workflow__TraceAction *trace = stored_trace(action);
-    if (!is_record(view)) {
+    const Flyteidl2__Workflow__ConditionAction *condition = stored_condition(action);
+    if (condition != NULL && view->phase == SWITCHYARD__V1__PHASE__PHASE_SUCCEEDED) {
+        to->result_case = FLYTEIDL2__WORKFLOW__ACTION_DETAILS__RESULT_SIGNAL_INFO;
+        to->signal_info = make(f, workflow__signal_info);
+        to->signal_info->output = view->outcome->output;
+    }
+    if (!without_task(view)) {
         to->spec_case = FLYTEIDL2__WORKFLOW__ACTION_DETAILS__SPEC_TASK;
         to->task.data = (uint8_t *)(uintptr_t)task_spec.data;
         to->task.len = task_spec.len;
+    } else if (condition != NULL) {
+        to->spec_case = FLYTEIDL2__WORKFLOW__ACTION_DETAILS__SPEC_CONDITION;
+        to->condition = action->condition;
     } else if (trace != NULL && trace->spec != NULL) {
         to->spec_case = FLYTEIDL2__WORKFLOW__ACTION_DETAILS__SPEC_TRACE;
         to->trace = trace->spec;
@@ -481,7 +509,10 @@ Flyteidl2__Workflow__ActionUpdate *cp_flyte_update(const struct cp_flyte *f,
     update->action_id = cp_flyte_action_id(f, view->name);
     update->phase = cp_flyte_phase(view->phase);
     update->error = cp_flyte_error(f->arena, view);
-    if (view->outcome != NULL)
-        update->output_uri = view->outcome->output_uri;
+    if (view->outcome == NULL)
+        return update;
+    update->output_uri = view->outcome->output_uri;
+    if (without_task(view)) /* a signal's value; a trace has none */
+        update->value = view->outcome->output;
     return update;
 }

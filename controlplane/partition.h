@@ -111,18 +111,37 @@ typedef void (*cp_enqueued_fn)(void *ctx, const struct sy_status *status,
 void cp_partition_enqueue(struct cp_partition *p, const struct cp_enqueue *request,
                           cp_enqueued_fn done, void *ctx);
 
+/* A child that no cluster runs. */
+struct cp_new_child {
+    const char *project, *domain, *run, *parent, *name;
+    const char *group;
+    struct sy_span flyte;
+};
+
 /* An action that the client ran itself (Flyte's trace): stored as ended, told to the parent's
  * watchers. */
 struct cp_record {
-    const char *project, *domain, *run, *parent, *name;
+    struct cp_new_child child;
     Switchyard__V1__Phase phase; /* SUCCEEDED or FAILED */
     int64_t started_ns, finished_ns;
     const char *output_uri;
     const char *error_code, *error_message;
-    const char *group;
-    struct sy_span flyte;
 };
 void cp_partition_record(struct cp_partition *p, const struct cp_record *request, cp_done_fn done,
+                         void *ctx);
+
+#define CP_CONDITION_TIMEOUT_S_MAX 315360000u /* ten years */
+/* An action that waits, PAUSED, for a signal; TIMED_OUT after the timeout that child.flyte names.
+ */
+void cp_partition_condition(struct cp_partition *p, const struct cp_new_child *request,
+                            cp_done_fn done, void *ctx);
+/* Ends a condition SUCCEEDED, with `value` as its output. NOT_FOUND; FAILED_PRECONDITION when it is
+ * none, or has ended. */
+struct cp_signal {
+    const char *project, *domain, *run, *action;
+    struct sy_span value;
+};
+void cp_partition_signal(struct cp_partition *p, const struct cp_signal *request, cp_done_fn done,
                          void *ctx);
 
 /* Aborts an action and everything below it. NOT_FOUND; FAILED_PRECONDITION when it has ended. */

@@ -132,12 +132,13 @@ static void row_created(struct cp_partition *p, struct sch_action *action,
     sy_buf_clear(&p->scratch);
     cp_row_put_action(&p->scratch, &row);
     cp_put(p, CP_FAMILY_ACTIONS, &key, &p->scratch);
-    if (!p->recording) /* a record ends in this very step */
+    bool ends = p->ending != NULL; /* in this very step */
+    if (!ends)
         cp_put_live(p, action);
     if (action->id > p->open->id_high)
         p->open->id_high = action->id;
     p->created = action;
-    p->recorded = p->recording ? action : NULL;
+    p->ending_action = ends ? action : NULL;
 }
 
 void cp_put_live(struct cp_partition *p, const struct sch_action *action)
@@ -163,6 +164,34 @@ static void remember_ended(struct cp_partition *p, uint64_t run_id, const char *
     SY_ASSERT(ended->name && ended->detail);
 }
 
+static void set_outcome(struct cp_outcome_row *row, const Switchyard__Internal__Outcome *outcome)
+{
+    row->started_ns = outcome->started_ns;
+    row->finished_ns = outcome->finished_ns;
+    row->node = outcome->node;
+    row->memory_peak_bytes = outcome->memory_peak_bytes;
+    row->has_logs = outcome->has_logs;
+    row->output = (struct sy_span){outcome->output.data, outcome->output.len};
+    row->output_uri = outcome->output_uri;
+    row->error_kind = outcome->error_kind;
+}
+
+static void set_ending(struct cp_outcome_row *row, const struct cp_ending *ending)
+{
+    row->started_ns = ending->started_ns ? ending->started_ns : row->finished_ns;
+    if (ending->finished_ns)
+        row->finished_ns = ending->finished_ns;
+    row->output = ending->output;
+    row->output_uri = ending->output_uri;
+    if (ending->cluster)
+        row->cluster = ending->cluster;
+    if (row->phase != SWITCHYARD__V1__PHASE__PHASE_SUCCEEDED)
+        row->error = ending->error;
+    row->cache = ending->cache;
+    row->reused_from = ending->reused_from;
+    row->recovered = ending->recovered;
+}
+
 static void row_finished(struct cp_partition *p, const struct sch_effect *effect)
 {
     struct sch_action *action = effect->u.final.action;
@@ -183,31 +212,16 @@ static void row_finished(struct cp_partition *p, const struct sch_effect *effect
     const Switchyard__Internal__Outcome *outcome = effect->u.final.report && p->report
                                                        ? p->report->outcome
                                                        : NULL;
-    if (outcome) {
-        row.started_ns = outcome->started_ns;
-        row.finished_ns = outcome->finished_ns;
-        row.node = outcome->node;
-        row.memory_peak_bytes = outcome->memory_peak_bytes;
-        row.has_logs = outcome->has_logs;
-        row.output = (struct sy_span){outcome->output.data, outcome->output.len};
-        row.output_uri = outcome->output_uri;
-        row.error_kind = outcome->error_kind;
-    }
-    bool recorded = p->recording && action == p->recorded;
-    if (recorded) {
-        row.started_ns = p->recording->started_ns;
-        row.finished_ns = p->recording->finished_ns;
-        row.output_uri = p->recording->output_uri;
-        if (effect->u.final.state != SCH_ACTION_SUCCEEDED)
-            row.error = (struct cp_error){
-                .code = p->recording->error_code ? p->recording->error_code : "Failed",
-                .message = p->recording->error_message};
-    }
+    bool ends = p->ending && action == p->ending_action;
+    if (outcome)
+        set_outcome(&row, outcome);
+    if (ends)
+        set_ending(&row, p->ending);
     struct cp_key key = cp_key_action(action->run->id, action->name);
     sy_buf_clear(&p->scratch);
     cp_row_put_outcome(&p->scratch, &row);
     cp_put(p, CP_FAMILY_OUTCOMES, &key, &p->scratch);
-    if (!recorded)
+    if (!ends || p->ending->signalled)
         cp_delete(p, CP_FAMILY_LIVE, &key);
     cp_places_remove(&p->places, action->id);
     if (action->id > p->durable_id_high)
@@ -297,13 +311,13 @@ static void row_event(struct cp_partition *p, const struct sch_effect *effect)
     if (report && p->report)
         row.node = p->report->node;
     note_place(p, effect, row.node ? row.node : "", report ? report->started_ns : 0);
-    if (row.phase >= SWITCHYARD__V1__PHASE__PHASE_SUCCEEDED) {
+    if (cp_phase_final(row.phase)) {
         const struct cp_place *place = cp_places_find(&p->places, action->id);
         row.started_ns = place ? place->started_ns : 0;
         if (report && p->report && p->report->started_ns)
             row.started_ns = p->report->started_ns;
-        if (p->recording && action == p->recorded)
-            row.started_ns = p->recording->started_ns;
+        if (p->ending && action == p->ending_action)
+            row.started_ns = p->ending->started_ns;
     }
     row.error = describe_error(p, action, effect->u.event.state, effect->u.event.code,
                                effect->u.event.message, report);

@@ -6,19 +6,29 @@
 
 #include "flyteidl2/task/run.pb-c.h"
 
-/* Field numbers of FlyteContext, and of flyteidl2.actions.Action as stored in ActionRow.flyte. */
+/* Field numbers: of FlyteContext, */
 enum { ORG = 1, RUN_OUTPUT_BASE, RUN_START, ENVS, RAW_DATA_PREFIX, QUEUE };
-enum {
-    ROW_FLYTE = 9,
-    ACTION_ID = 1,
-    ACTION_RUN = 1,
-    RUN_ORG = 1,
-    ACTION_BASE = 4,
-    ACTION_TASK = 7
-};
-enum { TASK_QUEUE = 4, RUN_ROW_SPEC = 5 };
+/* of ActionRow and the flyteidl2.actions.Action in it, */
+enum { ROW_FLYTE = 9, ACTION_ID = 1, ACTION_BASE = 4, ACTION_TASK = 7, ACTION_CONDITION = 9 };
+enum { ACTION_RUN = 1, RUN_ORG = 1, TASK_QUEUE = 4, CONDITION_TIMEOUT = 10 };
+/* of RunRow and the RunSpec in it. */
+enum { RUN_ROW_SPEC = 5, SPEC_CONCURRENCY = 13 };
 
 #define RUN_SPEC_ARENA_MAX ((size_t)64 << 20)
+
+uint32_t cp_flyte_concurrency(struct sy_span run_spec)
+{
+    return (uint32_t)cp_row_uint(run_spec, SPEC_CONCURRENCY);
+}
+
+int64_t cp_flyte_condition_timeout(struct sy_span flyte)
+{
+    struct sy_span timeout = cp_row_bytes(cp_row_bytes(flyte, ACTION_CONDITION), CONDITION_TIMEOUT);
+    uint64_t seconds = cp_row_uint(timeout, 1), nanos = cp_row_uint(timeout, 2);
+    if (seconds > CP_CONDITION_TIMEOUT_S_MAX || nanos >= SY_NS_PER_S)
+        return 0;
+    return (int64_t)(seconds * SY_NS_PER_S + nanos);
+}
 
 static void put_env(struct sy_buf *out, const char *key, const char *value)
 {

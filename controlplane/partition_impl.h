@@ -5,7 +5,7 @@
  *   partition_open.c    open: format, epoch, recovery from the live index
  *   partition_commit.c  groups: rows, chunks and releases that are committed together
  *   partition_effects.c effects of the core -> rows of the open group, and its release list
- *   partition_write.c   create_run, record, abort
+ *   partition_write.c   create_run, record, condition, signal, abort
  *   partition_enqueue.c enqueue (and the checks that names need)
  *   partition_read.c    get and list
  *   partition_watch.c   watches of runs and children;  partition_runs.c  of which runs changed
@@ -284,6 +284,18 @@ struct cp_report {
     int64_t started_ns;
     const Switchyard__Internal__Outcome *outcome; /* OUTCOME only */
 };
+/* An end that the caller knows, and no operator reports: of a record, a signalled condition, an
+ * action whose result exists already. */
+struct cp_ending {
+    int64_t started_ns, finished_ns; /* 0: now */
+    struct sy_span output;
+    const char *output_uri, *cluster;
+    struct cp_error error; /* FAILED only */
+    uint32_t cache;        /* flyteidl2.core.CatalogCacheStatus */
+    const char *reused_from;
+    bool recovered;
+    bool signalled; /* it was live before the step */
+};
 struct cp_creating { /* shell pointer of CREATE_RUN and ENQUEUE */
     struct cp_action_row row;
     const struct cp_create_run *run; /* CREATE_RUN only */
@@ -312,8 +324,8 @@ struct cp_partition {
 
     /* of the step that runs */
     const struct cp_report *report;
-    const struct cp_record *recording;
-    const struct sch_action *recorded;
+    const struct cp_ending *ending;
+    const struct sch_action *ending_action;
     const struct sch_action *created;
     enum sch_reject rejected;
     bool was_rejected;
@@ -453,6 +465,10 @@ void cp_operator_drop_spec(struct cp_operator *o, uint32_t spec_id);
 void cp_assign_drop(struct cp_assign *assign);
 
 /* partition_flyte.c */
+/* RunSpec.max_action_concurrency. */
+uint32_t cp_flyte_concurrency(struct sy_span run_spec);
+/* Of ActionRow.flyte; 0: none. */
+int64_t cp_flyte_condition_timeout(struct sy_span flyte);
 /* Before a context of this run is put. False: the store has failed. */
 bool cp_flyte_prepare(struct cp_partition *p, const struct sch_run *run);
 /* Adds a FlyteContext as field `field`; `row` is the ActionRow. */

@@ -122,8 +122,9 @@ static int restore_run(struct restore *restore, uint64_t run_id)
     live->request_id = row->request_id[0] ? sy_strdup(row->request_id) : NULL;
     if (p->scratch.len <= CP_RUN_ROW_KEPT_MAX)
         sy_buf_append(&live->row, p->scratch.data, p->scratch.len);
-    restore->run = sch_partition_restore_run(p->core, run_id, row->project, row->domain, row->name,
-                                             row->created_ns, sequence, total, 0);
+    restore->run = sch_partition_restore_run(
+        p->core, run_id, row->project, row->domain, row->name, row->created_ns, sequence, total,
+        cp_flyte_concurrency((struct sy_span){row->run_spec.data, row->run_spec.len}));
     restore->run->shell = live;
     memcpy(live->project, restore->run->project, sizeof(live->project));
     memcpy(live->domain, restore->run->domain, sizeof(live->domain));
@@ -157,6 +158,9 @@ static int restore_spec(struct restore *restore, const Switchyard__Internal__Sto
                         struct sch_spec **ret)
 {
     struct cp_partition *p = restore->p;
+    *ret = NULL;
+    if (row->spec_digest.len == 0)
+        return 0; /* a condition */
     if (row->spec_digest.len != CP_SPEC_DIGEST_BYTES)
         return -EBADMSG;
     struct cp_spec *spec = cp_specs_find(&p->specs, row->spec_digest.data);
@@ -194,19 +198,22 @@ static int restore_action(struct restore *restore, struct sy_span key, struct sy
     if (!row || !live || root != (row->parent[0] == '\0') || row->id >> 40 >= restore->p->epoch ||
         strlen(row->parent) >= SCH_NAME_MAX)
         return damaged(restore, "the row", run_id, name);
-    struct sch_restore action = {.run_id = run_id,
-                                 .action_id = row->id,
-                                 .name = name,
-                                 .parent = row->parent,
-                                 .created_ns = row->created_ns,
-                                 .priority = row->priority,
-                                 .number = live->number,
-                                 .attempts = live->attempts,
-                                 .user_failures = (uint16_t)live->user_failures,
-                                 .system_failures = (uint16_t)live->system_failures,
-                                 .children_failed = live->children_failed,
-                                 .child_sequence = live->child_sequence,
-                                 .sealed = live->sealed};
+    struct sch_restore action = {
+        .run_id = run_id,
+        .action_id = row->id,
+        .name = name,
+        .parent = row->parent,
+        .created_ns = row->created_ns,
+        .realtime_ns = sy_loop_realtime_ns(restore->p->loop),
+        .timeout_ns = cp_flyte_condition_timeout((struct sy_span){row->flyte.data, row->flyte.len}),
+        .priority = row->priority,
+        .number = live->number,
+        .attempts = live->attempts,
+        .user_failures = (uint16_t)live->user_failures,
+        .system_failures = (uint16_t)live->system_failures,
+        .children_failed = live->children_failed,
+        .child_sequence = live->child_sequence,
+        .sealed = live->sealed};
     int r = restore_spec(restore, row, &action.spec);
     if (r < 0)
         return r == -EIO ? r : damaged(restore, "the task spec", run_id, name);

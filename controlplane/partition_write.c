@@ -92,6 +92,11 @@ static bool check_create(struct create *c)
         return fail(c, SY_CODE_INVALID_ARGUMENT);
     if (!check_free(c) || c->repeated)
         return c->repeated;
+    if (cp_flyte_concurrency(r->run_spec) == 1) {
+        sy_error_text_set(error, "run_spec.max_action_concurrency 1: a parent needs one place and "
+                                 "its children another; give 2 or more, or 0 for no limit");
+        return fail(c, SY_CODE_INVALID_ARGUMENT);
+    }
     if (!cp_has_room(c->p, 1, error))
         return fail(c, SY_CODE_RESOURCE_EXHAUSTED);
     if (cp_use_spec(c->p, r->task_spec, &c->spec, error) < 0)
@@ -113,6 +118,7 @@ static void create(struct create *c)
     event.u.create.name = r->name;
     event.u.create.spec = &c->spec->uses[has_input].base;
     event.u.create.priority = r->priority;
+    event.u.create.concurrency_max = cp_flyte_concurrency(r->run_spec);
     event.u.create.shell = &creating;
     c->spec->pins++;
     cp_step(p, &event);
@@ -137,94 +143,195 @@ void cp_partition_create_run(struct cp_partition *p, const struct cp_create_run 
         cp_add_failed(p, done, ctx, c.code, c.error.text);
 }
 
-/* ---- record ---- */
+/* ---- records and conditions ---- */
 
-static enum sy_code record(struct cp_partition *p, const struct cp_record *request,
-                           struct sy_error_text *error)
+/* Where a new child without a spec goes. OK with *ret_parent NULL: it exists already. */
+static enum sy_code find_place(struct cp_partition *p, const struct cp_new_child *child,
+                               struct sch_action **ret_parent, struct sy_error_text *error)
 {
     enum sy_code code;
-    if (cp_name_check("action name", request->name, error) < 0 ||
-        cp_text_check("group", request->group, CP_GROUP_BYTES_MAX, error) < 0 ||
-        cp_text_check("output_uri", request->output_uri, CP_URI_BYTES_MAX, error) < 0)
+    *ret_parent = NULL;
+    if (cp_name_check("action name", child->name, error) < 0 ||
+        cp_text_check("group", child->group, CP_GROUP_BYTES_MAX, error) < 0)
         return SY_CODE_INVALID_ARGUMENT;
-    if (request->phase != SWITCHYARD__V1__PHASE__PHASE_SUCCEEDED &&
-        request->phase != SWITCHYARD__V1__PHASE__PHASE_FAILED) {
-        sy_error_text_set(error, "phase %d of '%s': expected SUCCEEDED or FAILED", request->phase,
-                          request->name);
-        return SY_CODE_INVALID_ARGUMENT;
-    }
-    struct sch_run *run = cp_find_live_run(p, request->project, request->domain, request->run,
-                                           &code, error);
+    struct sch_run *run = cp_find_live_run(p, child->project, child->domain, child->run, &code,
+                                           error);
     if (!run)
         return code;
-    struct sch_action *parent = cp_find_live_parent(p, run, request->parent, &code, error);
+    struct sch_action *parent = cp_find_live_parent(p, run, child->parent, &code, error);
     if (!parent)
         return code;
-    if (strcmp(request->name, cp_name_high(p, run)) <= 0) {
-        struct cp_lookup found = cp_lookup_name(p, run, request->parent, request->name);
+    if (strcmp(child->name, cp_name_high(p, run)) <= 0) {
+        struct cp_lookup found = cp_lookup_name(p, run, child->parent, child->name);
         if (found.state == CP_LOOKUP_SAME)
             return SY_CODE_OK; /* repeated by a retried parent */
         if (found.state == CP_LOOKUP_FAILED)
             return SY_CODE_UNAVAILABLE;
         if (found.state == CP_LOOKUP_CONFLICT) {
             sy_error_text_set(error, "action '%s' exists already, with another parent than '%s'",
-                              request->name, request->parent);
+                              child->name, child->parent);
             return SY_CODE_ALREADY_EXISTS;
         }
     }
     if (!cp_has_room(p, 1, error))
         return SY_CODE_RESOURCE_EXHAUSTED;
-    struct cp_creating creating = {.row = {.group = request->group, .flyte = request->flyte}};
+    *ret_parent = parent;
+    return SY_CODE_OK;
+}
+
+static enum sy_code step_ending(struct cp_partition *p, struct sch_event *event,
+                                const struct cp_ending *ending, struct sy_error_text *error)
+{
+    p->ending = ending;
+    cp_step(p, event);
+    p->ending = NULL;
+    p->ending_action = NULL;
+    return p->was_rejected ? cp_explain_rejection(p, error) : SY_CODE_OK;
+}
+
+static enum sy_code record(struct cp_partition *p, const struct cp_record *request,
+                           struct sy_error_text *error)
+{
+    struct sch_action *parent;
+    bool failed = request->phase == SWITCHYARD__V1__PHASE__PHASE_FAILED;
+    if (cp_text_check("output_uri", request->output_uri, CP_URI_BYTES_MAX, error) < 0)
+        return SY_CODE_INVALID_ARGUMENT;
+    if (!failed && request->phase != SWITCHYARD__V1__PHASE__PHASE_SUCCEEDED) {
+        sy_error_text_set(error, "phase %d of '%s': expected SUCCEEDED or FAILED", request->phase,
+                          request->child.name);
+        return SY_CODE_INVALID_ARGUMENT;
+    }
+    enum sy_code code = find_place(p, &request->child, &parent, error);
+    if (!parent)
+        return code;
+    struct cp_creating creating = {
+        .row = {.group = request->child.group, .flyte = request->child.flyte}};
+    struct cp_ending ending = {
+        .started_ns = request->started_ns,
+        .finished_ns = request->finished_ns,
+        .output_uri = request->output_uri,
+        .error = {.code = request->error_code ? request->error_code : "Failed",
+                  .message = request->error_message}};
     struct sch_event event = {.type = SCH_EVENT_RECORD};
     event.u.record.parent = parent;
-    event.u.record.name = request->name;
-    event.u.record.failed = request->phase == SWITCHYARD__V1__PHASE__PHASE_FAILED;
+    event.u.record.name = request->child.name;
+    event.u.record.failed = failed;
     event.u.record.shell = &creating;
-    p->recording = request;
-    cp_step(p, &event);
-    p->recording = NULL;
-    return p->was_rejected ? cp_explain_rejection(p, error) : SY_CODE_OK;
+    return step_ending(p, &event, &ending, error);
+}
+
+static enum sy_code condition(struct cp_partition *p, const struct cp_new_child *request,
+                              struct sy_error_text *error)
+{
+    struct sch_action *parent;
+    enum sy_code code = find_place(p, request, &parent, error);
+    if (!parent)
+        return code;
+    struct cp_creating creating = {.row = {.group = request->group, .flyte = request->flyte}};
+    struct sch_event event = {.type = SCH_EVENT_CONDITION};
+    event.u.condition.parent = parent;
+    event.u.condition.name = request->name;
+    event.u.condition.timeout_ns = cp_flyte_condition_timeout(request->flyte);
+    event.u.condition.shell = &creating;
+    return step_ending(p, &event, NULL, error);
+}
+
+static void reply(struct cp_partition *p, enum sy_code code, const struct sy_error_text *error,
+                  cp_done_fn done, void *ctx)
+{
+    if (code == SY_CODE_OK)
+        cp_add_done(p, done, ctx);
+    else
+        cp_add_failed(p, done, ctx, code, error->text);
+}
+
+/* Why nothing can be asked of it now. */
+static enum sy_code refusal(const struct cp_partition *p, struct sy_error_text *error)
+{
+    enum sy_code code = cp_refusal(p);
+    if (code != SY_CODE_OK)
+        sy_error_text_set(error, "%s", p->reason.text);
+    return code;
 }
 
 void cp_partition_record(struct cp_partition *p, const struct cp_record *request, cp_done_fn done,
                          void *ctx)
 {
     struct sy_error_text error = {0};
-    enum sy_code code = cp_refusal(p);
-    if (code != SY_CODE_OK)
-        sy_error_text_set(&error, "%s", p->reason.text);
-    else
-        code = record(p, request, &error);
+    enum sy_code code = refusal(p, &error);
     if (code == SY_CODE_OK)
-        cp_add_done(p, done, ctx);
-    else
-        cp_add_failed(p, done, ctx, code, error.text);
+        code = record(p, request, &error);
+    reply(p, code, &error, done, ctx);
 }
 
-/* ---- abort ---- */
+void cp_partition_condition(struct cp_partition *p, const struct cp_new_child *request,
+                            cp_done_fn done, void *ctx)
+{
+    struct sy_error_text error = {0};
+    enum sy_code code = refusal(p, &error);
+    if (code == SY_CODE_OK)
+        code = condition(p, request, &error);
+    reply(p, code, &error, done, ctx);
+}
 
-static enum sy_code abort_action(struct cp_partition *p, const char *project, const char *domain,
-                                 const char *run_name, const char *name, const char *reason,
-                                 struct sy_error_text *error)
+/* ---- of a live action ---- */
+
+struct action_name {
+    const char *project, *domain, *run, *action;
+};
+
+static enum sy_code find_live(struct cp_partition *p, const struct action_name *of,
+                              struct sch_action **ret, struct sy_error_text *error)
 {
     enum sy_code code;
-    if (cp_name_check("action name", name, error) < 0 ||
-        cp_text_check("reason", reason, CP_ERROR_MESSAGE_MAX, error) < 0)
+    if (cp_name_check("action name", of->action, error) < 0)
         return SY_CODE_INVALID_ARGUMENT;
-    struct sch_run *run = cp_find_live_run(p, project, domain, run_name, &code, error);
+    struct sch_run *run = cp_find_live_run(p, of->project, of->domain, of->run, &code, error);
     if (!run)
         return code;
-    struct sch_action *action = sch_partition_find_action(p->core, run, name);
-    if (!action) {
-        struct cp_key key = cp_key_action(run->id, name);
-        int r = cp_store_get(p->store, CP_FAMILY_ACTIONS, cp_key_span(&key), &p->scratch);
-        if (r < 0)
-            cp_fail_later(p, r);
-        bool ended = r == 0 || cp_find_ended(p, run->id, name);
-        sy_error_text_set(error, "action '%s' of run %s/%s/%s: %s", name, project, domain, run_name,
-                          ended ? "has ended" : "not found");
-        return ended ? SY_CODE_FAILED_PRECONDITION : SY_CODE_NOT_FOUND;
+    *ret = sch_partition_find_action(p->core, run, of->action);
+    if (*ret)
+        return SY_CODE_OK;
+    struct cp_key key = cp_key_action(run->id, of->action);
+    int r = cp_store_get(p->store, CP_FAMILY_ACTIONS, cp_key_span(&key), &p->scratch);
+    if (r < 0)
+        cp_fail_later(p, r);
+    bool ended = r == 0 || cp_find_ended(p, run->id, of->action);
+    sy_error_text_set(error, "action '%s' of run %s/%s/%s: %s", of->action, of->project, of->domain,
+                      of->run, ended ? "has ended" : "not found");
+    return ended ? SY_CODE_FAILED_PRECONDITION : SY_CODE_NOT_FOUND;
+}
+
+static enum sy_code signal_action(struct cp_partition *p, const struct cp_signal *request,
+                                  struct sy_error_text *error)
+{
+    const struct action_name of = {request->project, request->domain, request->run,
+                                   request->action};
+    struct sch_action *action;
+    enum sy_code code = find_live(p, &of, &action, error);
+    if (code != SY_CODE_OK)
+        return code;
+    if (action->sm.state != SCH_ACTION_PAUSED) {
+        sy_error_text_set(error, "action '%s' is not a condition that waits", of.action);
+        return SY_CODE_FAILED_PRECONDITION;
     }
+    struct cp_ending ending = {
+        .started_ns = action->created_ns, .output = request->value, .signalled = true};
+    struct sch_event event = {.type = SCH_EVENT_SIGNAL};
+    event.u.signal.action = action;
+    p->ending_action = action;
+    return step_ending(p, &event, &ending, error);
+}
+
+static enum sy_code abort_action(struct cp_partition *p, const struct action_name *of,
+                                 const char *reason, struct sy_error_text *error)
+{
+    struct sch_action *action;
+    if (cp_text_check("reason", reason, CP_ERROR_MESSAGE_MAX, error) < 0)
+        return SY_CODE_INVALID_ARGUMENT;
+    enum sy_code code = find_live(p, of, &action, error);
+    if (code != SY_CODE_OK)
+        return code;
     struct sch_event event = {.type = SCH_EVENT_ABORT};
     event.u.abort.action = action;
     event.u.abort.reason = reason && reason[0] ? reason : NULL;
@@ -232,18 +339,24 @@ static enum sy_code abort_action(struct cp_partition *p, const char *project, co
     return SY_CODE_OK;
 }
 
+void cp_partition_signal(struct cp_partition *p, const struct cp_signal *request, cp_done_fn done,
+                         void *ctx)
+{
+    struct sy_error_text error = {0};
+    enum sy_code code = refusal(p, &error);
+    if (code == SY_CODE_OK)
+        code = signal_action(p, request, &error);
+    reply(p, code, &error, done, ctx);
+}
+
 void cp_partition_abort(struct cp_partition *p, const char *project, const char *domain,
                         const char *run, const char *action, const char *reason, cp_done_fn done,
                         void *ctx)
 {
+    const struct action_name of = {project, domain, run, action};
     struct sy_error_text error = {0};
-    enum sy_code code = cp_refusal(p);
-    if (code != SY_CODE_OK)
-        sy_error_text_set(&error, "%s", p->reason.text);
-    else
-        code = abort_action(p, project, domain, run, action, reason, &error);
+    enum sy_code code = refusal(p, &error);
     if (code == SY_CODE_OK)
-        cp_add_done(p, done, ctx);
-    else
-        cp_add_failed(p, done, ctx, code, error.text);
+        code = abort_action(p, &of, reason, &error);
+    reply(p, code, &error, done, ctx);
 }

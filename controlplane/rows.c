@@ -133,7 +133,7 @@ void cp_row_put_action(struct sy_buf *buf, const struct cp_action_row *row)
 
 void cp_row_put_outcome(struct sy_buf *buf, const struct cp_outcome_row *row)
 {
-    SY_ASSERT(row->phase >= SWITCHYARD__V1__PHASE__PHASE_SUCCEEDED);
+    SY_ASSERT(cp_phase_final(row->phase));
     cp_put_uint(buf, 1, row->phase);
     cp_put_uint(buf, 2, row->number);
     cp_put_int(buf, 3, row->started_ns);
@@ -147,6 +147,9 @@ void cp_row_put_outcome(struct sy_buf *buf, const struct cp_outcome_row *row)
     cp_put_uint(buf, 11, row->has_logs);
     cp_put_uint(buf, 12, row->epoch);
     cp_put_uint(buf, 13, row->parent_number);
+    cp_put_uint(buf, 14, row->cache);
+    cp_put_str(buf, 15, row->reused_from);
+    cp_put_uint(buf, 16, row->recovered);
     cp_put_uint(buf, 17, row->error_kind);
 }
 
@@ -314,6 +317,12 @@ int cp_row_get(struct cp_store *store, enum cp_family family, const struct cp_ke
 
 /* ---- phases ---- */
 
+bool cp_phase_final(Switchyard__V1__Phase phase)
+{
+    return phase >= SWITCHYARD__V1__PHASE__PHASE_SUCCEEDED &&
+           phase <= SWITCHYARD__V1__PHASE__PHASE_TIMED_OUT;
+}
+
 Switchyard__V1__Phase cp_phase_of(enum sch_action_state state, uint32_t number)
 {
     switch (state) {
@@ -321,8 +330,9 @@ Switchyard__V1__Phase cp_phase_of(enum sch_action_state state, uint32_t number)
     case SCH_ACTION_BACKOFF:
     case SCH_ACTION_HELD:
     case SCH_ACTION_CACHE_WAIT:
-    case SCH_ACTION_PAUSED:
         return SWITCHYARD__V1__PHASE__PHASE_QUEUED;
+    case SCH_ACTION_PAUSED:
+        return SWITCHYARD__V1__PHASE__PHASE_PAUSED;
     case SCH_ACTION_ASSIGNED:
         return SWITCHYARD__V1__PHASE__PHASE_INITIALIZING;
     case SCH_ACTION_RECOVERING: /* it may run; nobody has said so yet */

@@ -68,6 +68,9 @@ struct cp_outcome_row {
     uint64_t memory_peak_bytes;
     bool has_logs;
     uint32_t parent_number;
+    uint32_t cache;
+    const char *reused_from;
+    bool recovered;
     uint32_t error_kind; /* internal.ErrorKind */
 };
 void cp_row_put_outcome(struct sy_buf *buf, const struct cp_outcome_row *row);
@@ -127,4 +130,5 @@ int cp_row_get(struct cp_store *store, enum cp_family family, const struct cp_ke
 
 /* ---- phases ---- */
 
+bool cp_phase_final(Switchyard__V1__Phase phase);
 Switchyard__V1__Phase cp_phase_of(enum sch_action_state state, uint32_t number);

@@ -23,6 +23,7 @@
 #include "base/rpc.h"
 #include "controlplane/flyte.h"
 #include "controlplane/partition.h"
+#include "controlplane/rows.h"
 #include "controlplane/shard.h"
 #include "controlplane/task_names.h"
 
@@ -143,6 +144,7 @@ extern const struct cp_method cp_watch_methods[];
 extern const struct cp_method cp_actions_methods[];
 extern const struct cp_method cp_cluster_methods[];
 extern const struct cp_method cp_native_methods[];
+extern const struct cp_method cp_signal_methods[];
 extern const struct cp_method cp_region_methods[];
 
 /* In api_watch_runs.c: WatchRuns, and what is left of it when the shard is freed. */
@@ -242,8 +244,6 @@ void cp_details_pack_action(struct cp_request *req, const struct cp_details *det
                             struct sy_buf *buf); /* Get/WatchActionDetailsResponse */
 void cp_details_pack_run(struct cp_request *req, const struct cp_details *details,
                          struct sy_buf *buf); /* Get/WatchRunDetailsResponse */
-
-bool cp_phase_final(Switchyard__V1__Phase phase);
 
 /* ---- streams ---- */
 

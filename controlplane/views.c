@@ -4,11 +4,6 @@
 #include "flyteidl2/workflow/run_service.pb-c.h"
 #include "proto/pb.h"
 
-bool cp_phase_final(Switchyard__V1__Phase phase)
-{
-    return phase >= SWITCHYARD__V1__PHASE__PHASE_SUCCEEDED;
-}
-
 bool cp_view_run(struct cp_request *req, struct sy_arena *arena, struct cp_run_view *ret)
 {
     const struct cp_address *a = &req->address;

@@ -396,6 +396,24 @@ UNUSED static void world_init_for(struct world *w, int layout)
     world_for(w, 10 * SY_NS_PER_MS);
 }
 
+/* The shard dies and comes back; the operator that then connects knows of no attempt. */
+UNUSED static void world_restart(struct world *w)
+{
+    cp_shard_free(w->shard);
+    sy_timer_stop(w->client_loop, &w->heartbeat);
+    for (uint32_t i = 0; i < w->partitions; i++) {
+        struct fake_stream *s = &w->streams[i];
+        for (int turns = 0; turns < 100 && !s->closed; turns++)
+            world_turn(w);
+        sy_call_unref(s->call);
+        free(s->attempts);
+        *s = (struct fake_stream){0};
+    }
+    world_start_shard(w);
+    operator_connect(w);
+    world_for(w, 10 * SY_NS_PER_MS);
+}
+
 UNUSED static uint64_t runs_live(struct world *w)
 {
     uint64_t count = 0;

@@ -262,10 +262,8 @@ START_TEST(flyte_children)
     enqueue_init(&w, &e, "r", "a0", "x");
     e.task.spec.len = 0;
     call_fails(&w, ACTIONS "Enqueue", &e.request.base, SY_CODE_INVALID_ARGUMENT, "task.spec");
-    Flyteidl2__Workflow__ConditionAction condition = FLYTEIDL2__WORKFLOW__CONDITION_ACTION__INIT;
-    e.action.spec_case = FLYTEIDL2__ACTIONS__ACTION__SPEC_CONDITION;
-    e.action.condition = &condition;
-    call_fails(&w, ACTIONS "Enqueue", &e.request.base, SY_CODE_UNIMPLEMENTED, "condition");
+    e.action.spec_case = FLYTEIDL2__ACTIONS__ACTION__SPEC__NOT_SET;
+    call_fails(&w, ACTIONS "Enqueue", &e.request.base, SY_CODE_INVALID_ARGUMENT, "condition");
     e.request.action = NULL;
     call_fails(&w, ACTIONS "Enqueue", &e.request.base, SY_CODE_INVALID_ARGUMENT, "action: missing");
     world_deinit(&w);
@@ -333,7 +331,7 @@ START_TEST(flyte_abort_and_update)
     status.phase = 7;
     call_ok(&w, ACTIONS "Update", &update.base, NULL); /* says what is known */
     Flyteidl2__Actions__SignalRequest signal = FLYTEIDL2__ACTIONS__SIGNAL_REQUEST__INIT;
-    call_fails(&w, ACTIONS "Signal", &signal.base, SY_CODE_UNIMPLEMENTED, "conditions");
+    call_fails(&w, ACTIONS "Signal", &signal.base, SY_CODE_INVALID_ARGUMENT, "action_id");
     call_fails(&w, RUN "NoSuchMethod", &signal.base, SY_CODE_UNIMPLEMENTED, "");
     world_deinit(&w);
 }

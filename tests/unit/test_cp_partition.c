@@ -388,17 +388,14 @@ START_TEST(test_record)
 {
     struct world *w = world_with_root();
     struct answer answer = {0}, again = {0}, taken = {0};
-    struct cp_record record = {.project = "p",
-                               .domain = "d",
-                               .run = "r1",
-                               .parent = "a0",
-                               .name = "trace-1",
-                               .phase = PHASE(FAILED),
-                               .started_ns = 5,
-                               .finished_ns = 6,
-                               .output_uri = "s3://x",
-                               .error_code = "E",
-                               .error_message = "m"};
+    struct cp_record record = {
+        .child = {.project = "p", .domain = "d", .run = "r1", .parent = "a0", .name = "trace-1"},
+        .phase = PHASE(FAILED),
+        .started_ns = 5,
+        .finished_ns = 6,
+        .output_uri = "s3://x",
+        .error_code = "E",
+        .error_message = "m"};
     cp_partition_record(w->p, &record, on_answer, &answer);
     cp_partition_record(w->p, &record, on_answer, &again); /* not durable yet */
     enqueue(w, "r1", "a0", (const struct cp_new_action[]){{.name = "trace-1"}}, 1, false, &taken);

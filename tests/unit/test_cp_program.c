@@ -3,9 +3,13 @@
 #include "tests/unit/cp_world.h"
 
 #include "flyteidl2/actions/actions_service.pb-c.h"
+#include "flyteidl2/workflow/queue_service.pb-c.h"
 #include "flyteidl2/workflow/run_service.pb-c.h"
 #include "switchyard/v1/action_service.pb-c.h"
 #include "tests/unit/cp_requests.h"
+
+#define QUEUE "/flyteidl2.workflow.QueueService/"
+#define STATE "/flyteidl2.workflow.StateService/"
 
 typedef Switchyard__Internal__FlyteContext context_msg;
 typedef Flyteidl2__Workflow__ActionUpdate update_msg;
@@ -195,10 +199,214 @@ START_TEST(a_parent_hears_typed_ends)
 }
 END_TEST
 
+/* ---- conditions ---- */
+
+/* Kinds of flyteidl2.core.SimpleType. */
+enum { INTEGER = 1, STRING = 3, BOOLEAN = 4 };
+
+static void enqueue_condition(struct world *w, const char *name, uint8_t simple_type,
+                              int64_t timeout_s)
+{
+    struct enqueue_request e;
+    enqueue_init(w, &e, "r", "a0", name);
+    Flyteidl2__Workflow__ConditionAction condition = FLYTEIDL2__WORKFLOW__CONDITION_ACTION__INIT;
+    Google__Protobuf__Duration timeout = GOOGLE__PROTOBUF__DURATION__INIT;
+    uint8_t type[] = {1 << 3, simple_type}; /* LiteralType.simple */
+    condition.name = text_of("approval");
+    condition.prompt = text_of("go on?");
+    condition.type = (ProtobufCBinaryData){sizeof(type), type};
+    timeout.seconds = timeout_s;
+    condition.timeout = timeout_s > 0 ? &timeout : NULL;
+    e.action.spec_case = FLYTEIDL2__ACTIONS__ACTION__SPEC_CONDITION;
+    e.action.condition = &condition;
+    call_ok(w, ACTIONS "Enqueue", &e.request.base, NULL);
+}
+
+struct signal_request {
+    Flyteidl2__Workflow__SignalEventRequest request;
+    Flyteidl2__Workflow__EventPayload payload;
+    struct run_ids ids;
+};
+
+static void signal_init(struct signal_request *s, const char *name)
+{
+    flyteidl2__workflow__signal_event_request__init(&s->request);
+    flyteidl2__workflow__event_payload__init(&s->payload);
+    ids_init(&s->ids, "r", name);
+    s->request.action_id = &s->ids.action;
+    s->request.payload = &s->payload;
+    s->payload.value_case = FLYTEIDL2__WORKFLOW__EVENT_PAYLOAD__VALUE_BOOL_VALUE;
+}
+
+START_TEST(a_signal_reaches_the_parent)
+{
+    struct world w;
+    world_init_for(&w, _i);
+    create_run(&w, "r", "python");
+    struct fake_stream *operator;
+    (void)assigned(&w, "a0", &operator);
+    enqueue_condition(&w, "cond", BOOLEAN, 0);
+    enqueue_condition(&w, "cond", BOOLEAN, 0); /* repeated */
+    struct stream *s = sy_new(struct stream);
+    struct run_ids ids;
+    watch(&w, s, &ids);
+    world_until(&w, heard(s, "cond", 9)); /* PAUSED */
+    struct signal_request signal;
+    signal_init(&signal, "cond");
+    signal.payload.value_case = FLYTEIDL2__WORKFLOW__EVENT_PAYLOAD__VALUE_STRING_VALUE;
+    signal.payload.string_value = text_of("yes");
+    call_fails(&w, RUN "SignalEvent", &signal.request.base, SY_CODE_INVALID_ARGUMENT,
+               "waits for a bool, got str");
+    signal_init(&signal, "a0");
+    call_fails(&w, RUN "SignalEvent", &signal.request.base, SY_CODE_FAILED_PRECONDITION,
+               "not a condition");
+    signal_init(&signal, "nobody");
+    call_fails(&w, RUN "SignalEvent", &signal.request.base, SY_CODE_NOT_FOUND, "nobody");
+    signal_init(&signal, "cond"); /* false: a value like any other */
+    call_ok(&w, RUN "SignalEvent", &signal.request.base, NULL);
+    world_until(&w, heard(s, "cond", 5));
+    static const uint8_t literal[] = {0x0a, 4, 0x0a, 2, 4 << 3, 0};
+    const update_msg *update = last_update(s, "cond");
+    ck_assert_uint_eq(update->value.len, sizeof(literal));
+    ck_assert_int_eq(memcmp(update->value.data, literal, sizeof(literal)), 0);
+    call_fails(&w, RUN "SignalEvent", &signal.request.base, SY_CODE_FAILED_PRECONDITION, "ended");
+    stream_close(s);
+    free(s);
+    Flyteidl2__Workflow__GetActionDetailsRequest get =
+        FLYTEIDL2__WORKFLOW__GET_ACTION_DETAILS_REQUEST__INIT;
+    ids_init(&ids, "r", "cond");
+    get.action_id = &ids.action;
+    Flyteidl2__Workflow__GetActionDetailsResponse *d = call_ok(
+        &w, RUN "GetActionDetails", &get.base,
+        &flyteidl2__workflow__get_action_details_response__descriptor);
+    ck_assert_str_eq(d->details->metadata->condition->name, "approval");
+    ck_assert_str_eq(d->details->condition->prompt, "go on?");
+    ck_assert_uint_eq(d->details->signal_info->output.len, sizeof(literal));
+    world_deinit(&w);
+}
+END_TEST
+
+START_TEST(conditions_outlive_the_shard_and_time_out)
+{
+    struct world w;
+    world_init_for(&w, _i);
+    create_run(&w, "r", "python");
+    struct fake_stream *operator;
+    (void)assigned(&w, "a0", &operator);
+    enqueue_condition(&w, "cond", INTEGER, 0);
+    enqueue_condition(&w, "late", STRING, 30);
+    world_restart(&w);
+    (void)assigned(&w, "a0", &operator);
+    struct stream *s = sy_new(struct stream);
+    struct run_ids ids;
+    watch(&w, s, &ids);
+    world_until(&w, heard(s, "late", 8)); /* TIMED_OUT */
+    ck_assert(heard(s, "cond", 9));
+    Flyteidl2__Actions__SignalRequest signal = FLYTEIDL2__ACTIONS__SIGNAL_REQUEST__INIT;
+    uint8_t seven[] = {0x0a, 4, 0x0a, 2, 1 << 3, 7},
+            text[] = {0x0a, 5, 0x0a, 3, 3 << 3 | 2, 1, 'x'};
+    ids_init(&ids, "r", "cond");
+    signal.action_id = &ids.action;
+    signal.value = (ProtobufCBinaryData){sizeof(text), text};
+    call_fails(&w, ACTIONS "Signal", &signal.base, SY_CODE_INVALID_ARGUMENT, "waits for a int");
+    signal.value = (ProtobufCBinaryData){sizeof(seven), seven};
+    call_ok(&w, ACTIONS "Signal", &signal.base, NULL);
+    world_until(&w, heard(s, "cond", 5));
+    ck_assert_int_eq(memcmp(last_update(s, "cond")->value.data, seven, sizeof(seven)), 0);
+    stream_close(s);
+    free(s);
+    world_deinit(&w);
+}
+END_TEST
+
+/* ---- the older services ---- */
+
+START_TEST(queue_and_state_service)
+{
+    struct world w;
+    world_init_for(&w, _i);
+    create_run(&w, "r", "python");
+    struct enqueue_request e;
+    enqueue_init(&w, &e, "r", "a0", "kid");
+    Flyteidl2__Workflow__EnqueueActionRequest old =
+        FLYTEIDL2__WORKFLOW__ENQUEUE_ACTION_REQUEST__INIT;
+    old.action_id = &e.ids.action;
+    call_fails(&w, QUEUE "EnqueueAction", &old.base, SY_CODE_INVALID_ARGUMENT,
+               "parent_action_name");
+    old._parent_action_name_case =
+        FLYTEIDL2__WORKFLOW__ENQUEUE_ACTION_REQUEST___PARENT_ACTION_NAME_PARENT_ACTION_NAME;
+    old.parent_action_name = text_of("a0");
+    old.input_uri = text_of("/in");
+    old.run_output_base = text_of("/base");
+    old.spec_case = FLYTEIDL2__WORKFLOW__ENQUEUE_ACTION_REQUEST__SPEC_TASK;
+    e.task.spec = bytes_of(task_spec(&w, "python", "1"));
+    old.task = &e.task;
+    call_ok(&w, QUEUE "EnqueueAction", &old.base, NULL);
+    struct fake_stream *operator;
+    ck_assert_str_eq(assigned(&w, "kid", &operator)->flyte->run_output_base, "/base");
+
+    Flyteidl2__Workflow__WatchRequest request = FLYTEIDL2__WORKFLOW__WATCH_REQUEST__INIT;
+    struct run_ids ids;
+    ids_init(&ids, "r", "a0");
+    request.filter_case = FLYTEIDL2__WORKFLOW__WATCH_REQUEST__FILTER_PARENT_ACTION_ID;
+    request.parent_action_id = &ids.action;
+    struct stream *s = sy_new(struct stream);
+    stream_open(&w, s, STATE "Watch", &request.base,
+                &flyteidl2__workflow__watch_response__descriptor, true);
+    Flyteidl2__Workflow__AbortQueuedActionRequest abort =
+        FLYTEIDL2__WORKFLOW__ABORT_QUEUED_ACTION_REQUEST__INIT;
+    abort.action_id = &e.ids.action;
+    call_ok(&w, QUEUE "AbortQueuedAction", &abort.base, NULL);
+    const Flyteidl2__Workflow__WatchResponse *last = NULL;
+    world_until(&w, s->count > 0 && (last = s->messages[s->count - 1])->action_update != NULL &&
+                        last->action_update->phase == 7);
+    stream_close(s);
+    free(s);
+    Flyteidl2__Workflow__AbortQueuedRunRequest all =
+        FLYTEIDL2__WORKFLOW__ABORT_QUEUED_RUN_REQUEST__INIT;
+    all.run_id = &ids.run;
+    call_ok(&w, QUEUE "AbortQueuedRun", &all.base, NULL);
+    ck_assert_uint_eq(runs_live(&w), 0);
+    world_deinit(&w);
+}
+END_TEST
+
+START_TEST(a_limit_of_concurrency)
+{
+    struct world w;
+    world_init_for(&w, _i);
+    struct create_request c;
+    create_init(&w, &c, "r", "python");
+    c.run_spec.max_action_concurrency = 1;
+    call_fails(&w, RUN "CreateRun", &c.request.base, SY_CODE_INVALID_ARGUMENT, "2 or more");
+    c.run_spec.max_action_concurrency = 2;
+    call_ok(&w, RUN "CreateRun", &c.request.base, NULL);
+    struct fake_stream *operator;
+    (void)assigned(&w, "a0", &operator);
+    enqueue_flyte(&w, "one");
+    enqueue_flyte(&w, "two");
+    world_for(&w, SY_NS_PER_S);
+    ck_assert_uint_eq(operator->count, 2); /* a0 and one of them */
+    world_restart(&w);
+    (void)assigned(&w, "a0", &operator);
+    world_for(&w, 20 * SY_NS_PER_S);
+    ck_assert_uint_eq(operator->count, 2);
+    finish_task(&w, "one", OUTCOME(SUCCEEDED));
+    (void)assigned(&w, "two", &operator);
+    world_deinit(&w);
+}
+END_TEST
+
 int main(void)
 {
-    const TTest *const each[] = {a_root_is_told_of_its_run, a_child_is_told_of_its_place,
-                                 a_parent_hears_typed_ends, NULL};
+    const TTest *const each[] = {a_root_is_told_of_its_run,
+                                 a_child_is_told_of_its_place,
+                                 a_parent_hears_typed_ends,
+                                 a_signal_reaches_the_parent,
+                                 conditions_outlive_the_shard_and_time_out,
+                                 queue_and_state_service,
+                                 a_limit_of_concurrency,
+                                 NULL};
     const TTest *const once[] = {NULL};
     return world_tests("cp_program", each, once);
 }
