@@ -6,10 +6,11 @@
  * another parent; INVALID_ARGUMENT fails the child at once, as does ABORTED, which says that the
  * parent has ended.
  *
- * WatchForUpdates sends what has ended (the parent's child log), then what lives, then the
- * sentinel, then what ends from now on, at least once. It tells of ends only: the SDK acts on
- * nothing else, and a parent with 100,000 children would otherwise read every event of the run for
- * each of its watches.
+ * WatchForUpdates sends what has ended (the parent's child log), then what lives, then the traces
+ * of a run that is recovered (a parent looks for those here and nowhere else), then the sentinel,
+ * then what ends from now on, at least once. It tells of ends only: the SDK acts on nothing else,
+ * and a parent with 100,000 children would otherwise read every event of the run for each of its
+ * watches.
  */
 #include "base/mem.h"
 #include "controlplane/flyte.h"
@@ -262,15 +263,21 @@ static int enqueue_queue_address(struct cp_request *req, struct sy_error_text *e
 
 /* ---- WatchForUpdates ----
  *
- *   ENDED --> ALIVE --> SENTINEL --> LIVE
+ *   ENDED --> ALIVE --> RECOVERED --> SENTINEL --> LIVE
+ *
+ * A child that failed under an earlier attempt of its parent is left out: it will be made again
+ * when it is enqueued (docs/flyte.md).
  */
-enum updates_step { UPDATES_ENDED, UPDATES_ALIVE, UPDATES_LIVE };
+enum updates_step { UPDATES_ENDED, UPDATES_ALIVE, UPDATES_RECOVERED, UPDATES_LIVE };
 
 struct updates_watch {
     struct cp_watch *watch;
     enum updates_step step;
     uint64_t run_id;
-    char **alive; /* names of the children that live, at the time of ALIVE */
+    uint64_t source;               /* the run that this one recovers, 0: none */
+    struct cp_watch *source_watch; /* its child log */
+    struct sy_span run_spec;       /* in the request's arena */
+    char **alive;                  /* names of the children that live, at the time of ALIVE */
     size_t alive_count, alive_cap, alive_next;
 };
 
@@ -295,6 +302,13 @@ static void send_sentinel(struct cp_request *req)
     cp_stream_send_message(req, &response.base);
 }
 
+/* The attempt that the parent is in; 0: it has ended. */
+static uint32_t parent_number(struct cp_request *req)
+{
+    const struct updates_watch *w = req->state;
+    return cp_partition_attempt(req->lane->partition, w->run_id, req->address.action);
+}
+
 /* Reads and sends one of the names; false when the request has failed. One that is not durable yet
  * is left out: it comes when it ends. */
 static bool send_child(struct cp_request *req, const char *name)
@@ -309,7 +323,11 @@ static bool send_child(struct cp_request *req, const char *name)
         cp_fail_read(req, r);
         return false;
     }
-    send_update(req, &view);
+    bool failed = cp_phase_final(view.phase) &&
+                  view.phase != SWITCHYARD__V1__PHASE__PHASE_SUCCEEDED;
+    if (!failed || view.outcome == NULL || view.outcome->parent_number == 0 ||
+        view.outcome->parent_number >= parent_number(req))
+        send_update(req, &view);
     return true;
 }
 
@@ -375,8 +393,58 @@ static void send_alive(struct cp_request *req)
     if (w->alive_next < w->alive_count)
         return;
     free_alive(w);
-    w->step = UPDATES_LIVE;
-    send_sentinel(req);
+    w->step = UPDATES_RECOVERED;
+}
+
+/* A trace that succeeded in the run that is recovered, as if it were this run's. */
+static bool send_recovered(struct cp_request *req, const char *name)
+{
+    enum { ACTION_TRACE = 8 };
+    struct updates_watch *w = req->state;
+    struct cp_partition *p = req->lane->partition;
+    struct cp_action_view view, own;
+    int r = cp_partition_get_action(p, &req->lane->scratch, w->source, name, &view);
+    if (r == CP_PARTITION_E_NOT_FOUND)
+        return true;
+    struct sy_span flyte = {0};
+    if (r == 0)
+        flyte = (struct sy_span){view.row->flyte.data, view.row->flyte.len};
+    bool wanted = r == 0 && view.phase == SWITCHYARD__V1__PHASE__PHASE_SUCCEEDED &&
+                  cp_row_bytes(flyte, ACTION_TRACE).len > 0 &&
+                  cp_partition_recovers(p, w->run_spec, name) == w->source;
+    if (wanted)
+        r = cp_partition_get_action(p, &req->lane->scratch, w->run_id, name, &own);
+    if (r != 0 && r != CP_PARTITION_E_NOT_FOUND) {
+        cp_fail_read(req, r);
+        return false;
+    }
+    if (wanted && r == CP_PARTITION_E_NOT_FOUND) {
+        view.outcome->recovered = true;
+        send_update(req, &view);
+    }
+    return true;
+}
+
+/* True: there may be more. */
+static bool send_traces(struct cp_request *req)
+{
+    struct updates_watch *w = req->state;
+    const char **names;
+    size_t count = 0;
+    uint64_t next, running;
+    if (w->source_watch == NULL)
+        return false;
+    int r = cp_watch_read_children(w->source_watch, cp_scratch(req->lane), NAMES_A_READ, &names,
+                                   &count, &next, &running);
+    if (r == CP_PARTITION_E_NOT_FOUND)
+        return false; /* that run had no such parent */
+    if (r != 0)
+        cp_fail_read(req, r);
+    for (size_t i = 0; r == 0 && i < count; i++) {
+        if (!send_recovered(req, names[i]))
+            return false;
+    }
+    return r == 0 && count > 0;
 }
 
 static void pump_updates(struct cp_request *req)
@@ -392,6 +460,11 @@ static void pump_updates(struct cp_request *req)
     }
     if (w->step == UPDATES_ALIVE) {
         send_alive(req);
+    } else if (w->step == UPDATES_RECOVERED) {
+        if (!send_traces(req) && !req->finished) {
+            w->step = UPDATES_LIVE;
+            send_sentinel(req);
+        }
     } else if (w->step == UPDATES_LIVE && !send_ended(req)) {
         if (!req->finished && look_at_parent(req, false, &parent_lives) && !parent_lives)
             cp_stream_end(req); /* nothing more can come */
@@ -404,6 +477,7 @@ static void release_updates(struct cp_request *req)
 {
     struct updates_watch *w = req->state;
     cp_watch_free(w->watch);
+    cp_watch_free(w->source_watch);
     free_alive(w);
 }
 
@@ -427,6 +501,15 @@ static void watch_for_updates(struct cp_request *req)
         return;
     struct updates_watch *w = cp_request_alloc(req, sizeof(*w));
     w->run_id = run.id;
+    struct sy_span run_spec = {run.row->run_spec.data, run.row->run_spec.len};
+    w->source = cp_partition_recovers(req->lane->partition, run_spec, NULL);
+    if (w->source != 0) {
+        uint8_t *copy = cp_request_alloc(req, run_spec.len);
+        memcpy(copy, run_spec.data, run_spec.len);
+        w->run_spec = (struct sy_span){copy, run_spec.len};
+        w->source_watch = cp_watch_children(req->lane->partition, w->source, req->address.action, 0,
+                                            cp_stream_more, req);
+    }
     w->watch = cp_watch_children(req->lane->partition, run.id, req->address.action, 0,
                                  cp_stream_more, req);
     req->state = w;

@@ -6,6 +6,7 @@
 #include "controlplane/names.h"
 #include "controlplane/shard_impl.h"
 #include "proto/pb.h"
+#include "proto/run_paths.h"
 
 #include "flyteidl2/actions/actions_service.pb-c.h"
 #include "flyteidl2/workflow/run_service.pb-c.h"
@@ -24,30 +25,79 @@ static const char *request_id(const struct cp_request *req)
     return id != NULL ? id : "";
 }
 
-static int made_name(struct cp_request *req, struct sy_error_text *error)
+/* The partition of the run that this one recovers, whose rows it will read; UINT32_MAX: it may lie
+ * in any. -EINVAL with a sentence. */
+static int partition_wanted(const struct cp_request *req, uint32_t *ret,
+                            struct sy_error_text *error)
+{
+    const create_request *m = req->message;
+    const Flyteidl2__Common__Relation *relation = m->run_spec != NULL ? m->run_spec->relation
+                                                                      : NULL;
+    *ret = UINT32_MAX;
+    if (relation == NULL ||
+        relation->relation_type != FLYTEIDL2__COMMON__RELATION_TYPE__RELATION_TYPE_RECOVER)
+        return 0;
+    const Flyteidl2__Common__RunIdentifier *run = relation->related_to;
+    if (run == NULL) {
+        sy_error_text_set(error, "run_spec.relation.related_to: missing");
+        return -EINVAL;
+    }
+    if (cp_name_check("run_spec.relation.related_to.project", run->project, error) < 0 ||
+        cp_name_check("run_spec.relation.related_to.domain", run->domain, error) < 0 ||
+        cp_name_check("run_spec.relation.related_to.name", run->name, error) < 0)
+        return -EINVAL;
+    *ret = cp_shard_partition_of(req->lane->shard, run->project, run->domain, run->name);
+    return 0;
+}
+
+static uint32_t partition_of(const struct cp_request *req)
+{
+    const struct cp_address *a = &req->address;
+    return cp_shard_partition_of(req->lane->shard, a->project, a->domain, a->run);
+}
+
+static int made_name(struct cp_request *req, uint32_t wanted, struct sy_error_text *error)
 {
     struct cp_address *a = &req->address;
     const char *id = request_id(req);
     char *name = cp_request_alloc(req, CP_NAME_MADE_SIZE);
     if (cp_text_check("metadata x-request-id", id, CP_REQUEST_ID_LENGTH_MAX, error) < 0)
         return -EINVAL;
-    if (id[0] != '\0')
-        cp_name_from_request(name, a->project, a->domain, id);
-    else
-        cp_name_random(name, &req->lane->shard->rng); /* addresses are made on the front */
     a->run = name;
-    return 0;
+    for (uint32_t salt = 0;; salt++) {
+        if (id[0] != '\0')
+            cp_name_from_request(name, a->project, a->domain, id, salt);
+        else
+            cp_name_random(name, &req->lane->shard->rng); /* addresses are made on the front */
+        if (wanted == UINT32_MAX || partition_of(req) == wanted)
+            return 0; /* partitions are as large as each other: some tries will do */
+    }
+}
+
+static int given_name(struct cp_request *req, uint32_t wanted, struct sy_error_text *error)
+{
+    const create_request *m = req->message;
+    if (cp_address_run(req, m->run_id, error) < 0 ||
+        cp_text_check("metadata x-request-id", request_id(req), CP_REQUEST_ID_LENGTH_MAX, error) <
+            0)
+        return -EINVAL;
+    if (wanted == UINT32_MAX || partition_of(req) == wanted)
+        return 0;
+    sy_error_text_set(error,
+                      "run_id '%s': a run that recovers another must lie in its partition; "
+                      "leave the name out to have one made that does",
+                      req->address.run);
+    return -EINVAL;
 }
 
 static int create_address(struct cp_request *req, struct sy_error_text *error)
 {
     const create_request *m = req->message;
-    if (m->id_case == FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__ID_RUN_ID) {
-        if (cp_address_run(req, m->run_id, error) < 0)
-            return -EINVAL;
-        return cp_text_check("metadata x-request-id", request_id(req), CP_REQUEST_ID_LENGTH_MAX,
-                             error);
-    }
+    uint32_t wanted;
+    if (partition_wanted(req, &wanted, error) < 0)
+        return -EINVAL;
+    if (m->id_case == FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__ID_RUN_ID)
+        return given_name(req, wanted, error);
     if (m->id_case != FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__ID_PROJECT_ID ||
         m->project_id == NULL) {
         sy_error_text_set(error, "id: missing; give run_id, or project_id to have a name made");
@@ -59,7 +109,7 @@ static int create_address(struct cp_request *req, struct sy_error_text *error)
         return -EINVAL;
     req->address.project = m->project_id->name;
     req->address.domain = m->project_id->domain;
-    return made_name(req, error);
+    return made_name(req, wanted, error);
 }
 
 static enum sy_code read_task(const create_request *m, struct sy_span *ret,
@@ -156,18 +206,37 @@ static struct sy_span pack_run_spec(struct cp_request *req)
     return sy_buf_span(buf);
 }
 
-/* What the root's row keeps for Flyte's API: the organization, which tasks are told. */
+/* "" without one. */
+static const char *inputs_hash(const create_request *m)
+{
+    bool offloaded = m->input_wrapper_case ==
+                     FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__INPUT_WRAPPER_OFFLOADED_INPUT_DATA;
+    return offloaded && m->offloaded_input_data != NULL ? m->offloaded_input_data->inputs_hash : "";
+}
+
+/* What the root's row keeps for Flyte's API: the organization, which tasks are told, and the cache
+ * key, which a child's parent sends and a root's client does not. */
 static struct sy_span pack_root(struct cp_request *req, struct sy_buf *buf)
 {
+    const create_request *m = req->message;
     Flyteidl2__Common__RunIdentifier run = FLYTEIDL2__COMMON__RUN_IDENTIFIER__INIT;
     Flyteidl2__Common__ActionIdentifier id = FLYTEIDL2__COMMON__ACTION_IDENTIFIER__INIT;
     Flyteidl2__Actions__Action root = FLYTEIDL2__ACTIONS__ACTION__INIT;
-    const char *org = req->address.org;
-    if (org == NULL || org[0] == '\0')
+    Flyteidl2__Workflow__TaskAction task = FLYTEIDL2__WORKFLOW__TASK_ACTION__INIT;
+    Google__Protobuf__StringValue key = GOOGLE__PROTOBUF__STRING_VALUE__INIT;
+    const char *org = req->address.org != NULL ? req->address.org : "";
+    struct sy_span spec = {m->task_spec.data, m->task_spec.len};
+    key.value = cp_flyte_cache_key(&req->arena, spec, inputs_hash(m));
+    if (org[0] == '\0' && key.value == NULL)
         return (struct sy_span){0};
     run.org = (char *)(uintptr_t)org;
     id.run = &run;
     root.action_id = &id;
+    if (key.value != NULL) {
+        task.cache_key = &key;
+        root.spec_case = FLYTEIDL2__ACTIONS__ACTION__SPEC_TASK;
+        root.task = &task;
+    }
     pb_pack(&root.base, buf);
     return sy_buf_span(buf);
 }
@@ -180,6 +249,7 @@ static void create_run(struct cp_request *req)
         .domain = req->address.domain,
         .name = req->address.run,
         .request_id = request_id(req),
+        .inputs_hash = inputs_hash(m),
     };
     struct sy_error_text error = {0};
     enum sy_code code = read_task(m, &create.task_spec, &error);
@@ -248,7 +318,7 @@ static char *outputs_uri(struct sy_arena *arena, const struct cp_action_view *ac
         return (char *)(uintptr_t) "";
     if (action->row->spec_digest.len == 0 || strncmp(uri, "sy://", 5) == 0)
         return uri;
-    char *file = sy_arena_printf(arena, "%s/outputs.pb", uri);
+    char *file = sy_arena_printf(arena, "%s/" PB_OUTPUTS_FILE, uri);
     SY_ASSERT(file != NULL);
     return file;
 }

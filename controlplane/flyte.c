@@ -72,6 +72,14 @@ Flyteidl2__Common__ActionPhase cp_flyte_phase(Switchyard__V1__Phase phase)
     return (Flyteidl2__Common__ActionPhase)phase; /* the same numbers: common.proto */
 }
 
+Flyteidl2__Common__ActionPhase cp_flyte_view_phase(const struct cp_action_view *view)
+{
+    if (view->outcome != NULL && view->outcome->recovered &&
+        view->phase == SWITCHYARD__V1__PHASE__PHASE_SUCCEEDED)
+        return FLYTEIDL2__COMMON__ACTION_PHASE__ACTION_PHASE_RECOVERED;
+    return cp_flyte_phase(view->phase);
+}
+
 static bool ended(const struct cp_action_view *view)
 {
     return view->outcome != NULL && cp_phase_final(view->phase);
@@ -113,6 +121,26 @@ static Flyteidl2__Task__TaskIdentifier *task_id(const struct cp_flyte *f,
     id->name = borrow(names->name);
     id->version = borrow(names->version);
     return id;
+}
+
+/* Whose result this is, "project/domain/run/action"; NULL: its own. */
+static Flyteidl2__Common__ActionIdentifier *reused_from(const struct cp_flyte *f,
+                                                        const struct cp_action_view *view)
+{
+    if (view->outcome == NULL || view->outcome->reused_from[0] == '\0')
+        return NULL;
+    char *at = must(sy_arena_strdup(f->arena, view->outcome->reused_from));
+    struct cp_flyte source = {.arena = f->arena, .org = f->org};
+    const char **const parts[] = {&source.project, &source.domain, &source.run};
+    for (int i = 0; i < 3; i++) {
+        char *slash = strchr(at, '/');
+        if (slash == NULL)
+            return NULL;
+        *slash = '\0';
+        *parts[i] = at;
+        at = slash + 1;
+    }
+    return cp_flyte_action_id(&source, at);
 }
 
 /* ---- errors ---- */
@@ -257,6 +285,8 @@ static Flyteidl2__Workflow__ActionMetadata *metadata(const struct cp_flyte *f,
     Flyteidl2__Workflow__ActionMetadata *to = make(f, workflow__action_metadata);
     to->parent = borrow(view->row->parent);
     to->group = borrow(view->row->group);
+    if (view->outcome != NULL && view->outcome->recovered)
+        to->recovered_from = reused_from(f, view);
     if (!without_task(view)) {
         set_task_metadata(f, to, names, action);
         return to;
@@ -279,17 +309,24 @@ static Flyteidl2__Workflow__ActionMetadata *metadata(const struct cp_flyte *f,
     return to;
 }
 
+static Flyteidl2__Core__CatalogCacheStatus cache_status(const struct cp_action_view *view)
+{
+    return view->outcome != NULL ? (Flyteidl2__Core__CatalogCacheStatus)view->outcome->cache
+                                 : FLYTEIDL2__CORE__CATALOG_CACHE_STATUS__CACHE_DISABLED;
+}
+
 static Flyteidl2__Workflow__ActionStatus *status(const struct cp_flyte *f,
                                                  const struct cp_action_view *view)
 {
     Flyteidl2__Workflow__ActionStatus *to = make(f, workflow__action_status);
-    to->phase = cp_flyte_phase(view->phase);
+    to->phase = cp_flyte_view_phase(view);
     /* From the submit on, as Flyte's own backend has it; each attempt has its own start. */
     int64_t start = without_task(view) && view->started_ns > 0 ? view->started_ns
                                                                : view->row->created_ns;
     to->start_time = cp_flyte_time(f->arena, start);
     to->end_time = cp_flyte_time(f->arena, finished_ns(view));
     to->attempts = view->number > 0 ? view->number : 1;
+    to->cache_status = cache_status(view);
     if (ended(view) && finished_ns(view) >= start) {
         to->_duration_ms_case = FLYTEIDL2__WORKFLOW__ACTION_STATUS___DURATION_MS_DURATION_MS;
         to->duration_ms = (uint64_t)((finished_ns(view) - start) / SY_NS_PER_MS);
@@ -405,14 +442,27 @@ static void set_transitions(const struct cp_flyte *f, Flyteidl2__Workflow__Actio
         add_transition(f, to, view->phase, finished_ns(view), finished_ns(view));
 }
 
+static Flyteidl2__Common__CacheMetadata *cache_metadata(const struct cp_flyte *f,
+                                                        const struct cp_action_view *view)
+{
+    Flyteidl2__Common__CacheMetadata *to = make(f, common__cache_metadata);
+    to->source_action_attempt = make(f, common__action_attempt_identifier);
+    to->source_action_attempt->action_id = reused_from(f, view);
+    to->source_action_attempt->attempt = 1;
+    return to;
+}
+
 static Flyteidl2__Workflow__ActionAttempt *last_attempt(const struct cp_flyte *f,
                                                         const struct cp_action_view *view)
 {
     Flyteidl2__Workflow__ActionAttempt *to = make(f, workflow__action_attempt);
-    to->phase = cp_flyte_phase(view->phase);
+    to->phase = cp_flyte_view_phase(view);
     to->start_time = cp_flyte_time(f->arena, view->started_ns);
     to->end_time = cp_flyte_time(f->arena, finished_ns(view));
-    to->attempt = view->number;
+    to->attempt = view->number > 0 ? view->number : 1;
+    to->cache_status = cache_status(view);
+    if (to->cache_status == FLYTEIDL2__CORE__CATALOG_CACHE_STATUS__CACHE_HIT)
+        to->cache_metadata = cache_metadata(f, view);
     if (failed(view))
         to->error_info = error_info(f, view);
     to->outputs = outputs(f, view);
@@ -427,17 +477,19 @@ static Flyteidl2__Workflow__ActionAttempt *last_attempt(const struct cp_flyte *f
 static void set_attempts(const struct cp_flyte *f, Flyteidl2__Workflow__ActionDetails *to,
                          const struct cp_action_view *view)
 {
-    if (view->number == 0 || view->number > CP_FLYTE_ATTEMPTS_MAX)
+    bool reused = ended(view) && view->outcome->reused_from[0] != '\0';
+    uint32_t count = view->number == 0 && reused ? 1 : view->number; /* it stands for one */
+    if (count == 0 || count > CP_FLYTE_ATTEMPTS_MAX)
         return;
-    to->attempts = (Flyteidl2__Workflow__ActionAttempt **)make_array(f->arena, view->number);
-    to->n_attempts = view->number;
-    for (uint32_t i = 0; i + 1 < view->number; i++) {
+    to->attempts = (Flyteidl2__Workflow__ActionAttempt **)make_array(f->arena, count);
+    to->n_attempts = count;
+    for (uint32_t i = 0; i + 1 < count; i++) {
         to->attempts[i] = make(f, workflow__action_attempt);
         to->attempts[i]->attempt = i + 1;
         to->attempts[i]->phase = cp_flyte_phase(SWITCHYARD__V1__PHASE__PHASE_FAILED);
         to->attempts[i]->logs_available = true;
     }
-    to->attempts[view->number - 1] = last_attempt(f, view);
+    to->attempts[count - 1] = last_attempt(f, view);
 }
 
 static void set_result(const struct cp_flyte *f, Flyteidl2__Workflow__ActionDetails *to,
@@ -507,7 +559,7 @@ Flyteidl2__Workflow__ActionUpdate *cp_flyte_update(const struct cp_flyte *f,
 {
     Flyteidl2__Workflow__ActionUpdate *update = make(f, workflow__action_update);
     update->action_id = cp_flyte_action_id(f, view->name);
-    update->phase = cp_flyte_phase(view->phase);
+    update->phase = cp_flyte_view_phase(view);
     update->error = cp_flyte_error(f->arena, view);
     if (view->outcome == NULL)
         return update;

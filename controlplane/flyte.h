@@ -4,9 +4,9 @@
  * Messages are made in the arena given and borrow strings from the views and names; pack them
  * before the arena is reset. Texts that came from tasks are copied and made UTF-8.
  *
- * Not mapped, because nothing here knows them yet: executed_by, triggers, conditions, artifacts,
- * cache (always CACHE_DISABLED), recovered_from, the attempts before the last (they are listed by
- * number, FAILED, without times), log links, cluster events, children_phase_counts.
+ * Not mapped, because nothing here knows them yet: executed_by, triggers, artifacts, the attempts
+ * before the last (they are listed by number, FAILED, without times), log links, cluster events,
+ * children_phase_counts.
  */
 #pragma once
 
@@ -31,6 +31,8 @@ Google__Protobuf__Timestamp *cp_flyte_time(struct sy_arena *arena, int64_t realt
 /* 0 for NULL, and for what does not fit. */
 int64_t cp_flyte_time_ns(const Google__Protobuf__Timestamp *time);
 Flyteidl2__Common__ActionPhase cp_flyte_phase(Switchyard__V1__Phase phase);
+/* RECOVERED is a success that an earlier run had. */
+Flyteidl2__Common__ActionPhase cp_flyte_view_phase(const struct cp_action_view *view);
 
 Flyteidl2__Common__ActionIdentifier *cp_flyte_action_id(const struct cp_flyte *f, const char *name);
 Flyteidl2__Workflow__Action *cp_flyte_action(const struct cp_flyte *f,
@@ -52,6 +54,10 @@ Flyteidl2__Workflow__RunDetails *cp_flyte_run_details(const struct cp_flyte *f,
 /* What a parent's watch hears of a child. `error` is set with every FAILED. */
 Flyteidl2__Workflow__ActionUpdate *cp_flyte_update(const struct cp_flyte *f,
                                                    const struct cp_action_view *view);
+/* The cache key of a root, as Flyte's SDK makes that of a child, so that each finds the other's
+ * outputs: base64 of SHA-256 of inputs hash, task name, hash of the interface, cache version. NULL:
+ * the task is not to be cached. */
+char *cp_flyte_cache_key(struct sy_arena *arena, struct sy_span task_spec, const char *inputs_hash);
 /* NULL when it did not fail. */
 Flyteidl2__Core__ExecutionError *cp_flyte_error(struct sy_arena *arena,
                                                 const struct cp_action_view *view);

@@ -100,7 +100,7 @@ static void name_from_bits(char ret[CP_NAME_MADE_SIZE], uint64_t high, uint64_t 
 }
 
 void cp_name_from_request(char ret[CP_NAME_MADE_SIZE], const char *project, const char *domain,
-                          const char *request_id)
+                          const char *request_id, uint32_t salt)
 {
     SY_ASSERT(strlen(request_id) > 0 && strlen(request_id) <= CP_REQUEST_ID_LENGTH_MAX);
     char key[2 * (CP_NAME_LENGTH_MAX + 1) + CP_REQUEST_ID_LENGTH_MAX + 1];
@@ -112,7 +112,7 @@ void cp_name_from_request(char ret[CP_NAME_MADE_SIZE], const char *project, cons
         memcpy(key + len, parts[i], n);
         len += n;
     }
-    XXH128_hash_t hash = XXH3_128bits(key, len);
+    XXH128_hash_t hash = XXH3_128bits_withSeed(key, len, salt);
     name_from_bits(ret, hash.high64, hash.low64);
 }
 

@@ -29,9 +29,10 @@ int cp_text_check(const char *what, const char *text, size_t max,
 void cp_text_clean(char *text);
 
 /* The same request id in the same project and domain gives the same name, so that a client's retry
- * of CreateRun meets the run that its first try made (100 bits of XXH3-128). */
+ * of CreateRun meets the run that its first try made (100 bits of XXH3-128). `salt` 0, 1, ... gives
+ * others, when the run must lie in a certain partition. */
 void cp_name_from_request(char ret[CP_NAME_MADE_SIZE], const char *project, const char *domain,
-                          const char *request_id);
+                          const char *request_id, uint32_t salt);
 void cp_name_random(char ret[CP_NAME_MADE_SIZE], struct sy_rng *rng);
 
 /* 0 <= result < partitions. Each partition owns a contiguous range of XXH3-64 of the run's key. */

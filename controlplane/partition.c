@@ -277,6 +277,7 @@ void cp_partition_free(struct cp_partition *p)
     cp_places_deinit(&p->places);
     sy_buf_deinit(&p->scratch);
     sy_buf_deinit(&p->scratch2);
+    sy_buf_deinit(&p->produced);
     sy_arena_deinit(&p->message_arena);
     free((void *)(uintptr_t)p->options.shard);
     free((void *)(uintptr_t)p->options.region);

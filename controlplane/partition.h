@@ -78,8 +78,9 @@ struct cp_create_run {
     struct sy_span run_spec;
     struct cp_new_action root; /* name ignored: "a0" */
     int32_t priority;
-    const char *request_id; /* "" = none: a repeated id gives the same run */
-    struct sy_span flyte;   /* ActionRow.flyte */
+    const char *request_id;  /* "" = none: a repeated id gives the same run */
+    const char *inputs_hash; /* NULL = none; a recovered root must have the same */
+    struct sy_span flyte;    /* ActionRow.flyte */
 };
 /* ALREADY_EXISTS when the name is taken by another request id. INVALID_ARGUMENT: names, specs,
  * sizes, or no cluster could ever run it. RESOURCE_EXHAUSTED: full. Arguments are copied. */
@@ -180,6 +181,11 @@ int cp_partition_get_run_by_id(struct cp_partition *p, struct sy_arena *arena, u
                                struct cp_run_view *ret) SY_MUST_USE;
 int cp_partition_get_action(struct cp_partition *p, struct sy_arena *arena, uint64_t run_id,
                             const char *name, struct cp_action_view *ret) SY_MUST_USE;
+/* Which attempt a live task of a Flyte program is in; 0: it is none, or has not begun. */
+uint32_t cp_partition_attempt(const struct cp_partition *p, uint64_t run_id, const char *name);
+/* The run that one with this RunSpec recovers, 0: none. With a name: unless the RunSpec forces the
+ * action of that name to run again. */
+uint64_t cp_partition_recovers(struct cp_partition *p, struct sy_span run_spec, const char *name);
 /* The TaskSpec of a view's row (empty without one). */
 int cp_partition_get_spec(struct cp_partition *p, const struct cp_action_view *view,
                           struct sy_buf *ret) SY_MUST_USE;

@@ -29,6 +29,8 @@ void cp_group_free(struct cp_group *group)
     free(group->chunks);
     cp_id_map_deinit(&group->chunk_by_id);
     free(group->ended);
+    free(group->cached);
+    cp_id_map_deinit(&group->cached_by_digest);
     free(group->items);
     sy_arena_deinit(&group->arena);
     free(group);
@@ -58,7 +60,8 @@ static void recycle(struct cp_partition *p, struct cp_group *group)
     clear_chunks(group);
     if (group->rows)
         cp_batch_free(sy_take(group->rows));
-    group->item_count = group->ended_count = 0;
+    group->item_count = group->ended_count = group->cached_count = 0;
+    cp_id_map_clear(&group->cached_by_digest);
     if (group->item_cap > GROUP_ITEMS_KEPT) {
         free(sy_take(group->items));
         group->item_cap = 0;

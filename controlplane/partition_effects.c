@@ -1,6 +1,8 @@
 /* Effects of the core become rows of the open group and items of its release list. */
 #include "controlplane/partition_impl.h"
 
+#include "flyteidl2/core/catalog.pb-c.h"
+
 /* ---- errors ---- */
 
 static const char *default_code(enum sch_outcome outcome)
@@ -107,6 +109,8 @@ static void row_run(struct cp_partition *p, struct sch_run *run,
     row.created_ns = run->created_ns;
     row.run_spec.data = (uint8_t *)(uintptr_t)request->run_spec.data;
     row.run_spec.len = request->run_spec.len;
+    if (request->inputs_hash)
+        row.inputs_hash = (char *)(uintptr_t)request->inputs_hash;
     if (request->request_id && request->request_id[0]) {
         live->request_id = sy_strdup(request->request_id);
         row.request_id = live->request_id;
@@ -117,7 +121,7 @@ static void row_run(struct cp_partition *p, struct sch_run *run,
 }
 
 static void row_created(struct cp_partition *p, struct sch_action *action,
-                        const struct cp_creating *creating)
+                        const struct cp_creating *creating, bool ends)
 {
     struct cp_action_row row = creating->row;
     row.id = action->id;
@@ -129,11 +133,12 @@ static void row_created(struct cp_partition *p, struct sch_action *action,
         row_run(p, action->run, creating->run);
     cp_raise_name_high(action->run, action->name);
     struct cp_key key = cp_key_action(action->run->id, action->name);
+    if (creating->again)
+        cp_delete(p, CP_FAMILY_OUTCOMES, &key);
     sy_buf_clear(&p->scratch);
     cp_row_put_action(&p->scratch, &row);
     cp_put(p, CP_FAMILY_ACTIONS, &key, &p->scratch);
-    bool ends = p->ending != NULL; /* in this very step */
-    if (!ends)
+    if (!ends) /* in this very step */
         cp_put_live(p, action);
     if (action->id > p->open->id_high)
         p->open->id_high = action->id;
@@ -192,6 +197,34 @@ static void set_ending(struct cp_outcome_row *row, const struct cp_ending *endin
     row->recovered = ending->recovered;
 }
 
+/* The row of an action that others may wait for: their ends follow in this very step. */
+static void keep_produced(struct cp_partition *p, const struct sch_action *action)
+{
+    if (!is_flyte(action) || !cp_spec_use_of(action->spec)->spec->traits.serialized)
+        return;
+    sy_buf_clear(&p->produced);
+    sy_buf_append(&p->produced, p->scratch.data, p->scratch.len);
+}
+
+static void set_produced(struct cp_partition *p, struct cp_outcome_row *row,
+                         const struct sch_action *producer)
+{
+    const Switchyard__Internal__Store__OutcomeRow *from = CP_UNPACK(
+        Switchyard__Internal__Store__OutcomeRow,
+        switchyard__internal__store__outcome_row__descriptor, &p->open->arena,
+        sy_buf_span(&p->produced));
+    SY_ASSERT(from);
+    const struct sch_run *run = producer->run;
+    struct cp_ending ending = {.output = {from->output.data, from->output.len},
+                               .output_uri = from->output_uri,
+                               .cluster = from->cluster,
+                               .cache = FLYTEIDL2__CORE__CATALOG_CACHE_STATUS__CACHE_HIT,
+                               .reused_from = sy_arena_printf(&p->open->arena, "%s/%s/%s/%s",
+                                                              run->project, run->domain, run->name,
+                                                              producer->name)};
+    set_ending(row, &ending);
+}
+
 static void row_finished(struct cp_partition *p, const struct sch_effect *effect)
 {
     struct sch_action *action = effect->u.final.action;
@@ -200,7 +233,9 @@ static void row_finished(struct cp_partition *p, const struct sch_effect *effect
                                  .epoch = action->attempt_epoch,
                                  .finished_ns = sy_loop_realtime_ns(p->loop),
                                  .cluster = cluster_of(action)};
-    if (row.phase != SWITCHYARD__V1__PHASE__PHASE_SUCCEEDED && action->parent)
+    /* While its parent is RECOVERING nobody knows the attempt: 0, which is taken for the newest. */
+    if (row.phase != SWITCHYARD__V1__PHASE__PHASE_SUCCEEDED && action->parent &&
+        action->parent->sm.state != SCH_ACTION_RECOVERING)
         row.parent_number = action->parent->number;
     const struct cp_place *place = cp_places_find(&p->places, action->id);
     if (place) {
@@ -217,10 +252,15 @@ static void row_finished(struct cp_partition *p, const struct sch_effect *effect
         set_outcome(&row, outcome);
     if (ends)
         set_ending(&row, p->ending);
+    else if (effect->u.final.reused)
+        set_produced(p, &row, effect->u.final.reused);
+    else if (is_flyte(action))
+        row.cache = cp_cache_put(p, action, &row);
     struct cp_key key = cp_key_action(action->run->id, action->name);
     sy_buf_clear(&p->scratch);
     cp_row_put_outcome(&p->scratch, &row);
     cp_put(p, CP_FAMILY_OUTCOMES, &key, &p->scratch);
+    keep_produced(p, action);
     if (!ends || p->ending->signalled)
         cp_delete(p, CP_FAMILY_LIVE, &key);
     cp_places_remove(&p->places, action->id);
@@ -434,7 +474,7 @@ static void apply(struct cp_partition *p, const struct sch_effect *effect)
         row_run_created(p, effect->u.run);
         break;
     case SCH_EFFECT_CREATED:
-        row_created(p, effect->u.created.action, effect->u.created.shell);
+        row_created(p, effect->u.created.action, effect->u.created.shell, effect->u.created.ends);
         break;
     case SCH_EFFECT_UPDATED:
         if (!sch_action_is_final(effect->u.action))
@@ -489,4 +529,12 @@ void cp_step(struct cp_partition *p, struct sch_event *event)
         apply(p, &p->effects.items[i]);
     drop_excess_specs(p);
     p->created = NULL;
+}
+
+void cp_step_ending(struct cp_partition *p, struct sch_event *event, const struct cp_ending *ending)
+{
+    p->ending = ending;
+    cp_step(p, event);
+    p->ending = NULL;
+    p->ending_action = NULL;
 }

@@ -160,17 +160,32 @@ void cp_raise_name_high(struct sch_run *run, const char *name)
     memcpy(live->name_high, name, strlen(name) + 1);
 }
 
-static struct cp_lookup lookup_stored(struct cp_partition *p, uint64_t run_id, const char *parent,
+/* Whether a child that has ended is to be made again: it failed under an earlier attempt of its
+ * parent, or its parent was itself made again. Of Flyte's programs only; see docs/flyte.md. */
+static bool of_earlier_attempt(const struct sch_action *parent, uint64_t id, struct sy_span outcome)
+{
+    if (!parent->spec || !cp_spec_use_of(parent->spec)->spec->traits.flyte)
+        return false;
+    uint64_t under = cp_row_uint(outcome, 13);
+    bool failed = cp_row_uint(outcome, 1) != SWITCHYARD__V1__PHASE__PHASE_SUCCEEDED;
+    return id < parent->id || (failed && under > 0 && under < parent->number);
+}
+
+/* `parent` NULL: it has ended. */
+static struct cp_lookup lookup_stored(struct cp_partition *p, uint64_t run_id,
+                                      const struct sch_action *parent, const char *parent_name,
                                       const char *name)
 {
     struct cp_key key = cp_key_action(run_id, name);
+    uint64_t id = 0;
     int r = cp_store_get(p->store, CP_FAMILY_ACTIONS, cp_key_span(&key), &p->scratch);
     if (r == CP_STORE_E_NOT_FOUND)
         return (struct cp_lookup){CP_LOOKUP_FREE, 0};
     if (r == 0) {
         struct sy_span stored = cp_row_bytes(sy_buf_span(&p->scratch), 2);
-        if (stored.len != strlen(parent) || memcmp(stored.data, parent, stored.len) != 0)
+        if (stored.len != strlen(parent_name) || memcmp(stored.data, parent_name, stored.len) != 0)
             return (struct cp_lookup){CP_LOOKUP_CONFLICT, 0};
+        id = cp_row_uint(sy_buf_span(&p->scratch), 1);
         r = cp_store_get(p->store, CP_FAMILY_OUTCOMES, cp_key_span(&key), &p->scratch);
     }
     if (r < 0) {
@@ -179,29 +194,34 @@ static struct cp_lookup lookup_stored(struct cp_partition *p, uint64_t run_id, c
     }
     /* Without an outcome its end is not durable yet, so it is not told. */
     uint64_t phase = r == 0 ? cp_row_uint(sy_buf_span(&p->scratch), 1) : 0;
+    if (phase && parent && of_earlier_attempt(parent, id, sy_buf_span(&p->scratch)))
+        return (struct cp_lookup){CP_LOOKUP_AGAIN, 0};
     return (struct cp_lookup){CP_LOOKUP_SAME, phase ? (Switchyard__V1__Phase)phase
                                                     : SWITCHYARD__V1__PHASE__PHASE_RUNNING};
 }
 
-struct cp_lookup cp_lookup_name(struct cp_partition *p, struct sch_run *run, const char *parent,
+struct cp_lookup cp_lookup_name(struct cp_partition *p, const struct sch_action *parent,
                                 const char *name)
 {
+    const struct sch_run *run = parent->run;
     const struct sch_action *action = sch_partition_find_action(p->core, run, name);
     if (action) {
-        bool same = action->parent && strcmp(action->parent->name, parent) == 0;
+        bool same = action->parent && strcmp(action->parent->name, parent->name) == 0;
         return (struct cp_lookup){same ? CP_LOOKUP_SAME : CP_LOOKUP_CONFLICT,
                                   cp_phase_of(action->sm.state, action->number)};
     }
     const struct cp_ended *ended = cp_find_ended(p, run->id, name);
     if (ended) {
-        bool same = strcmp(ended->detail, parent) == 0;
+        bool same = strcmp(ended->detail, parent->name) == 0;
         return (struct cp_lookup){same ? CP_LOOKUP_SAME : CP_LOOKUP_CONFLICT,
                                   SWITCHYARD__V1__PHASE__PHASE_RUNNING};
     }
-    return lookup_stored(p, run->id, parent, name);
+    return lookup_stored(p, run->id, parent, parent->name, name);
 }
 
 /* ---- enqueue ---- */
+
+enum name_state { NAME_NEW, NAME_EXISTS, NAME_AGAIN };
 
 struct enqueue {
     struct cp_partition *p;
@@ -211,7 +231,7 @@ struct enqueue {
     struct cp_spec *spec;
     struct cp_enqueued *result;
     struct cp_existing *existing; /* of request->count */
-    bool *known;                  /* by index: it exists; NULL: none does */
+    enum name_state *names;       /* by index; NULL: all are new */
     enum sy_code code;
     struct sy_error_text error;
 };
@@ -270,16 +290,27 @@ static bool check_new(struct enqueue *e, size_t new_count)
     return true;
 }
 
+/* What is known of the i-th name; made when the first one is known. */
+static enum name_state *name_state(struct enqueue *e, size_t i)
+{
+    size_t count = e->request->count;
+    if (!e->names) {
+        e->names = sy_arena_alloc(&e->p->open->arena, count * sizeof(*e->names));
+        SY_ASSERT(e->names);
+        memset(e->names, 0, count * sizeof(*e->names));
+    }
+    return &e->names[i];
+}
+
 static void note_existing(struct enqueue *e, size_t i, Switchyard__V1__Phase phase)
 {
     size_t count = e->request->count;
-    if (!e->known) {
-        e->known = sy_arena_alloc(&e->p->open->arena, count);
+    if (!e->existing) {
         e->existing = sy_arena_alloc(&e->p->open->arena, count * sizeof(*e->existing));
-        SY_ASSERT(e->known && e->existing);
-        memset(e->known, 0, count);
+        SY_ASSERT(e->existing);
     }
     SY_ASSERT(e->result->existing_count < count);
+    *name_state(e, i) = NAME_EXISTS;
     e->existing[e->result->existing_count++] = (struct cp_existing){.index = (uint32_t)i,
                                                                     .phase = phase};
 }
@@ -296,14 +327,17 @@ static bool check_name(struct enqueue *e, size_t i, const char **high, size_t *n
         ++*new_count;
         return true;
     }
-    struct cp_lookup found = cp_lookup_name(e->p, e->run, e->request->parent, action->name);
+    struct cp_lookup found = cp_lookup_name(e->p, e->parent, action->name);
     switch (found.state) {
+    case CP_LOOKUP_AGAIN:
+        *name_state(e, i) = NAME_AGAIN;
+        ++*new_count;
+        return true;
     case CP_LOOKUP_FREE:
         ++*new_count;
         return true;
     case CP_LOOKUP_SAME:
         note_existing(e, i, found.phase);
-        e->known[i] = true;
         return true;
     case CP_LOOKUP_CONFLICT:
         sy_error_text_set(&e->error, "action '%s' exists already, with another parent than '%s'",
@@ -340,11 +374,10 @@ static bool is_repeat(struct enqueue *e)
         struct sy_error_text unused;
         if (cp_name_check("action name", name, &unused) < 0)
             return false;
-        struct cp_lookup found = lookup_stored(e->p, run_id, request->parent, name);
+        struct cp_lookup found = lookup_stored(e->p, run_id, NULL, request->parent, name);
         if (found.state != CP_LOOKUP_SAME)
             return false;
         note_existing(e, i, found.phase);
-        e->known[i] = true;
     }
     return request->count > 0 || request->seal;
 }
@@ -372,25 +405,50 @@ static bool check(struct enqueue *e)
     return check_new(e, new_count);
 }
 
+/* As an event of the core. An action whose result exists ends with the step that makes it. */
+static void create_one(struct enqueue *e, size_t i, struct cp_creating *creating)
+{
+    struct cp_partition *p = e->p;
+    const struct cp_new_action *action = &e->request->actions[i];
+    bool has_input = action->input.len > 0 || (action->input_uri && action->input_uri[0]);
+    struct sch_event event = {.type = SCH_EVENT_ENQUEUE};
+    struct cp_ending ending;
+    struct cp_key key;
+    creating->row.input = action->input;
+    creating->row.input_uri = action->input_uri;
+    creating->again = e->names && e->names[i] == NAME_AGAIN;
+    event.u.enqueue.parent = e->parent;
+    event.u.enqueue.name = action->name;
+    event.u.enqueue.spec = &e->spec->uses[has_input].base;
+    event.u.enqueue.priority = e->request->priority;
+    event.u.enqueue.shell = creating;
+    if (e->spec->traits.flyte) {
+        struct cp_result_query query = {.project = e->run->project,
+                                        .domain = e->run->domain,
+                                        .name = action->name,
+                                        .run_spec = cp_run_spec(p, e->run),
+                                        .again_in = creating->again ? e->run->id : 0,
+                                        .spec = e->spec,
+                                        .flyte = e->request->flyte};
+        query.in_project = cp_cache_in_project(query.run_spec);
+        event.u.enqueue.cache_key = cp_serial_key(&query, &key);
+        event.u.enqueue.instant = cp_find_result(p, &query, &ending);
+    }
+    if (event.u.enqueue.instant)
+        cp_step_ending(p, &event, &ending);
+    else
+        cp_step(p, &event);
+}
+
 static void create(struct enqueue *e)
 {
     struct cp_partition *p = e->p;
     const struct cp_enqueue *request = e->request;
     struct cp_creating creating = {.row = {.group = request->group, .flyte = request->flyte}};
-    struct sch_event event = {.type = SCH_EVENT_ENQUEUE};
     for (size_t i = 0; i < request->count; i++) {
-        const struct cp_new_action *action = &request->actions[i];
-        if (e->known && e->known[i])
+        if (e->names && e->names[i] == NAME_EXISTS)
             continue;
-        creating.row.input = action->input;
-        creating.row.input_uri = action->input_uri;
-        bool has_input = action->input.len > 0 || (action->input_uri && action->input_uri[0]);
-        event.u.enqueue.parent = e->parent;
-        event.u.enqueue.name = action->name;
-        event.u.enqueue.spec = &e->spec->uses[has_input].base;
-        event.u.enqueue.priority = request->priority;
-        event.u.enqueue.shell = &creating;
-        cp_step(p, &event);
+        create_one(e, i, &creating);
         if (!p->was_rejected) {
             e->result->created++;
             continue;

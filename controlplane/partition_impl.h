@@ -12,6 +12,7 @@
  *   partition_operate.c operator streams: what comes in
  *   partition_send.c    operator streams: what goes out
  *   partition_flyte.c   what an action of a Flyte program needs beside its spec
+ *   partition_reuse.c   results that exist already: recovery, cache
  *   partition_calls.c   calls of running tasks
  *   partition_cluster.c the view of clusters and nodes
  *
@@ -174,6 +175,11 @@ struct cp_ended {
     const char *detail; /* the parent, or the request id of a run */
 };
 
+struct cp_cached {
+    uint8_t digest[SCH_CACHE_KEY_BYTES];
+    struct sy_span row; /* in the group's arena */
+};
+
 struct cp_group {
     struct cp_group *next; /* in the pool */
     struct cp_batch *rows; /* NULL: no store */
@@ -184,6 +190,9 @@ struct cp_group {
     struct cp_id_map chunk_by_id;
     struct cp_ended *ended;
     size_t ended_count, ended_cap;
+    struct cp_cached *cached; /* cache rows of this group */
+    size_t cached_count, cached_cap;
+    struct cp_id_map cached_by_digest;
     uint64_t id_high; /* of runs and actions created */
     struct sy_arena arena;
 };
@@ -296,8 +305,9 @@ struct cp_ending {
     bool recovered;
     bool signalled; /* it was live before the step */
 };
-struct cp_creating { /* shell pointer of CREATE_RUN and ENQUEUE */
+struct cp_creating { /* shell pointer of what creates an action */
     struct cp_action_row row;
+    bool again;                      /* it failed under an earlier attempt of its parent */
     const struct cp_create_run *run; /* CREATE_RUN only */
 };
 
@@ -331,6 +341,7 @@ struct cp_partition {
     bool was_rejected;
     struct sch_action *rejected_action;
     struct sy_error_text rejected_text;
+    struct sy_buf produced; /* OutcomeRow of the last action whose result others waited for */
 
     struct cp_cluster *clusters;
     size_t cluster_count;
@@ -403,6 +414,9 @@ const struct sy_status *cp_status_in(struct sy_arena *arena, enum sy_code code, 
 
 /* partition_effects.c */
 void cp_step(struct cp_partition *p, struct sch_event *event);
+/* With the end of the action that the event makes, or of p->ending_action. */
+void cp_step_ending(struct cp_partition *p, struct sch_event *event,
+                    const struct cp_ending *ending);
 void cp_put_live(struct cp_partition *p, const struct sch_action *action);
 
 /* partition_enqueue.c */
@@ -414,13 +428,19 @@ int cp_use_spec(struct cp_partition *p, struct sy_span bytes, struct cp_spec **r
 void cp_store_spec(struct cp_partition *p, struct cp_spec *spec);
 const char *cp_name_high(struct cp_partition *p, struct sch_run *run);
 void cp_raise_name_high(struct sch_run *run, const char *name);
-enum cp_lookup_state { CP_LOOKUP_FREE, CP_LOOKUP_SAME, CP_LOOKUP_CONFLICT, CP_LOOKUP_FAILED };
+enum cp_lookup_state {
+    CP_LOOKUP_FREE,
+    CP_LOOKUP_SAME,
+    CP_LOOKUP_AGAIN, /* it has ended, and is to be made again */
+    CP_LOOKUP_CONFLICT,
+    CP_LOOKUP_FAILED,
+};
 struct cp_lookup {
     enum cp_lookup_state state;
     Switchyard__V1__Phase phase;
 };
-/* Whether the run has, or had, an action of this name. */
-struct cp_lookup cp_lookup_name(struct cp_partition *p, struct sch_run *run, const char *parent,
+/* Whether the run of this live parent has, or had, an action of this name. */
+struct cp_lookup cp_lookup_name(struct cp_partition *p, const struct sch_action *parent,
                                 const char *name);
 /* A live run, or why not. */
 struct sch_run *cp_find_live_run(struct cp_partition *p, const char *project, const char *domain,
@@ -474,6 +494,31 @@ bool cp_flyte_prepare(struct cp_partition *p, const struct sch_run *run);
 /* Adds a FlyteContext as field `field`; `row` is the ActionRow. */
 void cp_flyte_put_context(struct sy_buf *out, uint32_t field, const struct sch_action *action,
                           struct sy_span row);
+
+/* partition_reuse.c */
+struct cp_result_query {
+    const char *project, *domain, *name;
+    struct sy_span run_spec;
+    uint64_t again_in;          /* the run that it is made again in; 0 = a new name */
+    const struct cp_spec *spec; /* NULL: no task */
+    struct sy_span flyte;       /* ActionRow.flyte: has the cache key */
+    bool in_project;            /* cp_cache_in_project(run_spec) */
+    const char *inputs_hash;    /* of a root */
+};
+bool cp_cache_in_project(struct sy_span run_spec);
+/* True: its result exists, and the action ends with *ret instead of being run. */
+bool cp_find_result(struct cp_partition *p, const struct cp_result_query *query,
+                    struct cp_ending *ret);
+/* The key under which the core lets one produce while others wait; NULL: it is not serialized. */
+const uint8_t *cp_serial_key(const struct cp_result_query *query, struct cp_key *buf);
+/* Of a live run; the bytes are good until the open group is released. */
+struct sy_span cp_run_spec(struct cp_partition *p, const struct sch_run *run);
+/* Puts the output into the cache when the task says so; returns the CatalogCacheStatus. */
+uint32_t cp_cache_put(struct cp_partition *p, const struct sch_action *action,
+                      const struct cp_outcome_row *row);
+/* The run that this one recovers, 0: none, or not of this partition. */
+uint64_t cp_recovers(struct cp_partition *p, struct sy_span run_spec);
+bool cp_recovery_forces(struct sy_span run_spec, const char *name);
 
 /* partition_calls.c */
 void cp_task_call(struct cp_operator *o, const Switchyard__Internal__TaskCall *call);

@@ -68,7 +68,8 @@ struct restore {
     struct cp_partition *p;
     struct sy_arena arena;
     struct sch_run *run;
-    struct cp_iter *rows; /* of the run's actions */
+    bool cache_in_project; /* the run looks for cached results in its project only */
+    struct cp_iter *rows;  /* of the run's actions */
     struct sy_error_text error;
 };
 
@@ -122,9 +123,11 @@ static int restore_run(struct restore *restore, uint64_t run_id)
     live->request_id = row->request_id[0] ? sy_strdup(row->request_id) : NULL;
     if (p->scratch.len <= CP_RUN_ROW_KEPT_MAX)
         sy_buf_append(&live->row, p->scratch.data, p->scratch.len);
-    restore->run = sch_partition_restore_run(
-        p->core, run_id, row->project, row->domain, row->name, row->created_ns, sequence, total,
-        cp_flyte_concurrency((struct sy_span){row->run_spec.data, row->run_spec.len}));
+    struct sy_span run_spec = {row->run_spec.data, row->run_spec.len};
+    restore->cache_in_project = cp_cache_in_project(run_spec);
+    restore->run = sch_partition_restore_run(p->core, run_id, row->project, row->domain, row->name,
+                                             row->created_ns, sequence, total,
+                                             cp_flyte_concurrency(run_spec));
     restore->run->shell = live;
     memcpy(live->project, restore->run->project, sizeof(live->project));
     memcpy(live->domain, restore->run->domain, sizeof(live->domain));
@@ -217,6 +220,13 @@ static int restore_action(struct restore *restore, struct sy_span key, struct sy
     int r = restore_spec(restore, row, &action.spec);
     if (r < 0)
         return r == -EIO ? r : damaged(restore, "the task spec", run_id, name);
+    struct cp_key serial;
+    struct cp_result_query query = {.project = restore->run->project,
+                                    .domain = restore->run->domain,
+                                    .spec = action.spec ? cp_spec_use_of(action.spec)->spec : NULL,
+                                    .in_project = restore->cache_in_project,
+                                    .flyte = {row->flyte.data, row->flyte.len}};
+    action.cache_key = cp_serial_key(&query, &serial);
     (void)sch_partition_restore_action(restore->p->core, &action);
     return 0;
 }

@@ -153,6 +153,20 @@ int cp_partition_get_action(struct cp_partition *p, struct sy_arena *arena, uint
     return sy_trace(r);
 }
 
+uint32_t cp_partition_attempt(const struct cp_partition *p, uint64_t run_id, const char *name)
+{
+    const struct sch_run *run = p->core ? sch_partition_find_run_by_id(p->core, run_id) : NULL;
+    const struct sch_action *action = run ? sch_partition_find_action(p->core, run, name) : NULL;
+    bool flyte = action && action->spec && cp_spec_use_of(action->spec)->spec->traits.flyte;
+    return flyte ? action->number : 0;
+}
+
+uint64_t cp_partition_recovers(struct cp_partition *p, struct sy_span run_spec, const char *name)
+{
+    bool forced = name && cp_recovery_forces(run_spec, name);
+    return can_read(p) && !forced ? cp_recovers(p, run_spec) : 0;
+}
+
 int cp_partition_get_spec(struct cp_partition *p, const struct cp_action_view *view,
                           struct sy_buf *ret)
 {

@@ -97,6 +97,10 @@ static bool check_create(struct create *c)
                                  "its children another; give 2 or more, or 0 for no limit");
         return fail(c, SY_CODE_INVALID_ARGUMENT);
     }
+    if (cp_row_uint(cp_row_bytes(r->run_spec, 18), 2) == 2 && !cp_recovers(c->p, r->run_spec)) {
+        sy_error_text_set(error, "run_spec.relation: the run to recover was not found");
+        return fail(c, SY_CODE_NOT_FOUND);
+    }
     if (!cp_has_room(c->p, 1, error))
         return fail(c, SY_CODE_RESOURCE_EXHAUSTED);
     if (cp_use_spec(c->p, r->task_spec, &c->spec, error) < 0)
@@ -120,8 +124,25 @@ static void create(struct create *c)
     event.u.create.priority = r->priority;
     event.u.create.concurrency_max = cp_flyte_concurrency(r->run_spec);
     event.u.create.shell = &creating;
+    struct cp_result_query query = {.project = r->project,
+                                    .domain = r->domain,
+                                    .name = SCH_ROOT_NAME,
+                                    .run_spec = r->run_spec,
+                                    .spec = c->spec,
+                                    .flyte = r->flyte,
+                                    .in_project = cp_cache_in_project(r->run_spec),
+                                    .inputs_hash = r->inputs_hash};
+    struct cp_ending ending;
+    struct cp_key key;
+    if (c->spec->traits.flyte) {
+        event.u.create.cache_key = cp_serial_key(&query, &key);
+        event.u.create.instant = cp_find_result(p, &query, &ending);
+    }
     c->spec->pins++;
-    cp_step(p, &event);
+    if (event.u.create.instant)
+        cp_step_ending(p, &event, &ending);
+    else
+        cp_step(p, &event);
     c->spec->pins--;
     if (p->was_rejected)
         c->code = cp_explain_rejection(p, &c->error);
@@ -147,10 +168,12 @@ void cp_partition_create_run(struct cp_partition *p, const struct cp_create_run 
 
 /* Where a new child without a spec goes. OK with *ret_parent NULL: it exists already. */
 static enum sy_code find_place(struct cp_partition *p, const struct cp_new_child *child,
-                               struct sch_action **ret_parent, struct sy_error_text *error)
+                               struct sch_action **ret_parent, bool *ret_again,
+                               struct sy_error_text *error)
 {
     enum sy_code code;
     *ret_parent = NULL;
+    *ret_again = false;
     if (cp_name_check("action name", child->name, error) < 0 ||
         cp_text_check("group", child->group, CP_GROUP_BYTES_MAX, error) < 0)
         return SY_CODE_INVALID_ARGUMENT;
@@ -162,7 +185,8 @@ static enum sy_code find_place(struct cp_partition *p, const struct cp_new_child
     if (!parent)
         return code;
     if (strcmp(child->name, cp_name_high(p, run)) <= 0) {
-        struct cp_lookup found = cp_lookup_name(p, run, child->parent, child->name);
+        struct cp_lookup found = cp_lookup_name(p, parent, child->name);
+        *ret_again = found.state == CP_LOOKUP_AGAIN;
         if (found.state == CP_LOOKUP_SAME)
             return SY_CODE_OK; /* repeated by a retried parent */
         if (found.state == CP_LOOKUP_FAILED)
@@ -179,21 +203,11 @@ static enum sy_code find_place(struct cp_partition *p, const struct cp_new_child
     return SY_CODE_OK;
 }
 
-static enum sy_code step_ending(struct cp_partition *p, struct sch_event *event,
-                                const struct cp_ending *ending, struct sy_error_text *error)
-{
-    p->ending = ending;
-    cp_step(p, event);
-    p->ending = NULL;
-    p->ending_action = NULL;
-    return p->was_rejected ? cp_explain_rejection(p, error) : SY_CODE_OK;
-}
-
 static enum sy_code record(struct cp_partition *p, const struct cp_record *request,
                            struct sy_error_text *error)
 {
     struct sch_action *parent;
-    bool failed = request->phase == SWITCHYARD__V1__PHASE__PHASE_FAILED;
+    bool again, failed = request->phase == SWITCHYARD__V1__PHASE__PHASE_FAILED;
     if (cp_text_check("output_uri", request->output_uri, CP_URI_BYTES_MAX, error) < 0)
         return SY_CODE_INVALID_ARGUMENT;
     if (!failed && request->phase != SWITCHYARD__V1__PHASE__PHASE_SUCCEEDED) {
@@ -201,11 +215,11 @@ static enum sy_code record(struct cp_partition *p, const struct cp_record *reque
                           request->child.name);
         return SY_CODE_INVALID_ARGUMENT;
     }
-    enum sy_code code = find_place(p, &request->child, &parent, error);
+    enum sy_code code = find_place(p, &request->child, &parent, &again, error);
     if (!parent)
         return code;
     struct cp_creating creating = {
-        .row = {.group = request->child.group, .flyte = request->child.flyte}};
+        .row = {.group = request->child.group, .flyte = request->child.flyte}, .again = again};
     struct cp_ending ending = {
         .started_ns = request->started_ns,
         .finished_ns = request->finished_ns,
@@ -217,23 +231,40 @@ static enum sy_code record(struct cp_partition *p, const struct cp_record *reque
     event.u.record.name = request->child.name;
     event.u.record.failed = failed;
     event.u.record.shell = &creating;
-    return step_ending(p, &event, &ending, error);
+    cp_step_ending(p, &event, &ending);
+    return p->was_rejected ? cp_explain_rejection(p, error) : SY_CODE_OK;
 }
 
+/* One that was answered in the run that is recovered is answered already. */
 static enum sy_code condition(struct cp_partition *p, const struct cp_new_child *request,
                               struct sy_error_text *error)
 {
     struct sch_action *parent;
-    enum sy_code code = find_place(p, request, &parent, error);
+    bool again;
+    enum sy_code code = find_place(p, request, &parent, &again, error);
     if (!parent)
         return code;
-    struct cp_creating creating = {.row = {.group = request->group, .flyte = request->flyte}};
+    struct cp_creating creating = {.row = {.group = request->group, .flyte = request->flyte},
+                                   .again = again};
+    struct cp_result_query query = {.name = request->name,
+                                    .run_spec = cp_run_spec(p, parent->run),
+                                    .again_in = again ? parent->run->id : 0};
+    struct cp_ending ending;
     struct sch_event event = {.type = SCH_EVENT_CONDITION};
-    event.u.condition.parent = parent;
-    event.u.condition.name = request->name;
-    event.u.condition.timeout_ns = cp_flyte_condition_timeout(request->flyte);
-    event.u.condition.shell = &creating;
-    return step_ending(p, &event, NULL, error);
+    if (cp_find_result(p, &query, &ending)) {
+        event.type = SCH_EVENT_RECORD;
+        event.u.record.parent = parent;
+        event.u.record.name = request->name;
+        event.u.record.shell = &creating;
+        cp_step_ending(p, &event, &ending);
+    } else {
+        event.u.condition.parent = parent;
+        event.u.condition.name = request->name;
+        event.u.condition.timeout_ns = cp_flyte_condition_timeout(request->flyte);
+        event.u.condition.shell = &creating;
+        cp_step(p, &event);
+    }
+    return p->was_rejected ? cp_explain_rejection(p, error) : SY_CODE_OK;
 }
 
 static void reply(struct cp_partition *p, enum sy_code code, const struct sy_error_text *error,
@@ -280,18 +311,19 @@ struct action_name {
     const char *project, *domain, *run, *action;
 };
 
-static enum sy_code find_live(struct cp_partition *p, const struct action_name *of,
-                              struct sch_action **ret, struct sy_error_text *error)
+/* NULL, with *ret_code. */
+static struct sch_action *find_live(struct cp_partition *p, const struct action_name *of,
+                                    enum sy_code *ret_code, struct sy_error_text *error)
 {
-    enum sy_code code;
+    *ret_code = SY_CODE_INVALID_ARGUMENT;
     if (cp_name_check("action name", of->action, error) < 0)
-        return SY_CODE_INVALID_ARGUMENT;
-    struct sch_run *run = cp_find_live_run(p, of->project, of->domain, of->run, &code, error);
+        return NULL;
+    struct sch_run *run = cp_find_live_run(p, of->project, of->domain, of->run, ret_code, error);
     if (!run)
-        return code;
-    *ret = sch_partition_find_action(p->core, run, of->action);
-    if (*ret)
-        return SY_CODE_OK;
+        return NULL;
+    struct sch_action *action = sch_partition_find_action(p->core, run, of->action);
+    if (action)
+        return action;
     struct cp_key key = cp_key_action(run->id, of->action);
     int r = cp_store_get(p->store, CP_FAMILY_ACTIONS, cp_key_span(&key), &p->scratch);
     if (r < 0)
@@ -299,7 +331,8 @@ static enum sy_code find_live(struct cp_partition *p, const struct action_name *
     bool ended = r == 0 || cp_find_ended(p, run->id, of->action);
     sy_error_text_set(error, "action '%s' of run %s/%s/%s: %s", of->action, of->project, of->domain,
                       of->run, ended ? "has ended" : "not found");
-    return ended ? SY_CODE_FAILED_PRECONDITION : SY_CODE_NOT_FOUND;
+    *ret_code = ended ? SY_CODE_FAILED_PRECONDITION : SY_CODE_NOT_FOUND;
+    return NULL;
 }
 
 static enum sy_code signal_action(struct cp_partition *p, const struct cp_signal *request,
@@ -307,9 +340,9 @@ static enum sy_code signal_action(struct cp_partition *p, const struct cp_signal
 {
     const struct action_name of = {request->project, request->domain, request->run,
                                    request->action};
-    struct sch_action *action;
-    enum sy_code code = find_live(p, &of, &action, error);
-    if (code != SY_CODE_OK)
+    enum sy_code code;
+    struct sch_action *action = find_live(p, &of, &code, error);
+    if (!action)
         return code;
     if (action->sm.state != SCH_ACTION_PAUSED) {
         sy_error_text_set(error, "action '%s' is not a condition that waits", of.action);
@@ -320,17 +353,18 @@ static enum sy_code signal_action(struct cp_partition *p, const struct cp_signal
     struct sch_event event = {.type = SCH_EVENT_SIGNAL};
     event.u.signal.action = action;
     p->ending_action = action;
-    return step_ending(p, &event, &ending, error);
+    cp_step_ending(p, &event, &ending);
+    return SY_CODE_OK;
 }
 
 static enum sy_code abort_action(struct cp_partition *p, const struct action_name *of,
                                  const char *reason, struct sy_error_text *error)
 {
-    struct sch_action *action;
+    enum sy_code code;
     if (cp_text_check("reason", reason, CP_ERROR_MESSAGE_MAX, error) < 0)
         return SY_CODE_INVALID_ARGUMENT;
-    enum sy_code code = find_live(p, of, &action, error);
-    if (code != SY_CODE_OK)
+    struct sch_action *action = find_live(p, of, &code, error);
+    if (!action)
         return code;
     struct sch_event event = {.type = SCH_EVENT_ABORT};
     event.u.abort.action = action;

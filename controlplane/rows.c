@@ -4,6 +4,7 @@
 #include "proto/pb.h"
 
 #include <string.h>
+#include <xxhash.h>
 
 /* ---- keys ---- */
 
@@ -78,6 +79,18 @@ struct cp_key cp_key_child(uint64_t run_id, uint64_t parent_id, uint64_t sequenc
     add_u64(&key, parent_id);
     add_u64(&key, sequence);
     return key;
+}
+
+struct cp_key cp_key_cache(const char *project, const char *domain, struct sy_span key)
+{
+    struct cp_key ret = {.len = 0}, scope = {.len = 0};
+    add_bytes(&scope, project, strlen(project) + 1);
+    add_bytes(&scope, domain, strlen(domain) + 1);
+    XXH64_hash_t seed = XXH3_64bits(scope.data, scope.len);
+    XXH128_canonical_t digest;
+    XXH128_canonicalFromHash(&digest, XXH3_128bits_withSeed(key.data, key.len, seed));
+    add_bytes(&ret, digest.digest, sizeof(digest.digest));
+    return ret;
 }
 
 bool cp_key_action_name(struct sy_span key, uint64_t *ret_run_id, char ret_name[SCH_NAME_MAX])

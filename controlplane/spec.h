@@ -36,7 +36,9 @@ struct cp_spec_use {
 
 /* What the core does not read. */
 struct cp_spec_traits {
-    bool flyte; /* not one of our native types: its assignments carry a FlyteContext */
+    bool flyte;              /* not one of our native types: its assignments carry a FlyteContext */
+    bool cached, serialized; /* by the key that comes with the action; one producer at a time */
+    int64_t cache_max_age_ns; /* 0: any age will do */
 };
 
 struct cp_spec {

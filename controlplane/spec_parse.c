@@ -328,10 +328,17 @@ static int read_template(struct sch_spec *ret, const Template *template,
     return r;
 }
 
-static void read_traits(struct cp_spec_traits *ret, const Template *template)
+static int read_traits(struct cp_spec_traits *ret, const Template *template,
+                       struct sy_error_text *error)
 {
     static const char native[] = "switchyard.";
+    const Flyteidl2__Core__TaskMetadata *metadata = template->metadata;
     ret->flyte = strncmp(template->type, native, sizeof(native) - 1) != 0;
+    if (!metadata || !ret->flyte)
+        return 0;
+    ret->cached = metadata->discoverable;
+    ret->serialized = ret->cached && metadata->cache_serializable;
+    return read_duration(&ret->cache_max_age_ns, metadata->cache_max_age, "cache_max_age", error);
 }
 
 int cp_spec_parse_all(struct sch_spec *ret, struct cp_spec_traits *ret_traits, struct sy_span bytes,
@@ -358,8 +365,9 @@ int cp_spec_parse_all(struct sch_spec *ret, struct cp_spec_traits *ret_traits, s
         sy_error_text_set(error, "task_spec: task_template is missing");
     else
         r = read_template(&parsed, spec->task_template, error);
+    if (r == 0)
+        r = read_traits(&traits, spec->task_template, error);
     if (r == 0) {
-        read_traits(&traits, spec->task_template);
         *ret = parsed;
         *ret_traits = traits;
     }

@@ -29,6 +29,7 @@ enum cp_family {
     CP_FAMILY_EVENTS,
     CP_FAMILY_CHILDREN,
     CP_FAMILY_SPECS,
+    CP_FAMILY_CACHE,
     CP_FAMILIES,
 };
 

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "controlplane/flyte.h"
 #include "proto/pb.h"
+#include "proto/run_paths.h"
 #include "tests/lib/test.h"
 
 #include "flyteidl2/actions/actions_service.pb-c.h"
@@ -279,6 +280,29 @@ START_TEST(runs_carry_labels_and_relation)
 }
 END_TEST
 
+/* What Flyte's SDK 2.12 makes of the same spec for a child (generate_cache_key_hash), so that roots
+ * and children find each other's outputs. Its variables are "zeta" and "alpha", in that order. */
+START_TEST(cache_keys_are_the_sdks)
+{
+    static const char spec[] =
+        "\x0a\x5a\x0a\x0a\x22\x08"
+        "env.task\x12\x06python\x1a\x06\x08\x01\x32\x02v1\x22\x3c\x0a\x2c\x0a\x13\x0a\x04zeta"
+        "\x12\x0b\x0a\x02\x08\x01\x12\x05"
+        "dzeta\x0a\x15\x0a\x05"
+        "alpha\x12\x0c\x0a\x02\x08\x01\x12\x06"
+        "dalpha\x12\x0c\x0a\x0a\x0a\x02o0\x12\x04\x0a\x02\x08\x03";
+    struct sy_span bytes = {(const uint8_t *)spec, sizeof(spec) - 1};
+    set_up();
+    ck_assert_str_eq(cp_flyte_cache_key(&arena, bytes, "hash=="),
+                     "KTqN3lIcXYmjkKuUYZcn5IbdfRRPa6K2V2E9mP7Fo60=");
+    ck_assert_str_eq(cp_flyte_cache_key(&arena, bytes, PB_NO_INPUTS_HASH),
+                     "TZbOJfxi4LTN2+2VccQdPo0vBxyNSd7Uxsc33zzEjW0=");
+    ck_assert_ptr_null(cp_flyte_cache_key(&arena, bytes, ""));
+    ck_assert_ptr_null(cp_flyte_cache_key(&arena, (struct sy_span){0}, "hash=="));
+    sy_arena_deinit(&arena);
+}
+END_TEST
+
 START_TEST(task_names_are_cached)
 {
     struct cp_task_names_cache cache = {0};
@@ -321,6 +345,7 @@ int main(void)
                                   aborts_and_timeouts,
                                   traces,
                                   runs_carry_labels_and_relation,
+                                  cache_keys_are_the_sdks,
                                   task_names_are_cached,
                                   NULL};
     return sy_test_run("cp_flyte", tests);

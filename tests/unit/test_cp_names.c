@@ -76,17 +76,17 @@ END_TEST
 START_TEST(a_request_id_gives_one_name)
 {
     char a[CP_NAME_MADE_SIZE], b[CP_NAME_MADE_SIZE];
-    cp_name_from_request(a, "p", "d", "3f1c");
-    cp_name_from_request(b, "p", "d", "3f1c");
+    cp_name_from_request(a, "p", "d", "3f1c", 0);
+    cp_name_from_request(b, "p", "d", "3f1c", 0);
     ck_assert_str_eq(a, b);
     ck_assert_uint_le(strlen(a), 30);
     ck_assert_int_eq(cp_name_check("name", a, NULL), 0);
     /* Neither another id, nor another scope, nor a moved border between the two. */
-    cp_name_from_request(b, "p", "d", "3f1d");
+    cp_name_from_request(b, "p", "d", "3f1d", 0);
     ck_assert_str_ne(a, b);
-    cp_name_from_request(b, "q", "d", "3f1c");
+    cp_name_from_request(b, "q", "d", "3f1c", 0);
     ck_assert_str_ne(a, b);
-    cp_name_from_request(b, "pd", "", "3f1c");
+    cp_name_from_request(b, "pd", "", "3f1c", 0);
     ck_assert_str_ne(a, b);
 }
 END_TEST
