@@ -281,6 +281,7 @@ START_TEST(what_waits_elsewhere_may_turn_out_infeasible)
         child(&w, root, name, &w.task);
     }
     struct sch_action *other = create(&w, "other", &w.group);
+    w.task.request.cpu_milli = 10000; /* another class */
     for (int i = 0; i < 3; i++) {
         char name[8];
         snprintf(name, sizeof(name), "key%d", i);
