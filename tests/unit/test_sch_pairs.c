@@ -87,7 +87,7 @@ struct actions {
     struct sch_effects fx;
     int64_t now;
     struct sch_spec spec, group;
-    struct sch_action *a, *other;
+    struct sch_action *a;
     uint32_t number, epoch; /* of the attempt that reports are about */
 };
 
@@ -163,7 +163,8 @@ static void recover(struct actions *w)
 
 static struct sch_action *find(struct actions *w, const char *name)
 {
-    return sch_partition_find_action(w->p, sch_partition_find_run(w->p, "p", "d", "run"), name);
+    const struct sch_run *run = sch_partition_find_run(w->p, "p", "d", "run");
+    return run ? sch_partition_find_action(w->p, run, name) : NULL;
 }
 
 static struct sch_action *child(struct actions *w, struct sch_action *parent, const char *name,
@@ -192,7 +193,7 @@ static void prepare_child(struct actions *w, enum place state)
         w->a = find(w, "if");
         return;
     }
-    w->other = child(w, root, "other", state == CAW ? key : NULL);
+    (void)child(w, root, "other", state == CAW ? key : NULL);
     w->a = child(w, root, "it", state == CAW ? key : NULL);
 }
 
@@ -312,11 +313,11 @@ static void report_column(struct actions *w, enum action_event event)
 static void other_ends(struct actions *w, enum sch_outcome outcome)
 {
     struct sch_action *it = w->a;
-    if (!w->other)
-        return;
-    w->a = sy_take(w->other);
-    grant(w, 1);
-    report_as(w, SCH_EVENT_OUTCOME, (int)outcome, 1);
+    w->a = find(w, "other");
+    if (w->a) {
+        grant(w, 1);
+        report_as(w, SCH_EVENT_OUTCOME, (int)outcome, 1);
+    }
     w->a = it;
 }
 
