@@ -5,6 +5,7 @@
  */
 #include "base/arena.h"
 #include "base/mem.h"
+#include "flyteidl2/actions/actions_service.pb-c.h"
 #include "flyteidl2/task/task_definition.pb-c.h"
 #include "flyteidl2/workflow/run_service.pb-c.h"
 #include "proto/pb.h"
@@ -21,7 +22,15 @@
 #define CALL_NS (5 * SY_NS_PER_S)
 #define BATCH_MAX 16
 
-enum sim_run_state { RUN_CREATE, RUN_ENQUEUE, RUN_WATCH, RUN_COLLECT, RUN_DONE };
+enum sim_run_state {
+    RUN_CREATE,
+    RUN_CONDITION,
+    RUN_ENQUEUE,
+    RUN_SIGNAL,
+    RUN_WATCH,
+    RUN_COLLECT,
+    RUN_DONE,
+};
 
 struct sim_child {
     bool acknowledged;
@@ -35,11 +44,13 @@ struct sim_client_run {
     char name[24];
     enum sim_run_state state;
     struct sy_timer timer;
-    struct sim_child *children;
+    struct sim_child *children; /* the tasks, then the condition if there is one */
     unsigned count, enqueued, batch;
     bool abort, abort_acknowledged;
     bool timed;     /* its tasks have a deadline, and a back-off */
     uint32_t limit; /* max_action_concurrency; 0: none */
+    bool condition, signals;
+    int64_t patience_s; /* timeout of the condition; 0: none, so a signal comes */
     struct sy_call *watch;
     uint64_t sequence; /* of the last event seen */
     uint64_t cursor;   /* of WaitChildren */
@@ -101,7 +112,7 @@ static void on_created(void *ctx, const struct sy_status *status, struct sy_span
         may_retry(run, status);
         return;
     }
-    run->state = RUN_ENQUEUE;
+    run->state = run->condition ? RUN_CONDITION : RUN_ENQUEUE;
     act_in(run, 0);
 }
 
@@ -151,7 +162,7 @@ static void on_enqueued(void *ctx, const struct sy_status *status, struct sy_spa
     run->enqueued += run->batch;
     run->batch = 0;
     if (run->enqueued == run->count)
-        run->state = RUN_WATCH;
+        run->state = run->signals ? RUN_SIGNAL : RUN_WATCH;
     act_in(run, (int64_t)sy_rng_below(sim_rng(run->client->world), (uint64_t)SY_NS_PER_S));
 }
 
@@ -182,11 +193,95 @@ static void run_enqueue(struct sim_client_run *run)
     call(run, "/switchyard.v1.ActionService/EnqueueActions", &request.base, on_enqueued);
 }
 
+/* ---- a condition: a child that waits for a signal ---- */
+
+struct action_id {
+    Flyteidl2__Common__RunIdentifier run;
+    Flyteidl2__Common__ActionIdentifier action;
+    char name[SCH_NAME_MAX];
+};
+
+static void condition_id_init(struct action_id *id, struct sim_client_run *run)
+{
+    flyteidl2__common__run_identifier__init(&id->run);
+    flyteidl2__common__action_identifier__init(&id->action);
+    id->run.project = (char *)(uintptr_t) "sim";
+    id->run.domain = (char *)(uintptr_t) "test";
+    id->run.name = run->name;
+    id->action.run = &id->run;
+    id->action.name = id->name;
+    snprintf(id->name, sizeof(id->name), "c-%06u", run->count);
+}
+
+static void on_condition(void *ctx, const struct sy_status *status, struct sy_span response)
+{
+    (void)response;
+    struct sim_client_run *run = ctx;
+    if (status->code != SY_CODE_OK) {
+        may_retry(run, status);
+        return;
+    }
+    run->children[run->count].acknowledged = true;
+    run->state = RUN_ENQUEUE;
+    act_in(run, 0);
+}
+
+static void run_condition(struct sim_client_run *run)
+{
+    uint8_t boolean[] = {1 << 3, 4}; /* flyteidl2.core.LiteralType.simple */
+    struct action_id id;
+    condition_id_init(&id, run);
+    Google__Protobuf__Duration timeout = GOOGLE__PROTOBUF__DURATION__INIT;
+    timeout.seconds = run->patience_s;
+    Flyteidl2__Workflow__ConditionAction condition = FLYTEIDL2__WORKFLOW__CONDITION_ACTION__INIT;
+    condition.name = (char *)(uintptr_t) "go on";
+    condition.type = (ProtobufCBinaryData){sizeof(boolean), boolean};
+    condition.timeout = run->patience_s > 0 ? &timeout : NULL;
+    Flyteidl2__Actions__Action action = FLYTEIDL2__ACTIONS__ACTION__INIT;
+    action.action_id = &id.action;
+    action._parent_action_name_case =
+        FLYTEIDL2__ACTIONS__ACTION___PARENT_ACTION_NAME_PARENT_ACTION_NAME;
+    action.parent_action_name = (char *)(uintptr_t)SCH_ROOT_NAME;
+    action.spec_case = FLYTEIDL2__ACTIONS__ACTION__SPEC_CONDITION;
+    action.condition = &condition;
+    Flyteidl2__Actions__EnqueueRequest request = FLYTEIDL2__ACTIONS__ENQUEUE_REQUEST__INIT;
+    request.action = &action;
+    call(run, "/flyteidl2.actions.ActionsService/Enqueue", &request.base, on_condition);
+}
+
+/* It has ended already: too late, aborted, or an earlier signal of ours whose answer was lost. */
+static void on_signalled(void *ctx, const struct sy_status *status, struct sy_span response)
+{
+    (void)response;
+    struct sim_client_run *run = ctx;
+    if (status->code != SY_CODE_OK && status->code != SY_CODE_FAILED_PRECONDITION) {
+        may_retry(run, status);
+        return;
+    }
+    run->state = RUN_WATCH;
+    act_in(run, 0);
+}
+
+static void run_signal(struct sim_client_run *run)
+{
+    struct action_id id;
+    condition_id_init(&id, run);
+    Flyteidl2__Workflow__EventPayload payload = FLYTEIDL2__WORKFLOW__EVENT_PAYLOAD__INIT;
+    payload.value_case = FLYTEIDL2__WORKFLOW__EVENT_PAYLOAD__VALUE_BOOL_VALUE;
+    payload.bool_value = true;
+    Flyteidl2__Workflow__SignalEventRequest request =
+        FLYTEIDL2__WORKFLOW__SIGNAL_EVENT_REQUEST__INIT;
+    request.action_id = &id.action;
+    request.payload = &payload;
+    call(run, "/flyteidl2.workflow.RunService/SignalEvent", &request.base, on_signalled);
+}
+
 /* ---- watch ---- */
 
 static bool is_final(Switchyard__V1__Phase phase)
 {
-    return phase >= SWITCHYARD__V1__PHASE__PHASE_SUCCEEDED;
+    return phase >= SWITCHYARD__V1__PHASE__PHASE_SUCCEEDED &&
+           phase <= SWITCHYARD__V1__PHASE__PHASE_TIMED_OUT;
 }
 
 static void take_event(struct sim_client_run *run, const Switchyard__V1__Event *event)
@@ -206,7 +301,7 @@ static void take_event(struct sim_client_run *run, const Switchyard__V1__Event *
         return;
     }
     unsigned i = (unsigned)strtoul(event->action + 2, NULL, 10);
-    if (i >= run->count)
+    if (i >= run->count + run->condition)
         sim_fail(world, "run %s: unknown action %s", run->name, event->action);
     run->children[i].phase = event->phase;
     if (++run->children[i].finals > 1)
@@ -291,12 +386,13 @@ static void take_outcome(struct sim_client_run *run, const Switchyard__V1__Child
 {
     struct sim_world *world = run->client->world;
     unsigned i = (unsigned)strtoul(child->name + 2, NULL, 10);
-    if (i >= run->count || child->phase != run->children[i].phase)
+    bool known = i < run->count + run->condition;
+    if (!known || child->phase != run->children[i].phase)
         sim_fail(world, "run %s: %s: outcome %d, but its event said %d", run->name, child->name,
-                 child->phase, i < run->count ? (int)run->children[i].phase : -1);
+                 child->phase, known ? (int)run->children[i].phase : -1);
     if (++run->children[i].results > 1)
         sim_fail(world, "run %s: %s: two outcomes", run->name, child->name);
-    if (child->phase != SWITCHYARD__V1__PHASE__PHASE_SUCCEEDED)
+    if (child->phase != SWITCHYARD__V1__PHASE__PHASE_SUCCEEDED || i == run->count)
         return;
     size_t n = strlen(child->name);
     bool same = child->output.len == n;
@@ -352,6 +448,12 @@ static void run_act(void *arg)
         else
             run_enqueue(run);
         break;
+    case RUN_CONDITION:
+        run_condition(run);
+        break;
+    case RUN_SIGNAL:
+        run_signal(run);
+        break;
     case RUN_WATCH:
         run_watch(run);
         break;
@@ -391,6 +493,9 @@ static void draw_limits(struct sim_client_run *run, struct sy_rng *rng)
 {
     run->timed = sy_rng_chance(rng, 1, 3);
     run->limit = sy_rng_chance(rng, 1, 3) ? 2 + (uint32_t)sy_rng_below(rng, 5) : 0;
+    run->condition = sy_rng_chance(rng, 1, 3);
+    run->patience_s = sy_rng_chance(rng, 1, 2) ? 1 + (int64_t)sy_rng_below(rng, 20) : 0;
+    run->signals = run->condition && (run->patience_s == 0 || sy_rng_chance(rng, 1, 2));
 }
 
 struct sim_client *sim_client_new(struct sim_world *world, struct sy_loop *loop, struct sy_rpc *rpc,
@@ -423,7 +528,7 @@ struct sim_client *sim_client_new(struct sim_world *world, struct sy_loop *loop,
         struct sim_client_run *run = &client->runs[i];
         run->client = client;
         run->count = 1 + (unsigned)sy_rng_below(sim_rng(world), options->actions_each);
-        run->children = sy_calloc(run->count, sizeof(*run->children));
+        run->children = sy_calloc(run->count + 1, sizeof(*run->children));
         run->abort = sy_rng_chance(sim_rng(world), 1, 5);
         draw_limits(run, &rng);
         snprintf(run->name, sizeof(run->name), "run-%04u", i);
@@ -456,11 +561,22 @@ bool sim_client_done(const struct sim_client *client)
     return true;
 }
 
+/* A signal that was heard ends it, and so does its time; nothing else but an abort of the run. */
+static void audit_condition(struct sim_client_run *run)
+{
+    Switchyard__V1__Phase phase = run->children[run->count].phase;
+    bool in_time = run->signals && phase == SWITCHYARD__V1__PHASE__PHASE_SUCCEEDED;
+    bool late = run->patience_s > 0 && phase == SWITCHYARD__V1__PHASE__PHASE_TIMED_OUT;
+    if (run->condition && !run->abort && !in_time && !late)
+        sim_fail(run->client->world, "run %s: its condition ended in phase %d", run->name, phase);
+}
+
 static void audit_run(struct sim_client_run *run)
 {
     struct sim_world *world = run->client->world;
     bool failed = false;
-    for (unsigned i = 0; i < run->count; i++) {
+    for (unsigned i = 0; i < run->count + run->condition; i++) {
+        bool timed = i < run->count ? run->timed : run->patience_s > 0;
         const struct sim_child *child = &run->children[i];
         if (child->acknowledged && (child->finals != 1 || child->results != 1))
             sim_fail(world, "run %s: c-%06u was acknowledged and ended %u times with %u outcomes",
@@ -469,7 +585,7 @@ static void audit_run(struct sim_client_run *run)
                  (child->finals > 0 && child->phase != SWITCHYARD__V1__PHASE__PHASE_SUCCEEDED);
         if (child->phase == SWITCHYARD__V1__PHASE__PHASE_ABORTED && !run->abort)
             sim_fail(world, "run %s: c-%06u was aborted, but nobody asked", run->name, i);
-        if (child->phase == SWITCHYARD__V1__PHASE__PHASE_TIMED_OUT && !run->timed)
+        if (child->phase == SWITCHYARD__V1__PHASE__PHASE_TIMED_OUT && !timed)
             sim_fail(world, "run %s: c-%06u was late, but had all the time", run->name, i);
     }
     Switchyard__V1__Phase expected = failed ? SWITCHYARD__V1__PHASE__PHASE_FAILED
@@ -481,8 +597,10 @@ static void audit_run(struct sim_client_run *run)
 
 void sim_client_audit(struct sim_client *client)
 {
-    for (unsigned i = 0; i < client->run_count; i++)
+    for (unsigned i = 0; i < client->run_count; i++) {
         audit_run(&client->runs[i]);
+        audit_condition(&client->runs[i]);
+    }
 }
 
 uint64_t sim_client_actions(const struct sim_client *client)
