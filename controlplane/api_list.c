@@ -1,10 +1,11 @@
 /*
  * RunService.ListRuns and ListActions.
  *
- * ListRuns asks every partition for its newest runs and merges them by creation time; its token
- * holds, for each partition, the id below which to go on. ListActions pages through one run in byte
- * order of names, as they are stored; its token is the last name. A sort direction orders each page
- * only: the store knows one order, and keeping others would cost a write for each action.
+ * ListRuns asks every partition for its newest runs (or its oldest) and merges them by creation
+ * time; its token holds, for each partition, the id from which to go on. ListActions pages through
+ * one run in byte order of names, as they are stored; its token is the last name. There a sort
+ * direction orders each page only: the store knows one order, and keeping others would cost a write
+ * for each action.
  *
  * Both read in chunks and let the loop turn between them.
  */
@@ -42,11 +43,11 @@ struct runs_query {
     struct cp_list_options list;
     const char *org, *project, *domain; /* "" = all */
     const char *task, *version;         /* "" = all */
-    uint64_t *before;                   /* one for each partition */
+    uint64_t *from;                     /* one for each partition */
 };
 
 struct runs_part {
-    uint64_t before;
+    uint64_t from;
     size_t scanned, count;
     bool end;
     struct item *items;
@@ -74,14 +75,67 @@ static bool take_run(void *ctx, const struct cp_run_view *run)
     return !chunk->stopped;
 }
 
-static bool run_matches(const struct runs_query *query, const struct cp_run_view *run,
-                        const struct cp_action_view *root, const struct cp_task_names *names)
+static const struct cp_list_rules runs_rules = {
+    .fields = CP_FILTER_BIT(PHASE) | CP_FILTER_BIT(NAME) | CP_FILTER_BIT(TASK_NAME) |
+              CP_FILTER_BIT(TASK_VERSION) | CP_FILTER_BIT(CREATED_BY) | CP_FILTER_BIT(CREATED_AT) |
+              CP_FILTER_BIT(UPDATED_AT) | CP_FILTER_BIT(LABEL)};
+static const struct cp_list_rules actions_rules = {.fields = CP_LIST_ACTION_FIELDS};
+
+void cp_list_subject(struct cp_filter_subject *ret, const struct cp_action_view *view,
+                     const struct cp_task_names *names)
+{
+    *ret = (struct cp_filter_subject){.phase = view->phase, .created_ns = view->row->created_ns};
+    ret->texts[CP_FILTER_NAME] = view->name;
+    ret->texts[CP_FILTER_TASK_NAME] = names->name;
+    ret->texts[CP_FILTER_TASK_VERSION] = names->version;
+    ret->texts[CP_FILTER_PARENT_NAME] = view->row->parent;
+    ret->texts[CP_FILTER_CREATED_BY] = CP_ANONYMOUS;
+    ret->updated_ns = view->outcome != NULL   ? view->outcome->finished_ns
+                      : view->started_ns != 0 ? view->started_ns
+                                              : view->row->created_ns;
+}
+
+/* `ctx` is the run's Labels. */
+static const char *find_label(const void *ctx, const char *key)
+{
+    const Flyteidl2__Task__Labels *labels = ctx;
+    for (size_t i = 0; i < labels->n_values; i++) {
+        if (strcmp(labels->values[i]->key, key) == 0)
+            return labels->values[i]->value;
+    }
+    return NULL;
+}
+
+static void add_labels(struct cp_filter_subject *subject, const struct cp_filters *filters,
+                       struct sy_arena *arena, const ProtobufCBinaryData *run_spec)
+{
+    for (size_t i = 0; i < filters->count; i++) {
+        if (filters->items[i].field != CP_FILTER_LABEL)
+            continue;
+        const Flyteidl2__Task__RunSpec *spec = pb_unpack(
+            &flyteidl2__task__run_spec__descriptor, arena,
+            (struct sy_span){run_spec->data, run_spec->len});
+        if (spec == NULL || spec->labels == NULL)
+            return;
+        subject->label = find_label;
+        subject->label_ctx = spec->labels;
+        return;
+    }
+}
+
+static bool run_matches(const struct runs_query *query, struct sy_arena *arena,
+                        const struct cp_run_view *run, const struct cp_action_view *root,
+                        const struct cp_task_names *names)
 {
     if (query->task[0] != '\0' && strcmp(query->task, names->name) != 0)
         return false;
     if (query->version[0] != '\0' && strcmp(query->version, names->version) != 0)
         return false;
-    return cp_filters_match(&query->list.filters, run->row->name, names->name, root->phase);
+    struct cp_filter_subject subject;
+    cp_list_subject(&subject, root, names);
+    subject.texts[CP_FILTER_NAME] = run->row->name;
+    add_labels(&subject, &query->list.filters, arena, &run->row->run_spec);
+    return cp_filters_match(&query->list.filters, &subject);
 }
 
 /* Adds the run to the part when it matches. 0, or what a read returns. */
@@ -97,7 +151,7 @@ static int add_run(struct cp_gather_part *part, const struct cp_run_view *run)
         return 0; /* not yet durable */
     if (r == 0)
         r = cp_view_names(part->lane, &root, &names);
-    if (r != 0 || !run_matches(query, run, &root, names))
+    if (r != 0 || !run_matches(query, arena, run, &root, names))
         return r;
     struct cp_flyte f = {arena, query->org, run->row->project, run->row->domain, run->row->name};
     struct sy_span run_spec = {run->row->run_spec.data, run->row->run_spec.len};
@@ -118,11 +172,11 @@ static bool collect_chunk(struct cp_gather_part *part, int *ret_error)
     const struct runs_query *query = part->gather->query;
     struct runs_part *page = part->result;
     struct runs_chunk chunk = {.query = query};
-    *ret_error = cp_partition_list_runs(part->lane->partition, cp_scratch(part->lane), page->before,
-                                        take_run, &chunk);
+    *ret_error = cp_partition_list_runs(part->lane->partition, cp_scratch(part->lane), page->from,
+                                        query->list.ascending, take_run, &chunk);
     for (size_t i = 0; *ret_error == 0 && i < chunk.count; i++) {
         *ret_error = add_run(part, &chunk.runs[i]);
-        page->before = chunk.runs[i].id;
+        page->from = chunk.runs[i].id;
         if (page->count == query->list.limit)
             return true;
     }
@@ -131,7 +185,7 @@ static bool collect_chunk(struct cp_gather_part *part, int *ret_error)
     page->scanned += chunk.scanned;
     page->end = !chunk.stopped;
     if (chunk.scanned > 0)
-        page->before = chunk.last;
+        page->from = chunk.last;
     return page->end || page->scanned >= PAGE_SCAN_MAX;
 }
 
@@ -142,11 +196,11 @@ static bool collect_runs(struct cp_gather_part *part)
     if (page == NULL) {
         page = sy_arena_alloc(&part->arena, sizeof(*page));
         SY_ASSERT(page != NULL);
-        *page = (struct runs_part){.before = query->before[part->lane->index]};
+        *page = (struct runs_part){.from = query->from[part->lane->index]};
         page->items = sy_arena_alloc(&part->arena, query->list.limit * sizeof(page->items[0]));
         SY_ASSERT(page->items != NULL);
         part->result = page;
-        page->end = page->before == CURSOR_END;
+        page->end = page->from == CURSOR_END;
     }
     int r = 0;
     bool done = page->end;
@@ -161,19 +215,20 @@ static bool collect_runs(struct cp_gather_part *part)
 }
 
 /* Where the next page goes on in a part of which `taken` items were used. */
-static uint64_t cursor_after(const struct runs_part *page, size_t taken, uint64_t before)
+static uint64_t cursor_after(const struct runs_part *page, size_t taken, uint64_t from)
 {
     if (taken == page->count)
-        return page->end ? CURSOR_END : page->before;
-    return taken > 0 ? page->items[taken - 1].id : before;
+        return page->end ? CURSOR_END : page->from;
+    return taken > 0 ? page->items[taken - 1].id : from;
 }
 
-/* The part with the newest item that is left; -1: the page ends here, since a part that has more
- * behind what it could scan might hold the newest. */
-static int newest_part(const struct cp_gather *gather, const size_t *taken)
+/* The part with the newest (or oldest) item that is left; -1: the page ends here, since a part that
+ * has more behind what it could scan might hold it. */
+static int next_part(const struct cp_gather *gather, const size_t *taken)
 {
-    int newest = -1;
-    int64_t newest_ns = 0;
+    const struct runs_query *query = gather->query;
+    int next = -1;
+    int64_t next_ns = 0;
     for (uint32_t i = 0; i < gather->count; i++) {
         const struct runs_part *page = gather->parts[i].result;
         if (taken[i] == page->count) {
@@ -181,12 +236,13 @@ static int newest_part(const struct cp_gather *gather, const size_t *taken)
                 return -1;
             continue;
         }
-        if (newest < 0 || page->items[taken[i]].created_ns > newest_ns) {
-            newest = (int)i;
-            newest_ns = page->items[taken[i]].created_ns;
+        int64_t created_ns = page->items[taken[i]].created_ns;
+        if (next < 0 || (query->list.ascending ? created_ns < next_ns : created_ns > next_ns)) {
+            next = (int)i;
+            next_ns = created_ns;
         }
     }
-    return newest;
+    return next;
 }
 
 static char *runs_token(struct cp_gather *gather, const size_t *taken)
@@ -196,7 +252,7 @@ static char *runs_token(struct cp_gather *gather, const size_t *taken)
     bool more = false;
     token[0] = 'r';
     for (uint32_t i = 0; i < gather->count; i++) {
-        uint64_t cursor = cursor_after(gather->parts[i].result, taken[i], query->before[i]);
+        uint64_t cursor = cursor_after(gather->parts[i].result, taken[i], query->from[i]);
         more = more || cursor != CURSOR_END;
         snprintf(token + 1 + (size_t)i * 16, 17, "%016llx", (unsigned long long)cursor);
     }
@@ -229,17 +285,15 @@ static void finish_runs(struct cp_gather *gather)
     size_t limit = query->list.limit, count = 0;
     size_t *taken = cp_request_alloc(gather->req, gather->count * sizeof(*taken));
     struct sy_span *page = cp_request_alloc(gather->req, limit * sizeof(*page));
-    int newest;
-    while (count < limit && (newest = newest_part(gather, taken)) >= 0) {
-        const struct cp_gather_part *part = &gather->parts[newest];
-        const struct item *item = &((struct runs_part *)part->result)->items[taken[newest]++];
+    int next;
+    while (count < limit && (next = next_part(gather, taken)) >= 0) {
+        const struct cp_gather_part *part = &gather->parts[next];
+        const struct item *item = &((struct runs_part *)part->result)->items[taken[next]++];
         page[count++] = (struct sy_span){part->buf.data + item->offset, item->len};
     }
     struct sy_buf response = {0};
-    for (size_t i = 0; i < count; i++) {
-        const struct sy_span *item = &page[query->list.ascending ? count - 1 - i : i];
-        sy_buf_append(&response, item->data, item->len);
-    }
+    for (size_t i = 0; i < count; i++)
+        sy_buf_append(&response, page[i].data, page[i].len);
     Flyteidl2__Workflow__ListRunsResponse tail = FLYTEIDL2__WORKFLOW__LIST_RUNS_RESPONSE__INIT;
     tail.token = runs_token(gather, taken);
     pb_pack(&tail.base, &response);
@@ -290,11 +344,11 @@ static void list_runs(struct cp_request *req)
     uint32_t partitions = req->lane->shard->options.partitions;
     struct runs_query *query = cp_request_alloc(req, sizeof(*query));
     *query = (struct runs_query){.org = "", .project = "", .domain = "", .task = "", .version = ""};
-    query->before = cp_request_alloc(req, partitions * sizeof(*query->before));
+    query->from = cp_request_alloc(req, partitions * sizeof(*query->from));
     struct sy_error_text error = {0};
-    if (cp_list_options_read(&query->list, m->request, &error) < 0 ||
+    if (cp_list_options_read(&query->list, &runs_rules, m->request, &error) < 0 ||
         read_scope(query, m, &error) < 0 ||
-        read_runs_token(query->list.token, query->before, partitions, &error) < 0) {
+        read_runs_token(query->list.token, query->from, partitions, &error) < 0) {
         cp_fail(req, SY_CODE_INVALID_ARGUMENT, "%s", error.text);
         return;
     }
@@ -335,8 +389,12 @@ static int add_action(struct cp_request *req, const struct cp_action_view *view)
     struct actions_page *page = req->state;
     const struct cp_task_names *names;
     int r = cp_view_names(req->lane, view, &names);
-    if (r != 0 || !cp_filters_match(&page->list.filters, view->name, names->name, view->phase))
+    if (r != 0)
         return r;
+    struct cp_filter_subject subject;
+    cp_list_subject(&subject, view, names);
+    if (!cp_filters_match(&page->list.filters, &subject))
+        return 0;
     struct cp_flyte f = cp_request_flyte(req);
     Flyteidl2__Workflow__Action *item = cp_flyte_action(&f, view, names);
     Flyteidl2__Workflow__ListActionsResponse response =
@@ -428,7 +486,7 @@ static void list_actions(struct cp_request *req)
     const Flyteidl2__Workflow__ListActionsRequest *m = req->message;
     struct actions_page *page = cp_request_alloc(req, sizeof(*page));
     struct sy_error_text error = {0};
-    int r = cp_list_options_read(&page->list, m->request, &error);
+    int r = cp_list_options_read(&page->list, &actions_rules, m->request, &error);
     const char *token = page->list.token;
     if (r == 0 && token[0] != '\0' &&
         (token[0] != 'a' || cp_name_check("token", token + 1, NULL) < 0)) {

@@ -121,10 +121,6 @@ static enum sy_code read_task(const create_request *m, struct sy_span *ret,
         if (ret->len > 0)
             return SY_CODE_OK;
         break;
-    case FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__TASK_TASK_ID:
-        sy_error_text_set(error, "task_id: running a deployed task needs TaskService, which is not "
-                                 "served yet; send task_spec");
-        return SY_CODE_NOT_FOUND;
     case FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__TASK_TRIGGER_NAME:
         sy_error_text_set(error, "trigger_name: triggers are not served yet; send task_spec");
         return SY_CODE_UNIMPLEMENTED;
@@ -243,6 +239,8 @@ static struct sy_span pack_root(struct cp_request *req, struct sy_buf *buf)
 
 static void create_run(struct cp_request *req)
 {
+    if (cp_task_resolve(req, create_run))
+        return;
     const create_request *m = req->message;
     struct cp_create_run create = {
         .project = req->address.project,

@@ -181,7 +181,9 @@ static int add_enriched(struct cp_request *req, const struct cp_action_view *vie
     int r = cp_view_names(req->lane, view, &names);
     if (r != 0)
         return r;
-    bool meets = cp_filters_match(&w->filters, view->name, names->name, view->phase);
+    struct cp_filter_subject subject;
+    cp_list_subject(&subject, view, names);
+    bool meets = cp_filters_match(&w->filters, &subject);
     if (list && !meets)
         return 0;
     struct cp_flyte f = cp_request_flyte(req);
@@ -350,7 +352,7 @@ static void watch_actions(struct cp_request *req)
     const Flyteidl2__Workflow__WatchActionsRequest *m = req->message;
     struct actions_watch *w = cp_request_alloc(req, sizeof(*w));
     struct sy_error_text error = {0};
-    if (cp_filters_read(&w->filters, m->filter, m->n_filter, &error) < 0) {
+    if (cp_filters_read(&w->filters, CP_LIST_ACTION_FIELDS, m->filter, m->n_filter, &error) < 0) {
         cp_fail(req, SY_CODE_INVALID_ARGUMENT, "%s", error.text);
         return;
     }

@@ -111,7 +111,7 @@ static int feed_list(struct feeder *feeder)
 {
     struct sy_arena *arena = cp_scratch(feeder->lane);
     struct runs_chunk chunk = {.watch = feeder->watch};
-    int r = cp_partition_list_runs(feeder->lane->partition, arena, feeder->before, take_run,
+    int r = cp_partition_list_runs(feeder->lane->partition, arena, feeder->before, false, take_run,
                                    &chunk);
     for (size_t i = 0; r == 0 && i < chunk.count; i++)
         r = feed_run(feeder, arena, &chunk.runs[i]);

@@ -260,6 +260,7 @@ void cp_partition_free(struct cp_partition *p)
     while (p->operators)
         cp_operator_free(p->operators);
     cp_task_calls_free_orphans(p);
+    cp_registry_forget(p);
     cp_watch_forget_all(p);
     if (p->sealed)
         cp_group_discard(p, p->sealed);

@@ -190,9 +190,10 @@ uint64_t cp_partition_recovers(struct cp_partition *p, struct sy_span run_spec, 
 int cp_partition_get_spec(struct cp_partition *p, const struct cp_action_view *view,
                           struct sy_buf *ret) SY_MUST_USE;
 
-/* Newest first, ids below `before` (0 = from the newest); fn returns false to stop. */
-int cp_partition_list_runs(struct cp_partition *p, struct sy_arena *arena, uint64_t before,
-                           bool (*fn)(void *ctx, const struct cp_run_view *run),
+/* Newest first, ids below `from` (0 = from the newest); or oldest first, ids above it. fn returns
+ * false to stop. */
+int cp_partition_list_runs(struct cp_partition *p, struct sy_arena *arena, uint64_t from,
+                           bool oldest_first, bool (*fn)(void *ctx, const struct cp_run_view *run),
                            void *ctx) SY_MUST_USE;
 /* In byte order of names, after `after` ("" = from the first). */
 int cp_partition_list_actions(struct cp_partition *p, struct sy_arena *arena, uint64_t run_id,

@@ -13,6 +13,7 @@
  *   partition_send.c    operator streams: what goes out
  *   partition_flyte.c   what an action of a Flyte program needs beside its spec
  *   partition_reuse.c   results that exist already: recovery, cache
+ *   partition_registry.c deployed tasks, triggers, projects
  *   partition_calls.c   calls of running tasks
  *   partition_cluster.c the view of clusters and nodes
  *
@@ -349,6 +350,8 @@ struct cp_partition {
     uint32_t last_serial;
     struct cp_task_call *orphan_calls; /* that enqueue, of streams that are gone */
 
+    struct cp_change *changing, *changes; /* of the registry: in flight, waiting */
+
     struct cp_watch_list *watch_lists; /* by id */
     struct cp_watch *runs_watches;
     struct cp_watch *ready_watches;
@@ -454,6 +457,9 @@ enum sy_code cp_explain_rejection(const struct cp_partition *p, struct sy_error_
 /* False when the open batch or the partition is full. */
 bool cp_has_room(const struct cp_partition *p, size_t actions, struct sy_error_text *error);
 
+/* partition_read.c */
+bool cp_can_read(const struct cp_partition *p);
+
 /* partition_watch.c */
 void cp_watch_notify(struct cp_partition *p, uint64_t id);
 void cp_watch_notify_run(struct cp_partition *p, uint64_t run_id, const struct cp_live_run *live);
@@ -519,6 +525,10 @@ uint32_t cp_cache_put(struct cp_partition *p, const struct sch_action *action,
 /* The run that this one recovers, 0: none, or not of this partition. */
 uint64_t cp_recovers(struct cp_partition *p, struct sy_span run_spec);
 bool cp_recovery_forces(struct sy_span run_spec, const char *name);
+
+/* partition_registry.c */
+/* Without calling anybody. */
+void cp_registry_forget(struct cp_partition *p);
 
 /* partition_calls.c */
 void cp_task_call(struct cp_operator *o, const Switchyard__Internal__TaskCall *call);

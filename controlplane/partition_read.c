@@ -5,7 +5,7 @@ typedef Switchyard__Internal__Store__RunRow RunRow;
 typedef Switchyard__Internal__Store__ActionRow ActionRow;
 typedef Switchyard__Internal__Store__OutcomeRow OutcomeRow;
 
-static bool can_read(const struct cp_partition *p)
+bool cp_can_read(const struct cp_partition *p)
 {
     enum cp_partition_state state = cp_state(p);
     return p->store && (state == CP_PARTITION_SERVING || state == CP_PARTITION_WAITING);
@@ -26,7 +26,7 @@ static struct sch_run *live_run(struct cp_partition *p, uint64_t run_id)
 int cp_partition_get_run_by_id(struct cp_partition *p, struct sy_arena *arena, uint64_t run_id,
                                struct cp_run_view *ret)
 {
-    if (!can_read(p))
+    if (!cp_can_read(p))
         return CP_PARTITION_E_NOT_SERVING;
     struct cp_key key = cp_key_run(run_id);
     RunRow *row;
@@ -42,7 +42,7 @@ int cp_partition_get_run_by_id(struct cp_partition *p, struct sy_arena *arena, u
 int cp_partition_get_run(struct cp_partition *p, struct sy_arena *arena, const char *project,
                          const char *domain, const char *name, struct cp_run_view *ret)
 {
-    if (!can_read(p))
+    if (!cp_can_read(p))
         return CP_PARTITION_E_NOT_SERVING;
     /* What cannot be a name cannot be a key. */
     if (strlen(project) >= SCH_NAME_MAX || strlen(domain) >= SCH_NAME_MAX ||
@@ -57,24 +57,26 @@ int cp_partition_get_run(struct cp_partition *p, struct sy_arena *arena, const c
     return cp_partition_get_run_by_id(p, arena, sy_get_be64(p->scratch.data), ret);
 }
 
-int cp_partition_list_runs(struct cp_partition *p, struct sy_arena *arena, uint64_t before,
-                           bool (*fn)(void *ctx, const struct cp_run_view *run), void *ctx)
+int cp_partition_list_runs(struct cp_partition *p, struct sy_arena *arena, uint64_t from,
+                           bool oldest_first, bool (*fn)(void *ctx, const struct cp_run_view *run),
+                           void *ctx)
 {
-    if (!can_read(p))
+    if (!cp_can_read(p))
         return CP_PARTITION_E_NOT_SERVING;
-    struct cp_key to = cp_key_run(before);
-    struct sy_span end = before ? cp_key_span(&to) : (struct sy_span){0};
-    struct cp_iter *iter = cp_iter_new(p->store, CP_FAMILY_RUNS, (struct sy_span){0}, end, true);
+    struct cp_key key = cp_key_run(oldest_first ? from + 1 : from);
+    struct sy_span bound = from ? cp_key_span(&key) : (struct sy_span){0}, none = {0};
+    struct cp_iter *iter = cp_iter_new(p->store, CP_FAMILY_RUNS, oldest_first ? bound : none,
+                                       oldest_first ? none : bound, !oldest_first);
     int r = 0;
     for (; cp_iter_valid(iter); cp_iter_next(iter)) {
-        struct sy_span key = cp_iter_key(iter);
+        struct sy_span at = cp_iter_key(iter);
         RunRow *row = CP_UNPACK(RunRow, switchyard__internal__store__run_row__descriptor, arena,
                                 cp_iter_value(iter));
-        if (!row || key.len != 8) {
+        if (!row || at.len != 8) {
             r = -EBADMSG;
             break;
         }
-        uint64_t id = sy_get_be64(key.data);
+        uint64_t id = sy_get_be64(at.data);
         struct cp_run_view view = {.id = id, .row = row, .live = live_run(p, id)};
         if (!fn(ctx, &view))
             break;
@@ -134,7 +136,7 @@ static int fill_view(struct cp_partition *p, struct sy_arena *arena, struct cp_a
 int cp_partition_get_action(struct cp_partition *p, struct sy_arena *arena, uint64_t run_id,
                             const char *name, struct cp_action_view *ret)
 {
-    if (!can_read(p))
+    if (!cp_can_read(p))
         return CP_PARTITION_E_NOT_SERVING;
     if (strlen(name) >= SCH_NAME_MAX)
         return CP_PARTITION_E_NOT_FOUND;
@@ -164,13 +166,13 @@ uint32_t cp_partition_attempt(const struct cp_partition *p, uint64_t run_id, con
 uint64_t cp_partition_recovers(struct cp_partition *p, struct sy_span run_spec, const char *name)
 {
     bool forced = name && cp_recovery_forces(run_spec, name);
-    return can_read(p) && !forced ? cp_recovers(p, run_spec) : 0;
+    return cp_can_read(p) && !forced ? cp_recovers(p, run_spec) : 0;
 }
 
 int cp_partition_get_spec(struct cp_partition *p, const struct cp_action_view *view,
                           struct sy_buf *ret)
 {
-    if (!can_read(p))
+    if (!cp_can_read(p))
         return CP_PARTITION_E_NOT_SERVING;
     sy_buf_clear(ret);
     const ProtobufCBinaryData *digest = &view->row->spec_digest;
@@ -226,7 +228,7 @@ int cp_partition_list_actions(struct cp_partition *p, struct sy_arena *arena, ui
                               const char *after,
                               bool (*fn)(void *ctx, const struct cp_action_view *action), void *ctx)
 {
-    if (!can_read(p))
+    if (!cp_can_read(p))
         return CP_PARTITION_E_NOT_SERVING;
     if (strlen(after) >= SCH_NAME_MAX)
         return CP_PARTITION_E_NOT_FOUND;

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "controlplane/events.h"
 #include "controlplane/names.h"
+#include "controlplane/registry.h"
 #include "proto/pb.h"
 
 #include <stdio.h>
@@ -419,6 +420,9 @@ static struct cp_lane *owner(struct cp_request *req)
 {
     struct cp_shard *shard = req->lane->shard;
     const struct cp_address *a = &req->address;
+    if (a->task != NULL)
+        return &shard->lanes[cp_registry_partition(a->project, a->domain, a->task,
+                                                   shard->options.partitions)];
     if (a->run == NULL)
         return cp_front(shard);
     return &shard->lanes[cp_shard_partition_of(shard, a->project, a->domain, a->run)];

@@ -21,6 +21,7 @@
 #include "base/arena.h"
 #include "base/rng.h"
 #include "base/rpc.h"
+#include "controlplane/filter.h"
 #include "controlplane/flyte.h"
 #include "controlplane/partition.h"
 #include "controlplane/rows.h"
@@ -146,10 +147,15 @@ extern const struct cp_method cp_cluster_methods[];
 extern const struct cp_method cp_native_methods[];
 extern const struct cp_method cp_signal_methods[];
 extern const struct cp_method cp_region_methods[];
+extern const struct cp_method cp_task_methods[];
 
 /* In api_watch_runs.c: WatchRuns, and what is left of it when the shard is freed. */
 void cp_runs_watch_serve(struct cp_request *req);
 void cp_runs_watches_free(struct cp_shard *shard);
+
+/* In api_tasks.c: a CreateRun that names a deployed task. True: the request waits, and again() runs
+ * when its message holds the spec; or it has failed. */
+bool cp_task_resolve(struct cp_request *req, void (*again)(struct cp_request *req));
 
 void cp_method_handle(void *binding, struct sy_call *call, struct sy_span bytes);
 
@@ -160,6 +166,7 @@ struct cp_address {
     const char *org; /* echoed, never stored; "" = none */
     const char *project, *domain, *run;
     const char *action; /* NULL when it is about the run */
+    const char *task;   /* not NULL: about this task of the registry, or its triggers */
 };
 
 struct cp_request {
@@ -244,6 +251,16 @@ void cp_details_pack_action(struct cp_request *req, const struct cp_details *det
                             struct sy_buf *buf); /* Get/WatchActionDetailsResponse */
 void cp_details_pack_run(struct cp_request *req, const struct cp_details *details,
                          struct sy_buf *buf); /* Get/WatchRunDetailsResponse */
+
+/* In api_list.c: an action as filters see it. */
+void cp_list_subject(struct cp_filter_subject *ret, const struct cp_action_view *view,
+                     const struct cp_task_names *names);
+#define CP_LIST_ACTION_FIELDS                                                                      \
+    (CP_FILTER_BIT(PHASE) | CP_FILTER_BIT(NAME) | CP_FILTER_BIT(TASK_NAME) |                       \
+     CP_FILTER_BIT(TASK_VERSION) | CP_FILTER_BIT(PARENT_NAME) | CP_FILTER_BIT(CREATED_AT) |        \
+     CP_FILTER_BIT(UPDATED_AT))
+/* The only one there is: nobody is asked who they are. */
+#define CP_ANONYMOUS "anonymous"
 
 /* ---- streams ---- */
 

@@ -30,6 +30,7 @@ enum cp_family {
     CP_FAMILY_CHILDREN,
     CP_FAMILY_SPECS,
     CP_FAMILY_CACHE,
+    CP_FAMILY_REGISTRY,
     CP_FAMILIES,
 };
 

@@ -4,6 +4,10 @@
 
 #include "tests/unit/cp_world.h"
 
+#include "flyteidl2/actions/actions_service.pb-c.h"
+#include "flyteidl2/workflow/run_service.pb-c.h"
+#include "switchyard/v1/action_service.pb-c.h"
+
 #define RUN "/flyteidl2.workflow.RunService/"
 #define ACTIONS "/flyteidl2.actions.ActionsService/"
 #define NATIVE "/switchyard.v1.ActionService/"

@@ -107,7 +107,7 @@ START_TEST(create_run_refuses_bad_input)
     Flyteidl2__Task__TaskIdentifier id = FLYTEIDL2__TASK__TASK_IDENTIFIER__INIT;
     c.request.task_case = FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__TASK_TASK_ID;
     c.request.task_id = &id;
-    call_fails(&w, RUN "CreateRun", &c.request.base, SY_CODE_NOT_FOUND, "TaskService");
+    call_fails(&w, RUN "CreateRun", &c.request.base, SY_CODE_INVALID_ARGUMENT, "task_id.project");
     create_init(&w, &c, NULL, "switchyard.process");
     Flyteidl2__Common__OffloadedInputData data = FLYTEIDL2__COMMON__OFFLOADED_INPUT_DATA__INIT;
     c.request.input_wrapper_case =

@@ -1,4 +1,5 @@
 /* links: cp */
+#include "base/mem.h"
 #include "controlplane/filter.h"
 #include "controlplane/names.h"
 #include "controlplane/task_names.h"
@@ -123,6 +124,19 @@ END_TEST
 
 /* ---- filters ---- */
 
+static const uint32_t fields = CP_FILTER_BIT(PHASE) | CP_FILTER_BIT(NAME) |
+                               CP_FILTER_BIT(TASK_NAME) | CP_FILTER_BIT(CREATED_AT) |
+                               CP_FILTER_BIT(LABEL);
+static const struct cp_list_rules rules = {.fields = fields};
+
+static bool matches(const struct cp_filters *filters, const char *name, const char *task_name,
+                    Switchyard__V1__Phase phase)
+{
+    struct cp_filter_subject subject = {
+        .phase = phase, .texts = {[CP_FILTER_NAME] = name, [CP_FILTER_TASK_NAME] = task_name}};
+    return cp_filters_match(filters, &subject);
+}
+
 static struct cp_filters read_one(const char *field, Flyteidl2__Common__Filter__Function function,
                                   char **values, size_t count, int expect)
 {
@@ -135,7 +149,7 @@ static struct cp_filters read_one(const char *field, Flyteidl2__Common__Filter__
     filter.function = function;
     filter.values = values;
     filter.n_values = count;
-    int r = cp_filters_read(&ret, filters, 1, &error);
+    int r = cp_filters_read(&ret, fields, filters, 1, &error);
     ck_assert_msg(r == expect, "%s", error.text);
     ck_assert_int_eq(error.text[0] != '\0', expect < 0);
     return ret;
@@ -148,12 +162,12 @@ START_TEST(filters_on_phase)
     char five[] = "5", six[] = "6";
     char *values[] = {five, six};
     struct cp_filters f = read_one("phase", FUNCTION(VALUE_IN), values, 2, 0);
-    ck_assert(cp_filters_match(&f, "x", "t", PHASE(SUCCEEDED)));
-    ck_assert(cp_filters_match(&f, "x", "t", PHASE(FAILED)));
-    ck_assert(!cp_filters_match(&f, "x", "t", PHASE(RUNNING)));
+    ck_assert(matches(&f, "x", "t", PHASE(SUCCEEDED)));
+    ck_assert(matches(&f, "x", "t", PHASE(FAILED)));
+    ck_assert(!matches(&f, "x", "t", PHASE(RUNNING)));
     f = read_one("phase", FUNCTION(NOT_EQUAL), values, 1, 0);
-    ck_assert(!cp_filters_match(&f, "x", "t", PHASE(SUCCEEDED)));
-    ck_assert(cp_filters_match(&f, "x", "t", PHASE(RUNNING)));
+    ck_assert(!matches(&f, "x", "t", PHASE(SUCCEEDED)));
+    ck_assert(matches(&f, "x", "t", PHASE(RUNNING)));
 }
 END_TEST
 
@@ -162,18 +176,86 @@ START_TEST(filters_on_text)
     char value[] = "ab";
     char *values[] = {value};
     struct cp_filters f = read_one("name", FUNCTION(EQUAL), values, 1, 0);
-    ck_assert(cp_filters_match(&f, "ab", "t", PHASE(QUEUED)));
-    ck_assert(!cp_filters_match(&f, "abc", "ab", PHASE(QUEUED)));
+    ck_assert(matches(&f, "ab", "t", PHASE(QUEUED)));
+    ck_assert(!matches(&f, "abc", "ab", PHASE(QUEUED)));
     f = read_one("task_name", FUNCTION(CONTAINS), values, 1, 0);
-    ck_assert(cp_filters_match(&f, "x", "1abc", PHASE(QUEUED)));
-    ck_assert(!cp_filters_match(&f, "ab", "1Abc", PHASE(QUEUED)));
+    ck_assert(matches(&f, "x", "1abc", PHASE(QUEUED)));
+    ck_assert(!matches(&f, "ab", "1Abc", PHASE(QUEUED)));
     f = read_one("task_name", FUNCTION(CONTAINS_CASE_INSENSITIVE), values, 1, 0);
-    ck_assert(cp_filters_match(&f, "x", "1Abc", PHASE(QUEUED)));
+    ck_assert(matches(&f, "x", "1Abc", PHASE(QUEUED)));
     f = read_one("name", FUNCTION(ENDS_WITH), values, 1, 0);
-    ck_assert(cp_filters_match(&f, "xab", "t", PHASE(QUEUED)));
-    ck_assert(!cp_filters_match(&f, "b", "t", PHASE(QUEUED)));
+    ck_assert(matches(&f, "xab", "t", PHASE(QUEUED)));
+    ck_assert(!matches(&f, "b", "t", PHASE(QUEUED)));
     f = read_one("name", FUNCTION(NOT_ENDS_WITH), values, 1, 0);
-    ck_assert(!cp_filters_match(&f, "xab", "t", PHASE(QUEUED)));
+    ck_assert(!matches(&f, "xab", "t", PHASE(QUEUED)));
+}
+END_TEST
+
+START_TEST(filters_on_time)
+{
+    static const struct {
+        const char *text;
+        int64_t ns;
+    } good[] = {
+        {"2026-11-20T10:00:00+00:00", 1795168800000000000},
+        {"2026-11-20T10:00:00Z", 1795168800000000000},
+        {"2026-11-20", 1795132800000000000},
+        {"2026-11-20T10:00:00.250001+00:00", 1795168800250001000},
+        {"2026-11-20T10:00:00+01:30", 1795163400000000000},
+        {"2026-11-20T10:00:00-01:00", 1795172400000000000},
+    };
+    static const char *const bad[] = {
+        "", "5", "2026-13-01", "2026-11-20T10:00:00+1", "2026-11-20T10:00:00Zx", "2026-11-20T10"};
+    int64_t ns;
+    for (size_t i = 0; i < SY_COUNT_OF(good); i++) {
+        ck_assert_int_eq(cp_filter_time(good[i].text, &ns), 0);
+        ck_assert_int_eq(ns, good[i].ns);
+    }
+    for (size_t i = 0; i < SY_COUNT_OF(bad); i++)
+        ck_assert_int_eq(cp_filter_time(bad[i], &ns), -EINVAL);
+    char text[] = "2026-11-20T10:00:00Z";
+    char *values[] = {text};
+    struct cp_filter_subject subject = {.created_ns = good[0].ns};
+    static const struct {
+        Flyteidl2__Common__Filter__Function function;
+        bool before, equal, after;
+    } functions[] = {
+        {FUNCTION(LESS_THAN), true, false, false},
+        {FUNCTION(LESS_THAN_OR_EQUAL), true, true, false},
+        {FUNCTION(GREATER_THAN), false, false, true},
+        {FUNCTION(GREATER_THAN_OR_EQUAL), false, true, true},
+    };
+    for (size_t i = 0; i < SY_COUNT_OF(functions); i++) {
+        struct cp_filters f = read_one("created_at", functions[i].function, values, 1, 0);
+        subject.created_ns = good[0].ns - 1;
+        ck_assert_int_eq(cp_filters_match(&f, &subject), functions[i].before);
+        subject.created_ns = good[0].ns;
+        ck_assert_int_eq(cp_filters_match(&f, &subject), functions[i].equal);
+        subject.created_ns = good[0].ns + 1;
+        ck_assert_int_eq(cp_filters_match(&f, &subject), functions[i].after);
+    }
+}
+END_TEST
+
+static const char *one_label(const void *ctx, const char *key)
+{
+    (void)ctx;
+    return strcmp(key, "team") == 0 ? "ml" : NULL;
+}
+
+START_TEST(filters_on_labels)
+{
+    char ml[] = "ml", empty[] = "";
+    char *values[] = {ml}, *nothing[] = {empty};
+    struct cp_filter_subject with = {.label = one_label}, without = {0};
+    struct cp_filters f = read_one("labels.team", FUNCTION(EQUAL), values, 1, 0);
+    ck_assert(cp_filters_match(&f, &with) && !cp_filters_match(&f, &without));
+    f = read_one("labels.team", FUNCTION(EQUAL), nothing, 1, 0); /* not the same as no label */
+    ck_assert(!cp_filters_match(&f, &with) && !cp_filters_match(&f, &without));
+    f = read_one("labels.team", FUNCTION(EXISTS), NULL, 0, 0);
+    ck_assert(cp_filters_match(&f, &with) && !cp_filters_match(&f, &without));
+    f = read_one("labels.other", FUNCTION(NOT_EXISTS), NULL, 0, 0);
+    ck_assert(cp_filters_match(&f, &with) && cp_filters_match(&f, &without));
 }
 END_TEST
 
@@ -181,8 +263,10 @@ START_TEST(filters_that_are_refused)
 {
     char value[] = "5", word[] = "running", large[] = "32";
     char *values[] = {value}, *words[] = {word}, *numbers[] = {large};
-    read_one("created_at", FUNCTION(EQUAL), values, 1, -EINVAL);
-    read_one("labels.x", FUNCTION(EXISTS), values, 1, -EINVAL);
+    read_one("created_at", FUNCTION(LESS_THAN), values, 1, -EINVAL);
+    read_one("updated_at", FUNCTION(EQUAL), values, 1, -EINVAL);
+    read_one("labels.x", FUNCTION(GREATER_THAN), values, 1, -EINVAL);
+    read_one("labels.", FUNCTION(EQUAL), values, 1, -EINVAL);
     read_one("phase", FUNCTION(CONTAINS), values, 1, -EINVAL);
     read_one("name", FUNCTION(GREATER_THAN), values, 1, -EINVAL);
     read_one("name", FUNCTION(EQUAL), values, 0, -EINVAL);
@@ -195,7 +279,7 @@ START_TEST(list_options)
 {
     struct cp_list_options options;
     struct sy_error_text error = {0};
-    ck_assert_int_eq(cp_list_options_read(&options, NULL, &error), 0);
+    ck_assert_int_eq(cp_list_options_read(&options, &rules, NULL, &error), 0);
     ck_assert_uint_eq(options.limit, 100);
     ck_assert_str_eq(options.token, "");
     Flyteidl2__Common__ListRequest request = FLYTEIDL2__COMMON__LIST_REQUEST__INIT;
@@ -205,11 +289,11 @@ START_TEST(list_options)
     char created_at[] = "created_at", other[] = "phase";
     sort.key = created_at;
     sort.direction = FLYTEIDL2__COMMON__SORT__DIRECTION__ASCENDING;
-    ck_assert_int_eq(cp_list_options_read(&options, &request, &error), 0);
+    ck_assert_int_eq(cp_list_options_read(&options, &rules, &request, &error), 0);
     ck_assert_uint_eq(options.limit, 1000);
     ck_assert(options.sorted && options.ascending);
     sort.key = other;
-    ck_assert_int_eq(cp_list_options_read(&options, &request, &error), -EINVAL);
+    ck_assert_int_eq(cp_list_options_read(&options, &rules, &request, &error), -EINVAL);
     ck_assert_ptr_nonnull(strstr(error.text, "phase"));
 }
 END_TEST
@@ -225,6 +309,8 @@ int main(void)
                                   partitions_share_runs_evenly,
                                   filters_on_phase,
                                   filters_on_text,
+                                  filters_on_time,
+                                  filters_on_labels,
                                   filters_that_are_refused,
                                   list_options,
                                   NULL};

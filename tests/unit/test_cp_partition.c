@@ -474,10 +474,10 @@ START_TEST(test_lists)
     struct sy_arena arena;
     sy_arena_init(&arena, 1 << 20);
     struct list list = {.left = 2};
-    ck_assert_int_eq(cp_partition_list_runs(w->p, &arena, 0, take_run, &list), 0);
+    ck_assert_int_eq(cp_partition_list_runs(w->p, &arena, 0, false, take_run, &list), 0);
     ck_assert_str_eq(list.names, "r5 r4");
     list = (struct list){.left = 10, .last = list.last};
-    ck_assert_int_eq(cp_partition_list_runs(w->p, &arena, list.last, take_run, &list), 0);
+    ck_assert_int_eq(cp_partition_list_runs(w->p, &arena, list.last, false, take_run, &list), 0);
     ck_assert_str_eq(list.names, "r3 r2 r1");
     list = (struct list){.left = 3};
     ck_assert_int_eq(
