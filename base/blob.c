@@ -122,8 +122,11 @@ void sy_blobs_free(struct sy_blobs *blobs)
 {
     if (!blobs)
         return;
-    while (blobs->ops)
-        op_free(blobs->ops);
+    struct sy_blob_op *next;
+    for (struct sy_blob_op *op = blobs->ops; op; op = next) {
+        next = op->next;
+        op_free(op);
+    }
     blobs->adapter->free(blobs->ctx);
     free(blobs->root);
     free(blobs);

@@ -162,20 +162,26 @@ static int put_file(struct file_store *store, const char *to, const char *path)
     return r;
 }
 
-static int open_blob(const char *path, uint64_t *ret_size)
+static int check_blob(int fd, uint64_t *ret_size)
 {
-    AUTOCLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat st;
-    if (fd < 0)
-        return errno == ENOTDIR ? -ENOENT : -errno;
     if (fstat(fd, &st) < 0)
         return -errno;
-    if (!S_ISREG(st.st_mode))
-        return S_ISDIR(st.st_mode) ? -ENOENT : -EACCES;
     *ret_size = (uint64_t)st.st_size;
-    int taken = fd;
-    fd = -1;
-    return taken;
+    return S_ISREG(st.st_mode) ? 0 : S_ISDIR(st.st_mode) ? -ENOENT : -EACCES;
+}
+
+static int open_blob(const char *path, uint64_t *ret_size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    *ret_size = 0;
+    if (fd < 0)
+        return errno == ENOTDIR ? -ENOENT : -errno;
+    int r = check_blob(fd, ret_size);
+    if (r == 0)
+        return fd;
+    close(fd);
+    return r;
 }
 
 static int get_file(const char *from, const char *path, uint64_t bytes_max)

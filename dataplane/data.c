@@ -274,7 +274,7 @@ static void open_channels(struct dp_data *data, const struct dp_data_options *op
     size_t count = 0;
     while (options->shards && options->shards[count])
         count++;
-    data->shards = sy_calloc(count + 1, sizeof(*data->shards));
+    data->shards = sy_calloc(count + 1, sizeof(struct sy_channel *));
     for (; data->shard_count < count; data->shard_count++)
         data->shards[data->shard_count] = sy_channel_new(options->rpc,
                                                          options->shards[data->shard_count]);
@@ -330,9 +330,13 @@ void dp_data_free(struct dp_data *data)
     if (!data)
         return;
     sy_blobs_free(data->blobs); /* nothing comes back from there any more */
-    while (data->jobs)
-        dp_job_fail(data->jobs, SY_CODE_UNAVAILABLE, "the operator is stopping");
+    struct dp_job *next;
+    for (struct dp_job *job = data->jobs; job; job = next) {
+        next = job->next;
+        dp_job_fail(job, SY_CODE_UNAVAILABLE, "the operator is stopping");
+    }
     dp_uploads_free(data);
+    dp_fetches_free(data);
     for (size_t i = 0; i < data->shard_count; i++)
         sy_channel_free(data->shards[i]);
     free(data->shards);

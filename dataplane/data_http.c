@@ -115,8 +115,11 @@ static void fetch_free(struct dp_fetch *fetch)
 
 void dp_fetches_free(struct dp_data *data)
 {
-    while (data->fetches)
-        fetch_free(data->fetches);
+    struct dp_fetch *next;
+    for (struct dp_fetch *fetch = data->fetches; fetch; fetch = next) {
+        next = fetch->next;
+        fetch_free(fetch);
+    }
 }
 
 static void on_get_closed(void *ctx, bool sent)

@@ -340,6 +340,9 @@ void dp_upload_free(struct dp_upload *upload)
 
 void dp_uploads_free(struct dp_data *data)
 {
-    while (data->uploads)
-        free_now(data->uploads);
+    struct dp_upload *next;
+    for (struct dp_upload *upload = data->uploads; upload; upload = next) {
+        next = upload->next;
+        free_now(upload);
+    }
 }

@@ -169,7 +169,7 @@ static int flush_entries(const struct row *row, struct entries *entries, struct 
 
 static bool span_is(struct sy_span span, const char *text)
 {
-    return span.len == strlen(text) && memcmp(span.data, text, span.len) == 0;
+    return span.len == strlen(text) && (span.len == 0 || memcmp(span.data, text, span.len) == 0);
 }
 
 static int put_binary(struct sy_span span, struct sy_buf *out)

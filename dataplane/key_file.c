@@ -38,6 +38,7 @@ int dp_key_file(const char *path, uint8_t ret[DP_KEY_BYTES], struct sy_error_tex
     } else if (r < 0) {
         sy_error_text_set(error, "%s: cannot read or make this key: %s", path, strerror(-r));
     } else {
+        SY_ASSERT(bytes.data);
         memcpy(ret, bytes.data, DP_KEY_BYTES);
         explicit_bzero(bytes.data, bytes.len);
     }
