@@ -261,6 +261,72 @@ START_TEST(links_to_reports)
 }
 END_TEST
 
+/* A spec whose task is started with a code bundle, in its arguments or its metadata. */
+static void pack_bundle(struct sy_buf *bytes, const char *flag, const char *uri)
+{
+    Flyteidl2__Task__TaskSpec spec = FLYTEIDL2__TASK__TASK_SPEC__INIT;
+    Flyteidl2__Core__TaskTemplate template = FLYTEIDL2__CORE__TASK_TEMPLATE__INIT;
+    Flyteidl2__Core__TaskMetadata metadata = FLYTEIDL2__CORE__TASK_METADATA__INIT;
+    Flyteidl2__Core__Container container = FLYTEIDL2__CORE__CONTAINER__INIT;
+    char *args[] = {TEXT("a0"), TEXT(flag), TEXT(uri), TEXT("--dest")};
+    sy_buf_clear(bytes);
+    container.args = args;
+    container.n_args = SY_COUNT_OF(args);
+    metadata.code_bundle_uri = TEXT(flag[0] ? "" : uri);
+    template.container = &container;
+    template.target_case = FLYTEIDL2__CORE__TASK_TEMPLATE__TARGET_CONTAINER;
+    template.metadata = &metadata;
+    spec.task_template = &template;
+    pb_pack(&spec.base, bytes);
+}
+
+static enum sy_code bundle_link(struct world *w, bool of_task)
+{
+    struct reply reply = {0};
+    Flyteidl2__Dataproxy__CreateDownloadLinkRequest request =
+        FLYTEIDL2__DATAPROXY__CREATE_DOWNLOAD_LINK_REQUEST__INIT;
+    Flyteidl2__Common__ActionAttemptIdentifier id =
+        FLYTEIDL2__COMMON__ACTION_ATTEMPT_IDENTIFIER__INIT;
+    Flyteidl2__Task__TaskIdentifier task = FLYTEIDL2__TASK__TASK_IDENTIFIER__INIT;
+    request.artifact_type = FLYTEIDL2__DATAPROXY__ARTIFACT_TYPE__ARTIFACT_TYPE_CODE_BUNDLE;
+    id.action_id = action();
+    id.attempt = 1;
+    if (of_task) {
+        request.task_id = &task;
+        request.source_case = FLYTEIDL2__DATAPROXY__CREATE_DOWNLOAD_LINK_REQUEST__SOURCE_TASK_ID;
+    } else {
+        request.action_attempt_id = &id;
+        request.source_case =
+            FLYTEIDL2__DATAPROXY__CREATE_DOWNLOAD_LINK_REQUEST__SOURCE_ACTION_ATTEMPT_ID;
+    }
+    enum sy_code code = call(w, SERVICE "CreateDownloadLink", &request.base, &reply);
+    ck_assert(code != SY_CODE_OK ||
+              memmem(reply.bytes.data, reply.bytes.len, "/data/uploads/p/d/x/code.tgz?token=", 35));
+    sy_buf_deinit(&reply.bytes);
+    return code;
+}
+
+START_TEST(links_to_code)
+{
+    struct world w;
+    char uri[256];
+    world_init(&w);
+    snprintf(uri, sizeof(uri), "%s/uploads/p/d/x/code.tgz", w.store);
+    pack_bundle(&w.task_spec, "--tgz", uri);
+    ck_assert_int_eq(bundle_link(&w, false), SY_CODE_NOT_FOUND); /* the bundle is gone */
+    store(&w, "uploads/p/d/x/code.tgz", "code", 4);
+    ck_assert_int_eq(bundle_link(&w, false), SY_CODE_OK);
+    ck_assert_int_eq(bundle_link(&w, true), SY_CODE_OK);
+    pack_bundle(&w.task_spec, "", uri);
+    ck_assert_int_eq(bundle_link(&w, true), SY_CODE_OK);
+    pack_bundle(&w.task_spec, "--verbose", uri);
+    ck_assert_int_eq(bundle_link(&w, true), SY_CODE_NOT_FOUND);
+    pack_bundle(&w.task_spec, "--tgz", "/etc/passwd"); /* never from outside of the store */
+    ck_assert_int_eq(bundle_link(&w, true), SY_CODE_INVALID_ARGUMENT);
+    world_deinit(&w);
+}
+END_TEST
+
 /* Calls that wait when the service goes. */
 START_TEST(calls_under_way_when_it_ends)
 {
@@ -295,6 +361,7 @@ int main(void)
                             data_of_an_action,
                             data_that_is_elsewhere,
                             links_to_reports,
+                            links_to_code,
                             calls_under_way_when_it_ends,
                             NULL};
     return sy_test_run("data service", tests);

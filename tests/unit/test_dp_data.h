@@ -115,11 +115,26 @@ static inline void get_task(void *ctx, struct sy_call *call, struct sy_span requ
     answer(w, call, &response.base);
 }
 
+static inline void get_action(void *ctx, struct sy_call *call, struct sy_span request)
+{
+    struct world *w = ctx;
+    (void)request;
+    Flyteidl2__Workflow__GetActionDetailsResponse response =
+        FLYTEIDL2__WORKFLOW__GET_ACTION_DETAILS_RESPONSE__INIT;
+    Flyteidl2__Workflow__ActionDetails details = FLYTEIDL2__WORKFLOW__ACTION_DETAILS__INIT;
+    details.task.data = w->task_spec.data;
+    details.task.len = w->task_spec.len;
+    details.spec_case = FLYTEIDL2__WORKFLOW__ACTION_DETAILS__SPEC_TASK;
+    response.details = &details;
+    answer(w, call, &response.base);
+}
+
 static inline void listen_shard(struct world *w)
 {
     static const struct sy_method methods[] = {
         {.path = "/flyteidl2.workflow.RunService/GetActionDataURIs", .handler = get_uris},
         {.path = "/flyteidl2.workflow.RunService/GetActionData", .handler = get_inline},
+        {.path = "/flyteidl2.workflow.RunService/GetActionDetails", .handler = get_action},
         {.path = "/flyteidl2.task.TaskService/GetTaskDetails", .handler = get_task},
     };
     struct sy_error_text error = {0};
