@@ -7,7 +7,9 @@
 #include <string.h>
 
 #define SPEC_ARENA_BYTES ((size_t)64 << 20)
-#define CPU_MILLI_DEFAULT 1000 /* of a process that says nothing */
+/* Of a task that says nothing, as the control plane has it. */
+#define CPU_MILLI_PROCESS 1000
+#define CPU_MILLI_FLYTE 100
 
 typedef Flyteidl2__Core__Container container_msg;
 typedef Flyteidl2__Core__Resources__ResourceEntry entry_msg;
@@ -123,8 +125,15 @@ static int read_entries(entry_msg *const *entries, size_t count, struct amounts 
     return 0;
 }
 
-static int read_resources(struct sch_resources *ret, const container_msg *container, bool process,
-                          struct sy_error_text *error)
+static uint32_t cpu_milli_default(const char *type)
+{
+    if (strcmp(type, "switchyard.function") == 0 || strcmp(type, AG_SPEC_CORE_SLEEP) == 0)
+        return 0;
+    return strcmp(type, "switchyard.process") == 0 ? CPU_MILLI_PROCESS : CPU_MILLI_FLYTE;
+}
+
+static int read_resources(struct sch_resources *ret, const container_msg *container,
+                          uint32_t cpu_milli_default, struct sy_error_text *error)
 {
     struct amounts requests = {0}, limits = {0};
     const Flyteidl2__Core__Resources *resources = container->resources;
@@ -135,8 +144,8 @@ static int read_resources(struct sch_resources *ret, const container_msg *contai
         if (r < 0)
             return r;
     }
-    if (!requests.given[0] && !limits.given[0] && process)
-        limits.amount[0] = CPU_MILLI_DEFAULT;
+    if (!requests.given[0] && !limits.given[0])
+        limits.amount[0] = cpu_milli_default;
     const uint64_t *from[3];
     for (unsigned i = 0; i < 3; i++)
         from[i] = requests.given[i] ? &requests.amount[i] : &limits.amount[i];
@@ -201,7 +210,6 @@ static int read_template(struct ag_spec *ret, const Flyteidl2__Core__TaskTemplat
                                          ? template->container
                                          : NULL;
     bool function = strcmp(template->type, "switchyard.function") == 0;
-    bool sleeps = strcmp(template->type, AG_SPEC_CORE_SLEEP) == 0;
     if (template->target_case == FLYTEIDL2__CORE__TASK_TEMPLATE__TARGET_K8S_POD) {
         sy_error_text_set(error,
                           "task of type '%.80s': it comes with a pod template, and this "
@@ -227,7 +235,7 @@ static int read_template(struct ag_spec *ret, const Flyteidl2__Core__TaskTemplat
         sy_error_text_set(error, "the task's definition is too large");
         return -EINVAL;
     }
-    int r = read_resources(&ret->request, container, !function && !sleeps, error);
+    int r = read_resources(&ret->request, container, cpu_milli_default(template->type), error);
     if (r == 0 && template->reuse_policy != NULL && template->reuse_policy->concurrency > 1)
         share_request(&ret->request, (uint32_t) template->reuse_policy->concurrency);
     const Flyteidl2__Core__GPUAccelerator *gpu = template->extended_resources != NULL

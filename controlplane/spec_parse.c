@@ -163,8 +163,18 @@ static int read_entries(Entry *const *entries, size_t count, struct amounts *amo
     return 0;
 }
 
+/* Of a task that says nothing: bounded by something. Flyte's tasks are often parents, which hold
+ * their room while they wait for children: a tree of whole cpus would fill a small node and stand
+ * still. */
+static uint32_t cpu_milli_default(const char *type)
+{
+    if (strcmp(type, "switchyard.function") == 0 || strcmp(type, "core-sleep") == 0)
+        return 0; /* bounded by its worker; its agent only waits */
+    return strcmp(type, "switchyard.process") == 0 ? 1000 : 100;
+}
+
 static int read_resources(struct sch_resources *ret, const Flyteidl2__Core__Resources *resources,
-                          bool process, struct sy_error_text *error)
+                          uint32_t cpu_milli_default, struct sy_error_text *error)
 {
     struct amounts request = {0}, limit = {0};
     if (resources) {
@@ -174,8 +184,8 @@ static int read_resources(struct sch_resources *ret, const Flyteidl2__Core__Reso
         if (r < 0)
             return r;
     }
-    if (!request.has_cpu && !limit.has_cpu && process)
-        limit.cpu_milli = 1000;
+    if (!request.has_cpu && !limit.has_cpu)
+        limit.cpu_milli = cpu_milli_default;
     ret->cpu_milli = (uint32_t)(request.has_cpu ? request.cpu_milli : limit.cpu_milli);
     ret->memory_bytes = request.has_memory ? request.memory_bytes : limit.memory_bytes;
     ret->gpus = (uint32_t)(request.has_gpus ? request.gpus : limit.gpus);
@@ -297,7 +307,6 @@ static int read_template(struct sch_spec *ret, const Template *template,
         return 0;
     }
     bool function = strcmp(template->type, "switchyard.function") == 0;
-    bool sleeps = strcmp(template->type, "core-sleep") == 0; /* its agent only waits */
     if (template->target_case == FLYTEIDL2__CORE__TASK_TEMPLATE__TARGET_K8S_POD) {
         sy_error_text_set(error,
                           "task of type '%s': it comes with a pod template, and nodes run "
@@ -317,7 +326,8 @@ static int read_template(struct sch_spec *ret, const Template *template,
                           container->image, container->n_args);
         return -EINVAL;
     }
-    r = read_resources(&ret->request, container->resources, !function && !sleeps, error);
+    r = read_resources(&ret->request, container->resources, cpu_milli_default(template->type),
+                       error);
     if (r == 0 && template->reuse_policy && template->reuse_policy->concurrency > 1)
         share_request(&ret->request, (uint32_t) template->reuse_policy->concurrency);
     if (r == 0)

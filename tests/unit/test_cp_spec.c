@@ -189,6 +189,7 @@ START_TEST(test_parse)
     ck_assert_str_eq(spec.request.environment, "");
     d.template.type = python;
     ck_assert_int_eq(parse(&d, &spec, &error), 0);
+    ck_assert_uint_eq(spec.request.cpu_milli, 100); /* many parents have room, and wait */
     d.template.type = group;
     d.template.target_case = FLYTEIDL2__CORE__TASK_TEMPLATE__TARGET__NOT_SET;
     ck_assert_int_eq(parse(&d, &spec, &error), 0);
