@@ -13,22 +13,21 @@
 
 /* ---- paths ---- */
 
-static const char *attempt_name(struct sy_arena *arena, const struct ag_work *work,
-                                uint32_t attempt)
+static const char *attempt_name(struct sy_arena *arena, const struct ag_work *work, uint32_t number)
 {
-    return sy_arena_printf(arena, "%llx/%u", (unsigned long long)work->flyte->action, attempt);
+    return sy_arena_printf(arena, "%llx-%u", (unsigned long long)work->flyte->action, number);
 }
 
 void ag_flyte_paths(struct ag_flyte_paths *ret, struct sy_arena *arena, const struct ag_work *work,
                     const char *root)
 {
     const struct ag_flyte_work *f = work->flyte;
-    const char *attempt = attempt_name(arena, work, work->flyte->attempt);
+    const char *attempt = attempt_name(arena, work, work->number);
     ret->run_base = f->run_output_base[0] != '\0'
                         ? sy_arena_strdup(arena, f->run_output_base)
                         : sy_arena_printf(arena, "%s/%s", root, work->run);
     ret->attempt_dir = sy_arena_printf(arena, "%s/%s/%s", ret->run_base, work->name, attempt);
-    ret->checkpoint = ag_flyte_checkpoint(arena, ret, work, work->flyte->attempt);
+    ret->checkpoint = ag_flyte_checkpoint(arena, ret, work, work->number);
     ret->raw_data = f->raw_data_prefix[0] != '\0'
                         ? sy_arena_printf(arena, "%s/%s/%s/%s", f->raw_data_prefix, work->run,
                                           work->name, attempt)
@@ -36,10 +35,10 @@ void ag_flyte_paths(struct ag_flyte_paths *ret, struct sy_arena *arena, const st
 }
 
 const char *ag_flyte_checkpoint(struct sy_arena *arena, const struct ag_flyte_paths *paths,
-                                const struct ag_work *work, uint32_t attempt)
+                                const struct ag_work *work, uint32_t number)
 {
     return sy_arena_printf(arena, "%s/%s/%s/_flytecheckpoints", paths->run_base, work->name,
-                           attempt_name(arena, work, attempt));
+                           attempt_name(arena, work, number));
 }
 
 /* ---- templates ---- */

@@ -21,9 +21,10 @@ class Skipped(Exception):
 
 
 class Devbox:
-    def __init__(self, settings=(), directory=None):
+    def __init__(self, settings=(), directory=None, options=()):
         self.dir = pathlib.Path(directory or tempfile.mkdtemp(prefix="switchyard-test."))
         self.settings = list(settings)
+        self.options = list(options)  # of tools/devbox start
         self.start()
 
     def devbox(self, *args, check=True):
@@ -31,7 +32,7 @@ class Devbox:
                               capture_output=True)
 
     def start(self):
-        args = ["start", "--port", "0", "--bin", BIN]
+        args = ["start", "--port", "0", "--bin", BIN, *self.options]
         for setting in self.settings:
             args += ["--set", setting]
         self.devbox(*args)
