@@ -414,6 +414,7 @@ static void create_one(struct enqueue *e, size_t i, struct cp_creating *creating
     struct sch_event event = {.type = SCH_EVENT_ENQUEUE};
     struct cp_ending ending;
     struct cp_key key;
+    SY_ASSERT(e->spec); /* of each request with actions */
     creating->row.input = action->input;
     creating->row.input_uri = action->input_uri;
     creating->again = e->names && e->names[i] == NAME_AGAIN;
