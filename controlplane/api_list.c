@@ -43,7 +43,8 @@ struct runs_query {
     struct cp_list_options list;
     const char *org, *project, *domain; /* "" = all */
     const char *task, *version;         /* "" = all */
-    uint64_t *from;                     /* one for each partition */
+    bool paused_only;
+    uint64_t *from; /* one for each partition */
 };
 
 struct runs_part {
@@ -84,7 +85,13 @@ static const struct cp_list_rules actions_rules = {.fields = CP_LIST_ACTION_FIEL
 void cp_list_subject(struct cp_filter_subject *ret, const struct cp_action_view *view,
                      const struct cp_task_names *names)
 {
-    *ret = (struct cp_filter_subject){.phase = view->phase, .created_ns = view->row->created_ns};
+    static const char *const types[] = {
+        [FLYTEIDL2__WORKFLOW__ACTION_TYPE__ACTION_TYPE_TASK] = "1",
+        [FLYTEIDL2__WORKFLOW__ACTION_TYPE__ACTION_TYPE_TRACE] = "2",
+        [FLYTEIDL2__WORKFLOW__ACTION_TYPE__ACTION_TYPE_CONDITION] = "3"};
+    *ret = (struct cp_filter_subject){.phase = (Switchyard__V1__Phase)cp_flyte_view_phase(view),
+                                      .created_ns = view->row->created_ns};
+    ret->texts[CP_FILTER_ACTION_TYPE] = types[cp_flyte_type(view)];
     ret->texts[CP_FILTER_NAME] = view->name;
     ret->texts[CP_FILTER_TASK_NAME] = names->name;
     ret->texts[CP_FILTER_TASK_VERSION] = names->version;
@@ -123,6 +130,33 @@ static void add_labels(struct cp_filter_subject *subject, const struct cp_filter
     }
 }
 
+/* Whether a condition waits, so many levels deep at most: the stack is not endless. */
+#define PAUSED_DEPTH_MAX 64
+struct paused_search {
+    unsigned depth;
+    bool found;
+};
+
+static bool look_for_paused(void *ctx, struct sch_action *action)
+{
+    struct paused_search *search = ctx;
+    search->found = action->sm.state == SCH_ACTION_PAUSED;
+    if (!search->found && search->depth < PAUSED_DEPTH_MAX && action->children_live > 0) {
+        search->depth++;
+        sch_action_each_child(action, look_for_paused, search);
+        search->depth--;
+    }
+    return !search->found;
+}
+
+static bool has_paused(struct cp_partition *p, const struct cp_run_view *run)
+{
+    struct paused_search search = {0};
+    if (run->live != NULL && run->live->root != NULL && cp_partition_counts(p).paused > 0)
+        look_for_paused(&search, run->live->root);
+    return search.found;
+}
+
 static bool run_matches(const struct runs_query *query, struct sy_arena *arena,
                         const struct cp_run_view *run, const struct cp_action_view *root,
                         const struct cp_task_names *names)
@@ -146,6 +180,8 @@ static int add_run(struct cp_gather_part *part, const struct cp_run_view *run)
     struct sy_arena *arena = &part->lane->scratch;
     struct cp_action_view root;
     const struct cp_task_names *names;
+    if (query->paused_only && !has_paused(part->lane->partition, run))
+        return 0;
     int r = cp_partition_get_action(part->lane->partition, arena, run->id, SCH_ROOT_NAME, &root);
     if (r == CP_PARTITION_E_NOT_FOUND)
         return 0; /* not yet durable */
@@ -352,11 +388,7 @@ static void list_runs(struct cp_request *req)
         cp_fail(req, SY_CODE_INVALID_ARGUMENT, "%s", error.text);
         return;
     }
-    if (m->paused_actions_only) { /* nothing pauses yet: no run has such an action */
-        struct sy_buf none = {0};
-        cp_reply(req, &none);
-        return;
-    }
+    query->paused_only = m->paused_actions_only;
     cp_gather_start(req, query, collect_runs, finish_runs);
 }
 

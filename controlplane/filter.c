@@ -20,6 +20,7 @@ static const char *const field_names[CP_FILTER_FIELDS] = {
     [CP_FILTER_VERSION] = "version",
     [CP_FILTER_ENVIRONMENT] = "environment",
     [CP_FILTER_PARENT_NAME] = "parent_name",
+    [CP_FILTER_ACTION_TYPE] = "action_type",
     [CP_FILTER_CREATED_BY] = "created_by",
     [CP_FILTER_CREATED_AT] = "created_at",
     [CP_FILTER_UPDATED_AT] = "updated_at",

@@ -26,6 +26,7 @@ enum cp_filter_field {
     CP_FILTER_VERSION,
     CP_FILTER_ENVIRONMENT,
     CP_FILTER_PARENT_NAME,
+    CP_FILTER_ACTION_TYPE, /* the number of a workflow.ActionType */
     CP_FILTER_CREATED_BY,
     CP_FILTER_CREATED_AT,
     CP_FILTER_UPDATED_AT,

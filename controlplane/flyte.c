@@ -96,6 +96,17 @@ static bool without_task(const struct cp_action_view *view)
     return view->row->spec_digest.len == 0;
 }
 
+Flyteidl2__Workflow__ActionType cp_flyte_type(const struct cp_action_view *view)
+{
+    enum { ACTION_CONDITION = 9 }; /* of the flyteidl2.actions.Action in the row */
+    struct sy_span flyte = {view->row->flyte.data, view->row->flyte.len};
+    if (!without_task(view))
+        return FLYTEIDL2__WORKFLOW__ACTION_TYPE__ACTION_TYPE_TASK;
+    return cp_row_bytes(flyte, ACTION_CONDITION).len > 0
+               ? FLYTEIDL2__WORKFLOW__ACTION_TYPE__ACTION_TYPE_CONDITION
+               : FLYTEIDL2__WORKFLOW__ACTION_TYPE__ACTION_TYPE_TRACE;
+}
+
 /* ---- identifiers ---- */
 
 Flyteidl2__Common__ActionIdentifier *cp_flyte_action_id(const struct cp_flyte *f, const char *name)

@@ -34,6 +34,8 @@ Flyteidl2__Common__ActionPhase cp_flyte_phase(Switchyard__V1__Phase phase);
 /* RECOVERED is a success that an earlier run had. */
 Flyteidl2__Common__ActionPhase cp_flyte_view_phase(const struct cp_action_view *view);
 
+Flyteidl2__Workflow__ActionType cp_flyte_type(const struct cp_action_view *view);
+
 Flyteidl2__Common__ActionIdentifier *cp_flyte_action_id(const struct cp_flyte *f, const char *name);
 Flyteidl2__Workflow__Action *cp_flyte_action(const struct cp_flyte *f,
                                              const struct cp_action_view *view,

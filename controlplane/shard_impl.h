@@ -257,8 +257,8 @@ void cp_list_subject(struct cp_filter_subject *ret, const struct cp_action_view 
                      const struct cp_task_names *names);
 #define CP_LIST_ACTION_FIELDS                                                                      \
     (CP_FILTER_BIT(PHASE) | CP_FILTER_BIT(NAME) | CP_FILTER_BIT(TASK_NAME) |                       \
-     CP_FILTER_BIT(TASK_VERSION) | CP_FILTER_BIT(PARENT_NAME) | CP_FILTER_BIT(CREATED_AT) |        \
-     CP_FILTER_BIT(UPDATED_AT))
+     CP_FILTER_BIT(TASK_VERSION) | CP_FILTER_BIT(PARENT_NAME) | CP_FILTER_BIT(ACTION_TYPE) |       \
+     CP_FILTER_BIT(CREATED_AT) | CP_FILTER_BIT(UPDATED_AT))
 /* The only one there is: nobody is asked who they are. */
 #define CP_ANONYMOUS "anonymous"
 

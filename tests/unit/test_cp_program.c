@@ -181,6 +181,36 @@ static void signal_init(struct signal_request *s, const char *name)
     s->payload.value_case = FLYTEIDL2__WORKFLOW__EVENT_PAYLOAD__VALUE_BOOL_VALUE;
 }
 
+/* How many actions of the run are conditions, and how many runs have one that waits. */
+static void count_conditions(struct world *w, size_t *ret_actions, size_t *ret_runs)
+{
+    struct run_ids ids;
+    ids_init(&ids, "r", "a0");
+    Flyteidl2__Common__Filter filter = FLYTEIDL2__COMMON__FILTER__INIT, *filters[] = {&filter};
+    Flyteidl2__Common__ListRequest list = FLYTEIDL2__COMMON__LIST_REQUEST__INIT;
+    Flyteidl2__Workflow__ListActionsRequest actions =
+        FLYTEIDL2__WORKFLOW__LIST_ACTIONS_REQUEST__INIT;
+    Flyteidl2__Workflow__ListRunsRequest runs = FLYTEIDL2__WORKFLOW__LIST_RUNS_REQUEST__INIT;
+    char *three[] = {text_of("3")};
+    filter.function = FLYTEIDL2__COMMON__FILTER__FUNCTION__EQUAL;
+    filter.field = text_of("action_type");
+    filter.n_values = 1;
+    filter.values = three;
+    list.n_filters = 1;
+    list.filters = filters;
+    actions.run_id = &ids.run;
+    actions.request = &list;
+    *ret_actions = ((Flyteidl2__Workflow__ListActionsResponse *)call_ok(
+                        w, RUN "ListActions", &actions.base,
+                        &flyteidl2__workflow__list_actions_response__descriptor))
+                       ->n_actions;
+    runs.paused_actions_only = true;
+    *ret_runs =
+        ((Flyteidl2__Workflow__ListRunsResponse *)call_ok(
+             w, RUN "ListRuns", &runs.base, &flyteidl2__workflow__list_runs_response__descriptor))
+            ->n_runs;
+}
+
 START_TEST(a_signal_reaches_the_parent)
 {
     struct world w;
@@ -194,6 +224,10 @@ START_TEST(a_signal_reaches_the_parent)
     struct run_ids ids;
     watch(&w, s, &ids);
     world_until(&w, heard(s, "cond", 9)); /* PAUSED */
+    size_t actions, runs;
+    count_conditions(&w, &actions, &runs);
+    ck_assert_uint_eq(actions, 1);
+    ck_assert_uint_eq(runs, 1);
     struct signal_request signal;
     signal_init(&signal, "cond");
     signal.payload.value_case = FLYTEIDL2__WORKFLOW__EVENT_PAYLOAD__VALUE_STRING_VALUE;
@@ -208,6 +242,9 @@ START_TEST(a_signal_reaches_the_parent)
     signal_init(&signal, "cond"); /* false: a value like any other */
     call_ok(&w, RUN "SignalEvent", &signal.request.base, NULL);
     world_until(&w, heard(s, "cond", 5));
+    count_conditions(&w, &actions, &runs);
+    ck_assert_uint_eq(actions, 1);
+    ck_assert_uint_eq(runs, 0);
     static const uint8_t literal[] = {0x0a, 4, 0x0a, 2, 4 << 3, 0};
     const update_msg *update = last_update(s, "cond");
     ck_assert_uint_eq(update->value.len, sizeof(literal));
