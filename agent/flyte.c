@@ -288,7 +288,7 @@ static void on_checkpoint(void *ctx, int r, uint64_t size, const struct sy_error
 /* Of the newest earlier attempt that has one. */
 static void look_for_checkpoint(struct ag_flyte_attempt *a)
 {
-    if (a->looked_at <= 1 || a->work.number - a->looked_at >= CHECKPOINTS_LOOKED_AT) {
+    if (a->looked_at <= 1 || a->context.attempt - a->looked_at >= CHECKPOINTS_LOOKED_AT) {
         ag_flyte_read_secrets(a);
         return;
     }
@@ -305,7 +305,7 @@ static void refuse_environment(struct ag_flyte_attempt *a)
              "image '%.200s': this agent's configuration has no environment for it; add it (or "
              "\"*\") under the key `environments`",
              a->spec.image);
-    ag_flyte_end(a, AG_RESULT_REFUSED, AG_ERROR_SYSTEM, "NoEnvironment", message);
+    ag_flyte_end(a, AG_RESULT_REFUSED, AG_ERROR_USER, "InvalidImageName", message);
 }
 
 static void refuse_storage(struct ag_flyte_attempt *a)
@@ -322,7 +322,7 @@ static void start(struct ag_flyte *f, const struct ag_work *work)
     struct ag_flyte_attempt *a = sy_new(struct ag_flyte_attempt);
     a->flyte = f;
     a->id = work->id;
-    a->looked_at = work->number;
+    a->looked_at = work->flyte->attempt;
     a->previous_checkpoint = "";
     sy_arena_init(&a->arena, ATTEMPT_ARENA_BYTES);
     sy_timer_init(&a->timer, on_timer, a);

@@ -13,21 +13,22 @@
 
 /* ---- paths ---- */
 
-static const char *attempt_name(struct sy_arena *arena, const struct ag_work *work, uint32_t number)
+static const char *attempt_name(struct sy_arena *arena, const struct ag_work *work,
+                                uint32_t attempt)
 {
-    return sy_arena_printf(arena, "%llx-%u", (unsigned long long)work->flyte->action, number);
+    return sy_arena_printf(arena, "%llx/%u", (unsigned long long)work->flyte->action, attempt);
 }
 
 void ag_flyte_paths(struct ag_flyte_paths *ret, struct sy_arena *arena, const struct ag_work *work,
                     const char *root)
 {
     const struct ag_flyte_work *f = work->flyte;
-    const char *attempt = attempt_name(arena, work, work->number);
+    const char *attempt = attempt_name(arena, work, work->flyte->attempt);
     ret->run_base = f->run_output_base[0] != '\0'
                         ? sy_arena_strdup(arena, f->run_output_base)
                         : sy_arena_printf(arena, "%s/%s", root, work->run);
     ret->attempt_dir = sy_arena_printf(arena, "%s/%s/%s", ret->run_base, work->name, attempt);
-    ret->checkpoint = ag_flyte_checkpoint(arena, ret, work, work->number);
+    ret->checkpoint = ag_flyte_checkpoint(arena, ret, work, work->flyte->attempt);
     ret->raw_data = f->raw_data_prefix[0] != '\0'
                         ? sy_arena_printf(arena, "%s/%s/%s/%s", f->raw_data_prefix, work->run,
                                           work->name, attempt)
@@ -35,10 +36,10 @@ void ag_flyte_paths(struct ag_flyte_paths *ret, struct sy_arena *arena, const st
 }
 
 const char *ag_flyte_checkpoint(struct sy_arena *arena, const struct ag_flyte_paths *paths,
-                                const struct ag_work *work, uint32_t number)
+                                const struct ag_work *work, uint32_t attempt)
 {
     return sy_arena_printf(arena, "%s/%s/%s/_flytecheckpoints", paths->run_base, work->name,
-                           attempt_name(arena, work, number));
+                           attempt_name(arena, work, attempt));
 }
 
 /* ---- templates ---- */

@@ -4,9 +4,9 @@
  * were bounded with the spec).
  *
  *     RUN BASE/ACTION/inputs.pb                      written by the parent, or the data proxy
- *     RUN BASE/ACTION/HEX-NUMBER/                    one attempt: what it writes
- *     RUN BASE/ACTION/HEX-NUMBER/{outputs,error}.pb, report.html
- *     RUN BASE/ACTION/HEX-NUMBER/_flytecheckpoints   one blob; the next attempt gets its name
+ *     RUN BASE/ACTION/HEX/ATTEMPT/                    one attempt: what it writes
+ *     RUN BASE/ACTION/HEX/ATTEMPT/{outputs,error}.pb, report.html
+ *     RUN BASE/ACTION/HEX/ATTEMPT/_flytecheckpoints   one blob; the next attempt gets its name
  *
  * HEX is the action's id, which is never given twice: an action that a rerun gives the same name
  * does not find the files of its predecessor.
@@ -23,9 +23,9 @@ struct ag_flyte_paths {
 /* `root` is the storage's, without a trailing slash. */
 void ag_flyte_paths(struct ag_flyte_paths *ret, struct sy_arena *arena, const struct ag_work *work,
                     const char *root);
-/* Where attempt `number` would have put its checkpoint. */
+/* Where that attempt would have put its checkpoint. */
 const char *ag_flyte_checkpoint(struct sy_arena *arena, const struct ag_flyte_paths *paths,
-                                const struct ag_work *work, uint32_t number);
+                                const struct ag_work *work, uint32_t attempt);
 
 /* What the templates of the command line stand for. */
 struct ag_flyte_values {

@@ -5,10 +5,11 @@
  *
  *     ROOT/PROJECT/DOMAIN/RUN                         run base, unless the run names another
  *     ROOT/PROJECT/DOMAIN/RUN/ACTION/inputs.pb        of a child, written by its parent
- *     ROOT/PROJECT/DOMAIN/RUN/ACTION/N/outputs.pb     attempt N: outputs.pb, error.pb, report.html
+ *     ROOT/PROJECT/DOMAIN/RUN/ACTION/ID/N/outputs.pb  attempt N: outputs.pb, error.pb, report.html
  *     ROOT/uploads/PROJECT/DOMAIN/DIGEST/FILE         code bundles, files, inputs of roots
  *
- * No project should be called "uploads".
+ * ID, in hex, tells an action from one that was made again under its name; the outcome says the
+ * whole path. No project should be called "uploads".
  */
 #pragma once
 

@@ -204,7 +204,7 @@ START_TEST(what_a_task_is_given)
     char expected[2000];
     const char *log = bench_log(id, 1);
     snprintf(expected, sizeof(expected),
-             "%s/in.pb\n%s/p/d/r1/act/abc-2\n[] %s/p/d/r1/act/abc-2/_flytecheckpoints r1\n",
+             "%s/in.pb\n%s/p/d/r1/act/abc/2\n[] %s/p/d/r1/act/abc/2/_flytecheckpoints r1\n",
              storage, storage, storage);
     ck_assert_msg(strncmp(log, expected, strlen(expected)) == 0, "%s", log);
     snprintf(expected, sizeof(expected),
@@ -261,7 +261,7 @@ START_TEST(outcomes)
     a = run(&(struct action){.script = "printf '\\377' > $2/error.pb", .number = 6});
     ck_assert_int_eq(a->result.kind, AG_RESULT_FAILED);
     ck_assert_str_eq(a->code, "BadErrorFile");
-    snprintf(expected, sizeof(expected), "%s/p/d/r1/act/abc-1/outputs.pb", storage);
+    snprintf(expected, sizeof(expected), "%s/p/d/r1/act/abc/1/outputs.pb", storage);
     ck_assert_int_eq(access(expected, F_OK), 0);
     close_flyte();
 }
@@ -275,7 +275,7 @@ START_TEST(the_newest_earlier_checkpoint)
     uint64_t id = start(&(struct action){.script = "echo $5", .number = 3});
     bench_wait(id, 5000);
     char expected[300];
-    snprintf(expected, sizeof(expected), "%s/p/d/r1/act/abc-1/_flytecheckpoints\n", storage);
+    snprintf(expected, sizeof(expected), "%s/p/d/r1/act/abc/1/_flytecheckpoints\n", storage);
     ck_assert_str_eq(bench_log(id, 1), expected);
     close_flyte();
 }
@@ -286,7 +286,8 @@ START_TEST(refusals)
     open_flyte(AG_CGROUP_NONE);
     struct bench_attempt *a = run(&(struct action){.script = "true", .image = "other"});
     ck_assert_int_eq(a->result.kind, AG_RESULT_REFUSED);
-    ck_assert_int_eq(a->result.error_kind, AG_ERROR_SYSTEM);
+    ck_assert_int_eq(a->result.error_kind, AG_ERROR_USER);
+    ck_assert_str_eq(a->code, "InvalidImageName"); /* which the SDK has a class for */
     ck_assert_ptr_nonnull(strstr(a->message, "image 'other'"));
     ck_assert_ptr_nonnull(strstr(a->message, "`environments`"));
     const struct ag_spec_secret secret = {"g", "k", "K"};
