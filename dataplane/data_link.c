@@ -46,37 +46,17 @@ static void link_to(struct dp_job *job, char *uri)
 
 /* ---- reports ---- */
 
-/* DIR/N of the last attempt, less the N: with the number of another one behind it that is its
- * directory. 0: no such directory. */
-static size_t attempts_dir(const char *outputs_uri)
+/* An attempt's directory ends in its number: with another number it is another attempt's. Appends
+ * nothing when the URI is not of that form. */
+static void put_report(const char *outputs_uri, unsigned attempt, struct sy_buf *uri)
 {
-    size_t len = strlen(outputs_uri), digits = 0;
+    size_t len = strlen(outputs_uri), front;
     while (len > 0 && outputs_uri[len - 1] == '/')
         len--;
-    while (digits < len && outputs_uri[len - 1 - digits] >= '0' &&
-           outputs_uri[len - 1 - digits] <= '9')
-        digits++;
-    return digits > 0 && digits < len && outputs_uri[len - 1 - digits] == '/' ? len - 1 - digits
-                                                                              : 0;
-}
-
-static void put_report(const struct dp_job *job, const char *outputs_uri, struct sy_buf *uri)
-{
-    const link_request *request = job->request;
-    const Flyteidl2__Common__ActionIdentifier *action = request->action_attempt_id->action_id;
-    size_t dir = attempts_dir(outputs_uri);
-    if (dir > 0) {
-        sy_buf_printf(uri, "%.*s/%u", (int)dir, outputs_uri, request->action_attempt_id->attempt);
-    } else { /* it still runs */
-        struct sy_buf base = {0};
-        pb_path_run_base(&base, sy_blobs_root(job->data->blobs), action->run->project,
-                         action->run->domain, action->run->name);
-        sy_buf_append(&base, "", 1);
-        pb_path_attempt(uri, (const char *)base.data, action->name,
-                        request->action_attempt_id->attempt);
-        sy_buf_deinit(&base);
-    }
-    sy_buf_printf(uri, "/" PB_REPORT_FILE);
+    for (front = len; front > 0 && strchr("0123456789", outputs_uri[front - 1]);)
+        front--;
+    if (front > 0 && front < len && strchr("/-", outputs_uri[front - 1]))
+        sy_buf_printf(uri, "%.*s%u/" PB_REPORT_FILE, (int)front, outputs_uri, attempt);
 }
 
 static void on_uris(struct dp_job *job, const struct sy_status *status, struct sy_span span)
@@ -92,8 +72,12 @@ static void on_uris(struct dp_job *job, const struct sy_status *status, struct s
         return;
     }
     struct sy_buf uri = {0};
-    put_report(job, uris->outputs_uri, &uri);
-    link_to(job, (char *)uri.data); /* printf has put a NUL behind it */
+    const link_request *request = job->request;
+    put_report(uris->outputs_uri, request->action_attempt_id->attempt, &uri);
+    if (uri.len > 0)
+        link_to(job, (char *)uri.data); /* printf has put a NUL behind it */
+    else
+        dp_job_fail(job, SY_CODE_NOT_FOUND, "the action has no report (yet)");
 }
 
 /* ---- code bundles ---- */

@@ -3,13 +3,13 @@
  * its agents share this rule; clients and tasks are told whole URIs and never make one up, but for
  * Flyte's SDK, which writes RUN_BASE/CHILD/inputs.pb and reads RUN_BASE/ACTION/1/error.pb.
  *
- *     ROOT/PROJECT/DOMAIN/RUN                         run base, unless the run names another
- *     ROOT/PROJECT/DOMAIN/RUN/ACTION/inputs.pb        of a child, written by its parent
- *     ROOT/PROJECT/DOMAIN/RUN/ACTION/ID/N/outputs.pb  attempt N: outputs.pb, error.pb, report.html
- *     ROOT/uploads/PROJECT/DOMAIN/DIGEST/FILE         code bundles, files, inputs of roots
+ *     ROOT/PROJECT/DOMAIN/RUN                  run base, unless the run names another
+ *     RUN_BASE/ACTION/inputs.pb                of a child, written by its parent
+ *     RUN_BASE/ACTION/ID/N/                    attempt N: outputs.pb, error.pb, report.html
+ *     ROOT/uploads/PROJECT/DOMAIN/DIGEST/FILE  code bundles, files, inputs of roots
  *
- * ID, in hex, tells an action from one that was made again under its name; the outcome says the
- * whole path. No project should be called "uploads".
+ * ID, in hex, tells an action from one that was made again under its name; the outcome says it.
+ * No project should be called "uploads".
  */
 #pragma once
 
@@ -34,16 +34,6 @@ static inline bool pb_path_part_valid(const char *name)
 }
 
 /* Appends; no NUL. The names are valid parts. */
-static inline void pb_path_run_base(struct sy_buf *buf, const char *root, const char *project,
-                                    const char *domain, const char *run)
-{
-    sy_buf_printf(buf, "%s/%s/%s/%s", root, project, domain, run);
-}
-static inline void pb_path_attempt(struct sy_buf *buf, const char *run_base, const char *action,
-                                   unsigned attempt)
-{
-    sy_buf_printf(buf, "%s/%s/%u", run_base, action, attempt);
-}
 static inline void pb_path_upload(struct sy_buf *buf, const char *root, const char *project,
                                   const char *domain, const char *digest, const char *file)
 {

@@ -245,16 +245,12 @@ START_TEST(links_to_reports)
     world_init(&w);
     ck_assert_int_eq(make_link(&w, 1, url), SY_CODE_NOT_FOUND);
     ck_assert_int_eq(make_link(&w, 0, url), SY_CODE_INVALID_ARGUMENT);
-    store(&w, "p/d/r1/a0/2/report.html", "<p>", 3); /* it runs: where reports of running ones are */
-    ck_assert_int_eq(make_link(&w, 1, url), SY_CODE_NOT_FOUND);
-    ck_assert_int_eq(make_link(&w, 2, url), SY_CODE_OK);
-    ck_assert_ptr_nonnull(strstr(url, "/data/p/d/r1/a0/2/report.html?token="));
-    snprintf(w.outputs_uri, sizeof(w.outputs_uri), "%s/own/base/a0/3", w.store);
-    store(&w, "own/base/a0/1/report.html", "<p>", 3);
+    snprintf(w.outputs_uri, sizeof(w.outputs_uri), "%s/own/base/a0/1a2-3", w.store);
+    store(&w, "own/base/a0/1a2-1/report.html", "<p>", 3);
     ck_assert_int_eq(make_link(&w, 3, url), SY_CODE_NOT_FOUND);
     ck_assert_int_eq(make_link(&w, 1, url), SY_CODE_OK);
     const char *text = strstr(url, "?token=") + strlen("?token=");
-    const char *blob = "own/base/a0/1/report.html";
+    const char *blob = "own/base/a0/1a2-1/report.html";
     ck_assert_uint_eq(dp_authorize(w.data, blob, text, false, &token, &error), 0);
     ck_assert_uint_eq(dp_authorize(w.data, blob, text, true, &token, &error), 403);
     world_deinit(&w);
