@@ -118,17 +118,44 @@ bool sy_connect_parse_timeout_ms(const char *text, int64_t *ret_ms)
 
 /* ---- errors ---- */
 
+/* Of the UTF-8 sequence at the front (RFC 3629); 0: there is none. */
+static size_t utf8_len(struct sy_span text)
+{
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    uint8_t first = text.data[0];
+    size_t len = first < 0x80 ? 1 : first < 0xc0 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+    if (len == 1)
+        return 1;
+    if (len == 0 || first >= 0xf8 || len > text.len)
+        return 0;
+    uint32_t point = first & (0x7fu >> len);
+    for (size_t i = 1; i < len; i++) {
+        if ((text.data[i] & 0xc0) != 0x80)
+            return 0;
+        point = point << 6 | (text.data[i] & 0x3fu);
+    }
+    bool surrogate = point >= 0xd800 && point < 0xe000;
+    return point >= least[len] && point <= 0x10ffff && !surrogate ? len : 0;
+}
+
+/* A text may have been cut in the middle of a character, or quote a client's bytes. */
 static void append_json_string(struct sy_buf *json, struct sy_span text)
 {
     sy_buf_append(json, "\"", 1);
-    for (size_t i = 0; i < text.len; i++) {
-        uint8_t c = text.data[i];
+    while (text.len > 0) {
+        uint8_t c = text.data[0];
+        size_t len = utf8_len(text);
         if (c == '"' || c == '\\')
             sy_buf_append(json, "\\", 1);
-        if (c < 0x20)
+        if (len == 0)
+            sy_buf_append(json, "?", 1);
+        else if (c < 0x20)
             sy_buf_printf(json, "\\u%04x", c);
         else
-            sy_buf_append(json, &c, 1);
+            sy_buf_append(json, text.data, len);
+        len += len == 0;
+        text.data += len;
+        text.len -= len;
     }
     sy_buf_append(json, "\"", 1);
 }

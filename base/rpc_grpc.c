@@ -2,9 +2,11 @@
 #include "base/rpc_grpc.h"
 
 #include "base/mem.h"
+#include "base/rpc_http.h"
 
 #include <grpc/support/log.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -507,7 +509,13 @@ const char *grpc_rpc_call_peer(struct sy_call *base)
     if (known != NULL)
         return known;
     char *peer = grpc_call_get_peer(call->call);
-    const char *copy = rpc_text_add(call, ":peer", peer, strlen(peer));
+    char text[HTTP_PEER_MAX];
+    int fd;
+    bool given = sscanf(peer, "fd:%d", &fd) == 1; /* gRPC got the connection from rpc_http.c */
+    if (given)
+        http_format_peer(fd, text);
+    const char *shown = given ? text : peer;
+    const char *copy = rpc_text_add(call, ":peer", shown, strlen(shown));
     gpr_free(peer);
     return copy;
 }

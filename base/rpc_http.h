@@ -124,8 +124,6 @@ uint64_t http_content_length(const struct http_exchange *exchange);
 /* NULL detaches: what is left of the exchange goes on without a user. */
 void http_set_user(struct http_exchange *exchange, const struct http_user_ops *ops, void *user);
 void http_resume(struct http_exchange *exchange);
-/* While the response is being waited for, notice when the client closes its side. */
-void http_watch(struct http_exchange *exchange);
 
 /* Before the answer: one more header, copied. */
 void http_add_header(struct http_exchange *exchange, const char *key, const char *value);

@@ -413,7 +413,6 @@ static void start(struct http_call *call)
     call->ended = (struct http_event){.call = call, .run = ended_on_loop};
     DL_PREPEND(http->calls, call);
     call->host->call_opened(call->server);
-    http_watch(call->exchange);
     if (call->type.stream)
         answer_stream(call->exchange, call->type);
     event_post(&call->start);

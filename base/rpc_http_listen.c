@@ -125,13 +125,14 @@ static bool place(struct sy_http *http, int fd)
 /* Edge-triggered: the bytes stay in the socket, and must not wake us until more have come. */
 static void peek_ready(void *arg, uint32_t events)
 {
-    (void)events;
     struct http_peek *peek = arg;
     struct sy_http *http = peek->http;
     int fd = peek->io.fd;
-    enum verdict verdict = look(fd);
-    if (verdict == VERDICT_WAIT)
+    if (look(fd) == VERDICT_WAIT) {
+        if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) /* it will never say more */
+            peek_drop(peek);
         return;
+    }
     peek_free(peek);
     place(http, fd);
 }
@@ -142,7 +143,8 @@ static void peek_start(struct sy_http *http, int fd)
         peek_drop(http->peeks->prev); /* the list's tail: the oldest */
     struct http_peek *peek = sy_new(struct http_peek);
     peek->http = http;
-    peek->io = (struct sy_io){.fd = fd, .events = EPOLLIN | EPOLLET, .fn = peek_ready, .arg = peek};
+    peek->io = (struct sy_io){
+        .fd = fd, .events = EPOLLIN | EPOLLRDHUP | EPOLLET, .fn = peek_ready, .arg = peek};
     sy_timer_init(&peek->silence, peek_silent, peek);
     DL_PREPEND(http->peeks, peek);
     http->peek_count++;

@@ -6,8 +6,10 @@
  * an open stream with nothing to say is suspended: so there are several daemons (shards), all on
  * the one thread, and each walks only its own list.
  *
- * A suspended connection is out of MHD's sight, its descriptor too: that the client went away is
- * seen by a watch of our own.
+ * That a client closed its side is seen by a watch of our own: the descriptor of a suspended
+ * connection is out of MHD's sight, and where bytes and their end come together MHD
+ * (edge-triggered) may read the one and never learn of the other. A client that closes its side has
+ * gone, as for most servers; who half-closes and still wants an answer does not get it.
  */
 #include "base/mem.h"
 #include "base/rpc_http.h"
@@ -50,6 +52,7 @@ struct http_connection {
     struct http_shard *shard;
     struct http_exchange *exchange; /* under way; NULL: idle */
     int fd;
+    struct sy_io watch;
     struct sy_timer patience;
     char peer[HTTP_PEER_MAX];
 };
@@ -64,11 +67,10 @@ struct http_exchange {
     unsigned status;
     uint64_t received, discarded;
     int64_t body_deadline_ns; /* while paused: what was left */
-    struct sy_io watch;
-    struct sy_buf headers; /* of the answer */
+    struct sy_buf headers;    /* of the answer */
     struct sy_buf out;
     size_t out_taken;
-    bool watching, suspended;
+    bool suspended;
     bool paused; /* in the middle of the body, by its user */
     bool body_ended, answered, out_ended;
     bool room_wanted;
@@ -107,33 +109,6 @@ void http_abort(struct http_exchange *exchange)
     exchange->aborted = true;
     shutdown(exchange->connection->fd, SHUT_RDWR);
     http_resume(exchange);
-}
-
-static void watch_remove(struct http_exchange *exchange)
-{
-    if (!exchange->watching)
-        return;
-    exchange->watching = false;
-    sy_io_remove(http_of(exchange)->loop, &exchange->watch);
-}
-
-static void client_went(void *arg, uint32_t events)
-{
-    (void)events;
-    struct http_exchange *exchange = arg;
-    watch_remove(exchange);
-    exchange->aborted = true;
-    if (exchange->user != NULL)
-        exchange->ops->on_gone(exchange->user);
-    http_resume(exchange);
-}
-
-void http_watch(struct http_exchange *exchange)
-{
-    SY_ASSERT(!exchange->watching);
-    exchange->watch = (struct sy_io){
-        .fd = exchange->connection->fd, .events = EPOLLRDHUP, .fn = client_went, .arg = exchange};
-    exchange->watching = sy_io_add(http_of(exchange)->loop, &exchange->watch) == 0;
 }
 
 /* ---- exchanges ---- */
@@ -227,7 +202,6 @@ static void exchange_closed(struct http_exchange *exchange, bool sent)
 {
     struct http_connection *connection = exchange->connection;
     struct sy_http *http = http_of(exchange);
-    watch_remove(exchange);
     if (exchange->user != NULL)
         exchange->ops->on_closed(exchange->user, sent && exchange->answered && !exchange->aborted);
     if (exchange->response != NULL)
@@ -452,6 +426,37 @@ static void out_of_patience(void *arg)
     connection_end(arg);
 }
 
+static void client_went(void *arg, uint32_t events)
+{
+    (void)events;
+    struct http_connection *connection = arg;
+    struct http_exchange *exchange = connection->exchange;
+    connection_end(connection);
+    if (exchange == NULL)
+        return;
+    exchange->aborted = true;
+    if (exchange->user != NULL)
+        exchange->ops->on_gone(exchange->user);
+    http_resume(exchange);
+}
+
+static struct http_connection *connection_new(struct http_shard *shard, int fd)
+{
+    struct sy_http *http = shard->http;
+    struct http_connection *connection = sy_new(struct http_connection);
+    connection->shard = shard;
+    connection->fd = fd;
+    http_format_peer(fd, connection->peer);
+    connection->watch = (struct sy_io){fd, EPOLLRDHUP | EPOLLET, client_went, connection};
+    int r = sy_io_add(http->loop, &connection->watch);
+    SY_ASSERT(r == 0);
+    sy_timer_init(&connection->patience, out_of_patience, connection);
+    sy_timer_start_in(http->loop, &connection->patience, HEADERS_NS);
+    DL_PREPEND(http->connections, connection);
+    http->connection_count++;
+    return connection;
+}
+
 static void on_connection(void *arg, struct MHD_Connection *mhd, void **context,
                           enum MHD_ConnectionNotificationCode code)
 {
@@ -459,19 +464,12 @@ static void on_connection(void *arg, struct MHD_Connection *mhd, void **context,
     struct sy_http *http = shard->http;
     struct http_connection *connection = *context;
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-        connection = sy_new(struct http_connection);
-        connection->shard = shard;
-        connection->fd =
-            MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
-        http_format_peer(connection->fd, connection->peer);
-        sy_timer_init(&connection->patience, out_of_patience, connection);
-        sy_timer_start_in(http->loop, &connection->patience, HEADERS_NS);
-        DL_PREPEND(http->connections, connection);
-        http->connection_count++;
-        *context = connection;
+        *context = connection_new(
+            shard, MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd);
         return;
     }
     SY_ASSERT(connection->exchange == NULL);
+    sy_io_remove(http->loop, &connection->watch);
     sy_timer_stop(http->loop, &connection->patience);
     DL_DELETE(http->connections, connection);
     http->connection_count--;

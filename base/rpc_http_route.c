@@ -225,7 +225,6 @@ static void on_end(void *user)
 {
     struct sy_http_request *request = user;
     sy_loop_post_always(request->route->loop, end_on_loop, request);
-    http_watch(request->exchange);
 }
 
 static void on_gone(void *user)

@@ -33,6 +33,7 @@ struct world {
     int port;
     atomic_int held, closed, cancelled, drained;
     atomic_int writables;
+    atomic_bool draining;
     struct sy_call *call; /* the last held one; the loop's */
     atomic_bool answers;  /* the next held calls are answered after 50 ms */
     struct sy_timer answer;
@@ -198,6 +199,7 @@ static void drained(void *arg)
 static void drain_at_once(void *arg)
 {
     struct world *w = arg;
+    w->draining = true;
     sy_server_drain(w->server, 0, w->loop, drained, w);
 }
 
@@ -212,7 +214,7 @@ static void stop(void *arg)
 static void world_close(void)
 {
     struct world *w = &world;
-    if (!w->drained)
+    if (!w->draining)
         on_loop(drain_at_once);
     wait_until(&w->drained, 1);
     ck_assert_uint_eq(sy_server_calls(w->server), 0);

@@ -183,6 +183,8 @@ static void echo(void *ctx, struct sy_call *call, struct sy_span request)
     ck_assert_str_eq(sy_call_method(call), "/test.Test/Echo");
     ck_assert_ptr_eq(sy_call_loop(call), w->loop);
     ck_assert_ptr_nonnull(sy_call_peer(call));
+    if (w->http)
+        ck_assert_int_eq(strncmp(sy_call_peer(call), "ipv4:127.0.0.1:", 15), 0);
     struct sy_buf response = sy_buf_copy(request.data, request.len);
     const char *tail = sy_call_metadata(call, "x-tail");
     if (tail != NULL) {
