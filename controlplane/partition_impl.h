@@ -522,6 +522,7 @@ struct sy_span cp_run_spec(struct cp_partition *p, const struct sch_run *run);
 /* Puts the output into the cache when the task says so; returns the CatalogCacheStatus. */
 uint32_t cp_cache_put(struct cp_partition *p, const struct sch_action *action,
                       const struct cp_outcome_row *row);
+bool cp_is_recovery(struct sy_span run_spec);
 /* The run that this one recovers, 0: none, or not of this partition. */
 uint64_t cp_recovers(struct cp_partition *p, struct sy_span run_spec);
 bool cp_recovery_forces(struct sy_span run_spec, const char *name);

@@ -81,12 +81,15 @@ struct source {
     char project[SCH_NAME_MAX], domain[SCH_NAME_MAX], run[SCH_NAME_MAX];
 };
 
+bool cp_is_recovery(struct sy_span run_spec)
+{
+    return cp_row_uint(cp_row_bytes(run_spec, SPEC_RELATION), RELATION_TYPE) == RELATION_RECOVER;
+}
+
 static bool read_source(struct sy_span run_spec, struct source *ret)
 {
-    struct sy_span relation = cp_row_bytes(run_spec, SPEC_RELATION);
-    struct sy_span run = cp_row_bytes(relation, RELATED_TO);
-    return cp_row_uint(relation, RELATION_TYPE) == RELATION_RECOVER &&
-           copy_name(ret->project, cp_row_bytes(run, RUN_PROJECT)) &&
+    struct sy_span run = cp_row_bytes(cp_row_bytes(run_spec, SPEC_RELATION), RELATED_TO);
+    return cp_is_recovery(run_spec) && copy_name(ret->project, cp_row_bytes(run, RUN_PROJECT)) &&
            copy_name(ret->domain, cp_row_bytes(run, RUN_DOMAIN)) &&
            copy_name(ret->run, cp_row_bytes(run, RUN_NAME));
 }

@@ -97,7 +97,7 @@ static bool check_create(struct create *c)
                                  "its children another; give 2 or more, or 0 for no limit");
         return fail(c, SY_CODE_INVALID_ARGUMENT);
     }
-    if (cp_row_uint(cp_row_bytes(r->run_spec, 18), 2) == 2 && !cp_recovers(c->p, r->run_spec)) {
+    if (cp_is_recovery(r->run_spec) && !cp_recovers(c->p, r->run_spec)) {
         sy_error_text_set(error, "run_spec.relation: the run to recover was not found");
         return fail(c, SY_CODE_NOT_FOUND);
     }
