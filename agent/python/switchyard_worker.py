@@ -466,13 +466,12 @@ class Reuser(Worker):
         import asyncio
 
         self.loop = asyncio.get_running_loop()
-        self.end = asyncio.Event()
         self.loading = asyncio.Lock()
         self.loop.add_reader(SOCKET, self.on_socket_and_end)
         for fd, stream in ((STDOUT, 1), (STDERR, 2)):
             os.set_blocking(fd, False)
             self.loop.add_reader(fd, self.read, fd, stream)
-        await self.end.wait()
+        await asyncio.Event().wait()
 
     def on_socket_and_end(self):
         self.on_socket()
@@ -480,7 +479,7 @@ class Reuser(Worker):
 
     def end_if_idle(self):
         if not self.running and (self.stopping or self.grown()):
-            self.end.set()
+            os._exit(0)  # at once: a task that is still in the socket goes to another worker
 
     def grown(self):
         """It holds more memory than it should: a new one takes its place."""

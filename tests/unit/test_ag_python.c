@@ -68,6 +68,7 @@ struct program {
     uint32_t concurrency;
     int64_t timeout_ns, remove_ns;
     uint64_t memory_bytes;
+    bool leaks; /* its worker may hold one byte */
 };
 
 static uint64_t start(const struct program *program)
@@ -75,7 +76,8 @@ static uint64_t start(const struct program *program)
     char path[300], name[32];
     snprintf(path, sizeof(path), "PYTHONPATH=%s", bench->dir);
     snprintf(name, sizeof(name), "action-%d", (int)bench->next_id + 1);
-    const char *pool_env[] = {path, "SHAPE=round", NULL};
+    const char *pool_env[] = {path, "SHAPE=round", program->leaks ? "SWITCHYARD_RSS_MAX=1" : NULL,
+                              NULL};
     const char *command[] = {"python3", beside("switchyard_worker.py"),
                              program->reuse ? "reuse" : "fork", NULL};
     const struct ag_pool_options pool = {
@@ -323,6 +325,22 @@ START_TEST(reused_ones_are_cancelled_or_replaced)
 }
 END_TEST
 
+START_TEST(one_that_grew_is_replaced_between_tasks)
+{
+    open_python(AG_CGROUP_NONE);
+    struct ag_pool_status status = {0};
+    for (int i = 0; i < 3; i++) {
+        uint64_t id = start(&(struct program){
+            .code = "print(loads)", .reuse = true, .concurrency = 1, .leaks = true});
+        ck_assert_int_eq(bench_wait(id, 10000)->result.kind, AG_RESULT_SUCCEEDED);
+        ck_assert_str_eq(bench_log(id, 1), "1\n");
+    }
+    ck_assert(ag_exec_pool_status(bench->executor, "reuse", &status));
+    ck_assert_uint_eq(status.started, 3);
+    bench_close();
+}
+END_TEST
+
 START_TEST(a_pool_without_work_goes)
 {
     open_python(AG_CGROUP_NONE);
@@ -341,10 +359,10 @@ END_TEST
 int main(void)
 {
     return sy_test_run(
-        "ag_python", (const TTest *const[]){forks, threads_of_the_sdk_start_in_the_child,
-                                            many_forks_at_a_time, forks_are_cancelled,
-                                            its_death_is_not_the_tasks, limits_are_each_childs_own,
-                                            reuses, output_of_tasks_at_a_time_is_told_apart,
-                                            reused_ones_are_cancelled_or_replaced,
-                                            a_pool_without_work_goes, NULL});
+        "ag_python",
+        (const TTest *const[]){
+            forks, threads_of_the_sdk_start_in_the_child, many_forks_at_a_time, forks_are_cancelled,
+            its_death_is_not_the_tasks, limits_are_each_childs_own, reuses,
+            output_of_tasks_at_a_time_is_told_apart, reused_ones_are_cancelled_or_replaced,
+            one_that_grew_is_replaced_between_tasks, a_pool_without_work_goes, NULL});
 }
