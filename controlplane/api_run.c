@@ -121,9 +121,6 @@ static enum sy_code read_task(const create_request *m, struct sy_span *ret,
         if (ret->len > 0)
             return SY_CODE_OK;
         break;
-    case FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__TASK_TRIGGER_NAME:
-        sy_error_text_set(error, "trigger_name: triggers are not served yet; send task_spec");
-        return SY_CODE_UNIMPLEMENTED;
     default:
         break;
     }

@@ -9,6 +9,7 @@
 #include "controlplane/rows.h"
 #include "controlplane/shard_impl.h"
 #include "controlplane/spec.h"
+#include "controlplane/triggers.h"
 #include "proto/pb.h"
 
 #include "flyteidl2/task/task_service.pb-c.h"
@@ -25,8 +26,8 @@ static char *text(const char *s)
     return (char *)(uintptr_t)s; /* generated structs have no const; packing does not write */
 }
 
-static int check_task(const char *org, const char *project, const char *domain, const char *name,
-                      struct sy_error_text *error)
+int cp_task_name_check(const char *org, const char *project, const char *domain, const char *name,
+                       struct sy_error_text *error)
 {
     return cp_text_check("task_id.org", org, 255, error) < 0 ||
                    cp_name_check("task_id.project", project, error) < 0 ||
@@ -36,20 +37,20 @@ static int check_task(const char *org, const char *project, const char *domain, 
                : 0;
 }
 
-static int check_id(const TaskIdentifier *id, struct sy_error_text *error)
+int cp_task_id_check(const TaskIdentifier *id, struct sy_error_text *error)
 {
     if (id == NULL) {
         sy_error_text_set(error, "task_id: missing");
         return -EINVAL;
     }
-    if (check_task(id->org, id->project, id->domain, id->name, error) < 0)
+    if (cp_task_name_check(id->org, id->project, id->domain, id->name, error) < 0)
         return -EINVAL;
     return cp_registry_name_check("task_id.version", id->version, error);
 }
 
 static int address(struct cp_request *req, const TaskIdentifier *id, struct sy_error_text *error)
 {
-    if (check_id(id, error) < 0)
+    if (cp_task_id_check(id, error) < 0)
         return -EINVAL;
     req->address = (struct cp_address){
         .org = id->org, .project = id->project, .domain = id->domain, .task = id->name};
@@ -87,6 +88,68 @@ static void pack_row(struct cp_request *req, const Flyteidl2__Task__TaskSpec *sp
     pb_pack(&row.base, buf);
 }
 
+/* Triggers that come with a task replace those that it had; without any, they stay. */
+static int deploy_triggers(struct cp_request *req, struct cp_partition *p, struct sy_arena *arena)
+{
+    const Flyteidl2__Task__DeployTaskRequest *m = req->message;
+    const char *names[CP_TRIGGERS_OF_TASK_MAX];
+    int64_t now_ns = sy_loop_realtime_ns(req->lane->loop);
+    struct cp_trigger_id id = {m->task_id->project, m->task_id->domain, m->task_id->name, NULL};
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < m->n_triggers; i++) {
+        const Flyteidl2__Task__TaskTriggerSpec *from = m->triggers[i]->spec;
+        Flyteidl2__Trigger__TriggerSpec spec = FLYTEIDL2__TRIGGER__TRIGGER_SPEC__INIT;
+        spec.active = from->active;
+        spec.run_spec = from->run_spec;
+        spec.description = from->description;
+        spec.task_version = m->task_id->version;
+        if (from->input_wrapper_case == FLYTEIDL2__TASK__TASK_TRIGGER_SPEC__INPUT_WRAPPER_INPUTS) {
+            spec.input_wrapper_case = FLYTEIDL2__TRIGGER__TRIGGER_SPEC__INPUT_WRAPPER_INPUTS;
+            spec.inputs = from->inputs;
+        } else if (from->input_wrapper_case ==
+                   FLYTEIDL2__TASK__TASK_TRIGGER_SPEC__INPUT_WRAPPER_OFFLOADED_INPUT_DATA) {
+            spec.input_wrapper_case =
+                FLYTEIDL2__TRIGGER__TRIGGER_SPEC__INPUT_WRAPPER_OFFLOADED_INPUT_DATA;
+            spec.offloaded_input_data = from->offloaded_input_data;
+        }
+        id.name = names[i] = m->triggers[i]->name;
+        r = cp_trigger_deploy(p, arena, &id, &spec, m->triggers[i]->automation_spec, now_ns);
+    }
+    if (r == 0 && m->n_triggers > 0)
+        r = cp_triggers_prune(p, arena, &id, names, m->n_triggers, now_ns);
+    return r;
+}
+
+static int check_triggers(const Flyteidl2__Task__DeployTaskRequest *m, size_t inline_max,
+                          struct sy_error_text *error)
+{
+    if (m->n_triggers > CP_TRIGGERS_OF_TASK_MAX) {
+        sy_error_text_set(error, "triggers: %zu, at most %d are allowed", m->n_triggers,
+                          CP_TRIGGERS_OF_TASK_MAX);
+        return -EINVAL;
+    }
+    for (size_t i = 0; i < m->n_triggers; i++) {
+        const Flyteidl2__Task__TaskTrigger *trigger = m->triggers[i];
+        if (cp_trigger_check(trigger->name, trigger->automation_spec, error) < 0)
+            return -EINVAL;
+        for (size_t j = 0; j < i; j++) {
+            if (strcmp(m->triggers[j]->name, trigger->name) == 0) {
+                sy_error_text_set(error, "triggers: '%s' twice", trigger->name);
+                return -EINVAL;
+            }
+        }
+        const Flyteidl2__Task__TaskTriggerSpec *spec = trigger->spec;
+        if (spec == NULL ||
+            (spec->input_wrapper_case == FLYTEIDL2__TASK__TASK_TRIGGER_SPEC__INPUT_WRAPPER_INPUTS &&
+             spec->inputs.len > inline_max)) {
+            sy_error_text_set(error, "trigger '%s': %s", trigger->name,
+                              spec == NULL ? "no spec" : "its inline inputs are too large");
+            return -EINVAL;
+        }
+    }
+    return 0;
+}
+
 static enum sy_code deploy_change(void *ctx, struct cp_partition *p, struct sy_error_text *error)
 {
     struct cp_request *req = ctx;
@@ -104,16 +167,20 @@ static enum sy_code deploy_change(void *ctx, struct cp_partition *p, struct sy_e
         sy_error_text_set(error, "reading from the store failed");
         return SY_CODE_UNAVAILABLE;
     }
-    if (r == 0)
-        return SY_CODE_OK;
-    const Flyteidl2__Task__TaskSpec *spec = pb_unpack(&flyteidl2__task__task_spec__descriptor,
-                                                      cp_scratch(req->lane), bytes);
-    SY_ASSERT(spec != NULL); /* cp_spec_parse() took it */
-    cp_partition_registry_put(p, &key, bytes);
-    sy_buf_clear(buf);
-    pack_row(req, spec, buf);
-    key = row_key(CP_REGISTRY_TASK, m->task_id);
-    cp_partition_registry_put(p, &key, sy_buf_span(buf));
+    struct sy_arena *arena = cp_scratch(req->lane);
+    if (r != 0) {
+        const Flyteidl2__Task__TaskSpec *spec = pb_unpack(&flyteidl2__task__task_spec__descriptor,
+                                                          arena, bytes);
+        SY_ASSERT(spec != NULL); /* cp_spec_parse() took it */
+        cp_partition_registry_put(p, &key, bytes);
+        sy_buf_clear(buf);
+        pack_row(req, spec, buf);
+        key = row_key(CP_REGISTRY_TASK, m->task_id);
+        cp_partition_registry_put(p, &key, sy_buf_span(buf));
+    }
+    r = deploy_triggers(req, p, arena);
+    if (r != 0) /* the store fails, so that nothing of the batch is kept */
+        cp_partition_registry_fail(p, r < 0 ? r : -EIO);
     return SY_CODE_OK;
 }
 
@@ -126,8 +193,8 @@ static void deploy_task(struct cp_request *req)
         cp_fail(req, SY_CODE_INVALID_ARGUMENT, "spec: %s", error.text);
         return;
     }
-    if (m->n_triggers > 0) {
-        cp_fail(req, SY_CODE_UNIMPLEMENTED, "triggers are not served yet");
+    if (check_triggers(m, req->lane->shard->options.partition.inline_bytes_max, &error) < 0) {
+        cp_fail(req, SY_CODE_INVALID_ARGUMENT, "%s", error.text);
         return;
     }
     cp_partition_registry_change(req->lane->partition, deploy_change, cp_done_empty, req);
@@ -135,7 +202,7 @@ static void deploy_task(struct cp_request *req)
 
 /* ---- what is shown ---- */
 
-static Flyteidl2__Common__EnrichedIdentity *anonymous(struct sy_arena *arena)
+Flyteidl2__Common__EnrichedIdentity *cp_anonymous(struct sy_arena *arena)
 {
     struct {
         Flyteidl2__Common__EnrichedIdentity identity;
@@ -158,7 +225,7 @@ static Flyteidl2__Task__TaskMetadata *make_metadata(struct sy_arena *arena, cons
     Flyteidl2__Task__TaskMetadata *metadata = sy_arena_alloc(arena, sizeof(*metadata));
     SY_ASSERT(metadata != NULL);
     flyteidl2__task__task_metadata__init(metadata);
-    metadata->deployed_by = anonymous(arena);
+    metadata->deployed_by = cp_anonymous(arena);
     metadata->short_name = row->short_name;
     metadata->environment_name = row->environment;
     metadata->short_description = row->short_description;
@@ -174,7 +241,7 @@ static int details_address(struct cp_request *req, struct sy_error_text *error)
     return address(req, m->task_id, error);
 }
 
-static void fail_lookup(struct cp_request *req, int r, const TaskIdentifier *id)
+void cp_fail_task(struct cp_request *req, int r, const TaskIdentifier *id)
 {
     if (r == CP_PARTITION_E_NOT_FOUND)
         cp_fail(req, SY_CODE_NOT_FOUND, "task %s/%s/%s has no version '%s'", id->project,
@@ -201,7 +268,7 @@ static void get_task_details(struct cp_request *req)
     if (r == 0 && row == NULL)
         r = -EBADMSG;
     if (r != 0) {
-        fail_lookup(req, r, m->task_id);
+        cp_fail_task(req, r, m->task_id);
         return;
     }
     Flyteidl2__Task__TaskDetails details = FLYTEIDL2__TASK__TASK_DETAILS__INIT;
@@ -362,7 +429,7 @@ static void pack_version(const struct cp_registry_list *list, struct cp_lane *la
     Flyteidl2__Task__ListVersionsResponse response = FLYTEIDL2__TASK__LIST_VERSIONS_RESPONSE__INIT;
     item.version = text(names[3]);
     item.deployed_at = cp_flyte_time(arena, row->created_ns);
-    item.deployed_by = anonymous(arena);
+    item.deployed_by = cp_anonymous(arena);
     response.n_versions = 1;
     response.versions = items;
     pb_pack(&response.base, buf);
@@ -390,7 +457,7 @@ static void list_versions(struct cp_request *req)
         cp_fail(req, SY_CODE_INVALID_ARGUMENT, "task_name: missing");
         return;
     }
-    if (check_task(name->org, name->project, name->domain, name->name, &error) < 0 ||
+    if (cp_task_name_check(name->org, name->project, name->domain, name->name, &error) < 0 ||
         cp_list_options_read(&query->list.options, &tasks_rules, m->request, &error) < 0) {
         cp_fail(req, SY_CODE_INVALID_ARGUMENT, "%s", error.text);
         return;
@@ -402,90 +469,6 @@ static void list_versions(struct cp_request *req)
     query->list.reply = reply_versions;
     query->list.query = query;
     cp_registry_list_start(req, &query->list);
-}
-
-/* ---- CreateRun by task_id ---- */
-
-/* On its way to the task's lane and back. The request waits in its own lane. */
-struct resolve {
-    struct cp_post post;
-    struct cp_request *req;
-    void (*again)(struct cp_request *req);
-    struct cp_lane *lane; /* the task's */
-    const TaskIdentifier *id;
-    struct sy_buf spec;
-    int r;
-};
-
-static void resolve_free(struct resolve *resolve)
-{
-    sy_buf_deinit(&resolve->spec);
-    free(resolve);
-}
-
-static void resolve_drop(struct cp_post *post)
-{
-    resolve_free(sy_container_of(post, struct resolve, post));
-}
-
-/* In the request's lane. */
-static void resolved(struct cp_post *post)
-{
-    struct resolve *resolve = sy_container_of(post, struct resolve, post);
-    struct cp_request *req = resolve->req;
-    if (resolve->r != 0) {
-        fail_lookup(req, resolve->r, resolve->id);
-        resolve_free(resolve);
-        return;
-    }
-    Flyteidl2__Workflow__CreateRunRequest *m = (void *)(uintptr_t)req->message;
-    m->task_case = FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__TASK_TASK_SPEC;
-    m->task_spec.len = resolve->spec.len;
-    m->task_spec.data = cp_request_alloc(req, resolve->spec.len + 1);
-    memcpy(m->task_spec.data, resolve->spec.data, resolve->spec.len);
-    void (*again)(struct cp_request *) = resolve->again;
-    resolve_free(resolve);
-    again(req);
-}
-
-/* In the task's lane. */
-static void look_up(struct cp_post *post)
-{
-    struct resolve *resolve = sy_container_of(post, struct resolve, post);
-    struct cp_registry_key key = row_key(CP_REGISTRY_SPEC, resolve->id);
-    resolve->r = cp_partition_registry_get(resolve->lane->partition, cp_registry_span(&key),
-                                           &resolve->spec);
-    post->run = resolved;
-    if (resolve->lane->loop == resolve->req->lane->loop)
-        resolved(post);
-    else
-        cp_lane_post(resolve->lane, resolve->req->lane, post);
-}
-
-bool cp_task_resolve(struct cp_request *req, void (*again)(struct cp_request *req))
-{
-    Flyteidl2__Workflow__CreateRunRequest *m = (void *)(uintptr_t)req->message;
-    if (m->task_case != FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__TASK_TASK_ID)
-        return false;
-    struct sy_error_text error = {0};
-    if (check_id(m->task_id, &error) < 0) {
-        cp_fail(req, SY_CODE_INVALID_ARGUMENT, "%s", error.text);
-        return true;
-    }
-    struct cp_shard *shard = req->lane->shard;
-    uint32_t partition = cp_registry_partition(m->task_id->project, m->task_id->domain,
-                                               m->task_id->name, shard->options.partitions);
-    struct resolve *resolve = sy_new(struct resolve);
-    *resolve = (struct resolve){.post = {.run = look_up, .drop = resolve_drop},
-                                .req = req,
-                                .again = again,
-                                .lane = &shard->lanes[partition],
-                                .id = m->task_id};
-    if (resolve->lane->loop == req->lane->loop)
-        look_up(&resolve->post);
-    else
-        cp_lane_post(req->lane, resolve->lane, &resolve->post);
-    return true;
 }
 
 #define TASK_SERVICE "/flyteidl2.task.TaskService/"

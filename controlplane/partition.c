@@ -242,6 +242,7 @@ int cp_partition_new(struct cp_partition **ret_partition,
     sy_timer_init(&p->reopen, on_reopen, p);
     sy_timer_init(&p->touch, on_touch, p);
     sy_timer_init(&p->forget, on_forget, p);
+    cp_triggers_init(p);
     sy_timer_start_in(loop, &p->reopen, 0);
     sy_timer_start_in(loop, &p->forget, p->options.cluster_lease_ns);
     *ret_partition = p;
@@ -256,6 +257,7 @@ void cp_partition_free(struct cp_partition *p)
     sy_timer_stop(p->loop, &p->reopen);
     sy_timer_stop(p->loop, &p->touch);
     sy_timer_stop(p->loop, &p->forget);
+    sy_timer_stop(p->loop, &p->fire_timer);
     sy_loop_remove_turn_end(p->loop, &p->turn_end);
     while (p->operators)
         cp_operator_free(p->operators);

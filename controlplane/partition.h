@@ -36,6 +36,7 @@ struct cp_store_opener {
 
 struct cp_partition_options {
     uint32_t partition;
+    uint32_t partitions; /* of the shard; 0 = 1 */
     const char *shard, *region;
     uint64_t actions_max;      /* default 4,000,000 */
     size_t inline_bytes_max;   /* inputs and outputs; default 64 KiB, 0 = references only */

@@ -13,7 +13,7 @@
  *   partition_send.c    operator streams: what goes out
  *   partition_flyte.c   what an action of a Flyte program needs beside its spec
  *   partition_reuse.c   results that exist already: recovery, cache
- *   partition_registry.c deployed tasks, triggers, projects
+ *   partition_registry.c deployed tasks, triggers, projects;  partition_triggers.c  their clock
  *   partition_calls.c   calls of running tasks
  *   partition_cluster.c the view of clusters and nodes
  *
@@ -55,6 +55,7 @@
     X(CP_PARTITION_EV_CLUSTER_UP, INFO, "cluster connected")                                       \
     X(CP_PARTITION_EV_CLUSTER_DOWN, WARN, "cluster disconnected")                                  \
     X(CP_PARTITION_EV_CLUSTER_FORGOTTEN, INFO, "cluster forgotten")                                \
+    X(CP_PARTITION_EV_TRIGGER_FAILED, WARN, "trigger made no run")                                 \
     X(CP_PARTITION_EV_STREAM_REFUSED, WARN, "operator stream refused")
 SY_LOG_TABLE_DECLARE(cp_partition_events, CP_PARTITION_EVENTS)
 
@@ -351,6 +352,9 @@ struct cp_partition {
     struct cp_task_call *orphan_calls; /* that enqueue, of streams that are gone */
 
     struct cp_change *changing, *changes; /* of the registry: in flight, waiting */
+    struct sy_timer fire_timer;           /* of triggers */
+    int64_t fire_after_ns;                /* the last try failed: not before this */
+    bool firing;
 
     struct cp_watch_list *watch_lists; /* by id */
     struct cp_watch *runs_watches;
@@ -526,6 +530,16 @@ bool cp_is_recovery(struct sy_span run_spec);
 /* The run that this one recovers, 0: none, or not of this partition. */
 uint64_t cp_recovers(struct cp_partition *p, struct sy_span run_spec);
 bool cp_recovery_forces(struct sy_span run_spec, const char *name);
+
+/* partition_write.c */
+/* Into the open group, without a reply: durable together with what else is put into it now. */
+enum sy_code cp_create_run_now(struct cp_partition *p, const struct cp_create_run *request,
+                               struct sy_error_text *error);
+
+/* partition_triggers.c */
+void cp_triggers_init(struct cp_partition *p);
+/* Something may be due at another time than it was. */
+void cp_triggers_arm(struct cp_partition *p);
 
 /* partition_registry.c */
 /* Without calling anybody. */

@@ -336,6 +336,7 @@ static void on_claimed(void *ctx, int error)
     p->reason_code = 0;
     p->reason.text[0] = '\0';
     cp_partition_move(p, CP_PARTITION_SERVING);
+    cp_triggers_arm(p);
     struct sch_partition_counts counts = sch_partition_counts(p->core);
     sy_log(p->log, &cp_partition_events, CP_PARTITION_EV_OPENED,
            SY_U64("partition", p->options.partition), SY_U64("epoch", p->epoch),

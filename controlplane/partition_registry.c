@@ -48,6 +48,7 @@ static void on_changed(void *arg, const struct sy_status *status)
     change->done(change->ctx, status);
     free(change);
     start_next(p);
+    cp_triggers_arm(p);
 }
 
 static void start(struct cp_partition *p, struct cp_change *change)
@@ -94,6 +95,11 @@ void cp_partition_registry_delete(struct cp_partition *p, const struct cp_regist
 {
     SY_ASSERT(p->changing != NULL);
     cp_batch_delete(p->open->rows, CP_FAMILY_REGISTRY, cp_registry_span(key));
+}
+
+void cp_partition_registry_fail(struct cp_partition *p, int error)
+{
+    cp_fail_later(p, error);
 }
 
 void cp_registry_forget(struct cp_partition *p)

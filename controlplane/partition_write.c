@@ -150,18 +150,27 @@ static void create(struct create *c)
         cp_store_spec(p, c->spec);
 }
 
-void cp_partition_create_run(struct cp_partition *p, const struct cp_create_run *request,
-                             cp_done_fn done, void *ctx)
+enum sy_code cp_create_run_now(struct cp_partition *p, const struct cp_create_run *request,
+                               struct sy_error_text *error)
 {
     struct create c = {.p = p, .request = request, .code = cp_refusal(p)};
     if (c.code != SY_CODE_OK)
         sy_error_text_set(&c.error, "%s", p->reason.text);
     else if (check_create(&c) && !c.repeated)
         create(&c);
-    if (c.code == SY_CODE_OK)
+    *error = c.error;
+    return c.code;
+}
+
+void cp_partition_create_run(struct cp_partition *p, const struct cp_create_run *request,
+                             cp_done_fn done, void *ctx)
+{
+    struct sy_error_text error;
+    enum sy_code code = cp_create_run_now(p, request, &error);
+    if (code == SY_CODE_OK)
         cp_add_done(p, done, ctx);
     else
-        cp_add_failed(p, done, ctx, c.code, c.error.text);
+        cp_add_failed(p, done, ctx, code, error.text);
 }
 
 /* ---- records and conditions ---- */

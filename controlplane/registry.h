@@ -77,3 +77,5 @@ void cp_partition_registry_change(struct cp_partition *p, cp_change_fn change, c
 void cp_partition_registry_put(struct cp_partition *p, const struct cp_registry_key *key,
                                struct sy_span value);
 void cp_partition_registry_delete(struct cp_partition *p, const struct cp_registry_key *key);
+/* Reading failed after something was put: the partition steps down, nothing of it is kept. */
+void cp_partition_registry_fail(struct cp_partition *p, int error);

@@ -19,8 +19,9 @@
 #define LOOK_NS (500 * SY_NS_PER_MS)
 
 static const struct cp_method *const tables[] = {
-    cp_control_methods, cp_run_methods,    cp_list_methods,   cp_watch_methods,  cp_actions_methods,
-    cp_cluster_methods, cp_native_methods, cp_region_methods, cp_signal_methods, cp_task_methods,
+    cp_control_methods, cp_run_methods,     cp_list_methods,    cp_watch_methods,
+    cp_actions_methods, cp_cluster_methods, cp_native_methods,  cp_region_methods,
+    cp_signal_methods,  cp_task_methods,    cp_trigger_methods,
 };
 
 uint32_t cp_shard_partition_of(const struct cp_shard *shard, const char *project,
@@ -255,6 +256,7 @@ static int open_partitions(struct cp_shard *shard, const struct cp_shard_ports *
         struct cp_lane *lane = &shard->lanes[i];
         struct cp_partition_options options = shard->options.partition;
         options.partition = i;
+        options.partitions = shard->options.partitions;
         options.shard = shard->name;
         options.region = shard->region;
         int r = cp_partition_new(&lane->partition, &options, lane->loop, &lane->rng, ports->log,

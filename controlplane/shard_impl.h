@@ -148,13 +148,22 @@ extern const struct cp_method cp_native_methods[];
 extern const struct cp_method cp_signal_methods[];
 extern const struct cp_method cp_region_methods[];
 extern const struct cp_method cp_task_methods[];
+extern const struct cp_method cp_trigger_methods[];
 
 /* In api_watch_runs.c: WatchRuns, and what is left of it when the shard is freed. */
 void cp_runs_watch_serve(struct cp_request *req);
 void cp_runs_watches_free(struct cp_shard *shard);
 
-/* In api_tasks.c: a CreateRun that names a deployed task. True: the request waits, and again() runs
- * when its message holds the spec; or it has failed. */
+/* In api_tasks.c. */
+int cp_task_name_check(const char *org, const char *project, const char *domain, const char *name,
+                       struct sy_error_text *error) SY_MUST_USE;
+int cp_task_id_check(const Flyteidl2__Task__TaskIdentifier *id,
+                     struct sy_error_text *error) SY_MUST_USE;
+/* As cp_fail_read(). */
+void cp_fail_task(struct cp_request *req, int r, const Flyteidl2__Task__TaskIdentifier *id);
+
+/* In api_resolve.c: a CreateRun that names a deployed task or a trigger. True: the request waits,
+ * and again() runs when its message holds the spec; or it has failed. */
 bool cp_task_resolve(struct cp_request *req, void (*again)(struct cp_request *req));
 
 void cp_method_handle(void *binding, struct sy_call *call, struct sy_span bytes);
@@ -261,6 +270,7 @@ void cp_list_subject(struct cp_filter_subject *ret, const struct cp_action_view 
      CP_FILTER_BIT(CREATED_AT) | CP_FILTER_BIT(UPDATED_AT))
 /* The only one there is: nobody is asked who they are. */
 #define CP_ANONYMOUS "anonymous"
+Flyteidl2__Common__EnrichedIdentity *cp_anonymous(struct sy_arena *arena);
 
 /* ---- streams ---- */
 
