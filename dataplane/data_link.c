@@ -46,11 +46,14 @@ static void link_to(struct dp_job *job, char *uri)
 
 /* ---- reports ---- */
 
-/* An attempt's directory ends in its number: with another number it is another attempt's. Appends
- * nothing when the URI is not of that form. */
+/* An attempt's directory, without or with its outputs.pb, ends in its number: with another number
+ * it is another attempt's. Appends nothing when the URI is not of that form. */
 static void put_report(const char *outputs_uri, unsigned attempt, struct sy_buf *uri)
 {
+    static const char file[] = "/" PB_OUTPUTS_FILE;
     size_t len = strlen(outputs_uri), front;
+    if (len >= sizeof(file) && strcmp(outputs_uri + len - (sizeof(file) - 1), file) == 0)
+        len -= sizeof(file) - 1;
     while (len > 0 && outputs_uri[len - 1] == '/')
         len--;
     for (front = len; front > 0 && strchr("0123456789", outputs_uri[front - 1]);)

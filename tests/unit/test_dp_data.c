@@ -249,6 +249,8 @@ START_TEST(links_to_reports)
     store(&w, "own/base/a0/1a2-1/report.html", "<p>", 3);
     ck_assert_int_eq(make_link(&w, 3, url), SY_CODE_NOT_FOUND);
     ck_assert_int_eq(make_link(&w, 1, url), SY_CODE_OK);
+    snprintf(w.outputs_uri, sizeof(w.outputs_uri), "%s/own/base/a0/1a2-3/outputs.pb", w.store);
+    ck_assert_int_eq(make_link(&w, 1, url), SY_CODE_OK);
     const char *text = strstr(url, "?token=") + strlen("?token=");
     const char *blob = "own/base/a0/1a2-1/report.html";
     ck_assert_uint_eq(dp_authorize(w.data, blob, text, false, &token, &error), 0);
