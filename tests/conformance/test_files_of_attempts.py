@@ -1,0 +1,47 @@
+"""What a task leaves beside its outputs: reports, checkpoints, logs."""
+import flyte
+import flyte.report
+
+env = flyte.TaskEnvironment("leaves")
+
+
+@env.task(report=True)
+async def reporting(x: int) -> int:
+    await flyte.report.replace.aio(f"<p>the report of {x}</p>")
+    await flyte.report.flush.aio()
+    return x
+
+
+@env.task(retries=3)
+def checkpointed(n: int) -> list[int]:
+    checkpoint = flyte.ctx().checkpoint
+    path = checkpoint.load_sync()
+    done = path.read_bytes().decode() if path else ""
+    if len(done) < n:
+        checkpoint.save_sync((done + "x").encode())
+        raise ValueError("goes on in the next attempt")
+    return [len(done)]
+
+
+@env.task
+async def talking(n: int) -> int:
+    for i in range(n):
+        print(f"line {i} of the program", flush=True)
+    return n
+
+
+def test_report(box):
+    run = box.submit(reporting, 5)
+    box.finish(run)
+    assert "the report of 5" in run.get_report()
+
+
+def test_checkpoint(box):
+    assert box.run(checkpointed, 2) == [2]
+
+
+def test_logs(box):
+    run = box.submit(talking, 20)
+    box.finish(run)
+    lines = [line for line in run.get_logs() if "of the program" in line]
+    assert len(lines) == 20 and "line 19 " in lines[-1], lines[-3:]
