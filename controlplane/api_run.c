@@ -439,10 +439,6 @@ const struct cp_method cp_run_methods[] = {
     {.path = RUN_SERVICE "GetActionLogContext",
      .kind = SY_METHOD_UNARY,
      .unimplemented = "GetActionLogContext is not served; read log_context of GetActionDetails"},
-    {.path = RUN_SERVICE "WatchClusterEvents",
-     .kind = SY_METHOD_SERVER_STREAM,
-     .unimplemented =
-         "WatchClusterEvents is not served; watch switchyard.v1.ActionService.WatchRun"},
     {.path = RUN_SERVICE "WatchGroups",
      .kind = SY_METHOD_SERVER_STREAM,
      .unimplemented = "WatchGroups is not served yet; use ListRuns with scope task_name"},

@@ -370,9 +370,32 @@ static void watch_actions(struct cp_request *req)
     cp_stream_start(req, pump_actions, release_actions);
 }
 
+/* ---- WatchClusterEvents: no cluster reports any, so the stream ends at once ---- */
+
+static int action_of_events(struct cp_request *req, struct sy_error_text *error)
+{
+    const Flyteidl2__Workflow__WatchClusterEventsRequest *m = req->message;
+    return cp_address_action(req, m->id, error);
+}
+
+static void watch_cluster_events(struct cp_request *req)
+{
+    struct sy_arena *arena = cp_scratch(req->lane);
+    struct cp_run_view run;
+    struct cp_action_view action;
+    if (cp_view_run(req, arena, &run) &&
+        cp_view_action(req, arena, run.id, req->address.action, &action))
+        cp_stream_start(req, cp_stream_end, NULL);
+}
+
 #define RUN_SERVICE "/flyteidl2.workflow.RunService/"
 
 const struct cp_method cp_watch_methods[] = {
+    {.path = RUN_SERVICE "WatchClusterEvents",
+     .kind = SY_METHOD_SERVER_STREAM,
+     .request = &flyteidl2__workflow__watch_cluster_events_request__descriptor,
+     .address = action_of_events,
+     .serve = watch_cluster_events},
     {.path = RUN_SERVICE "WatchRunDetails",
      .kind = SY_METHOD_SERVER_STREAM,
      .request = &flyteidl2__workflow__watch_run_details_request__descriptor,

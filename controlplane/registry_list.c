@@ -40,9 +40,9 @@ static bool take(void *ctx, struct sy_span key, struct sy_span value)
     const char *order = found->list->order(found->list, arena, key, value, &group);
     if (order == NULL)
         return true;
-    struct item *last = found->count > 0 ? &found->items[found->count - 1] : NULL;
-    bool same = group != NULL && last != NULL && strcmp(last->group, group) == 0;
-    if (same && strcmp(last->order, order) > 0)
+    size_t at = found->count;
+    bool same = group != NULL && at > 0 && strcmp(found->items[at - 1].group, group) == 0;
+    if (same && strcmp(found->items[--at].order, order) > 0)
         return true;
     if (!same && found->count == found->cap) {
         found->cap = found->cap > 0 ? found->cap * 2 : 64;
@@ -55,9 +55,8 @@ static bool take(void *ctx, struct sy_span key, struct sy_span value)
     }
     copy->len = key.len;
     memcpy(copy->data, key.data, key.len);
-    if (!same)
-        last = &found->items[found->count++];
-    *last = (struct item){.order = order, .group = group, .key = copy};
+    found->count = at + 1;
+    found->items[at] = (struct item){.order = order, .group = group, .key = copy};
     return true;
 }
 

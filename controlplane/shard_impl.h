@@ -149,6 +149,7 @@ extern const struct cp_method cp_signal_methods[];
 extern const struct cp_method cp_region_methods[];
 extern const struct cp_method cp_task_methods[];
 extern const struct cp_method cp_trigger_methods[];
+extern const struct cp_method cp_project_methods[];
 
 /* In api_watch_runs.c: WatchRuns, and what is left of it when the shard is freed. */
 void cp_runs_watch_serve(struct cp_request *req);

@@ -709,9 +709,38 @@ START_TEST(watches_of_what_does_not_exist)
 }
 END_TEST
 
+START_TEST(cluster_events_end_at_once)
+{
+    struct world w;
+    world_init_for(&w, _i);
+    create_run(&w, "events", "switchyard.process");
+    struct run_ids ids;
+    ids_init(&ids, "events", "a0");
+    Flyteidl2__Workflow__WatchClusterEventsRequest request =
+        FLYTEIDL2__WORKFLOW__WATCH_CLUSTER_EVENTS_REQUEST__INIT;
+    request.id = &ids.action;
+    struct stream *s = sy_new(struct stream);
+    stream_open(&w, s, RUN "WatchClusterEvents", &request.base,
+                &flyteidl2__workflow__watch_cluster_events_response__descriptor, true);
+    world_until(&w, s->closed);
+    ck_assert_int_eq(s->code, SY_CODE_OK);
+    ck_assert_uint_eq(s->count, 0);
+    stream_close(s);
+    ids.action.name = text_of("none");
+    stream_open(&w, s, RUN "WatchClusterEvents", &request.base,
+                &flyteidl2__workflow__watch_cluster_events_response__descriptor, true);
+    world_until(&w, s->closed);
+    ck_assert_int_eq(s->code, SY_CODE_NOT_FOUND);
+    stream_close(s);
+    free(s);
+    world_deinit(&w);
+}
+END_TEST
+
 int main(void)
 {
-    const TTest *const each[] = {every_event_in_order_from_any_sequence,
+    const TTest *const each[] = {cluster_events_end_at_once,
+                                 every_event_in_order_from_any_sequence,
                                  final_events_only,
                                  a_reader_that_stops_loses_nothing,
                                  a_live_watch_follows,
