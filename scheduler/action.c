@@ -138,6 +138,7 @@ int64_t sch_action_timer_ns(const struct sch_action_impl *a)
     case SCH_ACTION_HELD:
     case SCH_ACTION_CACHE_WAIT:
     case SCH_ACTION_QUEUED:
+    case SCH_ACTION_ASSIGNED: /* it may wait at its cluster or node */
         if (a->base.spec->queued_timeout_ns > 0)
             at = later(a->base.queued_at_ns, a->base.spec->queued_timeout_ns);
         break;

@@ -88,7 +88,7 @@ extern const struct sm_table sch_action_table;
 struct sch_spec {
     struct sch_resources request;
     int64_t timeout_ns; /* of one attempt; the agent's business; 0 = none */
-    /* Of one attempt, from its first waiting (HELD, CACHE_WAIT, QUEUED) until ASSIGNED; 0 = none.
+    /* Of one attempt, from its first waiting (HELD, CACHE_WAIT, QUEUED) until RUNNING; 0 = none.
      * After a restart it begins again: assignments are not durable, so nobody knows how much of the
      * time since created_ns was spent waiting. */
     int64_t queued_timeout_ns;

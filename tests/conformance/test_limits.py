@@ -85,6 +85,10 @@ def test_deadline(box):
     assert details.phase == "timed_out" and details.attempts < 20
 
 
+def test_max_queued_time(box):
+    assert box.run(waits_in_vain, box.notes()) == "queued too long"
+
+
 def test_max_action_concurrency(box):
     notes = box.notes()
     assert box.run(many, notes, context={"max_action_concurrency": 3}) == 10

@@ -302,11 +302,12 @@ START_TEST(waiting_counts_wherever_it_happens)
 {
     struct world w = world_new();
     struct sch_action *root = limited(&w, 2);
-    child(&w, root, "a", &w.task);
+    started(&w, root);
+    started(&w, child(&w, root, "a", &w.task));
     w.task.queued_timeout_ns = 5 * S;
     struct sch_action *held = child(&w, root, "held", &w.task);
     struct sch_action *other = create(&w, "other", &w.group);
-    keyed(&w, other, "producer", key_a);
+    started(&w, keyed(&w, other, "producer", key_a));
     struct sch_action *waits = keyed(&w, other, "waits", key_a);
     assert_state(held, "held");
     assert_state(waits, "cache_wait");
@@ -318,6 +319,26 @@ START_TEST(waiting_counts_wherever_it_happens)
         ck_assert_str_eq(nth(&w, SCH_EFFECT_FINISHED, i)->u.final.code, "QueuedTimeout");
         ck_assert_int_eq(nth(&w, SCH_EFFECT_FINISHED, i)->u.final.state, SCH_ACTION_TIMED_OUT);
     }
+    world_free(&w);
+}
+END_TEST
+
+/* Also what was assigned may wait, at its cluster or node; what has started does not. */
+START_TEST(assigned_is_not_started)
+{
+    struct world w = world_new();
+    struct sch_action *root = limited(&w, 4);
+    started(&w, root);
+    w.task.queued_timeout_ns = 5 * S;
+    struct sch_action *waits = child(&w, root, "waits", &w.task);
+    struct sch_action *runs = child(&w, root, "runs", &w.task);
+    started(&w, runs);
+    assert_state(waits, "assigned");
+    tick_at(&w, w.now + 5 * S);
+    ck_assert_uint_eq(count(&w, SCH_EFFECT_FINISHED), 1);
+    ck_assert_str_eq(nth(&w, SCH_EFFECT_FINISHED, 0)->u.final.code, "QueuedTimeout");
+    ck_assert_uint_eq(count(&w, SCH_EFFECT_CANCEL), 1);
+    assert_state(runs, "running");
     world_free(&w);
 }
 END_TEST
@@ -534,6 +555,7 @@ int main(void)
                                   a_run_that_is_stuck_can_be_explained,
                                   what_waits_elsewhere_may_turn_out_infeasible,
                                   waiting_counts_wherever_it_happens,
+                                  assigned_is_not_started,
                                   a_deadline_ends_it,
                                   backoffs_grow_to_their_cap,
                                   a_restart_keeps_conditions_and_deadlines,
