@@ -74,12 +74,15 @@ static Project *show(struct sy_arena *arena, const ProtobufCBinaryData *bytes)
     return project;
 }
 
-static Project default_project(void)
+static Project *show_default(struct sy_arena *arena)
 {
     Project project = FLYTEIDL2__PROJECT__PROJECT__INIT;
+    struct sy_buf SY_CLEANUP(sy_buf_deinit) buf = {0};
     project.id = project.name = text(DEFAULT);
     project.description = text("always there; any other may be used without being created");
-    return project;
+    pb_pack(&project.base, &buf);
+    const ProtobufCBinaryData bytes = {buf.len, buf.data};
+    return show(arena, &bytes);
 }
 
 /* ---- CreateProject, UpdateProject: both have the project in field 1 ---- */
@@ -170,10 +173,7 @@ static void get_project(struct cp_request *req)
         FLYTEIDL2__PROJECT__GET_PROJECT_RESPONSE__INIT;
     int r = cp_partition_registry_get(lane->partition, cp_registry_span(&key), &lane->buf);
     if (r == CP_PARTITION_E_NOT_FOUND && strcmp(m->id, DEFAULT) == 0) {
-        Project project = default_project();
-        struct sy_buf SY_CLEANUP(sy_buf_deinit) bytes = {0};
-        pb_pack(&project.base, &bytes);
-        response.project = show(arena, &(ProtobufCBinaryData){bytes.len, bytes.data});
+        response.project = show_default(arena);
         cp_reply_message(req, &response.base);
         return;
     }
@@ -267,17 +267,13 @@ static void reply_projects(struct cp_request *req, const struct cp_registry_list
     const struct query *query = list->query;
     (void)total;
     /* On the last page, and beside its limit: the default one, when nobody has changed it. */
-    if (token[0] == '\0' && !atomic_load(&query->default_seen) && query->state <= 0) {
-        Project project = default_project();
-        struct sy_buf SY_CLEANUP(sy_buf_deinit) bytes = {0};
-        pb_pack(&project.base, &bytes);
-        pack_one(show(cp_scratch(req->lane), &(ProtobufCBinaryData){bytes.len, bytes.data}),
-                 response);
-    }
+    if (token[0] == '\0' && !atomic_load(&query->default_seen) && query->state <= 0)
+        pack_one(show_default(cp_scratch(req->lane)), response);
     Flyteidl2__Project__Projects tail = FLYTEIDL2__PROJECT__PROJECTS__INIT;
     tail.token = text(token);
     pb_pack(&tail.base, response);
     struct sy_buf whole = {0};
+    SY_ASSERT(response->len <= UINT32_MAX);
     cp_put_bytes_always(&whole, 1, response->data, response->len);
     sy_buf_deinit(response);
     cp_reply(req, &whole);
