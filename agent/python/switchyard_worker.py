@@ -25,8 +25,8 @@ SUCCEEDED, FAILED, REFUSED, CANCELLED = 1, 2, 4, 5
 PR_SET_PDEATHSIG = 1
 PRELOAD = """flyte._bin.runtime flyte._internal.runtime.entrypoints flyte._internal.runtime.rusty
     flyte._internal.runtime.taskrunner flyte._internal.controllers.remote._controller
-    flyte._internal.resolvers.default flyte.remote._client.controlplane flyte.io flyte.report
-    fsspec.implementations.local""".split()
+    flyte._internal.resolvers.default flyte.remote._client.controlplane flyte.extras flyte.io
+    flyte.report fsspec.implementations.local""".split()
 
 
 # ---- protobuf, as far as it is needed ----
@@ -216,9 +216,13 @@ class Postponed:
             thread.start()
 
 
+async def rehearsed():
+    """A task's docstring is parsed."""
+
+
 def rehearse(postponed):
-    """The SDK imports much of itself when it first connects: a child does so, and says what that was.
-    No call is made."""
+    """The SDK imports much of itself when it first connects and when a first task is defined: a child
+    does so, and says what that was. No call is made."""
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -232,6 +236,7 @@ def rehearse(postponed):
             os.environ.update({"_U_EP_OVERRIDE": "localhost:1", "_U_INSECURE": "true"})
             create_controller(ct="remote", **init_in_cluster(org="o", project="p", domain="d"))
             importlib.import_module("flyte._utils.asyncify")
+            sys.modules["flyte"].TaskEnvironment("rehearsal").task(rehearsed)
             os.write(write, "\n".join(sys.modules).encode()[: 1 << 16])
         finally:
             os._exit(0)
