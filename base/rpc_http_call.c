@@ -309,11 +309,12 @@ static void send_stream(struct http_call *call)
         return;
     }
     call->finished = call->out_flags & SY_RPC_SEND_END;
+    bool has_room = call->finished || http_has_room(call->exchange);
     if (call->finished)
         append_end(call->exchange, call->base.end_status);
-    else
+    else if (!(call->out_flags & SY_RPC_SEND_MORE) || !has_room)
         http_flush(call->exchange, false);
-    if (call->finished || http_has_room(call->exchange))
+    if (has_room)
         acknowledge(call);
 }
 

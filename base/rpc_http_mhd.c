@@ -54,6 +54,7 @@ struct http_connection {
     int fd;
     struct sy_io watch;
     struct sy_timer patience;
+    bool ended; /* shut down; MHD closes it */
     char peer[HTTP_PEER_MAX];
 };
 
@@ -414,10 +415,12 @@ static void on_completed(void *arg, struct MHD_Connection *mhd, void **state,
 
 /* ---- connections ---- */
 
-/* MHD notices, and closes. */
+/* MHD notices, and closes; not always at once. A second shutdown would be an event for our watch. */
 static void connection_end(struct http_connection *connection)
 {
-    shutdown(connection->fd, SHUT_RDWR);
+    if (!connection->ended)
+        shutdown(connection->fd, SHUT_RDWR);
+    connection->ended = true;
     mark(connection->shard);
 }
 
