@@ -415,7 +415,7 @@ static void on_completed(void *arg, struct MHD_Connection *mhd, void **state,
 
 /* ---- connections ---- */
 
-/* MHD notices, and closes; not always at once. A second shutdown would be an event for our watch. */
+/* MHD closes, though not always at once; a second shutdown would be an event for our watch. */
 static void connection_end(struct http_connection *connection)
 {
     if (!connection->ended)
