@@ -357,6 +357,44 @@ static void get_action_data(struct cp_request *req)
     cp_reply_message(req, &response.base);
 }
 
+static int action_of_log_context(struct cp_request *req, struct sy_error_text *error)
+{
+    const Flyteidl2__Workflow__GetActionLogContextRequest *m = req->message;
+    return cp_address_action(req, m->action_id, error);
+}
+
+/* Where the attempt's log is; 0 asks for the last. Of those before the last nothing is kept here
+ * but that they were. */
+static void reply_log_context(struct cp_request *req, const struct cp_details *details)
+{
+    const Flyteidl2__Workflow__GetActionLogContextRequest *m = req->message;
+    struct cp_flyte f = cp_request_flyte(req);
+    const Flyteidl2__Workflow__ActionDetails *action = cp_flyte_details(
+        &f, &details->action, details->names, sy_buf_span(&details->spec));
+    size_t number = m->attempt > 0 ? m->attempt : action->n_attempts;
+    if (number == 0 || number > action->n_attempts) {
+        cp_fail(req, SY_CODE_NOT_FOUND, "action '%s' has no attempt %zu", details->action.name,
+                number > 0 ? number : 1);
+        return;
+    }
+    const Flyteidl2__Workflow__ActionAttempt *attempt = action->attempts[number - 1];
+    Flyteidl2__Workflow__GetActionLogContextResponse response =
+        FLYTEIDL2__WORKFLOW__GET_ACTION_LOG_CONTEXT_RESPONSE__INIT;
+    response.log_context = attempt->log_context;
+    response.cluster = attempt->cluster;
+    response.start_time = attempt->start_time;
+    response.end_time = attempt->end_time;
+    cp_reply_message(req, &response.base);
+}
+
+static void get_action_log_context(struct cp_request *req)
+{
+    struct cp_details details = {0};
+    if (cp_details_read(req, req->address.action, &details))
+        reply_log_context(req, &details);
+    sy_buf_deinit(&details.spec);
+}
+
 /* ---- aborting ---- */
 
 static int run_to_abort(struct cp_request *req, struct sy_error_text *error)
@@ -438,9 +476,12 @@ const struct cp_method cp_run_methods[] = {
      .serve = abort_run},
     {.path = RUN_SERVICE "GetActionLogContext",
      .kind = SY_METHOD_UNARY,
-     .unimplemented = "GetActionLogContext is not served; read log_context of GetActionDetails"},
+     .request = &flyteidl2__workflow__get_action_log_context_request__descriptor,
+     .address = action_of_log_context,
+     .serve = get_action_log_context},
     {.path = RUN_SERVICE "WatchGroups",
      .kind = SY_METHOD_SERVER_STREAM,
-     .unimplemented = "WatchGroups is not served yet; use ListRuns with scope task_name"},
+     .request = &flyteidl2__workflow__watch_groups_request__descriptor,
+     .serve = cp_groups_watch_serve},
     {0},
 };

@@ -221,6 +221,8 @@ struct cp_watch *cp_watch_children(struct cp_partition *p, uint64_t run_id, cons
 /* project/domain "" = all */
 struct cp_watch *cp_watch_runs(struct cp_partition *p, const char *project, const char *domain,
                                void (*on_more)(void *ctx), void *ctx);
+/* Goes up with whatever such a watch would be told of: for those who look now and then. */
+uint64_t cp_partition_run_changes(const struct cp_partition *p);
 /* Detaches it; also when the partition stepped down (on_more ran and reads give NOT_SERVING). */
 void cp_watch_free(struct cp_watch *watch);
 

@@ -20,6 +20,11 @@ struct cp_watch *cp_watch_runs(struct cp_partition *p, const char *project, cons
     return watch;
 }
 
+uint64_t cp_partition_run_changes(const struct cp_partition *p)
+{
+    return p->run_changes;
+}
+
 void cp_watch_runs_deinit(struct cp_watch *watch)
 {
     free(watch->changed);
@@ -77,6 +82,7 @@ void cp_watch_notify_run(struct cp_partition *p, uint64_t run_id, const struct c
 {
     struct sy_span project = {(const uint8_t *)live->project, strlen(live->project)};
     struct sy_span domain = {(const uint8_t *)live->domain, strlen(live->domain)};
+    p->run_changes++;
     for (struct cp_watch *watch = p->runs_watches; watch; watch = watch->next) {
         if (!matches(watch, project, domain))
             continue;

@@ -405,6 +405,7 @@ void cp_shard_free(struct cp_shard *shard)
     for (uint32_t i = 0; i < count; i++)
         cp_lane_deinit(&shard->lanes[i]);
     cp_runs_watches_free(shard);
+    cp_groups_watches_free(shard);
     for (uint32_t i = 0; i < count; i++) {
         if (shard->lanes[i].partition != NULL)
             cp_partition_free(shard->lanes[i].partition);

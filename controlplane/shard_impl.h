@@ -105,7 +105,8 @@ struct cp_shard {
     struct cp_lane *lanes; /* one for each partition */
     struct sy_rng rng;     /* front only */
 
-    struct cp_runs_watch *runs_watches; /* front only */
+    struct cp_runs_watch *runs_watches;     /* front only */
+    struct cp_groups_watch *groups_watches; /* front only */
     bool announced, stopping, drained, freeing;
     uint32_t lanes_serving; /* as the front has heard */
     sy_fn on_serving;
@@ -154,6 +155,9 @@ extern const struct cp_method cp_project_methods[];
 /* In api_watch_runs.c: WatchRuns, and what is left of it when the shard is freed. */
 void cp_runs_watch_serve(struct cp_request *req);
 void cp_runs_watches_free(struct cp_shard *shard);
+/* In api_watch_groups.c: the same for WatchGroups. */
+void cp_groups_watch_serve(struct cp_request *req);
+void cp_groups_watches_free(struct cp_shard *shard);
 
 /* In api_tasks.c. */
 int cp_task_name_check(const char *org, const char *project, const char *domain, const char *name,
