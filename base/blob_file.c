@@ -66,20 +66,6 @@ int sy_blob_file_new(void **ret_ctx, const char *root, struct sy_error_text *err
 
 /* ---- files ---- */
 
-static int write_all(int fd, const uint8_t *data, size_t len)
-{
-    while (len > 0) {
-        ssize_t n = write(fd, data, len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        data += n;
-        len -= (size_t)n;
-    }
-    return 0;
-}
-
 static int copy(int from, int to, uint64_t bytes_max)
 {
     SY_AUTOFREE uint8_t *piece = sy_malloc(COPY_BYTES);
@@ -91,7 +77,7 @@ static int copy(int from, int to, uint64_t bytes_max)
         if (n <= 0)
             return n < 0 ? -errno : 0;
         done += (uint64_t)n;
-        int r = done > bytes_max ? -EFBIG : write_all(to, piece, (size_t)n);
+        int r = done > bytes_max ? -EFBIG : sy_write_all(to, piece, (size_t)n);
         if (r < 0)
             return r;
     }
@@ -136,7 +122,7 @@ static int put_at(struct file_store *store, const char *to, struct sy_span bytes
     AUTOCLOSE int fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, FILE_MODE);
     if (fd < 0)
         return -errno;
-    int r = from < 0 ? write_all(fd, bytes.data, bytes.len) : copy(from, fd, UINT64_MAX);
+    int r = from < 0 ? sy_write_all(fd, bytes.data, bytes.len) : copy(from, fd, UINT64_MAX);
     if (r == 0)
         r = sync_fd(fd);
     if (r == 0)

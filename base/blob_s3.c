@@ -5,6 +5,7 @@
 #include "base/blob_impl.h"
 #include "base/blob_s3_sign.h"
 #include "base/digest.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/rng.h"
 
@@ -133,20 +134,6 @@ static bool succeeded(const struct transfer *transfer)
     return status >= 200 && status < 300;
 }
 
-static int write_file(int fd, const char *data, size_t len)
-{
-    while (len > 0) {
-        ssize_t n = write(fd, data, len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        data += n;
-        len -= (size_t)n;
-    }
-    return 0;
-}
-
 static size_t on_data(char *data, size_t size, size_t count, void *ctx)
 {
     struct transfer *transfer = ctx;
@@ -165,7 +152,7 @@ static size_t on_data(char *data, size_t size, size_t count, void *ctx)
     if (op->kind == SY_BLOB_GET)
         sy_buf_append(&op->bytes, data, len);
     else
-        transfer->local_error = write_file(transfer->fd, data, len);
+        transfer->local_error = sy_write_all(transfer->fd, data, len);
     return transfer->local_error < 0 ? 0 : len;
 }
 

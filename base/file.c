@@ -81,15 +81,16 @@ int sy_file_read(const char *path, size_t max, struct sy_buf *ret)
     return 0;
 }
 
-static int write_fd(int fd, const uint8_t *data, size_t len)
+int sy_write_all(int fd, const void *data, size_t len)
 {
+    const uint8_t *at = data;
     while (len > 0) {
-        ssize_t n = write(fd, data, len);
+        ssize_t n = write(fd, at, len);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
             return -errno;
-        data += n;
+        at += n;
         len -= (size_t)n;
     }
     return 0;
@@ -100,7 +101,7 @@ static int write_synced(const char *path, const void *data, size_t len)
     SY_CLEANUP(closep) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0)
         return -errno;
-    int r = write_fd(fd, data, len);
+    int r = sy_write_all(fd, data, len);
     if (r < 0)
         return r;
     return fsync(fd) < 0 ? -errno : 0;

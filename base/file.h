@@ -17,6 +17,9 @@ int sy_mkdir_p(const char *path, mode_t mode) SY_MUST_USE;
  * bytes. */
 int sy_file_read(const char *path, size_t max, struct sy_buf *ret) SY_MUST_USE;
 
+/* Goes on after short writes and signals. */
+int sy_write_all(int fd, const void *data, size_t len) SY_MUST_USE;
+
 /* After a crash the file holds either the old content or the new one, whole: writes "<path>.tmp",
  * syncs, renames, and syncs the directory. Mode 0600. One writer for each path. */
 int sy_file_write_atomic(const char *path, const void *data, size_t len) SY_MUST_USE;

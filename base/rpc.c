@@ -3,6 +3,7 @@
 #include "base/http.h"
 #include "base/mem.h"
 
+#include <netdb.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -580,6 +581,24 @@ int sy_server_new(struct sy_server **ret_server, struct sy_rpc *rpc,
         return -EINVAL;
     }
     *ret_server = rpc->ops->server_new(rpc, options);
+    return 0;
+}
+
+int sy_rpc_resolve(const char *address, struct addrinfo **ret_info)
+{
+    const char *colon = strrchr(address, ':');
+    if (colon == NULL)
+        return -EINVAL;
+    const char *from = address;
+    size_t len = (size_t)(colon - address);
+    if (len >= 2 && from[0] == '[' && from[len - 1] == ']') {
+        from++;
+        len -= 2;
+    }
+    SY_AUTOFREE char *host = sy_strndup(from, len);
+    struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM};
+    if (getaddrinfo(len > 0 ? host : NULL, colon + 1, &hints, ret_info) != 0)
+        return -EINVAL;
     return 0;
 }
 

@@ -406,21 +406,11 @@ static int try_bind(const struct addrinfo *info)
 /* gRPC says only that it could not listen. Finds out why by trying. */
 static int probe_tcp(const char *address)
 {
-    const char *colon = strrchr(address, ':');
-    if (colon == NULL)
-        return -EINVAL;
-    const char *from = address;
-    size_t len = (size_t)(colon - address);
-    if (len >= 2 && from[0] == '[' && from[len - 1] == ']') {
-        from++;
-        len -= 2;
-    }
-    SY_AUTOFREE char *host = sy_strndup(from, len);
-    struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM};
-    struct addrinfo *info = NULL;
-    if (getaddrinfo(len > 0 ? host : NULL, colon + 1, &hints, &info) != 0)
-        return -EINVAL;
-    int r = -EINVAL;
+    struct addrinfo *info;
+    int r = sy_rpc_resolve(address, &info);
+    if (r < 0)
+        return r;
+    r = -EINVAL;
     for (const struct addrinfo *i = info; i != NULL; i = i->ai_next) {
         r = try_bind(i);
         if (r == 0)

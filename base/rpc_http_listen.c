@@ -272,21 +272,11 @@ static int listen_on_each(struct sy_http *http, const struct addrinfo *info)
 
 static int listen_tcp(struct sy_http *http, const char *address)
 {
-    const char *colon = strrchr(address, ':');
-    if (colon == NULL)
-        return -EINVAL;
-    const char *from = address;
-    size_t len = (size_t)(colon - address);
-    if (len >= 2 && from[0] == '[' && from[len - 1] == ']') {
-        from++;
-        len -= 2;
-    }
-    SY_AUTOFREE char *host = sy_strndup(from, len);
-    struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM};
-    struct addrinfo *info = NULL;
-    if (getaddrinfo(len > 0 ? host : NULL, colon + 1, &hints, &info) != 0)
-        return -EINVAL;
-    int r = listen_on_each(http, info);
+    struct addrinfo *info;
+    int r = sy_rpc_resolve(address, &info);
+    if (r < 0)
+        return r;
+    r = listen_on_each(http, info);
     freeaddrinfo(info);
     return r;
 }

@@ -174,6 +174,10 @@ void sy_rpc_server_deinit(struct sy_server *server);
 const struct sy_method *sy_rpc_server_admit(const struct sy_server *server, const void *path,
                                             size_t len, struct sy_status **ret_status);
 
+/* "host:port", "[::1]:port" or ":port", to listen on; for freeaddrinfo(). -EINVAL: none of them. */
+struct addrinfo;
+int sy_rpc_resolve(const char *address, struct addrinfo **ret_info) SY_MUST_USE;
+
 struct sy_channel_ops {
     /* Makes and starts a call; for a unary one `request` (taken) and the half-close go with it,
      * and one sy_rpc_sent() answers for them. */

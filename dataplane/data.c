@@ -87,7 +87,7 @@ void dp_job_fail(struct dp_job *job, enum sy_code code, const char *format, ...)
     job_free(job);
 }
 
-void dp_job_forward(struct dp_job *job, const struct sy_status *status)
+static void forward(struct dp_job *job, const struct sy_status *status)
 {
     SY_ASSERT(status->code != SY_CODE_OK);
     sy_call_finish(job->call, status);
@@ -128,8 +128,10 @@ static void on_answered(void *ctx, const struct sy_status *status)
         ask_next(job);
         return;
     }
-    job->asked(job, status,
-               status->code == SY_CODE_OK ? sy_buf_span(&job->answer) : (struct sy_span){0});
+    if (status->code != SY_CODE_OK)
+        forward(job, status);
+    else
+        job->asked(job, sy_buf_span(&job->answer));
 }
 
 /* As a stream, since a stream's call is ours: it can be let go of at any moment. */
@@ -160,6 +162,15 @@ void dp_job_ask(struct dp_job *job, const char *method, struct sy_buf *question,
     sy_buf_deinit(&job->question);
     job->question = sy_buf_take(question);
     ask_next(job);
+}
+
+const void *dp_job_unpack(struct dp_job *job, const ProtobufCMessageDescriptor *descriptor,
+                          struct sy_span answer)
+{
+    const void *message = pb_unpack(descriptor, &job->arena, answer);
+    if (!message)
+        dp_job_fail(job, SY_CODE_INTERNAL, "the control plane sent a malformed answer");
+    return message;
 }
 
 /* ---- helpers ---- */

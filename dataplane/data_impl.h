@@ -48,8 +48,7 @@ struct dp_data {
 /* ---- jobs: a unary call that waits for storage or for the control plane ---- */
 
 /* `reply` is borrowed; for a status that is not OK it is empty. */
-typedef void (*dp_asked_fn)(struct dp_job *job, const struct sy_status *status,
-                            struct sy_span reply);
+typedef void (*dp_asked_fn)(struct dp_job *job, struct sy_span reply);
 
 struct dp_job {
     struct dp_data *data;
@@ -75,9 +74,12 @@ struct dp_job *dp_job_new(struct dp_data *data, struct sy_call *call);
 void dp_job_reply(struct dp_job *job, struct sy_buf *response);
 void dp_job_fail(struct dp_job *job, enum sy_code code, const char *format, ...) SY_PRINTF(3, 4);
 void dp_job_fail_blob(struct dp_job *job, int r, const struct sy_error_text *error);
-void dp_job_forward(struct dp_job *job, const struct sy_status *status);
-/* Asks one shard after the other until one is there. Takes the question. */
+/* Asks one shard after the other until one is there. Takes the question. An answer other than OK is
+ * the client's too, and ends the job. */
 void dp_job_ask(struct dp_job *job, const char *method, struct sy_buf *question, dp_asked_fn asked);
+/* NULL: malformed, and the job has ended. */
+const void *dp_job_unpack(struct dp_job *job, const ProtobufCMessageDescriptor *descriptor,
+                          struct sy_span answer);
 
 /* ---- helpers ---- */
 

@@ -89,17 +89,13 @@ static void store_with_spec(struct dp_job *job, struct sy_span bytes)
           metadata ? metadata->n_cache_ignore_input_vars : 0);
 }
 
-static void on_task(struct dp_job *job, const struct sy_status *status, struct sy_span span)
+static void on_task(struct dp_job *job, struct sy_span span)
 {
-    if (status->code != SY_CODE_OK) {
-        dp_job_forward(job, status);
-        return;
-    }
-    const Flyteidl2__Task__GetTaskDetailsResponse *response = pb_unpack(
-        &flyteidl2__task__get_task_details_response__descriptor, &job->arena, span);
-    if (!response || !response->details)
-        dp_job_fail(job, SY_CODE_INTERNAL, "the control plane sent a malformed answer");
-    else
+    const Flyteidl2__Task__GetTaskDetailsResponse *response = dp_job_unpack(
+        job, &flyteidl2__task__get_task_details_response__descriptor, span);
+    if (response && !response->details)
+        dp_job_fail(job, SY_CODE_INTERNAL, "the control plane sent no details");
+    else if (response)
         store_with_spec(
             job, (struct sy_span){response->details->spec.data, response->details->spec.len});
 }

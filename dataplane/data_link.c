@@ -62,18 +62,12 @@ static void put_report(const char *outputs_uri, unsigned attempt, struct sy_buf 
         sy_buf_printf(uri, "%.*s%u/" PB_REPORT_FILE, (int)front, outputs_uri, attempt);
 }
 
-static void on_uris(struct dp_job *job, const struct sy_status *status, struct sy_span span)
+static void on_uris(struct dp_job *job, struct sy_span span)
 {
-    if (status->code != SY_CODE_OK) {
-        dp_job_forward(job, status);
+    const Flyteidl2__Workflow__GetActionDataURIsResponse *uris = dp_job_unpack(
+        job, &flyteidl2__workflow__get_action_data_uris_response__descriptor, span);
+    if (!uris)
         return;
-    }
-    const Flyteidl2__Workflow__GetActionDataURIsResponse *uris = pb_unpack(
-        &flyteidl2__workflow__get_action_data_uris_response__descriptor, &job->arena, span);
-    if (!uris) {
-        dp_job_fail(job, SY_CODE_INTERNAL, "the control plane sent a malformed answer");
-        return;
-    }
     struct sy_buf uri = {0};
     const link_request *request = job->request;
     put_report(uris->outputs_uri, request->action_attempt_id->attempt, &uri);
@@ -113,32 +107,26 @@ static void link_to_bundle(struct dp_job *job, ProtobufCBinaryData bytes)
         dp_job_fail(job, SY_CODE_NOT_FOUND, "the task has no code bundle");
 }
 
-static void on_action(struct dp_job *job, const struct sy_status *status, struct sy_span span)
+static void on_action(struct dp_job *job, struct sy_span span)
 {
-    if (status->code != SY_CODE_OK) {
-        dp_job_forward(job, status);
+    const Flyteidl2__Workflow__GetActionDetailsResponse *response = dp_job_unpack(
+        job, &flyteidl2__workflow__get_action_details_response__descriptor, span);
+    if (!response)
         return;
-    }
-    const Flyteidl2__Workflow__GetActionDetailsResponse *response = pb_unpack(
-        &flyteidl2__workflow__get_action_details_response__descriptor, &job->arena, span);
-    const Flyteidl2__Workflow__ActionDetails *details = response ? response->details : NULL;
+    const Flyteidl2__Workflow__ActionDetails *details = response->details;
     if (!details || details->spec_case != FLYTEIDL2__WORKFLOW__ACTION_DETAILS__SPEC_TASK)
         dp_job_fail(job, SY_CODE_NOT_FOUND, "the action is not of a task with code");
     else
         link_to_bundle(job, details->task);
 }
 
-static void on_task(struct dp_job *job, const struct sy_status *status, struct sy_span span)
+static void on_task(struct dp_job *job, struct sy_span span)
 {
-    if (status->code != SY_CODE_OK) {
-        dp_job_forward(job, status);
-        return;
-    }
-    const Flyteidl2__Task__GetTaskDetailsResponse *response = pb_unpack(
-        &flyteidl2__task__get_task_details_response__descriptor, &job->arena, span);
-    if (!response || !response->details)
-        dp_job_fail(job, SY_CODE_INTERNAL, "the control plane sent a malformed answer");
-    else
+    const Flyteidl2__Task__GetTaskDetailsResponse *response = dp_job_unpack(
+        job, &flyteidl2__task__get_task_details_response__descriptor, span);
+    if (response && !response->details)
+        dp_job_fail(job, SY_CODE_INTERNAL, "the control plane sent no details");
+    else if (response)
         link_to_bundle(job, response->details->spec);
 }
 

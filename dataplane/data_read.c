@@ -83,13 +83,9 @@ static void read_inputs(struct dp_job *job)
 
 /* ---- asking ---- */
 
-static void on_inline(struct dp_job *job, const struct sy_status *status, struct sy_span reply_span)
+static void on_inline(struct dp_job *job, struct sy_span reply_span)
 {
     struct dp_wire_field field;
-    if (status->code != SY_CODE_OK) {
-        dp_job_forward(job, status);
-        return;
-    }
     while (dp_wire_next(&reply_span, &field) == 0) {
         if (field.type != DP_WIRE_BYTES)
             continue;
@@ -116,18 +112,12 @@ static char *outputs_file(const char *uri)
     return (char *)text.data; /* printf has put a NUL behind it */
 }
 
-static void on_uris(struct dp_job *job, const struct sy_status *status, struct sy_span span)
+static void on_uris(struct dp_job *job, struct sy_span span)
 {
-    if (status->code != SY_CODE_OK) {
-        dp_job_forward(job, status);
+    const Flyteidl2__Workflow__GetActionDataURIsResponse *uris = dp_job_unpack(
+        job, &flyteidl2__workflow__get_action_data_uris_response__descriptor, span);
+    if (!uris)
         return;
-    }
-    const Flyteidl2__Workflow__GetActionDataURIsResponse *uris = pb_unpack(
-        &flyteidl2__workflow__get_action_data_uris_response__descriptor, &job->arena, span);
-    if (!uris) {
-        dp_job_fail(job, SY_CODE_INTERNAL, "the control plane sent a malformed answer");
-        return;
-    }
     job->inputs_uri = sy_strdup(uris->inputs_uri);
     job->outputs_uri = outputs_file(uris->outputs_uri);
     if (uris->inputs_uri[0] && uris->outputs_uri[0]) {
