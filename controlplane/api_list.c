@@ -41,8 +41,9 @@ struct item {
 
 struct runs_query {
     struct cp_list_options list;
-    const char *org, *project, *domain; /* "" = all */
-    const char *task, *version;         /* "" = all */
+    const char *org, *project, *domain;            /* "" = all */
+    const char *task, *version;                    /* "" = all */
+    const Flyteidl2__Common__TriggerName *trigger; /* NULL = all */
     bool paused_only;
     uint64_t *from; /* one for each partition */
 };
@@ -62,6 +63,24 @@ struct runs_chunk {
     bool stopped;
 };
 
+static bool is_text(struct sy_span span, const char *text)
+{
+    return span.len == strlen(text) && memcmp(span.data, text, span.len) == 0;
+}
+
+/* Project and domain are those of the run. */
+static bool made_by(const Flyteidl2__Common__TriggerName *trigger,
+                    const Switchyard__Internal__Store__RunRow *row)
+{
+    enum { ID_NAME = 1, NAME_NAME = 4, NAME_TASK = 5 };
+    if (trigger == NULL)
+        return true;
+    struct sy_span name = cp_row_bytes((struct sy_span){row->trigger.data, row->trigger.len},
+                                       ID_NAME);
+    return is_text(cp_row_bytes(name, NAME_NAME), trigger->name) &&
+           is_text(cp_row_bytes(name, NAME_TASK), trigger->task_name);
+}
+
 static bool take_run(void *ctx, const struct cp_run_view *run)
 {
     struct runs_chunk *chunk = ctx;
@@ -69,7 +88,8 @@ static bool take_run(void *ctx, const struct cp_run_view *run)
     chunk->scanned++;
     chunk->last = run->id;
     bool mine = (query->project[0] == '\0' || strcmp(query->project, run->row->project) == 0) &&
-                (query->domain[0] == '\0' || strcmp(query->domain, run->row->domain) == 0);
+                (query->domain[0] == '\0' || strcmp(query->domain, run->row->domain) == 0) &&
+                made_by(query->trigger, run->row);
     if (mine)
         chunk->runs[chunk->count++] = *run;
     chunk->stopped = chunk->count == CP_CHUNK_ROWS || chunk->scanned == CHUNK_SCAN_MAX;
@@ -190,8 +210,7 @@ static int add_run(struct cp_gather_part *part, const struct cp_run_view *run)
     if (r != 0 || !run_matches(query, arena, run, &root, names))
         return r;
     struct cp_flyte f = {arena, query->org, run->row->project, run->row->domain, run->row->name};
-    struct sy_span run_spec = {run->row->run_spec.data, run->row->run_spec.len};
-    Flyteidl2__Workflow__Run *item = cp_flyte_run(&f, &root, names, run_spec);
+    Flyteidl2__Workflow__Run *item = cp_flyte_run(&f, &root, names, run->row);
     Flyteidl2__Workflow__ListRunsResponse response = FLYTEIDL2__WORKFLOW__LIST_RUNS_RESPONSE__INIT;
     response.n_runs = 1;
     response.runs = &item;
@@ -362,8 +381,11 @@ static int read_scope(struct runs_query *query, const Flyteidl2__Workflow__ListR
         query->version = m->task_id->version;
         break;
     case FLYTEIDL2__WORKFLOW__LIST_RUNS_REQUEST__SCOPE_BY_TRIGGER_NAME:
-        sy_error_text_set(error, "scope trigger_name: triggers are not served yet");
-        return -EINVAL;
+        query->trigger = m->trigger_name;
+        query->org = m->trigger_name->org;
+        query->project = m->trigger_name->project;
+        query->domain = m->trigger_name->domain;
+        break;
     default:
         break;
     }

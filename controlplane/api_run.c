@@ -181,7 +181,7 @@ static void created(void *arg, const struct sy_status *status)
     struct cp_flyte f = cp_request_flyte(req);
     Flyteidl2__Workflow__CreateRunResponse response =
         FLYTEIDL2__WORKFLOW__CREATE_RUN_RESPONSE__INIT;
-    response.run = cp_flyte_run(&f, &root, names, (struct sy_span){0});
+    response.run = cp_flyte_run(&f, &root, names, NULL);
     cp_reply_message(req, &response.base);
 }
 

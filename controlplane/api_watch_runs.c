@@ -78,8 +78,7 @@ static int feed_run(struct feeder *feeder, struct sy_arena *arena, const struct 
         (w->version[0] != '\0' && strcmp(w->version, names->version) != 0))
         return 0;
     struct cp_flyte f = {arena, w->org, run->row->project, run->row->domain, run->row->name};
-    struct sy_span run_spec = {run->row->run_spec.data, run->row->run_spec.len};
-    Flyteidl2__Workflow__Run *item = cp_flyte_run(&f, &root, names, run_spec);
+    Flyteidl2__Workflow__Run *item = cp_flyte_run(&f, &root, names, run->row);
     Flyteidl2__Workflow__WatchRunsResponse response =
         FLYTEIDL2__WORKFLOW__WATCH_RUNS_RESPONSE__INIT;
     response.n_runs = 1;

@@ -356,10 +356,29 @@ Flyteidl2__Workflow__Action *cp_flyte_action(const struct cp_flyte *f,
     return action;
 }
 
-static Flyteidl2__Task__RunSpec *unpack_run_spec(const struct cp_flyte *f, struct sy_span bytes)
+/* What the run's row adds to its root. The RunSpec; NULL without one. */
+static Flyteidl2__Task__RunSpec *set_run(const struct cp_flyte *f,
+                                         Flyteidl2__Workflow__ActionMetadata *to,
+                                         const Switchyard__Internal__Store__RunRow *row)
 {
-    return bytes.len > 0 ? pb_unpack(&flyteidl2__task__run_spec__descriptor, f->arena, bytes)
-                         : NULL;
+    if (row == NULL)
+        return NULL;
+    if (row->trigger.len > 0)
+        to->trigger_id = pb_unpack(&flyteidl2__common__trigger_identifier__descriptor, f->arena,
+                                   (struct sy_span){row->trigger.data, row->trigger.len});
+    if (to->trigger_id != NULL && to->trigger_id->name != NULL) {
+        to->trigger_id->name->org = borrow(f->org);
+        to->trigger_name = to->trigger_id->name->name;
+        to->source = FLYTEIDL2__WORKFLOW__RUN_SOURCE__RUN_SOURCE_SCHEDULE_TRIGGER;
+    }
+    if (row->run_spec.len == 0)
+        return NULL;
+    Flyteidl2__Task__RunSpec *spec = pb_unpack(
+        &flyteidl2__task__run_spec__descriptor, f->arena,
+        (struct sy_span){row->run_spec.data, row->run_spec.len});
+    if (spec != NULL)
+        to->relation = spec->relation;
+    return spec;
 }
 
 static void set_labels(const struct cp_flyte *f, Flyteidl2__Workflow__Run *run,
@@ -377,15 +396,14 @@ static void set_labels(const struct cp_flyte *f, Flyteidl2__Workflow__Run *run,
 }
 
 Flyteidl2__Workflow__Run *cp_flyte_run(const struct cp_flyte *f, const struct cp_action_view *root,
-                                       const struct cp_task_names *names, struct sy_span run_spec)
+                                       const struct cp_task_names *names,
+                                       const Switchyard__Internal__Store__RunRow *row)
 {
     Flyteidl2__Workflow__Run *run = make(f, workflow__run);
     run->action = cp_flyte_action(f, root, names);
-    Flyteidl2__Task__RunSpec *spec = unpack_run_spec(f, run_spec);
-    if (spec != NULL) {
-        run->action->metadata->relation = spec->relation;
+    const Flyteidl2__Task__RunSpec *spec = set_run(f, run->action->metadata, row);
+    if (spec != NULL)
         set_labels(f, run, spec->labels);
-    }
     return run;
 }
 
@@ -549,17 +567,14 @@ Flyteidl2__Workflow__ActionDetails *cp_flyte_details(const struct cp_flyte *f,
     return to;
 }
 
-Flyteidl2__Workflow__RunDetails *cp_flyte_run_details(const struct cp_flyte *f,
-                                                      const struct cp_action_view *root,
-                                                      const struct cp_task_names *names,
-                                                      struct sy_span task_spec,
-                                                      struct sy_span run_spec)
+Flyteidl2__Workflow__RunDetails *
+cp_flyte_run_details(const struct cp_flyte *f, const struct cp_action_view *root,
+                     const struct cp_task_names *names, struct sy_span task_spec,
+                     const Switchyard__Internal__Store__RunRow *row)
 {
     Flyteidl2__Workflow__RunDetails *details = make(f, workflow__run_details);
     details->action = cp_flyte_details(f, root, names, task_spec);
-    details->run_spec = unpack_run_spec(f, run_spec);
-    if (details->run_spec != NULL)
-        details->action->metadata->relation = details->run_spec->relation;
+    details->run_spec = set_run(f, details->action->metadata, row);
     return details;
 }
 

@@ -40,19 +40,19 @@ Flyteidl2__Common__ActionIdentifier *cp_flyte_action_id(const struct cp_flyte *f
 Flyteidl2__Workflow__Action *cp_flyte_action(const struct cp_flyte *f,
                                              const struct cp_action_view *view,
                                              const struct cp_task_names *names);
-/* `run_spec`: the run's RunSpec as stored, for its labels. */
+/* `row`: the run's, for its labels, relation and trigger; NULL: without. */
 Flyteidl2__Workflow__Run *cp_flyte_run(const struct cp_flyte *f, const struct cp_action_view *root,
-                                       const struct cp_task_names *names, struct sy_span run_spec);
+                                       const struct cp_task_names *names,
+                                       const Switchyard__Internal__Store__RunRow *row);
 /* `task_spec` is borrowed. */
 Flyteidl2__Workflow__ActionDetails *cp_flyte_details(const struct cp_flyte *f,
                                                      const struct cp_action_view *view,
                                                      const struct cp_task_names *names,
                                                      struct sy_span task_spec);
-Flyteidl2__Workflow__RunDetails *cp_flyte_run_details(const struct cp_flyte *f,
-                                                      const struct cp_action_view *root,
-                                                      const struct cp_task_names *names,
-                                                      struct sy_span task_spec,
-                                                      struct sy_span run_spec);
+Flyteidl2__Workflow__RunDetails *
+cp_flyte_run_details(const struct cp_flyte *f, const struct cp_action_view *root,
+                     const struct cp_task_names *names, struct sy_span task_spec,
+                     const Switchyard__Internal__Store__RunRow *row);
 /* What a parent's watch hears of a child. `error` is set with every FAILED. */
 Flyteidl2__Workflow__ActionUpdate *cp_flyte_update(const struct cp_flyte *f,
                                                    const struct cp_action_view *view);

@@ -82,6 +82,7 @@ struct cp_create_run {
     const char *request_id;  /* "" = none: a repeated id gives the same run */
     const char *inputs_hash; /* NULL = none; a recovered root must have the same */
     struct sy_span flyte;    /* ActionRow.flyte */
+    struct sy_span trigger;  /* RunRow.trigger */
 };
 /* ALREADY_EXISTS when the name is taken by another request id. INVALID_ARGUMENT: names, specs,
  * sizes, or no cluster could ever run it. RESOURCE_EXHAUSTED: full. Arguments are copied. */

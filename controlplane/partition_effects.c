@@ -111,6 +111,8 @@ static void row_run(struct cp_partition *p, struct sch_run *run,
     row.run_spec.len = request->run_spec.len;
     if (request->inputs_hash)
         row.inputs_hash = (char *)(uintptr_t)request->inputs_hash;
+    row.trigger = (ProtobufCBinaryData){request->trigger.len,
+                                        (uint8_t *)(uintptr_t)request->trigger.data};
     if (request->request_id && request->request_id[0]) {
         live->request_id = sy_strdup(request->request_id);
         row.request_id = live->request_id;

@@ -24,7 +24,7 @@ struct fire {
     TriggerRow *row;
     TriggerSpec *spec;
     const char *names[4]; /* project, domain, task, trigger */
-    struct sy_buf task_spec, run_spec;
+    struct sy_buf task_spec, run_spec, id;
 };
 
 /* What the run starts from: false when the rows are damaged, or the task's version is gone. */
@@ -75,17 +75,33 @@ static void pack_run_spec(struct fire *f)
     spec->run_start_time = old;
 }
 
+/* What the run will say of itself. The organization is not stored. */
+static void pack_id(struct fire *f)
+{
+    Flyteidl2__Common__TriggerIdentifier id = FLYTEIDL2__COMMON__TRIGGER_IDENTIFIER__INIT;
+    Flyteidl2__Common__TriggerName name = FLYTEIDL2__COMMON__TRIGGER_NAME__INIT;
+    name.project = (char *)(uintptr_t)f->names[0];
+    name.domain = (char *)(uintptr_t)f->names[1];
+    name.task_name = (char *)(uintptr_t)f->names[2];
+    name.name = (char *)(uintptr_t)f->names[3];
+    id.name = &name;
+    id.revision = f->row->revision;
+    pb_pack(&id.base, &f->id);
+}
+
 static enum sy_code make_run(struct fire *f, struct sy_error_text *error)
 {
     char name[CP_NAME_MADE_SIZE], request_id[CP_REQUEST_ID_LENGTH_MAX];
     make_names(f, name, request_id, sizeof(request_id));
     pack_run_spec(f);
+    pack_id(f);
     struct cp_create_run create = {.project = f->names[0],
                                    .domain = f->names[1],
                                    .name = name,
                                    .request_id = request_id,
                                    .task_spec = sy_buf_span(&f->task_spec),
-                                   .run_spec = sy_buf_span(&f->run_spec)};
+                                   .run_spec = sy_buf_span(&f->run_spec),
+                                   .trigger = sy_buf_span(&f->id)};
     const Flyteidl2__Common__OffloadedInputData *data = NULL;
     if (f->spec->input_wrapper_case == FLYTEIDL2__TRIGGER__TRIGGER_SPEC__INPUT_WRAPPER_INPUTS)
         create.root.input = (struct sy_span){f->spec->inputs.data, f->spec->inputs.len};
@@ -135,6 +151,7 @@ static enum sy_code fire(void *ctx, struct cp_partition *p, struct sy_error_text
     enum sy_code code = fire_due(&f, error);
     sy_buf_deinit(&f.task_spec);
     sy_buf_deinit(&f.run_spec);
+    sy_buf_deinit(&f.id);
     sy_arena_deinit(&f.arena);
     return code;
 }

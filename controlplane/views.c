@@ -96,11 +96,9 @@ void cp_details_pack_run(struct cp_request *req, const struct cp_details *detail
                          struct sy_buf *buf)
 {
     struct cp_flyte f = cp_request_flyte(req);
-    const ProtobufCBinaryData *run_spec = &details->run.row->run_spec;
     Flyteidl2__Workflow__GetRunDetailsResponse response =
         FLYTEIDL2__WORKFLOW__GET_RUN_DETAILS_RESPONSE__INIT;
     response.details = cp_flyte_run_details(&f, &details->action, details->names,
-                                            sy_buf_span(&details->spec),
-                                            (struct sy_span){run_spec->data, run_spec->len});
+                                            sy_buf_span(&details->spec), details->run.row);
     pb_pack(&response.base, buf);
 }

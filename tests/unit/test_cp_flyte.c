@@ -267,13 +267,16 @@ START_TEST(runs_carry_labels_and_relation)
     spec.relation = &relation;
     struct sy_buf buf = {0};
     pb_pack(&spec.base, &buf);
-    Flyteidl2__Workflow__Run *run = cp_flyte_run(&flyte, &view, &names, sy_buf_span(&buf));
+    Switchyard__Internal__Store__RunRow run_row = SWITCHYARD__INTERNAL__STORE__RUN_ROW__INIT;
+    run_row.run_spec = (ProtobufCBinaryData){buf.len, buf.data};
+    Flyteidl2__Workflow__Run *run = cp_flyte_run(&flyte, &view, &names, &run_row);
+    ck_assert_str_eq(run->action->metadata->trigger_name, "");
     ck_assert_uint_eq(run->n_labels, 1);
     ck_assert_str_eq(run->labels[0]->key, "team");
     ck_assert_int_eq(run->action->metadata->relation->relation_type,
                      FLYTEIDL2__COMMON__RELATION_TYPE__RELATION_TYPE_RERUN);
-    Flyteidl2__Workflow__RunDetails *d = cp_flyte_run_details(
-        &flyte, &view, &names, (struct sy_span){0}, sy_buf_span(&buf));
+    Flyteidl2__Workflow__RunDetails *d = cp_flyte_run_details(&flyte, &view, &names,
+                                                              (struct sy_span){0}, &run_row);
     ck_assert_str_eq(d->run_spec->labels->values[0]->value, "fraud");
     sy_buf_deinit(&buf);
     sy_arena_deinit(&arena);

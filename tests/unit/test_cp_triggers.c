@@ -208,6 +208,56 @@ START_TEST(a_rate_counts_from_its_activation)
 }
 END_TEST
 
+static Flyteidl2__Workflow__ListRunsResponse *runs_of(struct world *w, const char *task,
+                                                      const char *trigger)
+{
+    Flyteidl2__Workflow__ListRunsRequest request = FLYTEIDL2__WORKFLOW__LIST_RUNS_REQUEST__INIT;
+    Flyteidl2__Common__TriggerName name;
+    name_init(&name, task, trigger);
+    request.scope_by_case = FLYTEIDL2__WORKFLOW__LIST_RUNS_REQUEST__SCOPE_BY_TRIGGER_NAME;
+    request.trigger_name = &name;
+    return call_ok(w, RUN "ListRuns", &request.base,
+                   &flyteidl2__workflow__list_runs_response__descriptor);
+}
+
+/* Also when they have ended, and after the shard was down. */
+START_TEST(runs_know_their_trigger)
+{
+    struct world w;
+    world_init_for(&w, _i);
+    deploy_task(&w, "env.one", "v1");
+    struct deploy d;
+    deploy_init(&d, "env.one", "each", "* * * * *", 0);
+    deploy(&w, &d);
+    deploy_init(&d, "env.one", "second", "*/2 * * * *", 0);
+    deploy(&w, &d);
+    create_run(&w, "by-hand", "switchyard.group");
+    int64_t first_s = next_minute_s(&w);
+    run_until(&w, first_s + 3 * 60 + 30);
+    ck_assert_uint_eq(runs_of(&w, "env.one", "each")->n_runs, 4);
+    Flyteidl2__Workflow__ListRunsResponse *runs = runs_of(&w, "env.one", "second");
+    ck_assert_uint_eq(runs->n_runs, 2);
+    Flyteidl2__Workflow__AbortRunRequest abort_run = FLYTEIDL2__WORKFLOW__ABORT_RUN_REQUEST__INIT;
+    abort_run.run_id = runs->runs[0]->action->id->run;
+    call_ok(&w, RUN "AbortRun", &abort_run.base, NULL);
+    cp_shard_free(w.shard);
+    world_start_shard(&w);
+    runs = runs_of(&w, "env.one", "second");
+    ck_assert_uint_eq(runs->n_runs, 2);
+    for (size_t i = 0; i < runs->n_runs; i++) {
+        const Flyteidl2__Workflow__ActionMetadata *m = runs->runs[i]->action->metadata;
+        ck_assert_str_eq(m->trigger_name, "second");
+        ck_assert_str_eq(m->trigger_id->name->org, "acme");
+        ck_assert_str_eq(m->trigger_id->name->task_name, "env.one");
+        ck_assert_uint_eq(m->trigger_id->revision, 1);
+        ck_assert_int_eq(m->source, FLYTEIDL2__WORKFLOW__RUN_SOURCE__RUN_SOURCE_SCHEDULE_TRIGGER);
+    }
+    ck_assert_uint_eq(runs_of(&w, "env.two", "second")->n_runs, 0);
+    ck_assert_uint_eq(runs_of(&w, "env.one", "eac")->n_runs, 0);
+    world_deinit(&w);
+}
+END_TEST
+
 START_TEST(pause_resume_delete)
 {
     struct world w;
@@ -473,6 +523,7 @@ int main(void)
                                  an_outage_is_caught_up_in_part,
                                  triggers_come_with_their_task,
                                  a_run_by_trigger_name,
+                                 runs_know_their_trigger,
                                  triggers_that_are_refused,
                                  NULL};
     const TTest *const once[] = {a_full_disk_delays, NULL};
