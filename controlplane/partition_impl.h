@@ -247,6 +247,8 @@ struct cp_operator {
     struct cp_id_map demand_by_class;
     CP_QUEUE(struct cp_assign) assigns;
     CP_QUEUE(struct cp_attempt) acks;
+    struct sy_timer acks_timer; /* they have waited for something to go with */
+    bool acks_due;
     CP_QUEUE(struct cp_cancel) cancels;
     CP_QUEUE(struct sy_buf) replies;
     CP_QUEUE(uint32_t) dropped_specs;
@@ -487,7 +489,9 @@ void cp_operator_flush(struct cp_operator *o);
 void cp_operator_drop_queues(struct cp_operator *o);
 void cp_operator_demand(struct cp_operator *o, const struct cp_demand *demand);
 void cp_operator_assign(struct cp_operator *o, const struct cp_assign *assign);
+/* Nobody waits for it: it goes with the next message, or with others after 10 ms. */
 void cp_operator_ack(struct cp_operator *o, const struct cp_attempt *attempt);
+void cp_operator_acks_late(void *arg); /* acks_timer */
 void cp_operator_cancel(struct cp_operator *o, const struct cp_attempt *attempt,
                         const char *reason);
 /* Takes the encoded TaskReply. */

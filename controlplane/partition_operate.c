@@ -20,6 +20,7 @@ void cp_operator_free(struct cp_operator *o)
     struct cp_partition *p = o->p;
     DL_DELETE(p->operators, o);
     sy_timer_stop(p->loop, &o->timer);
+    sy_timer_stop(p->loop, &o->acks_timer);
     cp_task_calls_drop(o);
     cp_operator_drop_queues(o);
     if (o->cluster) {
@@ -58,6 +59,7 @@ void cp_operator_close(struct cp_operator *o, enum sy_code code, const char *tex
         return;
     o->closing = true;
     sy_timer_stop(o->p->loop, &o->timer);
+    sy_timer_stop(o->p->loop, &o->acks_timer);
     disconnect(o, text);
     cp_task_calls_drop(o);
     cp_operator_drop_queues(o);
@@ -431,6 +433,7 @@ void cp_partition_operate(struct cp_partition *p, struct sy_call *call)
     o->call = call;
     o->heard_ns = o->sent_ns = sy_loop_now_ns(p->loop);
     sy_timer_init(&o->timer, on_timer, o);
+    sy_timer_init(&o->acks_timer, cp_operator_acks_late, o);
     sy_timer_start_in(p->loop, &o->timer, p->options.heartbeat_ns);
     DL_APPEND(p->operators, o);
     sy_call_set_sink(call, &sink, o);

@@ -8,6 +8,8 @@
 
 #define MESSAGE_BYTES ((size_t)512 << 10) /* about; the receiver takes 16 MiB */
 #define RECORDS_MAX 32768u                /* acks, cancels in one message */
+#define ACK_WAIT_NS (10 * SY_NS_PER_MS)   /* for something to go with */
+#define ACKS_WAITING_MAX 64u
 /* A peer that lets this much pile up is not coming back: grants and attempts bound it well below.
  */
 #define QUEUED_MAX ((size_t)4 << 20)
@@ -41,7 +43,19 @@ void cp_operator_assign(struct cp_operator *o, const struct cp_assign *assign)
 void cp_operator_ack(struct cp_operator *o, const struct cp_attempt *attempt)
 {
     *cp_queue_push(&o->acks) = *attempt;
-    cp_touch(o->p);
+    if (o->acks.count == 1)
+        sy_timer_start_in(o->p->loop, &o->acks_timer, ACK_WAIT_NS);
+    if (o->acks.count == ACKS_WAITING_MAX) {
+        o->acks_due = true;
+        cp_touch(o->p);
+    }
+}
+
+void cp_operator_acks_late(void *arg)
+{
+    struct cp_operator *o = arg;
+    o->acks_due = true;
+    cp_operator_flush(o);
 }
 
 void cp_operator_cancel(struct cp_operator *o, const struct cp_attempt *attempt, const char *reason)
@@ -231,6 +245,9 @@ static void pack_acks(struct cp_operator *o, struct sy_buf *out)
         put_attempt(o, out, cp_queue_pop(&o->acks));
         cp_put_end(out, begin);
     }
+    o->acks_due = o->acks.count > 0;
+    if (!o->acks_due)
+        sy_timer_stop(o->p->loop, &o->acks_timer);
 }
 
 static void pack_cancels(struct cp_operator *o, struct sy_buf *out)
@@ -283,7 +300,7 @@ static void pack(struct cp_operator *o, struct sy_buf *out)
 static bool has_something(const struct cp_operator *o)
 {
     return o->welcome || o->heartbeat || o->demands.count > 0 || o->assigns.count > 0 ||
-           o->acks.count > 0 || o->cancels.count > 0 || o->replies.count > 0 ||
+           o->acks_due || o->cancels.count > 0 || o->replies.count > 0 ||
            o->dropped_specs.count > 0;
 }
 
