@@ -63,3 +63,10 @@ def test_serialized(box):
     notes = box.notes()
     assert box.run(same_time, 5, notes) == [500, 500, 500]
     assert ran(notes, "serialized-5") == 1
+
+
+def test_scope(box):
+    notes = box.notes()
+    for project, scope, runs in (("one", "global", 1), ("two", "global", 1), ("two", "project-domain", 2), ("two", "project-domain", 2)):
+        assert box.run(costly, 6, notes, context={"project": project, "cache_lookup_scope": scope}) == 60
+        assert ran(notes, "costly-6") == runs, f"{project}, {scope}"

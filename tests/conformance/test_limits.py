@@ -119,3 +119,9 @@ def test_abort_actions(box):
     for action in box.actions(run, parent_name="a0"):
         action.abort("this one")
     assert box.finish(run) == ["ActionAbortedError", "ActionAbortedError"]
+
+
+def test_queue_name(box):
+    run = box.submit(counted, box.notes(), 0, context={"queue": "fast"})
+    box.finish(run)
+    assert run.details().pb2.run_spec.queue == "fast"
