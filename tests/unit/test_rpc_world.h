@@ -7,12 +7,12 @@
 #include "base/mem.h"
 #include "base/rpc.h"
 #include "tests/lib/test.h"
+#include "tests/unit/test_rpc_wait.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define PATIENCE_NS (20 * SY_NS_PER_S) /* a test that waits longer has failed */
 #define SEND_BUFFER_MAX ((size_t)256 << 10)
 #define MESSAGE_BYTES_MAX ((size_t)1 << 20)
 #define STREAMS_MAX 3000
@@ -59,44 +59,9 @@ static void end_deinit(struct end *end)
     *end = (struct end){0};
 }
 
-/* ---- waiting ---- */
-
-struct wait {
-    struct sy_loop *loop;
-    const int *value;
-    int target;
-    bool stopping;
-};
-
-static void check_wait(void *arg)
-{
-    struct wait *wait = arg;
-    if (*wait->value < wait->target || wait->stopping)
-        return;
-    wait->stopping = true;
-    sy_loop_stop(wait->loop);
-}
-
-static void lose_patience(void *arg)
-{
-    (void)arg;
-    ck_abort_msg("nothing happened for too long");
-}
-
 static void wait_for(struct world *w, const int *value, int target)
 {
-    struct wait wait = {w->loop, value, target, false};
-    struct sy_turn_end hook = {.fn = check_wait, .arg = &wait};
-    struct sy_timer patience;
-    if (*value >= target)
-        return;
-    sy_timer_init(&patience, lose_patience, NULL);
-    sy_timer_start(w->loop, &patience, sy_clock_system.monotonic_ns(NULL) + PATIENCE_NS);
-    sy_loop_add_turn_end(w->loop, &hook);
-    ck_assert_int_eq(sy_loop_run(w->loop), 0);
-    sy_loop_remove_turn_end(w->loop, &hook);
-    sy_timer_stop(w->loop, &patience);
-    ck_assert_int_ge(*value, target);
+    wait_on(w->loop, value, target);
 }
 
 static void count_up(void *arg)
