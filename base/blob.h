@@ -2,7 +2,7 @@
  * Blob storage: named byte strings in a directory or behind an S3-compatible endpoint. Two
  * adapters, blob_file.c and blob_s3.c (libcurl, AWS signature version 4), one contract test.
  *
- * A blob's name is its URI: "/root/dir/key" (a plain path, as Python's fsspec wants it) or
+ * A blob's name is its URI: "/store/dir/key" (a plain path, as Python's fsspec wants it) or
  * "s3://bucket/prefix/key". URIs outside of the store's root, and keys with "..", "." or empty
  * parts, are refused with -EINVAL before anything is touched.
  *
