@@ -648,17 +648,27 @@ static int compare_methods(const void *a, const void *b)
     return strcmp(left->path, right->path);
 }
 
+int sy_server_bind(struct sy_server *server, struct sy_error_text *error)
+{
+    SY_ASSERT(!server->bound);
+    int r = server->ops->bind(server, error);
+    server->bound = r == 0;
+    return r;
+}
+
 int sy_server_start(struct sy_server *server, struct sy_error_text *error)
 {
     SY_ASSERT(!server->started);
+    int r = server->bound ? 0 : sy_server_bind(server, error);
+    if (r < 0)
+        return r;
     if (server->method_count > 1)
         qsort(server->methods, server->method_count, sizeof(*server->methods), compare_methods);
     for (size_t i = 1; i < server->method_count; i++)
         SY_ASSERT(strcmp(server->methods[i - 1].path, server->methods[i].path) != 0);
-    int r = server->ops->start(server, error);
-    if (r == 0)
-        server->started = true;
-    return r;
+    server->ops->start(server);
+    server->started = true;
+    return 0;
 }
 
 static const struct sy_method *find_method(const struct sy_server *server, const void *path,

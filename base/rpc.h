@@ -177,7 +177,10 @@ int sy_server_new(struct sy_server **ret_server, struct sy_rpc *rpc,
 void sy_server_add(struct sy_server *server, const struct sy_method *method);
 /* Before sy_server_start(), with options.http. Copied, but for its strings. */
 void sy_server_add_route(struct sy_server *server, const struct sy_http_route *route);
-/* -EADDRINUSE and other causes with a sentence in error. */
+/* Takes the address; who comes before the start waits. -EADDRINUSE and other causes with a sentence
+ * in error. */
+int sy_server_bind(struct sy_server *server, struct sy_error_text *error) SY_MUST_USE;
+/* Binds, unless that is done; a bound server always starts. */
 int sy_server_start(struct sy_server *server, struct sy_error_text *error) SY_MUST_USE;
 /* The port that was bound (options->address may end in ":0"). */
 int sy_server_port(const struct sy_server *server);

@@ -513,14 +513,17 @@ static int listen_with_http(struct grpc_rpc_server *server, struct sy_error_text
     return r;
 }
 
-static int server_start(struct sy_server *base, struct sy_error_text *error)
+static int server_bind(struct sy_server *base, struct sy_error_text *error)
 {
     struct grpc_rpc_server *server = server_of(base);
     server->server = make_server(server);
     grpc_server_register_completion_queue(server->server, server->rpc->cq, NULL);
-    int r = base->http ? listen_with_http(server, error) : listen_alone(server, error);
-    if (r < 0)
-        return r;
+    return base->http ? listen_with_http(server, error) : listen_alone(server, error);
+}
+
+static void server_start(struct sy_server *base)
+{
+    struct grpc_rpc_server *server = server_of(base);
     server->mailboxes = sy_calloc(base->method_count + 1, sizeof(struct rpc_mailbox *));
     for (size_t i = 0; i < base->method_count; i++)
         server->mailboxes[i] = rpc_mailbox_get(server->rpc, base->methods[i].loop);
@@ -533,7 +536,16 @@ static int server_start(struct sy_server *base, struct sy_error_text *error)
     }
     if (server->http != NULL)
         http_run(server->http);
-    return 0;
+}
+
+/* Bound, and never started: gRPC destroys no server that still listens. */
+static void stop_listening(struct grpc_rpc_server *server)
+{
+    grpc_completion_queue *cq = grpc_completion_queue_create_for_pluck(NULL);
+    grpc_server_shutdown_and_notify(server->server, cq, server);
+    grpc_completion_queue_pluck(cq, server, gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
+    grpc_completion_queue_shutdown(cq);
+    grpc_completion_queue_destroy(cq);
 }
 
 static void server_free(struct sy_server *base)
@@ -541,6 +553,8 @@ static void server_free(struct sy_server *base)
     struct grpc_rpc_server *server = server_of(base);
     SY_ASSERT(!base->started || atomic_load(&server->holds) == 0); /* drained, or never started */
     http_free(server->http);
+    if (base->bound && !base->started)
+        stop_listening(server);
     if (server->server != NULL)
         grpc_server_destroy(server->server);
     server_unref(server);
@@ -549,6 +563,7 @@ static void server_free(struct sy_server *base)
 struct sy_server *grpc_rpc_server_new(struct sy_rpc *rpc, const struct sy_server_options *options)
 {
     static const struct sy_server_ops ops = {
+        .bind = server_bind,
         .start = server_start,
         .drain = server_drain,
         .call_done = server_call_done,

@@ -141,7 +141,9 @@ void sy_rpc_status_free(struct sy_status *status);
 /* ---- servers, channels, transports ---- */
 
 struct sy_server_ops {
-    int (*start)(struct sy_server *server, struct sy_error_text *error);
+    /* Takes the address; sets server->port. */
+    int (*bind)(struct sy_server *server, struct sy_error_text *error);
+    void (*start)(struct sy_server *server);
     void (*drain)(struct sy_server *server, int64_t grace_ns);
     /* A call of this server has ended (its loop's thread). */
     void (*call_done)(struct sy_server *server);
@@ -160,7 +162,7 @@ struct sy_server {
     struct sy_http_route *routes;
     size_t route_count;
     int port;
-    bool started;
+    bool bound, started;
     atomic_size_t calls; /* in progress */
     struct sy_loop *drain_loop;
     sy_fn on_drained;

@@ -102,7 +102,7 @@ static void assign_port(struct mem_server *server)
     sy_buf_deinit(&address);
 }
 
-static int server_start(struct sy_server *base, struct sy_error_text *error)
+static int server_bind(struct sy_server *base, struct sy_error_text *error)
 {
     struct mem_server *server = server_of(base);
     if (mem_server_find(server->rpc, base->address) != NULL) {
@@ -115,6 +115,12 @@ static int server_start(struct sy_server *base, struct sy_error_text *error)
     server->next = server->rpc->servers;
     server->rpc->servers = server;
     return 0;
+}
+
+/* What was sent meanwhile is delivered in a later turn. */
+static void server_start(struct sy_server *base)
+{
+    SY_ASSERT(server_of(base)->state == MEM_SERVER_LISTENING);
 }
 
 static void server_call_done(struct sy_server *base)
@@ -202,6 +208,7 @@ static void server_free(struct sy_server *base)
 static struct sy_server *server_new(struct sy_rpc *base, const struct sy_server_options *options)
 {
     static const struct sy_server_ops ops = {
+        .bind = server_bind,
         .start = server_start,
         .drain = server_drain,
         .call_done = server_call_done,

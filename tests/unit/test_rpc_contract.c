@@ -589,6 +589,22 @@ EACH_TEST(port_is_taken)
     sy_server_free(second);
 }
 
+EACH_TEST(bound_and_never_started)
+{
+    struct sy_server *first = NULL, *second = NULL;
+    struct sy_error_text error = {{0}};
+    char address[32];
+    struct sy_server_options options = {.address = "127.0.0.1:0"};
+    ck_assert_int_eq(sy_server_new(&first, w->rpc, &options, &error), 0);
+    ck_assert_int_eq(sy_server_bind(first, &error), 0);
+    snprintf(address, sizeof(address), "127.0.0.1:%d", sy_server_port(first));
+    options.address = address;
+    ck_assert_int_eq(sy_server_new(&second, w->rpc, &options, &error), 0);
+    ck_assert_int_eq(sy_server_bind(second, &error), -EADDRINUSE);
+    sy_server_free(second);
+    sy_server_free(first);
+}
+
 #define EACH(name) name##_grpc, name##_shared, name##_mem
 
 int main(void)
@@ -621,6 +637,7 @@ int main(void)
         EACH(drain_after_grace),
         EACH(wait_for_ready),
         EACH(port_is_taken),
+        EACH(bound_and_never_started),
         NULL,
     };
     return sy_test_run("rpc_contract", tests);
