@@ -130,6 +130,7 @@ static void describe_partition(struct cp_gather_part *part, Switchyard__V1__Part
     to->actions_running = counts.assigned + counts.running + counts.recovering;
     to->actions_waiting_for_children = counts.groups;
     to->actions_finished = counts.finished;
+    to->commits = cp_partition_commits(lane->partition);
     const char *word = cp_partition_state_word(lane->partition);
     to->state = copy(&part->arena, serving && counts.recovering_clusters ? "recovering" : word);
 }
@@ -216,6 +217,7 @@ static void finish_status(struct cp_gather *gather)
         SWITCHYARD__V1__GET_REGION_STATUS_RESPONSE__INIT;
     response.region = shard->region;
     response.version = version;
+    response.pages = shard->console != NULL;
     response.n_partitions = gather->count;
     response.partitions = partitions;
     response.n_clusters = merged.count;

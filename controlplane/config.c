@@ -13,6 +13,9 @@ static const struct sy_config_key keys[] = {
     SY_CONFIG_STRING("region", struct cp_config, region, "local", "name of the region"),
     SY_CONFIG_STRING("listen", struct cp_config, listen, "127.0.0.1:8090",
                      "host:port, or unix:/path, of every service; port 0 takes a free one"),
+    SY_CONFIG_STRING(
+        "console_listen", struct cp_config, console_listen, "127.0.0.1:8080",
+        "host:port, or unix:/path, of the pages of runs and of /metrics; empty = none"),
     SY_CONFIG_STRING("data_dir", struct cp_config, data_dir, NULL,
                      "one RocksDB for each partition goes below it"),
     SY_CONFIG_STRING("pid_file", struct cp_config, pid_file, "", "locked while the shard lives"),
@@ -112,6 +115,7 @@ struct cp_shard_options cp_config_shard(const struct cp_config *config)
         .name = config->name,
         .region = config->region,
         .listen = config->listen,
+        .console_listen = config->console_listen,
         .partitions = (uint32_t)config->partitions,
         .streams_max = (size_t)config->streams_max,
         .partition = {.actions_max = (uint64_t)config->actions_max,

@@ -10,7 +10,7 @@
 #include "controlplane/shard.h"
 
 struct cp_config {
-    char *name, *region, *listen, *data_dir, *pid_file;
+    char *name, *region, *listen, *console_listen, *data_dir, *pid_file;
     int64_t partitions, coordination, streams_max, log_level;
     int64_t actions_max, inline_bytes_max, batch_bytes_max, system_retries;
     int64_t heartbeat_ns, cluster_lease_ns, recovery_wait_ns, drain_ns;

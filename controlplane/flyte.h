@@ -17,6 +17,8 @@
 #include "flyteidl2/workflow/run_definition.pb-c.h"
 #include "flyteidl2/workflow/state_service.pb-c.h"
 
+/* The only user there is: nobody is asked who they are. */
+#define CP_ANONYMOUS "anonymous"
 /* Attempts listed in ActionDetails at most. */
 #define CP_FLYTE_ATTEMPTS_MAX 64
 

@@ -50,8 +50,8 @@ static void on_serving(void *arg)
 {
     struct program *program = arg;
     struct sy_error_text ready;
-    sy_error_text_set(&ready, "shard %s port %d", program->config.name,
-                      cp_shard_port(program->shard));
+    sy_error_text_set(&ready, "shard %s port %d console %d", program->config.name,
+                      cp_shard_port(program->shard), cp_shard_console_port(program->shard));
     sy_daemon_ready(ready.text);
 }
 

@@ -350,6 +350,11 @@ uint32_t cp_partition_epoch(const struct cp_partition *p)
     return p->epoch;
 }
 
+uint64_t cp_partition_commits(const struct cp_partition *p)
+{
+    return p->commits;
+}
+
 struct sch_partition_counts cp_partition_counts(struct cp_partition *p)
 {
     return p->core ? sch_partition_counts(p->core) : (struct sch_partition_counts){0};

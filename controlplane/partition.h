@@ -61,6 +61,8 @@ const char *cp_partition_state_word(const struct cp_partition *p);
 /* Why it is not serving; "" when it is. */
 const char *cp_partition_reason(const struct cp_partition *p);
 uint32_t cp_partition_epoch(const struct cp_partition *p);
+/* Batches made durable since it was made, through reopenings too. */
+uint64_t cp_partition_commits(const struct cp_partition *p);
 
 /* ---- writes ---- */
 

@@ -324,6 +324,7 @@ static void on_committed(void *ctx, int error)
         cp_step_down(p, error);
         return;
     }
+    p->commits++;
     release_group(p, sy_take(p->sealed));
 }
 

@@ -361,6 +361,7 @@ struct cp_partition {
     struct cp_watch_list *watch_lists; /* by id */
     struct cp_watch *runs_watches;
     uint64_t run_changes; /* told by cp_watch_notify_run() so far */
+    uint64_t commits;     /* made durable so far */
     struct cp_watch *ready_watches;
 
     struct sy_turn_end turn_end;

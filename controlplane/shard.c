@@ -1,6 +1,7 @@
 #include "controlplane/shard.h"
 
 #include "base/mem.h"
+#include "controlplane/console.h"
 #include "controlplane/events.h"
 #include "controlplane/names.h"
 #include "controlplane/shard_impl.h"
@@ -44,6 +45,11 @@ uint32_t cp_shard_partitions(const struct cp_shard *shard)
 int cp_shard_port(const struct cp_shard *shard)
 {
     return sy_server_port(shard->server);
+}
+
+int cp_shard_console_port(const struct cp_shard *shard)
+{
+    return shard->console != NULL ? cp_console_port(shard->console) : 0;
 }
 
 /* ---- ControlPlane ---- */
@@ -267,8 +273,8 @@ static int open_partitions(struct cp_shard *shard, const struct cp_shard_ports *
     return 0;
 }
 
-static int start_server(struct cp_shard *shard, const struct cp_shard_ports *ports,
-                        struct sy_error_text *error)
+static int bind_server(struct cp_shard *shard, const struct cp_shard_ports *ports,
+                       struct sy_error_text *error)
 {
     struct sy_server_options options = {
         .http = true,
@@ -283,7 +289,26 @@ static int start_server(struct cp_shard *shard, const struct cp_shard_ports *por
     add_methods(shard, ports->loops[0]);
     shard->health = pb_health_new(shard->server, ports->loops[0]);
     pb_reflection_add(shard->server, ports->loops[0]);
-    return sy_trace(sy_server_start(shard->server, error));
+    return sy_trace(sy_server_bind(shard->server, error));
+}
+
+static int bind_console(struct cp_shard *shard, const struct cp_shard_options *options,
+                        const struct cp_shard_ports *ports, struct sy_error_text *error)
+{
+    const char *listen = options->console_listen;
+    if (listen == NULL || listen[0] == '\0')
+        return 0;
+    return sy_trace(cp_console_new(&shard->console, listen, ports->rpc, shard->server,
+                                   shard->listen, ports->loops[0], error));
+}
+
+/* When all that may fail has been done: what has started can only be freed after a drain. */
+static void start_servers(struct cp_shard *shard)
+{
+    int r = sy_server_start(shard->server, NULL);
+    SY_ASSERT(r == 0);
+    if (shard->console != NULL)
+        cp_console_start(shard->console);
 }
 
 static struct cp_shard *shard_alloc(const struct cp_shard_options *options,
@@ -316,13 +341,16 @@ int cp_shard_new(struct cp_shard **ret_shard, const struct cp_shard_options *opt
     struct cp_shard *shard = shard_alloc(options, ports);
     r = open_partitions(shard, ports, error);
     if (r == 0)
-        r = start_server(shard, ports, error);
+        r = bind_server(shard, ports, error);
+    if (r == 0)
+        r = bind_console(shard, options, ports, error);
     if (r < 0) {
         sy_log(ports->log, &cp_shard_events, CP_SHARD_EV_START_FAILED,
                SY_STR("error", error != NULL ? error->text : NULL));
         cp_shard_free(shard);
         return sy_trace(r);
     }
+    start_servers(shard);
     start_looking(shard);
     *ret_shard = shard;
     return 0;
@@ -365,11 +393,20 @@ static void stop_lane(struct cp_post *post)
     cp_partition_stop(stop->lane->partition, partition_stopped, stop);
 }
 
-static void on_drained(void *arg)
+static void on_console_stopped(void *arg)
 {
     struct cp_shard *shard = arg;
     shard->drained = true;
     check_stopped(shard);
+}
+
+static void on_drained(void *arg)
+{
+    struct cp_shard *shard = arg;
+    if (shard->console != NULL)
+        cp_console_stop(shard->console, on_console_stopped, shard);
+    else
+        on_console_stopped(shard);
 }
 
 void cp_shard_stop(struct cp_shard *shard, int64_t grace_ns, sy_fn done, void *ctx)
@@ -411,6 +448,7 @@ void cp_shard_free(struct cp_shard *shard)
             cp_partition_free(shard->lanes[i].partition);
     }
     pb_health_free(shard->health);
+    cp_console_free(shard->console);
     sy_server_free(shard->server);
     free(shard->lanes);
     free(shard->stops);

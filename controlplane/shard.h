@@ -13,7 +13,8 @@ struct cp_shard;
 
 struct cp_shard_options {
     const char *name, *region;
-    const char *listen; /* "127.0.0.1:8090" */
+    const char *listen;         /* "127.0.0.1:8090" */
+    const char *console_listen; /* "127.0.0.1:8080"; NULL or "": no console */
     uint32_t partitions;
     size_t streams_max;
     struct cp_partition_options partition; /* `partition`, `shard`, `region` are filled in */
@@ -31,6 +32,7 @@ struct cp_shard_ports {
 int cp_shard_new(struct cp_shard **ret_shard, const struct cp_shard_options *options,
                  const struct cp_shard_ports *ports, struct sy_error_text *error) SY_MUST_USE;
 int cp_shard_port(const struct cp_shard *shard);
+int cp_shard_console_port(const struct cp_shard *shard); /* 0: there is none */
 /* `fn` runs once on loops[0], when every partition serves. Until then, and whenever one does not,
  * the health service says NOT_SERVING. Call it before the loops run. */
 void cp_shard_on_serving(struct cp_shard *shard, sy_fn fn, void *ctx);

@@ -99,6 +99,7 @@ struct cp_shard {
     char *name, *region, *listen;
     struct sy_log *log;
     struct sy_server *server;
+    struct cp_console *console; /* NULL: none */
     struct pb_health *health;
     struct cp_binding *bindings;
     size_t binding_count;
@@ -273,8 +274,6 @@ void cp_list_subject(struct cp_filter_subject *ret, const struct cp_action_view 
     (CP_FILTER_BIT(PHASE) | CP_FILTER_BIT(NAME) | CP_FILTER_BIT(TASK_NAME) |                       \
      CP_FILTER_BIT(TASK_VERSION) | CP_FILTER_BIT(PARENT_NAME) | CP_FILTER_BIT(ACTION_TYPE) |       \
      CP_FILTER_BIT(CREATED_AT) | CP_FILTER_BIT(UPDATED_AT))
-/* The only one there is: nobody is asked who they are. */
-#define CP_ANONYMOUS "anonymous"
 Flyteidl2__Common__EnrichedIdentity *cp_anonymous(struct sy_arena *arena);
 
 /* ---- streams ---- */

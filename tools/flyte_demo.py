@@ -100,6 +100,7 @@ def main():
                project="default", domain="development", root_dir=pathlib.Path(__file__).parent)
     start = time.monotonic()
     run = flyte.run(search, 0.4)
+    print(f"Page: {run.url}")
     run.wait(quiet=True)
     run.raise_for_status()
     sys.exit(0 if show(run, time.monotonic() - start) else 1)

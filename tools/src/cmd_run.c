@@ -194,6 +194,23 @@ static void print_json(const struct cl_run_summary *summary, const struct cl_wat
     cl_json_document(document, stdout);
 }
 
+/* Where a browser shows the run; for people, so on stderr. */
+static void tell_page(struct cl_client *client, const char *run)
+{
+    const struct cl_options *options = &client->options;
+    Switchyard__V1__GetRegionStatusRequest request =
+        SWITCHYARD__V1__GET_REGION_STATUS_REQUEST__INIT;
+    struct cl_error ignored;
+    struct sy_arena arena;
+    sy_arena_init(&arena, CL_ARENA_BYTES_MAX);
+    const Switchyard__V1__GetRegionStatusResponse *status = cl_call(
+        client, &cl_get_region_status, &request.base, &arena, &ignored);
+    if (status && status->pages && strncmp(options->endpoint, "unix:", 5) != 0)
+        fprintf(stderr, "page: http://%s/v2/domain/%s/project/%s/runs/%s\n", options->endpoint,
+                options->domain, options->project, run);
+    sy_arena_deinit(&arena);
+}
+
 static void print_detached(const struct cl_run_options *options, const char *run)
 {
     if (!options->common.json) {
@@ -357,6 +374,8 @@ static enum cl_exit run(struct session *session, struct cl_error *error)
     if (check_function(options, error) != CL_OK || open_lines(session, error) != CL_OK ||
         create(session, error) != CL_OK)
         return error->exit;
+    if (!options->common.json)
+        tell_page(session->client, session->run);
     if (!options->detach)
         cl_watch_start(&session->watch, session->client, session->run, 0, true, cl_run_on_event,
                        summary);
