@@ -3,7 +3,10 @@
 
 #include "base/mem.h"
 #include "controlplane/flyte.h"
+#include "proto/pb.h"
 #include "scheduler/partition.h"
+
+#include "flyteidl2/task/task_definition.pb-c.h"
 
 #include <string.h>
 
@@ -145,6 +148,41 @@ static const Flyteidl2__Workflow__ActionAttempt *last_attempt(const action_detai
     return details->n_attempts > 0 ? details->attempts[details->n_attempts - 1] : NULL;
 }
 
+/* Whether its task makes one; whether the attempt has, only its cluster knows. */
+static bool has_report(struct cp_page *page, const action_details *details)
+{
+    if (details->spec_case != FLYTEIDL2__WORKFLOW__ACTION_DETAILS__SPEC_TASK ||
+        last_attempt(details) == NULL)
+        return false;
+    const Flyteidl2__Task__TaskSpec *spec = pb_unpack(
+        &flyteidl2__task__task_spec__descriptor, &page->arena,
+        (struct sy_span){details->task.data, details->task.len});
+    const Flyteidl2__Core__TaskTemplate *template = spec != NULL ? spec->task_template : NULL;
+    return template != NULL && template->metadata != NULL &&
+           template->metadata->generates_deck != NULL && template->metadata->generates_deck->value;
+}
+
+/* The operator signs where it lies, which only the operator can. */
+static void put_report(struct sy_buf *html, const struct cp_run_page *run,
+                       const action_details *details)
+{
+    if (run->cluster == NULL || run->cluster->cluster_endpoint[0] == '\0')
+        return;
+    const char *endpoint = run->cluster->cluster_endpoint;
+    bool whole = strncmp(endpoint, "http://", 7) == 0 || strncmp(endpoint, "https://", 8) == 0;
+    put_term(html, "Report");
+    sy_buf_append_str(html, whole ? "<a href=\"" : "<a href=\"http://");
+    cp_html_text(html, endpoint);
+    const char *const parts[] = {run->domain, run->project, run->run, details->id->name};
+    sy_buf_append_str(html, "/report");
+    for (size_t i = 0; i < SY_COUNT_OF(parts); i++) {
+        sy_buf_append_str(html, "/");
+        cp_html_url(html, parts[i]);
+    }
+    sy_buf_printf(html, "/%u\">of attempt %u</a></dd>", last_attempt(details)->attempt,
+                  last_attempt(details)->attempt);
+}
+
 /* Where the attempt ran, and how to read what it wrote. */
 static void put_attempt(struct sy_buf *html, const struct cp_run_page *run,
                         const action_details *details)
@@ -158,6 +196,7 @@ static void put_attempt(struct sy_buf *html, const struct cp_run_page *run,
         put_fact(html, "Node", attempt->log_context->primary_pod_name);
     put_fact(html, "Cluster", attempt->cluster);
     put_fact(html, "Cache", cp_html_cache_word((int)attempt->cache_status));
+    put_report(html, run, details);
     if (!attempt->logs_available)
         return;
     put_term(html, "Log");
@@ -173,6 +212,9 @@ static void put_chosen(struct sy_buf *html, const struct cp_page *page,
 {
     const action_details *details = chosen(run);
     const Flyteidl2__Workflow__ActionMetadata *metadata = details->metadata;
+    if (run->chosen == NULL && last_attempt(details) == NULL &&
+        details->result_case == FLYTEIDL2__WORKFLOW__ACTION_DETAILS__RESULT__NOT_SET)
+        return; /* the run's facts are all there is to a root that never ran */
     sy_buf_append_str(html, "<h2>Action ");
     cp_html_text(html, details->id->name);
     sy_buf_append_str(html, "</h2><dl>");
@@ -252,12 +294,30 @@ static bool did_not_succeed(const Flyteidl2__Workflow__Action *action)
            phase == FLYTEIDL2__COMMON__ACTION_PHASE__ACTION_PHASE_TIMED_OUT;
 }
 
+static void ask_cluster(struct cp_page *page, const action_details *details)
+{
+    struct cp_run_page *run = page->state;
+    Flyteidl2__Cluster__SelectClusterRequest request =
+        FLYTEIDL2__CLUSTER__SELECT_CLUSTER_REQUEST__INIT;
+    request.resource_case = FLYTEIDL2__CLUSTER__SELECT_CLUSTER_REQUEST__RESOURCE_ACTION_ID;
+    request.action_id = details->id;
+    cp_page_ask(page,
+                &(struct cp_page_question){
+                    .method = "/flyteidl2.cluster.ClusterService/SelectCluster",
+                    .request = &request.base,
+                    .response = &flyteidl2__cluster__select_cluster_response__descriptor,
+                    .optional = true},
+                &run->cluster);
+}
+
 /* The list tells who failed, not why. */
-static void ask_failures(struct cp_page *page)
+static void ask_further(struct cp_page *page)
 {
     struct cp_run_page *run = page->state;
     const char *shown = chosen(run)->id->name;
     page->next = answer;
+    if (has_report(page, chosen(run)))
+        ask_cluster(page, chosen(run));
     for (size_t i = 0; i < run->list->n_actions; i++) {
         const Flyteidl2__Workflow__Action *action = run->list->actions[i];
         if (run->failure_count == CP_RUN_FAILURES_MAX)
@@ -306,7 +366,7 @@ void cp_page_run(struct cp_page *page, const char *project, const char *domain, 
     id.name = borrow(name);
     details.run_id = &id;
     page->state = run;
-    page->next = ask_failures;
+    page->next = ask_further;
     cp_page_ask(page,
                 &(struct cp_page_question){
                     .method = RUN_SERVICE "GetRunDetails",

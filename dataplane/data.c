@@ -21,22 +21,50 @@
 
 /* ---- jobs ---- */
 
-struct dp_job *dp_job_new(struct dp_data *data, struct sy_call *call)
+static struct dp_job *job_add(struct dp_data *data)
 {
-    if (data->job_count >= DP_JOBS_MAX) {
-        sy_call_fail(call, SY_CODE_RESOURCE_EXHAUSTED,
-                     "%d calls wait for data, the most allowed; try again later", DP_JOBS_MAX);
-        return NULL;
-    }
     struct dp_job *job = sy_new(struct dp_job);
     job->data = data;
-    job->call = call;
     sy_arena_init(&job->arena, ARENA_BYTES_MAX);
     job->next = data->jobs;
     if (job->next)
         job->next->previous = job;
     data->jobs = job;
     data->job_count++;
+    return job;
+}
+
+static void set_too_many(struct sy_status *status)
+{
+    sy_status_set(status, SY_CODE_RESOURCE_EXHAUSTED,
+                  "%d calls wait for data, the most allowed; try again later", DP_JOBS_MAX);
+}
+
+struct dp_job *dp_job_new(struct dp_data *data, struct sy_call *call)
+{
+    if (data->job_count >= DP_JOBS_MAX) {
+        struct sy_status status = {0};
+        set_too_many(&status);
+        sy_call_finish(call, &status);
+        sy_call_unref(call);
+        return NULL;
+    }
+    struct dp_job *job = job_add(data);
+    job->call = call;
+    return job;
+}
+
+struct dp_job *dp_job_new_for(struct dp_data *data, dp_job_ended_fn ended, void *ctx)
+{
+    if (data->job_count >= DP_JOBS_MAX) {
+        struct sy_status status = {0};
+        set_too_many(&status);
+        ended(ctx, &status, (struct sy_span){0});
+        return NULL;
+    }
+    struct dp_job *job = job_add(data);
+    job->ended = ended;
+    job->ctx = ctx;
     return job;
 }
 
@@ -72,7 +100,25 @@ static void job_free(struct dp_job *job)
 
 void dp_job_reply(struct dp_job *job, struct sy_buf *response)
 {
-    sy_call_reply(job->call, response);
+    static const struct sy_status ok = {.code = SY_CODE_OK};
+    if (job->call) {
+        sy_call_reply(job->call, response);
+    } else {
+        job->ended(job->ctx, &ok, sy_buf_span(response));
+        sy_buf_deinit(response);
+    }
+    job_free(job);
+}
+
+static void fail(struct dp_job *job, const struct sy_status *status)
+{
+    SY_ASSERT(status->code != SY_CODE_OK);
+    if (job->call) {
+        sy_call_finish(job->call, status);
+        sy_call_unref(job->call);
+    } else {
+        job->ended(job->ctx, status, (struct sy_span){0});
+    }
     job_free(job);
 }
 
@@ -83,16 +129,9 @@ void dp_job_fail(struct dp_job *job, enum sy_code code, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    sy_call_fail(job->call, code, "%s", text);
-    job_free(job);
-}
-
-static void forward(struct dp_job *job, const struct sy_status *status)
-{
-    SY_ASSERT(status->code != SY_CODE_OK);
-    sy_call_finish(job->call, status);
-    sy_call_unref(job->call);
-    job_free(job);
+    struct sy_status status = {0};
+    sy_status_set(&status, code, "%s", text);
+    fail(job, &status);
 }
 
 void dp_job_fail_blob(struct dp_job *job, int r, const struct sy_error_text *error)
@@ -129,7 +168,7 @@ static void on_answered(void *ctx, const struct sy_status *status)
         return;
     }
     if (status->code != SY_CODE_OK)
-        forward(job, status);
+        fail(job, status);
     else
         job->asked(job, sy_buf_span(&job->answer));
 }
@@ -334,6 +373,7 @@ void dp_data_serve(struct dp_data *data, struct sy_server *server)
         sy_server_add(server, &method);
     }
     dp_data_add_routes(data, server);
+    dp_data_add_report_route(data, server);
 }
 
 void dp_data_free(struct dp_data *data)

@@ -142,6 +142,9 @@ static void reply_file(const struct dp_fetch *fetch, const char *path)
         return;
     }
     sy_http_add_header(fetch->request, "X-Content-Type-Options", "nosniff");
+    /* A report may have scripts; they must not act as a page of this server. */
+    sy_http_add_header(fetch->request, "Content-Security-Policy",
+                       "sandbox allow-scripts allow-popups");
     sy_http_reply_file(fetch->request, 200, fetch->type, fd, 0, (uint64_t)st.st_size);
 }
 

@@ -6,7 +6,8 @@
  *     data_inputs.c  UploadInputs
  *     data_read.c    GetActionData
  *     data_link.c    CreateDownloadLink
- *     data_http.c    the routes
+ *     data_http.c    the routes of signed URLs
+ *     data_report.c  the route that leads to a report
  */
 #pragma once
 
@@ -21,6 +22,7 @@
 #include "proto/run_paths.h"
 
 #define DP_DATA_PATH "/data/" /* of signed URLs */
+#define DP_REPORT_PATH "/report/"
 #define DP_DATA_TOKEN "token" /* their query parameter */
 #define DP_INLINE_BYTES_MAX                                                                        \
     ((size_t)64 << 20) /* of inputs.pb, outputs.pb; the SDK takes 10 MiB                           \
@@ -45,14 +47,19 @@ struct dp_data {
     struct dp_fetch *fetches;
 };
 
-/* ---- jobs: a unary call that waits for storage or for the control plane ---- */
+/* ---- jobs: a unary call, or a GET, that waits for storage or for the control plane ---- */
 
 /* `reply` is borrowed; for a status that is not OK it is empty. */
 typedef void (*dp_asked_fn)(struct dp_job *job, struct sy_span reply);
 
+/* `response` is empty unless the status is OK. */
+typedef void (*dp_job_ended_fn)(void *ctx, const struct sy_status *status, struct sy_span response);
+
 struct dp_job {
     struct dp_data *data;
-    struct sy_call *call;
+    struct sy_call *call;  /* who hears the answer, or */
+    dp_job_ended_fn ended; /* with ctx, once */
+    void *ctx;
     struct sy_arena arena; /* the request's */
     /* The question under way. */
     struct sy_call *ask;
@@ -70,6 +77,8 @@ struct dp_job {
 
 /* NULL when there are too many; the call has failed then. Takes the call. */
 struct dp_job *dp_job_new(struct dp_data *data, struct sy_call *call);
+/* NULL when there are too many; `ended` has run then. */
+struct dp_job *dp_job_new_for(struct dp_data *data, dp_job_ended_fn ended, void *ctx);
 /* Each ends the job and frees it. */
 void dp_job_reply(struct dp_job *job, struct sy_buf *response);
 void dp_job_fail(struct dp_job *job, enum sy_code code, const char *format, ...) SY_PRINTF(3, 4);
@@ -107,6 +116,11 @@ void dp_data_upload_inputs(void *ctx, struct sy_call *call, struct sy_span reque
 void dp_data_get_action_data(void *ctx, struct sy_call *call, struct sy_span request);
 void dp_data_create_download_link(void *ctx, struct sy_call *call, struct sy_span request);
 
+/* As CreateDownloadLink; the request lives in the job's arena. */
+struct Flyteidl2__Dataproxy__CreateDownloadLinkRequest;
+void dp_data_link(struct dp_job *job,
+                  const struct Flyteidl2__Dataproxy__CreateDownloadLinkRequest *request);
+
 /* ---- what a PUT brings ---- */
 
 struct dp_upload;
@@ -139,4 +153,5 @@ unsigned dp_authorize(const struct dp_data *data, const char *blob, const char *
 /* ---- routes ---- */
 
 void dp_data_add_routes(struct dp_data *data, struct sy_server *server);
+void dp_data_add_report_route(struct dp_data *data, struct sy_server *server);
 void dp_fetches_free(struct dp_data *data);

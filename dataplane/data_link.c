@@ -175,18 +175,21 @@ static void ask(struct dp_job *job, const link_request *request)
         dp_job_ask(job, "/flyteidl2.workflow.RunService/GetActionDataURIs", &question, on_uris);
 }
 
-void dp_data_create_download_link(void *ctx, struct sy_call *call, struct sy_span span)
+void dp_data_link(struct dp_job *job, const link_request *request)
 {
     struct sy_error_text error = {{"malformed request, or a NUL byte in a string"}};
-    struct dp_job *job = dp_job_new(ctx, call);
-    if (!job)
-        return;
-    const link_request *request = dp_decode(
-        &flyteidl2__dataproxy__create_download_link_request__descriptor, &job->arena, span);
     job->request = request;
     if (!request || check_link(request, &error) < 0 ||
         dp_expiry(job->data, request->expires_in, &job->expires_s, &error) < 0)
         dp_job_fail(job, SY_CODE_INVALID_ARGUMENT, "%s", error.text);
     else
         ask(job, request);
+}
+
+void dp_data_create_download_link(void *ctx, struct sy_call *call, struct sy_span span)
+{
+    struct dp_job *job = dp_job_new(ctx, call);
+    if (job)
+        dp_data_link(job, dp_decode(&flyteidl2__dataproxy__create_download_link_request__descriptor,
+                                    &job->arena, span));
 }

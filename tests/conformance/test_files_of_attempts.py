@@ -1,4 +1,7 @@
 """What a task leaves beside its outputs: reports, checkpoints, logs."""
+import re
+import urllib.request
+
 import flyte
 import flyte.report
 
@@ -34,6 +37,19 @@ def test_report(box):
     run = box.submit(reporting, 5)
     box.finish(run)
     assert "the report of 5" in run.get_report()
+
+
+def test_report_from_the_page(box):
+    """The page that the SDK links to has a link to the report, which no script of it can leave."""
+    run = box.submit(reporting, 6)
+    box.finish(run)
+    page = urllib.request.urlopen(run.url).read().decode()
+    link = re.search(r'<dt>Report</dt><dd><a href="(http://[^"]*)">', page)
+    report = urllib.request.urlopen(link[1])
+    assert "the report of 6" in report.read().decode()
+    assert report.headers["content-type"].startswith("text/html")
+    assert report.headers["content-security-policy"].startswith("sandbox")
+
 
 
 def test_checkpoint(box):

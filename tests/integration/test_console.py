@@ -83,6 +83,16 @@ def test_what_is_not_there(box):
     assert answer.status >= 400, text
 
 
+def test_report_that_is_not_there(box):
+    operator = re.search(r"^listen: (.*)$", (box.dir / "operator.yaml").read_text(), re.M)[1]
+    box.cli("run", "--name", "plain", "--", "true")
+    for path, words in (("plain/a0/1", "no report"), ("plain/a1/1", "a1"), ("none/a0/1", "none does not exist"),
+                        ("plain/a0/0", "expected"), ("plain/a0", "expected"), ("plain/..%2f..%2f/1", "expected")):
+        answer, text = ask(operator, "/report/development/default/" + path)
+        assert answer.status == 404 and words in text, (path, answer.status, text)
+    assert "href=\"http" not in ask(console(box), RUNS + "plain")[1]  # it makes none
+
+
 def start_shard(box, listen):
     config = box.dir / "second.yaml"
     config.write_text(f"listen: 127.0.0.1:0\nconsole_listen: '{listen}'\ndata_dir: {box.dir}/second\n")
