@@ -9,13 +9,13 @@
 
 #define PAGES_PATH "/v2/"
 /* Pages that are being made at a time; beyond, 503. */
-#define VISITS_MAX 16
+#define PAGES_MAX 16
 
 struct cp_console {
     struct sy_server *server;
     struct cp_page_source source;
     struct sy_buf policy;
-    size_t visits;
+    size_t visits, making; /* requests; pages that they wait for */
     bool drained;
     sy_fn on_stopped;
     void *stopped_ctx;
@@ -62,7 +62,9 @@ static void reply(const struct visit *visit, unsigned status, const char *conten
 static void on_page(void *ctx, unsigned status, const char *content_type, struct sy_buf *body)
 {
     struct visit *visit = ctx;
+    SY_ASSERT(visit->waits && visit->console->making > 0);
     visit->waits = false;
+    visit->console->making--;
     if (visit->request != NULL)
         reply(visit, status, content_type, body);
     check_over(visit);
@@ -95,13 +97,15 @@ static void on_get(void *ctx, struct sy_http_request *request)
     struct visit *visit = sy_new(struct visit);
     *visit = (struct visit){.console = console, .request = request};
     sy_http_set_sink(request, &sink, visit);
-    if (++console->visits > VISITS_MAX) {
+    console->visits++;
+    if (console->making == PAGES_MAX) {
         struct sy_buf body = {0};
         sy_buf_append_str(&body, "too many pages are asked for at once; try again\n");
         reply(visit, 503, "text/plain; charset=utf-8", &body);
         return;
     }
     visit->waits = true;
+    console->making++;
     struct cp_page_request wanted = {
         .path = sy_http_path(request),
         .after = sy_http_query(request, "after"),
