@@ -234,13 +234,20 @@ static void put_chosen(struct sy_buf *html, const struct cp_page *page,
 
 /* ---- the page ---- */
 
-static void put_more(struct sy_buf *html, const Flyteidl2__Workflow__ListActionsResponse *list)
+static void put_counts(struct sy_buf *html, const struct cp_run_page *run)
 {
-    if (list->token[0] == '\0')
+    sy_buf_printf(html, "<h2>Actions<small>%zu", run->list->n_actions);
+    if (run->rest > 0)
+        sy_buf_printf(html, " shown, %s%zu follow", run->uncounted ? "more than " : "", run->rest);
+    sy_buf_append_str(html, "</small></h2>");
+}
+
+static void put_more(struct sy_buf *html, const struct cp_run_page *run)
+{
+    if (run->rest == 0)
         return;
-    sy_buf_printf(
-        html, "<p>These are %zu of the run's actions, by name. <a href=\"?after=", list->n_actions);
-    cp_html_url(html, list->token);
+    sy_buf_append_str(html, "<p>Actions are paged by name. <a href=\"?after=");
+    cp_html_url(html, run->list->token);
     sy_buf_append_str(html, "\">The next ones</a></p>");
 }
 
@@ -252,10 +259,9 @@ static void answer(struct cp_page *page)
     cp_html_begin(&html, run->run, live);
     put_run(&html, page, run);
     put_chosen(&html, page, run);
-    sy_buf_printf(&html, "<h2>Actions<small>%zu%s</small></h2>", run->list->n_actions,
-                  run->list->token[0] != '\0' ? " of more" : "");
+    put_counts(&html, run);
     cp_html_actions(&html, page, run);
-    put_more(&html, run->list);
+    put_more(&html, run);
     cp_html_end(&html);
     cp_page_reply(page, 200, CP_PAGE_HTML, &html);
 }
@@ -287,6 +293,28 @@ static void ask_action(struct cp_page *page, const Flyteidl2__Common__RunIdentif
                 ret);
 }
 
+static void ask_list(struct cp_page *page, Flyteidl2__Common__RunIdentifier *id, const char *after,
+                     uint32_t limit, const Flyteidl2__Workflow__ListActionsResponse **ret)
+{
+    Flyteidl2__Common__Sort sort = FLYTEIDL2__COMMON__SORT__INIT;
+    Flyteidl2__Common__ListRequest list = FLYTEIDL2__COMMON__LIST_REQUEST__INIT;
+    Flyteidl2__Workflow__ListActionsRequest request =
+        FLYTEIDL2__WORKFLOW__LIST_ACTIONS_REQUEST__INIT;
+    sort.key = borrow("created_at");
+    sort.direction = FLYTEIDL2__COMMON__SORT__DIRECTION__ASCENDING;
+    list.limit = limit;
+    list.token = borrow(after);
+    list.sort_by = &sort;
+    request.request = &list;
+    request.run_id = id;
+    cp_page_ask(page,
+                &(struct cp_page_question){
+                    .method = RUN_SERVICE "ListActions",
+                    .request = &request.base,
+                    .response = &flyteidl2__workflow__list_actions_response__descriptor},
+                ret);
+}
+
 static bool did_not_succeed(const Flyteidl2__Workflow__Action *action)
 {
     Flyteidl2__Common__ActionPhase phase = action->status->phase;
@@ -310,12 +338,30 @@ static void ask_cluster(struct cp_page *page, const action_details *details)
                 &run->cluster);
 }
 
+static void count_rest(struct cp_page *page)
+{
+    struct cp_run_page *run = page->state;
+    const Flyteidl2__Workflow__ListActionsResponse *last = run->list;
+    if (run->behind != NULL) {
+        run->rest += run->behind->n_actions;
+        last = run->behind;
+    }
+    run->uncounted = last->token[0] != '\0';
+    if (!run->uncounted || run->rest >= CP_RUN_REST_MAX) {
+        answer(page);
+        return;
+    }
+    page->next = count_rest;
+    ask_list(page, run->root->details->action->id->run, last->token, CP_RUN_REST_STEP,
+             &run->behind);
+}
+
 /* The list tells who failed, not why. */
 static void ask_further(struct cp_page *page)
 {
     struct cp_run_page *run = page->state;
     const char *shown = chosen(run)->id->name;
-    page->next = answer;
+    page->next = count_rest;
     if (has_report(page, chosen(run)))
         ask_cluster(page, chosen(run));
     for (size_t i = 0; i < run->list->n_actions; i++) {
@@ -327,29 +373,7 @@ static void ask_further(struct cp_page *page)
                        &run->failures[run->failure_count++]);
     }
     if (page->waiting == 0)
-        answer(page);
-}
-
-static void ask_list(struct cp_page *page, Flyteidl2__Common__RunIdentifier *id)
-{
-    struct cp_run_page *run = page->state;
-    Flyteidl2__Common__Sort sort = FLYTEIDL2__COMMON__SORT__INIT;
-    Flyteidl2__Common__ListRequest list = FLYTEIDL2__COMMON__LIST_REQUEST__INIT;
-    Flyteidl2__Workflow__ListActionsRequest request =
-        FLYTEIDL2__WORKFLOW__LIST_ACTIONS_REQUEST__INIT;
-    sort.key = borrow("created_at");
-    sort.direction = FLYTEIDL2__COMMON__SORT__DIRECTION__ASCENDING;
-    list.limit = CP_RUN_ACTIONS_A_PAGE;
-    list.token = borrow(page->after != NULL ? page->after : "");
-    list.sort_by = &sort;
-    request.request = &list;
-    request.run_id = id;
-    cp_page_ask(page,
-                &(struct cp_page_question){
-                    .method = RUN_SERVICE "ListActions",
-                    .request = &request.base,
-                    .response = &flyteidl2__workflow__list_actions_response__descriptor},
-                &run->list);
+        count_rest(page);
 }
 
 void cp_page_run(struct cp_page *page, const char *project, const char *domain, const char *name)
@@ -373,7 +397,7 @@ void cp_page_run(struct cp_page *page, const char *project, const char *domain, 
                     .request = &details.base,
                     .response = &flyteidl2__workflow__get_run_details_response__descriptor},
                 &run->root);
-    ask_list(page, &id);
+    ask_list(page, &id, page->after != NULL ? page->after : "", CP_RUN_ACTIONS_A_PAGE, &run->list);
     if (page->action != NULL && strcmp(page->action, SCH_ROOT_NAME) != 0)
         ask_action(page, &id, page->action, false, &run->chosen);
 }

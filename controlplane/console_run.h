@@ -7,6 +7,9 @@
 #include "flyteidl2/workflow/run_service.pb-c.h"
 
 #define CP_RUN_ACTIONS_A_PAGE 500
+/* How far those behind the page are counted, about, and in steps of how many. */
+#define CP_RUN_REST_MAX 5000
+#define CP_RUN_REST_STEP 1000
 /* Failed actions of a page whose error is fetched. */
 #define CP_RUN_FAILURES_MAX 20
 
@@ -18,6 +21,9 @@ struct cp_run_page {
     const Flyteidl2__Cluster__SelectClusterResponse *cluster;    /* NULL: not asked, or unknown */
     const Flyteidl2__Workflow__GetActionDetailsResponse *failures[CP_RUN_FAILURES_MAX];
     size_t failure_count;
+    const Flyteidl2__Workflow__ListActionsResponse *behind; /* counted last; NULL: none yet */
+    size_t rest;                                            /* how many are behind the page, */
+    bool uncounted;                                         /* and more */
 };
 
 /* The actions as rows, children below their parent, with a bar each on one time line. */

@@ -242,7 +242,7 @@ START_TEST(run_in_pages)
     char *first SY_AUTOFREE = page_of(&w, RUN_PATH "run", 200);
     ck_assert_uint_eq(count_of(first, "<svg"), 500);
     has(first, "?i=a0\"");
-    has(first, "500 of more");
+    has(first, "500 shown, 101 follow");
     char *token SY_AUTOFREE = behind(first, "<a href=\"?after=");
     struct cp_page_request request = {.path = RUN_PATH "run", .after = token};
     struct got got = get_with(&w, &request);
@@ -256,6 +256,24 @@ START_TEST(run_in_pages)
     ck_assert_uint_eq(got.status, 400);
     has(got.text, "&#60;bogus&#62;");
     free(got.text);
+    world_deinit(&w);
+}
+END_TEST
+
+START_TEST(run_too_long_to_count)
+{
+    static struct batch b;
+    struct world w;
+    world_init_stopped(&w, 1);
+    world_connect(&w); /* no operator: all of it waits */
+    create_run(&w, "run", "switchyard.group");
+    for (unsigned i = 0; i < 6; i++) {
+        batch_init(&w, &b, "run", "a0", i * 1000, 1000);
+        enqueue_batch(&w, &b);
+    }
+    char *page SY_AUTOFREE = page_of(&w, RUN_PATH "run", 200);
+    has(page, "500 shown, more than 5000 follow");
+    ck_assert_uint_eq(count_of(page, "<svg"), 500);
     world_deinit(&w);
 }
 END_TEST
@@ -390,8 +408,17 @@ int main(void)
 {
     const TTest *const each[] = {run_as_a_tree, unknown_paths, NULL};
     const TTest *const once[] = {
-        escapes,      amounts,        policy_fits_the_style, run_that_ended, chosen_action,
-        run_in_pages, nobody_answers, home_in_pages,         metrics,        NULL,
+        escapes,
+        amounts,
+        policy_fits_the_style,
+        run_that_ended,
+        chosen_action,
+        run_in_pages,
+        run_too_long_to_count,
+        nobody_answers,
+        home_in_pages,
+        metrics,
+        NULL,
     };
     return world_tests("cp_console", each, once);
 }
