@@ -73,6 +73,7 @@ int ag_agent_new(struct ag_agent **ret_agent, const struct ag_agent_options *opt
     agent->node = sy_strdup(options->node);
     agent->boot_id = sy_strdup(options->boot_id);
     agent->operator_target = sy_strdup(options->operator_target);
+    agent->bearer = options->bearer;
     agent->inline_bytes_max = options->inline_bytes_max;
     agent->started_report_delay_ns = options->started_report_delay_ns
                                          ? options->started_report_delay_ns

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "agent/executor.h"
+#include "base/bearer.h"
 #include "base/log.h"
 #include "base/rng.h"
 #include "base/rpc.h"
@@ -19,6 +20,7 @@ struct ag_agent_options {
     const char *node;
     const char *boot_id;
     const char *operator_target; /* "127.0.0.1:8091" */
+    struct sy_bearer bearer;     /* for the operator; borrowed; zeroed: none */
     struct sch_resources capacity;
     const struct sch_environment *environments; /* warm pools: name and slots */
     size_t environment_count;

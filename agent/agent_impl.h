@@ -121,6 +121,7 @@ enum ag_link_state { AG_LINK_DOWN, AG_LINK_GREETING, AG_LINK_UP };
 struct ag_agent {
     struct ag_agent_ports ports;
     char *node, *boot_id, *operator_target;
+    struct sy_bearer bearer; /* borrowed */
     char session[17];
     size_t inline_bytes_max;
     int64_t started_report_delay_ns;

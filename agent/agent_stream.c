@@ -249,6 +249,9 @@ static void on_closed(void *ctx, const struct sy_status *status)
     char why[SY_ERROR_TEXT_MAX];
     memcpy(why, status->message.text, sizeof(why));
     sy_call_unref(sy_take(agent->call));
+    if (status->code == SY_CODE_UNAUTHENTICATED)
+        sy_log(agent->ports.log, &ag_events, AG_EV_REFUSED,
+               SY_STR("operator", agent->operator_target), SY_STR("why", why));
     lost(agent, why);
 }
 
@@ -261,7 +264,11 @@ static const struct sy_call_sink sink = {
 static void dial(struct ag_agent *agent)
 {
     SY_ASSERT(agent->link == AG_LINK_DOWN && agent->call == NULL);
-    struct sy_call_options options = {.method = "/switchyard.internal.DataPlane/Attend"};
+    struct sy_call_options options = {
+        .method = "/switchyard.internal.DataPlane/Attend",
+        .metadata = &agent->bearer.metadata,
+        .metadata_count = agent->bearer.metadata_count,
+    };
     agent->call = sy_channel_open(agent->channel, agent->ports.loop, &options, &sink, agent);
     agent->link = AG_LINK_GREETING;
     agent->heard_ns = sy_loop_now_ns(agent->ports.loop);

@@ -30,6 +30,8 @@ static const struct sy_config_key keys[] = {
                      "name of this node in its cluster; empty = the host's name"),
     SY_CONFIG_STRING("operator", struct ag_config, operator_target, NULL,
                      "the cluster's operator, host:port"),
+    SY_CONFIG_STRING("agent_token_file", struct ag_config, agent_token_file, "",
+                     "mode 0600; holds the token that the operator asks agents for; empty = none"),
     SY_CONFIG_STRING("data_dir", struct ag_config, data_dir, NULL,
                      "directory for journal, logs, cache and scratch files"),
     SY_CONFIG_INT("cpu_milli", struct ag_config, cpu_milli, 0, 0, 100000000,

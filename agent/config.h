@@ -14,6 +14,7 @@ struct ag_config_pool {
 struct ag_config {
     char *node; /* "" = the host's name */
     char *operator_target;
+    char *agent_token_file; /* "" = none */
     char *data_dir;
     int64_t cpu_milli, memory_bytes; /* 0 = what the machine has */
     int64_t gpus;                    /* -1 = what is found */

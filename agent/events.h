@@ -6,6 +6,7 @@
 #define AG_EVENTS(X)                                                                               \
     X(AG_EV_CONNECTED, INFO, "operator connected")                                                 \
     X(AG_EV_DISCONNECTED, WARN, "operator lost; tasks run on")                                     \
+    X(AG_EV_REFUSED, ERROR, "operator refused this agent")                                         \
     X(AG_EV_MESSAGE_UNREADABLE, ERROR, "operator sent what is not a message")                      \
     X(AG_EV_OLD_EPOCH, WARN, "assignment of an older epoch refused")                               \
     X(AG_EV_QUEUE_FULL, WARN, "assignment returned: queue full")                                   \

@@ -10,6 +10,7 @@
 
 #include "agent/executor.h"
 #include "agent/flyte_plan.h"
+#include "base/bearer.h"
 #include "base/blob.h"
 #include "base/log.h"
 #include "base/rpc.h"
@@ -30,6 +31,7 @@ struct ag_flyte_ports {
     struct sy_loop *loop;
     struct sy_blobs *blobs;     /* NULL: Flyte's actions are refused */
     struct sy_channel *secrets; /* to the operator; NULL: tasks with secrets are refused */
+    struct sy_bearer bearer;    /* for it; borrowed; zeroed: none */
     struct sy_log *log;
 };
 

@@ -123,6 +123,8 @@ static void ask(struct ag_flyte_attempt *a)
         .method = "/switchyard.internal.SecretStore/ReadSecrets",
         .timeout_ns = CALL_TIMEOUT_NS,
         .wait_for_ready = true,
+        .metadata = &a->flyte->ports.bearer.metadata,
+        .metadata_count = a->flyte->ports.bearer.metadata_count,
     };
     (void)sy_channel_call(a->flyte->ports.secrets, a->flyte->ports.loop, &options, &request,
                           on_reply, a->secret_read);

@@ -58,6 +58,7 @@ struct ag_object_transfer {
 struct ag_objects {
     struct sy_loop *loop;
     struct sy_channel *channel;
+    struct sy_bearer bearer; /* borrowed */
     struct sy_rng rng;
     struct sy_log *log;
     struct ag_cache *cache;
@@ -312,6 +313,8 @@ static void put_chunk(struct ag_object_transfer *t)
     struct sy_call_options options = {
         .method = "/switchyard.internal.ObjectStore/PutObject",
         .timeout_ns = CALL_TIMEOUT_NS,
+        .metadata = &t->objects->bearer.metadata,
+        .metadata_count = t->objects->bearer.metadata_count,
     };
     t->call = sy_channel_call(t->objects->channel, t->objects->loop, &options, &request, on_put, t);
 }
@@ -497,6 +500,7 @@ int ag_objects_new(struct ag_objects **ret_objects, struct sy_rpc *rpc, struct s
     o->log = log;
     o->cache = cache;
     o->channel = sy_channel_new(rpc, options->target);
+    o->bearer = options->bearer;
     o->object_bytes_max = options->object_bytes_max ? options->object_bytes_max
                                                     : OBJECT_BYTES_DEFAULT;
     o->transfers_max = options->transfers_max ? options->transfers_max : TRANSFERS_DEFAULT;

@@ -8,9 +8,8 @@
  */
 #pragma once
 
-#include "base/error.h"
+#include "base/bearer.h"
 #include "base/log.h"
-#include "base/rpc.h"
 
 #include <stdbool.h>
 
@@ -19,6 +18,7 @@ struct ag_object_transfer;
 
 struct ag_objects_options {
     const char *target;       /* of the operator */
+    struct sy_bearer bearer;  /* for it; borrowed; zeroed: none */
     const char *cache_dir;    /* made at the start; what an earlier agent fetched is used again */
     int64_t cache_bytes_max;  /* default 10 GiB */
     int64_t object_bytes_max; /* default 1 GiB */

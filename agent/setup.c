@@ -166,6 +166,7 @@ static int open_objects(struct ag_setup *s, uint64_t seed, struct sy_error_text 
     snprintf(dir, sizeof(dir), "%s/cache", s->config->data_dir);
     struct ag_objects_options options = {
         .target = s->config->operator_target,
+        .bearer = s->bearer,
         .cache_dir = dir,
         .cache_bytes_max = s->config->cache_bytes_max,
         .object_bytes_max = s->config->object_bytes_max,
@@ -188,6 +189,7 @@ static int open_agent(struct ag_setup *s, uint64_t seed, struct sy_error_text *e
         .node = s->node,
         .boot_id = boot_id,
         .operator_target = s->config->operator_target,
+        .bearer = s->bearer,
         .environments = environments,
         .environment_count = s->config->pools.count,
         .inline_bytes_max = (size_t)s->config->inline_bytes_max,
@@ -217,7 +219,9 @@ int ag_setup_open(struct ag_setup *s, struct sy_error_text *error)
         snprintf(path, sizeof(path), "%s", s->config->spawner);
     else
         beside_us("switchyard-spawner", path);
-    int r = ag_spawner_new(&s->spawner, s->loop, path, s->log, error);
+    int r = sy_bearer_load(&s->bearer, "agent_token_file", s->config->agent_token_file, error);
+    if (r == 0)
+        r = ag_spawner_new(&s->spawner, s->loop, path, s->log, error);
     if (r < 0)
         return r;
     open_cgroups(s);
@@ -259,5 +263,6 @@ void ag_setup_close(struct ag_setup *s)
     ag_io_free(s->io);
     if (s->rpc != NULL)
         sy_rpc_free(s->rpc);
+    sy_bearer_deinit(&s->bearer);
     free(s->node);
 }

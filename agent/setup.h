@@ -21,6 +21,7 @@ struct ag_setup {
     struct ag_journal *journal;
     struct ag_executor *executor;
     struct sy_blobs *blobs;
+    struct sy_bearer bearer; /* for the operator */
     struct sy_channel *secrets;
     struct ag_logs *logs;
     struct ag_objects *objects;

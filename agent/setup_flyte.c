@@ -116,6 +116,6 @@ int ag_setup_flyte(struct ag_setup *s, struct sy_error_text *error)
     if (r < 0)
         return r;
     options.env = read_env(&arena, &config->flyte_env, &storage);
-    struct ag_flyte_ports ports = {s->executor, s->loop, s->blobs, s->secrets, s->log};
+    struct ag_flyte_ports ports = {s->executor, s->loop, s->blobs, s->secrets, s->bearer, s->log};
     return ag_flyte_new(&s->executor, &options, &ports, error);
 }

@@ -65,20 +65,36 @@ static int read_fd(int fd, size_t max, struct sy_buf *buf)
     return -EFBIG;
 }
 
-int sy_file_read(const char *path, size_t max, struct sy_buf *ret)
+static int read_open(int fd, size_t max, struct sy_buf *ret)
 {
     SY_ASSERT(max < SIZE_MAX / 8);
-    SY_CLEANUP(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return sy_trace(-errno);
     SY_CLEANUP(sy_buf_deinit) struct sy_buf buf = {0};
     int r = read_fd(fd, max, &buf);
     if (r < 0)
-        return sy_trace(r);
+        return r;
     SY_ASSERT(buf.len <= max);
     sy_buf_deinit(ret);
     *ret = sy_buf_take(&buf);
     return 0;
+}
+
+int sy_file_read(const char *path, size_t max, struct sy_buf *ret)
+{
+    SY_CLEANUP(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return sy_trace(-errno);
+    return sy_trace(read_open(fd, max, ret));
+}
+
+int sy_file_read_private(const char *path, size_t max, struct sy_buf *ret)
+{
+    struct stat st;
+    SY_CLEANUP(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return sy_trace(-errno);
+    if ((st.st_mode & (S_IRWXG | S_IRWXO)) != 0)
+        return SY_FILE_E_EXPOSED;
+    return sy_trace(read_open(fd, max, ret));
 }
 
 int sy_write_all(int fd, const void *data, size_t len)

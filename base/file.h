@@ -17,6 +17,11 @@ int sy_mkdir_p(const char *path, mode_t mode) SY_MUST_USE;
  * bytes. */
 int sy_file_read(const char *path, size_t max, struct sy_buf *ret) SY_MUST_USE;
 
+#define SY_FILE_E_EXPOSED 1
+/* The same for what must stay secret. SY_FILE_E_EXPOSED: not read, as its mode gives its group or
+ * others any right to it. */
+int sy_file_read_private(const char *path, size_t max, struct sy_buf *ret) SY_MUST_USE;
+
 /* Goes on after short writes and signals. */
 int sy_write_all(int fd, const void *data, size_t len) SY_MUST_USE;
 

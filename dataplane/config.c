@@ -25,6 +25,9 @@ static const struct sy_config_key keys[] = {
     SY_CONFIG_STRING("secrets_key_file", struct dp_config, secrets_key_file, "",
                      "32 bytes that seal DATA_DIR/secrets.sealed, made when missing; empty = "
                      "DATA_DIR/secrets.key"),
+    SY_CONFIG_STRING("agent_token_file", struct dp_config, agent_token_file, "",
+                     "mode 0600; holds the token that agents must send, 16 to 256 characters; "
+                     "empty = any may attach, and secrets are handed to none"),
     SY_BLOB_CONFIG(
         struct dp_config, storage,
         "inputs, outputs and code of Flyte programs: /DIRECTORY that all nodes share, or "
@@ -146,8 +149,12 @@ int dp_config_options_init(struct dp_config_options *options, const struct dp_co
         .object_bytes_max = config->object_bytes_max,
         .peer_bytes_max = (size_t)config->peer_bytes_max,
     };
-    return sy_blob_config_options(&config->storage, options->store_dir, &options->storage,
-                                  &options->secret, error);
+    int r = sy_blob_config_options(&config->storage, options->store_dir, &options->storage,
+                                   &options->secret, error);
+    if (r == 0)
+        r = sy_bearer_load(&options->options.bearer, "agent_token_file", config->agent_token_file,
+                           error);
+    return sy_trace(r);
 }
 
 void dp_config_options_deinit(struct dp_config_options *options)
@@ -159,5 +166,6 @@ void dp_config_options_deinit(struct dp_config_options *options)
     if (options->secret.len > 0)
         explicit_bzero(options->secret.data, options->secret.len);
     sy_buf_deinit(&options->secret);
+    sy_bearer_deinit(&options->options.bearer);
     *options = (struct dp_config_options){0};
 }

@@ -5,7 +5,7 @@
 #include "dataplane/operator.h"
 
 struct dp_config {
-    char *cluster, *listen, *endpoint, *data_dir, *secrets_key_file;
+    char *cluster, *listen, *endpoint, *data_dir, *secrets_key_file, *agent_token_file;
     struct sy_config_list shards; /* of char * */
     int64_t heartbeat_ns, node_lease_ns, join_grace_ns, hold_ns;
     int64_t object_bytes_max, peer_bytes_max, streams_max;
@@ -29,7 +29,8 @@ struct dp_config_options {
     struct sy_blob_options storage;
     struct sy_buf secret; /* of the storage */
 };
-/* Reads the storage's secret: errors of the file, with a sentence. Deinit in any case. */
+/* Reads the storage's secret and the agents' token: errors of their files, with a sentence. Deinit
+ * in any case. */
 int dp_config_options_init(struct dp_config_options *options, const struct dp_config *config,
                            struct sy_error_text *error) SY_MUST_USE;
 void dp_config_options_deinit(struct dp_config_options *options);

@@ -4,7 +4,6 @@
 
 #include <string.h>
 #include <sys/random.h>
-#include <sys/stat.h>
 
 static int make(const char *path)
 {
@@ -19,20 +18,17 @@ static int make(const char *path)
 
 int dp_key_file(const char *path, uint8_t ret[DP_KEY_BYTES], struct sy_error_text *error)
 {
-    struct stat st;
     struct sy_buf bytes = {0};
-    int r = 0;
-    if (stat(path, &st) < 0)
-        r = errno == ENOENT ? make(path) : -errno;
-    else if ((st.st_mode & 077) != 0)
-        r = -EACCES;
-    if (r == -EACCES) {
-        sy_error_text_set(error, "%s: others may read this key; expected mode 0600", path);
-        return sy_trace(r);
+    int r = sy_file_read_private(path, DP_KEY_BYTES, &bytes);
+    if (r == -ENOENT) {
+        r = make(path);
+        if (r == 0)
+            r = sy_file_read_private(path, DP_KEY_BYTES, &bytes);
     }
-    if (r == 0)
-        r = sy_file_read(path, DP_KEY_BYTES, &bytes);
-    if (r == -EFBIG || (r == 0 && bytes.len != DP_KEY_BYTES)) {
+    if (r == SY_FILE_E_EXPOSED) {
+        sy_error_text_set(error, "%s: others may read this key; expected mode 0600", path);
+        r = -EACCES;
+    } else if (r == -EFBIG || (r == 0 && bytes.len != DP_KEY_BYTES)) {
         sy_error_text_set(error, "%s: not a key of %d bytes", path, DP_KEY_BYTES);
         r = -EINVAL;
     } else if (r < 0) {

@@ -27,6 +27,7 @@ struct download {
 struct dp_objects {
     struct dp_store *store;
     char *cluster;
+    const struct dp_gate *gate;
     struct sy_loop *loop;
     struct sy_log *log;
     int64_t upload_idle_ns;
@@ -72,6 +73,8 @@ static void put_object(void *ctx, struct sy_call *call, struct sy_span request)
 {
     struct dp_objects *objects = ctx;
     struct dp_put put;
+    if (!dp_gate_admits(objects->gate, call))
+        return;
     if (!read_put(request, &put)) {
         sy_call_fail(call, SY_CODE_INVALID_ARGUMENT, "malformed request");
         return;
@@ -245,6 +248,7 @@ int dp_objects_new(struct dp_objects **ret_objects, const struct dp_objects_opti
                    struct sy_error_text *error)
 {
     struct dp_objects *objects = sy_new(struct dp_objects);
+    objects->gate = options->gate;
     objects->loop = options->loop;
     objects->log = options->log;
     objects->cluster = sy_strdup(options->cluster);

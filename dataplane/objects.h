@@ -12,8 +12,7 @@
  */
 #pragma once
 
-#include "base/log.h"
-#include "base/rpc.h"
+#include "dataplane/gate.h"
 
 struct dp_objects;
 
@@ -25,7 +24,8 @@ struct dp_objects_options {
     const char *dir;
     const char *cluster; /* of the uris: sy://CLUSTER/DIGEST */
     int64_t object_bytes_max;
-    int64_t upload_idle_ns; /* 0 = 10 min */
+    int64_t upload_idle_ns;     /* 0 = 10 min */
+    const struct dp_gate *gate; /* of uploads */
     struct sy_loop *loop;
     struct sy_log *log;
 };

@@ -272,6 +272,8 @@ static struct dp_operator *operator_alloc(const struct dp_operator_options *opti
     dp_specs_init(&op->specs, dp_agent_forget_spec, op);
     sy_arena_init(&op->arena, ARENA_BYTES_MAX);
     op->logs = dp_logs_new(op);
+    sy_bearer_copy(&op->gate.bearer, &options->bearer);
+    op->gate.log = op->log;
     init_core(op, core);
     return op;
 }
@@ -304,6 +306,7 @@ static int open_stores(struct dp_operator *op, const struct dp_operator_options 
             .dir = options->objects_dir,
             .cluster = op->cluster,
             .object_bytes_max = bytes_max,
+            .gate = &op->gate,
             .loop = loop,
             .log = op->log,
         };
@@ -327,6 +330,7 @@ static int open_stores(struct dp_operator *op, const struct dp_operator_options 
             .dir = options->data_dir,
             .key_file = options->secrets_key_file,
             .cluster = op->cluster,
+            .gate = &op->gate,
             .loop = loop,
             .log = op->log,
         };
@@ -451,6 +455,7 @@ void dp_operator_free(struct dp_operator *op)
     dp_data_free(op->data);
     dp_secret_service_free(op->secrets);
     sy_server_free(op->server);
+    sy_bearer_deinit(&op->gate.bearer);
     pb_health_free(op->health); /* nobody calls it any more */
     sy_arena_deinit(&op->arena);
     sy_buf_deinit(&op->scratch);

@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include "base/bearer.h"
 #include "base/blob.h"
 #include "base/log.h"
 #include "base/rng.h"
@@ -28,6 +29,7 @@ struct dp_operator_options {
     const char *objects_dir; /* NULL: no object store (simulator) */
     const char *data_dir;    /* keys, secrets, half uploads; NULL: no data service (simulator) */
     const char *secrets_key_file; /* with data_dir */
+    struct sy_bearer bearer;      /* the agents' token, copied; zeroed: none */
     /* With data_dir; borrowed until dp_operator_new() returns. */
     const struct sy_blob_options *storage;
     int64_t object_bytes_max; /* default 1 GiB */

@@ -396,6 +396,8 @@ void dp_agents_attend(void *ctx, struct sy_call *call, struct sy_span request)
     (void)request;
     struct dp_operator *op = ctx;
     dp_touch(op);
+    if (!dp_gate_admits(&op->gate, call))
+        return;
     if (op->sm.state != DP_RUNNING) {
         sy_call_fail(call, SY_CODE_UNAVAILABLE, "the operator is stopping");
         return;

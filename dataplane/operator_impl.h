@@ -250,6 +250,7 @@ struct dp_operator {
     struct dp_agent **slots;
     uint32_t slot_count;
     struct dp_logs *logs;
+    struct dp_gate gate;
     struct dp_objects *objects;
     struct dp_data *data;
     struct dp_secret_service *secrets;

@@ -25,6 +25,7 @@
 struct dp_secret_service {
     struct dp_secrets *secrets;
     char *cluster;
+    const struct dp_gate *gate;
     struct sy_loop *loop;
     struct sy_log *log;
     struct sy_arena arena; /* of the request at hand; may have held a value */
@@ -304,6 +305,8 @@ static void read_secrets(void *ctx, struct sy_call *call, struct sy_span span)
 {
     struct dp_secret_service *service = ctx;
     struct sy_buf response = {0};
+    if (!dp_gate_admits_bearer(service->gate, call))
+        return;
     const Switchyard__Internal__ReadSecretsRequest *request = decode(
         service, call, &switchyard__internal__read_secrets_request__descriptor, span);
     if (!request)
@@ -337,6 +340,7 @@ int dp_secret_service_new(struct dp_secret_service **ret,
     struct sy_buf path = {0};
     struct dp_secret_service *service = sy_new(struct dp_secret_service);
     service->cluster = sy_strdup(options->cluster);
+    service->gate = options->gate;
     service->loop = options->loop;
     service->log = options->log;
     sy_arena_init(&service->arena, ARENA_BYTES_MAX);

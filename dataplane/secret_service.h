@@ -1,14 +1,13 @@
 /*
  * flyteidl2.secret.SecretService for people, whose answers never hold a value, and
- * switchyard.internal.SecretStore for agents, who hand values to tasks that are about to start.
- * Values are in no log and in no error.
+ * switchyard.internal.SecretStore for agents, who hand values to tasks that are about to start; it
+ * asks for their token. Values are in no log and in no error.
  *
  * Everything runs on `loop`; changes block on the disk.
  */
 #pragma once
 
-#include "base/log.h"
-#include "base/rpc.h"
+#include "dataplane/gate.h"
 
 struct dp_secret_service;
 
@@ -16,6 +15,7 @@ struct dp_secret_service_options {
     const char *dir;      /* secrets.sealed lies there */
     const char *key_file; /* made at the first start */
     const char *cluster;
+    const struct dp_gate *gate; /* of SecretStore: the bearer of its token, nobody without one */
     struct sy_loop *loop;
     struct sy_log *log;
 };

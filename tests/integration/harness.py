@@ -41,6 +41,11 @@ class Devbox:
     def pid(self, daemon):
         return int((self.dir / f"{daemon}.pid").read_text())
 
+    def setting(self, daemon, key):
+        """What the daemon's configuration file has."""
+        lines = (self.dir / f"{daemon}.yaml").read_text().splitlines()
+        return next(line.split(": ", 1)[1] for line in lines if line.startswith(f"{key}: "))
+
     def kill(self, daemon):
         self.devbox("kill", daemon)
 

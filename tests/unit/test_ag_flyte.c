@@ -56,7 +56,8 @@ static void open_flyte(enum ag_cgroup_mode cgroups)
                                              .environments = environments,
                                              .environment_count = 1,
                                              .env = env};
-    const struct ag_flyte_ports ports = {bench->executor, bench->loop, bench->blobs, NULL, NULL};
+    const struct ag_flyte_ports ports = {
+        .inner = bench->executor, .loop = bench->loop, .blobs = bench->blobs};
     ck_assert_int_eq(ag_flyte_new(&bench->executor, &options, &ports, &error), 0);
     bench->executor->ops->bind(bench->executor, &bench_events, bench);
 }

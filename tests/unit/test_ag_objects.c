@@ -43,6 +43,14 @@ static enum sy_fault on_net_message(void *ctx, const char *from, const char *to,
     return sy_rng_chance(&rng, drop_pct, 100) ? SY_FAULT_DROP_CONNECTION : SY_FAULT_DELIVER;
 }
 
+/* Objects are only for agents that send the token: all transfers of this file do. */
+#define TOKEN                                                                                      \
+    {                                                                                              \
+        {"authorization", "Bearer of-the-agents"}, 1                                               \
+    }
+static const struct sy_bearer token = TOKEN;
+static const struct dp_gate gate = {.bearer = TOKEN};
+
 static void serve(void)
 {
     struct sy_error_text error;
@@ -50,7 +58,7 @@ static void serve(void)
     char path[128];
     snprintf(path, sizeof(path), "%s/store", dir);
     struct dp_objects_options store_options = {
-        .dir = path, .cluster = "c1", .object_bytes_max = 8 << 20, .loop = loop};
+        .dir = path, .cluster = "c1", .object_bytes_max = 8 << 20, .gate = &gate, .loop = loop};
     ck_assert_int_eq(dp_objects_new(&store, &store_options, &error), 0);
     ck_assert_int_eq(sy_server_new(&server, rpc, &options, &error), 0);
     dp_objects_serve(store, server);
@@ -64,6 +72,7 @@ static void open_agent(int64_t cache_bytes_max)
     snprintf(path, sizeof(path), "%s/cache", dir);
     sy_rpc_mem_set_origin(rpc, "agent");
     struct ag_objects_options options = {.target = "op",
+                                         .bearer = token,
                                          .cache_dir = path,
                                          .cache_bytes_max = cache_bytes_max,
                                          .object_bytes_max = 6 << 20,

@@ -17,6 +17,7 @@ struct fake_agent {
     struct world *w;
     char name[16], node[16], session[32];
     struct sy_channel *channel;
+    struct sy_bearer bearer;
     struct sy_call *call; /* NULL: closed */
     enum sy_code closed;
     char closed_text[SY_ERROR_TEXT_MAX];
@@ -221,7 +222,9 @@ static inline struct fake_agent *agent_new(struct world *w, const char *node, co
 
 static inline void agent_open(struct fake_agent *agent)
 {
-    struct sy_call_options options = {.method = "/switchyard.internal.DataPlane/Attend"};
+    struct sy_call_options options = {.method = "/switchyard.internal.DataPlane/Attend",
+                                      .metadata = &agent->bearer.metadata,
+                                      .metadata_count = agent->bearer.metadata_count};
     ck_assert_ptr_null(agent->call);
     agent->closed = SY_CODE_OK;
     memset(agent->known_specs, 0, sizeof(agent->known_specs));

@@ -179,6 +179,35 @@ static void shard_raw(struct fake_partition *p, const void *bytes, size_t len)
     ck_assert_int_eq(r, 0);
 }
 
+START_TEST(agents_without_the_token_are_refused)
+{
+    static const struct sy_bearer token = {{"authorization", "Bearer of-the-agents"}, 1},
+                                  other = {{"authorization", "Bearer of-another"}, 1};
+    struct world w;
+    world_init(&w);
+    shard_new(&w, 0, 1, 5);
+    w.options.bearer = token;
+    world_start(&w);
+    struct fake_agent *without = agent_join(&w, "node1", "s1", 4000);
+    struct fake_agent *wrong = agent_new(&w, "node2", "s2"), *right = agent_new(&w, "node3", "s3");
+    wrong->bearer = other;
+    right->bearer = token;
+    agent_open(wrong);
+    agent_hello(wrong, 4000, 4, NULL, 0, false);
+    agent_open(right);
+    agent_hello(right, 4000, 4, NULL, 0, false);
+    world_run(&w, 10 * MS);
+    ck_assert_int_eq(without->closed, SY_CODE_UNAUTHENTICATED);
+    ck_assert_int_eq(wrong->closed, SY_CODE_UNAUTHENTICATED);
+    ck_assert_uint_eq(without->welcomes + wrong->welcomes, 0);
+    ck_assert_uint_eq(right->welcomes, 1);
+    agent_free(without);
+    agent_free(wrong);
+    agent_free(right);
+    world_deinit(&w);
+}
+END_TEST
+
 START_TEST(bad_shard_messages_close_the_stream)
 {
     static const struct {
@@ -275,6 +304,7 @@ int main(void)
         slow_agent_is_bounded,
         agent_that_reads_nothing_is_closed,
         bad_agents_are_refused_with_a_sentence,
+        agents_without_the_token_are_refused,
         bad_shard_messages_close_the_stream,
         agents_are_bounded,
         bad_options_are_named,

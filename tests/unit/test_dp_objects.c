@@ -32,6 +32,7 @@ struct world {
     struct sy_server *server;
     struct sy_channel *channel;
     struct dp_objects *objects;
+    struct dp_gate gate;
     char dir[64];
 };
 
@@ -61,8 +62,11 @@ static void run_for(struct world *w, int64_t for_ns)
 static void open_store(struct world *w)
 {
     struct sy_error_text error = {0};
-    struct dp_objects_options options = {
-        .dir = w->dir, .cluster = "c1", .object_bytes_max = LIMIT, .loop = w->loop};
+    struct dp_objects_options options = {.dir = w->dir,
+                                         .cluster = "c1",
+                                         .object_bytes_max = LIMIT,
+                                         .gate = &w->gate,
+                                         .loop = w->loop};
     ck_assert_msg(dp_objects_new(&w->objects, &options, &error) == 0, "%s", error.text);
     struct sy_server_options server = {.address = "operator"};
     ck_assert_int_eq(sy_server_new(&w->server, w->rpc, &server, &error), 0);
@@ -543,6 +547,29 @@ START_TEST(malformed_requests)
 }
 END_TEST
 
+/* Whoever knows an object's digest may read it. */
+START_TEST(uploads_are_for_the_bearer_of_the_token)
+{
+    static const struct sy_bearer token = {{"authorization", "Bearer of-the-agents"}, 1};
+    struct world w;
+    struct answer answer;
+    world_init(&w);
+    open_store(&w);
+    ck_assert_int_eq(put(&w, "u1", 0, "hello", 5, DIGEST_HELLO, &answer), SY_CODE_OK);
+    sy_bearer_copy(&w.gate.bearer, &token);
+    ck_assert_int_eq(put(&w, "u2", 0, "hello", 5, DIGEST_HELLO, &answer), SY_CODE_UNAUTHENTICATED);
+    ck_assert_ptr_nonnull(strstr(answer.text.text, "agent_token_file"));
+    struct sy_call_options options = {.method = "/switchyard.internal.ObjectStore/PutObject",
+                                      .metadata = &token.metadata,
+                                      .metadata_count = token.metadata_count};
+    sy_channel_call(w.channel, w.loop, &options, &(struct sy_buf){0}, on_reply, &answer);
+    run_for(&w, 10 * SY_NS_PER_MS);
+    ck_assert_int_eq(answer.code, SY_CODE_INVALID_ARGUMENT); /* the empty request was looked at */
+    sy_bearer_deinit(&w.gate.bearer);
+    world_deinit(&w);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -558,6 +585,7 @@ int main(void)
         full_disk_is_told_and_gives_its_room_back,
         directory_that_cannot_be_used_is_named,
         malformed_requests,
+        uploads_are_for_the_bearer_of_the_token,
         NULL,
     };
     return sy_test_run("dp_objects", tests);

@@ -215,10 +215,14 @@ struct world {
     struct sy_server *server;
     struct sy_channel *channel;
     struct dp_secret_service *service;
+    struct dp_gate gate;
+    struct sy_metadata sent; /* with every call; zeroed: nothing */
     enum sy_code code;
     struct sy_error_text text;
     struct sy_buf reply;
 };
+
+static const struct sy_bearer agents_token = {{"authorization", "Bearer of-the-agents"}, 1};
 
 static int64_t clock_ns(void *ctx)
 {
@@ -236,8 +240,13 @@ static void world_init(struct world *w)
     ck_assert_int_eq(sy_loop_new(&w->loop, &loop), 0);
     ck_assert_int_eq(sy_rpc_mem_new(&w->rpc, NULL), 0);
     w->channel = sy_channel_new(w->rpc, "operator");
-    struct dp_secret_service_options options = {
-        .dir = w->files.dir, .key_file = w->key_file, .cluster = "c1", .loop = w->loop};
+    sy_bearer_copy(&w->gate.bearer, &agents_token);
+    w->sent = agents_token.metadata;
+    struct dp_secret_service_options options = {.dir = w->files.dir,
+                                                .key_file = w->key_file,
+                                                .cluster = "c1",
+                                                .gate = &w->gate,
+                                                .loop = w->loop};
     ck_assert_msg(dp_secret_service_new(&w->service, &options, &error) == 0, "%s", error.text);
     struct sy_server_options server = {.address = "operator"};
     ck_assert_int_eq(sy_server_new(&w->server, w->rpc, &server, &error), 0);
@@ -248,6 +257,7 @@ static void world_init(struct world *w)
 static void world_deinit(struct world *w)
 {
     dp_secret_service_free(w->service);
+    sy_bearer_deinit(&w->gate.bearer);
     sy_server_free(w->server);
     sy_channel_free(w->channel);
     sy_rpc_free(w->rpc);
@@ -268,7 +278,8 @@ static void on_reply(void *ctx, const struct sy_status *status, struct sy_span r
 static enum sy_code call(struct world *w, const char *method, const ProtobufCMessage *request)
 {
     struct sy_buf bytes = {0};
-    struct sy_call_options options = {.method = method};
+    struct sy_call_options options = {
+        .method = method, .metadata = &w->sent, .metadata_count = w->sent.key != NULL};
     pb_pack(request, &bytes);
     w->code = SY_CODE_UNKNOWN;
     sy_channel_call(w->channel, w->loop, &options, &bytes, on_reply, w);
@@ -390,6 +401,44 @@ START_TEST(a_secret_goes_in_and_out_to_tasks_only)
 }
 END_TEST
 
+/* People need no token: they are told no value. */
+START_TEST(values_are_for_the_bearer_of_the_token)
+{
+    static const struct sy_metadata nothing = {0}, wrong = {"authorization", "Bearer of-another"};
+    struct world w;
+    world_init(&w);
+    w.sent = nothing;
+    ck_assert_int_eq(create(&w, "p", "token", "hush"), SY_CODE_OK);
+    ck_assert_int_eq(get(&w, "token"), SY_CODE_OK);
+    ck_assert_ptr_null(read_one(&w, "", "token"));
+    ck_assert_int_eq(w.code, SY_CODE_UNAUTHENTICATED);
+    ck_assert_ptr_nonnull(strstr(w.text.text, "agent_token_file"));
+    w.sent = wrong;
+    ck_assert_ptr_null(read_one(&w, "", "token"));
+    ck_assert_int_eq(w.code, SY_CODE_UNAUTHENTICATED);
+    ck_assert_ptr_null(strstr(w.text.text, "of-the-agents"));
+    ck_assert_ptr_null(strstr(w.text.text, "of-another"));
+    ck_assert_ptr_null(read_one(&w, "", "no-such"));
+    ck_assert_int_eq(w.code, SY_CODE_UNAUTHENTICATED); /* not even whether there is one */
+    w.sent = agents_token.metadata;
+    ck_assert_str_eq(read_one(&w, "", "token"), "hush");
+    world_deinit(&w);
+}
+END_TEST
+
+START_TEST(without_a_token_values_are_for_nobody)
+{
+    struct world w;
+    world_init(&w);
+    ck_assert_int_eq(create(&w, "p", "token", "hush"), SY_CODE_OK);
+    sy_bearer_deinit(&w.gate.bearer);
+    ck_assert_ptr_null(read_one(&w, "", "token"));
+    ck_assert_int_eq(w.code, SY_CODE_FAILED_PRECONDITION);
+    ck_assert_ptr_nonnull(strstr(w.text.text, "agent_token_file"));
+    world_deinit(&w);
+}
+END_TEST
+
 START_TEST(bad_secrets)
 {
     struct world w;
@@ -455,6 +504,8 @@ int main(void)
                             a_damaged_file_is_told,
                             a_change_that_fails_changes_nothing,
                             a_secret_goes_in_and_out_to_tasks_only,
+                            values_are_for_the_bearer_of_the_token,
+                            without_a_token_values_are_for_nobody,
                             bad_secrets,
                             secrets_are_listed_in_pages,
                             NULL};
