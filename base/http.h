@@ -15,10 +15,16 @@
 #pragma once
 
 #include "base/buf.h"
+#include "base/error.h"
 #include "base/loop.h"
 
 #include <stdbool.h>
 #include <stdint.h>
+
+/* For sy_server_options.allow_origins: -EINVAL with a sentence unless each is "*", or an origin as
+ * browsers send it, "https://host" or "http://host:port" in lower case. Any thread. */
+int sy_http_check_origins(const char *const *origins, size_t count,
+                          struct sy_error_text *error) SY_MUST_USE;
 
 struct sy_http_request;
 

@@ -608,7 +608,10 @@ void sy_rpc_server_init(struct sy_server *server, const struct sy_server_ops *op
     server->ops = ops;
     server->address = sy_strdup(options->address);
     server->http = options->http;
-    server->allow_origin = options->allow_origin != NULL ? sy_strdup(options->allow_origin) : NULL;
+    server->allow_origin_count = options->allow_origin_count;
+    server->allow_origins = sy_calloc(options->allow_origin_count, sizeof(char *));
+    for (size_t i = 0; i < options->allow_origin_count; i++)
+        server->allow_origins[i] = sy_strdup(options->allow_origins[i]);
     server->codec = options->codec;
     server->message_bytes_max = options->message_bytes_max > 0 ? options->message_bytes_max
                                                                : SY_RPC_MESSAGE_BYTES_MAX;
@@ -620,7 +623,9 @@ void sy_rpc_server_init(struct sy_server *server, const struct sy_server_ops *op
 void sy_rpc_server_deinit(struct sy_server *server)
 {
     free(server->address);
-    free(server->allow_origin);
+    for (size_t i = 0; i < server->allow_origin_count; i++)
+        free(server->allow_origins[i]);
+    free(server->allow_origins);
     free(server->methods);
     free(server->routes);
 }

@@ -160,9 +160,10 @@ struct sy_server_options {
      * server streams), and plain routes. What opens with HTTP/2's preface goes to gRPC. */
     bool http;
     const struct sy_codec *codec; /* for JSON bodies; NULL: binary ones only. Outlives the server */
-    /* HTTP: the origin whose pages a browser lets call us ("https://console.example", "*"). NULL:
-     * none, which is right for a server that anyone who reaches it may use. Copied. */
-    const char *allow_origin;
+    /* HTTP: origins whose pages a browser lets call us ("https://console.example"; "*": any page).
+     * None is right for a server that anyone who reaches it may use. Copied. */
+    const char *const *allow_origins;
+    size_t allow_origin_count;
     size_t message_bytes_max; /* receive; default 16 MiB */
     size_t send_buffer_max;   /* per stream; default 1 MiB */
     size_t streams_max; /* open calls of all kinds; beyond: RESOURCE_EXHAUSTED. default 20,000 */

@@ -144,6 +144,13 @@ bool http_answered(const struct http_exchange *exchange);
 /* Breaks the connection. */
 void http_abort(struct http_exchange *exchange);
 
+/* ---- rpc_http_cors.c ---- */
+
+/* Before the answer: whether pages of the origin that asks may see it. */
+void http_cors_add(struct http_exchange *exchange);
+/* And what they may send. */
+void http_cors_add_preflight(struct http_exchange *exchange);
+
 /* ---- rpc_http_route.c ---- */
 
 /* The headers of a request are there: finds its user, or answers. */

@@ -226,14 +226,10 @@ void http_add_header(struct http_exchange *exchange, const char *key, const char
 static void set_response(struct http_exchange *exchange, unsigned status,
                          struct MHD_Response *response)
 {
-    const struct sy_http *http = http_of(exchange);
     const char *key = NULL, *value;
     SY_ASSERT(!exchange->answered && response != NULL);
-    if (http->server->allow_origin != NULL) {
-        http_add_header(exchange, "access-control-allow-origin", http->server->allow_origin);
-        http_add_header(exchange, "access-control-expose-headers", "*");
-    }
-    if (http->draining)
+    http_cors_add(exchange);
+    if (http_of(exchange)->draining)
         http_add_header(exchange, "connection", "close");
     while (exchange->headers.len > 0 &&
            (key = http_pairs_next(&exchange->headers, key, &value)) != NULL)

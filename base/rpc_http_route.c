@@ -299,10 +299,7 @@ static void open_route(struct http_exchange *exchange, const struct sy_http_rout
 
 static void answer_preflight(struct http_exchange *exchange)
 {
-    const char *wanted = http_header(exchange, "access-control-request-headers");
-    http_add_header(exchange, "access-control-allow-methods", "GET, HEAD, POST, PUT");
-    http_add_header(exchange, "access-control-allow-headers", wanted != NULL ? wanted : "*");
-    http_add_header(exchange, "access-control-max-age", "7200");
+    http_cors_add_preflight(exchange);
     http_answer(exchange, 204, NULL);
 }
 

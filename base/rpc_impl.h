@@ -154,7 +154,8 @@ struct sy_server {
     const struct sy_server_ops *ops;
     char *address;
     bool http;
-    char *allow_origin; /* NULL: no browser */
+    char **allow_origins;
+    size_t allow_origin_count; /* 0: no browser's pages of elsewhere */
     const struct sy_codec *codec;
     size_t message_bytes_max, send_buffer_max, streams_max;
     struct sy_method *methods; /* sorted by path once started */

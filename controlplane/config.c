@@ -1,5 +1,6 @@
 #include "controlplane/config.h"
 
+#include "base/http.h"
 #include "base/mem.h"
 #include "controlplane/names.h"
 
@@ -16,6 +17,9 @@ static const struct sy_config_key keys[] = {
     SY_CONFIG_STRING(
         "console_listen", struct cp_config, console_listen, "127.0.0.1:8080",
         "host:port, or unix:/path, of the pages of runs and of /metrics; empty = none"),
+    SY_CONFIG_STRINGS("allow_origins", struct cp_config, allow_origins, "",
+                      "web pages that browsers let call it, like https://console.example; \"*\" = "
+                      "all pages, which then do what their visitors could"),
     SY_CONFIG_STRING("data_dir", struct cp_config, data_dir, NULL,
                      "one RocksDB for each partition goes below it"),
     SY_CONFIG_STRING("pid_file", struct cp_config, pid_file, "", "locked while the shard lives"),
@@ -57,6 +61,11 @@ static int check(const struct cp_config *config, struct sy_error_text *error)
         r = -EINVAL;
     }
     if (cp_name_check("region", config->region, &text) < 0) {
+        sy_error_text_add(error, "%s", text.text);
+        r = -EINVAL;
+    }
+    if (sy_http_check_origins(config->allow_origins.items, config->allow_origins.count, &text) <
+        0) {
         sy_error_text_add(error, "%s", text.text);
         r = -EINVAL;
     }
@@ -116,6 +125,8 @@ struct cp_shard_options cp_config_shard(const struct cp_config *config)
         .region = config->region,
         .listen = config->listen,
         .console_listen = config->console_listen,
+        .allow_origins = config->allow_origins.items,
+        .allow_origin_count = config->allow_origins.count,
         .partitions = (uint32_t)config->partitions,
         .streams_max = (size_t)config->streams_max,
         .partition = {.actions_max = (uint64_t)config->actions_max,

@@ -280,6 +280,8 @@ static int bind_server(struct cp_shard *shard, const struct cp_shard_ports *port
         .http = true,
         .codec = pb_json_codec(),
         .address = shard->listen,
+        .allow_origins = shard->options.allow_origins,
+        .allow_origin_count = shard->options.allow_origin_count,
         .send_buffer_max = CP_SEND_BUFFER_MAX,
         .streams_max = shard->options.streams_max,
     };

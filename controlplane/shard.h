@@ -13,8 +13,10 @@ struct cp_shard;
 
 struct cp_shard_options {
     const char *name, *region;
-    const char *listen;         /* "127.0.0.1:8090" */
-    const char *console_listen; /* "127.0.0.1:8080"; NULL or "": no console */
+    const char *listen;               /* "127.0.0.1:8090" */
+    const char *console_listen;       /* "127.0.0.1:8080"; NULL or "": no console */
+    const char *const *allow_origins; /* as in struct sy_server_options */
+    size_t allow_origin_count;
     uint32_t partitions;
     size_t streams_max;
     struct cp_partition_options partition; /* `partition`, `shard`, `region` are filled in */

@@ -1,6 +1,7 @@
 #include "dataplane/config.h"
 
 #include "base/clock.h"
+#include "base/http.h"
 #include "base/mem.h"
 
 #include <stdio.h>
@@ -16,6 +17,9 @@ static const struct sy_config_key keys[] = {
                      "name of this cluster in its region"),
     SY_CONFIG_STRING("listen", struct dp_config, listen, "127.0.0.1:8091",
                      "where agents, object store and logs are served"),
+    SY_CONFIG_STRINGS("allow_origins", struct dp_config, allow_origins, "",
+                      "web pages that browsers let call it, like https://console.example; \"*\" = "
+                      "all pages, which then do what their visitors could"),
     SY_CONFIG_STRING("endpoint", struct dp_config, endpoint, "",
                      "how clients reach it; empty = as listen says"),
     SY_CONFIG_STRINGS("shards", struct dp_config, shards, NULL,
@@ -74,7 +78,7 @@ static int check(const struct dp_config *config, const char *name, struct sy_err
             return -EINVAL;
         }
     }
-    return 0;
+    return sy_http_check_origins(config->allow_origins.items, config->allow_origins.count, error);
 }
 
 static int checked(struct dp_config *config, int r, const char *name, struct sy_error_text *error)
@@ -135,6 +139,8 @@ int dp_config_options_init(struct dp_config_options *options, const struct dp_co
     options->options = (struct dp_operator_options){
         .cluster = config->cluster,
         .listen = config->listen,
+        .allow_origins = config->allow_origins.items,
+        .allow_origin_count = config->allow_origins.count,
         .endpoint = config->endpoint,
         .shards = options->shards,
         .streams_max = (size_t)config->streams_max,

@@ -211,6 +211,8 @@ static int start_server(struct dp_operator *op, const struct dp_operator_options
 {
     struct sy_server_options server = {
         .address = options->listen,
+        .allow_origins = options->allow_origins,
+        .allow_origin_count = options->allow_origin_count,
         .http = true,
         .codec = pb_json_codec(),
         .message_bytes_max = MESSAGE_BYTES_MAX,

@@ -20,7 +20,9 @@ struct dp_operator;
 
 struct dp_operator_options {
     const char *cluster;
-    const char *listen;        /* agents, objects, logs: "127.0.0.1:8091" */
+    const char *listen;               /* agents, objects, logs: "127.0.0.1:8091" */
+    const char *const *allow_origins; /* as in struct sy_server_options */
+    size_t allow_origin_count;
     const char *endpoint;      /* how clients reach `listen`; "" = the same */
     const char *const *shards; /* targets to dial; NULL-terminated */
     size_t streams_max;        /* open calls, agents among them; default 20,000 */

@@ -289,12 +289,16 @@ START_TEST(configuration)
     struct cp_config config;
     struct sy_error_text error = {0};
     ck_assert_msg(
-        parse(&config, "data_dir: /var/lib/x\npartitions: 4\ninline_bytes_max: 0\n", &error) == 0,
+        parse(&config,
+              "data_dir: /var/lib/x\npartitions: 4\ninline_bytes_max: 0\nallow_origins: [\"*\"]\n",
+              &error) == 0,
         "%s", error.text);
     struct cp_shard_options options = cp_config_shard(&config);
     ck_assert_uint_eq(options.partitions, 4);
     ck_assert_uint_eq(options.partition.inline_bytes_max, 0);
     ck_assert_str_eq(options.listen, "127.0.0.1:8090");
+    ck_assert_uint_eq(options.allow_origin_count, 1);
+    ck_assert_str_eq(options.allow_origins[0], "*");
     ck_assert_int_eq(options.partition.cluster_lease_ns, 15 * SY_NS_PER_S);
     cp_config_free(&config);
     static const struct {
@@ -309,6 +313,7 @@ START_TEST(configuration)
         {"data_dir: /x\nheartbeat: 10s\n", "three heartbeats"},
         {"data_dir: /x\ninline_bytes_max: 2MiB\n", "inline_bytes_max"},
         {"data_dir: [/x]\n", "data_dir"},
+        {"data_dir: /x\nallow_origins: [console.example]\n", "console.example"},
     };
     for (size_t i = 0; i < SY_COUNT_OF(bad); i++) {
         error.text[0] = '\0';

@@ -58,6 +58,7 @@ START_TEST(errors_name_the_key)
     expect_error("heartbeat: 10s\n", "node_lease", "heartbeat");
     expect_error("object_bytes_max: 2PB\n", "object_bytes_max", "2PB");
     expect_error("log_level: loud\n", "log_level", "loud");
+    expect_error("allow_origins: [\"https://a/b\"]\n", "allow_origins", "https://a/b");
 }
 END_TEST
 

@@ -124,7 +124,9 @@ static void add_routes(struct world *w)
 
 START_TEST(opens)
 {
-    world_open(&(struct sy_server_options){.allow_origin = "*"}, add_routes);
+    static const char *const any[] = {"*"};
+    world_open(&(struct sy_server_options){.allow_origins = any, .allow_origin_count = 1},
+               add_routes);
 }
 END_TEST
 
@@ -327,11 +329,77 @@ START_TEST(preflight)
 }
 END_TEST
 
+START_TEST(opens_for_two_origins)
+{
+    static const char *const origins[] = {"https://a.example", "http://localhost:3000"};
+    world_open(&(struct sy_server_options){.allow_origins = origins, .allow_origin_count = 2},
+               add_routes);
+}
+END_TEST
+
+static void expect_origin(int fd, const char *origin, const char *allowed)
+{
+    struct reply reply = {0};
+    char line[80];
+    snprintf(line, sizeof(line), origin[0] ? "Origin: %s\r\n" : "%s", origin);
+    request(fd, "/test.Test/Echo", "application/proto", line, "x", 1);
+    read_reply(fd, &reply);
+    ck_assert_int_eq(reply.status, 200);
+    ck_assert_pstr_eq(header(&reply, "access-control-allow-origin"), allowed);
+    ck_assert_str_eq(header(&reply, "vary"), "origin");
+    reply_deinit(&reply);
+}
+
+START_TEST(other_origins_are_told_nothing)
+{
+    int fd = dial(&world);
+    expect_origin(fd, "https://a.example", "https://a.example");
+    expect_origin(fd, "http://localhost:3000", "http://localhost:3000");
+    expect_origin(fd, "http://localhost:3001", NULL);
+    expect_origin(fd, "https://a.example.evil", NULL);
+    expect_origin(fd, "null", NULL);
+    expect_origin(fd, "", NULL);
+    close(fd);
+}
+END_TEST
+
+START_TEST(origins_are_checked)
+{
+    static const char *const good[] = {"*", "https://a.example", "http://[::1]:8080"};
+    static const char *const bad[] = {"",
+                                      "a.example",
+                                      "https://",
+                                      "ftp://a",
+                                      "https://a.example/",
+                                      "https://A.example",
+                                      "https://*.a",
+                                      "null"};
+    struct sy_error_text error;
+    ck_assert_int_eq(sy_http_check_origins(good, SY_COUNT_OF(good), &error), 0);
+    for (size_t i = 0; i < SY_COUNT_OF(bad); i++) {
+        ck_assert_int_eq(sy_http_check_origins(&bad[i], 1, &error), -EINVAL);
+        ck_assert_ptr_nonnull(strstr(error.text, bad[i]));
+    }
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
-        opens,       upload, backpressure, limits, reply_in_the_middle,
-        cut_uploads, files,  preflight,    closes, NULL,
+        opens,
+        upload,
+        backpressure,
+        limits,
+        reply_in_the_middle,
+        cut_uploads,
+        files,
+        preflight,
+        closes,
+        opens_for_two_origins,
+        other_origins_are_told_nothing,
+        closes,
+        origins_are_checked,
+        NULL,
     };
     return sy_test_run("rpc_http_routes", tests);
 }
