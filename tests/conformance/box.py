@@ -1,14 +1,36 @@
 """A devbox for programs of the Flyte SDK, and what their tests need."""
+import contextlib
 import importlib.util
 import pathlib
 import tempfile
 
-HARNESS = pathlib.Path(__file__).resolve().parents[1] / "integration/harness.py"
+TESTS = pathlib.Path(__file__).resolve().parents[1]
 
 
-spec = importlib.util.spec_from_file_location("integration_harness", HARNESS)
-harness = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(harness)
+def load(name):
+    """A module of the integration tests."""
+    spec = importlib.util.spec_from_file_location(f"integration_{name}", TESTS / f"integration/{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+harness = load("harness")
+
+
+@contextlib.contextmanager
+def s3_storage(root, secret_key):
+    """Settings for storage in s3://BUCKET/..., of a server process of its own; None when none can be installed."""
+    s3_server = load("s3_server")
+    moto = s3_server.installed(TESTS.parent / "build/s3-venv")
+    if moto is None:
+        yield None
+        return
+    with s3_server.serving(moto, root.split("/")[2]) as endpoint, tempfile.NamedTemporaryFile("w") as key:
+        key.write(secret_key + "\n")
+        key.flush()
+        storage = {"root": root, "endpoint": endpoint, "access_key": "access-key", "secret_key_file": key.name}
+        yield [f"{daemon}.storage_{name}={value}" for daemon in ("operator", "agent") for name, value in storage.items()]
 
 
 class Box(harness.Devbox):

@@ -6,6 +6,7 @@
 The server is moto's, from PyPI, in a virtual environment of its own that is made when it lacks. When no
 registry can be reached the test says so loudly and exits 0: the file adapter is tested anyway.
 """
+import contextlib
 import os
 import pathlib
 import socket
@@ -39,8 +40,8 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def make_bucket(endpoint, server):
-    request = urllib.request.Request(f"{endpoint}/contract", method="PUT",
+def make_bucket(endpoint, bucket, server):
+    request = urllib.request.Request(f"{endpoint}/{bucket}", method="PUT",
                                      headers={"Authorization": AUTHORIZATION})
     for _ in range(300):
         if server.poll() is not None:
@@ -53,21 +54,28 @@ def make_bucket(endpoint, server):
     raise RuntimeError("the S3 server does not answer")
 
 
-def main():
-    venv, program = pathlib.Path(sys.argv[1]), sys.argv[2:]
-    moto = installed(venv)
-    if moto is None:
-        return 0
+@contextlib.contextmanager
+def serving(moto, bucket):
+    """A server with an empty bucket; gives its endpoint."""
     port = free_port()
     endpoint = f"http://127.0.0.1:{port}"
     server = subprocess.Popen([moto, "-H", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL,
                               stderr=subprocess.DEVNULL)
     try:
-        make_bucket(endpoint, server)
-        return subprocess.run(program, env={**os.environ, "SY_TEST_S3": endpoint}, timeout=300).returncode
+        make_bucket(endpoint, bucket, server)
+        yield endpoint
     finally:
         server.terminate()
         server.wait()
+
+
+def main():
+    venv, program = pathlib.Path(sys.argv[1]), sys.argv[2:]
+    moto = installed(venv)
+    if moto is None:
+        return 0
+    with serving(moto, "contract") as endpoint:
+        return subprocess.run(program, env={**os.environ, "SY_TEST_S3": endpoint}, timeout=300).returncode
 
 
 if __name__ == "__main__":
