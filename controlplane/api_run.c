@@ -363,8 +363,7 @@ static int action_of_log_context(struct cp_request *req, struct sy_error_text *e
     return cp_address_action(req, m->action_id, error);
 }
 
-/* Where the attempt's log is; 0 asks for the last. Of those before the last nothing is kept here
- * but that they were. */
+/* Where the attempt's log is; 0 asks for the last. */
 static void reply_log_context(struct cp_request *req, const struct cp_details *details)
 {
     const Flyteidl2__Workflow__GetActionLogContextRequest *m = req->message;

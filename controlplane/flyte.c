@@ -456,13 +456,14 @@ static void add_transition(const struct cp_flyte *f, Flyteidl2__Workflow__Action
     to->phase_transitions[to->n_phase_transitions++] = transition;
 }
 
+/* queued_ns: since when it waited; 0: not known. */
 static void set_transitions(const struct cp_flyte *f, Flyteidl2__Workflow__ActionAttempt *to,
-                            const struct cp_action_view *view)
+                            const struct cp_action_view *view, int64_t queued_ns)
 {
     to->phase_transitions = (Flyteidl2__Workflow__PhaseTransition **)make_array(f->arena, 3);
-    if (view->number <= 1) {
+    if (queued_ns > 0) {
         int64_t until = view->started_ns > 0 ? view->started_ns : finished_ns(view);
-        add_transition(f, to, SWITCHYARD__V1__PHASE__PHASE_QUEUED, view->row->created_ns, until);
+        add_transition(f, to, SWITCHYARD__V1__PHASE__PHASE_QUEUED, queued_ns, until);
     }
     if (view->started_ns > 0)
         add_transition(f, to, SWITCHYARD__V1__PHASE__PHASE_RUNNING, view->started_ns,
@@ -481,8 +482,8 @@ static Flyteidl2__Common__CacheMetadata *cache_metadata(const struct cp_flyte *f
     return to;
 }
 
-static Flyteidl2__Workflow__ActionAttempt *last_attempt(const struct cp_flyte *f,
-                                                        const struct cp_action_view *view)
+static Flyteidl2__Workflow__ActionAttempt *
+attempt(const struct cp_flyte *f, const struct cp_action_view *view, int64_t queued_ns)
 {
     Flyteidl2__Workflow__ActionAttempt *to = make(f, workflow__action_attempt);
     to->phase = cp_flyte_view_phase(view);
@@ -498,11 +499,37 @@ static Flyteidl2__Workflow__ActionAttempt *last_attempt(const struct cp_flyte *f
     to->logs_available = ended(view) ? view->outcome->has_logs : view->started_ns > 0;
     to->cluster = borrow(view->cluster);
     to->log_context = log_context(f, view);
-    set_transitions(f, to, view);
+    set_transitions(f, to, view, queued_ns);
     return to;
 }
 
-/* Clients index the list by attempt - 1, so those before the last are there too, by number. */
+/* One before the last, of which no row is left (an older version kept none). */
+static Flyteidl2__Workflow__ActionAttempt *forgotten_attempt(const struct cp_flyte *f,
+                                                             uint32_t number)
+{
+    Flyteidl2__Workflow__ActionAttempt *to = make(f, workflow__action_attempt);
+    to->attempt = number;
+    to->phase = cp_flyte_phase(SWITCHYARD__V1__PHASE__PHASE_FAILED);
+    to->logs_available = true;
+    return to;
+}
+
+/* The action as it was when that attempt had ended. */
+static struct cp_action_view view_of_earlier(const struct cp_action_view *view,
+                                             Switchyard__Internal__Store__OutcomeRow *row)
+{
+    struct cp_action_view then = *view;
+    then.outcome = row;
+    then.live = NULL;
+    then.phase = row->phase;
+    then.started_ns = row->started_ns;
+    then.number = row->number;
+    then.cluster = row->cluster;
+    then.node = row->node;
+    return then;
+}
+
+/* Clients index the list by attempt - 1. Each waits from the end of the one before it on. */
 static void set_attempts(const struct cp_flyte *f, Flyteidl2__Workflow__ActionDetails *to,
                          const struct cp_action_view *view)
 {
@@ -512,13 +539,21 @@ static void set_attempts(const struct cp_flyte *f, Flyteidl2__Workflow__ActionDe
         return;
     to->attempts = (Flyteidl2__Workflow__ActionAttempt **)make_array(f->arena, count);
     to->n_attempts = count;
-    for (uint32_t i = 0; i + 1 < count; i++) {
-        to->attempts[i] = make(f, workflow__action_attempt);
-        to->attempts[i]->attempt = i + 1;
-        to->attempts[i]->phase = cp_flyte_phase(SWITCHYARD__V1__PHASE__PHASE_FAILED);
-        to->attempts[i]->logs_available = true;
+    int64_t queued_ns = view->row->created_ns;
+    size_t at = 0;
+    for (uint32_t number = 1; number <= count; number++) {
+        Flyteidl2__Workflow__ActionAttempt **place = &to->attempts[number - 1];
+        if (at < view->earlier_count && view->earlier[at]->number == number) {
+            struct cp_action_view then = view_of_earlier(view, view->earlier[at++]);
+            *place = attempt(f, &then, queued_ns);
+            queued_ns = finished_ns(&then);
+        } else if (number == count) {
+            *place = attempt(f, view, queued_ns);
+        } else {
+            *place = forgotten_attempt(f, number);
+            queued_ns = 0;
+        }
     }
-    to->attempts[count - 1] = last_attempt(f, view);
 }
 
 static void set_result(const struct cp_flyte *f, Flyteidl2__Workflow__ActionDetails *to,

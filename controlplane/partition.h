@@ -177,6 +177,10 @@ struct cp_action_view {
     int64_t started_ns; /* of the current or last attempt; 0 = not started */
     uint32_t number;
     const char *cluster, *node; /* "" = none */
+    /* Attempts that ended without ending the action, in order; none until
+     * cp_partition_get_attempts(). One may be missing: `number` tells which they are. */
+    Switchyard__Internal__Store__OutcomeRow **earlier;
+    size_t earlier_count;
 };
 
 int cp_partition_get_run(struct cp_partition *p, struct sy_arena *arena, const char *project,
@@ -185,6 +189,9 @@ int cp_partition_get_run_by_id(struct cp_partition *p, struct sy_arena *arena, u
                                struct cp_run_view *ret) SY_MUST_USE;
 int cp_partition_get_action(struct cp_partition *p, struct sy_arena *arena, uint64_t run_id,
                             const char *name, struct cp_action_view *ret) SY_MUST_USE;
+/* Reads the attempts that did not end the action into the arena, the first `max` at most. */
+int cp_partition_get_attempts(struct cp_partition *p, struct sy_arena *arena,
+                              struct cp_action_view *view, size_t max) SY_MUST_USE;
 /* Which attempt a live task of a Flyte program is in; 0: it is none, or has not begun. */
 uint32_t cp_partition_attempt(const struct cp_partition *p, uint64_t run_id, const char *name);
 /* The run that one with this RunSpec recovers, 0: none. With a name: unless the RunSpec forces the

@@ -183,6 +183,16 @@ static void set_outcome(struct cp_outcome_row *row, const Switchyard__Internal__
     row->error_kind = outcome->error_kind;
 }
 
+static void set_place(struct cp_partition *p, struct cp_outcome_row *row,
+                      const struct sch_action *action)
+{
+    const struct cp_place *place = cp_places_find(&p->places, action->id);
+    if (place) {
+        row->started_ns = place->started_ns;
+        row->node = place->node;
+    }
+}
+
 static void set_ending(struct cp_outcome_row *row, const struct cp_ending *ending)
 {
     row->started_ns = ending->started_ns ? ending->started_ns : row->finished_ns;
@@ -239,11 +249,7 @@ static void row_finished(struct cp_partition *p, const struct sch_effect *effect
     if (row.phase != SWITCHYARD__V1__PHASE__PHASE_SUCCEEDED && action->parent &&
         action->parent->sm.state != SCH_ACTION_RECOVERING)
         row.parent_number = action->parent->number;
-    const struct cp_place *place = cp_places_find(&p->places, action->id);
-    if (place) {
-        row.started_ns = place->started_ns;
-        row.node = place->node;
-    }
+    set_place(p, &row, action);
     row.error = describe_error(p, action, effect->u.final.state, effect->u.final.code,
                                effect->u.final.message, effect->u.final.report);
     const Switchyard__Internal__Outcome *outcome = effect->u.final.report && p->report
@@ -315,9 +321,33 @@ static void note_place(struct cp_partition *p, const struct sch_effect *effect, 
     uint64_t id = effect->u.event.action->id;
     if (effect->u.event.state == SCH_ACTION_RUNNING && effect->u.event.report)
         cp_places_set(&p->places, id, started_ns, node);
-    else if (effect->u.event.state == SCH_ACTION_QUEUED ||
-             effect->u.event.state == SCH_ACTION_BACKOFF)
+    else if (effect->u.event.tried > 0)
         cp_places_remove(&p->places, id);
+}
+
+/* Of the attempt that has ended, when another follows; the last one is in the action's outcome. */
+static void row_attempt(struct cp_partition *p, const struct sch_effect *effect,
+                        const struct cp_event_row *event)
+{
+    const struct sch_action *action = effect->u.event.action;
+    const struct sch_report *report = effect->u.event.report;
+    bool timed_out = report && report->outcome == SCH_OUTCOME_TIMED_OUT;
+    struct cp_outcome_row row = {.phase = timed_out ? SWITCHYARD__V1__PHASE__PHASE_TIMED_OUT
+                                                    : SWITCHYARD__V1__PHASE__PHASE_FAILED,
+                                 .number = effect->u.event.tried,
+                                 .epoch = action->attempt_epoch,
+                                 .finished_ns = event->time_ns,
+                                 .cluster = effect->u.event.tried_on};
+    set_place(p, &row, action);
+    if (report && p->report && p->report->outcome)
+        set_outcome(&row, p->report->outcome);
+    row.error = event->error;
+    row.output = (struct sy_span){0};
+    row.output_uri = NULL;
+    struct cp_key key = cp_key_attempt(action->run->id, action->id, row.number);
+    sy_buf_clear(&p->scratch);
+    cp_row_put_outcome(&p->scratch, &row);
+    cp_put(p, CP_FAMILY_ATTEMPTS, &key, &p->scratch);
 }
 
 static struct cp_chunk *event_chunk(struct cp_partition *p, const struct sch_effect *effect)
@@ -352,6 +382,10 @@ static void row_event(struct cp_partition *p, const struct sch_effect *effect)
     struct cp_chunk *chunk = event_chunk(p, effect);
     if (report && p->report)
         row.node = p->report->node;
+    row.error = describe_error(p, action, effect->u.event.state, effect->u.event.code,
+                               effect->u.event.message, report);
+    if (effect->u.event.tried > 0)
+        row_attempt(p, effect, &row);
     note_place(p, effect, row.node ? row.node : "", report ? report->started_ns : 0);
     if (cp_phase_final(row.phase)) {
         const struct cp_place *place = cp_places_find(&p->places, action->id);
@@ -361,8 +395,6 @@ static void row_event(struct cp_partition *p, const struct sch_effect *effect)
         if (p->ending && action == p->ending_action)
             row.started_ns = p->ending->started_ns;
     }
-    row.error = describe_error(p, action, effect->u.event.state, effect->u.event.code,
-                               effect->u.event.message, report);
     if (p->created == action && action->parent) {
         row.parent = action->parent->name;
         p->created = NULL;

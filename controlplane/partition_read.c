@@ -155,6 +155,38 @@ int cp_partition_get_action(struct cp_partition *p, struct sy_arena *arena, uint
     return sy_trace(r);
 }
 
+int cp_partition_get_attempts(struct cp_partition *p, struct sy_arena *arena,
+                              struct cp_action_view *view, size_t max)
+{
+    uint32_t count = view->live || view->number == 0 ? view->number : view->number - 1;
+    if (count == 0)
+        return 0;
+    if (!cp_can_read(p))
+        return CP_PARTITION_E_NOT_SERVING;
+    max = count < max ? count : max;
+    view->earlier = sy_arena_alloc(arena, max * sizeof(OutcomeRow *));
+    if (!view->earlier)
+        return -ENOMEM;
+    struct cp_key first = cp_key_attempt(view->run_id, view->row->id, 1);
+    struct cp_key last = cp_key_attempt(view->run_id, view->row->id, (uint64_t)count + 1);
+    struct cp_iter *iter = cp_iter_new(p->store, CP_FAMILY_ATTEMPTS, cp_key_span(&first),
+                                       cp_key_span(&last), false);
+    int r = 0;
+    for (; r == 0 && cp_iter_valid(iter) && view->earlier_count < max; cp_iter_next(iter)) {
+        OutcomeRow *row = CP_UNPACK(OutcomeRow,
+                                    switchyard__internal__store__outcome_row__descriptor, arena,
+                                    cp_iter_value(iter));
+        if (row)
+            view->earlier[view->earlier_count++] = row;
+        else
+            r = -EBADMSG;
+    }
+    if (r == 0)
+        r = cp_iter_error(iter);
+    cp_iter_free(iter);
+    return sy_trace(r);
+}
+
 uint32_t cp_partition_attempt(const struct cp_partition *p, uint64_t run_id, const char *name)
 {
     const struct sch_run *run = p->core ? sch_partition_find_run_by_id(p->core, run_id) : NULL;

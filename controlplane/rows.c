@@ -71,14 +71,24 @@ struct cp_key cp_key_event(uint64_t run_id, uint64_t sequence)
     return key;
 }
 
-struct cp_key cp_key_child(uint64_t run_id, uint64_t parent_id, uint64_t sequence)
+static struct cp_key key_of_three(uint64_t first, uint64_t second, uint64_t third)
 {
     struct cp_key key;
     key.len = 0;
-    add_u64(&key, run_id);
-    add_u64(&key, parent_id);
-    add_u64(&key, sequence);
+    add_u64(&key, first);
+    add_u64(&key, second);
+    add_u64(&key, third);
     return key;
+}
+
+struct cp_key cp_key_child(uint64_t run_id, uint64_t parent_id, uint64_t sequence)
+{
+    return key_of_three(run_id, parent_id, sequence);
+}
+
+struct cp_key cp_key_attempt(uint64_t run_id, uint64_t action_id, uint64_t attempt)
+{
+    return key_of_three(run_id, action_id, attempt);
 }
 
 struct cp_key cp_key_cache(const char *project, const char *domain, struct sy_span key)

@@ -32,6 +32,7 @@ struct cp_key cp_key_run(uint64_t run_id);
 struct cp_key cp_key_run_name(const char *project, const char *domain, const char *name);
 struct cp_key cp_key_action(uint64_t run_id, const char *name);
 struct cp_key cp_key_event(uint64_t run_id, uint64_t sequence);
+struct cp_key cp_key_attempt(uint64_t run_id, uint64_t action_id, uint64_t attempt);
 /* "" for project and domain: of any. */
 struct cp_key cp_key_cache(const char *project, const char *domain, struct sy_span key);
 struct cp_key cp_key_child(uint64_t run_id, uint64_t parent_id, uint64_t sequence);

@@ -31,6 +31,7 @@ enum cp_family {
     CP_FAMILY_SPECS,
     CP_FAMILY_CACHE,
     CP_FAMILY_REGISTRY,
+    CP_FAMILY_ATTEMPTS,
     CP_FAMILIES,
 };
 

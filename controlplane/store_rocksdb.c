@@ -46,6 +46,7 @@ static const struct family_options family_table[CP_FAMILIES] = {
     [CP_FAMILY_SPECS] = {"specs", 16 * MIB, true, true},
     [CP_FAMILY_CACHE] = {"cache", 16 * MIB, true, true},
     [CP_FAMILY_REGISTRY] = {"registry", 16 * MIB, true, true},
+    [CP_FAMILY_ATTEMPTS] = {"attempts", 16 * MIB, false, true},
 };
 
 struct rocks_store {

@@ -74,7 +74,10 @@ bool cp_details_read(struct cp_request *req, const char *name, struct cp_details
     if (!cp_view_run(req, arena, &ret->run) ||
         !cp_view_action(req, arena, ret->run.id, name, &ret->action))
         return false;
-    int r = cp_view_spec(req->lane, &ret->action, &ret->spec, &ret->names);
+    int r = cp_partition_get_attempts(req->lane->partition, arena, &ret->action,
+                                      CP_FLYTE_ATTEMPTS_MAX);
+    if (r == 0)
+        r = cp_view_spec(req->lane, &ret->action, &ret->spec, &ret->names);
     if (r != 0)
         cp_fail_read(req, r);
     return r == 0;

@@ -283,8 +283,9 @@ static void unlink_parent(struct sch_action_impl *a)
 
 /* ---- attempts ---- */
 
-void sch_action_event(struct sch_partition *p, struct sch_action_impl *a, const char *code,
-                      const char *message, const struct sch_report *report)
+struct sch_effect *sch_action_event(struct sch_partition *p, struct sch_action_impl *a,
+                                    const char *code, const char *message,
+                                    const struct sch_report *report)
 {
     struct sch_effect *effect = sch_effect_add(p, SCH_EFFECT_EVENT);
     effect->u.event.run = a->base.run;
@@ -295,6 +296,7 @@ void sch_action_event(struct sch_partition *p, struct sch_action_impl *a, const 
     effect->u.event.code = code;
     effect->u.event.message = message;
     effect->u.event.time_ns = p->realtime_ns;
+    return effect;
 }
 
 /* Out of whatever it waits in or runs on; its state is moved next. */
@@ -349,9 +351,11 @@ static void retry(struct sch_partition *p, struct sch_action_impl *a, int64_t de
     a->base.queued_at_ns = p->now_ns + delay_ns;
     sch_action_move(p, a, delay_ns > 0 ? SCH_ACTION_BACKOFF : sch_gate_next(a));
     end_attempt(&a->base);
-    a->base.cluster = NULL;
+    const struct sch_cluster *cluster = sy_take(a->base.cluster);
     sch_effect_add(p, SCH_EFFECT_UPDATED)->u.action = &a->base;
-    sch_action_event(p, a, message ? "Lost" : NULL, message, report);
+    struct sch_effect *event = sch_action_event(p, a, message ? "Lost" : NULL, message, report);
+    event->u.event.tried = sch_action_attempt(&a->base);
+    event->u.event.tried_on = cluster ? sch_cluster_name(cluster) : "";
     if (delay_ns == 0)
         sch_action_place(p, a, front);
 }

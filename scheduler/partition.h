@@ -399,6 +399,9 @@ struct sch_effect {
             enum sch_action_state state;
             const struct sch_report *report; /* NULL when no report caused it */
             const char *code, *message;
+            uint32_t tried; /* the attempt, as people count, that has ended when another follows: in
+                               this very step, maybe; else 0 */
+            const char *tried_on; /* its cluster; "" when that is not known */
             int64_t time_ns;
         } event;
         struct {

@@ -278,8 +278,9 @@ struct sch_action_impl *sch_action_find(struct sch_partition *p, uint64_t id);
 struct sch_action_impl *sch_action_find_by_name(struct sch_partition *p, const struct sch_run *run,
                                                 const char *name);
 void sch_action_move(struct sch_partition *p, struct sch_action_impl *a, enum sch_action_state to);
-void sch_action_event(struct sch_partition *p, struct sch_action_impl *a, const char *code,
-                      const char *message, const struct sch_report *report);
+struct sch_effect *sch_action_event(struct sch_partition *p, struct sch_action_impl *a,
+                                    const char *code, const char *message,
+                                    const struct sch_report *report);
 /* Made on first use. */
 struct sch_rare *sch_action_rare(struct sch_action_impl *a);
 /* When its timer is due: deadline, timeout of a condition or of waiting, end of the backoff. */

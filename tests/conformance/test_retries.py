@@ -3,6 +3,7 @@ from datetime import timedelta
 
 import flyte
 import flyte.errors
+from flyteidl2.common import phase_pb2
 from notes import note, noted
 
 env = flyte.TaskEnvironment("retries")
@@ -32,7 +33,17 @@ async def paced(notes: str):
 def test_third_time(box):
     run = box.submit(third_time, box.notes())
     assert box.finish(run) == 3
-    assert box.details(run).attempts == 3
+    details = box.details(run)
+    assert details.attempts == 3
+    attempts = details.pb2.attempts
+    assert [one.phase for one in attempts] == [phase_pb2.ACTION_PHASE_FAILED] * 2 + [phase_pb2.ACTION_PHASE_SUCCEEDED]
+    ends = [one.end_time.ToNanoseconds() for one in attempts]
+    starts = [one.start_time.ToNanoseconds() for one in attempts]
+    assert 0 < starts[0] < ends[0] <= starts[1] < ends[1] <= starts[2] < ends[2], (starts, ends)
+    assert "try 2" in attempts[1].error_info.message, attempts[1]
+    for one in attempts:
+        assert [change.phase for change in one.phase_transitions][:2] == [
+            phase_pb2.ACTION_PHASE_QUEUED, phase_pb2.ACTION_PHASE_RUNNING], one
 
 
 def test_non_recoverable(box):

@@ -128,6 +128,80 @@ START_TEST(a_running_task)
 }
 END_TEST
 
+/* An attempt waits from the end of the one before it on. */
+static void expect_transition(const Flyteidl2__Workflow__ActionAttempt *attempt, size_t i,
+                              Flyteidl2__Common__ActionPhase phase, int64_t start_s, int64_t end_s)
+{
+    ck_assert_uint_lt(i, attempt->n_phase_transitions);
+    const Flyteidl2__Workflow__PhaseTransition *transition = attempt->phase_transitions[i];
+    ck_assert_int_eq(transition->phase, phase);
+    ck_assert_int_eq(transition->start_time->seconds, start_s);
+    if (end_s > 0)
+        ck_assert_int_eq(transition->end_time->seconds, end_s);
+    else
+        ck_assert_ptr_null(transition->end_time);
+}
+
+START_TEST(earlier_attempts)
+{
+    set_up();
+    error.code = text("ValueError");
+    error.message = text("no");
+    Switchyard__Internal__Store__OutcomeRow first = SWITCHYARD__INTERNAL__STORE__OUTCOME_ROW__INIT,
+                                            second = SWITCHYARD__INTERNAL__STORE__OUTCOME_ROW__INIT,
+                                            *rows[] = {&first, &second};
+    first.number = 1;
+    first.phase = PHASE(FAILED);
+    first.started_ns = 10500 * SY_NS_PER_MS;
+    first.finished_ns = 11 * SY_NS_PER_S;
+    first.error = &error;
+    first.cluster = text("c0");
+    first.node = text("n0");
+    first.has_logs = true;
+    second = first;
+    second.number = 3; /* of the second nothing is left */
+    second.phase = PHASE(TIMED_OUT);
+    second.started_ns = 0; /* nobody saw it start */
+    view.earlier = rows;
+    view.earlier_count = 2;
+    view.number = 4;
+    Flyteidl2__Workflow__ActionDetails *d = cp_flyte_details(&flyte, &view, &names,
+                                                             (struct sy_span){0});
+    ck_assert_uint_eq(d->n_attempts, 4);
+    const Flyteidl2__Workflow__ActionAttempt *attempt = d->attempts[0];
+    ck_assert_uint_eq(attempt->attempt, 1);
+    ck_assert_int_eq(attempt->phase, FLYTE_PHASE(FAILED));
+    ck_assert_int_eq(attempt->start_time->seconds, 10);
+    ck_assert_int_eq(attempt->end_time->seconds, 11);
+    ck_assert_str_eq(attempt->error_info->code, "ValueError");
+    ck_assert_str_eq(attempt->cluster, "c0");
+    ck_assert_str_eq(attempt->log_context->primary_pod_name, "n0");
+    ck_assert(attempt->logs_available);
+    ck_assert_ptr_null(attempt->outputs);
+    ck_assert_uint_eq(attempt->n_phase_transitions, 3);
+    expect_transition(attempt, 0, FLYTE_PHASE(QUEUED), 10, 10);
+    expect_transition(attempt, 1, FLYTE_PHASE(RUNNING), 10, 11);
+    expect_transition(attempt, 2, FLYTE_PHASE(FAILED), 11, 11);
+    ck_assert_uint_eq(d->attempts[1]->attempt, 2);
+    ck_assert_ptr_null(d->attempts[1]->start_time);
+    attempt = d->attempts[2];
+    ck_assert_uint_eq(attempt->attempt, 3);
+    ck_assert_int_eq(attempt->phase, FLYTE_PHASE(TIMED_OUT));
+    ck_assert_ptr_null(attempt->start_time);
+    ck_assert_uint_eq(attempt->n_phase_transitions, 1);
+    attempt = d->attempts[3];
+    ck_assert_int_eq(attempt->phase, FLYTE_PHASE(RUNNING));
+    ck_assert_uint_eq(attempt->n_phase_transitions, 2);
+    expect_transition(attempt, 0, FLYTE_PHASE(QUEUED), 11, 12);
+    expect_transition(attempt, 1, FLYTE_PHASE(RUNNING), 12, 0);
+    view.number = 3; /* it has ended, and the next has not begun */
+    d = cp_flyte_details(&flyte, &view, &names, (struct sy_span){0});
+    ck_assert_uint_eq(d->n_attempts, 3);
+    ck_assert_int_eq(d->attempts[2]->phase, FLYTE_PHASE(TIMED_OUT));
+    sy_arena_deinit(&arena);
+}
+END_TEST
+
 START_TEST(one_that_waits)
 {
     set_up();
@@ -342,6 +416,7 @@ int main(void)
     const TTest *const tests[] = {times,
                                   phases_have_the_same_numbers,
                                   a_running_task,
+                                  earlier_attempts,
                                   one_that_waits,
                                   success,
                                   failures,

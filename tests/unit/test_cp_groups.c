@@ -378,9 +378,11 @@ START_TEST(where_an_attempts_log_is)
     get.action_id = &ids.action;
     get.attempt = 2;
     call_fails(&w, RUN "GetActionLogContext", &get.base, SY_CODE_NOT_FOUND, "no attempt 2");
+    finish_task(&w, "a0", OUTCOME(LOST));
+    world_for(&w, SY_NS_PER_S);
     finish_task(&w, "a0", OUTCOME(SUCCEEDED));
     world_for(&w, SY_NS_PER_S);
-    for (get.attempt = 0; get.attempt < 2; get.attempt++) { /* 0: the last */
+    for (get.attempt = 0; get.attempt <= 2; get.attempt++) { /* 0: the last */
         const Flyteidl2__Workflow__GetActionLogContextResponse *got = call_ok(
             &w, RUN "GetActionLogContext", &get.base,
             &flyteidl2__workflow__get_action_log_context_response__descriptor);
