@@ -7,6 +7,8 @@
  *   runs      N runs of one no-op function each; latency: sent -> end seen by the client
  *   process   N cold /bin/true as children of one group; latency as for fanout
  *   memory    N queued actions that find no room: how much the shard's resident memory grows by
+ *   streams   N open watches of one run by HTTP/1.1, from processes of clients; latency: the run's
+ *             abort sent -> heard on each
  */
 #pragma once
 
@@ -45,8 +47,13 @@ struct bench {
     /* what the bench measured */
     struct cl_hist *latency;                   /* of the kind's choice, ns */
     struct cl_hist *done;                      /* latency bench: sent -> end; else empty */
-    int64_t first_ns, last_ns;                 /* realtime: first sent, last end */
+    int64_t first_ns, last_ns;                 /* first sent, last end; one clock */
     uint64_t data_begin_bytes, data_end_bytes; /* --data on disk */
+    struct {
+        int64_t open_ns;         /* until each had its first message */
+        double shard_bytes;      /* resident memory of the shard, for each */
+        double idle_cpu_percent; /* of one CPU, all processes, while nothing happened */
+    } streams;                   /* streams bench */
 };
 
 /* Starts and ends the measured part: called by the kinds. */
@@ -87,6 +94,7 @@ enum cl_exit bench_run_latency(struct bench *bench, struct cl_error *error);
 enum cl_exit bench_run_runs(struct bench *bench, struct cl_error *error);
 enum cl_exit bench_run_process(struct bench *bench, struct cl_error *error);
 enum cl_exit bench_run_memory(struct bench *bench, struct cl_error *error);
+enum cl_exit bench_run_streams(struct bench *bench, struct cl_error *error);
 
 void bench_print_table(const struct bench *bench);
 /* One line with the keys of docs/performance.md. */

@@ -15,7 +15,7 @@
 #define SETTLE_ROUNDS_MAX 100
 #define COUNT_MAX 9999999 /* names have seven digits */
 #define REPEAT_MAX 99
-#define KINDS "fanout, latency, runs, process or memory"
+#define KINDS "fanout, latency, runs, process, memory or streams"
 
 static const struct bench_kind kinds[] = {
     {"fanout", "no-op functions in one run", 100000, bench_run_fanout},
@@ -23,6 +23,7 @@ static const struct bench_kind kinds[] = {
     {"runs", "runs of one no-op function", 20000, bench_run_runs},
     {"process", "cold processes in one run", 2000, bench_run_process},
     {"memory", "queued actions that find no room", 1000000, bench_run_memory},
+    {"streams", "open watches that hear of one change", 10000, bench_run_streams},
 };
 
 const struct bench_kind *bench_kind_find(const char *name)
@@ -55,7 +56,7 @@ enum {
 static const struct argp_option bench_argp_options[] = {
     {"count", KEY_COUNT, "N", 0,
      "tasks to measure (fanout 100000, latency 5000, runs 20000, "
-     "process 2000, memory 1000000)",
+     "process 2000, memory 1000000, streams 10000)",
      0},
     {"json", KEY_JSON, NULL, 0, "one line of JSON (as -o json)", 0},
     {"concurrency", KEY_CONCURRENCY, "N", 0, "runs: CreateRun calls in flight (64)", 0},
@@ -136,9 +137,12 @@ static error_t parse_bench(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_END:
         if (!options->kind)
             return cl_args_wrong(common, "which? Expected " KINDS);
-        if (options->kind->run == bench_run_memory && options->repeat > 1)
-            return cl_args_wrong(common, "memory: no --repeat; what a region has freed stays "
-                                         "resident, so only its first measurement counts");
+        if ((options->kind->run == bench_run_memory || options->kind->run == bench_run_streams) &&
+            options->repeat > 1)
+            return cl_args_wrong(common,
+                                 "%s: no --repeat; what a region has freed stays resident, so only "
+                                 "its first measurement counts",
+                                 options->kind->name);
         if (options->count == 0)
             options->count = options->kind->count;
         return 0;
@@ -154,7 +158,7 @@ enum cl_parse bench_options_parse(struct bench_options *options, int argc, char 
         "program.\v" CL_EXIT_CODES;
     const struct argp argp = {bench_argp_options,
                               parse_bench,
-                              "fanout|latency|runs|process|memory",
+                              "fanout|latency|runs|process|memory|streams",
                               doc,
                               CL_ARGS_CHILDREN,
                               NULL,

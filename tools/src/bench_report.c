@@ -46,6 +46,19 @@ static double shard_bytes_per_task(const struct bench *bench)
     return per_task(bench, bench_usage_rss_growth(&bench->usage, shard));
 }
 
+static bool is_streams(const struct bench *bench)
+{
+    return bench->options.kind->run == bench_run_streams;
+}
+
+static void json_streams(const struct bench *bench, json_t *line)
+{
+    cl_json_real(line, "open_s", (double)bench->streams.open_ns / 1e9);
+    cl_json_real(line, "last_us", (double)(bench->last_ns - bench->first_ns) / 1e3);
+    cl_json_real(line, "shard_bytes_per_stream", bench->streams.shard_bytes);
+    cl_json_real(line, "idle_cpu_percent", bench->streams.idle_cpu_percent);
+}
+
 json_t *bench_json(const struct bench *bench)
 {
     const struct bench_usage *usage = &bench->usage;
@@ -70,6 +83,8 @@ json_t *bench_json(const struct bench *bench)
     cl_json_int(line, "rss_peak_bytes", (int64_t)bench_usage_rss_peak(usage));
     if (is_memory(bench))
         cl_json_real(line, "shard_bytes_per_task", shard_bytes_per_task(bench));
+    if (is_streams(bench))
+        json_streams(bench, line);
     if (bench->options.repeat > 1)
         cl_json_int(line, "repeat", bench->options.repeat);
     cl_json_str(line, "durable", DURABLE);
@@ -158,6 +173,11 @@ void bench_print_table(const struct bench *bench)
     if (is_memory(bench))
         printf("  the shard's resident memory grew by %.1f bytes for each\n",
                shard_bytes_per_task(bench));
+    if (is_streams(bench))
+        printf("  opened in %s; the shard's resident memory grew by %.0f bytes for each; open, "
+               "they took %.1f%% of one CPU\n",
+               cl_format_duration(bench->streams.open_ns).text, bench->streams.shard_bytes,
+               bench->streams.idle_cpu_percent);
     putchar('\n');
     if (bench->latency->count > 0) {
         print_latency(bench);
