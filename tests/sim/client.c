@@ -5,12 +5,13 @@
  */
 #include "base/arena.h"
 #include "base/mem.h"
+#include "controlplane/names.h"
 #include "flyteidl2/actions/actions_service.pb-c.h"
 #include "flyteidl2/task/task_definition.pb-c.h"
 #include "flyteidl2/workflow/run_service.pb-c.h"
 #include "proto/pb.h"
 #include "switchyard/v1/action_service.pb-c.h"
-#include "tests/sim/world.h"
+#include "tests/sim/reuse.h"
 #include "tools/src/cl_spec.h"
 
 #include <inttypes.h>
@@ -21,10 +22,13 @@
 #define RETRY_NS (300 * SY_NS_PER_MS)
 #define CALL_NS (5 * SY_NS_PER_S)
 #define BATCH_MAX 16
+#define KEYED_MAX 6 /* actions of a run that have a cache key */
+#define KEYS 2      /* of a partition */
 
 enum sim_run_state {
     RUN_CREATE,
     RUN_CONDITION,
+    RUN_KEYED,
     RUN_ENQUEUE,
     RUN_SIGNAL,
     RUN_WATCH,
@@ -44,7 +48,9 @@ struct sim_client_run {
     char name[24];
     enum sim_run_state state;
     struct sy_timer timer;
-    struct sim_child *children; /* the tasks, then the condition if there is one */
+    struct sim_child *children; /* the tasks, the condition if there is one, those with a key */
+    struct sim_keyed keyed[KEYED_MAX];
+    unsigned keyed_count, keyed_enqueued;
     unsigned count, enqueued, batch;
     bool abort, abort_acknowledged;
     bool timed;     /* its tasks have a deadline, and a back-off */
@@ -63,12 +69,30 @@ struct sim_client {
     struct sy_loop *loop;
     struct sy_channel *channel;
     struct sy_arena arena;
-    struct sy_buf group_spec, task_spec, timed_spec;
+    struct sy_buf group_spec, task_spec, timed_spec, cached_spec;
     struct sim_client_run *runs;
     unsigned run_count;
 };
 
 static void run_act(void *arg);
+
+/* The condition's place in the list is there without one as well. */
+static unsigned keyed_index(const struct sim_client_run *run, unsigned i)
+{
+    return run->count + 1 + i;
+}
+
+static struct sim_keyed *keyed_at(struct sim_client_run *run, unsigned child)
+{
+    unsigned first = keyed_index(run, 0);
+    return child >= first && child < first + run->keyed_count ? &run->keyed[child - first] : NULL;
+}
+
+static bool has_child(const struct sim_client_run *run, unsigned child)
+{
+    return child < run->count || (child == run->count && run->condition) ||
+           (child > run->count && child < keyed_index(run, run->keyed_count));
+}
 
 static void act_in(struct sim_client_run *run, int64_t delay_ns)
 {
@@ -112,7 +136,7 @@ static void on_created(void *ctx, const struct sy_status *status, struct sy_span
         may_retry(run, status);
         return;
     }
-    run->state = run->condition ? RUN_CONDITION : RUN_ENQUEUE;
+    run->state = run->condition ? RUN_CONDITION : RUN_KEYED;
     act_in(run, 0);
 }
 
@@ -193,7 +217,7 @@ static void run_enqueue(struct sim_client_run *run)
     call(run, "/switchyard.v1.ActionService/EnqueueActions", &request.base, on_enqueued);
 }
 
-/* ---- a condition: a child that waits for a signal ---- */
+/* ---- by Flyte's API: one child a call ---- */
 
 struct action_id {
     Flyteidl2__Common__RunIdentifier run;
@@ -201,7 +225,7 @@ struct action_id {
     char name[SCH_NAME_MAX];
 };
 
-static void condition_id_init(struct action_id *id, struct sim_client_run *run)
+static void action_id_init(struct action_id *id, struct sim_client_run *run, unsigned child)
 {
     flyteidl2__common__run_identifier__init(&id->run);
     flyteidl2__common__action_identifier__init(&id->action);
@@ -210,8 +234,24 @@ static void condition_id_init(struct action_id *id, struct sim_client_run *run)
     id->run.name = run->name;
     id->action.run = &id->run;
     id->action.name = id->name;
-    snprintf(id->name, sizeof(id->name), "c-%06u", run->count);
+    snprintf(id->name, sizeof(id->name), "c-%06u", child);
 }
+
+static void enqueue_child(struct sim_client_run *run, unsigned child,
+                          Flyteidl2__Actions__Action *action, sy_reply_fn reply)
+{
+    struct action_id id;
+    action_id_init(&id, run, child);
+    action->action_id = &id.action;
+    action->_parent_action_name_case =
+        FLYTEIDL2__ACTIONS__ACTION___PARENT_ACTION_NAME_PARENT_ACTION_NAME;
+    action->parent_action_name = (char *)(uintptr_t)SCH_ROOT_NAME;
+    Flyteidl2__Actions__EnqueueRequest request = FLYTEIDL2__ACTIONS__ENQUEUE_REQUEST__INIT;
+    request.action = action;
+    call(run, "/flyteidl2.actions.ActionsService/Enqueue", &request.base, reply);
+}
+
+/* ---- a condition: a child that waits for a signal ---- */
 
 static void on_condition(void *ctx, const struct sy_status *status, struct sy_span response)
 {
@@ -222,15 +262,13 @@ static void on_condition(void *ctx, const struct sy_status *status, struct sy_sp
         return;
     }
     run->children[run->count].acknowledged = true;
-    run->state = RUN_ENQUEUE;
+    run->state = RUN_KEYED;
     act_in(run, 0);
 }
 
 static void run_condition(struct sim_client_run *run)
 {
     uint8_t boolean[] = {1 << 3, 4}; /* flyteidl2.core.LiteralType.simple */
-    struct action_id id;
-    condition_id_init(&id, run);
     Google__Protobuf__Duration timeout = GOOGLE__PROTOBUF__DURATION__INIT;
     timeout.seconds = run->patience_s;
     Flyteidl2__Workflow__ConditionAction condition = FLYTEIDL2__WORKFLOW__CONDITION_ACTION__INIT;
@@ -238,15 +276,9 @@ static void run_condition(struct sim_client_run *run)
     condition.type = (ProtobufCBinaryData){sizeof(boolean), boolean};
     condition.timeout = run->patience_s > 0 ? &timeout : NULL;
     Flyteidl2__Actions__Action action = FLYTEIDL2__ACTIONS__ACTION__INIT;
-    action.action_id = &id.action;
-    action._parent_action_name_case =
-        FLYTEIDL2__ACTIONS__ACTION___PARENT_ACTION_NAME_PARENT_ACTION_NAME;
-    action.parent_action_name = (char *)(uintptr_t)SCH_ROOT_NAME;
     action.spec_case = FLYTEIDL2__ACTIONS__ACTION__SPEC_CONDITION;
     action.condition = &condition;
-    Flyteidl2__Actions__EnqueueRequest request = FLYTEIDL2__ACTIONS__ENQUEUE_REQUEST__INIT;
-    request.action = &action;
-    call(run, "/flyteidl2.actions.ActionsService/Enqueue", &request.base, on_condition);
+    enqueue_child(run, run->count, &action, on_condition);
 }
 
 /* It has ended already: too late, aborted, or an earlier signal of ours whose answer was lost. */
@@ -265,7 +297,7 @@ static void on_signalled(void *ctx, const struct sy_status *status, struct sy_sp
 static void run_signal(struct sim_client_run *run)
 {
     struct action_id id;
-    condition_id_init(&id, run);
+    action_id_init(&id, run, run->count);
     Flyteidl2__Workflow__EventPayload payload = FLYTEIDL2__WORKFLOW__EVENT_PAYLOAD__INIT;
     payload.value_case = FLYTEIDL2__WORKFLOW__EVENT_PAYLOAD__VALUE_BOOL_VALUE;
     payload.bool_value = true;
@@ -274,6 +306,40 @@ static void run_signal(struct sim_client_run *run)
     request.action_id = &id.action;
     request.payload = &payload;
     call(run, "/flyteidl2.workflow.RunService/SignalEvent", &request.base, on_signalled);
+}
+
+/* ---- children that share an output: reuse.h ---- */
+
+static void on_keyed(void *ctx, const struct sy_status *status, struct sy_span response)
+{
+    (void)response;
+    struct sim_client_run *run = ctx;
+    if (status->code != SY_CODE_OK) {
+        may_retry(run, status);
+        return;
+    }
+    run->children[keyed_index(run, run->keyed_enqueued++)].acknowledged = true;
+    act_in(run, (int64_t)sy_rng_below(sim_rng(run->client->world), (uint64_t)SY_NS_PER_S / 4));
+}
+
+static void run_keyed(struct sim_client_run *run)
+{
+    if (run->keyed_enqueued == run->keyed_count) {
+        run->state = RUN_ENQUEUE;
+        run_act(run);
+        return;
+    }
+    char key[16];
+    Google__Protobuf__StringValue cache_key = GOOGLE__PROTOBUF__STRING_VALUE__INIT;
+    Flyteidl2__Workflow__TaskAction task = FLYTEIDL2__WORKFLOW__TASK_ACTION__INIT;
+    Flyteidl2__Actions__Action action = FLYTEIDL2__ACTIONS__ACTION__INIT;
+    snprintf(key, sizeof(key), "key-%u", run->keyed[run->keyed_enqueued].key);
+    cache_key.value = key;
+    task.cache_key = &cache_key;
+    task.spec = (ProtobufCBinaryData){run->client->cached_spec.len, run->client->cached_spec.data};
+    action.spec_case = FLYTEIDL2__ACTIONS__ACTION__SPEC_TASK;
+    action.task = &task;
+    enqueue_child(run, keyed_index(run, run->keyed_enqueued), &action, on_keyed);
 }
 
 /* ---- watch ---- */
@@ -291,17 +357,20 @@ static void take_event(struct sim_client_run *run, const Switchyard__V1__Event *
         sim_fail(world, "run %s: event %" PRIu64 " after %" PRIu64, run->name, event->sequence,
                  run->sequence);
     run->sequence = event->sequence;
+    unsigned i = (unsigned)strtoul(event->action + 2, NULL, 10);
+    bool root = strcmp(event->action, SCH_ROOT_NAME) == 0;
+    if (!root && keyed_at(run, i) != NULL)
+        sim_keyed_event(keyed_at(run, i), event);
     if (!is_final(event->phase))
         return;
-    if (strcmp(event->action, SCH_ROOT_NAME) == 0) {
+    if (root) {
         if (run->ended)
             sim_fail(world, "run %s ended twice", run->name);
         run->ended = true;
         run->phase = event->phase;
         return;
     }
-    unsigned i = (unsigned)strtoul(event->action + 2, NULL, 10);
-    if (i >= run->count + run->condition)
+    if (!has_child(run, i))
         sim_fail(world, "run %s: unknown action %s", run->name, event->action);
     run->children[i].phase = event->phase;
     if (++run->children[i].finals > 1)
@@ -386,13 +455,15 @@ static void take_outcome(struct sim_client_run *run, const Switchyard__V1__Child
 {
     struct sim_world *world = run->client->world;
     unsigned i = (unsigned)strtoul(child->name + 2, NULL, 10);
-    bool known = i < run->count + run->condition;
+    bool known = has_child(run, i);
     if (!known || child->phase != run->children[i].phase)
         sim_fail(world, "run %s: %s: outcome %d, but its event said %d", run->name, child->name,
                  child->phase, known ? (int)run->children[i].phase : -1);
     if (++run->children[i].results > 1)
         sim_fail(world, "run %s: %s: two outcomes", run->name, child->name);
-    if (child->phase != SWITCHYARD__V1__PHASE__PHASE_SUCCEEDED || i == run->count)
+    if (keyed_at(run, i) != NULL)
+        sim_keyed_outcome(keyed_at(run, i), child);
+    if (child->phase != SWITCHYARD__V1__PHASE__PHASE_SUCCEEDED || i >= run->count)
         return;
     size_t n = strlen(child->name);
     bool same = child->output.len == n;
@@ -451,6 +522,9 @@ static void run_act(void *arg)
     case RUN_CONDITION:
         run_condition(run);
         break;
+    case RUN_KEYED:
+        run_keyed(run);
+        break;
     case RUN_SIGNAL:
         run_signal(run);
         break;
@@ -489,6 +563,32 @@ static void pack_timed(struct sim_client *client, int64_t deadline_s)
     sy_arena_reset(&client->arena);
 }
 
+/* A Python task whose output is cached, and made by one at a time. */
+static void pack_cached(struct sim_client *client)
+{
+    Flyteidl2__Task__TaskSpec *spec = pb_unpack(&flyteidl2__task__task_spec__descriptor,
+                                                &client->arena, sy_buf_span(&client->task_spec));
+    SY_ASSERT(spec != NULL);
+    spec->task_template->type = (char *)(uintptr_t) "python";
+    spec->task_template->container->image = (char *)(uintptr_t) "image";
+    spec->task_template->metadata->discoverable = true;
+    spec->task_template->metadata->discovery_version = (char *)(uintptr_t) "v1";
+    spec->task_template->metadata->cache_serializable = true;
+    pb_pack(&spec->base, &client->cached_spec);
+    sy_arena_reset(&client->arena);
+}
+
+static void draw_keys(struct sim_client_run *run, struct sy_rng *rng, uint32_t partitions)
+{
+    uint32_t partition = cp_name_partition("sim", "test", run->name, partitions);
+    run->keyed_count = sy_rng_chance(rng, 1, 2) ? (unsigned)sy_rng_below(rng, KEYED_MAX + 1) : 0;
+    for (unsigned i = 0; i < run->keyed_count; i++) {
+        struct sim_keyed *keyed = &run->keyed[i];
+        keyed->key = partition * KEYS + (uint32_t)sy_rng_below(rng, KEYS);
+        snprintf(keyed->path, sizeof(keyed->path), "%s/c-%06u", run->name, keyed_index(run, i));
+    }
+}
+
 static void draw_limits(struct sim_client_run *run, struct sy_rng *rng)
 {
     run->timed = sy_rng_chance(rng, 1, 3);
@@ -522,16 +622,18 @@ struct sim_client *sim_client_new(struct sim_world *world, struct sy_loop *loop,
     struct sy_rng rng; /* its own: the rest of a seed's world stays as it was */
     sy_rng_init(&rng, options->seed ^ 0x11f7);
     pack_timed(client, 1 + (int64_t)sy_rng_below(&rng, 30));
+    pack_cached(client);
     client->run_count = options->runs;
     client->runs = sy_calloc(options->runs, sizeof(*client->runs));
     for (unsigned i = 0; i < options->runs; i++) {
         struct sim_client_run *run = &client->runs[i];
         run->client = client;
         run->count = 1 + (unsigned)sy_rng_below(sim_rng(world), options->actions_each);
-        run->children = sy_calloc(run->count + 1, sizeof(*run->children));
+        run->children = sy_calloc(keyed_index(run, KEYED_MAX), sizeof(*run->children));
         run->abort = sy_rng_chance(sim_rng(world), 1, 5);
         draw_limits(run, &rng);
         snprintf(run->name, sizeof(run->name), "run-%04u", i);
+        draw_keys(run, &rng, options->partitions);
         sy_timer_init(&run->timer, run_act, run);
         act_in(run, (int64_t)sy_rng_below(sim_rng(world), 5 * (uint64_t)SY_NS_PER_S));
     }
@@ -549,6 +651,7 @@ void sim_client_free(struct sim_client *client)
     sy_buf_deinit(&client->group_spec);
     sy_buf_deinit(&client->task_spec);
     sy_buf_deinit(&client->timed_spec);
+    sy_buf_deinit(&client->cached_spec);
     sy_arena_deinit(&client->arena);
     free(client);
 }
@@ -575,8 +678,8 @@ static void audit_run(struct sim_client_run *run)
 {
     struct sim_world *world = run->client->world;
     bool failed = false;
-    for (unsigned i = 0; i < run->count + run->condition; i++) {
-        bool timed = i < run->count ? run->timed : run->patience_s > 0;
+    for (unsigned i = 0; i < keyed_index(run, run->keyed_count); i++) {
+        bool timed = i < run->count ? run->timed : i == run->count && run->patience_s > 0;
         const struct sim_child *child = &run->children[i];
         if (child->acknowledged && (child->finals != 1 || child->results != 1))
             sim_fail(world, "run %s: c-%06u was acknowledged and ended %u times with %u outcomes",
@@ -597,17 +700,24 @@ static void audit_run(struct sim_client_run *run)
 
 void sim_client_audit(struct sim_client *client)
 {
+    struct sim_keyed **keyed = sy_calloc(client->run_count * KEYED_MAX, sizeof(struct sim_keyed *));
+    size_t count = 0;
     for (unsigned i = 0; i < client->run_count; i++) {
-        audit_run(&client->runs[i]);
-        audit_condition(&client->runs[i]);
+        struct sim_client_run *run = &client->runs[i];
+        audit_run(run);
+        audit_condition(run);
+        for (unsigned k = 0; k < run->keyed_count; k++)
+            keyed[count++] = &run->keyed[k];
     }
+    sim_reuse_audit(client->world, keyed, count);
+    free(keyed);
 }
 
 uint64_t sim_client_actions(const struct sim_client *client)
 {
     uint64_t count = 0;
     for (unsigned i = 0; i < client->run_count; i++)
-        count += client->runs[i].count;
+        count += client->runs[i].count + client->runs[i].keyed_count;
     return count;
 }
 

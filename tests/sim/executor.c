@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "tests/sim/world.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,7 +14,7 @@ struct sim_task {
     struct sy_timer timer;
     uint64_t id;
     struct sch_resources request;
-    char output[SCH_NAME_MAX];
+    char output[4 * SCH_NAME_MAX];
     enum ag_result_kind kind;
     int64_t started_ns;
 };
@@ -102,6 +103,17 @@ static enum ag_result_kind draw_end(struct sim_executor *e)
     return AG_RESULT_SUCCEEDED;
 }
 
+/* See world.h. */
+static void make_output(struct sim_task *task, const struct ag_work *work)
+{
+    size_t n = strlen(work->name);
+    SY_ASSERT(strlen(work->run) + 1 + n < sizeof(task->output));
+    for (size_t i = 0; i < n; i++)
+        task->output[i] = work->name[n - 1 - i];
+    if (work->flyte != NULL)
+        snprintf(task->output, sizeof(task->output), "%s/%s", work->run, work->name);
+}
+
 static void executor_start(struct ag_executor *base, const struct ag_work *work)
 {
     struct sim_executor *e = (struct sim_executor *)base;
@@ -112,10 +124,7 @@ static void executor_start(struct ag_executor *base, const struct ag_work *work)
     task->request = work->request;
     task->kind = draw_end(e);
     task->started_ns = sy_loop_realtime_ns(e->loop);
-    size_t n = strlen(work->name);
-    SY_ASSERT(n < sizeof(task->output));
-    for (size_t i = 0; i < n; i++)
-        task->output[i] = work->name[n - 1 - i];
+    make_output(task, work);
     task->next = e->tasks;
     e->tasks = task;
     sy_timer_init(&task->timer, task_end, task);

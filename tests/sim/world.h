@@ -70,7 +70,8 @@ void sim_trace(struct sim_world *world, const char *what, const char *who, uint6
 _Noreturn void sim_fail(struct sim_world *world, const char *format, ...) SY_PRINTF(2, 3);
 
 /* A node's executor: ends tasks after a virtual time, and checks that no room is given twice. The
- * output of a task is its name reversed, so that the auditor can tell whose it is. */
+ * output of a task is its name reversed, so that the auditor can tell whose it is; of a task of a
+ * Flyte program, which others may be given, "project/domain/run/action". */
 struct ag_executor *sim_executor_new(struct sim_world *world, struct sy_loop *loop,
                                      const char *node, const struct sch_resources *capacity,
                                      uint32_t slots, const struct sim_options *options);
