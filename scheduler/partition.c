@@ -495,6 +495,9 @@ static void dispatch(struct sch_partition *p, const struct sch_event *event)
     case SCH_EVENT_RETURNED:
         sch_cluster_returned(p, &event->u.report);
         break;
+    case SCH_EVENT_QUEUE:
+    case SCH_EVENT_QUEUE_REMOVE:
+        break;
     case SCH_EVENT_TICK:
         step_tick(p);
         break;
@@ -619,4 +622,16 @@ void sch_action_each_child(struct sch_action *action,
             return;
         child = next;
     }
+}
+
+void sch_partition_each_queue(const struct sch_partition *p,
+                              bool (*fn)(void *ctx, const struct sch_queue_view *view), void *ctx)
+{
+    (void)p, (void)fn, (void)ctx;
+}
+
+const struct sch_queue_key *sch_action_queue(const struct sch_action *action)
+{
+    (void)action;
+    return NULL;
 }

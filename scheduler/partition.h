@@ -23,6 +23,7 @@
 
 #include "base/clock.h"
 #include "base/sm.h"
+#include "scheduler/queue.h"
 #include "scheduler/resources.h"
 
 #include <stdbool.h>
@@ -191,6 +192,7 @@ struct sch_restore {
     int64_t realtime_ns;      /* now; with created_ns it says what is left of deadline or timeout */
     int64_t timeout_ns;       /* as in SCH_EVENT_CONDITION; spec NULL only */
     const uint8_t *cache_key; /* as in SCH_EVENT_ENQUEUE */
+    const char *queue;        /* likewise; one that is gone is made again, unconfigured */
     int32_t priority;
     uint32_t
         number; /* sch_action.ended when the row was written: only later attempts are adopted */
@@ -233,6 +235,10 @@ enum sch_event_type {
     SCH_EVENT_STARTED,            /* u.report */
     SCH_EVENT_OUTCOME,            /* u.report */
     SCH_EVENT_RETURNED,           /* u.report */
+    SCH_EVENT_QUEUE,              /* u.queue: configured, or changed. Right after a rebuild those
+                                     that exist come first, parents before their children */
+    SCH_EVENT_QUEUE_REMOVE,       /* u.queue_remove: as if never configured. What is in it goes on
+                                     under default settings */
     SCH_EVENT_TICK,               /* timers: call when sch_partition_next_ns() has come */
     SCH_EVENT_TYPES,
 };
@@ -268,6 +274,7 @@ struct sch_event {
             const char *project, *domain, *name; /* the shell has checked that the name is free */
             struct sch_spec *spec;
             int32_t priority;
+            const char *queue; /* a name; NULL or "": the default one. See scheduler/queue.h */
             uint32_t concurrency_max; /* 0: no limit. 1 would stop every parent (refuse it) */
             bool instant;             /* the root; as in enqueue */
             const uint8_t *cache_key; /* the root's; as in enqueue */
@@ -279,6 +286,7 @@ struct sch_event {
             const char *name;
             struct sch_spec *spec;
             int32_t priority;
+            const char *queue; /* as in create; the parent's is not taken over */
             /* Its result exists already (a cache hit, an earlier run that is recovered): it is
              * created and ends SUCCEEDED in this step, as CREATED, EVENT (SUCCEEDED, the only one),
              * CHILD_FINISHED, FINISHED, with report NULL and `shell` in CREATED and FINISHED. Its
@@ -332,6 +340,12 @@ struct sch_event {
             uint64_t granted; /* cumulative since CLUSTER_UP */
         } grant;
         struct sch_report report;
+        struct {
+            const struct sch_queue_config *config; /* checked; copied */
+        } queue;
+        struct {
+            const struct sch_queue_key *key;
+        } queue_remove;
     } u;
 };
 
@@ -366,6 +380,8 @@ enum sch_reject {
     SCH_REJECT_FULL,     /* actions_max reached */
     SCH_REJECT_INFEASIBLE, /* clusters are known and none could ever run it; text says the misses */
     SCH_REJECT_SEALED,     /* the parent is sealed or has ended */
+    SCH_REJECT_NO_QUEUE,   /* no queue of that name here; text says which there are */
+    SCH_REJECT_QUEUE_FULL, /* length_max of its queue, or of one above, is reached; text */
 };
 
 struct sch_effect {
@@ -435,7 +451,7 @@ struct sch_effect {
         struct {
             enum sch_reject why;
             struct sch_action *action; /* EXISTS */
-            const char *text;          /* INFEASIBLE */
+            const char *text;          /* INFEASIBLE, NO_QUEUE, QUEUE_FULL */
             void *shell;
         } rejected;
     } u;
@@ -481,6 +497,21 @@ void sch_partition_each_run(struct sch_partition *p, bool (*fn)(void *ctx, struc
                             void *ctx);
 void sch_action_each_child(struct sch_action *action,
                            bool (*fn)(void *ctx, struct sch_action *child), void *ctx);
+
+/* A queue, or a level above queues, as it is now. */
+struct sch_queue_view {
+    const struct sch_queue_config *config;
+    bool configured;
+    uint64_t actions;                       /* live ones that need a worker, here and below */
+    uint64_t out;                           /* of these assigned or running */
+    uint64_t cpu_milli, memory_bytes, gpus; /* of what is out */
+    double share; /* of the region's cpu, memory or GPUs: of which it has most; 0 to 1 */
+};
+/* Above before below; stops when fn returns false. */
+void sch_partition_each_queue(const struct sch_partition *p,
+                              bool (*fn)(void *ctx, const struct sch_queue_view *view), void *ctx);
+/* Where it waits or counts; NULL: it needs no worker. */
+const struct sch_queue_key *sch_action_queue(const struct sch_action *action);
 
 /* Walks everything and aborts when an invariant does not hold (counts, links, one attempt for an
  * action, assigned never above granted, hashes complete). For tests and the simulator. */

@@ -1,0 +1,80 @@
+/*
+ * Queues as people configure them, and what is checked of that. Pure values: how a partition shares
+ * room by them is in scheduler/share.h.
+ *
+ * A queue is named by (project, domain, name). What is left out says how far it reaches:
+ *
+ *     project  domain  name
+ *     fraud    prod    batch     a queue of that project and domain
+ *     fraud    ""      batch     a queue of the whole project
+ *     ""       ""      gpu       a queue of the region
+ *     fraud    prod    ""        no queue: what the project has in that domain, all queues together
+ *     fraud    ""      ""        no queue: what the project has in all
+ *
+ * The tree by which room is shared: region > project > domain > queues; a region's queue is beside
+ * the projects, a project's beside its domains; a queue with a parent is below that one. Under a
+ * queue that several (project, domain) use, these share equally. Limits and weights hold at every
+ * level.
+ *
+ * Which queue an action waits in: the one it names, first of its project and domain, then of its
+ * project, then of the region. Without a name: "default" of its project and domain, which need not
+ * be configured.
+ */
+#pragma once
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define SCH_QUEUE_NAME_MAX 64 /* with the NUL */
+#define SCH_QUEUE_DEFAULT "default"
+#define SCH_QUEUE_CLUSTERS_MAX 16u
+#define SCH_QUEUE_DEPTH_MAX 4u /* queues above each other */
+#define SCH_QUEUE_WEIGHT_DEFAULT 100u
+#define SCH_QUEUE_WEIGHT_MAX 10000u
+#define SCH_QUEUE_PRIORITY_MAX 1000 /* and its negative */
+
+/* How a cluster is chosen among those that have room. */
+enum sch_policy {
+    SCH_POLICY_SPREAD,        /* most free room first; the default */
+    SCH_POLICY_PACK,          /* least free room first */
+    SCH_POLICY_CHEAPEST,      /* lowest price, then most free room */
+    SCH_POLICY_FASTEST_START, /* a free warm worker, then the least that waits there, then room */
+    SCH_POLICIES,
+};
+
+struct sch_queue_key {
+    char project[SCH_QUEUE_NAME_MAX], domain[SCH_QUEUE_NAME_MAX], name[SCH_QUEUE_NAME_MAX];
+};
+
+struct sch_queue_config {
+    struct sch_queue_key key;
+    char parent[SCH_QUEUE_NAME_MAX]; /* a queue of the same project and domain; "" = none */
+    uint32_t weight;                 /* among its siblings; 1 to SCH_QUEUE_WEIGHT_MAX */
+    int32_t priority;                /* added to that of its actions */
+    /* Of what is out (assigned or running) at a time; 0 = no limit. */
+    uint64_t actions_max, cpu_milli_max, memory_bytes_max;
+    uint32_t gpus_max;
+    uint64_t length_max;       /* actions that are there and not out; 0 = no limit */
+    int64_t queued_timeout_ns; /* as sch_spec.queued_timeout_ns, the smaller counts; 0 = none */
+    int64_t price_max; /* of a cluster, in millionths of a currency an hour for a core; 0 = any */
+    bool preemptible;  /* its actions may be stopped and queued again for others' sake */
+    bool paused;       /* nothing of it starts */
+    bool preemptible_nodes; /* its actions may run on nodes that can be taken away (spot) */
+    enum sch_policy policy;
+    uint32_t cluster_count; /* 0 = all clusters */
+    char clusters[SCH_QUEUE_CLUSTERS_MAX][SCH_QUEUE_NAME_MAX];
+};
+
+/* What a queue is that nobody configured. */
+struct sch_queue_config sch_queue_config_default(const struct sch_queue_key *key);
+/* 0, or -EINVAL with a sentence that names the field, the value and what would be right. Whether
+ * the parent exists and is not below the queue itself the caller sees to. */
+int sch_queue_config_check(const struct sch_queue_config *config,
+                           struct sy_error_text *error) SY_MUST_USE;
+/* "fraud/prod/batch", "gpu": for people. */
+void sch_queue_key_print(const struct sch_queue_key *key, struct sy_error_text *ret);
+const char *sch_policy_name(enum sch_policy policy);
+/* 0, or -EINVAL: no policy has that name. */
+int sch_policy_parse(const char *name, enum sch_policy *ret) SY_MUST_USE;
