@@ -237,6 +237,7 @@ struct cp_operator {
     struct sy_call *call;
     struct cp_cluster *cluster; /* NULL before the hello; a reference */
     uint32_t serial;
+    int64_t price; /* of a core of the cluster, as its hello said */
     bool closing;
     bool grace_used; /* since the last message */
     struct sy_timer timer;

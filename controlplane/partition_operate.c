@@ -108,6 +108,9 @@ static bool cluster_up(struct cp_operator *o, const Message *m)
     struct sch_event event = {.type = SCH_EVENT_CLUSTER_UP};
     event.u.cluster.name = o->cluster->name;
     event.u.cluster.keep_shapes = !m->shapes_set;
+    if (m->hello)
+        o->price = m->hello->price;
+    event.u.cluster.price = o->price;
     SY_AUTOFREE struct sch_shape *shapes = NULL;
     if (m->shapes_set) {
         if (m->n_shapes > CP_SHAPES_MAX)
@@ -322,8 +325,22 @@ static void read_grants(struct cp_operator *o, const Message *m)
         event.u.grant.cluster = o->cluster->name;
         event.u.grant.class_id = m->grants[i]->class_;
         event.u.grant.granted = m->grants[i]->granted;
+        event.u.grant.startable = m->grants[i]->startable;
         cp_step(o->p, &event);
     }
+}
+
+/* Before the grants: a class that is granted more looks for room at once. */
+static void read_room(struct cp_operator *o, const Message *m)
+{
+    if (!m->room)
+        return;
+    struct sch_event event = {.type = SCH_EVENT_ROOM};
+    event.u.room.cluster = o->cluster->name;
+    event.u.room.cpu_milli = m->room->cpu_milli;
+    event.u.room.memory_bytes = m->room->memory_bytes;
+    event.u.room.gpus = m->room->gpus;
+    cp_step(o->p, &event);
 }
 
 static void read_message(struct cp_operator *o, const Message *m)
@@ -344,6 +361,7 @@ static void read_message(struct cp_operator *o, const Message *m)
         if (m->calls[i]->partition == p->options.partition)
             cp_task_call(o, m->calls[i]);
     }
+    read_room(o, m);
     read_grants(o, m);
     if (m->nodes_set)
         cp_cluster_set_nodes(o->cluster, m->n_nodes, m->nodes);

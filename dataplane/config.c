@@ -36,6 +36,9 @@ static const struct sy_config_key keys[] = {
         struct dp_config, storage,
         "inputs, outputs and code of Flyte programs: /DIRECTORY that all nodes share, or "
         "s3://BUCKET/PREFIX; empty = DATA_DIR/store"),
+    SY_CONFIG_INT("core_price_micros", struct dp_config, core_price_micros, 0, 0, 1000000000,
+                  "price of a core here, in millionths of a currency an hour, for queues that look "
+                  "for the cheapest cluster; 0 = not known"),
     SY_CONFIG_DURATION("heartbeat", struct dp_config, heartbeat_ns, "1s", "10ms", "60s",
                        "between signs of life to agents"),
     SY_CONFIG_DURATION("node_lease", struct dp_config, node_lease_ns, "15s", "100ms", "24h",
@@ -144,6 +147,7 @@ int dp_config_options_init(struct dp_config_options *options, const struct dp_co
         .endpoint = config->endpoint,
         .shards = options->shards,
         .streams_max = (size_t)config->streams_max,
+        .core_price_micros = config->core_price_micros,
         .heartbeat_ns = config->heartbeat_ns,
         .core = {.hold_ns = config->hold_ns,
                  .node_lease_ns = config->node_lease_ns,

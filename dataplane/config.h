@@ -7,6 +7,7 @@
 struct dp_config {
     char *cluster, *listen, *endpoint, *data_dir, *secrets_key_file, *agent_token_file;
     struct sy_config_list shards, allow_origins; /* of char * */
+    int64_t core_price_micros;
     int64_t heartbeat_ns, node_lease_ns, join_grace_ns, hold_ns;
     int64_t object_bytes_max, peer_bytes_max, streams_max;
     int64_t log_level;

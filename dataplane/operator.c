@@ -352,6 +352,7 @@ static int operator_start(struct dp_operator *op, const struct dp_operator_optio
     if (r < 0)
         return r;
     set_endpoint(op, options);
+    op->core_price_micros = options->core_price_micros;
     if (op->data)
         dp_data_set_endpoint(op->data, op->endpoint);
     pb_health_set_serving(op->health, true);

@@ -24,6 +24,7 @@ struct dp_operator_options {
     const char *const *allow_origins; /* as in struct sy_server_options */
     size_t allow_origin_count;
     const char *endpoint;      /* how clients reach `listen`; "" = the same */
+    int64_t core_price_micros; /* of a core, in millionths of a currency an hour; 0 = not known */
     const char *const *shards; /* targets to dial; NULL-terminated */
     size_t streams_max;        /* open calls, agents among them; default 20,000 */
     int64_t heartbeat_ns;      /* default 1 s; agents are given up after 5 silent ones */

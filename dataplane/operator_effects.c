@@ -151,7 +151,16 @@ static void send_grant(struct dp_operator *op, const struct sch_op_effect *effec
 {
     struct dp_stream *stream = dp_stream_find(op, effect->u.grant.partition);
     if (stream)
-        dp_stream_grant(stream, effect->u.grant.class_id, effect->u.grant.granted);
+        dp_stream_grant(stream, effect->u.grant.class_id, effect->u.grant.granted,
+                        effect->u.grant.startable);
+}
+
+static void send_room(struct dp_operator *op, const struct sch_op_effect *effect)
+{
+    struct dp_stream *stream = dp_stream_find(op, effect->u.room.partition);
+    if (stream)
+        dp_stream_room(stream, effect->u.room.cpu_milli, effect->u.room.memory_bytes,
+                       effect->u.room.gpus);
 }
 
 static void apply(struct dp_operator *op, const struct sch_op_effect *effect)
@@ -168,6 +177,9 @@ static void apply(struct dp_operator *op, const struct sch_op_effect *effect)
         break;
     case SCH_OP_SEND_GRANT:
         send_grant(op, effect);
+        break;
+    case SCH_OP_SEND_ROOM:
+        send_room(op, effect);
         break;
     case SCH_OP_SEND_STARTED:
         send_started(op, effect);

@@ -55,6 +55,7 @@ enum {
     DP_TO_SHARD_NODES = 11,
     DP_TO_SHARD_NODES_SET = 12,
     DP_TO_SHARD_HEARTBEAT = 13,
+    DP_TO_SHARD_ROOM = 14,
 
     /* ... AgentMessage is read, NodeMessage written. */
     DP_FROM_NODE_HELLO = 1,
@@ -90,7 +91,7 @@ struct dp_partition {
 struct dp_grant {
     uint32_t class_id;
     bool dirty;
-    uint64_t granted;
+    uint64_t granted, startable;
     struct dp_grant *next_dirty;
     UT_hash_handle hh;
 };
@@ -120,6 +121,10 @@ struct dp_stream {
     int64_t up_ns;
     struct dp_grant *grants;
     struct dp_grant *dirty_grants, **dirty_grants_tail;
+    struct dp_room {
+        uint64_t cpu_milli, memory_bytes, gpus;
+        bool dirty;
+    } room;
     bool shapes_due, nodes_due;
     int64_t nodes_told_ns;
     /* "The inventory is complete" is told once what names its attempts is on its way, outcomes too:
@@ -156,7 +161,10 @@ void dp_shards_beat(struct dp_operator *op);
 /* NULL while no stream speaks for it. */
 struct dp_stream *dp_stream_find(struct dp_operator *op, uint32_t partition);
 void dp_stream_complete(struct dp_stream *stream);
-void dp_stream_grant(struct dp_stream *stream, uint32_t class_id, uint64_t granted);
+void dp_stream_grant(struct dp_stream *stream, uint32_t class_id, uint64_t granted,
+                     uint64_t startable);
+void dp_stream_room(struct dp_stream *stream, uint64_t cpu_milli, uint64_t memory_bytes,
+                    uint64_t gpus);
 /* An attempt of this epoch was seen: an older shard must not speak for the partition any more.
  * False when there are too many partitions. */
 bool dp_partition_saw_epoch(struct dp_operator *op, uint32_t partition, uint32_t epoch);
@@ -230,6 +238,7 @@ struct dp_operator {
     struct sy_rng rng;
     struct sm sm;
     char *cluster, *endpoint;
+    int64_t core_price_micros;
     char session[27];
     int64_t heartbeat_ns, silence_ns;
     size_t peer_bytes_max, agents_max;

@@ -55,12 +55,14 @@ static struct dp_grant *grant_get(struct dp_stream *stream, uint32_t class_id)
     return grant;
 }
 
-void dp_stream_grant(struct dp_stream *stream, uint32_t class_id, uint64_t granted)
+void dp_stream_grant(struct dp_stream *stream, uint32_t class_id, uint64_t granted,
+                     uint64_t startable)
 {
     struct dp_grant *grant = grant_get(stream, class_id);
     if (!grant) /* the core grants only what was asked for, and that was counted */
         return;
     grant->granted = granted;
+    grant->startable = startable;
     if (!grant->dirty) {
         grant->dirty = true;
         grant->next_dirty = NULL;
@@ -70,6 +72,26 @@ void dp_stream_grant(struct dp_stream *stream, uint32_t class_id, uint64_t grant
     dp_link_mark(&stream->link);
 }
 
+void dp_stream_room(struct dp_stream *stream, uint64_t cpu_milli, uint64_t memory_bytes,
+                    uint64_t gpus)
+{
+    stream->room = (struct dp_room){cpu_milli, memory_bytes, gpus, .dirty = true};
+    dp_link_mark(&stream->link);
+}
+
+static void put_room(struct dp_stream *stream)
+{
+    struct sy_buf *record = &stream->op->scratch;
+    if (!stream->room.dirty)
+        return;
+    sy_buf_clear(record);
+    dp_wire_put_u64(record, 1, stream->room.cpu_milli);
+    dp_wire_put_u64(record, 2, stream->room.memory_bytes);
+    dp_wire_put_u64(record, 3, stream->room.gpus);
+    dp_link_put(&stream->link, DP_TO_SHARD_ROOM, sy_buf_span(record));
+    stream->room.dirty = false;
+}
+
 static void put_grants(struct dp_stream *stream)
 {
     struct sy_buf *record = &stream->op->scratch;
@@ -77,6 +99,7 @@ static void put_grants(struct dp_stream *stream)
         sy_buf_clear(record);
         dp_wire_put_u64(record, 1, grant->class_id);
         dp_wire_put_u64(record, 2, grant->granted);
+        dp_wire_put_u64(record, 3, grant->startable);
         dp_link_put(&stream->link, DP_TO_SHARD_GRANTS, sy_buf_span(record));
         grant->dirty = false;
     }
@@ -94,6 +117,7 @@ static void drop_grants(struct dp_stream *stream)
     }
     stream->dirty_grants = NULL;
     stream->dirty_grants_tail = &stream->dirty_grants;
+    stream->room.dirty = false;
 }
 
 /* ---- what goes out beside the core's records ---- */
@@ -111,6 +135,7 @@ static void before_pack(struct dp_link *link)
     struct dp_stream *stream = (struct dp_stream *)link;
     if (stream->sm.state != DP_STREAM_UP)
         return;
+    put_room(stream);
     put_grants(stream);
     if (stream->complete_due &&
         dp_link_passed(link, DP_TO_SHARD_INVENTORY, stream->complete_after_inventory) &&
@@ -476,5 +501,6 @@ void dp_stream_open(struct dp_stream *stream)
     dp_wire_put_text(hello, 3, op->session);
     dp_wire_put_text(hello, 4, op->endpoint);
     dp_wire_put_u64(hello, 5, stream->partition->max_epoch);
+    dp_wire_put_u64(hello, 6, (uint64_t)op->core_price_micros);
     dp_link_put(&stream->link, DP_TO_SHARD_HELLO, sy_buf_span(hello));
 }

@@ -11,19 +11,19 @@ static bool action_invariant(const void *owner, unsigned state)
     switch (state) {
     case SCH_ACTION_ASSIGNED:
     case SCH_ACTION_RUNNING:
-        return a->class && a->base.cluster && a->base.number > a->base.ended;
+        return a->lane && a->base.cluster && a->base.number > a->base.ended;
     case SCH_ACTION_GROUP:
     case SCH_ACTION_PAUSED:
-        return !a->class && !a->base.cluster;
+        return !a->lane && !a->base.cluster;
     case SCH_ACTION_CACHE_WAIT:
-        return a->class && a->rare;
+        return a->lane && a->rare;
     case SCH_ACTION_SUCCEEDED:
     case SCH_ACTION_FAILED:
     case SCH_ACTION_ABORTED:
     case SCH_ACTION_TIMED_OUT:
         return a->base.children_live == 0 && !sch_heap_has(&a->timer);
     default:
-        return a->class != NULL;
+        return a->lane != NULL;
     }
 }
 
@@ -80,7 +80,7 @@ bool sch_action_is_final(const struct sch_action *action)
 uint32_t sch_action_class_id(const struct sch_action *action)
 {
     const struct sch_action_impl *a = sch_action_impl_const(action);
-    return a->class ? a->class->id : 0;
+    return a->lane ? sch_action_class(a)->id : 0;
 }
 
 static void enter(struct sch_partition *p, struct sch_action_impl *a, enum sch_action_state state)
@@ -100,9 +100,11 @@ void sch_action_move(struct sch_partition *p, struct sch_action_impl *a, enum sc
     enum sch_action_state from = sch_action_state(a);
     SY_ASSERT(p->state_counts[from] > 0);
     p->state_counts[from]--;
-    sch_gate_leave(p, a, from);
+    sch_gate_leave(p, a, from, to);
     sm_move(&a->base.sm, &sch_action_table, to, a);
     enter(p, a, to);
+    if (sch_state_is_out(from) != sch_state_is_out(to))
+        sch_share_use(p, a->lane->seat.share, &sch_action_class(a)->request, sch_state_is_out(to));
 }
 
 /* ---- time ---- */
@@ -111,7 +113,7 @@ struct sch_rare *sch_action_rare(struct sch_action_impl *a)
 {
     if (!a->rare) {
         a->rare = sy_new(struct sch_rare);
-        a->rare->end_ns = SY_TIME_NEVER;
+        a->rare->end_ns = a->rare->queued_ns = SY_TIME_NEVER;
     }
     return a->rare;
 }
@@ -131,6 +133,14 @@ void sch_action_limit(struct sch_partition *p, struct sch_action_impl *a, int64_
     sch_action_rare(a)->end_ns = later(p->now_ns, left);
 }
 
+/* Its own, or its queue's if that is less. */
+static int64_t queued_timeout_ns(const struct sch_action_impl *a)
+{
+    int64_t own_ns = a->base.spec->queued_timeout_ns;
+    int64_t queue_ns = a->rare ? a->rare->queued_ns : SY_TIME_NEVER;
+    return own_ns > 0 && own_ns < queue_ns ? own_ns : queue_ns;
+}
+
 int64_t sch_action_timer_ns(const struct sch_action_impl *a)
 {
     int64_t end_ns = a->rare ? a->rare->end_ns : SY_TIME_NEVER, at = SY_TIME_NEVER;
@@ -139,8 +149,7 @@ int64_t sch_action_timer_ns(const struct sch_action_impl *a)
     case SCH_ACTION_CACHE_WAIT:
     case SCH_ACTION_QUEUED:
     case SCH_ACTION_ASSIGNED: /* it may wait at its cluster or node */
-        if (a->base.spec->queued_timeout_ns > 0)
-            at = later(a->base.queued_at_ns, a->base.spec->queued_timeout_ns);
+        at = later(a->base.queued_at_ns, queued_timeout_ns(a));
         break;
     case SCH_ACTION_BACKOFF:
         at = a->base.queued_at_ns;
@@ -207,6 +216,36 @@ struct sch_action_impl *sch_action_find_by_name(struct sch_partition *p, const s
     return NULL;
 }
 
+static void join_lane(struct sch_partition *p, struct sch_action_impl *a, struct sch_share *tenant)
+{
+    struct sch_class *class = sch_class_ref(p, &a->base.spec->request, tenant->rule);
+    a->lane = sch_lane_get(p, class, tenant);
+    a->lane->seat.refs++;
+    sch_share_count(tenant, 1);
+    if (tenant->queued_timeout_ns != SY_TIME_NEVER)
+        sch_action_rare(a)->queued_ns = tenant->queued_timeout_ns;
+}
+
+static void leave_lane(struct sch_partition *p, struct sch_action_impl *a)
+{
+    struct sch_lane *lane = sy_take(a->lane);
+    struct sch_class *class = lane->seat.class;
+    sch_share_count(lane->seat.share, -1);
+    sch_lane_unref(p, lane);
+    sch_class_unref(p, class);
+}
+
+void sch_action_leave(struct sch_partition *p, struct sch_action_impl *a)
+{
+    if (!a->lane)
+        return;
+    if (sch_action_state(a) == SCH_ACTION_QUEUED)
+        sch_lane_remove(p, a);
+    else if (sch_state_is_out(sch_action_state(a)))
+        sch_share_use(p, a->lane->seat.share, &sch_action_class(a)->request, false);
+    leave_lane(p, a);
+}
+
 struct sch_action_impl *sch_action_create(struct sch_partition *p, const struct sch_action_new *new)
 {
     size_t name_size = strlen(new->name) + 1;
@@ -231,7 +270,7 @@ struct sch_action_impl *sch_action_create(struct sch_partition *p, const struct 
     if (new->spec)
         new->spec->refs++;
     if (runs)
-        a->class = sch_class_ref(p, &new->spec->request);
+        join_lane(p, a, new->tenant);
     sch_action_limit(p, a, new->spec ? new->spec->deadline_ns : new->timeout_ns, new->spent_ns);
     if (new->parent) {
         sch_action_link_parent(a, new->parent);
@@ -304,7 +343,7 @@ static void detach(struct sch_partition *p, struct sch_action_impl *a)
 {
     sch_heap_remove(&p->timers, &a->timer);
     if (sch_action_state(a) == SCH_ACTION_QUEUED)
-        sch_queue_remove(p, a);
+        sch_lane_remove(p, a);
     else if (sch_action_state(a) == SCH_ACTION_HELD)
         sch_gate_unhold(p, a);
     else if (sch_link_in_list(&a->link))
@@ -328,7 +367,7 @@ void sch_action_place(struct sch_partition *p, struct sch_action_impl *a, bool f
     if (sch_action_state(a) == SCH_ACTION_HELD)
         sch_gate_hold(p, a, front);
     else
-        sch_queue_push(p, a, front);
+        sch_lane_push(p, a, front);
 }
 
 void sch_action_wait(struct sch_partition *p, struct sch_action_impl *a, bool front)
@@ -422,10 +461,20 @@ static void user_failure(struct sch_partition *p, struct sch_action_impl *a,
     retry(p, a, delay, false, NULL, report);
 }
 
+/* What the cluster did with it: a task's own error is no fault of its cluster. */
+static void note_cluster(struct sch_partition *p, const struct sch_action_impl *a,
+                         enum sch_outcome outcome)
+{
+    bool fault = outcome == SCH_OUTCOME_LOST || outcome == SCH_OUTCOME_REFUSED;
+    if (a->base.cluster)
+        sch_pair_report(p, sch_action_class(a), a->base.cluster, !fault);
+}
+
 void sch_action_outcome(struct sch_partition *p, struct sch_action_impl *a,
                         const struct sch_report *report)
 {
-    SY_ASSERT(a->class && a->base.number == report->number);
+    SY_ASSERT(a->lane && a->base.number == report->number);
+    note_cluster(p, a, report->outcome);
     switch (report->outcome) {
     case SCH_OUTCOME_SUCCEEDED:
         sch_action_end(p, a, SCH_ACTION_SUCCEEDED, NULL, NULL, report);
@@ -534,10 +583,8 @@ static void release(struct sch_partition *p, struct sch_action_impl *a)
     SY_ASSERT(p->actions_live > 0 && a->base.run->actions_live > 0);
     p->actions_live--;
     a->base.run->actions_live--;
-    if (a->class) {
-        sch_class_unref(p, a->class);
-        a->class = NULL;
-    }
+    if (a->lane)
+        leave_lane(p, a);
     if (a->base.spec) {
         SY_ASSERT(a->base.spec->refs > 0);
         if (--a->base.spec->refs == 0)

@@ -6,12 +6,15 @@
  * partition has acknowledged its outcome.
  *
  * Grants. For each (partition, class) with demand now or lately, the core works out how many more
- * attempts it could hold: free room on ready nodes plus a backlog that hides the round trip
- * (completions of the class over the last window x 20 ms, at least 2 for each node that can run it,
- * at most 4,096), less what it holds unstarted; split over the partitions in proportion to demand,
- * every one that asks at least 1. A grant is cumulative: assignments received on this stream since
- * it opened + that number, never lower than before. Standing grants for idle, known classes let a
- * shard assign without a round trip.
+ * attempts it could hold if nothing else came: free room on ready nodes plus a backlog that hides
+ * the round trip (completions of the class over the last window x 20 ms, at least 2 for each node
+ * that can run it, at most 4,096), less what it holds unstarted; split over the partitions in
+ * proportion to demand, every one that asks at least 1. Which class gets the room is the
+ * partition's affair (priorities, fair shares), so each is granted what it alone could have; and
+ * the partition's room bounds them all together: cpu, memory and GPUs that are free, plus the
+ * largest backlog of a class, less what is unstarted, split in the same way. A grant is cumulative:
+ * what was assigned on this stream since it opened + what may come, never lower than before.
+ * Standing grants for idle, known classes let a shard assign without a round trip.
  *
  * Placement. Best fit among ready nodes with free room (fewest free slots of the environment left,
  * then least free cpu), ties by name. Without free room the attempt is still handed to the node
@@ -147,6 +150,7 @@ enum sch_op_effect_type {
     SCH_OP_SEND_CANCEL,    /* u.attempt: to node */
     SCH_OP_SEND_ACK,       /* u.attempt: to node: forget the outcome */
     SCH_OP_SEND_GRANT,     /* u.grant: to partition */
+    SCH_OP_SEND_ROOM,      /* u.room: to partition */
     SCH_OP_SEND_STARTED,   /* u.report: to partition */
     SCH_OP_SEND_OUTCOME,   /* u.report: to partition; blob borrowed until the next step; NULL blob:
                               LOST */
@@ -172,8 +176,12 @@ struct sch_op_effect {
         } attempt;
         struct {
             uint32_t partition, class_id;
-            uint64_t granted;
+            uint64_t granted, startable; /* startable: of these, into room that is free now */
         } grant;
+        struct {
+            uint32_t partition;
+            uint64_t cpu_milli, memory_bytes, gpus; /* cumulative, as a grant */
+        } room;
         struct {
             struct sch_attempt_key key;
             const char *node; /* may be "" */

@@ -79,6 +79,7 @@ static void check_node_room(const struct sch_node *node)
 static void check_nodes(const struct sch_operator *op)
 {
     uint32_t lost = 0;
+    struct sch_amount free = {0};
     SY_ASSERT(op->nodes_by_name.count == op->node_count);
     for (uint32_t i = 0; i < op->node_count; i++) {
         const struct sch_node *node = op->nodes[i];
@@ -96,8 +97,11 @@ static void check_nodes(const struct sch_operator *op)
             SY_ASSERT(sch_node_fits(node, &a->kind->request, false) == 0);
         }
         lost += state == SCH_NODE_LOST;
+        free.cpu_milli += node->free.cpu_milli;
+        free.memory_bytes += node->free.memory_bytes;
+        free.gpus += node->free.gpus;
     }
-    SY_ASSERT(lost == op->leases.count);
+    SY_ASSERT(lost == op->leases.count && memcmp(&free, &op->free, sizeof(free)) == 0);
     sch_heap_check(&op->leases);
 }
 
@@ -154,12 +158,24 @@ static void check_held(const struct sch_operator *op)
     }
 }
 
-static size_t check_partition(const struct sch_op_partition *partition)
+static size_t check_partition(const struct sch_op_partition *partition,
+                              struct sch_amount *unstarted)
 {
+    uint64_t waiting = 0, here = 0;
     SY_ASSERT(partition->up || sch_list_empty(&partition->classes));
     for (struct sch_link *link = partition->attempts.next; link != &partition->attempts;
+         link = link->next) {
+        const struct sch_attempt *a = sy_container_of(link, struct sch_attempt, partition_link);
+        check_attempt(a);
+        if (!sch_link_in_list(&a->queue))
+            continue;
+        sch_amount_add(unstarted, &a->kind->request, true);
+        here += a->class != NULL;
+    }
+    for (struct sch_link *link = partition->classes.next; link != &partition->classes;
          link = link->next)
-        check_attempt(sy_container_of(link, struct sch_attempt, partition_link));
+        waiting += sy_container_of(link, struct sch_op_class, partition_link)->waiting;
+    SY_ASSERT(waiting == partition->waiting && here == partition->unstarted);
     return list_length(&partition->attempts);
 }
 
@@ -168,25 +184,25 @@ void sch_operator_check(const struct sch_operator *const_op)
     /* Bringing kinds up to date changes nothing that is seen from outside. */
     struct sch_operator *op = (struct sch_operator *)(uintptr_t)const_op;
     size_t attempts = 0, held = 0, classes = 0;
-    uint64_t waiting = 0;
+    struct sch_amount unstarted = {0};
     SY_ASSERT(!op->out && !op->room_came);
     check_nodes(op);
     for (struct sch_link *link = op->kinds.next; link != &op->kinds; link = link->next) {
         struct sch_kind *kind = sy_container_of(link, struct sch_kind, link);
         check_kind(op, kind);
         held += kind->held_count;
-        waiting += kind->waiting;
         classes += list_length(&kind->classes);
     }
     for (struct sch_link *link = op->partitions.next; link != &op->partitions; link = link->next)
-        attempts += check_partition(sy_container_of(link, struct sch_op_partition, link));
+        attempts += check_partition(sy_container_of(link, struct sch_op_partition, link),
+                                    &unstarted);
+    SY_ASSERT(memcmp(&unstarted, &op->unstarted, sizeof(unstarted)) == 0);
     check_held(op);
     SY_ASSERT(attempts == op->attempts.count && held == list_length(&op->held));
     SY_ASSERT(classes == op->classes_by_id.count);
     SY_ASSERT(list_length(&op->kinds) == op->kinds_by_request.count);
     SY_ASSERT(list_length(&op->kinds_parked) == op->parked_count);
     SY_ASSERT(list_length(&op->kinds_asking) == op->asking_count);
-    SY_ASSERT(waiting == op->waiting);
     SY_ASSERT(list_length(&op->changed) == op->node_count);
     const struct sch_table *tables[] = {&op->partitions_by_id, &op->classes_by_id,
                                         &op->kinds_by_request, &op->nodes_by_name, &op->attempts};

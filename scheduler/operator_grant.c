@@ -17,31 +17,27 @@ static uint64_t backlog_max(const struct sch_kind *kind)
     return most < SCH_OP_BACKLOG_MAX ? most : SCH_OP_BACKLOG_MAX;
 }
 
-static void grant_class(struct sch_operator *op, struct sch_op_class *class, uint64_t share)
+/* How many may come beyond those that are there, never fewer than were granted before; not worth a
+ * message while three quarters of it are left. Returns whether to send. */
+static bool raise(uint64_t *granted, uint64_t assigned, uint64_t share)
 {
-    uint64_t outstanding = class->granted > class->assigned ? class->granted - class->assigned : 0;
-    if (share <= outstanding)
-        return; /* never lower than before */
-    if (outstanding > 0 && outstanding * 4 > share * 3)
-        return; /* not worth a message yet */
-    class->granted = class->assigned + share;
+    uint64_t outstanding = *granted > assigned ? *granted - assigned : 0;
+    if (share <= outstanding || (outstanding > 0 && outstanding > share - share / 4))
+        return false;
+    *granted = assigned + share;
+    return true;
+}
+
+static void grant_class(struct sch_operator *op, struct sch_op_class *class, uint64_t share,
+                        uint64_t startable)
+{
+    if (!raise(&class->granted, class->assigned, share))
+        return;
     struct sch_op_effect *effect = sch_op_effect_add(op, SCH_OP_SEND_GRANT);
     effect->u.grant.partition = class->partition->id;
     effect->u.grant.class_id = class->id;
     effect->u.grant.granted = class->granted;
-}
-
-/* Kinds that ask at the same time share: in proportion to what waits, but none gets less than an
- * equal part, for they may not compete at all (GPU nodes, environments). So at most twice the room
- * is promised; what is too much waits in backlogs. */
-static uint64_t part_of_kind(const struct sch_operator *op, const struct sch_kind *kind,
-                             uint64_t free_room)
-{
-    uint64_t asking = op->asking_count + (kind->waiting == 0);
-    SY_ASSERT(kind->waiting <= op->waiting && asking > 0);
-    uint64_t equal = (free_room + asking - 1) / asking;
-    uint64_t weighted = op->waiting > 0 ? free_room * kind->waiting / op->waiting : 0;
-    return equal > weighted ? equal : weighted;
+    effect->u.grant.startable = class->assigned + startable;
 }
 
 /* In proportion to what waits; a class that is idle weighs as one that waits, so it has something
@@ -50,7 +46,7 @@ void sch_kind_grant(struct sch_operator *op, struct sch_kind *kind)
 {
     sch_kind_sync(op, kind);
     uint64_t can = kind->room + backlog_max(kind), holds = kind->held_count + kind->backlog_count;
-    uint64_t weights = 0, free_room = part_of_kind(op, kind, can > holds ? can - holds : 0);
+    uint64_t weights = 0, free_room = can > holds ? can - holds : 0;
     if (kind->capable == 0)
         return;
     for (struct sch_link *link = kind->classes.next; link != &kind->classes; link = link->next)
@@ -61,8 +57,112 @@ void sch_kind_grant(struct sch_operator *op, struct sch_kind *kind)
         uint64_t share = free_room * (class->waiting + 1) / weights;
         if (share == 0 && class->unstarted == 0 && (class->waiting > 0 || free_room > 0))
             share = 1;
-        grant_class(op, class, share);
+        grant_class(op, class, share, kind->room < share ? kind->room : share);
     }
+}
+
+/* ---- room: all classes together ---- */
+
+void sch_amount_add(struct sch_amount *amount, const struct sch_resources *request, bool add)
+{
+    SY_ASSERT(add ||
+              (amount->cpu_milli >= request->cpu_milli &&
+               amount->memory_bytes >= request->memory_bytes && amount->gpus >= request->gpus));
+    amount->cpu_milli += add ? request->cpu_milli : -(uint64_t)request->cpu_milli;
+    amount->memory_bytes += add ? request->memory_bytes : -request->memory_bytes;
+    amount->gpus += add ? request->gpus : -(uint64_t)request->gpus;
+}
+
+void sch_attempt_unstarted(struct sch_operator *op, struct sch_attempt *a, bool more)
+{
+    sch_amount_add(&op->unstarted, &a->kind->request, more);
+    if (!a->class)
+        return;
+    SY_ASSERT(more || (a->class->unstarted > 0 && a->partition->unstarted > 0));
+    a->class->unstarted += more ? 1 : UINT64_MAX;
+    a->partition->unstarted += more ? 1 : UINT64_MAX;
+}
+
+static void raise_to(uint64_t *least, uint64_t value)
+{
+    *least = value > *least ? value : *least;
+}
+
+static uint64_t times(uint64_t count, uint64_t amount)
+{
+    return amount > 0 && count > UINT64_MAX / 4 / amount ? UINT64_MAX / 4 : count * amount;
+}
+
+/* The most that a class of the cluster may hold beyond free room. */
+struct sch_amount sch_backlog_amount(const struct sch_operator *op)
+{
+    struct sch_amount most = {0};
+    for (const struct sch_link *link = op->kinds.next; link != &op->kinds; link = link->next) {
+        const struct sch_kind *kind = sy_container_of((struct sch_link *)(uintptr_t)link,
+                                                      struct sch_kind, link);
+        uint64_t count = backlog_max(kind);
+        raise_to(&most.cpu_milli, times(count, kind->request.cpu_milli));
+        raise_to(&most.memory_bytes, times(count, kind->request.memory_bytes));
+        raise_to(&most.gpus, times(count, kind->request.gpus));
+    }
+    return most;
+}
+
+/* The largest of what it asks for: with less it could send nothing, whatever is free. */
+static struct sch_amount largest_asked(const struct sch_op_partition *partition)
+{
+    struct sch_amount most = {0};
+    for (const struct sch_link *link = partition->classes.next; link != &partition->classes;
+         link = link->next) {
+        const struct sch_op_class *class = sy_container_of((struct sch_link *)(uintptr_t)link,
+                                                           struct sch_op_class, partition_link);
+        if (class->waiting == 0 || class->kind->capable == 0)
+            continue;
+        raise_to(&most.cpu_milli, class->kind->request.cpu_milli);
+        raise_to(&most.memory_bytes, class->kind->request.memory_bytes);
+        raise_to(&most.gpus, class->kind->request.gpus);
+    }
+    return most;
+}
+
+static uint64_t part_of(uint64_t free, uint64_t backlog, uint64_t unstarted, double part)
+{
+    uint64_t can = free + backlog;
+    return can > unstarted ? (uint64_t)((double)(can - unstarted) * part) : 0;
+}
+
+void sch_room_grant(struct sch_operator *op, struct sch_op_partition *partition,
+                    const struct sch_amount *backlog)
+{
+    SY_ASSERT(partition->up);
+    uint64_t weights = 0;
+    for (struct sch_link *link = op->partitions.next; link != &op->partitions; link = link->next) {
+        const struct sch_op_partition *other = sy_container_of(link, struct sch_op_partition, link);
+        weights += other->up ? other->waiting + 1 : 0;
+    }
+    double part = (double)(partition->waiting + 1) / (double)weights;
+    struct sch_amount asked = {0}, share;
+    if (partition->unstarted == 0)
+        asked = largest_asked(partition);
+    share.cpu_milli = part_of(op->free.cpu_milli, backlog->cpu_milli, op->unstarted.cpu_milli,
+                              part);
+    share.memory_bytes = part_of(op->free.memory_bytes, backlog->memory_bytes,
+                                 op->unstarted.memory_bytes, part);
+    share.gpus = part_of(op->free.gpus, backlog->gpus, op->unstarted.gpus, part);
+    raise_to(&share.cpu_milli, asked.cpu_milli);
+    raise_to(&share.memory_bytes, asked.memory_bytes);
+    raise_to(&share.gpus, asked.gpus);
+    bool more = raise(&partition->room.cpu_milli, partition->assigned.cpu_milli, share.cpu_milli);
+    more |= raise(&partition->room.memory_bytes, partition->assigned.memory_bytes,
+                  share.memory_bytes);
+    more |= raise(&partition->room.gpus, partition->assigned.gpus, share.gpus);
+    if (!more)
+        return;
+    struct sch_op_effect *effect = sch_op_effect_add(op, SCH_OP_SEND_ROOM);
+    effect->u.room.partition = partition->id;
+    effect->u.room.cpu_milli = partition->room.cpu_milli;
+    effect->u.room.memory_bytes = partition->room.memory_bytes;
+    effect->u.room.gpus = partition->room.gpus;
 }
 
 static void grant_all(struct sch_operator *op)
@@ -79,6 +179,12 @@ static void grant_all(struct sch_operator *op)
         struct sch_kind *kind = sy_container_of(op->kinds_dirty.next, struct sch_kind, dirty);
         sch_list_remove(&kind->dirty);
         sch_kind_grant(op, kind);
+    }
+    struct sch_amount backlog = sch_backlog_amount(op);
+    for (struct sch_link *link = op->partitions.next; link != &op->partitions; link = link->next) {
+        struct sch_op_partition *partition = sy_container_of(link, struct sch_op_partition, link);
+        if (partition->up)
+            sch_room_grant(op, partition, &backlog);
     }
 }
 

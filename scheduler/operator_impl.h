@@ -46,10 +46,17 @@ struct sch_rate {
     uint32_t current, previous;
 };
 
+/* Amounts of all that is free, held or granted. */
+struct sch_amount {
+    uint64_t cpu_milli, memory_bytes, gpus;
+};
+
 struct sch_op_partition {
     uint32_t id;
     uint32_t epoch; /* the newest seen */
     bool up;
+    uint64_t waiting, unstarted;      /* over its classes */
+    struct sch_amount assigned, room; /* since the stream opened: came; may come */
     struct sch_table_link by_id;
     struct sch_link link;     /* op->partitions */
     struct sch_link attempts; /* all of its attempts here */
@@ -108,6 +115,7 @@ struct sch_node {
     struct sch_heap_entry lease;           /* op->leases while LOST */
     struct sch_link changed;               /* op->changed */
     uint64_t changed_at, shape_changed_at; /* op->change; shape: readiness or capacity */
+    struct sch_amount free;                /* as counted in op->free */
     struct sch_resources capacity;
     struct sch_environment environments[SCH_OP_ENVIRONMENTS_MAX]; /* by name */
     uint32_t environment_used[SCH_OP_ENVIRONMENTS_MAX];
@@ -138,13 +146,14 @@ struct sch_attempt {
 
 struct sch_operator {
     struct sch_operator_options options;
+    struct sch_amount free;      /* of ready nodes, what no charged attempt has */
+    struct sch_amount unstarted; /* requests of what is held or in backlogs */
     int64_t now_ns;
     struct sch_op_effects *out;
     struct sch_table partitions_by_id, classes_by_id, kinds_by_request, nodes_by_name, attempts;
     struct sch_link partitions, kinds, kinds_parked, kinds_asking, kinds_dirty;
     struct sch_link held; /* all that is HELD, by held_until_ns */
     size_t parked_count, asking_count;
-    uint64_t waiting; /* over all kinds */
     /* nodes that are not GONE, by name */
     struct sch_node **nodes;
     uint32_t node_count, node_cap;
@@ -241,7 +250,14 @@ void sch_place_parked(struct sch_operator *op);
 void sch_held_tick(struct sch_operator *op);
 
 /* ---- operator_grant.c ---- */
+void sch_amount_add(struct sch_amount *amount, const struct sch_resources *request, bool add);
+/* A new attempt waits here, or starts: of its class, its partition and the whole cluster. */
+void sch_attempt_unstarted(struct sch_operator *op, struct sch_attempt *a, bool more);
 void sch_kind_dirty(struct sch_operator *op, struct sch_kind *kind);
 void sch_grant_end_step(struct sch_operator *op);
 void sch_grant_tick(struct sch_operator *op);
 void sch_kind_grant(struct sch_operator *op, struct sch_kind *kind);
+/* The most that one kind may hold beyond free room, of each amount. */
+struct sch_amount sch_backlog_amount(const struct sch_operator *op);
+void sch_room_grant(struct sch_operator *op, struct sch_op_partition *partition,
+                    const struct sch_amount *backlog);

@@ -118,8 +118,7 @@ void sch_node_backlog_push(struct sch_operator *op, struct sch_attempt *a)
     sch_list_push_back(&a->node->backlog, &a->queue);
     a->node->backlog_count++;
     a->kind->backlog_count++;
-    if (a->class)
-        a->class->unstarted++;
+    sch_attempt_unstarted(op, a, true);
     sch_node_changed(op, a->node);
 }
 
@@ -129,8 +128,7 @@ void sch_node_backlog_remove(struct sch_operator *op, struct sch_attempt *a)
     sch_list_remove(&a->queue);
     a->node->backlog_count--;
     a->kind->backlog_count--;
-    if (a->class)
-        a->class->unstarted--;
+    sch_attempt_unstarted(op, a, false);
     op->room_came = true;
     sch_node_changed(op, a->node);
 }
@@ -276,8 +274,23 @@ void sch_nodes_renumber(struct sch_operator *op)
         op->nodes[i]->index = i;
 }
 
+static void count_free(struct sch_operator *op, struct sch_node *node)
+{
+    struct sch_amount now = {0}, *free = &op->free;
+    if (sch_node_state(node) == SCH_NODE_READY && !node->listing)
+        now = (struct sch_amount){
+            .cpu_milli = left(node->capacity.cpu_milli, node->used_cpu_milli),
+            .memory_bytes = left(node->capacity.memory_bytes, node->used_memory_bytes),
+            .gpus = left(node->capacity.gpus, node->used_gpus)};
+    free->cpu_milli += now.cpu_milli - node->free.cpu_milli;
+    free->memory_bytes += now.memory_bytes - node->free.memory_bytes;
+    free->gpus += now.gpus - node->free.gpus;
+    node->free = now;
+}
+
 void sch_node_changed(struct sch_operator *op, struct sch_node *node)
 {
+    count_free(op, node);
     if (sch_node_state(node) == SCH_NODE_GONE)
         return;
     SY_ASSERT(node->index < op->node_count && op->nodes[node->index] == node);
@@ -303,8 +316,7 @@ void sch_attempt_hold(struct sch_operator *op, struct sch_attempt *a)
     a->held_until_ns = op->now_ns + op->options.hold_ns;
     sch_list_push_back(&op->held, &a->place);
     sch_list_push_back(&kind->held, &a->queue);
-    if (a->class)
-        a->class->unstarted++;
+    sch_attempt_unstarted(op, a, true);
     if (kind->held_count++ == 0) {
         sch_list_push_back(&op->kinds_parked, &kind->parked);
         op->parked_count++;
@@ -317,8 +329,7 @@ void sch_attempt_unhold(struct sch_operator *op, struct sch_attempt *a)
     SY_ASSERT(sch_attempt_state(a) == SCH_ATTEMPT_HELD && kind->held_count > 0);
     sch_list_remove(&a->place);
     sch_list_remove(&a->queue);
-    if (a->class)
-        a->class->unstarted--;
+    sch_attempt_unstarted(op, a, false);
     if (--kind->held_count == 0) {
         sch_list_remove(&kind->parked);
         op->parked_count--;

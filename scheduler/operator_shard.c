@@ -66,12 +66,13 @@ static struct sch_op_class *class_new(struct sch_operator *op, struct sch_op_par
 static void set_waiting(struct sch_operator *op, struct sch_op_class *class, uint64_t waiting)
 {
     struct sch_kind *kind = class->kind;
-    SY_ASSERT(kind->waiting >= class->waiting && op->waiting >= class->waiting);
+    struct sch_op_partition *partition = class->partition;
+    SY_ASSERT(kind->waiting >= class->waiting && partition->waiting >= class->waiting);
     kind->waiting -= class->waiting;
-    op->waiting -= class->waiting;
+    partition->waiting -= class->waiting;
     class->waiting = waiting < SCH_OP_WAITING_MAX ? waiting : SCH_OP_WAITING_MAX;
     kind->waiting += class->waiting;
-    op->waiting += class->waiting;
+    partition->waiting += class->waiting;
     bool asks = kind->waiting > 0;
     if (asks == sch_link_in_list(&kind->asking))
         return;
@@ -99,6 +100,8 @@ static void class_free(struct sch_operator *op, struct sch_op_class *class)
 static void close_stream(struct sch_operator *op, struct sch_op_partition *partition)
 {
     partition->up = false;
+    partition->unstarted = 0;
+    partition->assigned = partition->room = (struct sch_amount){0};
     for (struct sch_link *link = partition->attempts.next; link != &partition->attempts;
          link = link->next)
         sy_container_of(link, struct sch_attempt, partition_link)->class = NULL;
@@ -178,6 +181,8 @@ void sch_op_demand(struct sch_operator *op, const struct sch_op_event *event)
         class = class_new(op, partition, event->u.demand.class_id, &event->u.demand.request);
     set_waiting(op, class, event->u.demand.waiting);
     sch_kind_grant(op, class->kind);
+    struct sch_amount backlog = sch_backlog_amount(op);
+    sch_room_grant(op, partition, &backlog);
 }
 
 static void send_returned(struct sch_operator *op, const struct sch_attempt_key *key,
@@ -201,8 +206,10 @@ void sch_op_assign(struct sch_operator *op, const struct sch_op_event *event)
         return;
     }
     struct sch_op_class *class = sch_op_class_find(op, partition->id, event->u.assign.class_id);
-    if (class)
+    if (class) { /* the shard counts it too, whatever becomes of it */
         class->assigned++;
+        sch_amount_add(&partition->assigned, &class->kind->request, true);
+    }
     if (!class || class->assigned > class->granted) {
         send_returned(op, key, class ? "more than was granted" : "its class is not known here");
         sch_blob_release(&blob);

@@ -25,6 +25,8 @@ struct sch_partition *sch_partition_new(const struct sch_partition_options *opti
     sch_list_init(&p->runs);
     sch_list_init(&p->classes);
     sch_list_init(&p->classes_idle);
+    sch_list_init(&p->runnable);
+    sch_shares_init(p);
     sch_list_init(&p->recovering);
     return p;
 }
@@ -48,6 +50,7 @@ static void free_actions(struct sch_partition *p)
         while (link) {
             struct sch_action_impl *a = sy_container_of(link, struct sch_action_impl, by_id);
             link = link->next;
+            sch_action_leave(p, a);
             a->link = (struct sch_link){0};
             if (a->rare && a->rare->cache && sch_action_state(a) != SCH_ACTION_CACHE_WAIT)
                 sch_cache_free(p, a->rare->cache);
@@ -71,6 +74,7 @@ void sch_partition_free(struct sch_partition *p)
     free_actions(p);
     while (!sch_list_empty(&p->classes))
         sch_class_free(p, sy_container_of(p->classes.next, struct sch_class, link));
+    sch_shares_deinit(p);
     for (size_t i = 0; i < p->cluster_count; i++)
         sch_cluster_free(p->clusters[i]);
     free(p->clusters);
@@ -78,9 +82,12 @@ void sch_partition_free(struct sch_partition *p)
     sch_heap_deinit(&p->timers);
     sch_heap_deinit(&p->flushes);
     sch_heap_deinit(&p->leases);
-    struct sch_table *tables[] = {&p->runs_by_id,      &p->runs_by_name,     &p->actions_by_id,
-                                  &p->actions_by_name, &p->classes_by_id,    &p->classes_by_request,
-                                  &p->levels,          &p->clusters_by_name, &p->caches};
+    sch_heap_deinit(&p->ages);
+    sch_heap_deinit(&p->avoided);
+    struct sch_table *tables[] = {
+        &p->runs_by_id,    &p->runs_by_name,       &p->actions_by_id, &p->actions_by_name,
+        &p->classes_by_id, &p->classes_by_request, &p->levels,        &p->clusters_by_name,
+        &p->caches,        &p->shares_by_key,      &p->seats,         &p->rules};
     for (size_t i = 0; i < SY_COUNT_OF(tables); i++)
         sch_table_deinit(tables[i]);
     free(p);
@@ -147,7 +154,9 @@ static void reject(struct sch_partition *p, enum sch_reject why, struct sch_acti
     struct sch_effect *effect = sch_effect_add(p, SCH_EFFECT_REJECTED);
     effect->u.rejected.why = why;
     effect->u.rejected.action = existing ? &existing->base : NULL;
-    effect->u.rejected.text = why == SCH_REJECT_INFEASIBLE ? p->misses.text : NULL;
+    bool says = why == SCH_REJECT_INFEASIBLE || why == SCH_REJECT_NO_QUEUE ||
+                why == SCH_REJECT_QUEUE_FULL;
+    effect->u.rejected.text = says ? p->misses.text : NULL;
     effect->u.rejected.shell = shell;
 }
 
@@ -155,6 +164,7 @@ static void reject(struct sch_partition *p, enum sch_reject why, struct sch_acti
 struct new_task {
     struct sch_spec *spec;
     int32_t priority;
+    const char *queue;
     bool instant;
     const uint8_t *cache_key;
     void *shell;
@@ -250,21 +260,24 @@ begin_action(struct sch_partition *p, const struct sch_action_new *new, bool end
     effect->u.created.action = &a->base;
     effect->u.created.shell = shell;
     effect->u.created.ends = ends;
-    if (a->class)
-        sch_class_accepted(p, a->class, a->base.id);
+    if (a->lane)
+        sch_class_accepted(p, sch_action_class(a), a->base.id);
     return a;
 }
 
 /* An action that needs a spec: the root, or a child. */
 static void begin_task(struct sch_partition *p, struct sch_action_new *new,
-                       const struct new_task *task)
+                       const struct new_task *task, struct sch_share *tenant)
 {
     new->id = sch_partition_new_id(p);
     new->spec = task->spec;
+    new->tenant = tenant;
     new->priority = task->priority;
     new->created_ns = p->realtime_ns;
     new->state = first_state(p, new->run, task);
     struct sch_action_impl *a = begin_action(p, new, task->instant, task->shell);
+    if (tenant)
+        sch_share_unref(p, tenant); /* its lane has one */
     if (task->instant) {
         struct sch_end end = {.state = SCH_ACTION_SUCCEEDED, .shell = task->shell};
         sch_action_end_as(p, a, &end);
@@ -278,20 +291,42 @@ static void begin_task(struct sch_partition *p, struct sch_action_new *new,
         sch_action_place(p, a, false);
 }
 
-/* Room for one more, and a cluster that could run it; says no otherwise. */
-static bool admit(struct sch_partition *p, const struct new_task *task)
+/* A queue that takes it, and a cluster that could run it. */
+static bool admit_to_queue(struct sch_partition *p, const struct new_task *task,
+                           const struct sch_share *tenant)
 {
+    enum sch_reject why = SCH_REJECT_NO_QUEUE;
+    if (tenant)
+        why = sch_share_has_length(p, tenant) ? SCH_REJECT_INFEASIBLE : SCH_REJECT_QUEUE_FULL;
+    if (why == SCH_REJECT_INFEASIBLE &&
+        sch_feasible(p, &task->spec->request, tenant->rule, &p->misses))
+        return true;
+    reject(p, why, NULL, task->shell);
+    return false;
+}
+
+/* Room for one more, and what it needs; says no otherwise. *ret_tenant holds a reference; it is
+ * NULL for what needs no worker. */
+static bool admit(struct sch_partition *p, const struct new_task *task, const char *project,
+                  const char *domain, struct sch_share **ret_tenant)
+{
+    *ret_tenant = NULL;
     if (task->instant)
         return true;
     if (p->actions_live >= p->options.actions_max) {
         reject(p, SCH_REJECT_FULL, NULL, task->shell);
         return false;
     }
-    if (!task->spec->group && !sch_partition_feasible(p, &task->spec->request, &p->misses)) {
-        reject(p, SCH_REJECT_INFEASIBLE, NULL, task->shell);
-        return false;
+    if (task->spec->group)
+        return true;
+    struct sch_share *tenant = sch_share_find_tenant(p, project, domain, task->queue, false);
+    if (admit_to_queue(p, task, tenant)) {
+        *ret_tenant = tenant;
+        return true;
     }
-    return true;
+    if (tenant)
+        sch_share_unref(p, tenant);
+    return false;
 }
 
 static void step_create_run(struct sch_partition *p, const struct sch_event *event)
@@ -299,21 +334,23 @@ static void step_create_run(struct sch_partition *p, const struct sch_event *eve
     const char *project = event->u.create.project, *domain = event->u.create.domain;
     struct new_task task = {.spec = event->u.create.spec,
                             .priority = event->u.create.priority,
+                            .queue = event->u.create.queue,
                             .instant = event->u.create.instant,
                             .cache_key = event->u.create.cache_key,
                             .shell = event->u.create.shell};
     struct sch_run *existing = sch_partition_find_run(p, project, domain, event->u.create.name);
+    struct sch_share *tenant;
     SY_ASSERT(task.spec);
     if (existing) {
         reject(p, SCH_REJECT_EXISTS, sch_action_impl(existing->root), task.shell);
-    } else if (admit(p, &task)) {
+    } else if (admit(p, &task, project, domain, &tenant)) {
         struct sch_run_impl *run = sch_run_new(p, sch_partition_new_id(p), project, domain,
                                                event->u.create.name);
         run->base.created_ns = event->realtime_ns;
         sch_gate_new(run, event->u.create.concurrency_max);
         sch_effect_add(p, SCH_EFFECT_RUN_CREATED)->u.run = &run->base;
         struct sch_action_new new = {.run = run, .name = SCH_ROOT_NAME};
-        begin_task(p, &new, &task);
+        begin_task(p, &new, &task, tenant);
         return;
     }
     if (task.spec->refs == 0)
@@ -343,14 +380,18 @@ static void step_enqueue(struct sch_partition *p, const struct sch_event *event)
     struct sch_action_impl *parent = sch_action_impl(event->u.enqueue.parent);
     struct new_task task = {.spec = event->u.enqueue.spec,
                             .priority = event->u.enqueue.priority,
+                            .queue = event->u.enqueue.queue,
                             .instant = event->u.enqueue.instant,
                             .cache_key = event->u.enqueue.cache_key,
                             .shell = event->u.enqueue.shell};
+    const struct sch_run *run = parent->base.run;
+    struct sch_share *tenant;
     SY_ASSERT(task.spec);
-    if (admit_child(p, parent, event->u.enqueue.name, task.shell) && admit(p, &task)) {
+    if (admit_child(p, parent, event->u.enqueue.name, task.shell) &&
+        admit(p, &task, run->project, run->domain, &tenant)) {
         struct sch_action_new new = {
             .run = sch_run_impl(parent->base.run), .parent = parent, .name = event->u.enqueue.name};
-        begin_task(p, &new, &task);
+        begin_task(p, &new, &task, tenant);
         return;
     }
     if (task.spec->refs == 0)
@@ -421,6 +462,8 @@ static void step_tick(struct sch_partition *p)
     struct sch_heap_entry *top;
     while ((top = sch_heap_top(&p->timers)) && top->key <= p->now_ns)
         sch_action_timer(p, sy_container_of(top, struct sch_action_impl, timer));
+    sch_ages_tick(p);
+    sch_avoided_tick(p);
     sch_cluster_leases(p);
     sch_recovery_tick(p);
     sch_verify_tick(p);
@@ -443,7 +486,17 @@ static void step_grant(struct sch_partition *p, const struct sch_event *event)
     struct sch_class *class = sch_class_find(p, event->u.grant.class_id);
     if (!cluster || !class || !sch_cluster_connected(cluster))
         return; /* it crossed with a disconnect, or the class is gone */
-    sch_class_grant(p, class, cluster, event->u.grant.granted);
+    sch_class_grant(p, class, cluster, event->u.grant.granted, event->u.grant.startable);
+}
+
+static void step_room(struct sch_partition *p, const struct sch_event *event)
+{
+    struct sch_cluster *cluster = sch_cluster_find(p, event->u.room.cluster);
+    struct sch_use room = {.cpu_milli = event->u.room.cpu_milli,
+                           .memory_bytes = event->u.room.memory_bytes,
+                           .gpus = event->u.room.gpus};
+    if (cluster && sch_cluster_connected(cluster))
+        sch_cluster_room(p, cluster, &room);
 }
 
 static void dispatch(struct sch_partition *p, const struct sch_event *event)
@@ -472,7 +525,8 @@ static void dispatch(struct sch_partition *p, const struct sch_event *event)
         break;
     case SCH_EVENT_CLUSTER_UP:
         sch_cluster_up(p, event->u.cluster.name, event->u.cluster.shapes,
-                       event->u.cluster.shape_count, event->u.cluster.keep_shapes);
+                       event->u.cluster.shape_count, event->u.cluster.keep_shapes,
+                       event->u.cluster.price);
         break;
     case SCH_EVENT_CLUSTER_DOWN:
         sch_cluster_down(p, event->u.cluster.name);
@@ -486,6 +540,9 @@ static void dispatch(struct sch_partition *p, const struct sch_event *event)
     case SCH_EVENT_GRANT:
         step_grant(p, event);
         break;
+    case SCH_EVENT_ROOM:
+        step_room(p, event);
+        break;
     case SCH_EVENT_STARTED:
         sch_cluster_started(p, &event->u.report);
         break;
@@ -496,7 +553,10 @@ static void dispatch(struct sch_partition *p, const struct sch_event *event)
         sch_cluster_returned(p, &event->u.report);
         break;
     case SCH_EVENT_QUEUE:
+        sch_share_configure(p, event->u.queue.config);
+        break;
     case SCH_EVENT_QUEUE_REMOVE:
+        sch_share_forget(p, event->u.queue_remove.key);
         break;
     case SCH_EVENT_TICK:
         step_tick(p);
@@ -520,6 +580,7 @@ void sch_partition_step(struct sch_partition *p, const struct sch_event *event,
     dispatch(p, event);
     sch_caches_settle(p);
     sch_gates_release(p);
+    sch_lanes_assign(p);
     sch_demand_end_step(p);
     tell_specs_unused(p);
     p->out = NULL;
@@ -534,10 +595,14 @@ static int64_t earlier(int64_t at, const struct sch_heap *heap)
 int64_t sch_partition_next_ns(const struct sch_partition *p)
 {
     SY_ASSERT(!p->out);
+    if (!sch_list_empty(&p->runnable))
+        return p->now_ns; /* more than one step assigns */
     int64_t at = p->recovery_end_ns < p->verify_at_ns ? p->recovery_end_ns : p->verify_at_ns;
     at = earlier(at, &p->timers);
     at = earlier(at, &p->flushes);
     at = earlier(at, &p->leases);
+    at = earlier(at, &p->ages);
+    at = earlier(at, &p->avoided);
     int64_t watch = sch_cluster_watch_ns(p);
     return watch < at ? watch : at;
 }
@@ -580,8 +645,22 @@ struct sch_partition_counts sch_partition_counts(const struct sch_partition *p)
     };
 }
 
+/* Whether the cluster could ever run it, by the rules too. */
+static bool cluster_fits(const struct sch_cluster *cluster, const struct sch_resources *request,
+                         const struct sch_rule *rule, struct sy_error_text *ret_misses)
+{
+    return (!rule || sch_rule_fits(rule, cluster, ret_misses)) &&
+           sch_cluster_fits(cluster, request, ret_misses);
+}
+
 bool sch_partition_feasible(const struct sch_partition *p, const struct sch_resources *request,
                             struct sy_error_text *ret_misses)
+{
+    return sch_feasible(p, request, NULL, ret_misses);
+}
+
+bool sch_feasible(const struct sch_partition *p, const struct sch_resources *request,
+                  const struct sch_rule *rule, struct sy_error_text *ret_misses)
 {
     SY_ASSERT(request);
     bool known = false;
@@ -590,14 +669,14 @@ bool sch_partition_feasible(const struct sch_partition *p, const struct sch_reso
         if (gone && p->clusters[i]->shape_count == 0)
             continue; /* it never said what it has */
         known = true;
-        if (sch_cluster_fits(p->clusters[i], request, NULL))
+        if (cluster_fits(p->clusters[i], request, rule, NULL))
             return true;
     }
     if (!known)
         return true;
     sy_error_text_set(ret_misses, "no cluster can run this");
     for (size_t i = 0; ret_misses && i < p->cluster_count; i++)
-        (void)sch_cluster_fits(p->clusters[i], request, ret_misses);
+        (void)cluster_fits(p->clusters[i], request, rule, ret_misses);
     return false;
 }
 
@@ -622,16 +701,4 @@ void sch_action_each_child(struct sch_action *action,
             return;
         child = next;
     }
-}
-
-void sch_partition_each_queue(const struct sch_partition *p,
-                              bool (*fn)(void *ctx, const struct sch_queue_view *view), void *ctx)
-{
-    (void)p, (void)fn, (void)ctx;
-}
-
-const struct sch_queue_key *sch_action_queue(const struct sch_action *action)
-{
-    (void)action;
-    return NULL;
 }

@@ -171,6 +171,7 @@ struct sch_partition_options {
     uint32_t system_retries;  /* attempts that may be lost before the action fails; default 10 */
     int64_t cluster_lease_ns; /* silence after which a cluster's attempts are requeued */
     int64_t recovery_wait_ns; /* bound on waiting for inventories after a rebuild */
+    int64_t ageing_ns; /* an action gains one in priority for each that it waits; 0 = never */
 };
 
 struct sch_partition;
@@ -232,14 +233,16 @@ enum sch_event_type {
     SCH_EVENT_INVENTORY,    /* u.inventory: one attempt that the cluster holds */
     SCH_EVENT_INVENTORY_COMPLETE, /* u.cluster.name */
     SCH_EVENT_GRANT,              /* u.grant */
-    SCH_EVENT_STARTED,            /* u.report */
-    SCH_EVENT_OUTCOME,            /* u.report */
-    SCH_EVENT_RETURNED,           /* u.report */
-    SCH_EVENT_QUEUE,              /* u.queue: configured, or changed. Right after a rebuild those
-                                     that exist come first, parents before their children */
-    SCH_EVENT_QUEUE_REMOVE,       /* u.queue_remove: as if never configured. What is in it goes on
-                                     under default settings */
-    SCH_EVENT_TICK,               /* timers: call when sch_partition_next_ns() has come */
+    SCH_EVENT_ROOM,     /* u.room: how much may be assigned of all classes together; without it only
+                           their grants count */
+    SCH_EVENT_STARTED,  /* u.report */
+    SCH_EVENT_OUTCOME,  /* u.report */
+    SCH_EVENT_RETURNED, /* u.report */
+    SCH_EVENT_QUEUE,    /* u.queue: configured, or changed. Right after a rebuild those
+                           that exist come first, parents before their children */
+    SCH_EVENT_QUEUE_REMOVE, /* u.queue_remove: as if never configured. What is in it goes on
+                               under default settings */
+    SCH_EVENT_TICK,         /* timers: call when sch_partition_next_ns() has come */
     SCH_EVENT_TYPES,
 };
 
@@ -326,6 +329,7 @@ struct sch_event {
             const struct sch_shape *shapes; /* UP */
             size_t shape_count;
             bool keep_shapes; /* UP: the shapes are not known yet or did not change */
+            int64_t price; /* UP: of a core, in millionths of a currency an hour; 0 = not known */
         } cluster;
         struct {
             const char *cluster;
@@ -337,8 +341,13 @@ struct sch_event {
         struct {
             const char *cluster;
             uint32_t class_id;
-            uint64_t granted; /* cumulative since CLUSTER_UP */
+            uint64_t granted;   /* cumulative since CLUSTER_UP */
+            uint64_t startable; /* likewise: up to this one there is free room for it now */
         } grant;
+        struct {
+            const char *cluster;
+            uint64_t cpu_milli, memory_bytes, gpus; /* cumulative since CLUSTER_UP */
+        } room;
         struct sch_report report;
         struct {
             const struct sch_queue_config *config; /* checked; copied */

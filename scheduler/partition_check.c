@@ -1,5 +1,8 @@
 #include "scheduler/partition_impl.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 static size_t list_length(const struct sch_link *head)
 {
     size_t n = 0;
@@ -13,7 +16,7 @@ static size_t list_length(const struct sch_link *head)
 /* What is counted on the way, to be compared with the core's own counters. */
 struct tally {
     uint64_t states[SCH_ACTION_STATES];
-    uint64_t actions, timers, waiting, held, attempts, keyed, cached, cache_waiting;
+    uint64_t actions, timers, waiting, held, attempts, keyed, cached, cache_waiting, lanes;
 };
 
 static void check_timer(const struct sch_action_impl *a)
@@ -54,7 +57,7 @@ static void check_state(const struct sch_action_impl *a)
     SY_ASSERT((state == SCH_ACTION_PAUSED) == (a->base.spec == NULL));
     SY_ASSERT(!a->base.spec || a->base.spec->refs > 0);
     SY_ASSERT((state == SCH_ACTION_GROUP) == (a->base.spec && a->base.spec->group));
-    SY_ASSERT((a->class == NULL) == (state == SCH_ACTION_GROUP || state == SCH_ACTION_PAUSED));
+    SY_ASSERT((a->lane == NULL) == (state == SCH_ACTION_GROUP || state == SCH_ACTION_PAUSED));
     SY_ASSERT(!(state == SCH_ACTION_GROUP && a->base.sealed && a->base.children_live == 0));
     SY_ASSERT(!(state == SCH_ACTION_CACHE_WAIT) || a->rare->cache->producer != a);
 }
@@ -120,6 +123,7 @@ static size_t check_fifo(const struct sch_fifo *fifo, enum sch_action_state stat
             const struct sch_action_impl *a = sy_container_of(at, struct sch_action_impl, link);
             SY_ASSERT(a->level == level && sch_action_state(a) == state);
             SY_ASSERT(a->base.priority == level->priority);
+            SY_ASSERT(!fifo->lane || a->lane == fifo->lane);
         }
     }
     SY_ASSERT(waiting == fifo->waiting);
@@ -204,11 +208,39 @@ static void check_pair(const struct sch_partition *p, const struct sch_class *cl
     const struct sch_pair *pair = class->pairs[index];
     bool connected = sch_cluster_connected(pair->cluster);
     bool open = connected && pair->feasible && pair->granted > pair->assigned;
-    SY_ASSERT(pair->cluster == p->clusters[index] && pair->entry.tie == pair->cluster->rank);
-    SY_ASSERT(pair->assigned <= pair->granted);
-    SY_ASSERT(open == sch_heap_has(&pair->entry));
-    SY_ASSERT(!(open && class->queue.waiting > 0)); /* else something waits for nothing */
+    SY_ASSERT(pair->class == class && pair->cluster == p->clusters[index]);
+    SY_ASSERT(pair->entry.tie == pair->cluster->rank && pair->assigned <= pair->granted);
+    SY_ASSERT(open == (sch_heap_has(&pair->entry) || sch_link_in_list(&pair->short_link)));
+    SY_ASSERT(!(sch_heap_has(&pair->entry) && sch_link_in_list(&pair->short_link)));
+    SY_ASSERT(sch_heap_has(&pair->avoided) == (pair->avoided_until_ns > 0));
     SY_ASSERT(!(connected && pair->feasible) || pair->told || class->tell_new);
+}
+
+static uint64_t check_seat(const struct sch_seat *seat)
+{
+    uint64_t ready = 0;
+    sch_heap_check(&seat->children);
+    for (uint32_t i = 0; i < seat->children.count; i++) {
+        const struct sch_seat *child = sy_container_of(seat->children.items[i], struct sch_seat,
+                                                       entry);
+        SY_ASSERT(child->parent == seat && child->class == seat->class && !child->stopped);
+        SY_ASSERT(child->ready > 0 && child->share->parent == seat->share);
+        if (!sch_seat_is_lane(child))
+            SY_ASSERT(check_seat(child) == child->ready);
+        ready += child->ready;
+    }
+    return ready;
+}
+
+static void check_lane(struct sch_lane *lane, const struct sch_class *class, struct tally *tally)
+{
+    uint64_t waiting = check_fifo(&lane->queue, SCH_ACTION_QUEUED);
+    SY_ASSERT(lane->seat.class == class && lane->queue.lane == lane && lane->seat.refs > 0);
+    SY_ASSERT(lane->seat.ready == waiting && waiting <= lane->seat.refs);
+    SY_ASSERT(lane->seat.children.count == 0 && sch_seat_is_lane(&lane->seat));
+    bool first = sch_heap_has(&lane->seat.entry);
+    SY_ASSERT(first == (waiting > 0 && !lane->seat.stopped));
+    tally->lanes++;
 }
 
 static void check_class(struct sch_partition *p, struct sch_class *class, struct tally *tally)
@@ -216,11 +248,20 @@ static void check_class(struct sch_partition *p, struct sch_class *class, struct
     SY_ASSERT(sch_class_find(p, class->id) == class);
     SY_ASSERT((class->refs == 0) == sch_link_in_list(&class->idle));
     SY_ASSERT(class->pair_count == p->cluster_count);
-    uint64_t waiting = check_fifo(&class->queue, SCH_ACTION_QUEUED);
-    SY_ASSERT(waiting <= class->refs);
+    uint64_t waiting = 0, refs = 0;
+    for (struct sch_link *link = class->lanes.next; link != &class->lanes; link = link->next) {
+        struct sch_lane *lane = sy_container_of(link, struct sch_lane, link);
+        check_lane(lane, class, tally);
+        waiting += lane->queue.waiting;
+        refs += lane->seat.refs;
+    }
+    SY_ASSERT(waiting == class->waiting && refs == class->refs);
+    SY_ASSERT(check_seat(&class->root) == class->root.ready && class->root.ready <= waiting);
     for (size_t i = 0; i < class->pair_count; i++)
         check_pair(p, class, i);
     sch_heap_check(&class->open);
+    bool runnable = class->root.children.count > 0 && class->open.count > 0;
+    SY_ASSERT(runnable == sch_link_in_list(&class->runnable));
     tally->waiting += waiting;
 }
 
@@ -280,15 +321,75 @@ static void check_clusters(struct sch_partition *p, struct tally *tally)
 
 static void check_tables(const struct sch_partition *p)
 {
-    const struct sch_table *tables[] = {
-        &p->runs_by_id,         &p->runs_by_name,     &p->actions_by_id,
-        &p->actions_by_name,    &p->classes_by_id,    &p->levels,
-        &p->classes_by_request, &p->clusters_by_name, &p->caches};
+    const struct sch_table *tables[] = {&p->runs_by_id,
+                                        &p->runs_by_name,
+                                        &p->actions_by_id,
+                                        &p->actions_by_name,
+                                        &p->classes_by_id,
+                                        &p->levels,
+                                        &p->classes_by_request,
+                                        &p->clusters_by_name,
+                                        &p->caches,
+                                        &p->shares_by_key,
+                                        &p->seats,
+                                        &p->rules};
     for (size_t i = 0; i < SY_COUNT_OF(tables); i++)
         sch_table_check(tables[i]);
     sch_heap_check(&p->timers);
     sch_heap_check(&p->flushes);
     sch_heap_check(&p->leases);
+    sch_heap_check(&p->ages);
+    sch_heap_check(&p->avoided);
+}
+
+/* What is there and out of each share, by the actions themselves. */
+static void count_out(struct sch_partition *p, struct sch_use *out, uint64_t *live)
+{
+    for (uint32_t i = 0; i < p->actions_by_id.size; i++) {
+        for (struct sch_table_link *link = p->actions_by_id.buckets[i]; link; link = link->next) {
+            struct sch_action_impl *a = sy_container_of(link, struct sch_action_impl, by_id);
+            for (struct sch_share *at = a->lane ? a->lane->seat.share : NULL; at; at = at->parent) {
+                live[at->check_index]++;
+                if (!sch_state_is_out(sch_action_state(a)))
+                    continue;
+                const struct sch_resources *request = &sch_action_class(a)->request;
+                out[at->check_index].actions++;
+                out[at->check_index].cpu_milli += request->cpu_milli;
+                out[at->check_index].memory_bytes += request->memory_bytes;
+                out[at->check_index].gpus += request->gpus;
+            }
+        }
+    }
+}
+
+static void check_stopped(const struct sch_share *share)
+{
+    for (struct sch_link *link = share->stopped.next; link != &share->stopped; link = link->next) {
+        const struct sch_seat *seat = sy_container_of(link, struct sch_seat, link);
+        SY_ASSERT(seat->stopped && seat->share == share && !sch_heap_has(&seat->entry));
+        SY_ASSERT(!sch_share_admits(share, &seat->class->request)); /* else it waits for nothing */
+    }
+}
+
+static void check_shares(struct sch_partition *p)
+{
+    struct sch_use *out = sy_calloc(p->shares_by_key.count, sizeof(*out));
+    uint64_t *live = sy_calloc(p->shares_by_key.count, sizeof(*live));
+    uint32_t count = 0;
+    for (struct sch_link *link = p->shares.next; link != &p->shares; link = link->next)
+        sy_container_of(link, struct sch_share, link)->check_index = count++;
+    SY_ASSERT(count == p->shares_by_key.count);
+    count_out(p, out, live);
+    for (struct sch_link *link = p->shares.next; link != &p->shares; link = link->next) {
+        struct sch_share *share = sy_container_of(link, struct sch_share, link);
+        SY_ASSERT(share->id <= p->last_share_id && share->refs > 0);
+        SY_ASSERT((share->parent == NULL) == (share == p->region));
+        SY_ASSERT(share->live == live[share->check_index]);
+        SY_ASSERT(memcmp(&share->use, &out[share->check_index], sizeof(share->use)) == 0);
+        check_stopped(share);
+    }
+    free(out);
+    free(live);
 }
 
 void sch_partition_check(const struct sch_partition *const_p)
@@ -303,6 +404,7 @@ void sch_partition_check(const struct sch_partition *const_p)
     check_caches(p, &tally);
     check_classes(p, &tally);
     check_clusters(p, &tally);
+    check_shares(p);
     SY_ASSERT(list_length(&p->recovering) == tally.states[SCH_ACTION_RECOVERING]);
     SY_ASSERT(p->recovery_end_ns != SY_TIME_NEVER || sch_list_empty(&p->recovering));
     SY_ASSERT((p->recovery_end_ns != SY_TIME_NEVER) == (p->clusters_awaited > 0));

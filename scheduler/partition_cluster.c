@@ -94,6 +94,7 @@ struct sch_cluster *sch_cluster_add(struct sch_partition *p, const char *name,
     sm_init(&cluster->sm, &sch_cluster_table, state);
     sch_list_init(&cluster->attempts);
     sch_list_init(&cluster->unnamed);
+    sch_list_init(&cluster->short_of_room);
     rank_cluster(p, cluster);
     cluster->index = (uint32_t)p->cluster_count;
     p->clusters[p->cluster_count++] = cluster;
@@ -129,12 +130,47 @@ bool sch_cluster_fits(const struct sch_cluster *cluster, const struct sch_resour
 
 /* ---- streams ---- */
 
+static void add_capacity(struct sch_use *capacity, const struct sch_shape *shape)
+{
+    capacity->cpu_milli += (uint64_t)shape->capacity.cpu_milli * shape->nodes;
+    capacity->memory_bytes += shape->capacity.memory_bytes * shape->nodes;
+    capacity->gpus += (uint64_t)shape->capacity.gpus * shape->nodes;
+}
+
 static void set_shapes(struct sch_cluster *cluster, const struct sch_shape *shapes, size_t count)
 {
     SY_ASSERT(shapes || count == 0);
     free(cluster->shapes);
     cluster->shapes = count ? sy_memdup(shapes, count * sizeof(*shapes)) : NULL;
     cluster->shape_count = count;
+    cluster->capacity = (struct sch_use){0};
+    for (size_t i = 0; i < count; i++)
+        add_capacity(&cluster->capacity, &shapes[i]);
+}
+
+static bool differs(uint64_t now, uint64_t before)
+{
+    uint64_t by = now > before ? now - before : before - now;
+    return by > before / 16;
+}
+
+/* The region's, by which shares are measured. */
+static void count_capacity(struct sch_partition *p)
+{
+    struct sch_use sum = {0}, *known = &p->capacity;
+    for (size_t i = 0; i < p->cluster_count; i++) {
+        const struct sch_cluster *cluster = p->clusters[i];
+        if (sch_cluster_state(cluster) == SCH_CLUSTER_GONE)
+            continue;
+        sum.cpu_milli += cluster->capacity.cpu_milli;
+        sum.memory_bytes += cluster->capacity.memory_bytes;
+        sum.gpus += cluster->capacity.gpus;
+    }
+    if (!differs(sum.cpu_milli, known->cpu_milli) && !differs(sum.gpus, known->gpus) &&
+        !differs(sum.memory_bytes, known->memory_bytes))
+        return;
+    *known = sum;
+    sch_share_capacity_changed(p);
 }
 
 static void each_class(struct sch_partition *p, struct sch_cluster *cluster,
@@ -146,7 +182,7 @@ static void each_class(struct sch_partition *p, struct sch_cluster *cluster,
 }
 
 void sch_cluster_up(struct sch_partition *p, const char *name, const struct sch_shape *shapes,
-                    size_t shape_count, bool keep_shapes)
+                    size_t shape_count, bool keep_shapes, int64_t price)
 {
     struct sch_cluster *cluster = sch_cluster_find(p, name);
     bool opened = !cluster || !sch_cluster_connected(cluster);
@@ -156,12 +192,16 @@ void sch_cluster_up(struct sch_partition *p, const char *name, const struct sch_
         sch_heap_remove(&p->leases, &cluster->lease);
         cluster_move(cluster, SCH_CLUSTER_JOINING);
     }
+    cluster->price = price;
     if (!keep_shapes)
         set_shapes(cluster, shapes, shape_count);
     if (opened) {
         sch_list_splice(&cluster->unnamed, &cluster->attempts);
         cluster->grace_restarted = false;
+        cluster->room_known = false;
+        cluster->room_granted = cluster->room_assigned = (struct sch_use){0};
     }
+    count_capacity(p);
     each_class(p, cluster, opened ? sch_class_reset_cluster : sch_class_update_cluster);
     sch_verify_later(p);
     SY_ASSERT(sch_cluster_connected(cluster));
@@ -210,6 +250,7 @@ void sch_cluster_leases(struct sch_partition *p)
         SY_ASSERT(sch_cluster_state(cluster) == SCH_CLUSTER_DOWN);
         sch_heap_remove(&p->leases, &cluster->lease);
         cluster_move(cluster, SCH_CLUSTER_GONE);
+        count_capacity(p);
         sch_verify_later(p);
         lose_attempts(p, &cluster->attempts, "its cluster was silent for longer than its lease");
     }

@@ -5,7 +5,7 @@
 /* Only what needs a worker has a slot, and only in a run with a limit. */
 static struct sch_gate *gate_of(const struct sch_action_impl *a)
 {
-    return a->class ? sch_run_impl(a->base.run)->gate : NULL;
+    return a->lane ? sch_run_impl(a->base.run)->gate : NULL;
 }
 
 static bool has_slot(enum sch_action_state state)
@@ -54,7 +54,7 @@ void sch_gate_enter(const struct sch_action_impl *a, enum sch_action_state state
 }
 
 void sch_gate_leave(struct sch_partition *p, const struct sch_action_impl *a,
-                    enum sch_action_state state)
+                    enum sch_action_state state, enum sch_action_state to)
 {
     struct sch_gate *gate = gate_of(a);
     if (!gate)
@@ -65,7 +65,7 @@ void sch_gate_leave(struct sch_partition *p, const struct sch_action_impl *a,
     gate->run->concurrency_held -= state == SCH_ACTION_HELD;
     gate->run->concurrency_used -= has_slot(state);
     gate->run->concurrency_parents -= has_slot(state) && a->base.children_live > 0;
-    if (has_slot(state) || state == SCH_ACTION_RECOVERING)
+    if ((has_slot(state) && !has_slot(to)) || state == SCH_ACTION_RECOVERING)
         touch(p, gate);
 }
 
@@ -118,7 +118,7 @@ void sch_gates_release(struct sch_partition *p)
             sch_gate_unhold(p, a);
             sch_action_move(p, a, SCH_ACTION_QUEUED);
             sch_class_waits(p, a);
-            sch_queue_push(p, a, false);
+            sch_lane_push(p, a, false);
         }
     }
 }

@@ -6,7 +6,12 @@
  *   partition_fifo.c     FIFOs by priority
  *   partition_gate.c     the slots of runs with a limit of concurrency, and who waits for one
  *   partition_cache.c    actions with the same cache key: one runs, the others wait
- *   partition_queue.c    resource classes, their queues, grants -> assignments, demand
+ *   partition_share.c    the tree by which room is shared: projects, domains, queues; their limits
+ *   partition_fair.c     who is next: the order of priority and fair share within a class
+ *   partition_lane.c     queued actions of a class and a queue: in, out, assigned
+ *   partition_class.c    resource classes: a request, and the rules of a queue
+ *   partition_route.c    a class on each cluster: grants, room, which cluster is chosen
+ *   partition_demand.c   what clusters are told; what was let in unchecked
  *   partition_cluster.c  clusters up and down, leases, inventories, what reports mean
  *   partition_restore.c  rebuild from the live index, the recovery wait
  *   partition_check.c    every invariant
@@ -35,6 +40,14 @@
 #define SCH_LEVELS_KEPT 8u
 /* After the last cluster has told what it holds: for what its nodes say just then. */
 #define SCH_VERIFY_DELAY_NS SY_NS_PER_S
+/* In one step; a tick at once goes on. A step stays below a millisecond. */
+#define SCH_ASSIGN_MAX 256u
+#define SCH_SHARE_DEPTH_MAX (3 + SCH_QUEUE_DEPTH_MAX)
+#define SCH_BOOST_MAX (2 * SCH_QUEUE_PRIORITY_MAX)
+/* So many failures in a row, and a cluster is avoided for a class: 10 s, doubled up to 10 min. */
+#define SCH_AVOID_AFTER 3u
+#define SCH_AVOID_NS (10 * SY_NS_PER_S)
+#define SCH_AVOID_MAX_NS (600 * SY_NS_PER_S)
 #define SCH_ID_COUNTER_BITS 40
 #define SCH_EPOCH_MAX ((1u << 24) - 1)
 
@@ -49,6 +62,7 @@ struct sch_run_impl {
 /* What few actions have. */
 struct sch_rare {
     int64_t end_ns;          /* deadline, or timeout of a condition; SY_TIME_NEVER: none */
+    int64_t queued_ns;       /* of its queue when it came: most time in it; SY_TIME_NEVER: none */
     struct sch_cache *cache; /* NULL: its key, if any, is nobody's business */
 };
 
@@ -59,7 +73,7 @@ struct sch_action_impl {
     struct sch_action_impl *sibling_prev, *sibling_next; /* circular */
     struct sch_table_link by_id, by_name;                /* while it lives */
     struct sch_heap_entry timer;                         /* see sch_action_timer_ns() */
-    struct sch_class *class;                             /* NULL: needs no worker */
+    struct sch_lane *lane;                               /* NULL: needs no worker */
     union {
         struct sch_level *level;            /* while QUEUED or HELD */
         struct sch_action_impl *grave_next; /* ended in this step */
@@ -76,16 +90,92 @@ struct sch_fifo {
     struct sch_link levels_all;
     uint32_t level_count;
     uint64_t waiting;
+    struct sch_lane *lane; /* what waits in it ages; NULL: it does not */
 };
 
 /* Actions of one priority in a FIFO. */
 struct sch_level {
     struct sch_table_link by_priority;
-    struct sch_heap_entry entry; /* in fifo->levels while not empty; key = -priority */
+    struct sch_heap_entry entry; /* in fifo->levels while not empty; key = -(priority + boost) */
+    struct sch_heap_entry age;   /* p->ages while not empty: its first may be due for a boost */
     struct sch_link link;        /* fifo->levels_all */
     struct sch_link actions;
     struct sch_fifo *fifo;
     int32_t priority;
+    int32_t boost; /* one for each ageing_ns that its first has waited */
+};
+
+/* What is out: assigned or running. */
+struct sch_use {
+    uint64_t actions, cpu_milli, memory_bytes, gpus;
+};
+
+/* The region, a project, a domain of it, a queue; below a queue those (project, domain) that use
+ * it: its tenants, where actions are. */
+enum sch_share_level {
+    SCH_SHARE_REGION,
+    SCH_SHARE_PROJECT,
+    SCH_SHARE_DOMAIN,
+    SCH_SHARE_QUEUE,
+    SCH_SHARE_TENANT,
+};
+
+struct sch_share {
+    struct sch_queue_key key; /* a tenant's: its project and domain */
+    enum sch_share_level level;
+    uint32_t id;          /* order of creation */
+    uint32_t refs;        /* children, seats, being configured */
+    uint32_t check_index; /* of sch_partition_check() */
+    struct sch_share *parent;
+    struct sch_queue_config *config; /* NULL: default */
+    struct sch_table_link by_key;
+    struct sch_link link; /* p->shares */
+    struct sch_use use;
+    uint64_t live; /* actions that need a worker, here and below */
+    /* Of the resource of which it has most, over its weight, as the bits of a float: they order as
+     * the numbers do. The least goes first among siblings. */
+    uint32_t weighted_share;
+    int32_t priority;          /* a tenant's: of the queues above, added to each action's */
+    int64_t queued_timeout_ns; /* a tenant's: of the queues above, the least; SY_TIME_NEVER: none */
+    const struct sch_rule *rule; /* a tenant's; held */
+    struct sch_link seats;       /* in no class stopped by its own limits */
+    struct sch_link stopped;     /* seats that its limits stop */
+};
+
+/* A node of the tree within one class; what it orders are its children's seats. A seat that may not
+ * run more, by its share's limits, is out of its parent's heap until something of it ends. */
+struct sch_seat {
+    struct sch_heap_entry entry; /* in parent->children; see sch_seat_key() */
+    struct sch_heap children;    /* of a lane: empty */
+    struct sch_seat *parent;     /* NULL: the root, in sch_class */
+    struct sch_share *share;
+    struct sch_class *class;
+    struct sch_table_link by_share; /* p->seats */
+    struct sch_link link;           /* share->seats or share->stopped */
+    uint64_t ready; /* QUEUED actions below that no stopped seat up to here holds back */
+    uint32_t refs;  /* seats below; of a lane: its live actions */
+    bool stopped;
+};
+
+/* Actions of a class and a tenant; a leaf of the tree. */
+struct sch_lane {
+    struct sch_seat seat; /* first */
+    struct sch_fifo queue;
+    struct sch_link link; /* class->lanes */
+};
+
+/* Where a queue's work may run, and how its cluster is chosen; interned, part of a class's key. */
+struct sch_rule {
+    struct sch_table_link by_content;
+    uint32_t refs;
+    /* compared and hashed from here on: bytes */
+    struct sch_rule_content {
+        int64_t price_max;
+        uint32_t policy; /* enum sch_policy */
+        uint32_t preemptible_nodes, cluster_count;
+        uint32_t zero;
+        char clusters[SCH_QUEUE_CLUSTERS_MAX][SCH_QUEUE_NAME_MAX];
+    } content;
 };
 
 /* The slots of a run; how many are used is in sch_run. */
@@ -111,27 +201,39 @@ struct sch_keyed {
     uint8_t key[SCH_CACHE_KEY_BYTES];
 };
 
-/* A class on a cluster. */
+/* A class on a cluster. In class->open while something is granted, by the class's policy; but in
+ * cluster->short_of_room after the cluster's room was found too small for one more. */
 struct sch_pair {
-    struct sch_heap_entry entry; /* in class->open while something is granted; key = -free */
+    struct sch_heap_entry entry;
+    struct sch_link short_link;
+    struct sch_class *class;
     struct sch_cluster *cluster;
     uint64_t granted, assigned; /* since CLUSTER_UP */
+    uint64_t startable;         /* of those granted, up to this count into room that was free */
     bool feasible;
-    bool told; /* the cluster heard of this class since CLUSTER_UP */
+    bool told;                     /* the cluster heard of this class since CLUSTER_UP */
+    uint32_t failures;             /* refusals and losses one after the other */
+    int64_t avoided_until_ns;      /* another cluster is taken if one has room; 0: not */
+    struct sch_heap_entry avoided; /* p->avoided */
 };
 
 struct sch_class {
     uint32_t id;
     uint32_t refs; /* live actions */
     struct sch_resources request;
+    const struct sch_rule *rule;
     struct sch_table_link by_request, by_id;
     struct sch_link link;    /* p->classes, in order of creation */
     struct sch_link idle;    /* p->classes_idle while refs is 0 */
     struct sch_link touched; /* p->touched: queue changed in this step */
-    struct sch_fifo queue;
+    struct sch_link
+        runnable; /* p->runnable: has both, an action that may run and a cluster for it */
+    struct sch_seat root;
+    struct sch_link lanes;
+    uint64_t waiting;        /* QUEUED actions, those that limits hold back too */
     struct sch_pair **pairs; /* by cluster index */
     size_t pair_count;
-    struct sch_heap open;        /* pairs with grants left; most on top */
+    struct sch_heap open;        /* pairs with grants left; the next one on top */
     struct sch_heap_entry flush; /* p->flushes: demand is told again at that time */
     bool tell_new;               /* a cluster may not have heard of it yet */
     uint64_t unchecked_from; /* id: those from it on were accepted while it was not known whether
@@ -164,6 +266,11 @@ struct sch_cluster {
     struct sch_table_link by_name;
     struct sch_shape *shapes;
     size_t shape_count;
+    struct sch_use capacity; /* of its nodes, by its shapes; actions: its nodes */
+    int64_t price;           /* of a core, in millionths an hour */
+    bool room_known;         /* else only the grants of its classes count */
+    struct sch_use room_granted, room_assigned; /* since CLUSTER_UP */
+    struct sch_link short_of_room;
     struct sch_link attempts, unnamed; /* unnamed: by the inventory that is coming in */
     struct sch_heap_entry lease;       /* p->leases while DOWN */
 };
@@ -195,9 +302,19 @@ struct sch_partition {
     uint64_t actions_live;
     struct sch_heap timers;
     struct sch_table caches;
+    /* queues */
+    struct sch_table shares_by_key, seats, rules;
+    struct sch_link shares; /* above before below, else in order of creation */
+    struct sch_share *region;
+    uint32_t last_share_id;
+    uint64_t last_fifo_id;
+    struct sch_use capacity; /* of the clusters that are not gone; near enough: a small change of it
+                                changes no share */
+    struct sch_heap ages;
     /* classes */
     struct sch_table classes_by_id, classes_by_request, levels;
-    struct sch_link classes, classes_idle;
+    struct sch_link classes, classes_idle, runnable;
+    struct sch_heap avoided;
     size_t class_count, class_idle_count, classes_unchecked;
     int64_t verify_at_ns; /* look at the unchecked classes; SY_TIME_NEVER: when clusters change */
     struct sch_heap flushes;
@@ -237,6 +354,22 @@ static inline enum sch_cluster_state sch_cluster_state(const struct sch_cluster 
 {
     return (enum sch_cluster_state)c->sm.state;
 }
+static inline struct sch_class *sch_action_class(const struct sch_action_impl *a)
+{
+    return a->lane ? a->lane->seat.class : NULL;
+}
+static inline struct sch_lane *sch_seat_lane(struct sch_seat *seat)
+{
+    return (struct sch_lane *)seat;
+}
+static inline bool sch_seat_is_lane(const struct sch_seat *seat)
+{
+    return seat->share->level == SCH_SHARE_TENANT;
+}
+static inline bool sch_state_is_out(enum sch_action_state state)
+{
+    return state == SCH_ACTION_ASSIGNED || state == SCH_ACTION_RUNNING;
+}
 static inline bool sch_cluster_connected(const struct sch_cluster *c)
 {
     return c->sm.state == SCH_CLUSTER_JOINING || c->sm.state == SCH_CLUSTER_READY;
@@ -246,6 +379,9 @@ static inline bool sch_cluster_connected(const struct sch_cluster *c)
 struct sch_effect *sch_effect_add(struct sch_partition *p, enum sch_effect_type type);
 uint64_t sch_partition_new_id(struct sch_partition *p);
 void sch_spec_released(struct sch_partition *p, struct sch_spec *spec);
+/* As sch_partition_feasible(), for work under these rules (NULL: none). */
+bool sch_feasible(const struct sch_partition *p, const struct sch_resources *request,
+                  const struct sch_rule *rule, struct sy_error_text *ret_misses);
 struct sch_run_impl *sch_run_new(struct sch_partition *p, uint64_t id, const char *project,
                                  const char *domain, const char *name);
 void sch_run_unref(struct sch_run_impl *run);
@@ -256,7 +392,8 @@ struct sch_action_new {
     struct sch_run_impl *run;
     struct sch_action_impl *parent;
     const char *name;
-    struct sch_spec *spec; /* NULL: never runs */
+    struct sch_spec *spec;    /* NULL: never runs */
+    struct sch_share *tenant; /* of its queue; NULL: never runs */
     int32_t priority;
     int64_t created_ns;
     int64_t timeout_ns;          /* of a condition */
@@ -308,6 +445,8 @@ void sch_action_end(struct sch_partition *p, struct sch_action_impl *a, enum sch
                     const char *code, const char *message, const struct sch_report *report);
 void sch_action_end_as(struct sch_partition *p, struct sch_action_impl *a,
                        const struct sch_end *end);
+/* Out of its lane, with all that is counted there: the core is freed. */
+void sch_action_leave(struct sch_partition *p, struct sch_action_impl *a);
 void sch_action_timer(struct sch_partition *p, struct sch_action_impl *a);
 void sch_action_seal(struct sch_partition *p, struct sch_action_impl *a);
 
@@ -318,6 +457,10 @@ void sch_fifo_push(struct sch_partition *p, struct sch_fifo *fifo, struct sch_ac
                    bool front);
 void sch_fifo_remove(struct sch_partition *p, struct sch_fifo *fifo, struct sch_action_impl *a);
 struct sch_action_impl *sch_fifo_first(const struct sch_fifo *fifo); /* NULL: empty */
+/* Of its first, with what it has gained by waiting; the FIFO is not empty. */
+int32_t sch_fifo_priority(const struct sch_fifo *fifo);
+/* A level of a lane: what its first has gained by waiting, and when it gains more. */
+void sch_level_age(struct sch_partition *p, struct sch_level *level);
 int64_t sch_fifo_oldest_ns(const struct sch_fifo *fifo, int64_t now_ns);
 
 /* ---- partition_gate.c ---- */
@@ -326,7 +469,7 @@ void sch_gate_free(struct sch_partition *p, struct sch_run_impl *run);
 /* The action comes into the state, or leaves it: counts, and notes that a slot is free. */
 void sch_gate_enter(const struct sch_action_impl *a, enum sch_action_state state);
 void sch_gate_leave(struct sch_partition *p, const struct sch_action_impl *a,
-                    enum sch_action_state state);
+                    enum sch_action_state state, enum sch_action_state to);
 /* It has got its first live child, or lost its last one. */
 void sch_gate_parent(const struct sch_action_impl *parent, bool is_parent);
 /* Whether it is QUEUED or HELD: a new action of the run; one that waits again. */
@@ -346,10 +489,74 @@ void sch_caches_settle(struct sch_partition *p);
 void sch_cache_restore(struct sch_partition *p, struct sch_action_impl *a, const uint8_t *key);
 void sch_cache_restored(struct sch_partition *p);
 
-/* ---- partition_queue.c ---- */
-struct sch_class *sch_class_ref(struct sch_partition *p, const struct sch_resources *request);
+/* ---- partition_share.c ---- */
+/* The tenant of a queue, with a reference; NULL: no such queue, p->misses says which there are.
+ * With `make` the queue is made. */
+struct sch_share *sch_share_find_tenant(struct sch_partition *p, const char *project,
+                                        const char *domain, const char *queue, bool make);
+void sch_share_ref(struct sch_share *share);
+void sch_share_unref(struct sch_partition *p, struct sch_share *share);
+void sch_share_configure(struct sch_partition *p, const struct sch_queue_config *config);
+void sch_share_forget(struct sch_partition *p, const struct sch_queue_key *key);
+/* An action of the tenant is there (delta 1) or gone (-1). */
+void sch_share_count(struct sch_share *tenant, int delta);
+/* An action comes out or ends: what is used, and what limits stop, up to the region. */
+void sch_share_use(struct sch_partition *p, struct sch_share *tenant,
+                   const struct sch_resources *request, bool out);
+/* Whether its own limits let one more such request out. */
+bool sch_share_admits(const struct sch_share *share, const struct sch_resources *request);
+/* Whether one more action may wait there; says no in p->misses. */
+bool sch_share_has_length(struct sch_partition *p, const struct sch_share *tenant);
+/* The capacity of the region changed. */
+void sch_share_capacity_changed(struct sch_partition *p);
+void sch_shares_init(struct sch_partition *p);
+void sch_shares_deinit(struct sch_partition *p);
+
+/* ---- partition_fair.c ---- */
+void sch_seat_init_root(struct sch_partition *p, struct sch_class *class);
+void sch_seat_deinit_root(struct sch_class *class);
+/* Made on first use; the caller takes a reference on a lane for each of its actions. */
+struct sch_lane *sch_lane_get(struct sch_partition *p, struct sch_class *class,
+                              struct sch_share *tenant);
+void sch_lane_unref(struct sch_partition *p, struct sch_lane *lane);
+/* What may run below the seat changed, or its priority, or its weighted share. */
+void sch_seat_update(struct sch_partition *p, struct sch_seat *seat);
+/* So many more (fewer) are QUEUED in the lane. */
+void sch_seat_ready(struct sch_partition *p, struct sch_seat *lane, int64_t delta);
+void sch_seat_stop(struct sch_partition *p, struct sch_seat *seat);
+void sch_seat_go(struct sch_partition *p, struct sch_seat *seat);
+/* Of the class, who is next; NULL: nobody may run. */
+struct sch_lane *sch_class_next(struct sch_partition *p, struct sch_class *class);
+/* Whether a comes before b, lanes of two classes. */
+bool sch_lane_before(struct sch_lane *a, struct sch_lane *b);
+int32_t sch_lane_priority(const struct sch_lane *lane);
+/* In another class, with all that is in it. */
+void sch_lane_move(struct sch_partition *p, struct sch_lane *lane, struct sch_class *to);
+
+/* ---- partition_lane.c ---- */
+/* The action is QUEUED: in or out of its level. */
+void sch_lane_push(struct sch_partition *p, struct sch_action_impl *a, bool front);
+void sch_lane_remove(struct sch_partition *p, struct sch_action_impl *a);
+/* At the end of the step: those that may run, the next one first, to the clusters with room. At
+ * most SCH_ASSIGN_MAX; then p->runnable is not empty. */
+void sch_lanes_assign(struct sch_partition *p);
+void sch_ages_tick(struct sch_partition *p);
+
+/* ---- partition_class.c ---- */
+struct sch_class *sch_class_ref(struct sch_partition *p, const struct sch_resources *request,
+                                const struct sch_rule *rule);
 void sch_class_unref(struct sch_partition *p, struct sch_class *class);
+void sch_class_move_refs(struct sch_partition *p, struct sch_class *from, struct sch_class *to,
+                         uint32_t count);
 struct sch_class *sch_class_find(struct sch_partition *p, uint32_t id);
+void sch_class_free(struct sch_partition *p, struct sch_class *class);
+/* Whether it has somebody who may run and a cluster for him: in p->runnable or not. */
+void sch_class_changed(struct sch_partition *p, struct sch_class *class);
+const struct sch_rule *sch_rule_ref(struct sch_partition *p,
+                                    const struct sch_rule_content *content);
+void sch_rule_unref(struct sch_partition *p, const struct sch_rule *rule);
+
+/* ---- partition_route.c ---- */
 void sch_class_add_cluster(struct sch_partition *p, struct sch_class *class,
                            struct sch_cluster *cluster);
 /* The cluster's connection or shapes changed. */
@@ -358,16 +565,29 @@ void sch_class_update_cluster(struct sch_partition *p, struct sch_class *class,
 void sch_class_reset_cluster(struct sch_partition *p, struct sch_class *class,
                              struct sch_cluster *cluster);
 void sch_class_grant(struct sch_partition *p, struct sch_class *class, struct sch_cluster *cluster,
-                     uint64_t granted);
-void sch_class_free(struct sch_partition *p, struct sch_class *class);
-/* The action is QUEUED: in or out of its level. Pushing assigns when something is granted. */
-void sch_queue_push(struct sch_partition *p, struct sch_action_impl *a, bool front);
-void sch_queue_remove(struct sch_partition *p, struct sch_action_impl *a);
-void sch_queue_drain(struct sch_partition *p, struct sch_class *class);
+                     uint64_t granted, uint64_t startable);
+void sch_cluster_room(struct sch_partition *p, struct sch_cluster *cluster,
+                      const struct sch_use *granted);
+/* Where the next one goes; NULL: no cluster has room now. */
+struct sch_pair *sch_class_route(struct sch_partition *p, struct sch_class *class);
+void sch_pair_take(struct sch_partition *p, struct sch_pair *pair);
+void sch_pair_free(struct sch_partition *p, struct sch_pair *pair);
+/* An attempt of the class ended there: well, or by the cluster's fault. */
+void sch_pair_report(struct sch_partition *p, struct sch_class *class, struct sch_cluster *cluster,
+                     bool well);
+void sch_avoided_tick(struct sch_partition *p);
+/* Whether a queue's work may run on the cluster; says why not. */
+bool sch_rule_fits(const struct sch_rule *rule, const struct sch_cluster *cluster,
+                   struct sy_error_text *ret_misses);
+
+/* ---- partition_demand.c ---- */
+void sch_class_touch(struct sch_partition *p, struct sch_class *class);
 /* A new action of the class was let in: note it when no known node could run it. */
 void sch_class_accepted(struct sch_partition *p, struct sch_class *class, uint64_t action_id);
 /* An action was held, or waited for another's result, and wants to run now. */
 void sch_class_waits(struct sch_partition *p, const struct sch_action_impl *a);
+/* Nothing of it is unchecked any more. */
+void sch_class_checked(struct sch_partition *p, struct sch_class *class);
 /* Something became known of a cluster: what was let in unchecked is looked at soon. */
 void sch_verify_later(struct sch_partition *p);
 void sch_verify_tick(struct sch_partition *p);
@@ -382,7 +602,7 @@ void sch_cluster_free(struct sch_cluster *cluster);
 bool sch_cluster_fits(const struct sch_cluster *cluster, const struct sch_resources *request,
                       struct sy_error_text *ret_misses);
 void sch_cluster_up(struct sch_partition *p, const char *name, const struct sch_shape *shapes,
-                    size_t shape_count, bool keep_shapes);
+                    size_t shape_count, bool keep_shapes, int64_t price);
 void sch_cluster_down(struct sch_partition *p, const char *name);
 void sch_cluster_inventory(struct sch_partition *p, const struct sch_report *attempt, bool started);
 void sch_cluster_inventory_complete(struct sch_partition *p, const char *name);

@@ -40,12 +40,16 @@ struct sch_action *sch_partition_restore_action(struct sch_partition *p,
     SY_ASSERT(root == (strcmp(r->name, SCH_ROOT_NAME) == 0));
     SY_ASSERT(!sch_action_find_by_name(p, run, r->name));
     struct sch_action_impl *parent = root ? NULL : sch_action_find_by_name(p, run, r->parent);
+    bool runs = r->spec && !r->spec->group;
+    struct sch_share *tenant =
+        runs ? sch_share_find_tenant(p, run->project, run->domain, r->queue, true) : NULL;
     struct sch_action_new new = {
         .id = r->action_id,
         .run = sch_run_impl(run),
         .parent = parent,
         .name = r->name,
         .spec = r->spec,
+        .tenant = tenant,
         .priority = r->priority,
         .created_ns = r->created_ns,
         .timeout_ns = r->timeout_ns,
@@ -55,6 +59,8 @@ struct sch_action *sch_partition_restore_action(struct sch_partition *p,
                                   : SCH_ACTION_RECOVERING,
     };
     struct sch_action_impl *a = sch_action_create(p, &new);
+    if (tenant)
+        sch_share_unref(p, tenant);
     a->base.number = a->base.ended = r->number;
     a->base.attempts = r->attempts;
     a->base.user_failures = r->user_failures;

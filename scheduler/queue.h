@@ -57,7 +57,8 @@ struct sch_queue_config {
     uint64_t actions_max, cpu_milli_max, memory_bytes_max;
     uint32_t gpus_max;
     uint64_t length_max;       /* actions that are there and not out; 0 = no limit */
-    int64_t queued_timeout_ns; /* as sch_spec.queued_timeout_ns, the smaller counts; 0 = none */
+    int64_t queued_timeout_ns; /* as sch_spec.queued_timeout_ns, the smaller counts; 0 = none. A
+                                  change holds for actions that come after it */
     int64_t price_max; /* of a cluster, in millionths of a currency an hour for a core; 0 = any */
     bool preemptible;  /* its actions may be stopped and queued again for others' sake */
     bool paused;       /* nothing of it starts */

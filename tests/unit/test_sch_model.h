@@ -419,6 +419,15 @@ static void op_carry(struct world *w, size_t c, const struct sch_op_effect *effe
         event->u.grant.cluster = cluster_names[c];
         event->u.grant.class_id = effect->u.grant.class_id;
         event->u.grant.granted = effect->u.grant.granted;
+        event->u.grant.startable = effect->u.grant.startable;
+        break;
+    case SCH_OP_SEND_ROOM:
+        mix(w, effect->u.room.cpu_milli);
+        event = send_up(w, c, effect->u.room.partition, SCH_EVENT_ROOM);
+        event->u.room.cluster = cluster_names[c];
+        event->u.room.cpu_milli = effect->u.room.cpu_milli;
+        event->u.room.memory_bytes = effect->u.room.memory_bytes;
+        event->u.room.gpus = effect->u.room.gpus;
         break;
     case SCH_OP_SEND_STARTED:
         send_report(w, c, SCH_EVENT_STARTED, &effect->u.report.key, NULL);

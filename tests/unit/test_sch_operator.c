@@ -343,8 +343,9 @@ START_TEST(gpus_by_model)
     demand_of(w, 1, 2, 9, &a100);
     ck_assert_uint_eq(count(w, SCH_OP_SEND_GRANT), 0);
     demand_of(w, 1, 3, 9, &any);
-    ck_assert_uint_eq(nth(w, SCH_OP_SEND_GRANT, 0)->u.grant.granted,
-                      2); /* three ask: (4 + 2) / 3 */
+    /* 4 + 2: what it alone could have; of all together the room says how much */
+    ck_assert_uint_eq(nth(w, SCH_OP_SEND_GRANT, 0)->u.grant.granted, 6);
+    ck_assert_uint_eq(nth(w, SCH_OP_SEND_GRANT, 0)->u.grant.startable, 4);
     world_free(w);
 }
 END_TEST

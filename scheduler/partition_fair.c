@@ -1,0 +1,268 @@
+/*
+ * Who is next within a class. Each class has the tree of those that have actions of it: projects,
+ * domains, queues, tenants. In each node the children are in a heap by (highest priority below,
+ * weighted share): the way down the tops is the highest priority, and among equals the one that is
+ * furthest below its share at each level. So priority comes before fairness, everywhere, and
+ * fairness is hierarchical: dominant-resource fairness (Ghodsi et al., NSDI 2011) level by level.
+ */
+#include "scheduler/partition_impl.h"
+
+#include <stdlib.h>
+
+#define KEY_PRIORITY ((int64_t)1 << 32)
+
+/* ---- keys ---- */
+
+int32_t sch_lane_priority(const struct sch_lane *lane)
+{
+    int64_t priority = (int64_t)sch_fifo_priority(&lane->queue) + lane->seat.share->priority;
+    return priority > INT32_MAX    ? INT32_MAX
+           : priority < -INT32_MAX ? -INT32_MAX
+                                   : (int32_t)priority;
+}
+
+static int32_t key_priority(int64_t key)
+{
+    return (int32_t) - (key >> 32); /* the share is the low half, never negative */
+}
+
+static bool has_somebody(const struct sch_seat *seat)
+{
+    if (seat->children.count > 0)
+        return true;
+    return sch_seat_is_lane(seat) && ((const struct sch_lane *)seat)->queue.waiting > 0;
+}
+
+static int64_t seat_key(const struct sch_seat *seat)
+{
+    const struct sch_heap_entry *top = sch_heap_top(&seat->children);
+    int32_t priority = top ? key_priority(top->key)
+                           : sch_lane_priority((const struct sch_lane *)seat);
+    return -(int64_t)priority * KEY_PRIORITY + seat->share->weighted_share;
+}
+
+void sch_seat_update(struct sch_partition *p, struct sch_seat *seat)
+{
+    for (; seat->parent; seat = seat->parent) {
+        if (seat->stopped)
+            return;
+        if (has_somebody(seat)) {
+            int64_t key = seat_key(seat);
+            if (sch_heap_has(&seat->entry) && seat->entry.key == key)
+                return;
+            sch_heap_set(&seat->parent->children, &seat->entry, key);
+        } else if (sch_heap_has(&seat->entry)) {
+            sch_heap_remove(&seat->parent->children, &seat->entry);
+        } else {
+            return;
+        }
+    }
+    sch_class_changed(p, seat->class);
+}
+
+void sch_seat_ready(struct sch_partition *p, struct sch_seat *seat, int64_t delta)
+{
+    for (struct sch_seat *at = seat; at; at = at->parent) {
+        SY_ASSERT(delta >= 0 || at->ready >= (uint64_t)-delta);
+        at->ready += (uint64_t)delta;
+        if (at->stopped)
+            return;
+    }
+    sch_class_touch(p, seat->class);
+}
+
+/* ---- limits ---- */
+
+void sch_seat_stop(struct sch_partition *p, struct sch_seat *seat)
+{
+    SY_ASSERT(!seat->stopped && seat->parent);
+    sch_heap_remove(&seat->parent->children, &seat->entry);
+    seat->stopped = true;
+    sch_list_remove(&seat->link);
+    sch_list_push_back(&seat->share->stopped, &seat->link);
+    sch_seat_ready(p, seat->parent, -(int64_t)seat->ready);
+    sch_seat_update(p, seat->parent);
+}
+
+void sch_seat_go(struct sch_partition *p, struct sch_seat *seat)
+{
+    SY_ASSERT(seat->stopped && seat->parent);
+    seat->stopped = false;
+    sch_list_remove(&seat->link);
+    sch_list_push_back(&seat->share->seats, &seat->link);
+    sch_seat_ready(p, seat->parent, (int64_t)seat->ready);
+    sch_seat_update(p, seat);
+}
+
+struct sch_lane *sch_class_next(struct sch_partition *p, struct sch_class *class)
+{
+    struct sch_seat *seat = &class->root;
+    struct sch_heap_entry *top;
+    while ((top = sch_heap_top(&seat->children))) {
+        struct sch_seat *child = sy_container_of(top, struct sch_seat, entry);
+        SY_ASSERT(child->parent == seat && !child->stopped);
+        if (!sch_share_admits(child->share, &class->request)) {
+            sch_seat_stop(p, child);
+            seat = &class->root;
+        } else if (sch_seat_is_lane(child)) {
+            return sch_seat_lane(child);
+        } else {
+            seat = child;
+        }
+    }
+    SY_ASSERT(seat == &class->root); /* below it each node in a heap has somebody */
+    return NULL;
+}
+
+/* From below the root down to the seat; returns how many they are. */
+static unsigned path_to(struct sch_seat *seat, struct sch_seat *ret[SCH_SHARE_DEPTH_MAX])
+{
+    unsigned length = 0;
+    for (const struct sch_seat *at = seat; at->parent; at = at->parent)
+        length++;
+    SY_ASSERT(length <= SCH_SHARE_DEPTH_MAX);
+    for (unsigned i = length; i > 0; seat = seat->parent)
+        ret[--i] = seat;
+    return length;
+}
+
+/* Where their ways part, the one with less of its share; of one tenant, the older action. */
+bool sch_lane_before(struct sch_lane *a, struct sch_lane *b)
+{
+    struct sch_seat *path_a[SCH_SHARE_DEPTH_MAX], *path_b[SCH_SHARE_DEPTH_MAX];
+    int32_t priority_a = sch_lane_priority(a), priority_b = sch_lane_priority(b);
+    if (priority_a != priority_b)
+        return priority_a > priority_b;
+    unsigned length_a = path_to(&a->seat, path_a);
+    unsigned length_b = path_to(&b->seat, path_b);
+    for (unsigned i = 0; i < length_a && i < length_b; i++) {
+        const struct sch_share *share_a = path_a[i]->share, *share_b = path_b[i]->share;
+        if (share_a == share_b)
+            continue;
+        if (share_a->weighted_share != share_b->weighted_share)
+            return share_a->weighted_share < share_b->weighted_share;
+        return share_a->id < share_b->id;
+    }
+    return sch_fifo_first(&a->queue)->base.id < sch_fifo_first(&b->queue)->base.id;
+}
+
+/* ---- seats ---- */
+
+static uint32_t seat_hash(const struct sch_class *class, const struct sch_share *share)
+{
+    return sch_hash_u64(((uint64_t) class->id << 32) | share->id, 0);
+}
+
+static struct sch_seat *seat_find(const struct sch_partition *p, const struct sch_class *class,
+                                  const struct sch_share *share)
+{
+    struct sch_table_link *link = sch_table_first(&p->seats, seat_hash(class, share));
+    for (; link; link = sch_table_next(link)) {
+        struct sch_seat *seat = sy_container_of(link, struct sch_seat, by_share);
+        if (seat->class == class && seat->share == share)
+            return seat;
+    }
+    return NULL;
+}
+
+void sch_seat_init_root(struct sch_partition *p, struct sch_class *class)
+{
+    class->root = (struct sch_seat){.class = class, .share = p->region};
+    sch_list_init(&class->lanes);
+}
+
+void sch_seat_deinit_root(struct sch_class *class)
+{
+    SY_ASSERT(class->root.refs == 0 && class->root.ready == 0 && sch_list_empty(&class->lanes));
+    sch_heap_deinit(&class->root.children);
+}
+
+/* Into the tree of the class, below seats that are made where they lack. */
+static void seat_join(struct sch_partition *p, struct sch_seat *seat, struct sch_class *class)
+{
+    for (;;) {
+        struct sch_share *above = seat->share->parent;
+        seat->class = class;
+        seat->entry.tie = seat->share->id;
+        sch_table_add(&p->seats, &seat->by_share, seat_hash(class, seat->share));
+        struct sch_seat *parent = above == p->region ? &class->root : seat_find(p, class, above);
+        seat->parent = parent ? parent : sy_new(struct sch_seat);
+        seat->parent->refs++;
+        if (parent)
+            return;
+        seat = seat->parent;
+        seat->share = above;
+        sch_share_ref(above);
+        sch_list_push_back(&above->seats, &seat->link);
+    }
+}
+
+/* Out of its class; seats above it that nobody needs go as well. It has nobody below. */
+static void seat_part(struct sch_partition *p, struct sch_seat *seat)
+{
+    struct sch_seat *parent = sy_take(seat->parent);
+    SY_ASSERT(parent && !sch_heap_has(&seat->entry));
+    sch_table_remove(&p->seats, &seat->by_share);
+    while (--parent->refs == 0 && parent->parent) {
+        struct sch_seat *gone = parent;
+        SY_ASSERT(gone->ready == 0 && gone->children.count == 0 && !sch_heap_has(&gone->entry));
+        parent = gone->parent;
+        sch_table_remove(&p->seats, &gone->by_share);
+        sch_list_remove(&gone->link);
+        sch_share_unref(p, gone->share);
+        sch_heap_deinit(&gone->children);
+        free(gone);
+    }
+}
+
+struct sch_lane *sch_lane_get(struct sch_partition *p, struct sch_class *class,
+                              struct sch_share *tenant)
+{
+    SY_ASSERT(tenant->level == SCH_SHARE_TENANT);
+    struct sch_seat *seat = seat_find(p, class, tenant);
+    if (seat)
+        return sch_seat_lane(seat);
+    struct sch_lane *lane = sy_new(struct sch_lane);
+    lane->seat.share = tenant;
+    sch_share_ref(tenant);
+    sch_list_push_back(&tenant->seats, &lane->seat.link);
+    sch_fifo_init(&lane->queue, ++p->last_fifo_id);
+    lane->queue.lane = lane;
+    seat_join(p, &lane->seat, class);
+    sch_list_push_back(&class->lanes, &lane->link);
+    return lane;
+}
+
+void sch_lane_unref(struct sch_partition *p, struct sch_lane *lane)
+{
+    SY_ASSERT(lane->seat.refs > 0);
+    if (--lane->seat.refs > 0)
+        return;
+    SY_ASSERT(lane->queue.waiting == 0 && lane->seat.ready == 0);
+    sch_list_remove(&lane->link);
+    sch_list_remove(&lane->seat.link);
+    seat_part(p, &lane->seat);
+    sch_fifo_deinit(p, &lane->queue);
+    sch_share_unref(p, lane->seat.share);
+    free(lane);
+}
+
+void sch_lane_move(struct sch_partition *p, struct sch_lane *lane, struct sch_class *to)
+{
+    struct sch_class *from = lane->seat.class;
+    uint64_t ready = lane->seat.ready;
+    SY_ASSERT(from != to && !seat_find(p, to, lane->seat.share));
+    if (lane->seat.stopped)
+        sch_seat_go(p, &lane->seat);
+    sch_seat_ready(p, &lane->seat, -(int64_t)ready);
+    sch_heap_remove(&lane->seat.parent->children, &lane->seat.entry);
+    sch_seat_update(p, lane->seat.parent);
+    sch_list_remove(&lane->link);
+    seat_part(p, &lane->seat);
+    seat_join(p, &lane->seat, to);
+    sch_list_push_back(&to->lanes, &lane->link);
+    sch_seat_ready(p, &lane->seat, (int64_t)ready);
+    from->waiting -= lane->queue.waiting;
+    to->waiting += lane->queue.waiting;
+    sch_class_move_refs(p, from, to, lane->seat.refs);
+}

@@ -1,0 +1,251 @@
+/*
+ * Which cluster: a class on each cluster is a pair. A pair is open while the cluster's operator
+ * granted more of the class than was assigned; the open ones are in a heap by the class's policy,
+ * so a decision costs no more for a thousand clusters than for a few.
+ *
+ * A grant of a class says how many of it the cluster could hold, whatever else comes; the cluster's
+ * room says how much may come in all. So clusters need not split their room between classes, and
+ * the order of priority and fair share decides who gets it. A pair whose class is too large for the
+ * room that is left waits with its cluster until the room grows.
+ */
+#include "scheduler/partition_impl.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FREE_MAX ((int64_t)1 << 20)
+#define PRICE_MAX ((int64_t)1 << 40)
+#define AVOIDED_KEY ((int64_t)1 << 62) /* behind all that are not avoided */
+
+/* ---- where a class may run at all ---- */
+
+static bool rule_names(const struct sch_rule_content *rule, const char *cluster)
+{
+    for (uint32_t i = 0; i < rule->cluster_count; i++) {
+        if (strcmp(rule->clusters[i], cluster) == 0)
+            return true;
+    }
+    return rule->cluster_count == 0;
+}
+
+bool sch_rule_fits(const struct sch_rule *rule, const struct sch_cluster *cluster,
+                   struct sy_error_text *ret_misses)
+{
+    if (!rule_names(&rule->content, cluster->name)) {
+        sy_error_text_add(ret_misses, "cluster %s: not one of those that the queue may use",
+                          cluster->name);
+        return false;
+    }
+    if (rule->content.price_max > 0 && cluster->price > rule->content.price_max) {
+        sy_error_text_add(ret_misses, "cluster %s: a core costs %.6f an hour, the queue pays %.6f",
+                          cluster->name, (double)cluster->price / 1e6,
+                          (double)rule->content.price_max / 1e6);
+        return false;
+    }
+    return true;
+}
+
+static bool pair_may_run(const struct sch_class *class, const struct sch_cluster *cluster)
+{
+    if (!sch_rule_fits(class->rule, cluster, NULL))
+        return false;
+    for (size_t i = 0; i < cluster->shape_count; i++) {
+        if (sch_shape_fits(&cluster->shapes[i], &class->request, NULL))
+            return true;
+    }
+    return false;
+}
+
+/* ---- open pairs ---- */
+
+static int64_t capped(int64_t value, int64_t max)
+{
+    return value < max ? value : max;
+}
+
+/* The least goes first; equal ones by the rank of the cluster's name. */
+static int64_t policy_key(const struct sch_pair *pair)
+{
+    uint64_t left = pair->granted - pair->assigned;
+    int64_t free_grants = left < (uint64_t)FREE_MAX ? (int64_t)left : FREE_MAX, key = 0;
+    switch (pair->class->rule->content.policy) {
+    case SCH_POLICY_PACK:
+        key = free_grants;
+        break;
+    case SCH_POLICY_CHEAPEST:
+        key = capped(pair->cluster->price, PRICE_MAX) * (2 * FREE_MAX) - free_grants;
+        break;
+    case SCH_POLICY_FASTEST_START:
+        key = pair->startable > pair->assigned
+                  ? -capped((int64_t)(pair->startable - pair->assigned), FREE_MAX) - FREE_MAX
+                  : -free_grants;
+        break;
+    case SCH_POLICY_SPREAD:
+    default:
+        key = -free_grants;
+        break;
+    }
+    return pair->avoided_until_ns > 0 ? key / 4 + AVOIDED_KEY : key;
+}
+
+static void pair_update(struct sch_partition *p, struct sch_pair *pair)
+{
+    struct sch_class *class = pair->class;
+    bool open = sch_cluster_connected(pair->cluster) && pair->feasible &&
+                pair->granted > pair->assigned;
+    if (!open && sch_link_in_list(&pair->short_link))
+        sch_list_remove(&pair->short_link);
+    if (!open)
+        sch_heap_remove(&class->open, &pair->entry);
+    else if (!sch_link_in_list(&pair->short_link))
+        sch_heap_set(&class->open, &pair->entry, policy_key(pair));
+    sch_class_changed(p, class);
+}
+
+static bool has_room(const struct sch_cluster *cluster, const struct sch_resources *request)
+{
+    const struct sch_use *granted = &cluster->room_granted, *assigned = &cluster->room_assigned;
+    return !cluster->room_known ||
+           (assigned->cpu_milli + request->cpu_milli <= granted->cpu_milli &&
+            assigned->memory_bytes + request->memory_bytes <= granted->memory_bytes &&
+            assigned->gpus + request->gpus <= granted->gpus);
+}
+
+struct sch_pair *sch_class_route(struct sch_partition *p, struct sch_class *class)
+{
+    struct sch_heap_entry *top;
+    while ((top = sch_heap_top(&class->open))) {
+        struct sch_pair *pair = sy_container_of(top, struct sch_pair, entry);
+        SY_ASSERT(pair->class == class && pair->feasible && pair->assigned < pair->granted);
+        if (has_room(pair->cluster, &class->request))
+            return pair;
+        sch_heap_remove(&class->open, &pair->entry);
+        sch_list_push_back(&pair->cluster->short_of_room, &pair->short_link);
+    }
+    sch_class_changed(p, class);
+    return NULL;
+}
+
+void sch_pair_take(struct sch_partition *p, struct sch_pair *pair)
+{
+    struct sch_use *room = &pair->cluster->room_assigned;
+    SY_ASSERT(pair->assigned < pair->granted && pair->feasible);
+    pair->assigned++;
+    room->actions++;
+    room->cpu_milli += pair->class->request.cpu_milli;
+    room->memory_bytes += pair->class->request.memory_bytes;
+    room->gpus += pair->class->request.gpus;
+    pair_update(p, pair);
+}
+
+/* ---- what clusters say ---- */
+
+void sch_class_add_cluster(struct sch_partition *p, struct sch_class *class,
+                           struct sch_cluster *cluster)
+{
+    SY_ASSERT(cluster->index == class->pair_count);
+    class->pairs = sy_realloc(class->pairs, (class->pair_count + 1) * sizeof(struct sch_pair *));
+    struct sch_pair *pair = sy_new(struct sch_pair);
+    pair->class = class;
+    pair->cluster = cluster;
+    class->pairs[class->pair_count++] = pair;
+    sch_class_update_cluster(p, class, cluster);
+}
+
+void sch_pair_free(struct sch_partition *p, struct sch_pair *pair)
+{
+    if (sch_link_in_list(&pair->short_link))
+        sch_list_remove(&pair->short_link);
+    sch_heap_remove(&p->avoided, &pair->avoided);
+    free(pair);
+}
+
+void sch_class_update_cluster(struct sch_partition *p, struct sch_class *class,
+                              struct sch_cluster *cluster)
+{
+    SY_ASSERT(cluster->index < class->pair_count);
+    struct sch_pair *pair = class->pairs[cluster->index];
+    SY_ASSERT(pair->cluster == cluster);
+    pair->entry.tie = cluster->rank;
+    pair->feasible = pair_may_run(class, cluster);
+    class->tell_new = true;
+    pair_update(p, pair);
+    sch_class_touch(p, class);
+}
+
+void sch_class_reset_cluster(struct sch_partition *p, struct sch_class *class,
+                             struct sch_cluster *cluster)
+{
+    SY_ASSERT(cluster->index < class->pair_count);
+    struct sch_pair *pair = class->pairs[cluster->index];
+    pair->granted = pair->startable = pair->assigned = 0;
+    pair->told = false;
+    sch_class_update_cluster(p, class, cluster);
+}
+
+void sch_class_grant(struct sch_partition *p, struct sch_class *class, struct sch_cluster *cluster,
+                     uint64_t granted, uint64_t startable)
+{
+    struct sch_pair *pair = class->pairs[cluster->index];
+    SY_ASSERT(pair->cluster == cluster && sch_cluster_connected(cluster));
+    if (granted <= pair->granted)
+        return; /* cumulative: an old or repeated one does no harm */
+    pair->granted = granted;
+    pair->startable = startable;
+    pair_update(p, pair);
+}
+
+/* Those that found it too small look again. */
+void sch_cluster_room(struct sch_partition *p, struct sch_cluster *cluster,
+                      const struct sch_use *granted)
+{
+    struct sch_link again;
+    cluster->room_known = true;
+    cluster->room_granted = *granted;
+    sch_list_init(&again);
+    sch_list_splice(&again, &cluster->short_of_room);
+    while (!sch_list_empty(&again)) {
+        struct sch_link *link = sch_list_pop(&again);
+        pair_update(p, sy_container_of(link, struct sch_pair, short_link));
+    }
+}
+
+/* ---- clusters that fail a class ---- */
+
+static int64_t avoid_ns(uint32_t failures)
+{
+    SY_ASSERT(failures >= SCH_AVOID_AFTER);
+    int64_t ns = SCH_AVOID_NS;
+    for (uint32_t i = SCH_AVOID_AFTER; i < failures && ns < SCH_AVOID_MAX_NS; i++)
+        ns *= 2;
+    return capped(ns, SCH_AVOID_MAX_NS);
+}
+
+void sch_pair_report(struct sch_partition *p, struct sch_class *class, struct sch_cluster *cluster,
+                     bool well)
+{
+    struct sch_pair *pair = class->pairs[cluster->index];
+    if (well && pair->failures == 0)
+        return;
+    pair->failures = well ? 0 : pair->failures + (pair->failures < UINT32_MAX);
+    bool avoid = pair->failures >= SCH_AVOID_AFTER;
+    pair->avoided_until_ns = avoid ? p->now_ns + avoid_ns(pair->failures) : 0;
+    if (avoid)
+        sch_heap_set(&p->avoided, &pair->avoided, pair->avoided_until_ns);
+    else
+        sch_heap_remove(&p->avoided, &pair->avoided);
+    pair_update(p, pair);
+}
+
+/* One more is tried; if it fails too the cluster is avoided for longer. */
+void sch_avoided_tick(struct sch_partition *p)
+{
+    struct sch_heap_entry *top;
+    while ((top = sch_heap_top(&p->avoided)) && top->key <= p->now_ns) {
+        struct sch_pair *pair = sy_container_of(top, struct sch_pair, avoided);
+        sch_heap_remove(&p->avoided, top);
+        pair->avoided_until_ns = 0;
+        pair_update(p, pair);
+    }
+}

@@ -1,0 +1,477 @@
+#include "scheduler/partition_impl.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What asks for no resource at all is shared by count: as if the region had so many places. */
+#define PLACES 1000000.0
+
+/* ---- the tree ---- */
+
+static uint32_t share_hash(const struct sch_queue_key *key, enum sch_share_level level,
+                           const struct sch_share *parent)
+{
+    uint64_t hash = sch_hash_bytes(key->project, strlen(key->project), level);
+    hash = sch_hash_bytes(key->domain, strlen(key->domain), hash);
+    hash = sch_hash_bytes(key->name, strlen(key->name), hash);
+    return sch_hash_u64(hash, level == SCH_SHARE_TENANT ? parent->id : 0);
+}
+
+static bool keys_equal(const struct sch_queue_key *a, const struct sch_queue_key *b)
+{
+    return strcmp(a->name, b->name) == 0 && strcmp(a->domain, b->domain) == 0 &&
+           strcmp(a->project, b->project) == 0;
+}
+
+/* `parent` tells tenants of one project and domain apart. */
+static struct sch_share *share_find(const struct sch_partition *p, const struct sch_queue_key *key,
+                                    enum sch_share_level level, const struct sch_share *parent)
+{
+    struct sch_table_link *link = sch_table_first(&p->shares_by_key,
+                                                  share_hash(key, level, parent));
+    for (; link; link = sch_table_next(link)) {
+        struct sch_share *share = sy_container_of(link, struct sch_share, by_key);
+        if (share->level == level && keys_equal(&share->key, key) &&
+            (level != SCH_SHARE_TENANT || share->parent == parent))
+            return share;
+    }
+    return NULL;
+}
+
+static struct sch_queue_key key_of(const char *project, const char *domain, const char *name)
+{
+    struct sch_queue_key key = {0};
+    SY_ASSERT(strlen(project) < sizeof(key.project) && strlen(domain) < sizeof(key.domain));
+    SY_ASSERT(strlen(name) < sizeof(key.name));
+    memcpy(key.project, project, strlen(project));
+    memcpy(key.domain, domain, strlen(domain));
+    memcpy(key.name, name, strlen(name));
+    return key;
+}
+
+static enum sch_share_level level_of(const struct sch_queue_key *key)
+{
+    return key->name[0]      ? SCH_SHARE_QUEUE
+           : key->domain[0]  ? SCH_SHARE_DOMAIN
+           : key->project[0] ? SCH_SHARE_PROJECT
+                             : SCH_SHARE_REGION;
+}
+
+static struct sch_share *share_new(struct sch_partition *p, const struct sch_queue_key *key,
+                                   enum sch_share_level level, struct sch_share *parent)
+{
+    struct sch_share *share = sy_new(struct sch_share);
+    share->key = *key;
+    share->level = level;
+    share->id = ++p->last_share_id;
+    share->parent = parent;
+    share->queued_timeout_ns = SY_TIME_NEVER;
+    sch_list_init(&share->seats);
+    sch_list_init(&share->stopped);
+    sch_list_push_back(&p->shares, &share->link);
+    sch_table_add(&p->shares_by_key, &share->by_key, share_hash(key, level, parent));
+    if (parent)
+        sch_share_ref(parent);
+    return share;
+}
+
+static struct sch_share *share_get(struct sch_partition *p, const struct sch_queue_key *key,
+                                   const struct sch_queue_config *config);
+
+/* What a project, domain or queue is below. */
+static struct sch_share *parent_of(struct sch_partition *p, const struct sch_queue_key *key,
+                                   const struct sch_queue_config *config)
+{
+    struct sch_queue_key above = *key;
+    memset(above.name, 0, sizeof(above.name));
+    if (config && config->parent[0])
+        memcpy(above.name, config->parent, sizeof(above.name));
+    else if (!key->name[0] && key->domain[0])
+        memset(above.domain, 0, sizeof(above.domain));
+    else if (!key->name[0])
+        return p->region;
+    return share_get(p, &above, NULL);
+}
+
+static struct sch_share *share_get(struct sch_partition *p, const struct sch_queue_key *key,
+                                   const struct sch_queue_config *config)
+{
+    enum sch_share_level level = level_of(key);
+    if (level == SCH_SHARE_REGION)
+        return p->region;
+    struct sch_share *share = share_find(p, key, level, NULL);
+    return share ? share : share_new(p, key, level, parent_of(p, key, config));
+}
+
+void sch_share_ref(struct sch_share *share)
+{
+    SY_ASSERT(share->refs < UINT32_MAX);
+    share->refs++;
+}
+
+/* Up the tree, as far as nobody needs it. */
+void sch_share_unref(struct sch_partition *p, struct sch_share *share)
+{
+    while (share) {
+        SY_ASSERT(share->refs > 0);
+        if (--share->refs > 0)
+            return;
+        struct sch_share *parent = share->parent;
+        SY_ASSERT(!share->config && share->live == 0 && share->use.actions == 0);
+        SY_ASSERT(sch_list_empty(&share->seats) && sch_list_empty(&share->stopped));
+        if (share->rule)
+            sch_rule_unref(p, share->rule);
+        sch_table_remove(&p->shares_by_key, &share->by_key);
+        sch_list_remove(&share->link);
+        free(share);
+        share = parent;
+    }
+}
+
+void sch_shares_init(struct sch_partition *p)
+{
+    static const struct sch_queue_key region = {0};
+    sch_list_init(&p->shares);
+    p->region = share_new(p, &region, SCH_SHARE_REGION, NULL);
+    sch_share_ref(p->region);
+}
+
+void sch_shares_deinit(struct sch_partition *p)
+{
+    for (struct sch_link *link = p->shares.prev; link != &p->shares;) {
+        struct sch_share *share = sy_container_of(link, struct sch_share, link);
+        link = link->prev;
+        if (!share->config)
+            continue;
+        free(sy_take(share->config));
+        sch_share_unref(p, share);
+        link = p->shares.prev; /* it may have taken others along */
+    }
+    SY_ASSERT(p->region->refs == 1);
+    sch_share_unref(p, sy_take(p->region));
+    SY_ASSERT(sch_list_empty(&p->shares));
+}
+
+/* ---- what holds for a tenant: gathered from the levels above it ---- */
+
+static struct sch_rule_content rule_of(const struct sch_share *tenant)
+{
+    struct sch_rule_content rule = {.price_max = 0};
+    bool policy_known = false;
+    for (const struct sch_share *at = tenant; at; at = at->parent) {
+        const struct sch_queue_config *config = at->config;
+        if (!config)
+            continue;
+        if (!policy_known)
+            rule.policy = (uint32_t)config->policy;
+        policy_known = true;
+        if (config->price_max > 0 && (rule.price_max == 0 || config->price_max < rule.price_max))
+            rule.price_max = config->price_max;
+        rule.preemptible_nodes |= config->preemptible_nodes;
+        if (config->cluster_count > 0 && rule.cluster_count == 0) {
+            rule.cluster_count = config->cluster_count;
+            for (uint32_t i = 0; i < config->cluster_count; i++)
+                memcpy(rule.clusters[i], config->clusters[i], sizeof(rule.clusters[i]));
+        }
+    }
+    return rule;
+}
+
+static void gather(struct sch_partition *p, struct sch_share *tenant)
+{
+    SY_ASSERT(tenant->level == SCH_SHARE_TENANT);
+    struct sch_rule_content content = rule_of(tenant);
+    const struct sch_rule *old = tenant->rule;
+    tenant->rule = sch_rule_ref(p, &content);
+    if (old)
+        sch_rule_unref(p, old);
+    tenant->priority = 0;
+    tenant->queued_timeout_ns = SY_TIME_NEVER;
+    for (const struct sch_share *at = tenant; at; at = at->parent) {
+        if (!at->config)
+            continue;
+        tenant->priority += at->config->priority; /* a few levels, each at most 1,000 */
+        int64_t timeout_ns = at->config->queued_timeout_ns;
+        if (timeout_ns > 0 && timeout_ns < tenant->queued_timeout_ns)
+            tenant->queued_timeout_ns = timeout_ns;
+    }
+}
+
+static void say_which(struct sch_partition *p, const char *project, const char *domain,
+                      const char *queue)
+{
+    sy_error_text_set(&p->misses, "no queue '%s' in %s/%s, its project or the region", queue,
+                      project, domain);
+    unsigned named = 0;
+    for (struct sch_link *link = p->shares.next; link != &p->shares && named < 8;
+         link = link->next) {
+        const struct sch_share *share = sy_container_of(link, struct sch_share, link);
+        const struct sch_queue_key *key = &share->key;
+        bool here = (!key->project[0] || strcmp(key->project, project) == 0) &&
+                    (!key->domain[0] || strcmp(key->domain, domain) == 0);
+        if (share->level == SCH_SHARE_QUEUE && share->config && here)
+            sy_error_text_add(&p->misses, "%s%s", named++ == 0 ? "there are " : "", key->name);
+    }
+}
+
+struct sch_share *sch_share_find_tenant(struct sch_partition *p, const char *project,
+                                        const char *domain, const char *queue, bool make)
+{
+    bool unnamed = !queue || !queue[0];
+    const char *name = unnamed ? SCH_QUEUE_DEFAULT : queue;
+    struct sch_queue_key own = key_of(project, domain, name),
+                         wide[] = {key_of(project, "", name), key_of("", "", name)};
+    struct sch_share *share = share_find(p, &own, SCH_SHARE_QUEUE, NULL);
+    bool any = make || unnamed || strcmp(name, SCH_QUEUE_DEFAULT) == 0;
+    if (share && !share->config && !any)
+        share = NULL; /* it was removed; the last of it is still there */
+    for (unsigned i = 0; !share && !unnamed && i < SY_COUNT_OF(wide); i++) {
+        share = share_find(p, &wide[i], SCH_SHARE_QUEUE, NULL);
+        if (share && !share->config)
+            share = NULL;
+    }
+    if (!share && !any) {
+        say_which(p, project, domain, name);
+        return NULL;
+    }
+    if (!share)
+        share = share_get(p, &own, NULL);
+    struct sch_queue_key key = key_of(project, domain, "");
+    struct sch_share *tenant = share_find(p, &key, SCH_SHARE_TENANT, share);
+    if (!tenant) {
+        tenant = share_new(p, &key, SCH_SHARE_TENANT, share);
+        gather(p, tenant);
+    }
+    sch_share_ref(tenant);
+    return tenant;
+}
+
+/* ---- what is out ---- */
+
+static uint32_t weight_of(const struct sch_share *share)
+{
+    return share->config ? share->config->weight : SCH_QUEUE_WEIGHT_DEFAULT;
+}
+
+static double part(uint64_t used, uint64_t capacity)
+{
+    if (used == 0)
+        return 0;
+    return capacity > 0 ? (double)used / (double)capacity : 1;
+}
+
+/* Of the resource of which it has most. */
+static double dominant_share(const struct sch_partition *p, const struct sch_use *use)
+{
+    double parts[] = {part(use->cpu_milli, p->capacity.cpu_milli),
+                      part(use->memory_bytes, p->capacity.memory_bytes),
+                      part(use->gpus, p->capacity.gpus)};
+    double most = (double)use->actions / PLACES;
+    for (unsigned i = 0; i < SY_COUNT_OF(parts); i++)
+        most = parts[i] > most ? parts[i] : most;
+    return most;
+}
+
+static uint32_t bits_of(double share)
+{
+    float narrow = (float)share;
+    uint32_t bits;
+    SY_ASSERT(share >= 0);
+    memcpy(&bits, &narrow, sizeof(bits));
+    SY_ASSERT(bits <= INT32_MAX);
+    return bits;
+}
+
+static void weigh(struct sch_partition *p, struct sch_share *share)
+{
+    double weighted = dominant_share(p, &share->use) * SCH_QUEUE_WEIGHT_DEFAULT / weight_of(share);
+    uint32_t bits = bits_of(weighted);
+    if (bits == share->weighted_share)
+        return;
+    share->weighted_share = bits;
+    for (struct sch_link *link = share->seats.next; link != &share->seats; link = link->next)
+        sch_seat_update(p, sy_container_of(link, struct sch_seat, link));
+}
+
+/* What its limits stopped may go on, as far as they allow now. */
+static void let_go(struct sch_partition *p, struct sch_share *share)
+{
+    struct sch_link *link = share->stopped.next;
+    while (link != &share->stopped) {
+        struct sch_seat *seat = sy_container_of(link, struct sch_seat, link);
+        link = link->next;
+        if (sch_share_admits(share, &seat->class->request))
+            sch_seat_go(p, seat);
+    }
+}
+
+static void add_use(struct sch_use *use, const struct sch_resources *request, bool out)
+{
+    if (out) {
+        use->actions++;
+        use->cpu_milli += request->cpu_milli;
+        use->memory_bytes += request->memory_bytes;
+        use->gpus += request->gpus;
+        return;
+    }
+    SY_ASSERT(use->actions > 0 && use->cpu_milli >= request->cpu_milli);
+    SY_ASSERT(use->memory_bytes >= request->memory_bytes && use->gpus >= request->gpus);
+    use->actions--;
+    use->cpu_milli -= request->cpu_milli;
+    use->memory_bytes -= request->memory_bytes;
+    use->gpus -= request->gpus;
+}
+
+void sch_share_use(struct sch_partition *p, struct sch_share *tenant,
+                   const struct sch_resources *request, bool out)
+{
+    SY_ASSERT(tenant->level == SCH_SHARE_TENANT);
+    for (struct sch_share *at = tenant; at; at = at->parent) {
+        add_use(&at->use, request, out);
+        weigh(p, at);
+        if (!out && !sch_list_empty(&at->stopped))
+            let_go(p, at);
+    }
+}
+
+void sch_share_capacity_changed(struct sch_partition *p)
+{
+    for (struct sch_link *link = p->shares.next; link != &p->shares; link = link->next)
+        weigh(p, sy_container_of(link, struct sch_share, link));
+}
+
+static bool below(uint64_t used, uint64_t more, uint64_t limit)
+{
+    return limit == 0 || (used <= limit && more <= limit - used);
+}
+
+bool sch_share_admits(const struct sch_share *share, const struct sch_resources *request)
+{
+    const struct sch_queue_config *config = share->config;
+    const struct sch_use *use = &share->use;
+    return !config || (!config->paused && below(use->actions, 1, config->actions_max) &&
+                       below(use->cpu_milli, request->cpu_milli, config->cpu_milli_max) &&
+                       below(use->memory_bytes, request->memory_bytes, config->memory_bytes_max) &&
+                       below(use->gpus, request->gpus, config->gpus_max));
+}
+
+/* ---- what is there ---- */
+
+void sch_share_count(struct sch_share *tenant, int delta)
+{
+    SY_ASSERT(tenant->level == SCH_SHARE_TENANT && (delta == 1 || delta == -1));
+    for (struct sch_share *at = tenant; at; at = at->parent) {
+        SY_ASSERT(delta > 0 || at->live > at->use.actions);
+        at->live += (uint64_t)(int64_t)delta;
+    }
+}
+
+bool sch_share_has_length(struct sch_partition *p, const struct sch_share *tenant)
+{
+    for (const struct sch_share *at = tenant; at; at = at->parent) {
+        if (!at->config || at->config->length_max == 0 ||
+            at->live - at->use.actions < at->config->length_max)
+            continue;
+        struct sy_error_text name = {0};
+        sch_queue_key_print(&at->key, &name);
+        sy_error_text_set(&p->misses, "queue %s is full: %" PRIu64 " actions wait there", name.text,
+                          at->live - at->use.actions);
+        return false;
+    }
+    return true;
+}
+
+/* ---- configuration ---- */
+
+/* To the class that the rule makes of it, with its priority. */
+static void reclass(struct sch_partition *p, struct sch_share *tenant)
+{
+    struct sch_link *lists[] = {&tenant->seats, &tenant->stopped};
+    for (unsigned i = 0; i < SY_COUNT_OF(lists); i++) {
+        struct sch_link *link = lists[i]->next;
+        while (link != lists[i]) {
+            struct sch_seat *seat = sy_container_of(link, struct sch_seat, link);
+            link = link->next;
+            struct sch_class *class = sch_class_ref(p, &seat->class->request, tenant->rule);
+            if (class != seat->class)
+                sch_lane_move(p, sch_seat_lane(seat), class);
+            sch_seat_update(p, seat);
+            sch_class_unref(p, class);
+        }
+    }
+}
+
+static bool is_below(const struct sch_share *share, const struct sch_share *above)
+{
+    while (share && share != above)
+        share = share->parent;
+    return share != NULL;
+}
+
+/* Priorities, rules, limits: everything below it is looked at again. */
+static void refresh(struct sch_partition *p, struct sch_share *share)
+{
+    for (struct sch_link *link = p->shares.next; link != &p->shares; link = link->next) {
+        struct sch_share *tenant = sy_container_of(link, struct sch_share, link);
+        if (tenant->level == SCH_SHARE_TENANT && is_below(tenant, share)) {
+            gather(p, tenant);
+            reclass(p, tenant);
+        }
+    }
+    weigh(p, share);
+    let_go(p, share);
+}
+
+void sch_share_configure(struct sch_partition *p, const struct sch_queue_config *config)
+{
+    SY_ASSERT(sch_queue_config_check(config, NULL) == 0);
+    struct sch_share *share = share_get(p, &config->key, config);
+    if (!share->config)
+        sch_share_ref(share);
+    free(share->config);
+    share->config = sy_memdup(config, sizeof(*config));
+    refresh(p, share);
+}
+
+void sch_share_forget(struct sch_partition *p, const struct sch_queue_key *key)
+{
+    struct sch_share *share = share_find(p, key, level_of(key), NULL);
+    if (!share || !share->config)
+        return;
+    free(sy_take(share->config));
+    refresh(p, share);
+    sch_share_unref(p, share);
+}
+
+/* ---- reading ---- */
+
+void sch_partition_each_queue(const struct sch_partition *p,
+                              bool (*fn)(void *ctx, const struct sch_queue_view *view), void *ctx)
+{
+    SY_ASSERT(fn);
+    for (struct sch_link *link = p->shares.next; link != &p->shares; link = link->next) {
+        const struct sch_share *share = sy_container_of(link, struct sch_share, link);
+        if (share->level == SCH_SHARE_TENANT)
+            continue;
+        struct sch_queue_config fallback = sch_queue_config_default(&share->key);
+        struct sch_queue_view view = {
+            .config = share->config ? share->config : &fallback,
+            .configured = share->config != NULL,
+            .actions = share->live,
+            .out = share->use.actions,
+            .cpu_milli = share->use.cpu_milli,
+            .memory_bytes = share->use.memory_bytes,
+            .gpus = share->use.gpus,
+            .share = dominant_share(p, &share->use),
+        };
+        if (!fn(ctx, &view))
+            return;
+    }
+}
+
+const struct sch_queue_key *sch_action_queue(const struct sch_action *action)
+{
+    const struct sch_action_impl *a = sch_action_impl_const(action);
+    return a->lane ? &a->lane->seat.share->parent->key : NULL;
+}
