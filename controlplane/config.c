@@ -40,6 +40,8 @@ static const struct sy_config_key keys[] = {
                    "what may wait for one commit; beyond, RESOURCE_EXHAUSTED"),
     SY_CONFIG_INT("system_retries", struct cp_config, system_retries, 10, 1, 1000,
                   "attempts of an action that may be lost before it fails"),
+    SY_CONFIG_DURATION("ageing", struct cp_config, ageing_ns, "60s", "1s", "24h",
+                       "an action gains one in priority for each so long that it waits"),
     SY_CONFIG_DURATION("heartbeat", struct cp_config, heartbeat_ns, "1s", "10ms", "60s",
                        "operators send something at least this often"),
     SY_CONFIG_DURATION(
@@ -135,7 +137,8 @@ struct cp_shard_options cp_config_shard(const struct cp_config *config)
                       .heartbeat_ns = config->heartbeat_ns,
                       .cluster_lease_ns = config->cluster_lease_ns,
                       .recovery_wait_ns = config->recovery_wait_ns,
-                      .system_retries = (uint32_t)config->system_retries},
+                      .system_retries = (uint32_t)config->system_retries,
+                      .ageing_ns = config->ageing_ns},
     };
 }
 

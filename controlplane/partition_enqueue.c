@@ -116,7 +116,8 @@ enum sy_code cp_explain_rejection(const struct cp_partition *p, struct sy_error_
                           p->options.partition, (unsigned long long)p->options.actions_max);
         return SY_CODE_RESOURCE_EXHAUSTED;
     case SCH_REJECT_QUEUE_FULL:
-        sy_error_text_set(error, "%s; retry in 1 s, or when some have ended", p->rejected_text.text);
+        sy_error_text_set(error, "%s; retry in 1 s, or when some have ended",
+                          p->rejected_text.text);
         return SY_CODE_RESOURCE_EXHAUSTED;
     case SCH_REJECT_NO_QUEUE:
     case SCH_REJECT_INFEASIBLE:

@@ -293,7 +293,8 @@ static int recover(struct cp_partition *p, struct sy_error_text *error)
                                             .actions_max = p->options.actions_max,
                                             .system_retries = p->options.system_retries,
                                             .cluster_lease_ns = p->options.cluster_lease_ns,
-                                            .recovery_wait_ns = p->options.recovery_wait_ns};
+                                            .recovery_wait_ns = p->options.recovery_wait_ns,
+                                            .ageing_ns = p->options.ageing_ns};
     p->core = sch_partition_new(&options, sy_loop_now_ns(p->loop));
     p->durable_id_high = (uint64_t)p->epoch << 40;
     struct restore restore = {.p = p};

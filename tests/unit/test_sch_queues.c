@@ -12,6 +12,12 @@ static struct sch_queue_config queue(const char *project, const char *domain, co
     return sch_queue_config_default(&key);
 }
 
+static void name_cluster(struct sch_queue_config *config, const char *name)
+{
+    config->cluster_count = 1;
+    snprintf(config->clusters[0], sizeof(config->clusters[0]), "%s", name);
+}
+
 static void configure(struct world *w, struct sch_queue_config config)
 {
     struct sy_error_text error = {0};
@@ -382,18 +388,17 @@ START_TEST(a_queue_stays_on_its_clusters)
     complete(&w, "west");
     open_cluster(&w);
     struct sch_queue_config config = queue("p", "d", "q");
-    config.cluster_count = 1;
-    strcpy(config.clusters[0], "east");
+    name_cluster(&config, "east");
     configure(&w, config);
     struct sch_action *a = submit(&w, "p", "q", &w.task, 0);
     grant(&w, "west", sch_action_class_id(a), 10);
     assert_state(a, "queued");
-    strcpy(config.clusters[0], "west"); /* what waits moves with its queue */
+    name_cluster(&config, "west"); /* what waits moves with its queue */
     configure(&w, config);
     grant(&w, "west", sch_action_class_id(a), 10);
     assert_state(a, "assigned");
     ck_assert_str_eq(sch_cluster_name(a->cluster), "west");
-    strcpy(config.clusters[0], "north");
+    name_cluster(&config, "north");
     configure(&w, config);
     ck_assert_ptr_null(submit(&w, "p", "q", &w.task, 0));
     ck_assert_int_eq(rejected(&w), SCH_REJECT_INFEASIBLE);
@@ -487,7 +492,7 @@ START_TEST(configurations_are_checked)
     ck_assert(strstr(error.text, "'a b'") && strstr(error.text, "weight 0") &&
               strstr(error.text, "priority 5000"));
     config = queue("p", "d", "q");
-    strcpy(config.parent, "q");
+    snprintf(config.parent, sizeof(config.parent), "q");
     ck_assert_int_eq(sch_queue_config_check(&config, NULL), -EINVAL);
     config = queue("", "d", "q");
     ck_assert_int_eq(sch_queue_config_check(&config, NULL), -EINVAL);
