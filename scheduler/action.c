@@ -103,8 +103,8 @@ void sch_action_move(struct sch_partition *p, struct sch_action_impl *a, enum sc
     sch_gate_leave(p, a, from, to);
     sm_move(&a->base.sm, &sch_action_table, to, a);
     enter(p, a, to);
-    if (sch_state_is_out(from) != sch_state_is_out(to))
-        sch_share_use(p, a->lane->seat.share, &sch_action_class(a)->request, sch_state_is_out(to));
+    if (sch_state_is_used(from) != sch_state_is_used(to))
+        sch_share_use(p, a->lane->seat.share, &sch_action_class(a)->request, sch_state_is_used(to));
 }
 
 /* ---- time ---- */
@@ -224,6 +224,8 @@ static void join_lane(struct sch_partition *p, struct sch_action_impl *a, struct
     sch_share_count(tenant, 1);
     if (tenant->queued_timeout_ns != SY_TIME_NEVER)
         sch_action_rare(a)->queued_ns = tenant->queued_timeout_ns;
+    if (sch_state_is_used(sch_action_state(a)))
+        sch_share_use(p, tenant, &class->request, true);
 }
 
 static void leave_lane(struct sch_partition *p, struct sch_action_impl *a)
@@ -241,7 +243,7 @@ void sch_action_leave(struct sch_partition *p, struct sch_action_impl *a)
         return;
     if (sch_action_state(a) == SCH_ACTION_QUEUED)
         sch_lane_remove(p, a);
-    else if (sch_state_is_out(sch_action_state(a)))
+    else if (sch_state_is_used(sch_action_state(a)))
         sch_share_use(p, a->lane->seat.share, &sch_action_class(a)->request, false);
     leave_lane(p, a);
 }

@@ -342,15 +342,15 @@ static void check_tables(const struct sch_partition *p)
     sch_heap_check(&p->avoided);
 }
 
-/* What is there and out of each share, by the actions themselves. */
-static void count_out(struct sch_partition *p, struct sch_use *out, uint64_t *live)
+/* What is there and in use of each share, by the actions themselves. */
+static void count_use(struct sch_partition *p, struct sch_use *out, uint64_t *live)
 {
     for (uint32_t i = 0; i < p->actions_by_id.size; i++) {
         for (struct sch_table_link *link = p->actions_by_id.buckets[i]; link; link = link->next) {
             struct sch_action_impl *a = sy_container_of(link, struct sch_action_impl, by_id);
             for (struct sch_share *at = a->lane ? a->lane->seat.share : NULL; at; at = at->parent) {
                 live[at->check_index]++;
-                if (!sch_state_is_out(sch_action_state(a)))
+                if (!sch_state_is_used(sch_action_state(a)))
                     continue;
                 const struct sch_resources *request = &sch_action_class(a)->request;
                 out[at->check_index].actions++;
@@ -379,7 +379,7 @@ static void check_shares(struct sch_partition *p)
     for (struct sch_link *link = p->shares.next; link != &p->shares; link = link->next)
         sy_container_of(link, struct sch_share, link)->check_index = count++;
     SY_ASSERT(count == p->shares_by_key.count);
-    count_out(p, out, live);
+    count_use(p, out, live);
     for (struct sch_link *link = p->shares.next; link != &p->shares; link = link->next) {
         struct sch_share *share = sy_container_of(link, struct sch_share, link);
         SY_ASSERT(share->id <= p->last_share_id && share->refs > 0);

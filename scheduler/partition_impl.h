@@ -105,7 +105,7 @@ struct sch_level {
     int32_t boost; /* one for each ageing_ns that its first has waited */
 };
 
-/* What is out: assigned or running. */
+/* Amounts: what a share has in use, what a cluster has. */
 struct sch_use {
     uint64_t actions, cpu_milli, memory_bytes, gpus;
 };
@@ -370,6 +370,11 @@ static inline bool sch_state_is_out(enum sch_action_state state)
 {
     return state == SCH_ACTION_ASSIGNED || state == SCH_ACTION_RUNNING;
 }
+/* What counts as used of a share: what is out, and what may turn out to be. */
+static inline bool sch_state_is_used(enum sch_action_state state)
+{
+    return sch_state_is_out(state) || state == SCH_ACTION_RECOVERING;
+}
 static inline bool sch_cluster_connected(const struct sch_cluster *c)
 {
     return c->sm.state == SCH_CLUSTER_JOINING || c->sm.state == SCH_CLUSTER_READY;
@@ -500,9 +505,9 @@ void sch_share_configure(struct sch_partition *p, const struct sch_queue_config 
 void sch_share_forget(struct sch_partition *p, const struct sch_queue_key *key);
 /* An action of the tenant is there (delta 1) or gone (-1). */
 void sch_share_count(struct sch_share *tenant, int delta);
-/* An action comes out or ends: what is used, and what limits stop, up to the region. */
+/* An action comes into use or out of it: counts, and what limits stop, up to the region. */
 void sch_share_use(struct sch_partition *p, struct sch_share *tenant,
-                   const struct sch_resources *request, bool out);
+                   const struct sch_resources *request, bool more);
 /* Whether its own limits let one more such request out. */
 bool sch_share_admits(const struct sch_share *share, const struct sch_resources *request);
 /* Whether one more action may wait there; says no in p->misses. */

@@ -306,9 +306,9 @@ static void let_go(struct sch_partition *p, struct sch_share *share)
     }
 }
 
-static void add_use(struct sch_use *use, const struct sch_resources *request, bool out)
+static void add_use(struct sch_use *use, const struct sch_resources *request, bool more)
 {
-    if (out) {
+    if (more) {
         use->actions++;
         use->cpu_milli += request->cpu_milli;
         use->memory_bytes += request->memory_bytes;
@@ -324,13 +324,13 @@ static void add_use(struct sch_use *use, const struct sch_resources *request, bo
 }
 
 void sch_share_use(struct sch_partition *p, struct sch_share *tenant,
-                   const struct sch_resources *request, bool out)
+                   const struct sch_resources *request, bool more)
 {
     SY_ASSERT(tenant->level == SCH_SHARE_TENANT);
     for (struct sch_share *at = tenant; at; at = at->parent) {
-        add_use(&at->use, request, out);
+        add_use(&at->use, request, more);
         weigh(p, at);
-        if (!out && !sch_list_empty(&at->stopped))
+        if (!more && !sch_list_empty(&at->stopped))
             let_go(p, at);
     }
 }

@@ -287,6 +287,38 @@ START_TEST(a_limit_stops_and_lets_go)
 }
 END_TEST
 
+/* After a restart nobody knows how many are out: until that is known all that live count. */
+START_TEST(a_limit_holds_over_a_restart)
+{
+    struct world w = world_new();
+    struct sch_queue_config config = queue("p", "d", "q");
+    config.actions_max = 1;
+    configure(&w, config);
+    sch_partition_restore_run(w.p, 1, "p", "d", "run", 0, 0, 1, 0);
+    struct sch_restore row = {.run_id = 1,
+                              .action_id = 2,
+                              .name = "a0",
+                              .parent = "",
+                              .spec = &w.task,
+                              .queue = "q",
+                              .number = 0};
+    struct sch_action *old = sch_partition_restore_action(w.p, &row);
+    const char *expected[] = {"east"};
+    sch_partition_restored(w.p, expected, 1, w.now);
+    up(&w, "east");
+    struct sch_action *new = submit(&w, "p", "q", &w.task, 9);
+    grant(&w, "east", sch_action_class_id(new), 10);
+    assert_state(new, "queued");
+    inventory(&w, "east", old->id, 1, 4, true);
+    complete(&w, "east");
+    assert_state(old, "running");
+    assert_state(new, "queued");
+    outcome(&w, old, SCH_OUTCOME_SUCCEEDED);
+    assert_state(new, "assigned");
+    world_free(&w);
+}
+END_TEST
+
 /* The large one does not fit under the limit; the small one behind it does. */
 START_TEST(limits_count_resources_at_each_level)
 {
@@ -510,6 +542,7 @@ int main(void)
                                   priority_comes_before_shares_and_over_classes,
                                   waiting_gains_priority,
                                   a_limit_stops_and_lets_go,
+                                  a_limit_holds_over_a_restart,
                                   limits_count_resources_at_each_level,
                                   a_paused_queue_waits_and_asks_for_nothing,
                                   length_and_names_are_checked,
