@@ -26,6 +26,7 @@ struct sch_partition *sch_partition_new(const struct sch_partition_options *opti
     sch_list_init(&p->classes);
     sch_list_init(&p->classes_idle);
     sch_list_init(&p->runnable);
+    sch_list_init(&p->tickets_touched);
     sch_shares_init(p);
     sch_list_init(&p->recovering);
     return p;
@@ -84,6 +85,7 @@ void sch_partition_free(struct sch_partition *p)
     sch_heap_deinit(&p->leases);
     sch_heap_deinit(&p->ages);
     sch_heap_deinit(&p->avoided);
+    sch_heap_deinit(&p->ticket_flushes);
     struct sch_table *tables[] = {
         &p->runs_by_id,    &p->runs_by_name,       &p->actions_by_id, &p->actions_by_name,
         &p->classes_by_id, &p->classes_by_request, &p->levels,        &p->clusters_by_name,
@@ -464,6 +466,7 @@ static void step_tick(struct sch_partition *p)
         sch_action_timer(p, sy_container_of(top, struct sch_action_impl, timer));
     sch_ages_tick(p);
     sch_avoided_tick(p);
+    sch_tickets_tick(p);
     sch_cluster_leases(p);
     sch_recovery_tick(p);
     sch_verify_tick(p);
@@ -558,6 +561,15 @@ static void dispatch(struct sch_partition *p, const struct sch_event *event)
     case SCH_EVENT_QUEUE_REMOVE:
         sch_share_forget(p, event->u.queue_remove.key);
         break;
+    case SCH_EVENT_TOKEN_REPORT:
+        sch_token_report(p, event->u.token_report.key, event->u.token_report.report);
+        break;
+    case SCH_EVENT_TOKEN_ALLOW:
+        sch_token_allow(p, event->u.token_allow.key, event->u.token_allow.allowance);
+        break;
+    case SCH_EVENT_TOKEN_ASK:
+        sch_token_ask(p, event->u.token_ask);
+        break;
     case SCH_EVENT_TICK:
         step_tick(p);
         break;
@@ -581,6 +593,7 @@ void sch_partition_step(struct sch_partition *p, const struct sch_event *event,
     sch_caches_settle(p);
     sch_gates_release(p);
     sch_lanes_assign(p);
+    sch_tickets_end_step(p);
     sch_demand_end_step(p);
     tell_specs_unused(p);
     p->out = NULL;
@@ -603,6 +616,7 @@ int64_t sch_partition_next_ns(const struct sch_partition *p)
     at = earlier(at, &p->leases);
     at = earlier(at, &p->ages);
     at = earlier(at, &p->avoided);
+    at = earlier(at, &p->ticket_flushes);
     int64_t watch = sch_cluster_watch_ns(p);
     return watch < at ? watch : at;
 }

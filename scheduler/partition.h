@@ -25,6 +25,7 @@
 #include "base/sm.h"
 #include "scheduler/queue.h"
 #include "scheduler/resources.h"
+#include "scheduler/tokens.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -166,6 +167,7 @@ const char *sch_cluster_name(const struct sch_cluster *cluster);
 
 struct sch_partition_options {
     uint32_t partition;
+    uint32_t partitions;      /* of the region; 0 as 1: its limits are nobody else's */
     uint32_t epoch;           /* higher at each rebuild: ids are made of it. 1 to 2^24 - 1 */
     uint64_t actions_max;     /* live actions; beyond: RESOURCE_EXHAUSTED */
     uint32_t system_retries;  /* attempts that may be lost before the action fails; default 10 */
@@ -242,6 +244,10 @@ enum sch_event_type {
                            that exist come first, parents before their children */
     SCH_EVENT_QUEUE_REMOVE, /* u.queue_remove: as if never configured. What is in it goes on
                                under default settings */
+    /* Limits over several partitions, see scheduler/tokens.h. */
+    SCH_EVENT_TOKEN_REPORT, /* u.token_report, at the queue's home */
+    SCH_EVENT_TOKEN_ALLOW,  /* u.token_allow, at the partition that it names */
+    SCH_EVENT_TOKEN_ASK,    /* u.token_ask, at every partition */
     SCH_EVENT_TICK,         /* timers: call when sch_partition_next_ns() has come */
     SCH_EVENT_TYPES,
 };
@@ -355,6 +361,15 @@ struct sch_event {
         struct {
             const struct sch_queue_key *key;
         } queue_remove;
+        struct {
+            const struct sch_queue_key *key;
+            const struct sch_token_report *report;
+        } token_report;
+        struct {
+            const struct sch_queue_key *key;
+            const struct sch_token_allowance *allowance;
+        } token_allow;
+        const struct sch_queue_key *token_ask;
     } u;
 };
 
@@ -375,7 +390,10 @@ enum sch_effect_type {
     SCH_EFFECT_ASSIGN, /* u.assign; number and epoch are the action's */
     SCH_EFFECT_CANCEL, /* u.cancel */
     SCH_EFFECT_ACK, /* u.ack: the report is settled (accepted, or not wanted): tell its cluster */
-    SCH_EFFECT_DEMAND, /* u.demand */
+    SCH_EFFECT_DEMAND,       /* u.demand */
+    SCH_EFFECT_TOKEN_REPORT, /* u.token_report: to the queue's home, which may be this partition */
+    SCH_EFFECT_TOKEN_ALLOW,  /* u.token_allow: to the partition that it names, maybe this one */
+    SCH_EFFECT_TOKEN_ASK,    /* u.token_ask: to every partition, this one too */
     /* bookkeeping */
     SCH_EFFECT_REJECTED,    /* answer to CREATE_RUN/ENQUEUE/RECORD: u.rejected */
     SCH_EFFECT_SPEC_UNUSED, /* u.spec: refs is 0 (also after a rejection); always the last effects
@@ -457,6 +475,15 @@ struct sch_effect {
             int64_t oldest_age_ns;
             int32_t top_priority;
         } demand;
+        struct {
+            const struct sch_queue_key *key;
+            struct sch_token_report report;
+        } token_report;
+        struct {
+            const struct sch_queue_key *key;
+            struct sch_token_allowance allowance;
+        } token_allow;
+        const struct sch_queue_key *token_ask;
         struct {
             enum sch_reject why;
             struct sch_action *action; /* EXISTS */

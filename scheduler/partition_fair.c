@@ -65,8 +65,10 @@ void sch_seat_ready(struct sch_partition *p, struct sch_seat *seat, int64_t delt
     for (struct sch_seat *at = seat; at; at = at->parent) {
         SY_ASSERT(delta >= 0 || at->ready >= (uint64_t)-delta);
         at->ready += (uint64_t)delta;
-        if (at->stopped)
+        if (at->stopped) {
+            sch_ticket_touch(p, at->share);
             return;
+        }
     }
     sch_class_touch(p, seat->class);
 }
@@ -82,6 +84,7 @@ void sch_seat_stop(struct sch_partition *p, struct sch_seat *seat)
     sch_list_push_back(&seat->share->stopped, &seat->link);
     sch_seat_ready(p, seat->parent, -(int64_t)seat->ready);
     sch_seat_update(p, seat->parent);
+    sch_ticket_touch(p, seat->share);
 }
 
 void sch_seat_go(struct sch_partition *p, struct sch_seat *seat)
@@ -92,6 +95,7 @@ void sch_seat_go(struct sch_partition *p, struct sch_seat *seat)
     sch_list_push_back(&seat->share->seats, &seat->link);
     sch_seat_ready(p, seat->parent, (int64_t)seat->ready);
     sch_seat_update(p, seat);
+    sch_ticket_touch(p, seat->share);
 }
 
 struct sch_lane *sch_class_next(struct sch_partition *p, struct sch_class *class)

@@ -7,6 +7,7 @@
  *   partition_gate.c     the slots of runs with a limit of concurrency, and who waits for one
  *   partition_cache.c    actions with the same cache key: one runs, the others wait
  *   partition_share.c    the tree by which room is shared: projects, domains, queues; their limits
+ *   partition_ticket.c   limits that hold over several partitions
  *   partition_fair.c     who is next: the order of priority and fair share within a class
  *   partition_lane.c     queued actions of a class and a queue: in, out, assigned
  *   partition_class.c    resource classes: a request, and the rules of a queue
@@ -27,6 +28,7 @@
 #include "scheduler/list.h"
 #include "scheduler/partition.h"
 #include "scheduler/table.h"
+#include "scheduler/tokens.h"
 
 #define SCH_DEMAND_INTERVAL_NS (2 * SY_NS_PER_MS)
 #define SCH_USER_BACKOFF_MAX_NS (86400 * SY_NS_PER_S)
@@ -43,6 +45,8 @@
 /* In one step; a tick at once goes on. A step stays below a millisecond. */
 #define SCH_ASSIGN_MAX 256u
 #define SCH_SHARE_DEPTH_MAX (3 + SCH_QUEUE_DEPTH_MAX)
+#define SCH_TICKET_INTERVAL_NS (10 * SY_NS_PER_MS)
+#define SCH_TICKET_AGAIN_NS SY_NS_PER_S
 #define SCH_BOOST_MAX (2 * SCH_QUEUE_PRIORITY_MAX)
 /* So many failures in a row, and a cluster is avoided for a class: 10 s, doubled up to 10 min. */
 #define SCH_AVOID_AFTER 3u
@@ -105,11 +109,6 @@ struct sch_level {
     int32_t boost; /* one for each ageing_ns that its first has waited */
 };
 
-/* Amounts: what a share has in use, what a cluster has. */
-struct sch_use {
-    uint64_t actions, cpu_milli, memory_bytes, gpus;
-};
-
 /* The region, a project, a domain of it, a queue; below a queue those (project, domain) that use
  * it: its tenants, where actions are. */
 enum sch_share_level {
@@ -138,8 +137,21 @@ struct sch_share {
     int32_t priority;          /* a tenant's: of the queues above, added to each action's */
     int64_t queued_timeout_ns; /* a tenant's: of the queues above, the least; SY_TIME_NEVER: none */
     const struct sch_rule *rule; /* a tenant's; held */
+    struct sch_ticket *ticket;   /* of a limit that several partitions share; else NULL */
     struct sch_link seats;       /* in no class stopped by its own limits */
     struct sch_link stopped;     /* seats that its limits stop */
+    struct sch_tokens *tokens;   /* at the home of such a limit, once somebody has reported */
+};
+
+/* What this partition may use of a limit that the region's partitions share. */
+struct sch_ticket {
+    struct sch_share *share;
+    uint32_t sequence; /* of the newest allowance; 0: none yet */
+    struct sch_use allowed;
+    struct sch_token_report told;
+    int64_t told_ns;
+    struct sch_link touched;     /* p->tickets_touched: something to report may have changed */
+    struct sch_heap_entry flush; /* p->ticket_flushes: it is reported at that time */
 };
 
 /* A node of the tree within one class; what it orders are its children's seats. A seat that may not
@@ -306,6 +318,8 @@ struct sch_partition {
     struct sch_table shares_by_key, seats, rules;
     struct sch_link shares; /* above before below, else in order of creation */
     struct sch_share *region;
+    struct sch_link tickets_touched;
+    struct sch_heap ticket_flushes;
     uint32_t last_share_id;
     uint64_t last_fifo_id;
     struct sch_use capacity; /* of the clusters that are not gone; near enough: a small change of it
@@ -516,6 +530,26 @@ bool sch_share_has_length(struct sch_partition *p, const struct sch_share *tenan
 void sch_share_capacity_changed(struct sch_partition *p);
 void sch_shares_init(struct sch_partition *p);
 void sch_shares_deinit(struct sch_partition *p);
+
+/* What is out, or may be, and what waits for more, may have changed. */
+void sch_ticket_touch(struct sch_partition *p, struct sch_share *share);
+/* The share's limits changed, or it has none any more. */
+void sch_ticket_limits(struct sch_partition *p, struct sch_share *share);
+void sch_ticket_free(struct sch_partition *p, struct sch_share *share);
+bool sch_ticket_admits(const struct sch_ticket *ticket, const struct sch_use *one);
+void sch_tickets_end_step(struct sch_partition *p);
+void sch_tickets_tick(struct sch_partition *p);
+/* At the home. */
+void sch_token_report(struct sch_partition *p, const struct sch_queue_key *key,
+                      const struct sch_token_report *report);
+/* At the partition. */
+void sch_token_allow(struct sch_partition *p, const struct sch_queue_key *key,
+                     const struct sch_token_allowance *allowance);
+/* The home asks, or has not heard what was said. */
+void sch_token_ask(struct sch_partition *p, const struct sch_queue_key *key);
+struct sch_share *sch_share_find(struct sch_partition *p, const struct sch_queue_key *key);
+struct sch_use sch_share_limits(const struct sch_share *share);
+void sch_share_let_go(struct sch_partition *p, struct sch_share *share);
 
 /* ---- partition_fair.c ---- */
 void sch_seat_init_root(struct sch_partition *p, struct sch_class *class);

@@ -118,6 +118,7 @@ void sch_share_unref(struct sch_partition *p, struct sch_share *share)
         if (--share->refs > 0)
             return;
         struct sch_share *parent = share->parent;
+        sch_ticket_free(p, share);
         SY_ASSERT(!share->config && share->live == 0 && share->use.actions == 0);
         SY_ASSERT(sch_list_empty(&share->seats) && sch_list_empty(&share->stopped));
         if (share->rule)
@@ -151,6 +152,11 @@ void sch_shares_deinit(struct sch_partition *p)
     SY_ASSERT(p->region->refs == 1);
     sch_share_unref(p, sy_take(p->region));
     SY_ASSERT(sch_list_empty(&p->shares));
+}
+
+struct sch_share *sch_share_find(struct sch_partition *p, const struct sch_queue_key *key)
+{
+    return share_find(p, key, level_of(key), NULL);
 }
 
 /* ---- what holds for a tenant: gathered from the levels above it ---- */
@@ -295,7 +301,7 @@ static void weigh(struct sch_partition *p, struct sch_share *share)
 }
 
 /* What its limits stopped may go on, as far as they allow now. */
-static void let_go(struct sch_partition *p, struct sch_share *share)
+void sch_share_let_go(struct sch_partition *p, struct sch_share *share)
 {
     struct sch_link *link = share->stopped.next;
     while (link != &share->stopped) {
@@ -331,7 +337,8 @@ void sch_share_use(struct sch_partition *p, struct sch_share *tenant,
         add_use(&at->use, request, more);
         weigh(p, at);
         if (!more && !sch_list_empty(&at->stopped))
-            let_go(p, at);
+            sch_share_let_go(p, at);
+        sch_ticket_touch(p, at);
     }
 }
 
@@ -341,19 +348,29 @@ void sch_share_capacity_changed(struct sch_partition *p)
         weigh(p, sy_container_of(link, struct sch_share, link));
 }
 
-static bool below(uint64_t used, uint64_t more, uint64_t limit)
+struct sch_use sch_share_limits(const struct sch_share *share)
 {
-    return limit == 0 || (used <= limit && more <= limit - used);
+    const struct sch_queue_config *config = share->config;
+    if (!config)
+        return (struct sch_use){0};
+    return (struct sch_use){.actions = config->actions_max,
+                            .cpu_milli = config->cpu_milli_max,
+                            .memory_bytes = config->memory_bytes_max,
+                            .gpus = config->gpus_max};
 }
 
 bool sch_share_admits(const struct sch_share *share, const struct sch_resources *request)
 {
-    const struct sch_queue_config *config = share->config;
-    const struct sch_use *use = &share->use;
-    return !config || (!config->paused && below(use->actions, 1, config->actions_max) &&
-                       below(use->cpu_milli, request->cpu_milli, config->cpu_milli_max) &&
-                       below(use->memory_bytes, request->memory_bytes, config->memory_bytes_max) &&
-                       below(use->gpus, request->gpus, config->gpus_max));
+    if (!share->config)
+        return true;
+    if (share->config->paused)
+        return false;
+    struct sch_use limits = sch_share_limits(share), one = {.actions = 1,
+                                                            .cpu_milli = request->cpu_milli,
+                                                            .memory_bytes = request->memory_bytes,
+                                                            .gpus = request->gpus};
+    return sch_use_fits(&share->use, &one, &limits) &&
+           (!share->ticket || sch_ticket_admits(share->ticket, &one));
 }
 
 /* ---- what is there ---- */
@@ -420,7 +437,8 @@ static void refresh(struct sch_partition *p, struct sch_share *share)
         }
     }
     weigh(p, share);
-    let_go(p, share);
+    sch_ticket_limits(p, share);
+    sch_share_let_go(p, share);
 }
 
 void sch_share_configure(struct sch_partition *p, const struct sch_queue_config *config)

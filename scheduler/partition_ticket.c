@@ -1,0 +1,192 @@
+/*
+ * Limits that hold over all partitions: this partition's tickets, and the tokens of the queues that
+ * are at home here. See tokens.h for what the two say to each other.
+ */
+#include "scheduler/partition_impl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool has_limits(const struct sch_use *limits)
+{
+    return limits->actions > 0 || limits->cpu_milli > 0 || limits->memory_bytes > 0 ||
+           limits->gpus > 0;
+}
+
+void sch_ticket_touch(struct sch_partition *p, struct sch_share *share)
+{
+    if (share->ticket && !sch_link_in_list(&share->ticket->touched))
+        sch_list_push_back(&p->tickets_touched, &share->ticket->touched);
+}
+
+void sch_ticket_free(struct sch_partition *p, struct sch_share *share)
+{
+    struct sch_ticket *ticket = sy_take(share->ticket);
+    sch_tokens_free(sy_take(share->tokens));
+    if (!ticket)
+        return;
+    if (sch_link_in_list(&ticket->touched))
+        sch_list_remove(&ticket->touched);
+    sch_heap_remove(&p->ticket_flushes, &ticket->flush);
+    free(ticket);
+}
+
+/* What is out stays; nothing new starts before the home has heard of it. */
+void sch_ticket_limits(struct sch_partition *p, struct sch_share *share)
+{
+    struct sch_use limits = sch_share_limits(share);
+    if (!has_limits(&limits) || p->options.partitions <= 1) {
+        sch_ticket_free(p, share);
+        return;
+    }
+    if (share->tokens)
+        sch_tokens_limit(share->tokens, &limits);
+    if (!share->ticket) {
+        share->ticket = sy_new(struct sch_ticket);
+        share->ticket->share = share;
+        share->ticket->allowed = share->use;
+        share->ticket->told_ns = INT64_MIN / 2;
+    }
+    sch_ticket_touch(p, share);
+}
+
+/* Of amounts without a limit anything is allowed. */
+bool sch_ticket_admits(const struct sch_ticket *ticket, const struct sch_use *one)
+{
+    struct sch_use limits = sch_share_limits(ticket->share),
+                   sum = {.actions = ticket->share->use.actions + one->actions,
+                          .cpu_milli = ticket->share->use.cpu_milli + one->cpu_milli,
+                          .memory_bytes = ticket->share->use.memory_bytes + one->memory_bytes,
+                          .gpus = ticket->share->use.gpus + one->gpus};
+    return (limits.actions == 0 || sum.actions <= ticket->allowed.actions) &&
+           (limits.cpu_milli == 0 || sum.cpu_milli <= ticket->allowed.cpu_milli) &&
+           (limits.memory_bytes == 0 || sum.memory_bytes <= ticket->allowed.memory_bytes) &&
+           (limits.gpus == 0 || sum.gpus <= ticket->allowed.gpus);
+}
+
+/* ---- reports ---- */
+
+static struct sch_token_report report_of(const struct sch_partition *p,
+                                         const struct sch_ticket *ticket)
+{
+    struct sch_token_report report = {.partition = p->options.partition,
+                                      .epoch = p->options.epoch,
+                                      .sequence = ticket->sequence,
+                                      .allowed = ticket->allowed,
+                                      .used = ticket->share->use};
+    const struct sch_link *stopped = &ticket->share->stopped;
+    for (struct sch_link *link = stopped->next; link != stopped; link = link->next) {
+        const struct sch_seat *seat = sy_container_of(link, struct sch_seat, link);
+        const struct sch_resources *request = &seat->class->request;
+        if (report.wanted == 0)
+            report.next = (struct sch_use){.actions = 1,
+                                           .cpu_milli = request->cpu_milli,
+                                           .memory_bytes = request->memory_bytes,
+                                           .gpus = request->gpus};
+        report.wanted += seat->ready;
+    }
+    if (ticket->share->config && ticket->share->config->paused)
+        report.wanted = 0;
+    return report;
+}
+
+static void tell(struct sch_partition *p, struct sch_ticket *ticket,
+                 const struct sch_token_report *report)
+{
+    struct sch_effect *effect = sch_effect_add(p, SCH_EFFECT_TOKEN_REPORT);
+    effect->u.token_report.key = &ticket->share->key;
+    effect->u.token_report.report = *report;
+    ticket->told = *report;
+    ticket->told_ns = p->now_ns;
+}
+
+static bool differs(const struct sch_token_report *a, const struct sch_token_report *b)
+{
+    return memcmp(a, b, sizeof(*a)) != 0;
+}
+
+void sch_tickets_end_step(struct sch_partition *p)
+{
+    while (!sch_list_empty(&p->tickets_touched)) {
+        struct sch_link *link = sch_list_pop(&p->tickets_touched);
+        struct sch_ticket *ticket = sy_container_of(link, struct sch_ticket, touched);
+        struct sch_token_report report = report_of(p, ticket);
+        int64_t at_ns = ticket->told_ns + SCH_TICKET_INTERVAL_NS;
+        bool again = report.wanted > 0 && ticket->told_ns + SCH_TICKET_AGAIN_NS <= p->now_ns;
+        if (differs(&report, &ticket->told) && at_ns > p->now_ns) {
+            sch_heap_set(&p->ticket_flushes, &ticket->flush, at_ns);
+            continue;
+        }
+        if (again || differs(&report, &ticket->told))
+            tell(p, ticket, &report);
+        if (report.wanted > 0) /* it may get lost */
+            sch_heap_set(&p->ticket_flushes, &ticket->flush, ticket->told_ns + SCH_TICKET_AGAIN_NS);
+        else
+            sch_heap_remove(&p->ticket_flushes, &ticket->flush);
+    }
+}
+
+void sch_tickets_tick(struct sch_partition *p)
+{
+    struct sch_heap_entry *top;
+    while ((top = sch_heap_top(&p->ticket_flushes)) && top->key <= p->now_ns) {
+        struct sch_ticket *ticket = sy_container_of(top, struct sch_ticket, flush);
+        sch_heap_remove(&p->ticket_flushes, top);
+        sch_ticket_touch(p, ticket->share);
+    }
+}
+
+void sch_token_allow(struct sch_partition *p, const struct sch_queue_key *key,
+                     const struct sch_token_allowance *allowance)
+{
+    struct sch_share *share = sch_share_find(p, key);
+    struct sch_ticket *ticket = share ? share->ticket : NULL;
+    if (!ticket || allowance->epoch != p->options.epoch)
+        return; /* the limit is gone, or it was for the one before us */
+    if (allowance->sequence > ticket->sequence) {
+        ticket->sequence = allowance->sequence;
+        ticket->allowed = allowance->allowed;
+        sch_share_let_go(p, share);
+    }
+    sch_token_ask(p, key);
+}
+
+void sch_token_ask(struct sch_partition *p, const struct sch_queue_key *key)
+{
+    struct sch_share *share = sch_share_find(p, key);
+    if (!share || !share->ticket)
+        return;
+    share->ticket->told = (struct sch_token_report){.partition = UINT32_MAX};
+    sch_ticket_touch(p, share);
+}
+
+/* ---- at the home ---- */
+
+struct home {
+    struct sch_partition *p;
+    const struct sch_queue_key *key;
+};
+
+static void send_allowance(void *ctx, const struct sch_token_allowance *allowance)
+{
+    struct home *home = ctx;
+    struct sch_effect *effect = sch_effect_add(home->p, SCH_EFFECT_TOKEN_ALLOW);
+    effect->u.token_allow.key = home->key;
+    effect->u.token_allow.allowance = *allowance;
+}
+
+void sch_token_report(struct sch_partition *p, const struct sch_queue_key *key,
+                      const struct sch_token_report *report)
+{
+    struct sch_share *share = sch_share_find(p, key);
+    if (!share || !share->ticket || report->partition >= p->options.partitions)
+        return; /* it has no limits any more: the reporter hears of it too */
+    struct sch_use limits = sch_share_limits(share);
+    struct home home = {p, &share->key};
+    if (!share->tokens) { /* nothing is handed out before all have said what they use */
+        share->tokens = sch_tokens_new(p->options.partitions, &limits);
+        sch_effect_add(p, SCH_EFFECT_TOKEN_ASK)->u.token_ask = &share->key;
+    }
+    if (sch_tokens_report(share->tokens, report))
+        sch_tokens_settle(share->tokens, send_allowance, &home);
+}

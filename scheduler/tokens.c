@@ -1,0 +1,267 @@
+#include "scheduler/tokens.h"
+
+#include "base/mem.h"
+
+#include <stdlib.h>
+
+#define AMOUNTS 4u
+
+/* What the home knows of a partition. */
+struct part {
+    bool known;
+    uint32_t epoch, sent;   /* sent: sequence of the newest allowance */
+    bool settled;           /* it obeys that one */
+    struct sch_use allowed; /* as sent */
+    struct sch_use bound;   /* it uses no more than this, whatever is on its way */
+    struct sch_use used, next;
+    uint64_t wanted;
+};
+
+struct sch_tokens {
+    struct sch_use limits;
+    bool lowered; /* the sum may be above the limits until enough has ended */
+    uint32_t count, unknown;
+    struct part parts[];
+};
+
+/* ---- amounts, one by one ---- */
+
+static uint64_t *amount(struct sch_use *use, unsigned i)
+{
+    uint64_t *amounts[AMOUNTS] = {&use->actions, &use->cpu_milli, &use->memory_bytes, &use->gpus};
+    SY_ASSERT(i < AMOUNTS);
+    return amounts[i];
+}
+
+static uint64_t value(const struct sch_use *use, unsigned i)
+{
+    const uint64_t amounts[AMOUNTS] = {use->actions, use->cpu_milli, use->memory_bytes, use->gpus};
+    SY_ASSERT(i < AMOUNTS);
+    return amounts[i];
+}
+
+bool sch_use_fits(const struct sch_use *used, const struct sch_use *more,
+                  const struct sch_use *limits)
+{
+    for (unsigned i = 0; i < AMOUNTS; i++) {
+        uint64_t limit = value(limits, i), there = value(used, i);
+        if (limit > 0 && (there > limit || value(more, i) > limit - there))
+            return false;
+    }
+    return true;
+}
+
+static struct sch_use larger(const struct sch_use *a, const struct sch_use *b)
+{
+    struct sch_use most = *a;
+    for (unsigned i = 0; i < AMOUNTS; i++) {
+        if (value(b, i) > value(a, i))
+            *amount(&most, i) = value(b, i);
+    }
+    return most;
+}
+
+static bool equal(const struct sch_use *a, const struct sch_use *b)
+{
+    return a->actions == b->actions && a->cpu_milli == b->cpu_milli &&
+           a->memory_bytes == b->memory_bytes && a->gpus == b->gpus;
+}
+
+/* Of the limited amount of which it has most. */
+static double part_of_limit(const struct sch_tokens *tokens, const struct sch_use *use)
+{
+    double most = 0;
+    for (unsigned i = 0; i < AMOUNTS; i++) {
+        uint64_t limit = value(&tokens->limits, i);
+        double part = limit > 0 ? (double)value(use, i) / (double)limit : 0;
+        most = part > most ? part : most;
+    }
+    return most;
+}
+
+/* ---- what is known ---- */
+
+struct sch_tokens *sch_tokens_new(uint32_t partitions, const struct sch_use *limits)
+{
+    SY_ASSERT(partitions > 0);
+    struct sch_tokens *tokens = sy_calloc(1, sizeof(*tokens) + partitions * sizeof(struct part));
+    tokens->count = tokens->unknown = partitions;
+    tokens->limits = *limits;
+    tokens->lowered = true; /* what was used before there was a limit */
+    return tokens;
+}
+
+void sch_tokens_free(struct sch_tokens *tokens)
+{
+    free(tokens);
+}
+
+void sch_tokens_limit(struct sch_tokens *tokens, const struct sch_use *limits)
+{
+    for (unsigned i = 0; i < AMOUNTS; i++) {
+        uint64_t old = value(&tokens->limits, i), new = value(limits, i);
+        if (new > 0 && (old == 0 || new < old))
+            tokens->lowered = true;
+    }
+    tokens->limits = *limits;
+}
+
+bool sch_tokens_report(struct sch_tokens *tokens, const struct sch_token_report *report)
+{
+    SY_ASSERT(report->partition < tokens->count);
+    struct part *part = &tokens->parts[report->partition];
+    if (part->known && report->epoch < part->epoch)
+        return false;
+    bool anew = !part->known || report->epoch > part->epoch;
+    if (!part->known)
+        tokens->unknown--;
+    if (anew) {
+        part->known = true;
+        part->epoch = report->epoch;
+        part->sent = report->sequence;
+        part->allowed = report->allowed;
+    }
+    part->settled = report->sequence == part->sent;
+    part->used = report->used;
+    part->next = report->next;
+    part->wanted = report->wanted;
+    if (anew || part->settled)
+        part->bound = part->allowed;
+    part->bound = larger(&part->bound, &part->used);
+    return true;
+}
+
+static struct sch_use bounds(const struct sch_tokens *tokens)
+{
+    struct sch_use sum = {0};
+    for (uint32_t i = 0; i < tokens->count; i++) {
+        for (unsigned k = 0; k < AMOUNTS; k++)
+            *amount(&sum, k) += value(&tokens->parts[i].bound, k);
+    }
+    return sum;
+}
+
+void sch_tokens_check(const struct sch_tokens *tokens)
+{
+    static const struct sch_use nothing = {0};
+    struct sch_use sum = bounds(tokens);
+    SY_ASSERT(tokens->lowered || sch_use_fits(&sum, &nothing, &tokens->limits));
+}
+
+/* ---- handing out ---- */
+
+/* The one that wants more, for which it is there, with the smallest part. */
+static struct part *next_part(struct sch_tokens *tokens, const struct sch_use *sum,
+                              const uint64_t *given)
+{
+    struct part *best = NULL;
+    double least = 0;
+    for (uint32_t i = 0; i < tokens->count; i++) {
+        struct part *part = &tokens->parts[i];
+        if (part->wanted <= given[i] || !sch_use_fits(sum, &part->next, &tokens->limits))
+            continue;
+        double has = part_of_limit(tokens, &part->bound);
+        if (!best || has < least) {
+            best = part;
+            least = has;
+        }
+    }
+    return best;
+}
+
+static uint64_t most_times(const struct sch_use *sum, const struct sch_use *unit,
+                           const struct sch_use *limits)
+{
+    uint64_t times = UINT64_MAX;
+    for (unsigned i = 0; i < AMOUNTS; i++) {
+        uint64_t limit = value(limits, i), each = value(unit, i);
+        if (limit == 0 || each == 0)
+            continue;
+        uint64_t fits = (limit - value(sum, i)) / each;
+        times = fits < times ? fits : times;
+    }
+    return times;
+}
+
+static void give(struct part *part, struct sch_use *sum, uint64_t times)
+{
+    for (unsigned i = 0; i < AMOUNTS; i++) {
+        uint64_t more = times * value(&part->next, i);
+        *amount(&part->allowed, i) += more;
+        *amount(&part->bound, i) += more;
+        *amount(sum, i) += more;
+    }
+}
+
+/* In turns; large remainders in large pieces. Returns whether somebody wants more than there is. */
+static bool hand_out(struct sch_tokens *tokens)
+{
+    struct sch_use sum = bounds(tokens);
+    uint64_t *given = sy_calloc(tokens->count, sizeof(*given));
+    struct part *part;
+    while ((part = next_part(tokens, &sum, given))) {
+        uint64_t *had = &given[part - tokens->parts];
+        uint64_t piece = most_times(&sum, &part->next, &tokens->limits) / (2 * tokens->count);
+        uint64_t most = part->wanted - *had;
+        piece = piece > most ? most : piece > 0 ? piece : 1;
+        give(part, &sum, piece);
+        *had += piece;
+    }
+    bool short_of = false;
+    for (uint32_t i = 0; i < tokens->count; i++)
+        short_of |= tokens->parts[i].wanted > given[i];
+    free(given);
+    return short_of;
+}
+
+/* What it does not need goes back; when others lack it, also what is above an equal part. */
+static void take_back(struct sch_tokens *tokens, struct part *part, double equal_part)
+{
+    double has = part_of_limit(tokens, &part->used);
+    if (part->wanted > 0 && has <= equal_part)
+        return;
+    double keep = has > equal_part ? equal_part / has : 1;
+    for (unsigned i = 0; i < AMOUNTS; i++) {
+        uint64_t target = (uint64_t)((double)value(&part->used, i) * keep);
+        if (target < value(&part->allowed, i))
+            *amount(&part->allowed, i) = target;
+    }
+}
+
+static uint32_t count_needy(const struct sch_tokens *tokens)
+{
+    uint32_t needy = 0;
+    for (uint32_t i = 0; i < tokens->count; i++)
+        needy += tokens->parts[i].wanted > 0 || tokens->parts[i].used.actions > 0;
+    return needy;
+}
+
+void sch_tokens_settle(struct sch_tokens *tokens,
+                       void (*fn)(void *ctx, const struct sch_token_allowance *allowance),
+                       void *ctx)
+{
+    static const struct sch_use nothing = {0};
+    if (tokens->unknown > 0)
+        return;
+    struct sch_use *before = sy_calloc(tokens->count, sizeof(*before)), sum = bounds(tokens);
+    if (sch_use_fits(&sum, &nothing, &tokens->limits))
+        tokens->lowered = false;
+    for (uint32_t i = 0; i < tokens->count; i++)
+        before[i] = tokens->parts[i].allowed;
+    double equal_part = hand_out(tokens) ? 1.0 / count_needy(tokens) : 1.0;
+    for (uint32_t i = 0; i < tokens->count; i++) {
+        struct part *part = &tokens->parts[i];
+        if (equal(&part->allowed, &before[i]))
+            take_back(tokens, part, equal_part);
+        bool changed = !equal(&part->allowed, &before[i]);
+        if (!changed && part->settled)
+            continue; /* one that has not said that it obeys is told again */
+        part->sent += changed;
+        part->settled = false;
+        struct sch_token_allowance allowance = {
+            .partition = i, .epoch = part->epoch, .sequence = part->sent, .allowed = part->allowed};
+        fn(ctx, &allowance);
+    }
+    free(before);
+    sch_tokens_check(tokens);
+}

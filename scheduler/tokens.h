@@ -1,0 +1,56 @@
+/*
+ * How a limit holds over all partitions of a region. Each partition may use so much of a limited
+ * queue as it was allowed; the queue's home hands allowances out. Pure; part of the home's core.
+ *
+ *   partition --> home   report: what it uses, what it is allowed, what it wants more
+ *   home --> partition   allowance: a number that replaces the one before
+ *
+ * Invariant: over all partitions, what is allowed or in use never exceeds the limit, also while
+ * messages are on their way. A larger allowance counts when it is sent, a smaller one when the
+ * partition has said that it obeys it; an allowance below what is in use stops new work and nothing
+ * that runs. A home that begins anew hands nothing out until every partition has reported; a
+ * partition that begins anew reports what may be out, and an allowance for the one before it (an
+ * older epoch) is void.
+ *
+ * Fairness: partitions that want more get it in turns, the one with the smallest part first. When
+ * nothing is left, those with more than an equal part may not start new work until it is equal.
+ */
+#pragma once
+
+#include "scheduler/resources.h"
+
+/* Amounts: what is used, allowed, or there. */
+struct sch_use {
+    uint64_t actions, cpu_milli, memory_bytes, gpus;
+};
+
+struct sch_token_report {
+    uint32_t partition, epoch; /* epoch of the partition */
+    uint32_t sequence;         /* of the newest allowance that it obeys; 0: of none */
+    struct sch_use allowed, used;
+    uint64_t wanted;     /* so many more actions could start, */
+    struct sch_use next; /* each of about this */
+};
+
+struct sch_token_allowance {
+    uint32_t partition, epoch, sequence; /* to whom; sequence grows */
+    struct sch_use allowed;
+};
+
+struct sch_tokens;
+
+/* 0 in `limits`: no limit of that amount. */
+struct sch_tokens *sch_tokens_new(uint32_t partitions, const struct sch_use *limits);
+void sch_tokens_free(struct sch_tokens *tokens);
+void sch_tokens_limit(struct sch_tokens *tokens, const struct sch_use *limits);
+/* Takes the report in. False: it is of an older epoch and says nothing. */
+bool sch_tokens_report(struct sch_tokens *tokens, const struct sch_token_report *report);
+/* Works allowances out anew, and calls fn for each that changed. */
+void sch_tokens_settle(struct sch_tokens *tokens,
+                       void (*fn)(void *ctx, const struct sch_token_allowance *allowance),
+                       void *ctx);
+/* Whether `more` fits beside `used` under `limits`; 0 in `limits`: anything. */
+bool sch_use_fits(const struct sch_use *used, const struct sch_use *more,
+                  const struct sch_use *limits);
+/* Aborts when more is allowed or in use than the limit, unless the limit was lowered under it. */
+void sch_tokens_check(const struct sch_tokens *tokens);

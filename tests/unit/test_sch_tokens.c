@@ -1,0 +1,321 @@
+/* links: sch */
+#include "base/rng.h"
+#include "tests/unit/test_sch_world.h"
+
+/*
+ * Limits over several partitions: real cores, and messages between them that are late, or lost, in
+ * order between two of them.
+ */
+#define PARTITIONS 4u
+#define HOME 1u
+#define MESSAGES 4096u
+
+struct message {
+    enum sch_event_type type;
+    uint32_t to;
+    struct sch_token_report report;
+    struct sch_token_allowance allowance;
+};
+
+struct region {
+    struct world partitions[PARTITIONS];
+    uint32_t epochs[PARTITIONS];
+    struct sch_action *out[PARTITIONS][64];
+    size_t out_count[PARTITIONS];
+    struct message messages[MESSAGES];
+    size_t first, count;
+    uint64_t limit, started, finished, submitted;
+    unsigned lost_percent;
+    struct sy_rng rng;
+    int64_t now;
+};
+
+static const struct sch_queue_key the_queue = {.project = "p", .domain = "d", .name = "q"};
+
+static void send(struct region *r, struct message message)
+{
+    if (sy_rng_below(&r->rng, 100) < r->lost_percent)
+        return;
+    ck_assert_uint_lt(r->count, MESSAGES);
+    r->messages[r->count++] = message;
+}
+
+static uint64_t used(const struct region *r)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < PARTITIONS; i++)
+        sum += r->out_count[i];
+    return sum;
+}
+
+static void carry(struct region *r, uint32_t from)
+{
+    struct world *w = &r->partitions[from];
+    for (size_t i = 0; i < w->fx.count; i++) {
+        const struct sch_effect *effect = &w->fx.items[i];
+        if (effect->type == SCH_EFFECT_ASSIGN) {
+            ck_assert_uint_lt(r->out_count[from], 64);
+            r->out[from][r->out_count[from]++] = sch_action_ref(effect->u.assign.action);
+            r->started++;
+        } else if (effect->type == SCH_EFFECT_TOKEN_REPORT) {
+            send(r, (struct message){SCH_EVENT_TOKEN_REPORT, HOME,
+                                     .report = effect->u.token_report.report});
+        } else if (effect->type == SCH_EFFECT_TOKEN_ALLOW) {
+            send(r,
+                 (struct message){SCH_EVENT_TOKEN_ALLOW, effect->u.token_allow.allowance.partition,
+                                  .allowance = effect->u.token_allow.allowance});
+        } else if (effect->type == SCH_EFFECT_TOKEN_ASK) {
+            for (uint32_t k = 0; k < PARTITIONS; k++)
+                send(r, (struct message){SCH_EVENT_TOKEN_ASK, k});
+        }
+    }
+    sch_partition_check(w->p);
+    ck_assert_msg(used(r) <= r->limit, "%lu out, limit %lu", (unsigned long)used(r),
+                  (unsigned long)r->limit);
+}
+
+static void at(struct region *r, uint32_t i, struct sch_event event)
+{
+    r->partitions[i].now = r->now;
+    step(&r->partitions[i], event);
+    carry(r, i);
+}
+
+static void deliver(struct region *r)
+{
+    if (r->first == r->count) {
+        r->first = r->count = 0;
+        return;
+    }
+    struct message *m = &r->messages[r->first++];
+    struct sch_event event = {.type = m->type};
+    if (m->type == SCH_EVENT_TOKEN_REPORT) {
+        event.u.token_report.key = &the_queue;
+        event.u.token_report.report = &m->report;
+    } else if (m->type == SCH_EVENT_TOKEN_ALLOW) {
+        event.u.token_allow.key = &the_queue;
+        event.u.token_allow.allowance = &m->allowance;
+    } else {
+        event.u.token_ask = &the_queue;
+    }
+    at(r, m->to, event);
+}
+
+static void configure(struct region *r, uint32_t i)
+{
+    struct sch_queue_config config = sch_queue_config_default(&the_queue);
+    config.actions_max = r->limit;
+    at(r, i, (struct sch_event){.type = SCH_EVENT_QUEUE, .u.queue.config = &config});
+}
+
+static void open_partition(struct region *r, uint32_t i)
+{
+    struct sch_partition_options options = {.partition = i,
+                                            .partitions = PARTITIONS,
+                                            .epoch = ++r->epochs[i],
+                                            .actions_max = 100000,
+                                            .system_retries = 3,
+                                            .cluster_lease_ns = LEASE,
+                                            .recovery_wait_ns = WAIT};
+    struct world *w = &r->partitions[i];
+    w->now = r->now;
+    w->p = sch_partition_new(&options, r->now);
+    configure(r, i);
+}
+
+static void submit(struct region *r, uint32_t i)
+{
+    char name[24];
+    snprintf(name, sizeof(name), "r%lu", (unsigned long)++r->submitted);
+    at(r, i,
+       (struct sch_event){.type = SCH_EVENT_CREATE_RUN,
+                          .u.create = {.project = "p",
+                                       .domain = "d",
+                                       .name = name,
+                                       .spec = &r->partitions[i].task,
+                                       .queue = "q"}});
+    struct sch_run *run = sch_partition_find_run(r->partitions[i].p, "p", "d", name);
+    uint32_t class_id = sch_action_class_id(
+        sch_partition_find_action(r->partitions[i].p, run, "a0"));
+    at(r, i,
+       (struct sch_event){
+           .type = SCH_EVENT_GRANT,
+           .u.grant = {.cluster = "east", .class_id = class_id, .granted = 1u << 20}});
+}
+
+static void finish(struct region *r, uint32_t i)
+{
+    if (r->out_count[i] == 0)
+        return;
+    struct sch_action *a = r->out[i][--r->out_count[i]];
+    at(r, i,
+       report(SCH_EVENT_OUTCOME, "east", a->id, a->number, a->attempt_epoch,
+              SCH_OUTCOME_SUCCEEDED));
+    sch_action_unref(a);
+    r->finished++;
+}
+
+static void tick(struct region *r)
+{
+    r->now += 5 * SY_NS_PER_MS;
+    for (uint32_t i = 0; i < PARTITIONS; i++)
+        at(r, i, (struct sch_event){.type = SCH_EVENT_TICK});
+}
+
+static struct region *region_new(uint64_t seed, uint64_t limit)
+{
+    struct region *r = sy_new(struct region);
+    sy_rng_init(&r->rng, seed);
+    r->limit = limit;
+    r->now = SY_NS_PER_S;
+    for (uint32_t i = 0; i < PARTITIONS; i++) {
+        r->partitions[i] = (struct world){.task = {.request = {.cpu_milli = 1000}}};
+        open_partition(r, i);
+        at(r, i,
+           (struct sch_event){.type = SCH_EVENT_CLUSTER_UP,
+                              .u.cluster = {.name = "east", .shapes = &shape, .shape_count = 1}});
+        at(r, i,
+           (struct sch_event){.type = SCH_EVENT_INVENTORY_COMPLETE, .u.cluster.name = "east"});
+    }
+    return r;
+}
+
+static void region_free(struct region *r)
+{
+    for (uint32_t i = 0; i < PARTITIONS; i++) {
+        while (r->out_count[i] > 0)
+            sch_action_unref(r->out[i][--r->out_count[i]]);
+        world_free(&r->partitions[i]);
+    }
+    free(r);
+}
+
+static void drain(struct region *r)
+{
+    while (r->first < r->count)
+        deliver(r);
+    deliver(r);
+}
+
+/* Whatever is lost: never above the limit, and all of it ends. */
+static void run_seed(uint64_t seed)
+{
+    struct region *r = region_new(seed, 1 + seed % 7);
+    r->lost_percent = seed % 3 == 0 ? 20 : 0;
+    for (unsigned i = 0; i < 3000; i++) {
+        uint32_t which = (uint32_t)sy_rng_below(&r->rng, PARTITIONS);
+        switch (sy_rng_below(&r->rng, 10)) {
+        case 0:
+            submit(r, which);
+            break;
+        case 1:
+        case 2:
+            finish(r, which);
+            break;
+        case 3:
+            tick(r);
+            break;
+        default:
+            deliver(r);
+            break;
+        }
+    }
+    for (unsigned i = 0; i < 20000 && r->finished < r->submitted; i++) {
+        drain(r);
+        for (uint32_t k = 0; k < PARTITIONS; k++)
+            finish(r, k);
+        tick(r);
+    }
+    ck_assert_msg(r->finished == r->submitted, "seed %lu: %lu of %lu", (unsigned long)seed,
+                  (unsigned long)r->finished, (unsigned long)r->submitted);
+    region_free(r);
+}
+
+START_TEST(a_limit_is_never_exceeded_and_all_ends)
+{
+    for (uint64_t seed = 1; seed <= 60; seed++)
+        run_seed(seed);
+}
+END_TEST
+
+/* One that has everything gives half of it when another one wants some. */
+START_TEST(partitions_share_a_limit)
+{
+    struct region *r = region_new(1, 8);
+    for (unsigned i = 0; i < 200; i++)
+        submit(r, 2);
+    for (unsigned i = 0; i < 10; i++, tick(r))
+        drain(r);
+    ck_assert_uint_eq(r->out_count[2], 8);
+    for (unsigned i = 0; i < 100; i++)
+        submit(r, 3);
+    for (unsigned i = 0; i < 40; i++, tick(r)) {
+        drain(r);
+        finish(r, 2);
+    }
+    ck_assert_uint_ge(r->out_count[3], 3);
+    ck_assert_uint_ge(r->out_count[2], 3);
+    ck_assert_uint_eq(used(r), 8);
+    region_free(r);
+}
+END_TEST
+
+/* The home begins anew: nobody gets more before all have said what they use. */
+START_TEST(a_new_home_asks_first)
+{
+    struct region *r = region_new(2, 4);
+    for (unsigned i = 0; i < 50; i++)
+        submit(r, 2);
+    for (unsigned i = 0; i < 10; i++, tick(r))
+        drain(r);
+    ck_assert_uint_eq(used(r), 4);
+    sch_partition_free(r->partitions[HOME].p);
+    open_partition(r, HOME);
+    for (unsigned i = 0; i < 50; i++)
+        submit(r, 3);
+    for (unsigned i = 0; i < 300; i++, tick(r)) {
+        drain(r);
+        finish(r, i % PARTITIONS);
+    }
+    ck_assert_uint_ge(r->finished, 20);
+    region_free(r);
+}
+END_TEST
+
+/* A partition that begins anew counts what may be out, and old allowances are not its own. */
+START_TEST(a_new_partition_keeps_within_what_it_has)
+{
+    struct region *r = region_new(3, 4);
+    for (unsigned i = 0; i < 6; i++)
+        submit(r, 2);
+    for (unsigned i = 0; i < 10; i++, tick(r))
+        drain(r);
+    ck_assert_uint_eq(r->out_count[2], 4);
+    struct sch_token_allowance old = {.partition = 2, .epoch = 1, .sequence = 99};
+    old.allowed.actions = 100;
+    send(r, (struct message){SCH_EVENT_TOKEN_ALLOW, 2, .allowance = old});
+    while (r->out_count[2] > 0)
+        sch_action_unref(r->out[2][--r->out_count[2]]);
+    sch_partition_free(r->partitions[2].p);
+    open_partition(r, 2);
+    struct world *w = &r->partitions[2];
+    at(r, 2,
+       (struct sch_event){.type = SCH_EVENT_CLUSTER_UP,
+                          .u.cluster = {.name = "east", .shapes = &shape, .shape_count = 1}});
+    at(r, 2, (struct sch_event){.type = SCH_EVENT_INVENTORY_COMPLETE, .u.cluster.name = "east"});
+    submit(r, 2);
+    ck_assert_uint_eq(count(w, SCH_EFFECT_ASSIGN), 0);
+    for (unsigned i = 0; i < 300; i++, tick(r))
+        drain(r);
+    ck_assert_uint_eq(r->out_count[2], 1);
+    region_free(r);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {a_limit_is_never_exceeded_and_all_ends, partitions_share_a_limit,
+                                  a_new_home_asks_first, a_new_partition_keeps_within_what_it_has,
+                                  NULL};
+    return sy_test_run("sch_tokens", tests);
+}
