@@ -72,6 +72,12 @@ const struct sm_table sch_action_table = {
     .invariant = action_invariant,
 };
 
+uint64_t sch_action_memory_bytes(const struct sch_action *action)
+{
+    const struct sch_action_impl *a = sch_action_impl_const(action);
+    return a->rare ? a->rare->memory_bytes : 0;
+}
+
 bool sch_action_is_final(const struct sch_action *action)
 {
     return sm_is_final(&action->sm, &sch_action_table);
@@ -216,9 +222,18 @@ struct sch_action_impl *sch_action_find_by_name(struct sch_partition *p, const s
     return NULL;
 }
 
+static struct sch_resources request_of(const struct sch_action_impl *a)
+{
+    struct sch_resources request = a->base.spec->request;
+    if (a->rare && a->rare->memory_bytes > 0)
+        request.memory_bytes = a->rare->memory_bytes;
+    return request;
+}
+
 static void join_lane(struct sch_partition *p, struct sch_action_impl *a, struct sch_share *tenant)
 {
-    struct sch_class *class = sch_class_ref(p, &a->base.spec->request, tenant->rule);
+    struct sch_resources request = request_of(a);
+    struct sch_class *class = sch_class_ref(p, &request, tenant->rule);
     a->lane = sch_lane_get(p, class, tenant);
     a->lane->seat.refs++;
     sch_share_count(tenant, 1);
@@ -271,6 +286,8 @@ struct sch_action_impl *sch_action_create(struct sch_partition *p, const struct 
     bool runs = new->state != SCH_ACTION_GROUP &&new->state != SCH_ACTION_PAUSED;
     if (new->spec)
         new->spec->refs++;
+    if (new->memory_bytes > 0)
+        sch_action_rare(a)->memory_bytes = new->memory_bytes;
     if (runs)
         join_lane(p, a, new->tenant);
     sch_action_limit(p, a, new->spec ? new->spec->deadline_ns : new->timeout_ns, new->spent_ns);
@@ -384,13 +401,27 @@ static void end_attempt(struct sch_action *action)
     action->ended = action->number;
 }
 
-/* The attempt has ended without ending the action. */
+/* It is in no queue, and nothing of it is out. */
+static void change_memory(struct sch_partition *p, struct sch_action_impl *a, uint64_t memory_bytes)
+{
+    struct sch_share *tenant = a->lane->seat.share;
+    SY_ASSERT(!a->level && !sch_state_is_used(sch_action_state(a)));
+    sch_share_ref(tenant);
+    leave_lane(p, a);
+    sch_action_rare(a)->memory_bytes = memory_bytes;
+    join_lane(p, a, tenant);
+    sch_share_unref(p, tenant);
+}
+
+/* The attempt has ended without ending the action. The next one has so much memory; 0: the same. */
 static void retry(struct sch_partition *p, struct sch_action_impl *a, int64_t delay_ns, bool front,
-                  const char *message, const struct sch_report *report)
+                  uint64_t memory_bytes, const char *message, const struct sch_report *report)
 {
     detach(p, a);
     a->base.queued_at_ns = p->now_ns + delay_ns;
     sch_action_move(p, a, delay_ns > 0 ? SCH_ACTION_BACKOFF : sch_gate_next(a));
+    if (memory_bytes > 0)
+        change_memory(p, a, memory_bytes);
     end_attempt(&a->base);
     const struct sch_cluster *cluster = sy_take(a->base.cluster);
     sch_effect_add(p, SCH_EFFECT_UPDATED)->u.action = &a->base;
@@ -444,7 +475,7 @@ void sch_action_lost(struct sch_partition *p, struct sch_action_impl *a, const c
     int64_t delay = failures < 2 ? 0
                                  : backoff_ns(SCH_SYSTEM_BACKOFF_NS, 2000, failures - 2,
                                               SCH_SYSTEM_BACKOFF_MAX_NS);
-    retry(p, a, delay, true, message, report);
+    retry(p, a, delay, true, 0, message, report);
 }
 
 static void user_failure(struct sch_partition *p, struct sch_action_impl *a,
@@ -460,7 +491,31 @@ static void user_failure(struct sch_partition *p, struct sch_action_impl *a,
     bool capped = spec->backoff_cap_ns > 0 && spec->backoff_cap_ns < SCH_USER_BACKOFF_MAX_NS;
     int64_t delay = backoff_ns(spec->backoff_ns, spec->backoff_factor_milli, failures - 1,
                                capped ? spec->backoff_cap_ns : SCH_USER_BACKOFF_MAX_NS);
-    retry(p, a, delay, false, NULL, report);
+    retry(p, a, delay, false, 0, NULL, report);
+}
+
+/* How much the next attempt gets after one ran out of memory; 0: there is no more for it. */
+static uint64_t more_memory(struct sch_partition *p, const struct sch_action_impl *a)
+{
+    const struct sch_spec *spec = a->base.spec;
+    struct sch_resources request = sch_action_class(a)->request;
+    uint64_t most = spec->oom_memory_bytes_max, now = request.memory_bytes;
+    if (now == 0 || now >= most)
+        return 0;
+    uint32_t factor = spec->oom_factor_milli < 1100 ? 1100 : spec->oom_factor_milli;
+    double more = (double)now * factor / 1000;
+    request.memory_bytes = more < (double)most ? (uint64_t)more : most;
+    return sch_feasible(p, &request, sch_action_class(a)->rule, NULL) ? request.memory_bytes : 0;
+}
+
+static void out_of_memory(struct sch_partition *p, struct sch_action_impl *a,
+                          const struct sch_report *report)
+{
+    uint64_t memory_bytes = more_memory(p, a);
+    if (memory_bytes > 0)
+        retry(p, a, 0, true, memory_bytes, NULL, report);
+    else
+        user_failure(p, a, SCH_ACTION_FAILED, report);
 }
 
 /* What the cluster did with it: a task's own error is no fault of its cluster. */
@@ -481,8 +536,10 @@ void sch_action_outcome(struct sch_partition *p, struct sch_action_impl *a,
     case SCH_OUTCOME_SUCCEEDED:
         sch_action_end(p, a, SCH_ACTION_SUCCEEDED, NULL, NULL, report);
         break;
-    case SCH_OUTCOME_FAILED:
     case SCH_OUTCOME_OUT_OF_MEMORY:
+        out_of_memory(p, a, report);
+        break;
+    case SCH_OUTCOME_FAILED:
         user_failure(p, a, SCH_ACTION_FAILED, report);
         break;
     case SCH_OUTCOME_FAILED_FINAL:

@@ -101,8 +101,12 @@ struct sch_spec {
     int64_t backoff_ns;
     uint32_t backoff_factor_milli; /* 2000 doubles; below 1000 (as 0) is 1000: constant */
     int64_t backoff_cap_ns;        /* 0 = none but the core's own, one day */
-    bool group;                    /* needs no worker */
-    uint32_t refs;                 /* live actions; kept by the core */
+    /* After an attempt ran out of memory the next one has factor times as much, up to the maximum,
+     * as long as a cluster could run it; that uses no user retry. 0 = as any error of the task. */
+    uint64_t oom_memory_bytes_max;
+    uint32_t oom_factor_milli; /* below 1100 is 1100 */
+    bool group;                /* needs no worker */
+    uint32_t refs;             /* live actions; kept by the core */
 };
 
 struct sch_run {
@@ -159,6 +163,8 @@ static inline uint32_t sch_action_attempt(const struct sch_action *action)
 }
 bool sch_action_is_final(const struct sch_action *action);
 uint32_t sch_action_class_id(const struct sch_action *action); /* 0: it never runs */
+/* What it needs now that earlier attempts ran out of memory; 0: as its spec says. */
+uint64_t sch_action_memory_bytes(const struct sch_action *action);
 /* CACHE_WAIT: the action whose output it waits for; else NULL. */
 const struct sch_action *sch_action_producer(const struct sch_action *action);
 const char *sch_cluster_name(const struct sch_cluster *cluster);
@@ -199,7 +205,8 @@ struct sch_restore {
     int32_t priority;
     uint32_t
         number; /* sch_action.ended when the row was written: only later attempts are adopted */
-    uint32_t attempts; /* sch_action.attempts then */
+    uint32_t attempts;     /* sch_action.attempts then */
+    uint64_t memory_bytes; /* sch_action_memory_bytes() then */
     uint16_t user_failures, system_failures;
     uint32_t children_failed;
     uint64_t child_sequence; /* of the last entry in its child log; read it from that log */

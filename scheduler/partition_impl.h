@@ -68,6 +68,7 @@ struct sch_rare {
     int64_t end_ns;          /* deadline, or timeout of a condition; SY_TIME_NEVER: none */
     int64_t queued_ns;       /* of its queue when it came: most time in it; SY_TIME_NEVER: none */
     struct sch_cache *cache; /* NULL: its key, if any, is nobody's business */
+    uint64_t memory_bytes;   /* see sch_action_memory_bytes() */
 };
 
 struct sch_action_impl {
@@ -417,6 +418,7 @@ struct sch_action_new {
     int64_t created_ns;
     int64_t timeout_ns;          /* of a condition */
     int64_t spent_ns;            /* of that or of the deadline, before a restart */
+    uint64_t memory_bytes;       /* instead of the spec's; 0: that */
     enum sch_action_state state; /* an initial one; it is in no queue yet */
 };
 /* How an action ends; see sch_effect.u.final. */

@@ -54,6 +54,7 @@ struct sch_action *sch_partition_restore_action(struct sch_partition *p,
         .created_ns = r->created_ns,
         .timeout_ns = r->timeout_ns,
         .spent_ns = r->realtime_ns - r->created_ns,
+        .memory_bytes = runs ? r->memory_bytes : 0,
         .state = !r->spec         ? SCH_ACTION_PAUSED
                  : r->spec->group ? SCH_ACTION_GROUP
                                   : SCH_ACTION_RECOVERING,

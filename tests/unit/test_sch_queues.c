@@ -495,6 +495,32 @@ START_TEST(a_cluster_that_fails_a_class_is_avoided_for_a_while)
 }
 END_TEST
 
+/* ---- memory ---- */
+
+START_TEST(more_memory_after_running_out_of_it)
+{
+    struct world w = world_new();
+    struct sch_spec spec = {
+        .request = {.memory_bytes = 1000}, .oom_factor_milli = 3000, .oom_memory_bytes_max = 5000};
+    open_cluster(&w);
+    struct sch_action *a = submit(&w, "p", NULL, &spec, 0);
+    sch_action_ref(a);
+    uint64_t expected[] = {1000, 3000, 5000};
+    for (unsigned i = 0; i < SY_COUNT_OF(expected); i++) {
+        ck_assert_uint_eq(sch_action_memory_bytes(a), i == 0 ? 0 : expected[i]);
+        grant(&w, "east", sch_action_class_id(a), 1);
+        assert_state(a, "assigned");
+        sch_partition_check(w.p);
+        outcome(&w, a, SCH_OUTCOME_OUT_OF_MEMORY);
+    }
+    assert_state(a, "failed"); /* no retries, and no more memory */
+    ck_assert_uint_eq(a->attempts, 3);
+    ck_assert_uint_eq(a->user_failures, 1);
+    sch_action_unref(a);
+    world_free(&w);
+}
+END_TEST
+
 START_TEST(long_queues_are_assigned_in_slices)
 {
     struct world w = world_new();
@@ -551,6 +577,7 @@ int main(void)
                                   policies_choose,
                                   a_cluster_that_fails_a_class_is_avoided_for_a_while,
                                   long_queues_are_assigned_in_slices,
+                                  more_memory_after_running_out_of_it,
                                   configurations_are_checked,
                                   NULL};
     return sy_test_run("sch_queues", tests);
