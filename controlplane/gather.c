@@ -1,4 +1,4 @@
-/* One question to every partition, each asked in its own lane; the front answers. */
+/* One question to every partition, each asked in its own lane; the request's lane answers. */
 #include "controlplane/shard_impl.h"
 
 #include "base/mem.h"
@@ -36,20 +36,28 @@ static void part_returned(struct cp_gather_part *part)
 static void part_run(struct cp_post *post)
 {
     struct cp_gather_part *part = sy_container_of(post, struct cp_gather_part, post);
-    struct cp_lane *front = cp_front(part->lane->shard);
+    struct cp_lane *asks = part->gather->req->lane;
     if (part->returning) {
         part_returned(part);
         return;
     }
     if (!part->gather->collect(part)) {
-        cp_lane_post(part->lane, part->lane, post);
+        if (!part->waits)
+            cp_lane_post(part->lane, part->lane, post);
         return;
     }
     part->returning = true;
-    if (part->lane->loop == front->loop)
+    if (part->lane->loop == asks->loop)
         part_returned(part);
     else
-        cp_lane_post(part->lane, front, post);
+        cp_lane_post(part->lane, asks, post);
+}
+
+void cp_gather_go_on(struct cp_gather_part *part)
+{
+    SY_ASSERT(part->waits);
+    part->waits = false;
+    cp_lane_post(part->lane, part->lane, &part->post);
 }
 
 void cp_gather_start(struct cp_request *req, void *query,
@@ -58,7 +66,10 @@ void cp_gather_start(struct cp_request *req, void *query,
 {
     struct cp_shard *shard = req->lane->shard;
     uint32_t count = shard->options.partitions;
-    SY_ASSERT(req->lane == cp_front(shard) && req->release == NULL);
+    if (req->release == gather_release) /* an earlier question has been answered */
+        gather_release(req);
+    else
+        SY_ASSERT(req->release == NULL);
     struct cp_gather *gather = sy_calloc(1, sizeof(*gather) + count * sizeof(gather->parts[0]));
     gather->req = req;
     gather->query = query;

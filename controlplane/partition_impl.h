@@ -14,6 +14,7 @@
  *   partition_flyte.c   what an action of a Flyte program needs beside its spec
  *   partition_reuse.c   results that exist already: recovery, cache
  *   partition_registry.c deployed tasks, triggers, projects;  partition_triggers.c  their clock
+ *   partition_queues.c  the queues of the region
  *   partition_calls.c   calls of running tasks
  *   partition_cluster.c the view of clusters and nodes
  *
@@ -358,6 +359,7 @@ struct cp_partition {
     struct sy_timer fire_timer;           /* of triggers */
     int64_t fire_after_ns;                /* the last try failed: not before this */
     bool firing;
+    size_t queue_count; /* rows of queues */
 
     struct cp_watch_list *watch_lists; /* by id */
     struct cp_watch *runs_watches;
@@ -549,8 +551,16 @@ void cp_triggers_init(struct cp_partition *p);
 void cp_triggers_arm(struct cp_partition *p);
 
 /* partition_registry.c */
+/* As cp_partition_registry_scan(), also while the partition is being opened. */
+int cp_registry_scan(struct cp_partition *p, struct sy_span from, struct sy_span to,
+                     bool (*fn)(void *ctx, struct sy_span key, struct sy_span value),
+                     void *ctx) SY_MUST_USE;
 /* Without calling anybody. */
 void cp_registry_forget(struct cp_partition *p);
+
+/* partition_queues.c */
+/* Tells the new core of them, before it hears of actions, which name them. */
+int cp_queues_restore(struct cp_partition *p, struct sy_error_text *error) SY_MUST_USE;
 
 /* partition_calls.c */
 void cp_task_call(struct cp_operator *o, const Switchyard__Internal__TaskCall *call);

@@ -297,9 +297,12 @@ static int recover(struct cp_partition *p, struct sy_error_text *error)
                                             .ageing_ns = p->options.ageing_ns};
     p->core = sch_partition_new(&options, sy_loop_now_ns(p->loop));
     p->durable_id_high = (uint64_t)p->epoch << 40;
+    int r = cp_queues_restore(p, error);
+    if (r < 0)
+        return r;
     struct restore restore = {.p = p};
     sy_arena_init(&restore.arena, RESTORE_ARENA_MAX);
-    int r = restore_live(&restore);
+    r = restore_live(&restore);
     sy_arena_deinit(&restore.arena);
     SY_AUTOFREE const char **names = NULL;
     size_t count = 0;

@@ -21,18 +21,22 @@ int cp_partition_registry_get(struct cp_partition *p, struct sy_span key, struct
     return r == CP_STORE_E_NOT_FOUND ? CP_PARTITION_E_NOT_FOUND : r;
 }
 
-int cp_partition_registry_scan(struct cp_partition *p, struct sy_span from, struct sy_span to,
-                               bool (*fn)(void *ctx, struct sy_span key, struct sy_span value),
-                               void *ctx)
+int cp_registry_scan(struct cp_partition *p, struct sy_span from, struct sy_span to,
+                     bool (*fn)(void *ctx, struct sy_span key, struct sy_span value), void *ctx)
 {
-    if (!cp_can_read(p))
-        return CP_PARTITION_E_NOT_SERVING;
     struct cp_iter *iter = cp_iter_new(p->store, CP_FAMILY_REGISTRY, from, to, false);
     while (cp_iter_valid(iter) && fn(ctx, cp_iter_key(iter), cp_iter_value(iter)))
         cp_iter_next(iter);
     int r = cp_iter_error(iter);
     cp_iter_free(iter);
     return sy_trace(r);
+}
+
+int cp_partition_registry_scan(struct cp_partition *p, struct sy_span from, struct sy_span to,
+                               bool (*fn)(void *ctx, struct sy_span key, struct sy_span value),
+                               void *ctx)
+{
+    return cp_can_read(p) ? cp_registry_scan(p, from, to, fn, ctx) : CP_PARTITION_E_NOT_SERVING;
 }
 
 /* ---- changes ---- */

@@ -42,6 +42,13 @@ struct cp_registry_key cp_registry_after(const struct cp_registry_key *prefix)
     return key;
 }
 
+int cp_registry_compare(struct sy_span a, struct sy_span b)
+{
+    size_t len = a.len < b.len ? a.len : b.len;
+    int order = len > 0 ? memcmp(a.data, b.data, len) : 0;
+    return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
+}
+
 bool cp_registry_names(struct sy_span key, const char **ret_names, size_t count)
 {
     size_t at = 1;

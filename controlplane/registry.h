@@ -1,10 +1,10 @@
 /*
- * The registry: deployed tasks, triggers and projects, in the family of that name (formats in
- * proto/switchyard/internal/store.proto).
+ * The registry: deployed tasks, triggers, projects and queues, in the family of that name (formats
+ * in proto/switchyard/internal/store.proto).
  *
  * A key is a letter for its kind, then names, each followed by a NUL: what has the first names in
  * common lies together. Tasks and triggers live in the partition of their task's name, projects in
- * that of their id.
+ * that of their id, queues in all of them (queues.h).
  *
  * Pure, but for the functions of a partition at the end.
  */
@@ -25,6 +25,8 @@ enum cp_registry_kind {
     CP_REGISTRY_REVISION = 'h',
     CP_REGISTRY_DUE = 'd',
     CP_REGISTRY_PROJECT = 'p',
+    CP_REGISTRY_QUEUE = 'q',
+    CP_REGISTRY_QUEUE_REVISION = 'n',
 };
 
 struct cp_registry_key {
@@ -44,6 +46,8 @@ void cp_registry_add_u64(struct cp_registry_key *key, uint64_t v);
 struct cp_registry_key cp_registry_due_key(uint64_t due_ns, const struct cp_registry_key *trigger);
 /* The first key that does not begin with these bytes. */
 struct cp_registry_key cp_registry_after(const struct cp_registry_key *prefix);
+/* In the order of the store. */
+int cp_registry_compare(struct sy_span a, struct sy_span b);
 /* The names of a key, borrowed from it; false: it has not exactly so many. */
 bool cp_registry_names(struct sy_span key, const char **ret_names, size_t count);
 

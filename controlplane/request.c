@@ -172,6 +172,7 @@ void cp_lane_deinit(struct cp_lane *lane)
         sy_arena_deinit(&req->arena);
         free(req);
     }
+    cp_queue_sync_deinit(lane);
     cp_task_names_deinit(&lane->names);
     sy_arena_deinit(&lane->scratch);
     sy_buf_deinit(&lane->buf);

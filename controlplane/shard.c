@@ -4,6 +4,7 @@
 #include "controlplane/console.h"
 #include "controlplane/events.h"
 #include "controlplane/names.h"
+#include "controlplane/queues.h"
 #include "controlplane/shard_impl.h"
 #include "proto/json.h"
 #include "proto/rpc_health.h"
@@ -23,6 +24,7 @@ static const struct cp_method *const tables[] = {
     cp_control_methods, cp_run_methods,     cp_list_methods,    cp_watch_methods,
     cp_actions_methods, cp_cluster_methods, cp_native_methods,  cp_region_methods,
     cp_signal_methods,  cp_task_methods,    cp_trigger_methods, cp_project_methods,
+    cp_queue_methods,
 };
 
 uint32_t cp_shard_partition_of(const struct cp_shard *shard, const char *project,
@@ -158,7 +160,8 @@ static void look(void *arg)
 {
     struct cp_lane *lane = arg;
     struct cp_serving *serving = &lane->serving;
-    serving->now = cp_partition_serving(lane->partition);
+    cp_queue_sync_look(lane);
+    serving->now = cp_partition_serving(lane->partition) && !lane->sync.running;
     if (serving->now != serving->told)
         cp_lane_post(lane, cp_front(lane->shard), &serving->post);
     else
@@ -207,6 +210,7 @@ static void start_looking(struct cp_shard *shard)
     for (uint32_t i = 0; i < shard->options.partitions; i++) {
         struct cp_lane *lane = &shard->lanes[i];
         lane->serving.post.run = serving_heard;
+        cp_queue_sync_init(lane);
         sy_timer_init(&lane->serving.timer, look, lane);
         sy_timer_start_in(lane->loop, &lane->serving.timer, 0);
     }
@@ -322,6 +326,8 @@ static struct cp_shard *shard_alloc(const struct cp_shard_options *options,
     shard->region = sy_strdup(options->region);
     shard->listen = sy_strdup(options->listen);
     shard->options.name = shard->name;
+    if (shard->options.queues_max == 0)
+        shard->options.queues_max = CP_QUEUES_MAX_DEFAULT;
     shard->options.region = shard->region;
     shard->options.listen = shard->listen;
     shard->log = ports->log;

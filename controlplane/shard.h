@@ -19,6 +19,8 @@ struct cp_shard_options {
     size_t allow_origin_count;
     uint32_t partitions;
     size_t streams_max;
+    size_t
+        queues_max; /* of the region, but for what is in flight at several homes; default 10,000 */
     struct cp_partition_options partition; /* `partition`, `shard`, `region` are filled in */
 };
 

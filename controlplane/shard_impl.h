@@ -76,6 +76,14 @@ struct cp_lane {
         struct cp_post post; /* there and back */
         bool now, told;
     } serving;
+    struct cp_queue_sync { /* tells and hears the queues of the other partitions: queue_sync.c */
+        struct cp_post post;
+        struct cp_lane *lane;
+        uint32_t epoch; /* of the partition when it began; 0: not since it serves */
+        uint32_t other; /* with which lane */
+        bool running, failed;
+        struct sy_buf copies;
+    } sync;
 
     pthread_mutex_t mutex;
     struct cp_post *inbound, **inbound_tail;
@@ -152,6 +160,20 @@ extern const struct cp_method cp_region_methods[];
 extern const struct cp_method cp_task_methods[];
 extern const struct cp_method cp_trigger_methods[];
 extern const struct cp_method cp_project_methods[];
+extern const struct cp_method cp_queue_methods[];
+
+/* In queue_sync.c. What one partition is at home in, all know. When one begins to serve it tells
+ * the others what it is at home in, and hears the same of them; later each change is copied. */
+void cp_queue_sync_init(struct cp_lane *lane);
+/* Begins when the partition has been opened since the last time. Call it now and then. */
+void cp_queue_sync_look(struct cp_lane *lane);
+void cp_queue_sync_deinit(struct cp_lane *lane);
+/* Whether this lane may take, and send, single changes; else the status says why not. */
+bool cp_queue_sync_ready(struct cp_lane *lane, struct sy_status *ret_why);
+/* In the queue's home, when a change of it is durable: copies it to all others, then calls `done`
+ * in the same lane. Fails the request when one of them does not take it now. */
+void cp_queue_sync_change(struct cp_request *req, const struct sch_queue_key *key, sy_fn done,
+                          void *ctx);
 
 /* In api_watch_runs.c: WatchRuns, and what is left of it when the shard is freed. */
 void cp_runs_watch_serve(struct cp_request *req);
@@ -181,7 +203,8 @@ struct cp_address {
     const char *org; /* echoed, never stored; "" = none */
     const char *project, *domain, *run;
     const char *action; /* NULL when it is about the run */
-    const char *task;   /* not NULL: about this task of the registry, or its triggers */
+    const char *task;   /* not NULL: about this task of the registry, or its triggers; or "": about
+                           a queue of the project and domain */
 };
 
 struct cp_request {
@@ -302,15 +325,16 @@ struct cp_gather_part {
     struct cp_post post;
     struct cp_gather *gather;
     struct cp_lane *lane;
-    struct sy_arena arena; /* for the result; read by finish() on the front */
+    struct sy_arena arena; /* for the result; read by finish() in the request's lane */
     struct sy_buf buf;
     void *result;
     struct sy_status status; /* not OK: finish() is not called, the request fails with it */
+    bool waits;              /* set by collect(), which then returns false: for cp_gather_go_on() */
     bool returning;
 };
 
 /* Owned by its request. collect() runs once in each lane, and again in a later turn as long as it
- * returns false; then finish() runs on the front and answers. */
+ * returns false; then finish() runs in the request's lane and answers, or asks the next thing. */
 struct cp_gather {
     struct cp_request *req;
     bool (*collect)(struct cp_gather_part *part);
@@ -322,3 +346,5 @@ struct cp_gather {
 void cp_gather_start(struct cp_request *req, void *query,
                      bool (*collect)(struct cp_gather_part *part),
                      void (*finish)(struct cp_gather *gather));
+/* In the part's lane: what it waited for has come. */
+void cp_gather_go_on(struct cp_gather_part *part);

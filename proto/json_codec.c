@@ -17,6 +17,7 @@
 #include "switchyard/internal/dataplane.pb-c.h"
 #include "switchyard/v1/action_service.pb-c.h"
 #include "switchyard/v1/log_service.pb-c.h"
+#include "switchyard/v1/queue_service.pb-c.h"
 #include "switchyard/v1/region_service.pb-c.h"
 
 #include <errno.h>
@@ -41,6 +42,7 @@ static const ProtobufCServiceDescriptor *const services[] = {
     &switchyard__internal__secret_store__descriptor,
     &switchyard__v1__action_service__descriptor,
     &switchyard__v1__log_service__descriptor,
+    &switchyard__v1__queue_service__descriptor,
     &switchyard__v1__region_service__descriptor,
 };
 

@@ -1,0 +1,106 @@
+#include "controlplane/queues.h"
+
+#include <string.h>
+
+/* Empty, or a name. */
+static int read_name(char ret[SCH_QUEUE_NAME_MAX], const char *what, const char *name,
+                     struct sy_error_text *error)
+{
+    if (name[0] != '\0' && cp_name_check(what, name, error) < 0)
+        return -EINVAL;
+    memcpy(ret, name, strlen(name) + 1);
+    return 0;
+}
+
+int cp_queue_id_check(const Switchyard__V1__QueueId *id, struct sy_error_text *error)
+{
+    char unused[SCH_QUEUE_NAME_MAX];
+    if (id == NULL) {
+        sy_error_text_set(error, "id: missing");
+        return -EINVAL;
+    }
+    if (read_name(unused, "id.project", id->project, error) < 0 ||
+        read_name(unused, "id.domain", id->domain, error) < 0 ||
+        read_name(unused, "id.name", id->name, error) < 0)
+        return -EINVAL;
+    if (id->project[0] != '\0' || (id->domain[0] == '\0' && id->name[0] != '\0'))
+        return 0;
+    sy_error_text_set(error, "%s",
+                      id->domain[0] != '\0'
+                          ? "id.domain: a domain is one of a project, name that too"
+                          : "id.name: a queue of the region has a name");
+    return -EINVAL;
+}
+
+struct cp_registry_key cp_queue_row_key(const struct sch_queue_key *key)
+{
+    return CP_REGISTRY_KEY(CP_REGISTRY_QUEUE, key->project, key->domain, key->name, NULL);
+}
+
+bool cp_queue_key_read(struct sy_span row_key, struct sch_queue_key *ret)
+{
+    const char *names[3];
+    *ret = (struct sch_queue_key){{0}, {0}, {0}};
+    return cp_registry_names(row_key, names, 3) &&
+           read_name(ret->project, "project", names[0], NULL) == 0 &&
+           read_name(ret->domain, "domain", names[1], NULL) == 0 &&
+           read_name(ret->name, "name", names[2], NULL) == 0;
+}
+
+int cp_queue_key_compare(const void *a, const void *b)
+{
+    const struct sch_queue_key *left = a, *right = b;
+    int order = strcmp(left->project, right->project);
+    if (order == 0)
+        order = strcmp(left->domain, right->domain);
+    return order != 0 ? order : strcmp(left->name, right->name);
+}
+
+uint32_t cp_queue_home(const char *project, const char *domain, uint32_t partitions)
+{
+    return cp_registry_partition(project, domain, "", partitions);
+}
+
+static enum sch_policy policy_of(Switchyard__V1__PlacementPolicy policy)
+{
+    if (policy == SWITCHYARD__V1__PLACEMENT_POLICY__PLACEMENT_POLICY_UNSPECIFIED)
+        return SCH_POLICY_SPREAD;
+    unsigned index = (unsigned)policy - SWITCHYARD__V1__PLACEMENT_POLICY__PLACEMENT_POLICY_SPREAD;
+    return index < SCH_POLICIES ? (enum sch_policy)index : SCH_POLICIES; /* is refused */
+}
+
+int cp_queue_config_read(struct sch_queue_config *ret, const struct sch_queue_key *key,
+                         const Switchyard__V1__QueueSettings *settings, struct sy_error_text *error)
+{
+    struct sch_queue_config config = sch_queue_config_default(key);
+    if (read_name(config.parent, "settings.parent", settings->parent, error) < 0)
+        return -EINVAL;
+    if (settings->n_clusters > SCH_QUEUE_CLUSTERS_MAX) {
+        sy_error_text_set(error, "settings.clusters: %zu, at most %u are allowed",
+                          settings->n_clusters, SCH_QUEUE_CLUSTERS_MAX);
+        return -EINVAL;
+    }
+    config.cluster_count = (uint32_t)settings->n_clusters;
+    for (uint32_t i = 0; i < config.cluster_count; i++) {
+        if (read_name(config.clusters[i], "settings.clusters", settings->clusters[i], error) < 0)
+            return -EINVAL;
+    }
+    config.weight = settings->weight;
+    config.priority = settings->priority;
+    config.actions_max = settings->actions_max;
+    config.cpu_milli_max = settings->cpu_milli_max;
+    config.memory_bytes_max = settings->memory_bytes_max;
+    config.gpus_max = settings->gpus_max;
+    config.length_max = settings->length_max;
+    config.queued_timeout_ns = settings->queued_timeout_ns;
+    config.price_max = settings->price_max;
+    config.preemptible = settings->preemptible;
+    config.paused = settings->paused;
+    config.preemptible_nodes = settings->preemptible_nodes;
+    config.policy = policy_of(settings->policy);
+    error->text[0] = '\0'; /* it is added to */
+    if (sch_queue_config_check(&config, error) < 0)
+        return -EINVAL;
+    *ret = config;
+    return 0;
+}
