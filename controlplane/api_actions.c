@@ -82,7 +82,6 @@ static struct sy_span pack_stored(struct cp_request *req, const flyte_action *ac
     if (action->spec_case == FLYTEIDL2__ACTIONS__ACTION__SPEC_TASK) {
         task.id = action->task->id;
         task.cache_key = action->task->cache_key;
-        task.queue = action->task->queue;
         stored.task = &task;
     } else if (action->spec_case == FLYTEIDL2__ACTIONS__ACTION__SPEC_TRACE) {
         stored.trace = action->trace;
@@ -131,6 +130,7 @@ static void enqueue_task(struct cp_request *req, const flyte_action *action)
         .actions = &child,
         .count = 1,
         .group = action->group,
+        .queue = action->task->queue,
     };
     if (enqueue.task_spec.len == 0) {
         cp_fail(req, SY_CODE_INVALID_ARGUMENT, "task.spec: missing");

@@ -92,6 +92,7 @@ static void enqueue_actions(struct cp_request *req)
         .priority = m->priority,
         .seal = m->seal,
         .group = m->group,
+        .queue = m->queue,
     };
     if (m->n_actions > 0 && m->task_spec.len == 0) {
         cp_fail(req, SY_CODE_INVALID_ARGUMENT, "task_spec: missing");

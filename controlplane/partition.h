@@ -88,7 +88,8 @@ struct cp_create_run {
     struct sy_span trigger;  /* RunRow.trigger */
 };
 /* ALREADY_EXISTS when the name is taken by another request id. INVALID_ARGUMENT: names, specs,
- * sizes, or no cluster could ever run it. RESOURCE_EXHAUSTED: full. Arguments are copied. */
+ * sizes, no such queue, or no cluster could ever run it. RESOURCE_EXHAUSTED: full. Arguments are
+ * copied. */
 void cp_partition_create_run(struct cp_partition *p, const struct cp_create_run *request,
                              cp_done_fn done, void *ctx);
 
@@ -103,6 +104,7 @@ struct cp_enqueue {
     bool seal;
     const char *group;
     struct sy_span flyte;
+    const char *queue; /* NULL or "": the run's */
 };
 struct cp_enqueued {
     uint32_t created;
@@ -114,6 +116,8 @@ struct cp_enqueued {
 };
 typedef void (*cp_enqueued_fn)(void *ctx, const struct sy_status *status,
                                const struct cp_enqueued *result);
+/* All or nothing, but for what a full queue cuts off (RESOURCE_EXHAUSTED): the repeat finds the
+ * first part made, and `seal` waits for it. */
 void cp_partition_enqueue(struct cp_partition *p, const struct cp_enqueue *request,
                           cp_enqueued_fn done, void *ctx);
 

@@ -155,7 +155,8 @@ static void enqueue(struct cp_task_call *c, const struct sch_action *action, str
                                  .count = m->n_actions,
                                  .priority = m->priority,
                                  .seal = m->seal,
-                                 .group = m->group};
+                                 .group = m->group,
+                                 .queue = m->queue};
     c->enqueuing = true;
     cp_partition_enqueue(p, &request, on_enqueued, c);
 }

@@ -107,6 +107,8 @@ static void row_run(struct cp_partition *p, struct sch_run *run,
     row.domain = run->domain;
     row.name = run->name;
     row.created_ns = run->created_ns;
+    int r = cp_flyte_queue(request->run_spec, live->queue, NULL);
+    SY_ASSERT(r == 0); /* it was checked */
     row.run_spec.data = (uint8_t *)(uintptr_t)request->run_spec.data;
     row.run_spec.len = request->run_spec.len;
     if (request->inputs_hash)

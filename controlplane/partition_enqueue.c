@@ -234,6 +234,7 @@ struct enqueue {
     struct sch_run *run;
     struct sch_action *parent;
     struct cp_spec *spec;
+    const char *queue;
     struct cp_enqueued *result;
     struct cp_existing *existing; /* of request->count */
     enum name_state *names;       /* by index; NULL: all are new */
@@ -271,6 +272,17 @@ static bool find_parent(struct enqueue *e)
         return false;
     e->parent = cp_find_live_parent(e->p, e->run, r->parent, &e->code, &e->error);
     return e->parent && check_attempt(e);
+}
+
+/* Its own, else that of its run. */
+static bool choose_queue(struct enqueue *e)
+{
+    const char *own = e->request->queue;
+    const struct cp_live_run *live = e->run->shell;
+    bool has_own = own && own[0];
+    e->queue = has_own ? own : live->queue;
+    return !has_own || cp_name_check("queue", own, &e->error) == 0 ||
+           fail(e, SY_CODE_INVALID_ARGUMENT);
 }
 
 /* With nothing new to make, a sealed parent and a full partition are no obstacle. */
@@ -399,6 +411,8 @@ static bool check(struct enqueue *e)
         return fail(e, SY_CODE_INVALID_ARGUMENT);
     if (!find_parent(e))
         return is_repeat(e);
+    if (!choose_queue(e))
+        return false;
     if (request->count > 0 && cp_use_spec(e->p, request->task_spec, &e->spec, &e->error) < 0)
         return fail(e, SY_CODE_INVALID_ARGUMENT);
     const char *high = cp_name_high(e->p, e->run);
@@ -427,6 +441,7 @@ static void create_one(struct enqueue *e, size_t i, struct cp_creating *creating
     event.u.enqueue.name = action->name;
     event.u.enqueue.spec = &e->spec->uses[has_input].base;
     event.u.enqueue.priority = e->request->priority;
+    event.u.enqueue.queue = e->queue;
     event.u.enqueue.shell = creating;
     if (e->spec->traits.flyte) {
         struct cp_result_query query = {.project = e->run->project,
@@ -446,11 +461,13 @@ static void create_one(struct enqueue *e, size_t i, struct cp_creating *creating
         cp_step(p, &event);
 }
 
-static void create(struct enqueue *e)
+/* False: its queue takes no more of them, or is not there. */
+static bool create(struct enqueue *e)
 {
     struct cp_partition *p = e->p;
     const struct cp_enqueue *request = e->request;
-    struct cp_creating creating = {.row = {.group = request->group, .flyte = request->flyte}};
+    struct cp_creating creating = {
+        .row = {.group = request->group, .flyte = request->flyte, .queue = request->queue}};
     for (size_t i = 0; i < request->count; i++) {
         if (e->names && e->names[i] == NAME_EXISTS)
             continue;
@@ -459,10 +476,13 @@ static void create(struct enqueue *e)
             e->result->created++;
             continue;
         }
+        if (p->rejected == SCH_REJECT_QUEUE_FULL || p->rejected == SCH_REJECT_NO_QUEUE)
+            return fail(e, cp_explain_rejection(p, &e->error));
         /* A name that comes twice in one call: the second finds the first. All else was checked. */
         SY_ASSERT(p->rejected == SCH_REJECT_EXISTS && p->rejected_action);
         note_existing(e, i, cp_phase_of(p->rejected_action->sm.state, 0));
     }
+    return true;
 }
 
 void cp_partition_enqueue(struct cp_partition *p, const struct cp_enqueue *request,
@@ -479,12 +499,12 @@ void cp_partition_enqueue(struct cp_partition *p, const struct cp_enqueue *reque
     if (e.code == SY_CODE_OK) {
         if (e.spec)
             e.spec->pins++;
-        create(&e);
+        bool whole = create(&e);
         if (e.result->created > 0)
             cp_store_spec(p, e.spec);
         if (e.spec)
             e.spec->pins--;
-        if (request->seal && e.parent)
+        if (whole && request->seal && e.parent)
             cp_step(p, &(struct sch_event){.type = SCH_EVENT_SEAL, .u.seal.action = e.parent});
         e.result->existing = e.existing;
     }

@@ -2,6 +2,7 @@
  * made of the RunSpec, once for each run, and of what Enqueue or CreateRun stored with the action.
  */
 #include "controlplane/flyte.h"
+#include "controlplane/names.h"
 #include "controlplane/partition_impl.h"
 
 #include "flyteidl2/task/run.pb-c.h"
@@ -9,16 +10,31 @@
 /* Field numbers: of FlyteContext, */
 enum { ORG = 1, RUN_OUTPUT_BASE, RUN_START, ENVS, RAW_DATA_PREFIX, QUEUE };
 /* of ActionRow and the flyteidl2.actions.Action in it, */
-enum { ROW_FLYTE = 9, ACTION_ID = 1, ACTION_BASE = 4, ACTION_TASK = 7, ACTION_CONDITION = 9 };
-enum { ACTION_RUN = 1, RUN_ORG = 1, TASK_QUEUE = 4, CONDITION_TIMEOUT = 10 };
+enum { ROW_FLYTE = 9, ROW_QUEUE = 10, ACTION_ID = 1, ACTION_BASE = 4, ACTION_CONDITION = 9 };
+enum { ACTION_RUN = 1, RUN_ORG = 1, CONDITION_TIMEOUT = 10 };
 /* of RunRow and the RunSpec in it. */
-enum { RUN_ROW_SPEC = 5, SPEC_CONCURRENCY = 13 };
+enum { RUN_ROW_SPEC = 5, SPEC_QUEUE = 6, SPEC_CONCURRENCY = 13 };
 
 #define RUN_SPEC_ARENA_MAX ((size_t)64 << 20)
 
 uint32_t cp_flyte_concurrency(struct sy_span run_spec)
 {
     return (uint32_t)cp_row_uint(run_spec, SPEC_CONCURRENCY);
+}
+
+int cp_flyte_queue(struct sy_span run_spec, char ret[SCH_QUEUE_NAME_MAX],
+                   struct sy_error_text *error)
+{
+    struct sy_span name = cp_row_bytes(run_spec, SPEC_QUEUE);
+    ret[0] = '\0';
+    if (name.len == 0)
+        return 0;
+    char text[SCH_QUEUE_NAME_MAX + 1] = {0}; /* one more: too long stays too long */
+    memcpy(text, name.data, name.len < sizeof(text) ? name.len : sizeof(text) - 1);
+    if (cp_name_check("run_spec.queue", text, error) < 0)
+        return -EINVAL;
+    memcpy(ret, text, strlen(text) + 1);
+    return 0;
 }
 
 int64_t cp_flyte_condition_timeout(struct sy_span flyte)
@@ -104,9 +120,9 @@ void cp_flyte_put_context(struct sy_buf *out, uint32_t field, const struct sch_a
 {
     const struct cp_live_run *live = action->run->shell;
     struct sy_span flyte = cp_row_bytes(row, ROW_FLYTE);
-    struct sy_span id = cp_row_bytes(flyte, ACTION_ID), task = cp_row_bytes(flyte, ACTION_TASK);
+    struct sy_span id = cp_row_bytes(flyte, ACTION_ID), queue = cp_row_bytes(row, ROW_QUEUE);
     struct sy_span org = cp_row_bytes(cp_row_bytes(id, ACTION_RUN), RUN_ORG);
-    struct sy_span base = cp_row_bytes(flyte, ACTION_BASE), queue = cp_row_bytes(task, TASK_QUEUE);
+    struct sy_span base = cp_row_bytes(flyte, ACTION_BASE);
     size_t begin = cp_put_begin(out, field);
     if (live)
         sy_buf_append(out, live->flyte.data, live->flyte.len);

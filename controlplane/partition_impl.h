@@ -114,6 +114,7 @@ struct cp_live_run {
     bool name_high_known;
     char name_high[SCH_NAME_MAX]; /* no action's name is greater */
     char project[SCH_NAME_MAX], domain[SCH_NAME_MAX];
+    char queue[SCH_QUEUE_NAME_MAX]; /* of actions that name none; "": the default one */
 };
 #define CP_RUN_ROW_KEPT_MAX 1024
 void cp_live_run_unref(struct cp_live_run *live);
@@ -506,6 +507,9 @@ void cp_assign_drop(struct cp_assign *assign);
 /* partition_flyte.c */
 /* RunSpec.max_action_concurrency. */
 uint32_t cp_flyte_concurrency(struct sy_span run_spec);
+/* RunSpec.queue, "" without one: 0, or -EINVAL with a sentence. */
+int cp_flyte_queue(struct sy_span run_spec, char ret[SCH_QUEUE_NAME_MAX],
+                   struct sy_error_text *error) SY_MUST_USE;
 /* Of ActionRow.flyte; 0: none. */
 int64_t cp_flyte_condition_timeout(struct sy_span flyte);
 /* Before a context of this run is put. False: the store has failed. */

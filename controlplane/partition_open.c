@@ -125,6 +125,9 @@ static int restore_run(struct restore *restore, uint64_t run_id)
         sy_buf_append(&live->row, p->scratch.data, p->scratch.len);
     struct sy_span run_spec = {row->run_spec.data, row->run_spec.len};
     restore->cache_in_project = cp_cache_in_project(run_spec);
+    r = cp_flyte_queue(run_spec, live->queue, NULL);
+    if (r < 0)
+        live->queue[0] = '\0'; /* of a time when any text would do */
     restore->run = sch_partition_restore_run(p->core, run_id, row->project, row->domain, row->name,
                                              row->created_ns, sequence, total,
                                              cp_flyte_concurrency(run_spec));
@@ -227,6 +230,8 @@ static int restore_action(struct restore *restore, struct sy_span key, struct sy
                                     .in_project = restore->cache_in_project,
                                     .flyte = {row->flyte.data, row->flyte.len}};
     action.cache_key = cp_serial_key(&query, &serial);
+    const struct cp_live_run *of = restore->run->shell;
+    action.queue = row->queue[0] != '\0' ? row->queue : of->queue;
     (void)sch_partition_restore_action(restore->p->core, &action);
     return 0;
 }

@@ -11,6 +11,7 @@ struct create {
     const struct cp_create_run *request;
     struct cp_spec *spec;
     bool repeated; /* the same request made it already */
+    char queue[SCH_QUEUE_NAME_MAX];
     enum sy_code code;
     struct sy_error_text error;
 };
@@ -88,6 +89,7 @@ static bool check_create(struct create *c)
         cp_name_check("domain", r->domain, error) < 0 ||
         cp_name_check("run name", r->name, error) < 0 ||
         cp_text_check("request id", r->request_id, CP_REQUEST_ID_LENGTH_MAX, error) < 0 ||
+        cp_flyte_queue(r->run_spec, c->queue, error) < 0 ||
         cp_check_input(c->p, &r->root, error) < 0)
         return fail(c, SY_CODE_INVALID_ARGUMENT);
     if (!check_free(c) || c->repeated)
@@ -122,6 +124,7 @@ static void create(struct create *c)
     event.u.create.name = r->name;
     event.u.create.spec = &c->spec->uses[has_input].base;
     event.u.create.priority = r->priority;
+    event.u.create.queue = c->queue;
     event.u.create.concurrency_max = cp_flyte_concurrency(r->run_spec);
     event.u.create.shell = &creating;
     struct cp_result_query query = {.project = r->project,

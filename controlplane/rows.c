@@ -152,6 +152,7 @@ void cp_row_put_action(struct sy_buf *buf, const struct cp_action_row *row)
     cp_put_str(buf, 7, row->input_uri);
     cp_put_str(buf, 8, row->group);
     cp_put_bytes(buf, 9, row->flyte.data, row->flyte.len);
+    cp_put_str(buf, 10, row->queue);
 }
 
 void cp_row_put_outcome(struct sy_buf *buf, const struct cp_outcome_row *row)

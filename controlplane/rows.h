@@ -51,6 +51,7 @@ struct cp_action_row {
     struct sy_span input;
     const char *input_uri, *group;
     struct sy_span flyte;
+    const char *queue; /* NULL or "": the run's */
 };
 void cp_row_put_action(struct sy_buf *buf, const struct cp_action_row *row);
 

@@ -57,7 +57,7 @@ UNUSED static void create_init(struct world *w, struct create_request *c, const 
     c->project.organization = text_of("acme");
     c->project.name = text_of("p");
     c->project.domain = text_of("d");
-    c->run_spec.queue = text_of("fast");
+    c->run_spec.queue = text_of("default");
     if (name != NULL) {
         ids_init(&c->ids, name, "a0");
         c->request.id_case = FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__ID_RUN_ID;

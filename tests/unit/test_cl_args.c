@@ -51,11 +51,12 @@ START_TEST(test_run_a_command)
 {
     struct cl_run_options options;
     struct line line;
-    ck_assert_int_eq(parse_run(&options, &line,
-                               "run --cpu 500m --memory 64MiB --gpu 2:H100 --retries 3 --timeout "
-                               "10s --priority -5 --name n-1 --detach --endpoint h:1 -o json -- "
-                               "make -C --cpu {}"),
-                     CL_PARSE_OK);
+    ck_assert_int_eq(
+        parse_run(&options, &line,
+                  "run --cpu 500m --memory 64MiB --gpu 2:H100 --retries 3 --timeout "
+                  "10s --priority -5 --name n-1 --queue gpu --detach --endpoint h:1 -o json -- "
+                  "make -C --cpu {}"),
+        CL_PARSE_OK);
     ck_assert_str_eq(options.cpu, "500m");
     ck_assert_str_eq(options.memory, "64Mi"); /* as Kubernetes spells it */
     ck_assert_uint_eq(options.gpus, 2);
@@ -65,6 +66,7 @@ START_TEST(test_run_a_command)
     ck_assert_int_eq(options.priority, -5);
     ck_assert(options.has_priority && options.detach && options.common.json);
     ck_assert_str_eq(options.name, "n-1");
+    ck_assert_str_eq(options.queue, "gpu");
     ck_assert_str_eq(options.common.client.endpoint, "h:1");
     ck_assert_uint_eq(options.command_count, 4); /* options after '--' are the command's */
     ck_assert_str_eq(options.command[2], "--cpu");
@@ -108,6 +110,7 @@ START_TEST(test_run_refuses_in_one_sentence)
         {"run --memory much -- ls", "'much'"},
         {"run --gpu 1: -- ls", "'1:'"},
         {"run --retries many -- ls", "'many'"},
+        {"run --queue a/b -- ls", "--queue 'a/b'"},
         {"run --retries -1 -- ls", "'-1'"},
         {"run --timeout 10 -- ls", "'10'"},
         {"run --timeout 0 -- ls", "'0'"},

@@ -261,10 +261,10 @@ START_TEST(test_creating_a_run_survives_a_lost_answer)
     struct world w;
     struct cl_error error;
     char name[CL_RUN_NAME_MAX] = "";
-    struct sy_span spec = {(const uint8_t *)"spec", 4}, input = {NULL, 0};
+    struct cl_new_run run = {.task_spec = {(const uint8_t *)"spec", 4}};
     world_init(&w);
     w.create_failures = 2;
-    ck_assert_int_eq(cl_run_create(w.client, spec, input, name, &error), CL_OK);
+    ck_assert_int_eq(cl_run_create(w.client, &run, name, &error), CL_OK);
     ck_assert_str_eq(name, "r-made");
     ck_assert_uint_eq(w.creates, 3);
     ck_assert_uint_gt(strlen(w.request_ids[0]), 10);
@@ -273,7 +273,7 @@ START_TEST(test_creating_a_run_survives_a_lost_answer)
 
     w.answer_code = SY_CODE_INVALID_ARGUMENT;
     w.answer_text = "8 x H100 asked, 4 x H100 there";
-    ck_assert_int_eq(cl_run_create(w.client, spec, input, name, &error), CL_REFUSED);
+    ck_assert_int_eq(cl_run_create(w.client, &run, name, &error), CL_REFUSED);
     ck_assert_str_eq(error.text.text, "8 x H100 asked, 4 x H100 there");
     ck_assert_str_ne(w.request_ids[0], w.request_ids[3]);
     world_deinit(&w);

@@ -42,7 +42,7 @@ START_TEST(a_run_from_creation_to_data)
     ck_assert_str_eq(details->details->action->attempts[0]->cluster, "c1");
     ck_assert_uint_eq(details->details->action->task.len, c.spec.len);
     ck_assert_int_eq(memcmp(details->details->action->task.data, c.spec.data, c.spec.len), 0);
-    ck_assert_str_eq(details->details->run_spec->queue, "fast");
+    ck_assert_str_eq(details->details->run_spec->queue, "default");
 
     Flyteidl2__Workflow__GetActionDataRequest data =
         FLYTEIDL2__WORKFLOW__GET_ACTION_DATA_REQUEST__INIT;

@@ -7,6 +7,7 @@
 #include "flyteidl2/workflow/run_service.pb-c.h"
 #include "switchyard/v1/action_service.pb-c.h"
 #include "tests/unit/cp_program.h"
+#include "tests/unit/cp_queue_requests.h"
 
 #define QUEUE "/flyteidl2.workflow.QueueService/"
 #define STATE "/flyteidl2.workflow.StateService/"
@@ -41,7 +42,7 @@ START_TEST(a_root_is_told_of_its_run)
     ck_assert_str_eq(f->org, "acme");
     ck_assert_str_eq(f->run_output_base, "/base/p/d/r");
     ck_assert_str_eq(f->raw_data_prefix, "/raw");
-    ck_assert_str_eq(f->queue, "fast");
+    ck_assert_str_eq(f->queue, "default");
     ck_assert_uint_eq(f->n_envs, 1);
     ck_assert_str_eq(f->envs[0]->key, "LOG_LEVEL");
     ck_assert_str_eq(f->envs[0]->value, "10");
@@ -69,6 +70,7 @@ START_TEST(a_child_is_told_of_its_place)
     struct enqueue_request e;
     enqueue_init(&w, &e, "r", "a0", "kid");
     e.task.spec = bytes_of(task_spec(&w, "python", "1"));
+    queue_create(&w, "p", "d", "slow");
     e.task.queue = text_of("slow");
     call_ok(&w, ACTIONS "Enqueue", &e.request.base, NULL);
     const context_msg *f = assigned(&w, "kid", &s)->flyte;

@@ -277,7 +277,7 @@ START_TEST(run_details)
                 &flyteidl2__workflow__watch_run_details_response__descriptor, true);
     world_until(&w, s->count == 1);
     const Flyteidl2__Workflow__WatchRunDetailsResponse *m = s->messages[0];
-    ck_assert_str_eq(m->details->run_spec->queue, "fast");
+    ck_assert_str_eq(m->details->run_spec->queue, "default");
     ck_assert_str_eq(m->details->action->id->name, "a0");
     ck_assert_uint_gt(m->details->action->task.len, 0);
     finish_task(&w, "a0", OUTCOME(SUCCEEDED));

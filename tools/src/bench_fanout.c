@@ -109,7 +109,8 @@ enum cl_exit bench_group_create(struct bench *bench, char run[CL_RUN_NAME_MAX],
     int r = cl_spec_pack(&(struct cl_spec){.type = CL_SPEC_GROUP}, &group, &text);
     SY_ASSERT(r == 0);
     run[0] = '\0';
-    return cl_run_create(bench->client, sy_buf_span(&group), (struct sy_span){NULL, 0}, run, error);
+    struct cl_new_run new_run = {.task_spec = sy_buf_span(&group)};
+    return cl_run_create(bench->client, &new_run, run, error);
 }
 
 enum cl_exit bench_fan_out(struct bench *bench, const struct sy_buf *spec, uint64_t count,

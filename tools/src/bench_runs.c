@@ -124,8 +124,8 @@ static void send_create(void *arg)
     char name[CL_RUN_NAME_MAX];
     struct sy_buf request = {0};
     run_name(runs, slot->number, name);
-    cl_run_pack_create(bench->client, sy_buf_span(&bench->noop_spec), (struct sy_span){NULL, 0},
-                       name, &request);
+    struct cl_new_run run = {.task_spec = sy_buf_span(&bench->noop_spec)};
+    cl_run_pack_create(bench->client, &run, name, &request);
     struct cl_start_options options = {.request_id = name};
     cl_start(bench->client, &cl_create_run, &request, &options, on_created, slot);
 }

@@ -100,12 +100,13 @@ static bool creation_done(void *ctx)
     return creation->done;
 }
 
-void cl_run_pack_create(struct cl_client *client, struct sy_span task_spec, struct sy_span input,
-                        const char *name, struct sy_buf *append)
+void cl_run_pack_create(struct cl_client *client, const struct cl_new_run *run, const char *name,
+                        struct sy_buf *append)
 {
     Flyteidl2__Workflow__CreateRunRequest request = FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__INIT;
     Flyteidl2__Common__RunIdentifier id;
     Flyteidl2__Common__ProjectIdentifier project = FLYTEIDL2__COMMON__PROJECT_IDENTIFIER__INIT;
+    Flyteidl2__Task__RunSpec run_spec = FLYTEIDL2__TASK__RUN_SPEC__INIT;
     cl_run_identifier(client, name, &id);
     project.name = cl_unconst(client->options.project);
     project.domain = cl_unconst(client->options.domain);
@@ -116,26 +117,30 @@ void cl_run_pack_create(struct cl_client *client, struct sy_span task_spec, stru
         request.id_case = FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__ID_PROJECT_ID;
         request.project_id = &project;
     }
-    uint8_t *bytes = (uint8_t *)cl_unconst((const char *)task_spec.data);
+    uint8_t *bytes = (uint8_t *)cl_unconst((const char *)run->task_spec.data);
     request.task_case = FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__TASK_TASK_SPEC;
-    request.task_spec = (ProtobufCBinaryData){task_spec.len, bytes};
-    if (input.len > 0) {
-        bytes = (uint8_t *)cl_unconst((const char *)input.data);
+    request.task_spec = (ProtobufCBinaryData){run->task_spec.len, bytes};
+    if (run->input.len > 0) {
+        bytes = (uint8_t *)cl_unconst((const char *)run->input.data);
         request.input_wrapper_case = FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__INPUT_WRAPPER_INPUTS;
-        request.inputs = (ProtobufCBinaryData){input.len, bytes};
+        request.inputs = (ProtobufCBinaryData){run->input.len, bytes};
+    }
+    if (run->queue) {
+        run_spec.queue = cl_unconst(run->queue);
+        request.run_spec = &run_spec;
     }
     request.source = FLYTEIDL2__WORKFLOW__RUN_SOURCE__RUN_SOURCE_CLI;
     pb_pack(&request.base, append);
 }
 
-enum cl_exit cl_run_create(struct cl_client *client, struct sy_span task_spec, struct sy_span input,
+enum cl_exit cl_run_create(struct cl_client *client, const struct cl_new_run *run,
                            char name[CL_RUN_NAME_MAX], struct cl_error *error)
 {
     char request_id[27];
     cl_random_name(client, request_id, sizeof(request_id) - 1);
     struct cl_start_options options = {.request_id = request_id};
     struct sy_buf packed SY_CLEANUP(sy_buf_deinit) = {0};
-    cl_run_pack_create(client, task_spec, input, name, &packed);
+    cl_run_pack_create(client, run, name, &packed);
     struct creation creation = {.error = error, .name = name};
     for (int attempt = 0; attempt < 3; attempt++) {
         struct sy_buf bytes = sy_buf_copy(packed.data, packed.len);

@@ -36,16 +36,20 @@ void cl_run_id(const struct cl_client *client, const char *name, Switchyard__V1_
 void cl_run_identifier(const struct cl_client *client, const char *name,
                        Flyteidl2__Common__RunIdentifier *ret);
 
-/* Creates a run whose root is `task_spec`; `input` goes to it as it is. *name is used when it is
- * not empty, and filled with what the run is called. Repeats itself while the answer is unknown:
- * the request id makes that harmless. */
+struct cl_new_run {
+    struct sy_span task_spec; /* of the root */
+    struct sy_span input;     /* goes to the root as it is */
+    const char *queue;        /* of all its actions; NULL: the default one */
+};
+/* Creates a run. *name is used when it is not empty, and filled with what the run is called.
+ * Repeats itself while the answer is unknown: the request id makes that harmless. */
 #define CL_RUN_NAME_MAX 64
-enum cl_exit cl_run_create(struct cl_client *client, struct sy_span task_spec, struct sy_span input,
+enum cl_exit cl_run_create(struct cl_client *client, const struct cl_new_run *run,
                            char name[CL_RUN_NAME_MAX], struct cl_error *error);
 /* The request of the above, for those who send it by themselves. `name` "" = the server makes one.
  */
-void cl_run_pack_create(struct cl_client *client, struct sy_span task_spec, struct sy_span input,
-                        const char *name, struct sy_buf *append);
+void cl_run_pack_create(struct cl_client *client, const struct cl_new_run *run, const char *name,
+                        struct sy_buf *append);
 enum cl_exit cl_run_abort(struct cl_client *client, const char *name, const char *reason,
                           struct cl_error *error);
 /* ---- cl_output.c ---- */

@@ -36,7 +36,7 @@ struct cl_run_options {
     char **each;
     size_t each_count;
     const char *lines;
-    const char *cpu, *memory, *environment, *name, *gpu_model;
+    const char *cpu, *memory, *environment, *name, *queue, *gpu_model;
     uint32_t gpus, retries;
     int32_t priority;
     int64_t timeout_ns;

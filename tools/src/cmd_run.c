@@ -262,7 +262,7 @@ static enum cl_exit create(struct session *session, struct cl_error *error)
 {
     const struct cl_run_options *options = &session->options;
     struct sy_buf spec SY_CLEANUP(sy_buf_deinit) = {0};
-    struct sy_span input = {0};
+    struct cl_new_run run = {.queue = options->queue};
     struct sy_error_text text;
     if (read_input(options, &session->input, error) != CL_OK)
         return error->exit;
@@ -272,11 +272,12 @@ static enum cl_exit create(struct session *session, struct cl_error *error)
     } else {
         if (cl_run_pack_spec(options, NULL, 0, &spec, error) != CL_OK)
             return error->exit;
-        input = sy_buf_span(&session->input);
+        run.input = sy_buf_span(&session->input);
     }
+    run.task_spec = sy_buf_span(&spec);
     if (options->name)
         snprintf(session->run, sizeof(session->run), "%s", options->name);
-    return cl_run_create(session->client, sy_buf_span(&spec), input, session->run, error);
+    return cl_run_create(session->client, &run, session->run, error);
 }
 
 /* A run whose children could not all be enqueued would never end by itself. One more Ctrl-C must

@@ -15,6 +15,7 @@ enum {
     KEY_TIMEOUT,
     KEY_PRIORITY,
     KEY_NAME,
+    KEY_QUEUE,
     KEY_DETACH,
     KEY_WAIT,
     KEY_EACH,
@@ -46,6 +47,7 @@ static const struct argp_option run_argp_options[] = {
     {"retries", KEY_RETRIES, "N", 0, "more attempts after the task's own failure (0)", 3},
     {"timeout", KEY_TIMEOUT, "DURATION", 0, "of one attempt (none)", 3},
     {"priority", KEY_PRIORITY, "N", 0, "higher first (0)", 3},
+    {"queue", KEY_QUEUE, "NAME", 0, "where its tasks wait (default)", 3},
     {"name", KEY_NAME, "NAME", 0, "of the run; default: the region makes one", 3},
     {"detach", KEY_DETACH, NULL, 0, "do not wait: print the run's name", 3},
     {"wait", KEY_WAIT, NULL, 0, "wait for the end and exit as the run did (default)", 3},
@@ -117,6 +119,9 @@ static error_t parse_how(struct cl_run_options *options, int key, char *arg)
     case KEY_NAME:
         options->name = arg;
         return cl_name_ok(common, "--name", arg) ? 0 : EINVAL;
+    case KEY_QUEUE:
+        options->queue = arg;
+        return cl_name_ok(common, "--queue", arg) ? 0 : EINVAL;
     case KEY_DETACH:
     case KEY_WAIT:
         options->detach = key == KEY_DETACH;

@@ -126,8 +126,8 @@ static enum cl_exit submit(struct demo_state *state, struct cl_error *error)
         sy_buf_printf(&input, "pid_file=%s\n", state->pid_file);
     }
     state->submitted_ns = cl_realtime_ns();
-    return cl_run_create(state->client, sy_buf_span(&packed), sy_buf_span(&input), state->run,
-                         error);
+    struct cl_new_run run = {.task_spec = sy_buf_span(&packed), .input = sy_buf_span(&input)};
+    return cl_run_create(state->client, &run, state->run, error);
 }
 
 /* ---- following ---- */
