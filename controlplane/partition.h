@@ -55,6 +55,21 @@ int cp_partition_new(struct cp_partition **ret_partition,
                      struct sy_error_text *error) SY_MUST_USE;
 void cp_partition_free(struct cp_partition *p);
 
+/* What partitions of the region say to each other about limits of queues; scheduler/tokens.h. */
+struct cp_token_message {
+    enum { CP_TOKEN_REPORT, CP_TOKEN_ALLOW, CP_TOKEN_ASK } type;
+    struct sch_queue_key key;
+    union {
+        struct sch_token_report report;
+        struct sch_token_allowance allowance;
+    } u;
+};
+/* Where such messages go; it may be lost there. Without it they are. */
+typedef void (*cp_token_fn)(void *ctx, const struct cp_token_message *message);
+void cp_partition_set_token_sink(struct cp_partition *p, cp_token_fn fn, void *ctx);
+/* One has come; nothing happens while the partition does not serve. */
+void cp_partition_take_token(struct cp_partition *p, const struct cp_token_message *message);
+
 bool cp_partition_serving(const struct cp_partition *p);
 /* For people: "opening", "serving", "reopening" (after a failed commit or opening), "failed",
  * "stopping". */

@@ -545,6 +545,11 @@ static void apply(struct cp_partition *p, const struct sch_effect *effect)
     case SCH_EFFECT_DEMAND:
         send_demand(p, effect);
         break;
+    case SCH_EFFECT_TOKEN_REPORT:
+    case SCH_EFFECT_TOKEN_ALLOW:
+    case SCH_EFFECT_TOKEN_ASK:
+        cp_send_token(p, effect);
+        break;
     case SCH_EFFECT_REJECTED:
         note_rejection(p, effect);
         break;

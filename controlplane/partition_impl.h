@@ -15,6 +15,7 @@
  *   partition_reuse.c   results that exist already: recovery, cache
  *   partition_registry.c deployed tasks, triggers, projects;  partition_triggers.c  their clock
  *   partition_queues.c  the queues of the region
+ *   partition_tokens.c  limits of queues that hold over several partitions
  *   partition_calls.c   calls of running tasks
  *   partition_cluster.c the view of clusters and nodes
  *
@@ -331,6 +332,8 @@ struct cp_partition {
     uint32_t epoch;
     struct cp_store *store;
     struct sch_partition *core;
+    cp_token_fn token_sink; /* NULL: nobody listens */
+    void *token_ctx;
     struct sch_effects effects;
     struct cp_specs specs;
     struct cp_places places;
@@ -429,6 +432,8 @@ const struct sy_status *cp_status_in(struct sy_arena *arena, enum sy_code code, 
 
 /* partition_effects.c */
 void cp_step(struct cp_partition *p, struct sch_event *event);
+/* A TOKEN effect, to the sink. */
+void cp_send_token(struct cp_partition *p, const struct sch_effect *effect);
 /* With the end of the action that the event makes, or of p->ending_action. */
 void cp_step_ending(struct cp_partition *p, struct sch_event *event,
                     const struct cp_ending *ending);

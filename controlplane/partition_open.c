@@ -294,6 +294,7 @@ static int restore_clusters(struct cp_partition *p, const char ***ret_names, siz
 static int recover(struct cp_partition *p, struct sy_error_text *error)
 {
     struct sch_partition_options options = {.partition = p->options.partition,
+                                            .partitions = p->options.partitions,
                                             .epoch = p->epoch,
                                             .actions_max = p->options.actions_max,
                                             .system_retries = p->options.system_retries,

@@ -211,6 +211,7 @@ static void start_looking(struct cp_shard *shard)
         struct cp_lane *lane = &shard->lanes[i];
         lane->serving.post.run = serving_heard;
         cp_queue_sync_init(lane);
+        cp_queue_tokens_init(lane);
         sy_timer_init(&lane->serving.timer, look, lane);
         sy_timer_start_in(lane->loop, &lane->serving.timer, 0);
     }

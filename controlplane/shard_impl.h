@@ -165,6 +165,8 @@ extern const struct cp_method cp_queue_methods[];
 /* In queue_sync.c. What one partition is at home in, all know. When one begins to serve it tells
  * the others what it is at home in, and hears the same of them; later each change is copied. */
 void cp_queue_sync_init(struct cp_lane *lane);
+/* In queue_tokens.c: what its partition says of limits goes to the others. */
+void cp_queue_tokens_init(struct cp_lane *lane);
 /* Begins when the partition has been opened since the last time. Call it now and then. */
 void cp_queue_sync_look(struct cp_lane *lane);
 void cp_queue_sync_deinit(struct cp_lane *lane);

@@ -550,7 +550,7 @@ struct sch_queue_view {
     uint64_t cpu_milli, memory_bytes, gpus; /* of what is out */
     double share; /* of the region's cpu, memory or GPUs: of which it has most; 0 to 1 */
 };
-/* Above before below; stops when fn returns false. */
+/* In order of creation; stops when fn returns false. */
 void sch_partition_each_queue(const struct sch_partition *p,
                               bool (*fn)(void *ctx, const struct sch_queue_view *view), void *ctx);
 /* Where it waits or counts; NULL: it needs no worker. */

@@ -317,7 +317,7 @@ struct sch_partition {
     struct sch_table caches;
     /* queues */
     struct sch_table shares_by_key, seats, rules;
-    struct sch_link shares; /* above before below, else in order of creation */
+    struct sch_link shares; /* in order of creation */
     struct sch_share *region;
     struct sch_link tickets_touched;
     struct sch_heap ticket_flushes;

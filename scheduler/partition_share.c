@@ -441,6 +441,19 @@ static void refresh(struct sch_partition *p, struct sch_share *share)
     sch_share_let_go(p, share);
 }
 
+/* While something is in it, or below, it stays where it is. */
+static void set_parent(struct sch_partition *p, struct sch_share *share, struct sch_share *parent)
+{
+    if (share->parent == parent || share->live > 0)
+        return;
+    SY_ASSERT(!is_below(parent, share)); /* the shell has looked for circles */
+    SY_ASSERT(sch_list_empty(&share->seats) && sch_list_empty(&share->stopped));
+    struct sch_share *old = share->parent;
+    sch_share_ref(parent);
+    share->parent = parent;
+    sch_share_unref(p, old);
+}
+
 void sch_share_configure(struct sch_partition *p, const struct sch_queue_config *config)
 {
     SY_ASSERT(sch_queue_config_check(config, NULL) == 0);
@@ -449,6 +462,7 @@ void sch_share_configure(struct sch_partition *p, const struct sch_queue_config 
         sch_share_ref(share);
     free(share->config);
     share->config = sy_memdup(config, sizeof(*config));
+    set_parent(p, share, parent_of(p, &config->key, config));
     refresh(p, share);
 }
 

@@ -50,7 +50,8 @@ struct sch_queue_key {
 
 struct sch_queue_config {
     struct sch_queue_key key;
-    char parent[SCH_QUEUE_NAME_MAX]; /* a queue of the same project and domain; "" = none */
+    char parent[SCH_QUEUE_NAME_MAX]; /* a queue of the same project and domain; "" = none. A change
+                                        takes effect when nothing is in the queue */
     uint32_t weight;                 /* among its siblings; 1 to SCH_QUEUE_WEIGHT_MAX */
     int32_t priority;                /* added to that of its actions */
     /* Of what is out (assigned or running) at a time; 0 = no limit. */

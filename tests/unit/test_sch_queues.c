@@ -205,6 +205,48 @@ START_TEST(an_idle_share_is_lent)
 }
 END_TEST
 
+/* A parent's queues share what it has, and its limit is theirs. */
+START_TEST(queues_have_parents)
+{
+    struct world w = world_new();
+    static struct out out;
+    out = (struct out){0};
+    open_cluster(&w);
+    room(&w, "east", 0);
+    struct sch_queue_config top = queue("p", "d", "top"), a = queue("p", "d", "a"),
+                            b = queue("p", "d", "b");
+    snprintf(a.parent, sizeof(a.parent), "top");
+    snprintf(b.parent, sizeof(b.parent), "top");
+    top.actions_max = 12;
+    b.weight = 200;
+    configure(&w, a); /* before its parent is there */
+    configure(&w, top);
+    configure(&w, b);
+    struct sch_action *last = NULL;
+    for (int i = 0; i < 30; i++) {
+        submit(&w, "p", "a", &w.task, 0);
+        submit(&w, "p", "b", &w.task, 0);
+        last = submit(&w, "p", NULL, &w.task, 0);
+    }
+    grant(&w, "east", sch_action_class_id(last), 1u << 20);
+    room(&w, "east", 100000);
+    collect(&w, &out);
+    size_t of_a = 0, of_b = 0;
+    for (size_t i = 0; i < out.count; i++) {
+        of_a += is_of(out.actions[i], "a");
+        of_b += is_of(out.actions[i], "b");
+    }
+    ck_assert_uint_eq(of_a, 4);
+    ck_assert_uint_eq(of_b, 8);
+    ck_assert_uint_eq(out.count, 42); /* and all of the default one */
+    b.parent[0] = '\0';
+    configure(&w, b); /* while it is in use it stays below */
+    ck_assert_uint_eq(count(&w, SCH_EFFECT_ASSIGN), 0);
+    drop(&out);
+    world_free(&w);
+}
+END_TEST
+
 /* ---- priority ---- */
 
 START_TEST(priority_comes_before_shares_and_over_classes)
@@ -565,6 +607,7 @@ int main(void)
                                   resources_are_shared_not_tasks,
                                   projects_share_before_queues,
                                   an_idle_share_is_lent,
+                                  queues_have_parents,
                                   priority_comes_before_shares_and_over_classes,
                                   waiting_gains_priority,
                                   a_limit_stops_and_lets_go,
