@@ -413,6 +413,13 @@ static void change_memory(struct sch_partition *p, struct sch_action_impl *a, ui
     sch_share_unref(p, tenant);
 }
 
+static const char *retry_code(const char *message, const struct sch_report *report)
+{
+    if (report && report->outcome == SCH_OUTCOME_PREEMPTED)
+        return "Preempted";
+    return message ? "Lost" : NULL;
+}
+
 /* The attempt has ended without ending the action. The next one has so much memory; 0: the same. */
 static void retry(struct sch_partition *p, struct sch_action_impl *a, int64_t delay_ns, bool front,
                   uint64_t memory_bytes, const char *message, const struct sch_report *report)
@@ -425,7 +432,7 @@ static void retry(struct sch_partition *p, struct sch_action_impl *a, int64_t de
     end_attempt(&a->base);
     const struct sch_cluster *cluster = sy_take(a->base.cluster);
     sch_effect_add(p, SCH_EFFECT_UPDATED)->u.action = &a->base;
-    struct sch_effect *event = sch_action_event(p, a, message ? "Lost" : NULL, message, report);
+    struct sch_effect *event = sch_action_event(p, a, retry_code(message, report), message, report);
     event->u.event.tried = sch_action_attempt(&a->base);
     event->u.event.tried_on = cluster ? sch_cluster_name(cluster) : "";
     if (delay_ns == 0)
@@ -548,6 +555,9 @@ void sch_action_outcome(struct sch_partition *p, struct sch_action_impl *a,
         break;
     case SCH_OUTCOME_TIMED_OUT:
         user_failure(p, a, SCH_ACTION_TIMED_OUT, report);
+        break;
+    case SCH_OUTCOME_PREEMPTED:
+        retry(p, a, 0, true, 0, "stopped to make room for others", report);
         break;
     case SCH_OUTCOME_REFUSED:
         count_refusal(p, a);

@@ -26,6 +26,8 @@ struct sch_partition *sch_partition_new(const struct sch_partition_options *opti
     sch_list_init(&p->classes);
     sch_list_init(&p->classes_idle);
     sch_list_init(&p->runnable);
+    sch_list_init(&p->preemptible);
+    p->reclaim_at_ns = SY_TIME_NEVER;
     sch_list_init(&p->tickets_touched);
     sch_shares_init(p);
     sch_list_init(&p->recovering);
@@ -467,6 +469,7 @@ static void step_tick(struct sch_partition *p)
     sch_ages_tick(p);
     sch_avoided_tick(p);
     sch_tickets_tick(p);
+    sch_reclaim_tick(p);
     sch_cluster_leases(p);
     sch_recovery_tick(p);
     sch_verify_tick(p);
@@ -594,6 +597,7 @@ void sch_partition_step(struct sch_partition *p, const struct sch_event *event,
     sch_gates_release(p);
     sch_lanes_assign(p);
     sch_tickets_end_step(p);
+    sch_reclaim_end_step(p);
     sch_demand_end_step(p);
     tell_specs_unused(p);
     p->out = NULL;
@@ -611,6 +615,7 @@ int64_t sch_partition_next_ns(const struct sch_partition *p)
     if (!sch_list_empty(&p->runnable))
         return p->now_ns; /* more than one step assigns */
     int64_t at = p->recovery_end_ns < p->verify_at_ns ? p->recovery_end_ns : p->verify_at_ns;
+    at = p->reclaim_at_ns < at ? p->reclaim_at_ns : at;
     at = earlier(at, &p->timers);
     at = earlier(at, &p->flushes);
     at = earlier(at, &p->leases);

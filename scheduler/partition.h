@@ -179,6 +179,8 @@ struct sch_partition_options {
     uint32_t system_retries;  /* attempts that may be lost before the action fails; default 10 */
     int64_t cluster_lease_ns; /* silence after which a cluster's attempts are requeued */
     int64_t recovery_wait_ns; /* bound on waiting for inventories after a rebuild */
+    int64_t reclaim_delay_ns; /* so long, or twice, a class waits for room before work that may be
+                                 stopped is; 0 = never */
     int64_t ageing_ns; /* an action gains one in priority for each that it waits; 0 = never */
 };
 
@@ -226,6 +228,7 @@ void sch_partition_restored(struct sch_partition *p, const char *const *expected
 /* ---- events ---- */
 
 #define SCH_CACHE_KEY_BYTES 16
+#define SCH_RECLAIM_QUEUES_MAX 32u
 
 enum sch_event_type {
     SCH_EVENT_CREATE_RUN,   /* u.create */
@@ -269,6 +272,7 @@ enum sch_outcome {
     SCH_OUTCOME_CANCELLED,
     SCH_OUTCOME_LOST,
     SCH_OUTCOME_REFUSED,
+    SCH_OUTCOME_PREEMPTED, /* stopped by its operator for others, or for a drain: no failure */
 };
 
 struct sch_report {
@@ -397,7 +401,9 @@ enum sch_effect_type {
     SCH_EFFECT_ASSIGN, /* u.assign; number and epoch are the action's */
     SCH_EFFECT_CANCEL, /* u.cancel */
     SCH_EFFECT_ACK, /* u.ack: the report is settled (accepted, or not wanted): tell its cluster */
-    SCH_EFFECT_DEMAND,       /* u.demand */
+    SCH_EFFECT_DEMAND,  /* u.demand */
+    SCH_EFFECT_RECLAIM, /* u.reclaim: the cluster may stop attempts of these queues, as many as it
+                           takes to start one of the class */
     SCH_EFFECT_TOKEN_REPORT, /* u.token_report: to the queue's home, which may be this partition */
     SCH_EFFECT_TOKEN_ALLOW,  /* u.token_allow: to the partition that it names, maybe this one */
     SCH_EFFECT_TOKEN_ASK,    /* u.token_ask: to every partition, this one too */
@@ -462,6 +468,7 @@ struct sch_effect {
             struct sch_action *action;
             const char *cluster;
             uint32_t class_id;
+            uint32_t queue; /* it may be stopped for the sake of others that name this; 0: not */
         } assign;
         struct {
             const char *cluster;
@@ -474,6 +481,11 @@ struct sch_effect {
             uint64_t action_id;
             uint32_t number, epoch;
         } ack;
+        struct {
+            const char *cluster;
+            uint32_t class_id, queue_count;
+            uint32_t queues[SCH_RECLAIM_QUEUES_MAX]; /* as in assign */
+        } reclaim;
         struct {
             const char *cluster;
             uint32_t class_id;

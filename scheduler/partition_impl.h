@@ -12,6 +12,7 @@
  *   partition_lane.c     queued actions of a class and a queue: in, out, assigned
  *   partition_class.c    resource classes: a request, and the rules of a queue
  *   partition_route.c    a class on each cluster: grants, room, which cluster is chosen
+ *   partition_reclaim.c  room for those who wait, from work that may be stopped
  *   partition_demand.c   what clusters are told; what was let in unchecked
  *   partition_cluster.c  clusters up and down, leases, inventories, what reports mean
  *   partition_restore.c  rebuild from the live index, the recovery wait
@@ -138,6 +139,7 @@ struct sch_share {
     int32_t priority;          /* a tenant's: of the queues above, added to each action's */
     int64_t queued_timeout_ns; /* a tenant's: of the queues above, the least; SY_TIME_NEVER: none */
     const struct sch_rule *rule; /* a tenant's; held */
+    struct sch_link preemptible; /* p->preemptible: a queue whose work may be stopped */
     struct sch_ticket *ticket;   /* of a limit that several partitions share; else NULL */
     struct sch_link seats;       /* in no class stopped by its own limits */
     struct sch_link stopped;     /* seats that its limits stop */
@@ -246,7 +248,9 @@ struct sch_class {
     uint64_t waiting;        /* QUEUED actions, those that limits hold back too */
     struct sch_pair **pairs; /* by cluster index */
     size_t pair_count;
-    struct sch_heap open;        /* pairs with grants left; the next one on top */
+    struct sch_heap open;   /* pairs with grants left; the next one on top */
+    int64_t short_since_ns; /* that, as the rounds of reclaim saw it; SY_TIME_NEVER: it is not */
+    size_t reclaim_next;
     struct sch_heap_entry flush; /* p->flushes: demand is told again at that time */
     bool tell_new;               /* a cluster may not have heard of it yet */
     uint64_t unchecked_from; /* id: those from it on were accepted while it was not known whether
@@ -319,6 +323,8 @@ struct sch_partition {
     struct sch_table shares_by_key, seats, rules;
     struct sch_link shares; /* in order of creation */
     struct sch_share *region;
+    struct sch_link preemptible;
+    int64_t reclaim_at_ns; /* the next round; SY_TIME_NEVER: nothing may be stopped */
     struct sch_link tickets_touched;
     struct sch_heap ticket_flushes;
     uint32_t last_share_id;
@@ -550,6 +556,9 @@ void sch_token_allow(struct sch_partition *p, const struct sch_queue_key *key,
 /* The home asks, or has not heard what was said. */
 void sch_token_ask(struct sch_partition *p, const struct sch_queue_key *key);
 struct sch_share *sch_share_find(struct sch_partition *p, const struct sch_queue_key *key);
+/* Its weighted share with one more such request, or one less. */
+double sch_share_would(const struct sch_partition *p, const struct sch_share *share,
+                       const struct sch_resources *request, bool more);
 struct sch_use sch_share_limits(const struct sch_share *share);
 void sch_share_let_go(struct sch_partition *p, struct sch_share *share);
 
@@ -620,6 +629,10 @@ void sch_avoided_tick(struct sch_partition *p);
 /* Whether a queue's work may run on the cluster; says why not. */
 bool sch_rule_fits(const struct sch_rule *rule, const struct sch_cluster *cluster,
                    struct sy_error_text *ret_misses);
+
+/* ---- partition_reclaim.c ---- */
+void sch_reclaim_end_step(struct sch_partition *p);
+void sch_reclaim_tick(struct sch_partition *p);
 
 /* ---- partition_demand.c ---- */
 void sch_class_touch(struct sch_partition *p, struct sch_class *class);

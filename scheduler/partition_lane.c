@@ -39,6 +39,8 @@ static void assign(struct sch_partition *p, struct sch_lane *lane, struct sch_pa
     effect->u.assign.action = &a->base;
     effect->u.assign.cluster = pair->cluster->name;
     effect->u.assign.class_id = pair->class->id;
+    const struct sch_share *queue = lane->seat.share->parent;
+    effect->u.assign.queue = queue->config && queue->config->preemptible ? queue->id : 0;
 }
 
 /* Of all classes that could run something now, who is next. Few can at a time: room comes in small

@@ -119,6 +119,8 @@ void sch_share_unref(struct sch_partition *p, struct sch_share *share)
             return;
         struct sch_share *parent = share->parent;
         sch_ticket_free(p, share);
+        if (sch_link_in_list(&share->preemptible))
+            sch_list_remove(&share->preemptible);
         SY_ASSERT(!share->config && share->live == 0 && share->use.actions == 0);
         SY_ASSERT(sch_list_empty(&share->seats) && sch_list_empty(&share->stopped));
         if (share->rule)
@@ -289,10 +291,15 @@ static uint32_t bits_of(double share)
     return bits;
 }
 
+static double weighted_share(const struct sch_partition *p, const struct sch_share *share,
+                             const struct sch_use *use)
+{
+    return dominant_share(p, use) * SCH_QUEUE_WEIGHT_DEFAULT / weight_of(share);
+}
+
 static void weigh(struct sch_partition *p, struct sch_share *share)
 {
-    double weighted = dominant_share(p, &share->use) * SCH_QUEUE_WEIGHT_DEFAULT / weight_of(share);
-    uint32_t bits = bits_of(weighted);
+    uint32_t bits = bits_of(weighted_share(p, share, &share->use));
     if (bits == share->weighted_share)
         return;
     share->weighted_share = bits;
@@ -327,6 +334,24 @@ static void add_use(struct sch_use *use, const struct sch_resources *request, bo
     use->cpu_milli -= request->cpu_milli;
     use->memory_bytes -= request->memory_bytes;
     use->gpus -= request->gpus;
+}
+
+static uint64_t less(uint64_t used, uint64_t by)
+{
+    return used > by ? used - by : 0;
+}
+
+double sch_share_would(const struct sch_partition *p, const struct sch_share *share,
+                       const struct sch_resources *request, bool more)
+{
+    struct sch_use use = share->use;
+    if (more)
+        add_use(&use, request, true);
+    else
+        use = (struct sch_use){less(use.actions, 1), less(use.cpu_milli, request->cpu_milli),
+                               less(use.memory_bytes, request->memory_bytes),
+                               less(use.gpus, request->gpus)};
+    return weighted_share(p, share, &use);
 }
 
 void sch_share_use(struct sch_partition *p, struct sch_share *tenant,
@@ -426,6 +451,17 @@ static bool is_below(const struct sch_share *share, const struct sch_share *abov
     return share != NULL;
 }
 
+static void list_preemptible(struct sch_partition *p, struct sch_share *share)
+{
+    bool now = share->level == SCH_SHARE_QUEUE && share->config && share->config->preemptible;
+    if (now == sch_link_in_list(&share->preemptible))
+        return;
+    if (now)
+        sch_list_push_back(&p->preemptible, &share->preemptible);
+    else
+        sch_list_remove(&share->preemptible);
+}
+
 /* Priorities, rules, limits: everything below it is looked at again. */
 static void refresh(struct sch_partition *p, struct sch_share *share)
 {
@@ -437,6 +473,7 @@ static void refresh(struct sch_partition *p, struct sch_share *share)
         }
     }
     weigh(p, share);
+    list_preemptible(p, share);
     sch_ticket_limits(p, share);
     sch_share_let_go(p, share);
 }

@@ -298,6 +298,94 @@ START_TEST(waiting_gains_priority)
 }
 END_TEST
 
+/* ---- work that may be stopped ---- */
+
+static struct world world_that_reclaims(void)
+{
+    struct world w = world_new();
+    sch_partition_free(w.p);
+    struct sch_partition_options options = {.epoch = 5,
+                                            .actions_max = 1000,
+                                            .system_retries = 3,
+                                            .cluster_lease_ns = LEASE,
+                                            .reclaim_delay_ns = SY_NS_PER_S};
+    w.p = sch_partition_new(&options, w.now);
+    open_cluster(&w);
+    room(&w, "east", 0);
+    return w;
+}
+
+/* The next effect of this kind within so long; NULL: none. */
+static const struct sch_effect *wait_for(struct world *w, enum sch_effect_type type, int64_t ns)
+{
+    int64_t until = w->now + ns, next;
+    while ((next = sch_partition_next_ns(w->p)) <= until) {
+        tick_at(w, next > w->now ? next : w->now);
+        if (count(w, type) > 0)
+            return nth(w, type, 0);
+    }
+    w->now = until;
+    return NULL;
+}
+
+START_TEST(lower_priority_makes_room)
+{
+    struct world w = world_that_reclaims();
+    struct sch_queue_config spare = queue("p", "d", "spare"), firm = queue("p", "d", "firm");
+    spare.preemptible = true;
+    configure(&w, spare);
+    configure(&w, firm);
+    struct sch_action *low = submit(&w, "p", "spare", &w.task, 0);
+    grant(&w, "east", sch_action_class_id(low), 10);
+    room(&w, "east", 1000);
+    assert_state(low, "assigned");
+    uint32_t tag = nth(&w, SCH_EFFECT_ASSIGN, 0)->u.assign.queue;
+    ck_assert_uint_ne(tag, 0);
+    ck_assert_ptr_null(wait_for(&w, SCH_EFFECT_RECLAIM, 5 * SY_NS_PER_S));
+    struct sch_action *high = submit(&w, "p", "firm", &w.task, 1);
+    const struct sch_effect *reclaim = wait_for(&w, SCH_EFFECT_RECLAIM, 5 * SY_NS_PER_S);
+    ck_assert_ptr_nonnull(reclaim);
+    ck_assert_str_eq(reclaim->u.reclaim.cluster, "east");
+    ck_assert_uint_eq(reclaim->u.reclaim.queue_count, 1);
+    ck_assert_uint_eq(reclaim->u.reclaim.queues[0], tag);
+    outcome(&w, low, SCH_OUTCOME_PREEMPTED);
+    ck_assert_str_eq(nth(&w, SCH_EFFECT_EVENT, 0)->u.event.code, "Preempted");
+    ck_assert(low->system_failures == 0 && low->user_failures == 0);
+    room(&w, "east", 2000);
+    assert_state(high, "assigned"); /* and not the one that was stopped, though it is older */
+    assert_state(low, "queued");
+    ck_assert_ptr_null(wait_for(&w, SCH_EFFECT_RECLAIM, 5 * SY_NS_PER_S));
+    sch_partition_check(w.p);
+    world_free(&w);
+}
+END_TEST
+
+/* One that has borrowed gives back until both have the same, and no further. */
+START_TEST(what_was_borrowed_is_given_back)
+{
+    struct world w = world_that_reclaims();
+    struct sch_queue_config a = queue("p", "d", "a"), b = queue("p", "d", "b");
+    a.preemptible = b.preemptible = true;
+    configure(&w, a);
+    configure(&w, b);
+    struct sch_action *of_a[4];
+    for (int i = 0; i < 4; i++)
+        of_a[i] = submit(&w, "p", "a", &w.task, 0);
+    grant(&w, "east", sch_action_class_id(of_a[0]), 100);
+    room(&w, "east", 4000);
+    for (int i = 0; i < 4; i++)
+        submit(&w, "p", "b", &w.task, 0);
+    for (unsigned i = 0; i < 2; i++) {
+        ck_assert_ptr_nonnull(wait_for(&w, SCH_EFFECT_RECLAIM, 5 * SY_NS_PER_S));
+        outcome(&w, of_a[i], SCH_OUTCOME_PREEMPTED);
+        room(&w, "east", 5000 + 1000 * i);
+        ck_assert(is_of(nth(&w, SCH_EFFECT_ASSIGN, 0)->u.assign.action, "b"));
+    }
+    ck_assert_ptr_null(wait_for(&w, SCH_EFFECT_RECLAIM, 9 * SY_NS_PER_S));
+    world_free(&w);
+}
+END_TEST
+
 /* ---- limits ---- */
 
 START_TEST(a_limit_stops_and_lets_go)
@@ -610,6 +698,8 @@ int main(void)
                                   queues_have_parents,
                                   priority_comes_before_shares_and_over_classes,
                                   waiting_gains_priority,
+                                  lower_priority_makes_room,
+                                  what_was_borrowed_is_given_back,
                                   a_limit_stops_and_lets_go,
                                   a_limit_holds_over_a_restart,
                                   limits_count_resources_at_each_level,
