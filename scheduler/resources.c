@@ -1,5 +1,6 @@
 #include "scheduler/resources.h"
 
+#include "scheduler/labels.h"
 #include "scheduler/table.h"
 
 #include <inttypes.h>
@@ -7,8 +8,10 @@
 #include <string.h>
 
 /* Requests are compared and hashed as bytes. */
-_Static_assert(sizeof(struct sch_resources) == sizeof(uint64_t) + 2 * sizeof(uint32_t) +
-                                                   SCH_GPU_MODEL_MAX + SCH_ENVIRONMENT_MAX,
+_Static_assert(sizeof(struct sch_resources) == sizeof(uint64_t) + 3 * sizeof(uint32_t) +
+                                                   SCH_GPU_MODEL_MAX + SCH_GPU_PARTITION_MAX +
+                                                   SCH_ENVIRONMENT_MAX + SCH_LABELS_MAX +
+                                                   SCH_TOLERATIONS_MAX,
                "no padding");
 
 bool sch_resources_equal(const struct sch_resources *a, const struct sch_resources *b)
@@ -22,6 +25,24 @@ uint64_t sch_resources_hash(const struct sch_resources *r)
     SY_ASSERT(r);
     return sch_hash_bytes(r, sizeof(*r), 0);
 }
+
+bool sch_resources_has_gpu(const struct sch_resources *r)
+{
+    SY_ASSERT(r);
+    return r->gpus > 0 || r->gpu_milli > 0;
+}
+
+int sch_traits_find_slices(const struct sch_traits *traits, const char *name)
+{
+    SY_ASSERT(traits->slice_count <= SCH_GPU_SLICES_MAX);
+    for (uint32_t i = 0; i < traits->slice_count; i++) {
+        if (strncmp(traits->slices[i].name, name, SCH_GPU_PARTITION_MAX) == 0)
+            return (int)i;
+    }
+    return -1;
+}
+
+/* ---- shapes ---- */
 
 static const struct sch_environment *find_environment(const struct sch_shape *shape,
                                                       const char *name)
@@ -53,19 +74,63 @@ static const char *model_or_gpu(const char *model)
     return model[0] ? model : "GPU";
 }
 
-static bool gpus_fit(const struct sch_resources *capacity, const struct sch_resources *request,
+static bool slices_fit(const struct sch_shape *shape, const struct sch_resources *request,
+                       struct sy_error_text *ret_miss)
+{
+    int at = sch_traits_find_slices(&shape->traits, request->gpu_partition);
+    uint32_t there = at >= 0 ? shape->traits.slices[at].count : 0;
+    if (request->gpus <= there)
+        return true;
+    sy_error_text_set(ret_miss, "%" PRIu32 " x %s %s asked, %" PRIu32 " there", request->gpus,
+                      model_or_gpu(request->gpu_model), request->gpu_partition, there);
+    return false;
+}
+
+static bool share_fits(const struct sch_shape *shape, const struct sch_resources *request,
+                       struct sy_error_text *ret_miss)
+{
+    if (shape->traits.gpus_shared && shape->capacity.gpus > 0)
+        return true;
+    sy_error_text_set(ret_miss, "%.3f of a %s asked, %s there", request->gpu_milli / 1000.0,
+                      model_or_gpu(request->gpu_model),
+                      shape->capacity.gpus > 0 ? "only whole ones" : "none");
+    return false;
+}
+
+static bool gpus_fit(const struct sch_shape *shape, const struct sch_resources *request,
                      struct sy_error_text *ret_miss)
 {
-    if (request->gpus == 0)
+    const struct sch_resources *capacity = &shape->capacity;
+    if (!sch_resources_has_gpu(request))
         return true;
     bool model_fits = !request->gpu_model[0] ||
                       strncmp(request->gpu_model, capacity->gpu_model, SCH_GPU_MODEL_MAX) == 0;
+    if (model_fits && request->gpu_partition[0])
+        return slices_fit(shape, request, ret_miss);
+    if (model_fits && request->gpu_milli > 0)
+        return share_fits(shape, request, ret_miss);
     if (model_fits && request->gpus <= capacity->gpus)
         return true;
-    sy_error_text_set(ret_miss, "%" PRIu32 " x %s asked, %" PRIu32 " x %s there", request->gpus,
-                      model_or_gpu(request->gpu_model), capacity->gpus,
-                      model_or_gpu(capacity->gpu_model));
+    sy_error_text_set(ret_miss, "%" PRIu32 " x %s asked, %" PRIu32 " x %s there",
+                      request->gpus > 0 ? request->gpus : 1, model_or_gpu(request->gpu_model),
+                      capacity->gpus, model_or_gpu(capacity->gpu_model));
     return false;
+}
+
+static bool labels_fit(const struct sch_traits *traits, const struct sch_resources *request,
+                       struct sy_error_text *ret_miss)
+{
+    const char *item;
+    if (!sch_labels_contain(traits->labels, request->labels, &item)) {
+        sy_error_text_set(ret_miss, "label '%.*s' asked, not there", (int)strcspn(item, ","), item);
+        return false;
+    }
+    if (!sch_taints_tolerated(traits->taints, request->tolerations, &item)) {
+        sy_error_text_set(ret_miss, "taint '%.*s' there, not tolerated", (int)strcspn(item, ","),
+                          item);
+        return false;
+    }
+    return true;
 }
 
 bool sch_shape_fits(const struct sch_shape *shape, const struct sch_resources *request,
@@ -74,7 +139,7 @@ bool sch_shape_fits(const struct sch_shape *shape, const struct sch_resources *r
     SY_ASSERT(shape && request);
     const struct sch_resources *capacity = &shape->capacity;
     if (!environment_fits(shape, request->environment, ret_miss) ||
-        !gpus_fit(capacity, request, ret_miss))
+        !gpus_fit(shape, request, ret_miss) || !labels_fit(&shape->traits, request, ret_miss))
         return false;
     if (request->memory_bytes > capacity->memory_bytes) {
         sy_error_text_set(ret_miss, "%.1f GiB memory asked, %.1f GiB there",
