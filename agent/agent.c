@@ -82,8 +82,9 @@ int ag_agent_new(struct ag_agent **ret_agent, const struct ag_agent_options *opt
     sy_rng_name(&agent->rng, agent->session, 16);
     agent->next_call = sy_rng_u64(&agent->rng) >> 1; /* not the numbers of an earlier agent */
     sy_arena_init(&agent->arena, ARENA_BYTES);
-    ag_room_init(&agent->room, &options->capacity, options->environments,
-                 options->environment_count);
+    agent->slice_names = options->slice_names;
+    ag_room_init(&agent->room, &options->capacity, options->traits, options->gpu_groups,
+                 options->environments, options->environment_count);
     sy_timer_init(&agent->start_timer, ag_report_start_timer, agent);
     sy_timer_init(&agent->admit_timer, ag_admit_timer, agent);
     ports->executor->ops->bind(ports->executor, &ag_report_events, agent);
@@ -146,7 +147,7 @@ void ag_agent_free(struct ag_agent *agent)
 
 /* ---- stop ---- */
 
-static void return_waiting(struct ag_agent *agent)
+void ag_agent_return_waiting(struct ag_agent *agent, const char *reason)
 {
     SY_MAP_EACH(&agent->by_key, at, next)
     {
@@ -155,7 +156,7 @@ static void return_waiting(struct ag_agent *agent)
             continue;
         if (a->sm.state == AG_ATTEMPT_WAITING)
             ag_admit_withdraw(agent, a);
-        ag_stream_return(agent, &a->key, "the node is stopping");
+        ag_stream_return(agent, &a->key, reason);
         ag_attempt_move(agent, a, AG_ATTEMPT_RETURNED);
         ag_attempt_free(agent, a);
     }
@@ -203,7 +204,7 @@ void ag_agent_stop(struct ag_agent *agent, int64_t grace_ns, sy_fn done, void *c
     agent->stop_done = done;
     agent->stop_ctx = ctx;
     agent->stop_cancel_ns = sy_loop_now_ns(agent->ports.loop) + grace_ns;
-    return_waiting(agent);
+    ag_agent_return_waiting(agent, "the node is stopping");
     sy_timer_init(&agent->stop_timer, on_stop_timer, agent);
     sy_timer_start_in(agent->ports.loop, &agent->stop_timer, 0);
 }

@@ -24,6 +24,11 @@ struct ag_agent_options {
     struct sch_resources capacity;
     const struct sch_environment *environments; /* warm pools: name and slots */
     size_t environment_count;
+    const struct sch_traits *traits; /* NULL: no labels, taints, shared GPUs or slices */
+    const uint8_t *gpu_groups;       /* see devices.h; NULL: not known */
+    /* For each profile of traits->slices the names of its slices, as CUDA_VISIBLE_DEVICES takes
+     * them; borrowed for the agent's life. NULL with no profiles. */
+    const char *const *const *slice_names;
     size_t inline_bytes_max;
     int64_t started_report_delay_ns; /* a start is reported when the task still runs after this;
                                         default 20 ms */

@@ -30,7 +30,6 @@
 #define STARVED_NS SY_NS_PER_S
 #define FLYTE_ARENA_BYTES ((size_t)64 << 20)
 #define RESERVED_SHARE 4 /* one part in so many of each span */
-#define GPUS_TEXT_MAX (SCH_GPUS_MAX * 5)
 
 void ag_admit_enqueue(struct ag_agent *agent, struct ag_attempt *a)
 {
@@ -46,12 +45,23 @@ void ag_admit_withdraw(struct ag_agent *agent, struct ag_attempt *a)
     ag_list_remove(&a->spec->class->waiting, a);
 }
 
-static void devices_text(const struct ag_attempt *a, char *ret, size_t size)
+/* As CUDA_VISIBLE_DEVICES takes them. */
+static void print_devices(const struct ag_agent *agent, const struct ag_attempt *a,
+                          struct sy_buf *ret)
 {
-    size_t at = 0;
-    ret[0] = '\0';
-    for (uint32_t i = 0; a->devices != NULL && i < a->spec->spec.request.gpus; i++)
-        at += (size_t)snprintf(ret + at, size - at, "%s%u", i > 0 ? "," : "", a->devices[i]);
+    const struct sch_resources *request = &a->spec->spec.request;
+    int slices = request->gpu_partition[0]
+                     ? sch_traits_find_slices(&agent->room.devices.traits, request->gpu_partition)
+                     : -1;
+    for (uint32_t i = 0; a->devices != NULL && i < ag_devices_asked(request); i++) {
+        if (i > 0)
+            sy_buf_printf(ret, ",");
+        if (slices >= 0)
+            sy_buf_printf(ret, "%s", agent->slice_names[slices][a->devices[i]]);
+        else
+            sy_buf_printf(ret, "%u", a->devices[i]);
+    }
+    sy_buf_append(ret, "", 1);
 }
 
 /* Packed by ourselves when it came: it is readable, and the arena large enough. */
@@ -84,18 +94,18 @@ static void start(struct ag_agent *agent, struct ag_attempt *a, bool pipelined)
     struct ag_class *class = a->spec->class;
     ag_list_remove(&class->waiting, a);
     ag_attempt_move(agent, a, AG_ATTEMPT_RUNNING);
-    char gpus[GPUS_TEXT_MAX];
+    struct sy_buf gpus SY_CLEANUP(sy_buf_deinit) = {0};
     a->pipelined = pipelined;
     if (pipelined) {
         class->pipelined++;
-        SY_ASSERT(spec->request.gpus == 0);
+        SY_ASSERT(!sch_resources_has_gpu(&spec->request));
     } else {
         class->charged++;
-        if (spec->request.gpus > 0)
-            a->devices = sy_calloc(spec->request.gpus, sizeof(*a->devices));
+        if (sch_resources_has_gpu(&spec->request))
+            a->devices = sy_calloc(ag_devices_asked(&spec->request), sizeof(*a->devices));
         ag_room_take(&agent->room, &spec->request, a->devices);
     }
-    devices_text(a, gpus, sizeof(gpus));
+    print_devices(agent, a, &gpus);
     agent->ports.journal->ops->running(agent->ports.journal, &a->key);
     a->journaled = true;
     struct sy_arena arena; /* of a Flyte action's context */
@@ -109,7 +119,7 @@ static void start(struct ag_agent *agent, struct ag_attempt *a, bool pipelined)
         .epoch = a->key.epoch,
         .attempt = a->attempt,
         .request = spec->request,
-        .gpus = gpus,
+        .gpus = (const char *)gpus.data,
         .pipelined = pipelined,
         .type = spec->type,
         .args = spec->args,

@@ -126,6 +126,7 @@ struct ag_agent {
     size_t inline_bytes_max;
     int64_t started_report_delay_ns;
     struct ag_room room;
+    const char *const *const *slice_names; /* by profile, of room.devices */
     struct sy_rng rng;
     struct sy_arena arena;
     struct sy_turn_end turn_end;
@@ -222,6 +223,11 @@ bool ag_stream_idle(const struct ag_agent *agent);
 void ag_put_message(struct sy_buf *buf, unsigned field, const ProtobufCMessage *message);
 void ag_put_bytes(struct sy_buf *buf, unsigned field, struct sy_span bytes);
 void ag_stream_return(struct ag_agent *agent, const struct ag_attempt_key *key, const char *reason);
+
+/* ---- agent.c ---- */
+
+/* Gives back all that has not started. */
+void ag_agent_return_waiting(struct ag_agent *agent, const char *reason);
 
 /* ---- agent_receive.c ---- */
 

@@ -210,4 +210,6 @@ void ag_receive(struct ag_agent *agent, struct sy_span message)
         };
         ag_relay_log_read(agent, &wanted);
     }
+    if (msg->give_back)
+        ag_agent_return_waiting(agent, "its node is drained");
 }

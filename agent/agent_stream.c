@@ -78,6 +78,30 @@ static Switchyard__Internal__Resources resources_msg(const struct sch_resources 
     msg.gpus = from->gpus;
     msg.gpu_model = (char *)(uintptr_t)from->gpu_model;
     msg.environment = (char *)(uintptr_t)from->environment;
+    msg.gpu_milli = from->gpu_milli;
+    msg.gpu_partition = (char *)(uintptr_t)from->gpu_partition;
+    msg.labels = (char *)(uintptr_t)from->labels;
+    msg.tolerations = (char *)(uintptr_t)from->tolerations;
+    return msg;
+}
+
+static Switchyard__Internal__Traits
+traits_msg(const struct sch_traits *from,
+           Switchyard__Internal__GpuSlices slices[SCH_GPU_SLICES_MAX],
+           Switchyard__Internal__GpuSlices *pointers[SCH_GPU_SLICES_MAX])
+{
+    Switchyard__Internal__Traits msg = SWITCHYARD__INTERNAL__TRAITS__INIT;
+    msg.labels = (char *)(uintptr_t)from->labels;
+    msg.taints = (char *)(uintptr_t)from->taints;
+    msg.gpus_shared = from->gpus_shared != 0;
+    for (uint32_t i = 0; i < from->slice_count; i++) {
+        switchyard__internal__gpu_slices__init(&slices[i]);
+        slices[i].name = (char *)(uintptr_t)from->slices[i].name;
+        slices[i].count = from->slices[i].count;
+        pointers[i] = &slices[i];
+    }
+    msg.slices = pointers;
+    msg.n_slices = from->slice_count;
     return msg;
 }
 
@@ -93,6 +117,10 @@ static void put_hello(struct ag_agent *agent, struct sy_buf *buf)
         environments[i].slots = agent->room.environments[i].slots;
         pointers[i] = &environments[i];
     }
+    Switchyard__Internal__GpuSlices slices[SCH_GPU_SLICES_MAX], *slice_pointers[SCH_GPU_SLICES_MAX];
+    Switchyard__Internal__Traits traits = traits_msg(&agent->room.devices.traits, slices,
+                                                     slice_pointers);
+    msg.traits = &traits;
     msg.node = agent->node;
     msg.boot_id = agent->boot_id;
     msg.session = agent->session;

@@ -25,6 +25,13 @@ static const struct sy_config_key pool_keys[] = {
                    "memory limit of one worker; 0 = none"),
 };
 
+static const struct sy_config_key slices_keys[] = {
+    SY_CONFIG_STRING("profile", struct ag_config_slices, profile, NULL,
+                     "MIG profile, as tasks ask for it: 1g.5gb"),
+    SY_CONFIG_STRINGS("devices", struct ag_config_slices, devices, NULL,
+                      "the slices, as nvidia-smi -L names them: MIG-..."),
+};
+
 static const struct sy_config_key keys[] = {
     SY_CONFIG_STRING("node", struct ag_config, node, "",
                      "name of this node in its cluster; empty = the host's name"),
@@ -41,6 +48,19 @@ static const struct sy_config_key keys[] = {
     SY_CONFIG_INT("gpus", struct ag_config, gpus, -1, -1, 1024, "GPUs to give; -1 = all found"),
     SY_CONFIG_STRING("gpu_model", struct ag_config, gpu_model, "",
                      "their model, as tasks ask for it; empty = as found"),
+    SY_CONFIG_BOOL("gpu_sharing", struct ag_config, gpu_sharing, "false",
+                   "tasks may ask for a part of a GPU (they are trusted to keep to it)"),
+    SY_CONFIG_STRINGS("gpu_groups", struct ag_config, gpu_groups, "",
+                      "GPUs that NVLink or a NUMA node joins, such as 0-3 or 0,2: a task gets its "
+                      "GPUs from one group when it can"),
+    SY_CONFIG_LIST("gpu_slices", struct ag_config, gpu_slices, "", struct ag_config_slices,
+                   slices_keys, "MIG slices, beside the whole GPUs"),
+    SY_CONFIG_MAP("labels", struct ag_config, labels, "",
+                  "what tasks may ask of a node: \"disk: ssd\""),
+    SY_CONFIG_STRINGS("taints", struct ag_config, taints, "",
+                      "KEY or KEY=VALUE: only tasks that tolerate them all are placed here"),
+    SY_CONFIG_BOOL("spot", struct ag_config, spot, "false",
+                   "the node may be taken away at short notice: only interruptible tasks come"),
     SY_CONFIG_LIST("pools", struct ag_config, pools, "", struct ag_config_pool, pool_keys,
                    "warm workers, one pool for each environment"),
     SY_CONFIG_SIZE("inline_bytes_max", struct ag_config, inline_bytes_max, "64KiB", "0", "1MiB",

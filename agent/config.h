@@ -11,6 +11,11 @@ struct ag_config_pool {
     int64_t min, max, concurrency, idle_ns, memory_bytes;
 };
 
+struct ag_config_slices {
+    char *profile;
+    struct sy_config_list devices; /* of char * */
+};
+
 struct ag_config {
     char *node; /* "" = the host's name */
     char *operator_target;
@@ -19,7 +24,13 @@ struct ag_config {
     int64_t cpu_milli, memory_bytes; /* 0 = what the machine has */
     int64_t gpus;                    /* -1 = what is found */
     char *gpu_model;                 /* "" = as found */
-    struct sy_config_list pools;     /* of struct ag_config_pool */
+    bool gpu_sharing;
+    struct sy_config_list gpu_groups; /* of char * : "0-3" */
+    struct sy_config_list gpu_slices; /* of struct ag_config_slices */
+    struct sy_config_map labels;
+    struct sy_config_list taints; /* of char * */
+    bool spot;
+    struct sy_config_list pools; /* of struct ag_config_pool */
     int64_t inline_bytes_max;
     int64_t cgroup; /* enum ag_cgroup_mode */
     bool cpu_quota;

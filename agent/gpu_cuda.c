@@ -90,6 +90,10 @@ void ag_gpu_model(const char *name, char ret[SCH_GPU_MODEL_MAX])
     size_t length = strcspn(name, " -");
     if (strncmp(name, "RTX ", 4) == 0) /* "RTX 4090", "RTX 6000 Ada Generation" */
         length = 4 + strcspn(name + 4, " -");
+    if (strncmp(name, "A100", length) == 0 && strstr(name, "80GB") != NULL) {
+        name = "A100-80GB"; /* Flyte has a name of its own for it */
+        length = strlen(name);
+    }
     if (length >= SCH_GPU_MODEL_MAX)
         length = SCH_GPU_MODEL_MAX - 1;
     memset(ret, 0, SCH_GPU_MODEL_MAX);

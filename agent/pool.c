@@ -174,7 +174,7 @@ static struct ag_pool_worker *find_behind(struct ag_pool *pool, const struct ag_
 uint32_t ag_pool_pipeline(const struct ag_pool *pool, const struct sch_resources *request)
 {
     const struct ag_pool_class *class = class_find(pool, request);
-    if (class == NULL || request->gpus > 0)
+    if (class == NULL || sch_resources_has_gpu(request))
         return 0;
     /* Room that is charged but not used: a worker ran dry while others had work queued. */
     SY_ASSERT(class->charged >= class->exposed);
@@ -302,7 +302,7 @@ static uint32_t wanted_starts(const struct ag_pool *pool)
 {
     uint32_t unexposed = 0;
     for (uint32_t i = 0; i < pool->class_count; i++) {
-        if (pool->classes[i]->request.gpus == 0 || pool->forks)
+        if (!sch_resources_has_gpu(&pool->classes[i]->request) || pool->forks)
             unexposed += pool->classes[i]->charged - pool->classes[i]->exposed;
     }
     uint32_t coming = (count_in(pool, AG_POOL_WORKER_SPAWNING) +

@@ -1,12 +1,11 @@
 #include "agent/setup.h"
 
 #include "agent/events.h"
-#include "agent/gpu.h"
+#include "agent/node_facts.h"
 #include "base/file.h"
 #include "base/mem.h"
 
 #include <libgen.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,37 +24,6 @@ static void beside_us(const char *name, char ret[PATH_BYTES])
     ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
     self[n > 0 ? n : 0] = '\0';
     snprintf(ret, PATH_BYTES, "%s/%s", dirname(self), name);
-}
-
-static uint32_t count_cpus(void)
-{
-    cpu_set_t set;
-    int count = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
-    return (uint32_t)(count > 0 ? count : 1);
-}
-
-static uint64_t count_memory(void)
-{
-    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGE_SIZE);
-    return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size / 10 * 9 : (uint64_t)1 << 30;
-}
-
-static void find_capacity(const struct ag_setup *s, struct sch_resources *ret)
-{
-    const struct ag_config *config = s->config;
-    memset(ret, 0, sizeof(*ret));
-    ret->cpu_milli = config->cpu_milli ? (uint32_t)config->cpu_milli : count_cpus() * 1000;
-    ret->memory_bytes = config->memory_bytes ? (uint64_t)config->memory_bytes : count_memory();
-    struct ag_gpus gpus = {0};
-    if (config->gpus != 0)
-        ag_gpus_find(&gpus);
-    ret->gpus = config->gpus >= 0 ? (uint32_t)config->gpus : gpus.count;
-    const char *model = config->gpu_model[0] != '\0' ? config->gpu_model : gpus.model;
-    if (ret->gpus > 0)
-        snprintf(ret->gpu_model, sizeof(ret->gpu_model), "%s", model);
-    if (gpus.count > 0)
-        sy_log(s->log, &ag_events, AG_EV_GPUS, SY_U64("count", gpus.count),
-               SY_STR("model", gpus.model));
 }
 
 static void read_boot_id(char *ret, size_t size)
@@ -194,7 +162,12 @@ static int open_agent(struct ag_setup *s, uint64_t seed, struct sy_error_text *e
         .environment_count = s->config->pools.count,
         .inline_bytes_max = (size_t)s->config->inline_bytes_max,
     };
-    find_capacity(s, &options.capacity);
+    struct ag_node_facts facts;
+    int r = ag_node_facts_init(&facts, s->config, s->log, error);
+    options.capacity = facts.capacity;
+    options.traits = &facts.traits;
+    options.gpu_groups = facts.grouped ? facts.gpu_groups : NULL;
+    options.slice_names = facts.slice_names;
     struct ag_agent_ports ports = {
         .rpc = s->rpc,
         .loop = s->loop,
@@ -205,7 +178,7 @@ static int open_agent(struct ag_setup *s, uint64_t seed, struct sy_error_text *e
         .seed = seed,
         .log = s->log,
     };
-    return ag_agent_new(&s->agent, &options, &ports, error);
+    return r == 0 ? ag_agent_new(&s->agent, &options, &ports, error) : r;
 }
 
 int ag_setup_open(struct ag_setup *s, struct sy_error_text *error)

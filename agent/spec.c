@@ -97,14 +97,15 @@ int ag_quantity_parse(const char *text, bool milli, uint64_t *ret)
 /* ---- resources ---- */
 
 struct amounts {
-    uint64_t amount[3]; /* cpu, memory, gpus */
+    uint64_t amount[3]; /* cpu and gpus in thousandths, memory in bytes */
     bool given[3];
 };
 
 static int read_entries(entry_msg *const *entries, size_t count, struct amounts *ret,
                         struct sy_error_text *error)
 {
-    static const uint64_t most[3] = {SCH_CPU_MILLI_MAX, SCH_MEMORY_BYTES_MAX, SCH_GPUS_MAX};
+    static const uint64_t most[3] = {SCH_CPU_MILLI_MAX, SCH_MEMORY_BYTES_MAX,
+                                     (uint64_t)SCH_GPUS_MAX * SCH_GPU_MILLI};
     for (size_t i = 0; i < count; i++) {
         int kind = entries[i]->name == FLYTEIDL2__CORE__RESOURCES__RESOURCE_NAME__CPU      ? 0
                    : entries[i]->name == FLYTEIDL2__CORE__RESOURCES__RESOURCE_NAME__MEMORY ? 1
@@ -113,7 +114,7 @@ static int read_entries(entry_msg *const *entries, size_t count, struct amounts 
         if (kind < 0)
             continue;
         uint64_t value;
-        if (ag_quantity_parse(entries[i]->value, kind == 0, &value) < 0 || value > most[kind]) {
+        if (ag_quantity_parse(entries[i]->value, kind != 1, &value) < 0 || value > most[kind]) {
             sy_error_text_set(error,
                               "resource amount '%s': expected a quantity such as 500m or 2Gi",
                               entries[i]->value);
@@ -151,8 +152,7 @@ static int read_resources(struct sch_resources *ret, const container_msg *contai
         from[i] = requests.given[i] ? &requests.amount[i] : &limits.amount[i];
     ret->cpu_milli = (uint32_t)*from[0];
     ret->memory_bytes = *from[1];
-    ret->gpus = (uint32_t)*from[2];
-    return 0;
+    return sch_request_set_gpus(ret, *from[2], error);
 }
 
 /* A reused worker has what its container asks for; the tasks that it runs at a time share that. */
@@ -171,6 +171,18 @@ static int read_name(char *ret, size_t size, const char *what, const char *value
     }
     memcpy(ret, value, strlen(value) + 1);
     return 0;
+}
+
+static int read_gpu(struct sch_resources *ret, const Flyteidl2__Core__ExtendedResources *extended,
+                    struct sy_error_text *error)
+{
+    const Flyteidl2__Core__GPUAccelerator *gpu = extended != NULL ? extended->gpu_accelerator
+                                                                  : NULL;
+    if (gpu == NULL)
+        return 0;
+    bool sliced = gpu->partition_size_value_case ==
+                  FLYTEIDL2__CORE__GPUACCELERATOR__PARTITION_SIZE_VALUE_PARTITION_SIZE;
+    return sch_request_set_device(ret, gpu->device, sliced ? gpu->partition_size : "", error);
 }
 
 /* ---- the whole ---- */
@@ -238,15 +250,11 @@ static int read_template(struct ag_spec *ret, const Flyteidl2__Core__TaskTemplat
     int r = read_resources(&ret->request, container, cpu_milli_default(template->type), error);
     if (r == 0 && template->reuse_policy != NULL && template->reuse_policy->concurrency > 1)
         share_request(&ret->request, (uint32_t) template->reuse_policy->concurrency);
-    const Flyteidl2__Core__GPUAccelerator *gpu = template->extended_resources != NULL
-                                                     ? template->extended_resources->gpu_accelerator
-                                                     : NULL;
-    if (r == 0 && gpu != NULL) {
-        if (ret->request.gpus == 0)
-            ret->request.gpus = 1;
-        r = read_name(ret->request.gpu_model, sizeof(ret->request.gpu_model), "gpu device",
-                      gpu->device, error);
-    }
+    if (r == 0)
+        r = read_gpu(&ret->request, template->extended_resources, error);
+    for (size_t i = 0; r == 0 && i < container->n_env; i++)
+        r = sch_request_set_variable(&ret->request, container->env[i]->key,
+                                     container->env[i]->value, error);
     if (r == 0 && function)
         r = read_name(ret->request.environment, sizeof(ret->request.environment), "environment",
                       container->image, error);

@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define DEADLINE_NS_MAX (365 * 24 * 3600 * SY_NS_PER_S)
+
 /* What one partition reports of a cluster. */
 struct report {
     struct report *next;
@@ -62,6 +64,9 @@ static Switchyard__V1__Node *copy_node(struct sy_arena *arena, char *cluster,
     to->name = copy(arena, from->name);
     to->state = copy(arena, from->state);
     to->gpu_model = copy(arena, from->gpu_model);
+    to->reason = copy(arena, from->reason);
+    to->labels = copy(arena, from->labels);
+    to->taints = copy(arena, from->taints);
     to->capacity = amounts(arena, from->cpu_milli, from->memory_bytes, from->gpus);
     to->used = amounts(arena, from->used_cpu_milli, from->used_memory_bytes, from->used_gpus);
     to->running = from->running;
@@ -298,6 +303,48 @@ static void list_nodes(struct cp_request *req)
     cp_gather_start(req, NULL, collect, finish_nodes);
 }
 
+/* ---- orders ---- */
+
+static int order_address(struct cp_request *req, struct sy_error_text *error)
+{
+    const Switchyard__V1__OrderNodeRequest *m = req->message;
+    if (m->node[0] == '\0' || strlen(m->node) >= SCH_NAME_MAX) {
+        sy_error_text_set(error, "node '%.80s': expected a name of 1 to %d characters", m->node,
+                          SCH_NAME_MAX - 1);
+        return -EINVAL;
+    }
+    if (m->deadline_ns < 0 || m->deadline_ns > DEADLINE_NS_MAX) {
+        sy_error_text_set(error, "deadline_ns %lld: expected 0 to %lld", (long long)m->deadline_ns,
+                          (long long)DEADLINE_NS_MAX);
+        return -EINVAL;
+    }
+    return m->cluster[0] != '\0' ? cp_name_check("cluster", m->cluster, error) : 0;
+}
+
+/* Any partition has a stream to the cluster; the front's will do. */
+static void order_node(struct cp_request *req, enum cp_node_verb verb)
+{
+    const Switchyard__V1__OrderNodeRequest *m = req->message;
+    struct cp_node_request request = {
+        .verb = verb, .cluster = m->cluster, .node = m->node, .deadline_ns = m->deadline_ns};
+    cp_partition_order_node(req->lane->partition, &request, cp_done_empty, req);
+}
+
+static void cordon_node(struct cp_request *req)
+{
+    order_node(req, CP_NODE_CORDON);
+}
+
+static void uncordon_node(struct cp_request *req)
+{
+    order_node(req, CP_NODE_UNCORDON);
+}
+
+static void drain_node(struct cp_request *req)
+{
+    order_node(req, CP_NODE_DRAIN);
+}
+
 #define REGION_SERVICE "/switchyard.v1.RegionService/"
 
 const struct cp_method cp_region_methods[] = {
@@ -314,5 +361,20 @@ const struct cp_method cp_region_methods[] = {
      .request = &switchyard__v1__list_nodes_request__descriptor,
      .address = nodes_address,
      .serve = list_nodes},
+    {.path = REGION_SERVICE "CordonNode",
+     .kind = SY_METHOD_UNARY,
+     .request = &switchyard__v1__order_node_request__descriptor,
+     .address = order_address,
+     .serve = cordon_node},
+    {.path = REGION_SERVICE "UncordonNode",
+     .kind = SY_METHOD_UNARY,
+     .request = &switchyard__v1__order_node_request__descriptor,
+     .address = order_address,
+     .serve = uncordon_node},
+    {.path = REGION_SERVICE "DrainNode",
+     .kind = SY_METHOD_UNARY,
+     .request = &switchyard__v1__order_node_request__descriptor,
+     .address = order_address,
+     .serve = drain_node},
     {0},
 };

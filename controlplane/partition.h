@@ -273,8 +273,20 @@ size_t cp_watch_read_runs(struct cp_watch *watch, uint64_t *ret_ids, size_t max)
 /* Handler of ControlPlane.Operate for this partition: takes the call. */
 void cp_partition_operate(struct cp_partition *p, struct sy_call *call);
 
+enum cp_node_verb { CP_NODE_CORDON = 1, CP_NODE_UNCORDON, CP_NODE_DRAIN }; /* NodeVerb's numbers */
+struct cp_node_request {
+    enum cp_node_verb verb;
+    const char *cluster; /* "": the only one with such a node */
+    const char *node;
+    int64_t deadline_ns; /* DRAIN: from now; 0 = none */
+};
+/* Done when the cluster's operator has carried it out and keeps it. NOT_FOUND, INVALID_ARGUMENT
+ * (several clusters have such a node), UNAVAILABLE (its operator is away), RESOURCE_EXHAUSTED. */
+void cp_partition_order_node(struct cp_partition *p, const struct cp_node_request *request,
+                             cp_done_fn done, void *ctx);
+
 struct cp_node_view {
-    const char *name, *state, *gpu_model;
+    const char *name, *state, *reason, *gpu_model, *labels, *taints;
     uint32_t cpu_milli, used_cpu_milli, gpus, used_gpus;
     uint64_t memory_bytes, used_memory_bytes, finished;
     uint32_t running, backlog;

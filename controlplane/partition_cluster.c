@@ -96,6 +96,7 @@ void cp_resources_read(struct sch_resources *ret, const Switchyard__Internal__Re
 static bool read_node(struct sy_arena *arena, struct cp_node_view *ret,
                       const Switchyard__Internal__NodeStatus *status)
 {
+    const Switchyard__Internal__Traits *traits = status->traits;
     struct sch_resources capacity, used;
     cp_resources_read(&capacity, status->capacity);
     cp_resources_read(&used, status->used);
@@ -103,6 +104,9 @@ static bool read_node(struct sy_arena *arena, struct cp_node_view *ret,
                                                                      sizeof(*environments));
     *ret = (struct cp_node_view){.name = sy_arena_strdup(arena, status->name),
                                  .state = sy_arena_strdup(arena, status->state),
+                                 .reason = sy_arena_strdup(arena, status->reason),
+                                 .labels = sy_arena_strdup(arena, traits ? traits->labels : ""),
+                                 .taints = sy_arena_strdup(arena, traits ? traits->taints : ""),
                                  .gpu_model = sy_arena_strdup(arena, capacity.gpu_model),
                                  .cpu_milli = capacity.cpu_milli,
                                  .used_cpu_milli = used.cpu_milli,
@@ -115,7 +119,8 @@ static bool read_node(struct sy_arena *arena, struct cp_node_view *ret,
                                  .backlog = status->backlog,
                                  .environments = environments,
                                  .environment_count = status->n_environments};
-    if (!ret->name || !ret->state || !ret->gpu_model || !environments)
+    if (!ret->name || !ret->state || !ret->reason || !ret->labels || !ret->taints ||
+        !ret->gpu_model || !environments)
         return false;
     for (size_t i = 0; i < status->n_environments; i++) {
         environments[i] = (struct sch_environment){.slots = status->environments[i]->slots};

@@ -18,6 +18,8 @@ static const char *default_code(enum sch_outcome outcome)
         return "Refused";
     case SCH_OUTCOME_CANCELLED:
         return "Cancelled";
+    case SCH_OUTCOME_PREEMPTED:
+        return "Preempted";
     case SCH_OUTCOME_SUCCEEDED:
     case SCH_OUTCOME_FAILED:
     case SCH_OUTCOME_FAILED_FINAL:
@@ -544,6 +546,8 @@ static void apply(struct cp_partition *p, const struct sch_effect *effect)
         break;
     case SCH_EFFECT_DEMAND:
         send_demand(p, effect);
+        break;
+    case SCH_EFFECT_RECLAIM:
         break;
     case SCH_EFFECT_TOKEN_REPORT:
     case SCH_EFFECT_TOKEN_ALLOW:

@@ -261,6 +261,10 @@ struct cp_operator {
     size_t specs_sent_bytes;
     struct cp_task_call *calls;
     size_t call_count;
+    CP_QUEUE(struct sy_buf) orders_out;
+    struct cp_node_order *orders; /* that it has not answered */
+    uint32_t order_count;
+    uint64_t last_order;
 };
 
 struct cp_cluster {
@@ -506,6 +510,8 @@ void cp_operator_cancel(struct cp_operator *o, const struct cp_attempt *attempt,
                         const char *reason);
 /* Takes the encoded TaskReply. */
 void cp_operator_reply(struct cp_operator *o, struct sy_buf *reply);
+/* A packed NodeOrder, taken. */
+void cp_operator_order(struct cp_operator *o, struct sy_buf *order);
 void cp_operator_drop_spec(struct cp_operator *o, uint32_t spec_id);
 void cp_assign_drop(struct cp_assign *assign);
 
@@ -575,6 +581,11 @@ int cp_queues_restore(struct cp_partition *p, struct sy_error_text *error) SY_MU
 void cp_task_call(struct cp_operator *o, const Switchyard__Internal__TaskCall *call);
 /* The stream is gone: nobody waits for the answers. */
 void cp_task_calls_drop(struct cp_operator *o);
+
+/* ---- partition_orders.c ---- */
+void cp_node_orders_drop(struct cp_operator *o);
+void cp_node_order_answered(struct cp_operator *o,
+                            const Switchyard__Internal__NodeOrderResult *result);
 void cp_task_calls_free_orphans(struct cp_partition *p);
 
 /* partition_cluster.c */

@@ -22,6 +22,7 @@ void cp_operator_free(struct cp_operator *o)
     sy_timer_stop(p->loop, &o->timer);
     sy_timer_stop(p->loop, &o->acks_timer);
     cp_task_calls_drop(o);
+    cp_node_orders_drop(o);
     cp_operator_drop_queues(o);
     if (o->cluster) {
         if (o->cluster->stream == o)
@@ -62,6 +63,7 @@ void cp_operator_close(struct cp_operator *o, enum sy_code code, const char *tex
     sy_timer_stop(o->p->loop, &o->acks_timer);
     disconnect(o, text);
     cp_task_calls_drop(o);
+    cp_node_orders_drop(o);
     cp_operator_drop_queues(o);
     struct sy_status status = {.code = code};
     sy_error_text_set(&status.message, "%s", text);
@@ -84,13 +86,31 @@ static void refuse(struct cp_operator *o, enum sy_code code, const char *text)
 
 /* ---- hello ---- */
 
+static bool read_traits(struct sch_traits *ret, const Switchyard__Internal__Traits *traits)
+{
+    if (!traits)
+        return true;
+    if (traits->n_slices > SCH_GPU_SLICES_MAX || strlen(traits->labels) >= sizeof(ret->labels) ||
+        strlen(traits->taints) >= sizeof(ret->taints))
+        return false;
+    snprintf(ret->labels, sizeof(ret->labels), "%s", traits->labels);
+    snprintf(ret->taints, sizeof(ret->taints), "%s", traits->taints);
+    ret->gpus_shared = traits->gpus_shared;
+    ret->slice_count = (uint32_t)traits->n_slices;
+    for (size_t i = 0; i < traits->n_slices; i++) {
+        ret->slices[i].count = traits->slices[i]->count;
+        snprintf(ret->slices[i].name, sizeof(ret->slices[i].name), "%s", traits->slices[i]->name);
+    }
+    return true;
+}
+
 static bool read_shape(struct sch_shape *ret, const Switchyard__Internal__NodeShape *shape)
 {
     const uint32_t room = SY_COUNT_OF(ret->environments);
     *ret = (struct sch_shape){.nodes = shape->nodes};
     cp_resources_read(&ret->capacity, shape->capacity);
     memset(ret->capacity.environment, 0, sizeof(ret->capacity.environment));
-    if (shape->n_environments > room)
+    if (shape->n_environments > room || !read_traits(&ret->traits, shape->traits))
         return false;
     ret->environment_count = (uint32_t)shape->n_environments;
     for (size_t i = 0; i < shape->n_environments; i++) {
@@ -339,7 +359,7 @@ static void read_room(struct cp_operator *o, const Message *m)
     event.u.room.cluster = o->cluster->name;
     event.u.room.cpu_milli = m->room->cpu_milli;
     event.u.room.memory_bytes = m->room->memory_bytes;
-    event.u.room.gpus = m->room->gpus;
+    event.u.room.gpu_milli = m->room->gpu_milli;
     cp_step(o->p, &event);
 }
 
@@ -363,6 +383,8 @@ static void read_message(struct cp_operator *o, const Message *m)
     }
     read_room(o, m);
     read_grants(o, m);
+    for (size_t i = 0; i < m->n_node_orders && !o->closing; i++)
+        cp_node_order_answered(o, m->node_orders[i]);
     if (m->nodes_set)
         cp_cluster_set_nodes(o->cluster, m->n_nodes, m->nodes);
 }

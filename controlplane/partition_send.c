@@ -16,7 +16,18 @@
 #define REPLY_BYTES_MAX ((size_t)64 << 20)
 
 /* Field numbers of ShardMessage. */
-enum { WELCOME = 1, DEMANDS, SPECS, DROPPED_SPECS, ASSIGNMENTS, ACKS, CANCELS, REPLIES, HEARTBEAT };
+enum {
+    WELCOME = 1,
+    DEMANDS,
+    SPECS,
+    DROPPED_SPECS,
+    ASSIGNMENTS,
+    ACKS,
+    CANCELS,
+    REPLIES,
+    HEARTBEAT,
+    ORDERS
+};
 
 /* ---- gathering ---- */
 
@@ -72,6 +83,12 @@ void cp_operator_reply(struct cp_operator *o, struct sy_buf *reply)
     cp_touch(o->p);
 }
 
+void cp_operator_order(struct cp_operator *o, struct sy_buf *order)
+{
+    *cp_queue_push(&o->orders_out) = sy_buf_take(order);
+    cp_touch(o->p);
+}
+
 void cp_operator_drop_spec(struct cp_operator *o, uint32_t spec_id)
 {
     bool sent = spec_id / 8 < o->specs_sent_bytes && o->specs_sent[spec_id / 8] & 1u << spec_id % 8;
@@ -87,6 +104,10 @@ void cp_operator_drop_queues(struct cp_operator *o)
         free(cp_queue_pop(&o->cancels)->reason);
     while (o->replies.count > 0)
         sy_buf_deinit(cp_queue_pop(&o->replies));
+    while (o->orders_out.count > 0)
+        sy_buf_deinit(cp_queue_pop(&o->orders_out));
+    free(o->orders_out.items);
+    memset(&o->orders_out, 0, sizeof(o->orders_out));
     free(o->demands.items);
     free(o->assigns.items);
     free(o->acks.items);
@@ -133,6 +154,10 @@ static void pack_demands(struct cp_operator *o, struct sy_buf *out)
         cp_put_uint(out, 3, demand->request.gpus);
         cp_put_str(out, 4, demand->request.gpu_model);
         cp_put_str(out, 5, demand->request.environment);
+        cp_put_uint(out, 6, demand->request.gpu_milli);
+        cp_put_str(out, 7, demand->request.gpu_partition);
+        cp_put_str(out, 8, demand->request.labels);
+        cp_put_str(out, 9, demand->request.tolerations);
         cp_put_end(out, request);
         cp_put_uint(out, 3, demand->waiting);
         cp_put_int(out, 4, demand->oldest_age_ns);
@@ -273,6 +298,15 @@ static void pack_replies(struct cp_operator *o, struct sy_buf *out)
     }
 }
 
+static void pack_orders(struct cp_operator *o, struct sy_buf *out)
+{
+    while (o->orders_out.count > 0) {
+        struct sy_buf *order = cp_queue_pop(&o->orders_out);
+        cp_put_bytes(out, ORDERS, order->data, order->len);
+        sy_buf_deinit(order);
+    }
+}
+
 static void pack(struct cp_operator *o, struct sy_buf *out)
 {
     if (o->welcome)
@@ -295,12 +329,13 @@ static void pack(struct cp_operator *o, struct sy_buf *out)
         cp_put_uint(out, HEARTBEAT, 1);
         o->heartbeat = false;
     }
+    pack_orders(o, out);
 }
 
 static bool has_something(const struct cp_operator *o)
 {
     return o->welcome || o->heartbeat || o->demands.count > 0 || o->assigns.count > 0 ||
-           o->acks_due || o->cancels.count > 0 || o->replies.count > 0 ||
+           o->acks_due || o->cancels.count > 0 || o->replies.count > 0 || o->orders_out.count > 0 ||
            o->dropped_specs.count > 0;
 }
 

@@ -13,7 +13,12 @@ static bool add_view(void *ctx, const struct sch_queue_view *view)
                                               sizeof(*key), cp_queue_key_compare);
     if (key != NULL)
         ((struct cp_queue_numbers *)part->result)[key - query->keys] = (struct cp_queue_numbers){
-            view->actions, view->out, view->cpu_milli, view->memory_bytes, view->gpus, view->share};
+            view->actions,
+            view->out,
+            view->cpu_milli,
+            view->memory_bytes,
+            (view->gpu_milli + SCH_GPU_MILLI - 1) / SCH_GPU_MILLI,
+            view->share};
     return true;
 }
 

@@ -7,6 +7,7 @@
 #include "flyteidl2/core/tasks.pb-c.h"
 #include "flyteidl2/task/task_definition.pb-c.h"
 #include "proto/pb.h"
+#include "scheduler/labels.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -131,7 +132,7 @@ static int amount(const Entry *entry, const char *name, bool milli, uint64_t max
 }
 
 struct amounts {
-    uint64_t cpu_milli, memory_bytes, gpus;
+    uint64_t cpu_milli, memory_bytes, gpu_milli;
     bool has_cpu, has_memory, has_gpus;
 };
 
@@ -146,7 +147,8 @@ static int read_entry(const Entry *entry, struct amounts *amounts, struct sy_err
         return amount(entry, "memory", false, SCH_MEMORY_BYTES_MAX, &amounts->memory_bytes, error);
     case FLYTEIDL2__CORE__RESOURCES__RESOURCE_NAME__GPU:
         amounts->has_gpus = true;
-        return amount(entry, "gpu", false, SCH_GPUS_MAX, &amounts->gpus, error);
+        return amount(entry, "gpu", true, (uint64_t)SCH_GPUS_MAX * SCH_GPU_MILLI,
+                      &amounts->gpu_milli, error);
     default: /* storage: not scheduled by */
         return 0;
     }
@@ -188,8 +190,7 @@ static int read_resources(struct sch_resources *ret, const Flyteidl2__Core__Reso
         limit.cpu_milli = cpu_milli_default;
     ret->cpu_milli = (uint32_t)(request.has_cpu ? request.cpu_milli : limit.cpu_milli);
     ret->memory_bytes = request.has_memory ? request.memory_bytes : limit.memory_bytes;
-    ret->gpus = (uint32_t)(request.has_gpus ? request.gpus : limit.gpus);
-    return 0;
+    return sch_request_set_gpus(ret, request.has_gpus ? request.gpu_milli : limit.gpu_milli, error);
 }
 
 /* A reused worker has what its container asks for; the tasks that it runs at a time share that. */
@@ -218,17 +219,29 @@ static int read_gpu(struct sch_resources *ret, const Flyteidl2__Core__ExtendedRe
     const Flyteidl2__Core__GPUAccelerator *gpu = extended ? extended->gpu_accelerator : NULL;
     if (!gpu)
         return 0;
-    if (gpu->partition_size_value_case ==
-        FLYTEIDL2__CORE__GPUACCELERATOR__PARTITION_SIZE_VALUE_PARTITION_SIZE) {
-        sy_error_text_set(error,
-                          "gpu partition_size '%s': parts of a GPU are not scheduled; "
-                          "leave it out for whole ones",
-                          gpu->partition_size);
-        return -EINVAL;
-    }
-    if (ret->gpus == 0)
-        ret->gpus = 1;
-    return read_name(ret->gpu_model, sizeof(ret->gpu_model), "gpu device", gpu->device, error);
+    bool sliced = gpu->partition_size_value_case ==
+                  FLYTEIDL2__CORE__GPUACCELERATOR__PARTITION_SIZE_VALUE_PARTITION_SIZE;
+    return sch_request_set_device(ret, gpu->device, sliced ? gpu->partition_size : "", error);
+}
+
+static int read_variables(struct sch_resources *ret, const Flyteidl2__Core__Container *container,
+                          struct sy_error_text *error)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < container->n_env; i++)
+        r = sch_request_set_variable(ret, container->env[i]->key, container->env[i]->value, error);
+    return r;
+}
+
+static int read_interruptible(struct sch_resources *ret,
+                              const Flyteidl2__Core__TaskMetadata *metadata,
+                              struct sy_error_text *error)
+{
+    if (!metadata || !metadata->interruptible)
+        return 0;
+    return sch_labels_put(ret->tolerations, sizeof(ret->tolerations), SCH_LABEL_SPOT, "", error) < 0
+               ? -EINVAL
+               : 0;
 }
 
 /* ---- times and retries ---- */
@@ -332,6 +345,10 @@ static int read_template(struct sch_spec *ret, const Template *template,
         share_request(&ret->request, (uint32_t) template->reuse_policy->concurrency);
     if (r == 0)
         r = read_gpu(&ret->request, template->extended_resources, error);
+    if (r == 0)
+        r = read_variables(&ret->request, container, error);
+    if (r == 0)
+        r = read_interruptible(&ret->request, template->metadata, error);
     if (r == 0 && function)
         r = read_name(ret->request.environment, sizeof(ret->request.environment), "environment",
                       container->image, error);

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/http.h"
 #include "base/mem.h"
+#include "scheduler/labels.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,8 @@ static const struct sy_config_key keys[] = {
                      "how clients reach it; empty = as listen says"),
     SY_CONFIG_STRINGS("shards", struct dp_config, shards, NULL,
                       "control-plane shards to dial, host:port each"),
+    SY_CONFIG_MAP("labels", struct dp_config, labels, "",
+                  "of all nodes of this cluster, for tasks to ask for: \"region: eu\""),
     SY_CONFIG_STRING("data_dir", struct dp_config, data_dir, NULL,
                      "directory for objects, keys, secrets and the pid file"),
     SY_CONFIG_STRING("secrets_key_file", struct dp_config, secrets_key_file, "",
@@ -57,6 +60,17 @@ static const struct sy_config_key keys[] = {
     SY_CONFIG_ENUM("log_level", struct dp_config, log_level, "info", log_levels, "what is logged"),
 };
 
+static int read_labels(char ret[SCH_NODE_LABELS_MAX], const struct sy_config_map *labels,
+                       struct sy_error_text *error)
+{
+    memset(ret, 0, SCH_NODE_LABELS_MAX);
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < labels->count; i++)
+        r = sch_labels_put(ret, SCH_NODE_LABELS_MAX, labels->pairs[i].key, labels->pairs[i].value,
+                           error);
+    return r < 0 ? -EINVAL : 0;
+}
+
 /* What no single key can say. */
 static int check(const struct dp_config *config, const char *name, struct sy_error_text *error)
 {
@@ -69,6 +83,10 @@ static int check(const struct dp_config *config, const char *name, struct sy_err
             (long long)(config->heartbeat_ns / SY_NS_PER_MS), MARGIN_BEATS);
         return -EINVAL;
     }
+    char labels[SCH_NODE_LABELS_MAX];
+    int r = read_labels(labels, &config->labels, error);
+    if (r < 0)
+        return r;
     char *const *shards = config->shards.items;
     if (config->shards.count == 0) {
         sy_error_text_set(error, "%s: shards: the list is empty; expected at least one host:port",
@@ -139,8 +157,12 @@ int dp_config_options_init(struct dp_config_options *options, const struct dp_co
     char *const *shards = config->shards.items;
     for (size_t i = 0; i < config->shards.count; i++)
         options->shards[i] = shards[i];
+    int r = read_labels(options->labels, &config->labels, error);
+    if (r < 0)
+        return r;
     options->options = (struct dp_operator_options){
         .cluster = config->cluster,
+        .labels = options->labels,
         .listen = config->listen,
         .allow_origins = config->allow_origins.items,
         .allow_origin_count = config->allow_origins.count,
@@ -159,7 +181,7 @@ int dp_config_options_init(struct dp_config_options *options, const struct dp_co
         .object_bytes_max = config->object_bytes_max,
         .peer_bytes_max = (size_t)config->peer_bytes_max,
     };
-    int r = sy_blob_config_options(&config->storage, options->store_dir, &options->storage,
+    r = sy_blob_config_options(&config->storage, options->store_dir, &options->storage,
                                    &options->secret, error);
     if (r == 0)
         r = sy_bearer_load(&options->options.bearer, "agent_token_file", config->agent_token_file,

@@ -7,6 +7,7 @@
 struct dp_config {
     char *cluster, *listen, *endpoint, *data_dir, *secrets_key_file, *agent_token_file;
     struct sy_config_list shards, allow_origins; /* of char * */
+    struct sy_config_map labels;
     int64_t core_price_micros;
     int64_t heartbeat_ns, node_lease_ns, join_grace_ns, hold_ns;
     int64_t object_bytes_max, peer_bytes_max, streams_max;
@@ -27,6 +28,7 @@ struct dp_config_options {
     struct dp_operator_options options;
     const char **shards;
     char *objects_dir, *store_dir, *secrets_key_file;
+    char labels[SCH_NODE_LABELS_MAX];
     struct sy_blob_options storage;
     struct sy_buf secret; /* of the storage */
 };

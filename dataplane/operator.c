@@ -5,6 +5,7 @@
 #include "proto/json.h"
 #include "proto/rpc_reflection.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -127,6 +128,7 @@ static void on_beat(void *arg)
 static void on_turn_end(void *arg)
 {
     struct dp_operator *op = arg;
+    dp_orders_turn_end(op);
     dp_links_turn_end(&op->links);
     int64_t next_ns = sch_operator_next_ns(op->core);
     if (next_ns == SY_TIME_NEVER)
@@ -263,6 +265,7 @@ static struct dp_operator *operator_alloc(const struct dp_operator_options *opti
     sy_rng_name(&op->rng, op->session, sizeof(op->session) - 1);
     sm_init(&op->sm, &dp_operator_table, DP_RUNNING);
     op->cluster = sy_strdup(options->cluster);
+    snprintf(op->labels, sizeof(op->labels), "%s", options->labels ? options->labels : "");
     op->heartbeat_ns = heartbeat_ns;
     op->silence_ns = DP_SILENT_BEATS * heartbeat_ns;
     if (op->silence_ns > core->node_lease_ns)
@@ -345,6 +348,8 @@ static int operator_start(struct dp_operator *op, const struct dp_operator_optio
                           const struct dp_operator_ports *ports, struct sy_error_text *error)
 {
     int r = open_stores(op, options, ports, error);
+    if (r == 0 && options->data_dir)
+        r = dp_orders_open(op, options->data_dir, error);
     if (r == 0)
         r = dp_shards_new(op, options->shards, error);
     if (r == 0)
@@ -463,6 +468,7 @@ void dp_operator_free(struct dp_operator *op)
     sy_arena_deinit(&op->arena);
     sy_buf_deinit(&op->scratch);
     free(op->cluster);
+    free(op->orders_path);
     free(op->endpoint);
     free(op);
 }

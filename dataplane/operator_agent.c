@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "dataplane/operator_impl.h"
 #include "proto/pb.h"
+#include "scheduler/labels.h"
 #include "switchyard/internal/dataplane.pb-c.h"
 
 #include <stdlib.h>
@@ -222,6 +223,17 @@ static bool read_capacity(const Switchyard__Internal__AgentHello *hello, struct 
            ret->gpus <= SCH_GPUS_MAX && ret->environment[0] == '\0';
 }
 
+/* The cluster's labels are its nodes' too, unless a node says otherwise. */
+static bool add_cluster_labels(const struct dp_operator *op, struct sch_traits *traits)
+{
+    char labels[SCH_NODE_LABELS_MAX];
+    memcpy(labels, op->labels, sizeof(labels));
+    if (sch_labels_parse(labels, sizeof(labels), traits->labels, NULL) < 0)
+        return false;
+    memcpy(traits->labels, labels, sizeof(labels));
+    return true;
+}
+
 static int on_hello(struct dp_agent *agent, const struct dp_wire_field *field)
 {
     struct dp_operator *op = agent->op;
@@ -247,6 +259,10 @@ static int on_hello(struct dp_agent *agent, const struct dp_wire_field *field)
     if (!read_capacity(hello, &event.u.node.capacity))
         return refuse(agent, SY_CODE_INVALID_ARGUMENT,
                       "hello: the capacity is missing or too large");
+    struct sch_traits traits;
+    if (!dp_traits_from(hello->traits, &traits) || !add_cluster_labels(op, &traits))
+        return refuse(agent, SY_CODE_INVALID_ARGUMENT,
+                      "hello: labels, taints or slices are malformed or too many");
     struct dp_agent *old = dp_agent_find(op, agent->node);
     if (old)
         replace(old, agent);
@@ -257,6 +273,7 @@ static int on_hello(struct dp_agent *agent, const struct dp_wire_field *field)
     sy_log(op->log, &dp_events, DP_EV_AGENT_UP, SY_STR("node", agent->node),
            SY_STR("session", agent->session), SY_STR("peer", sy_call_peer(agent->link.call)));
     event.u.node.name = agent->node;
+    event.u.node.traits = &traits;
     event.u.node.environments = environments;
     event.u.node.environment_count = hello->n_environments;
     dp_step(op, &event);
@@ -310,6 +327,10 @@ static int on_outcome(struct dp_agent *agent, const struct dp_wire_field *field)
     event.u.report.node = agent->node;
     event.u.report.key = record.key;
     event.u.report.started_ns = (int64_t)record.value10;
+    event.u.report.cancelled = record.value5 ==
+                               SWITCHYARD__INTERNAL__OUTCOME_KIND__OUTCOME_CANCELLED;
+    event.u.report.fault = record.value5 == SWITCHYARD__INTERNAL__OUTCOME_KIND__OUTCOME_LOST ||
+                           record.value5 == SWITCHYARD__INTERNAL__OUTCOME_KIND__OUTCOME_REFUSED;
     event.u.report.blob = dp_outcome_blob(field->bytes);
     dp_step(agent->op, &event);
     return 0;

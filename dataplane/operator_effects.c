@@ -76,6 +76,13 @@ static void send_to_node(struct dp_operator *op, const struct sch_op_effect *eff
     dp_link_put(&agent->link, field, sy_buf_span(record));
 }
 
+static void send_give_back(struct dp_operator *op, const struct sch_op_effect *effect)
+{
+    struct dp_agent *agent = dp_agent_find(op, effect->u.attempt.node);
+    if (agent)
+        dp_link_flag(&agent->link, DP_TO_NODE_GIVE_BACK);
+}
+
 /* ---- to shards ---- */
 
 static void send_started(struct dp_operator *op, const struct sch_op_effect *effect)
@@ -94,9 +101,9 @@ static void put_lost(struct dp_operator *op, struct sy_buf *record,
                      const struct sch_op_effect *effect)
 {
     dp_wire_put_u64(record, 5, OUTCOME_LOST);
-    dp_wire_put_text(record, 8, "NODE_LOST");
     const char *reason = effect->u.report.reason;
-    dp_wire_put_text(record, 9, reason && reason[0] ? reason : "the node was lost");
+    dp_wire_put_text(record, 8, reason ? "PREEMPTED" : "NODE_LOST");
+    dp_wire_put_text(record, 9, reason ? reason : "the node was lost");
     dp_wire_put_u64(record, 10, (uint64_t)effect->u.report.started_ns);
     dp_wire_put_u64(record, 11, (uint64_t)sy_loop_realtime_ns(op->loop));
     dp_wire_put_text(record, 12, effect->u.report.node);
@@ -160,7 +167,7 @@ static void send_room(struct dp_operator *op, const struct sch_op_effect *effect
     struct dp_stream *stream = dp_stream_find(op, effect->u.room.partition);
     if (stream)
         dp_stream_room(stream, effect->u.room.cpu_milli, effect->u.room.memory_bytes,
-                       effect->u.room.gpus);
+                       effect->u.room.gpu_milli);
 }
 
 static void apply(struct dp_operator *op, const struct sch_op_effect *effect)
@@ -174,6 +181,12 @@ static void apply(struct dp_operator *op, const struct sch_op_effect *effect)
         break;
     case SCH_OP_SEND_ACK:
         send_to_node(op, effect, DP_TO_NODE_ACKS);
+        break;
+    case SCH_OP_SEND_GIVE_BACK:
+        send_give_back(op, effect);
+        break;
+    case SCH_OP_SERVICE_CHANGED:
+        op->orders_due = true;
         break;
     case SCH_OP_SEND_GRANT:
         send_grant(op, effect);

@@ -40,7 +40,8 @@ enum {
     DP_FROM_SHARD_ACKS = 6,
     DP_FROM_SHARD_CANCELS = 7,
     DP_FROM_SHARD_REPLIES = 8,
-    DP_FROM_SHARD_FIELDS = 9,
+    DP_FROM_SHARD_NODE_ORDERS = 10,
+    DP_FROM_SHARD_FIELDS = 10,
 
     DP_TO_SHARD_HELLO = 1,
     DP_TO_SHARD_SHAPES = 2,
@@ -55,7 +56,8 @@ enum {
     DP_TO_SHARD_NODES = 11,
     DP_TO_SHARD_NODES_SET = 12,
     DP_TO_SHARD_HEARTBEAT = 13,
-    DP_TO_SHARD_ROOM = 14,
+    DP_TO_SHARD_NODE_ORDERS = 14,
+    DP_TO_SHARD_ROOM = 15,
 
     /* ... AgentMessage is read, NodeMessage written. */
     DP_FROM_NODE_HELLO = 1,
@@ -76,6 +78,7 @@ enum {
     DP_TO_NODE_REPLIES = 7,
     DP_TO_NODE_LOG_READS = 8,
     DP_TO_NODE_HEARTBEAT = 9,
+    DP_TO_NODE_GIVE_BACK = 10,
 };
 
 /* ---- partitions and the shards that serve them ---- */
@@ -122,7 +125,7 @@ struct dp_stream {
     struct dp_grant *grants;
     struct dp_grant *dirty_grants, **dirty_grants_tail;
     struct dp_room {
-        uint64_t cpu_milli, memory_bytes, gpus;
+        uint64_t cpu_milli, memory_bytes, gpu_milli;
         bool dirty;
     } room;
     bool shapes_due, nodes_due;
@@ -164,7 +167,7 @@ void dp_stream_complete(struct dp_stream *stream);
 void dp_stream_grant(struct dp_stream *stream, uint32_t class_id, uint64_t granted,
                      uint64_t startable);
 void dp_stream_room(struct dp_stream *stream, uint64_t cpu_milli, uint64_t memory_bytes,
-                    uint64_t gpus);
+                    uint64_t gpu_milli);
 /* An attempt of this epoch was seen: an older shard must not speak for the partition any more.
  * False when there are too many partitions. */
 bool dp_partition_saw_epoch(struct dp_operator *op, uint32_t partition, uint32_t epoch);
@@ -214,6 +217,16 @@ bool dp_relay_reply(struct dp_stream *stream, struct sy_span span);
 /* The stream of that partition is down: its calls end UNAVAILABLE. */
 void dp_relay_fail_partition(struct dp_operator *op, uint32_t partition);
 
+/* ---- orders for nodes ---- */
+
+/* Reads what is kept in data_dir, and keeps it there from now on. Without, nothing is kept. */
+int dp_orders_open(struct dp_operator *op, const char *data_dir,
+                   struct sy_error_text *error) SY_MUST_USE;
+typedef struct Switchyard__Internal__NodeOrder dp_pb_node_order;
+void dp_orders_receive(struct dp_stream *stream, const dp_pb_node_order *order);
+/* Writes down what the core has said since. */
+void dp_orders_turn_end(struct dp_operator *op);
+
 /* ---- logs ---- */
 
 struct dp_logs;
@@ -239,6 +252,9 @@ struct dp_operator {
     struct sm sm;
     char *cluster, *endpoint;
     int64_t core_price_micros;
+    char labels[SCH_NODE_LABELS_MAX]; /* of all its nodes */
+    char *orders_path;                /* NULL: not kept */
+    bool orders_due;                  /* to be written */
     char session[27];
     int64_t heartbeat_ns, silence_ns;
     size_t peer_bytes_max, agents_max;
@@ -298,6 +314,8 @@ void dp_status_put_nodes(struct dp_operator *op, struct dp_link *link);
 /* From decoded messages; false when a text is too long. */
 typedef struct Switchyard__Internal__Resources dp_pb_resources;
 bool dp_resources_from(const dp_pb_resources *from, struct sch_resources *ret);
+typedef struct Switchyard__Internal__Traits dp_pb_traits;
+bool dp_traits_from(const dp_pb_traits *from, struct sch_traits *ret);
 
 /* Copies text from a message: printable ASCII, no blanks, 1 (or 0) to `size` - 1 characters. */
 bool dp_copy_name(char *ret, size_t size, const char *text, bool may_be_empty);

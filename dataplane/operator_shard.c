@@ -73,9 +73,9 @@ void dp_stream_grant(struct dp_stream *stream, uint32_t class_id, uint64_t grant
 }
 
 void dp_stream_room(struct dp_stream *stream, uint64_t cpu_milli, uint64_t memory_bytes,
-                    uint64_t gpus)
+                    uint64_t gpu_milli)
 {
-    stream->room = (struct dp_room){cpu_milli, memory_bytes, gpus, .dirty = true};
+    stream->room = (struct dp_room){cpu_milli, memory_bytes, gpu_milli, .dirty = true};
     dp_link_mark(&stream->link);
 }
 
@@ -87,7 +87,7 @@ static void put_room(struct dp_stream *stream)
     sy_buf_clear(record);
     dp_wire_put_u64(record, 1, stream->room.cpu_milli);
     dp_wire_put_u64(record, 2, stream->room.memory_bytes);
-    dp_wire_put_u64(record, 3, stream->room.gpus);
+    dp_wire_put_u64(record, 3, stream->room.gpu_milli);
     dp_link_put(&stream->link, DP_TO_SHARD_ROOM, sy_buf_span(record));
     stream->room.dirty = false;
 }
@@ -420,6 +420,16 @@ static int on_reply(struct dp_stream *stream, const struct dp_wire_field *field)
     return 0;
 }
 
+static int on_node_order(struct dp_stream *stream, const struct dp_wire_field *field)
+{
+    const Switchyard__Internal__NodeOrder *order = decode(
+        stream, &switchyard__internal__node_order__descriptor, field);
+    if (!order)
+        return refuse(stream, SY_CODE_INVALID_ARGUMENT, "a malformed order for a node");
+    dp_orders_receive(stream, order);
+    return 0;
+}
+
 static int on_field(void *ctx, const struct dp_wire_field *field)
 {
     static int (*const handlers[])(struct dp_stream *, const struct dp_wire_field *) = {
@@ -431,9 +441,10 @@ static int on_field(void *ctx, const struct dp_wire_field *field)
         [DP_FROM_SHARD_ACKS] = on_ack,
         [DP_FROM_SHARD_CANCELS] = on_cancel,
         [DP_FROM_SHARD_REPLIES] = on_reply,
+        [DP_FROM_SHARD_NODE_ORDERS] = on_node_order,
     };
     struct dp_stream *stream = ctx;
-    if (field->number >= SY_COUNT_OF(handlers))
+    if (field->number >= SY_COUNT_OF(handlers) || !handlers[field->number])
         return 0; /* a heartbeat: that it came is enough */
     if (field->type != DP_WIRE_BYTES && field->number != DP_FROM_SHARD_DROPPED_SPECS)
         return refuse(stream, SY_CODE_INVALID_ARGUMENT, "a field has the wrong type");

@@ -50,7 +50,6 @@ struct sch_operator *sch_operator_new(const struct sch_operator_options *options
     struct sch_operator *op = sy_new(struct sch_operator);
     op->options = *options;
     op->now_ns = now_ns;
-    op->layout = 1;
     op->join_end_ns = options->join_grace_ns > 0 ? now_ns + options->join_grace_ns : SY_TIME_NEVER;
     op->granted_ns = op->shapes_ns = INT64_MIN / 2;
     op->grant_due_ns = op->shapes_due_ns = SY_TIME_NEVER;
@@ -61,6 +60,8 @@ struct sch_operator *sch_operator_new(const struct sch_operator_options *options
     sch_list_init(&op->kinds_dirty);
     sch_list_init(&op->held);
     sch_list_init(&op->changed);
+    sch_list_init(&op->shapes);
+    sch_list_init(&op->services);
     return op;
 }
 
@@ -72,13 +73,20 @@ void sch_operator_free(struct sch_operator *op)
         sch_op_partition_free(op,
                               sy_container_of(op->partitions.next, struct sch_op_partition, link));
     SY_ASSERT(op->attempts.count == 0 && sch_list_empty(&op->kinds));
-    for (uint32_t i = 0; i < op->node_count; i++)
+    for (uint32_t i = 0; i < op->node_count; i++) {
+        sch_node_leave_index(op, op->nodes[i]);
         sch_node_unref(op->nodes[i]);
+    }
+    SY_ASSERT(sch_list_empty(&op->shapes));
+    sch_services_free(op);
     struct sch_table *tables[] = {&op->partitions_by_id, &op->classes_by_id, &op->kinds_by_request,
-                                  &op->nodes_by_name, &op->attempts};
+                                  &op->nodes_by_name,    &op->attempts,      &op->shapes_by_bytes,
+                                  &op->services_by_name};
     for (size_t i = 0; i < SY_COUNT_OF(tables); i++)
         sch_table_deinit(tables[i]);
-    sch_heap_deinit(&op->leases);
+    struct sch_heap *heaps[] = {&op->leases, &op->drains, &op->probations};
+    for (size_t i = 0; i < SY_COUNT_OF(heaps); i++)
+        sch_heap_deinit(heaps[i]);
     free(op->nodes);
     free(op);
 }
@@ -212,6 +220,7 @@ void sch_attempt_send_outcome(struct sch_operator *op, struct sch_attempt *a)
     effect->u.report.node = a->node ? a->node->name : "";
     effect->u.report.started_ns = a->started_ns;
     effect->u.report.blob = a->blob.data;
+    effect->u.report.reason = a->preempted ? "preempted: its node is drained" : NULL;
 }
 
 void sch_attempt_send_inventory(struct sch_operator *op, struct sch_attempt *a)
@@ -236,6 +245,7 @@ void sch_attempt_done(struct sch_operator *op, struct sch_attempt *a, struct sch
     attempt_forget_kind(op, a);
     sch_node_promote(op, node);
     sch_attempt_send_outcome(op, a);
+    sch_node_drained(op, node);
 }
 
 void sch_attempt_returned(struct sch_operator *op, struct sch_attempt *a, const char *reason)
@@ -249,8 +259,10 @@ void sch_attempt_returned(struct sch_operator *op, struct sch_attempt *a, const 
         effect->u.report.node = ""; /* the name may go with the attempt */
         effect->u.report.reason = reason;
     }
-    if (node)
+    if (node) {
         sch_node_promote(op, node);
+        sch_node_drained(op, node);
+    }
     sch_attempt_free(op, a);
 }
 
@@ -286,6 +298,7 @@ static void end_step(struct sch_operator *op)
 static void step_tick(struct sch_operator *op)
 {
     sch_node_leases(op);
+    sch_verbs_tick(op);
     sch_op_join_tick(op);
     sch_held_tick(op);
     sch_grant_tick(op);
@@ -333,6 +346,11 @@ static void dispatch(struct sch_operator *op, const struct sch_op_event *event)
     case SCH_OP_NODE_RETURNED:
         sch_node_returned(op, event);
         break;
+    case SCH_OP_NODE_CORDON:
+    case SCH_OP_NODE_UNCORDON:
+    case SCH_OP_NODE_DRAIN:
+        sch_node_verb(op, event);
+        break;
     case SCH_OP_TICK:
         step_tick(op);
         break;
@@ -361,9 +379,11 @@ int64_t sch_operator_next_ns(const struct sch_operator *op)
 {
     SY_ASSERT(!op->out);
     int64_t at = sch_node_watch_ns(op);
-    const struct sch_heap_entry *lease = sch_heap_top(&op->leases);
-    if (lease && lease->key < at)
-        at = lease->key;
+    const struct sch_heap *heaps[] = {&op->leases, &op->drains, &op->probations};
+    for (size_t i = 0; i < SY_COUNT_OF(heaps); i++) {
+        const struct sch_heap_entry *top = sch_heap_top(heaps[i]);
+        at = top && top->key < at ? top->key : at;
+    }
     if (!sch_list_empty(&op->held)) {
         int64_t held = sy_container_of(op->held.next, struct sch_attempt, place)->held_until_ns;
         at = held < at ? held : at;
@@ -375,76 +395,68 @@ int64_t sch_operator_next_ns(const struct sch_operator *op)
 
 /* ---- reading ---- */
 
+static int compare_names(const void *a, const void *b)
+{
+    const struct sch_node *const *left = a, *const *right = b;
+    return strcmp((*left)->name, (*right)->name);
+}
+
+static struct sch_node_view view_of(const struct sch_node *node)
+{
+    const struct sch_shape *shape = &node->shape->shape;
+    const struct sch_op_service *service = node->service;
+    return (struct sch_node_view){.name = node->name,
+                                  .state = sch_node_state(node),
+                                  .service = service ? (enum sch_service_state)service->sm.state
+                                                     : SCH_SERVICE_OPEN,
+                                  .deadline_ns = service ? service->deadline_ns : SY_TIME_NEVER,
+                                  .health = (enum sch_health_state)node->health.state,
+                                  .faults = node->faults,
+                                  .ends = node->ends,
+                                  .capacity = shape->capacity,
+                                  .traits = &shape->traits,
+                                  .used_cpu_milli = (uint32_t)node->used_cpu_milli,
+                                  .used_gpus = (uint32_t)node->used_gpus,
+                                  .used_memory_bytes = node->used_memory_bytes,
+                                  .running = node->running,
+                                  .backlog = node->backlog_count,
+                                  .finished = node->finished,
+                                  .environments = shape->environments,
+                                  .environment_count = shape->environment_count};
+}
+
 void sch_operator_each_node(const struct sch_operator *op,
                             bool (*fn)(void *ctx, const struct sch_node_view *node), void *ctx)
 {
     SY_ASSERT(fn);
+    if (op->node_count == 0)
+        return;
+    struct sch_node **sorted = sy_calloc(op->node_count, sizeof(struct sch_node *));
+    memcpy(sorted, op->nodes, op->node_count * sizeof(struct sch_node *));
+    qsort(sorted, op->node_count, sizeof(struct sch_node *), compare_names);
     for (uint32_t i = 0; i < op->node_count; i++) {
-        const struct sch_node *node = op->nodes[i];
-        struct sch_node_view view = {.name = node->name,
-                                     .state = sch_node_state(node),
-                                     .capacity = node->capacity,
-                                     .used_cpu_milli = (uint32_t)node->used_cpu_milli,
-                                     .used_gpus = (uint32_t)node->used_gpus,
-                                     .used_memory_bytes = node->used_memory_bytes,
-                                     .running = node->running,
-                                     .backlog = node->backlog_count,
-                                     .finished = node->finished,
-                                     .environments = node->environments,
-                                     .environment_count = node->environment_count};
+        struct sch_node_view view = view_of(sorted[i]);
         if (!fn(ctx, &view))
-            return;
+            break;
     }
-}
-
-static bool same_shape(const struct sch_node *a, const struct sch_node *b)
-{
-    return sch_resources_equal(&a->capacity, &b->capacity) &&
-           a->environment_count == b->environment_count &&
-           memcmp(a->environments, b->environments,
-                  a->environment_count * sizeof(*a->environments)) == 0;
-}
-
-static bool shape_is(const struct sch_shape *shape, const struct sch_node *node)
-{
-    return sch_resources_equal(&shape->capacity, &node->capacity) &&
-           shape->environment_count == node->environment_count &&
-           memcmp(shape->environments, node->environments,
-                  node->environment_count * sizeof(*node->environments)) == 0;
-}
-
-/* Beyond `max` there is no shape to compare with, only the nodes before. */
-static bool seen_before(const struct sch_operator *op, uint32_t index)
-{
-    for (uint32_t i = 0; i < index; i++) {
-        if (same_shape(op->nodes[i], op->nodes[index]))
-            return true;
-    }
-    return false;
+    free(sorted);
 }
 
 size_t sch_operator_shapes(const struct sch_operator *op, struct sch_shape *ret, size_t max)
 {
     size_t count = 0;
     SY_ASSERT(ret || max == 0);
-    for (uint32_t i = 0; i < op->node_count; i++) {
-        const struct sch_node *node = op->nodes[i];
-        size_t filled = count < max ? count : max, at = 0;
-        while (at < filled && !shape_is(&ret[at], node))
-            at++;
-        if (at < filled) {
-            ret[at].nodes++;
-        } else if (at < max) {
-            ret[at] = (struct sch_shape){.capacity = node->capacity,
-                                         .nodes = 1,
-                                         .environment_count = node->environment_count};
-            memcpy(ret[at].environments, node->environments, sizeof(node->environments));
-            count++;
-        } else if (!seen_before(op, i)) {
-            count++;
-        }
+    for (struct sch_link *link = op->shapes.next; link != &op->shapes; link = link->next) {
+        if (count < max)
+            ret[count] = sy_container_of(link, struct sch_op_shape, link)->shape;
+        count++;
     }
     return count;
+}
+
+bool sch_operator_knows_node(const struct sch_operator *op, const char *name)
+{
+    return sch_node_find(op, name) || sch_service_find(op, name);
 }
 
 const char *sch_operator_node_of(const struct sch_operator *op, const struct sch_attempt_key *key)

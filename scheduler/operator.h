@@ -16,11 +16,13 @@
  * what was assigned on this stream since it opened + what may come, never lower than before.
  * Standing grants for idle, known classes let a shard assign without a round trip.
  *
- * Placement. Best fit among ready nodes with free room (fewest free slots of the environment left,
- * then least free cpu), ties by name. Without free room the attempt is still handed to the node
- * with the shortest backlog relative to its slots (the agent starts it when room comes), while that
- * node's backlog is below its bound; else it waits here, at most hold_ns, then is returned.
- * The agent has the last word on room: it never runs more than fits.
+ * Placement. First nodes with a warm worker of the environment (that our attempts have started
+ * there and left), or with a GPU that is given in parts already; among them, else among all with
+ * free room, best fit: fewest free GPUs, then least free cpu, then the node that came first. Work
+ * without GPUs goes to nodes with some only when no other has room. Without free room the attempt
+ * is still handed to the node with the shortest backlog relative to its slots (the agent starts it
+ * when room comes), while that node's backlog is below its bound; else it waits here, at most
+ * hold_ns, then is returned. The agent has the last word on room: it never runs more than fits.
  */
 #pragma once
 
@@ -57,6 +59,35 @@ extern const struct sm_table sch_attempt_table;
 enum sch_node_state { SCH_NODE_READY, SCH_NODE_LOST, SCH_NODE_GONE, SCH_NODE_STATES };
 extern const struct sm_table sch_node_table;
 
+/* ---- what people said of a node: cordoned, draining; kept by name until they take it back, also
+ * while the node is away ----
+ *
+ *   OPEN (no entry) <--> CORDONED --> DRAINING <--> DRAINED
+ *         ^                 ^            |  |           |
+ *         |                 +------------+--|-----------+
+ *         +---------------------------------+-----------+
+ *
+ * Nothing is placed on a node that is not OPEN. DRAINING: what its agent has not started it gives
+ * back; what runs may go on until the deadline, then it is cancelled, and ends LOST with the reason
+ * "preempted: ...", so that it is queued again without using one of the user's retries. DRAINED:
+ * nothing is left there. An agent that is away when the drain begins may start what it was sent
+ * until it is back.
+ */
+enum sch_service_state {
+    SCH_SERVICE_OPEN,
+    SCH_SERVICE_CORDONED,
+    SCH_SERVICE_DRAINING,
+    SCH_SERVICE_DRAINED,
+    SCH_SERVICE_STATES,
+};
+extern const struct sm_table sch_service_table;
+
+/* ---- whether a node is trusted: TRUSTED <--> AVOIDED ----
+ * AVOIDED for 60 s: 5 attempts or more, and more than half of those that ended there within 60 s,
+ * were refused or lost. Then only what could run on no trusted node is placed there. */
+enum sch_health_state { SCH_HEALTH_TRUSTED, SCH_HEALTH_AVOIDED, SCH_HEALTH_STATES };
+extern const struct sm_table sch_health_table;
+
 struct sch_attempt_key {
     uint64_t action;
     uint32_t partition, number, epoch;
@@ -88,6 +119,9 @@ enum sch_op_event_type {
     SCH_OP_STARTED,                 /* u.report */
     SCH_OP_OUTCOME,                 /* u.report; `blob` is kept until acknowledged */
     SCH_OP_NODE_RETURNED,           /* u.report: the agent gives it back unstarted */
+    SCH_OP_NODE_CORDON,             /* u.verb.node; of a node not known, too */
+    SCH_OP_NODE_UNCORDON,           /* u.verb.node; ends a drain, too */
+    SCH_OP_NODE_DRAIN,              /* u.verb; again: another deadline */
     SCH_OP_TICK,
     SCH_OP_EVENT_TYPES,
 };
@@ -125,6 +159,7 @@ struct sch_op_event {
         struct {
             const char *name;
             struct sch_resources capacity;
+            const struct sch_traits *traits; /* NULL: none */
             const struct sch_environment *environments;
             size_t environment_count;
         } node;
@@ -140,22 +175,30 @@ struct sch_op_event {
             struct sch_attempt_key key;
             int64_t started_ns;
             const char *reason;
+            bool cancelled;       /* OUTCOME: it ended because it was cancelled */
+            bool fault;           /* OUTCOME: refused or lost: the node may be the cause */
             struct sch_blob blob; /* OUTCOME */
         } report;
+        struct {
+            const char *node;
+            int64_t deadline_ns; /* DRAIN: on the clock of now_ns; SY_TIME_NEVER: none */
+        } verb;
     } u;
 };
 
 enum sch_op_effect_type {
-    SCH_OP_SEND_ASSIGN,    /* u.assign: blob to node (the blob is the shell's again) */
-    SCH_OP_SEND_CANCEL,    /* u.attempt: to node */
-    SCH_OP_SEND_ACK,       /* u.attempt: to node: forget the outcome */
-    SCH_OP_SEND_GRANT,     /* u.grant: to partition */
-    SCH_OP_SEND_ROOM,      /* u.room: to partition */
-    SCH_OP_SEND_STARTED,   /* u.report: to partition */
-    SCH_OP_SEND_OUTCOME,   /* u.report: to partition; blob borrowed until the next step; NULL blob:
-                              LOST */
-    SCH_OP_SEND_RETURNED,  /* u.report: to partition */
-    SCH_OP_SEND_INVENTORY, /* u.inventory: to partition, after PARTITION_UP or NODE_UP */
+    SCH_OP_SEND_ASSIGN,     /* u.assign: blob to node (the blob is the shell's again) */
+    SCH_OP_SEND_CANCEL,     /* u.attempt: to node */
+    SCH_OP_SEND_ACK,        /* u.attempt: to node: forget the outcome */
+    SCH_OP_SEND_GIVE_BACK,  /* u.attempt.node: give back all that has not started */
+    SCH_OP_SERVICE_CHANGED, /* u.service: to be kept over restarts */
+    SCH_OP_SEND_GRANT,      /* u.grant: to partition */
+    SCH_OP_SEND_ROOM,       /* u.room: to partition */
+    SCH_OP_SEND_STARTED,    /* u.report: to partition */
+    SCH_OP_SEND_OUTCOME,    /* u.report: to partition; blob borrowed until the next step; NULL blob:
+                               LOST */
+    SCH_OP_SEND_RETURNED,   /* u.report: to partition */
+    SCH_OP_SEND_INVENTORY,  /* u.inventory: to partition, after PARTITION_UP or NODE_UP */
     SCH_OP_SEND_INVENTORY_COMPLETE, /* u.partition */
     SCH_OP_SHAPES_CHANGED,          /* to every partition: sch_operator_shapes() */
 };
@@ -180,15 +223,20 @@ struct sch_op_effect {
         } grant;
         struct {
             uint32_t partition;
-            uint64_t cpu_milli, memory_bytes, gpus; /* cumulative, as a grant */
+            uint64_t cpu_milli, memory_bytes, gpu_milli; /* cumulative, as a grant */
         } room;
         struct {
             struct sch_attempt_key key;
             const char *node; /* may be "" */
             int64_t started_ns;
-            const char *reason;
+            const char *reason; /* RETURNED; OUTCOME without blob: why, NULL: its node was lost */
             void *blob;
         } report;
+        struct {
+            const char *node; /* valid until the next step, or as long as the event's */
+            enum sch_service_state state;
+            int64_t deadline_ns; /* SY_TIME_NEVER: none */
+        } service;
         struct {
             struct sch_attempt_key key;
             const char *node;
@@ -213,7 +261,12 @@ int64_t sch_operator_next_ns(const struct sch_operator *op);
 struct sch_node_view {
     const char *name;
     enum sch_node_state state;
+    enum sch_service_state service;
+    int64_t deadline_ns; /* of a drain; SY_TIME_NEVER: none */
+    enum sch_health_state health;
+    uint32_t faults, ends; /* AVOIDED: because of how many, of how many */
     struct sch_resources capacity;
+    const struct sch_traits *traits;
     uint32_t used_cpu_milli, used_gpus;
     uint64_t used_memory_bytes;
     uint32_t running, backlog;
@@ -228,5 +281,12 @@ void sch_operator_each_node(const struct sch_operator *op,
 size_t sch_operator_shapes(const struct sch_operator *op, struct sch_shape *ret, size_t max);
 /* The node that holds (or held, while unacknowledged) an attempt; NULL when unknown. */
 const char *sch_operator_node_of(const struct sch_operator *op, const struct sch_attempt_key *key);
+/* Nodes that are not OPEN, in the order they came to be so; also those that are away. */
+void sch_operator_each_service(const struct sch_operator *op,
+                               bool (*fn)(void *ctx, const char *node, enum sch_service_state state,
+                                          int64_t deadline_ns),
+                               void *ctx);
+/* Whether there is such a node, or something was said of it. */
+bool sch_operator_knows_node(const struct sch_operator *op, const char *name);
 bool sch_operator_inventory_complete(const struct sch_operator *op);
 void sch_operator_check(const struct sch_operator *op);

@@ -30,17 +30,56 @@ static void check_attempt(const struct sch_attempt *a)
 /* Sums over the attempts of one node. */
 struct use {
     uint64_t cpu_milli, gpus, memory_bytes;
-    uint32_t environments[SCH_OP_ENVIRONMENTS_MAX];
+    uint32_t environments[SCH_OP_ENVIRONMENTS_MAX], slices[SCH_GPU_SLICES_MAX];
+    uint32_t shares[SCH_GPUS_MAX];
 };
 
-static void add(struct use *use, const struct sch_node *node, const struct sch_resources *request)
+static void add(struct use *use, const struct sch_node *node, const struct sch_attempt *a)
 {
+    const struct sch_resources *request = &a->kind->request;
+    const struct sch_shape *shape = &node->shape->shape;
     use->cpu_milli += request->cpu_milli;
-    use->gpus += request->gpus;
     use->memory_bytes += request->memory_bytes;
-    for (uint32_t i = 0; i < node->environment_count; i++)
+    if (request->gpu_milli > 0)
+        use->shares[a->share] += request->gpu_milli;
+    else if (!request->gpu_partition[0])
+        use->gpus += request->gpus;
+    for (uint32_t i = 0; i < shape->traits.slice_count; i++)
+        if (strcmp(shape->traits.slices[i].name, request->gpu_partition) == 0)
+            use->slices[i] += request->gpus;
+    for (uint32_t i = 0; i < shape->environment_count; i++)
         use->environments[i] += request->environment[0] &&
-                                strcmp(node->environments[i].name, request->environment) == 0;
+                                strcmp(shape->environments[i].name, request->environment) == 0;
+}
+
+/* GPUs that are given in parts: of each at most the whole. */
+static void add_shares(struct use *use, const struct sch_node *node)
+{
+    SY_ASSERT(node->share_count <= SCH_GPUS_MAX);
+    for (uint32_t i = 0; i < node->share_count; i++) {
+        SY_ASSERT(use->shares[i] <= node->shares[i] && node->shares[i] <= SCH_GPU_MILLI);
+        use->gpus += use->shares[i] > 0;
+    }
+}
+
+static void check_sums(struct use *all, struct use *room, const struct sch_node *node)
+{
+    const struct sch_shape *shape = &node->shape->shape;
+    add_shares(all, node);
+    add_shares(room, node);
+    SY_ASSERT(all->cpu_milli == node->used_cpu_milli && all->gpus == node->used_gpus);
+    SY_ASSERT(all->memory_bytes == node->used_memory_bytes);
+    SY_ASSERT(room->cpu_milli <= shape->capacity.cpu_milli && room->gpus <= shape->capacity.gpus);
+    SY_ASSERT(room->memory_bytes <= shape->capacity.memory_bytes);
+    for (uint32_t i = 0; i < shape->environment_count; i++) {
+        SY_ASSERT(all->environments[i] == node->environment_used[i]);
+        SY_ASSERT(room->environments[i] <= shape->environments[i].slots);
+        SY_ASSERT(node->environment_used[i] <= node->environment_warm[i]);
+    }
+    for (uint32_t i = 0; i < shape->traits.slice_count; i++) {
+        SY_ASSERT(all->slices[i] == node->slices_used[i]);
+        SY_ASSERT(room->slices[i] <= shape->traits.slices[i].count);
+    }
 }
 
 /* What is STARTED or waits in the node's backlog, and that room is never given twice. */
@@ -59,21 +98,27 @@ static void check_node_room(const struct sch_node *node)
             SY_ASSERT(lists[i] == &node->unnamed || a->charged != sch_link_in_list(&a->queue));
             SY_ASSERT(lists[i] == &node->attempts || !a->charged);
             if (a->charged)
-                add(&all, node, &a->kind->request);
+                add(&all, node, a);
             if (a->room)
-                add(&room, node, &a->kind->request);
+                add(&room, node, a);
         }
     }
     SY_ASSERT(running == node->running && backlog == node->backlog_count);
     SY_ASSERT(backlog == list_length(&node->backlog));
-    SY_ASSERT(all.cpu_milli == node->used_cpu_milli && all.gpus == node->used_gpus);
-    SY_ASSERT(all.memory_bytes == node->used_memory_bytes);
-    SY_ASSERT(room.cpu_milli <= node->capacity.cpu_milli && room.gpus <= node->capacity.gpus);
-    SY_ASSERT(room.memory_bytes <= node->capacity.memory_bytes);
-    for (uint32_t i = 0; i < node->environment_count; i++) {
-        SY_ASSERT(all.environments[i] == node->environment_used[i]);
-        SY_ASSERT(room.environments[i] <= node->environments[i].slots);
-    }
+    check_sums(&all, &room, node);
+}
+
+/* What people said of a node, and what is placed there. */
+static void check_verbs(const struct sch_operator *op, const struct sch_node *node)
+{
+    SY_ASSERT(node->service == sch_service_find(op, node->name));
+    SY_ASSERT(sch_health_table.invariant(node, node->health.state));
+    SY_ASSERT(sch_heap_has(&node->probation) == (node->health.state == SCH_HEALTH_AVOIDED));
+    if (!node->service)
+        return;
+    SY_ASSERT(sch_service_table.invariant(node->service, node->service->sm.state));
+    SY_ASSERT(node->service->sm.state != SCH_SERVICE_DRAINED || node->listing ||
+              sch_node_state(node) == SCH_NODE_LOST || sch_list_empty(&node->attempts));
 }
 
 static void check_nodes(const struct sch_operator *op)
@@ -87,46 +132,84 @@ static void check_nodes(const struct sch_operator *op)
         SY_ASSERT(node->index == i && sch_node_find(op, node->name) == node);
         SY_ASSERT(state != SCH_NODE_GONE);
         SY_ASSERT((state == SCH_NODE_LOST) == sch_heap_has(&node->lease));
-        SY_ASSERT(i == 0 || strcmp(op->nodes[i - 1]->name, node->name) < 0);
+        check_verbs(op, node);
         SY_ASSERT(sch_list_empty(&node->unnamed) || (node->listing && state == SCH_NODE_READY));
         check_node_room(node);
         /* The first of a backlog waits for a reason. */
         if (!sch_list_empty(&node->backlog) && state == SCH_NODE_READY && !node->listing) {
             const struct sch_attempt *a = sy_container_of(node->backlog.next, struct sch_attempt,
                                                           queue);
-            SY_ASSERT(sch_node_fits(node, &a->kind->request, false) == 0);
+            SY_ASSERT(sch_node_fits(node, &a->kind->request) == 0);
         }
         lost += state == SCH_NODE_LOST;
         free.cpu_milli += node->free.cpu_milli;
         free.memory_bytes += node->free.memory_bytes;
-        free.gpus += node->free.gpus;
+        free.gpu_milli += node->free.gpu_milli;
     }
     SY_ASSERT(lost == op->leases.count && memcmp(&free, &op->free, sizeof(free)) == 0);
     sch_heap_check(&op->leases);
 }
 
-static void check_kind_slots(const struct sch_operator *op, const struct sch_kind *kind)
+static void check_shape(const struct sch_op_shape *shape)
 {
-    uint64_t room = 0;
-    uint32_t capable = 0, over = 0;
-    SY_ASSERT(kind->slot_count == op->node_count);
+    SY_ASSERT(shape->shape.nodes > 0);
+    for (unsigned i = 0; i < SCH_TIERS; i++) {
+        SY_ASSERT(shape->tiers[i].ready == sch_fit_count(&shape->tiers[i].fit));
+        SY_ASSERT(shape->tiers[i].over.count <= shape->tiers[i].ready);
+        sch_fit_check(&shape->tiers[i].fit);
+        sch_heap_check(&shape->tiers[i].over);
+    }
+}
+
+/* The index against each node by itself. */
+static void check_index(struct sch_operator *op)
+{
+    uint32_t nodes = 0;
+    sch_index_sync(op);
+    for (struct sch_link *link = op->shapes.next; link != &op->shapes; link = link->next) {
+        check_shape(sy_container_of(link, struct sch_op_shape, link));
+        nodes += sy_container_of(link, struct sch_op_shape, link)->shape.nodes;
+    }
+    SY_ASSERT(nodes == op->node_count);
     for (uint32_t i = 0; i < op->node_count; i++) {
         const struct sch_node *node = op->nodes[i];
-        const struct sch_slot *slot = &kind->slots[i];
-        bool ready = sch_node_state(node) == SCH_NODE_READY && !node->listing;
-        SY_ASSERT(slot->fits == (ready ? sch_node_fits(node, &kind->request, false) : 0));
-        SY_ASSERT(slot->slots == (ready ? sch_node_fits(node, &kind->request, true) : 0));
-        SY_ASSERT(slot->fits <= slot->slots);
-        SY_ASSERT(sch_heap_has(&slot->best) == (slot->fits > 0));
-        room += slot->fits;
-        capable += slot->slots > 0;
-        over += slot->slots > 0 && node->backlog_count < sch_node_backlog_max(node);
+        bool avoided = node->health.state == SCH_HEALTH_AVOIDED;
+        uint64_t values[SCH_FIT_DIMS_MAX];
+        SY_ASSERT(node->tier == (sch_node_placeable(node) ? (int)avoided : -1));
+        if (node->tier < 0)
+            continue;
+        sch_room_vector(node, values);
+        SY_ASSERT(memcmp(node->fit->values, values,
+                         sch_room_dims(&node->shape->shape) * sizeof(*values)) == 0);
+        SY_ASSERT(sch_heap_has(&node->over) == (node->backlog_count < sch_node_backlog_max(node)));
     }
-    SY_ASSERT(room == kind->room && capable == kind->capable && over == kind->over.count);
-    sch_heap_check(&kind->best);
-    sch_heap_check(&kind->over);
+}
+
+static void check_kind_room(struct sch_operator *op, struct sch_kind *kind)
+{
+    uint64_t room[SCH_TIERS] = {0};
+    uint32_t capable[SCH_TIERS] = {0};
+    bool backlog[SCH_TIERS] = {0};
+    for (uint32_t i = 0; i < op->node_count; i++) {
+        const struct sch_node *node = op->nodes[i];
+        if (node->tier < 0 || !sch_shape_fits(&node->shape->shape, &kind->request, NULL))
+            continue;
+        room[node->tier] += sch_node_fits(node, &kind->request);
+        capable[node->tier]++;
+        backlog[node->tier] |= node->backlog_count < sch_node_backlog_max(node);
+    }
+    unsigned tier = capable[SCH_TIER_TRUSTED] > 0 ? SCH_TIER_TRUSTED : SCH_TIER_AVOIDED;
+    SY_ASSERT(kind->capable == capable[tier]);
+    SY_ASSERT(kind->room == room[tier] || kind->request.gpu_milli > 0 ||
+              kind->capable > SCH_OP_ROOM_BUDGET);
+    SY_ASSERT((kind->room > 0) == (room[tier] > 0) || kind->capable > SCH_OP_ROOM_BUDGET);
+    bool has_room;
+    const struct sch_node *chosen = sch_kind_choose(op, kind, &has_room);
+    SY_ASSERT((chosen != NULL) == (room[tier] > 0 || backlog[tier]));
+    SY_ASSERT(!chosen || has_room == (room[tier] > 0));
+    SY_ASSERT(!has_room || sch_node_fits(chosen, &kind->request) > 0);
     /* What is held waits for a reason. */
-    SY_ASSERT(kind->held_count == 0 || (kind->best.count == 0 && kind->over.count == 0));
+    SY_ASSERT(kind->held_count == 0 || !chosen);
 }
 
 static void check_kind(struct sch_operator *op, struct sch_kind *kind)
@@ -145,7 +228,7 @@ static void check_kind(struct sch_operator *op, struct sch_kind *kind)
     SY_ASSERT((kind->held_count > 0) == sch_link_in_list(&kind->parked));
     SY_ASSERT(list_length(&kind->held) == kind->held_count);
     sch_kind_sync(op, kind);
-    check_kind_slots(op, kind);
+    check_kind_room(op, kind);
 }
 
 static void check_held(const struct sch_operator *op)
@@ -187,6 +270,7 @@ void sch_operator_check(const struct sch_operator *const_op)
     struct sch_amount unstarted = {0};
     SY_ASSERT(!op->out && !op->room_came);
     check_nodes(op);
+    check_index(op);
     for (struct sch_link *link = op->kinds.next; link != &op->kinds; link = link->next) {
         struct sch_kind *kind = sy_container_of(link, struct sch_kind, link);
         check_kind(op, kind);
@@ -203,9 +287,11 @@ void sch_operator_check(const struct sch_operator *const_op)
     SY_ASSERT(list_length(&op->kinds) == op->kinds_by_request.count);
     SY_ASSERT(list_length(&op->kinds_parked) == op->parked_count);
     SY_ASSERT(list_length(&op->kinds_asking) == op->asking_count);
-    SY_ASSERT(list_length(&op->changed) == op->node_count);
-    const struct sch_table *tables[] = {&op->partitions_by_id, &op->classes_by_id,
-                                        &op->kinds_by_request, &op->nodes_by_name, &op->attempts};
+    SY_ASSERT(list_length(&op->services) == op->services_by_name.count);
+    SY_ASSERT(list_length(&op->shapes) == op->shapes_by_bytes.count);
+    const struct sch_table *tables[] = {
+        &op->partitions_by_id, &op->classes_by_id,    &op->kinds_by_request, &op->nodes_by_name,
+        &op->shapes_by_bytes,  &op->services_by_name, &op->attempts};
     for (size_t i = 0; i < SY_COUNT_OF(tables); i++)
         sch_table_check(tables[i]);
 }

@@ -6,6 +6,12 @@ void sch_kind_dirty(struct sch_operator *op, struct sch_kind *kind)
         sch_list_push_back(&op->kinds_dirty, &kind->dirty);
 }
 
+void sch_kinds_dirty(struct sch_operator *op)
+{
+    for (struct sch_link *link = op->kinds.next; link != &op->kinds; link = link->next)
+        sch_kind_dirty(op, sy_container_of(link, struct sch_kind, link));
+}
+
 /* What the kind may hold beyond the room that is free now: enough to hide a round trip. */
 static uint64_t backlog_max(const struct sch_kind *kind)
 {
@@ -65,12 +71,12 @@ void sch_kind_grant(struct sch_operator *op, struct sch_kind *kind)
 
 void sch_amount_add(struct sch_amount *amount, const struct sch_resources *request, bool add)
 {
-    SY_ASSERT(add ||
-              (amount->cpu_milli >= request->cpu_milli &&
-               amount->memory_bytes >= request->memory_bytes && amount->gpus >= request->gpus));
+    SY_ASSERT(add || (amount->cpu_milli >= request->cpu_milli &&
+                      amount->memory_bytes >= request->memory_bytes &&
+                      amount->gpu_milli >= sch_resources_gpu_milli(request)));
     amount->cpu_milli += add ? request->cpu_milli : -(uint64_t)request->cpu_milli;
     amount->memory_bytes += add ? request->memory_bytes : -request->memory_bytes;
-    amount->gpus += add ? request->gpus : -(uint64_t)request->gpus;
+    amount->gpu_milli += add ? sch_resources_gpu_milli(request) : -sch_resources_gpu_milli(request);
 }
 
 void sch_attempt_unstarted(struct sch_operator *op, struct sch_attempt *a, bool more)
@@ -103,7 +109,7 @@ struct sch_amount sch_backlog_amount(const struct sch_operator *op)
         uint64_t count = backlog_max(kind);
         raise_to(&most.cpu_milli, times(count, kind->request.cpu_milli));
         raise_to(&most.memory_bytes, times(count, kind->request.memory_bytes));
-        raise_to(&most.gpus, times(count, kind->request.gpus));
+        raise_to(&most.gpu_milli, times(count, sch_resources_gpu_milli(&kind->request)));
     }
     return most;
 }
@@ -120,7 +126,7 @@ static struct sch_amount largest_asked(const struct sch_op_partition *partition)
             continue;
         raise_to(&most.cpu_milli, class->kind->request.cpu_milli);
         raise_to(&most.memory_bytes, class->kind->request.memory_bytes);
-        raise_to(&most.gpus, class->kind->request.gpus);
+        raise_to(&most.gpu_milli, sch_resources_gpu_milli(&class->kind->request));
     }
     return most;
 }
@@ -135,6 +141,7 @@ void sch_room_grant(struct sch_operator *op, struct sch_op_partition *partition,
                     const struct sch_amount *backlog)
 {
     SY_ASSERT(partition->up);
+    sch_index_sync(op);
     uint64_t weights = 0;
     for (struct sch_link *link = op->partitions.next; link != &op->partitions; link = link->next) {
         const struct sch_op_partition *other = sy_container_of(link, struct sch_op_partition, link);
@@ -148,21 +155,22 @@ void sch_room_grant(struct sch_operator *op, struct sch_op_partition *partition,
                               part);
     share.memory_bytes = part_of(op->free.memory_bytes, backlog->memory_bytes,
                                  op->unstarted.memory_bytes, part);
-    share.gpus = part_of(op->free.gpus, backlog->gpus, op->unstarted.gpus, part);
+    share.gpu_milli = part_of(op->free.gpu_milli, backlog->gpu_milli, op->unstarted.gpu_milli,
+                              part);
     raise_to(&share.cpu_milli, asked.cpu_milli);
     raise_to(&share.memory_bytes, asked.memory_bytes);
-    raise_to(&share.gpus, asked.gpus);
+    raise_to(&share.gpu_milli, asked.gpu_milli);
     bool more = raise(&partition->room.cpu_milli, partition->assigned.cpu_milli, share.cpu_milli);
     more |= raise(&partition->room.memory_bytes, partition->assigned.memory_bytes,
                   share.memory_bytes);
-    more |= raise(&partition->room.gpus, partition->assigned.gpus, share.gpus);
+    more |= raise(&partition->room.gpu_milli, partition->assigned.gpu_milli, share.gpu_milli);
     if (!more)
         return;
     struct sch_op_effect *effect = sch_op_effect_add(op, SCH_OP_SEND_ROOM);
     effect->u.room.partition = partition->id;
     effect->u.room.cpu_milli = partition->room.cpu_milli;
     effect->u.room.memory_bytes = partition->room.memory_bytes;
-    effect->u.room.gpus = partition->room.gpus;
+    effect->u.room.gpu_milli = partition->room.gpu_milli;
 }
 
 static void grant_all(struct sch_operator *op)

@@ -4,7 +4,10 @@
  *   operator.c         set-up, the dispatch of events, reading
  *   operator_shard.c   what shards say: streams, demand, assignments, cancels, acknowledgements
  *   operator_node.c    what agents say: nodes up and down, inventories, reports, leases
- *   operator_place.c   room: kinds of requests, best fit, backlogs, what is held
+ *   operator_verbs.c   cordon, drain, nodes that are avoided for a while
+ *   operator_room.c    what is used of a node, and what is left
+ *   operator_index.c   shapes and kinds: which node takes a request
+ *   operator_place.c   placing, backlogs, what is held
  *   operator_grant.c   how much each shard may send
  *   operator_check.c   every invariant
  *
@@ -15,13 +18,16 @@
  * `used` above the capacity for a moment. What never exceeds it is the sum of those charged into
  * room that was free in our eyes (`room`), and sch_operator_check() checks that.
  *
- * A kind is a distinct request over all shards. It keeps, for each node, how many more fit; nodes
- * are listed by their latest change, and what changed since is read when the kind is used: kinds at
- * rest cost nothing.
+ * Nodes alike (capacity, traits, environments) are of one shape, and what is left on each is one
+ * vector in the index of its shape (fit.h). A kind is a distinct request over all shards; it knows
+ * which shapes could hold it, and what it asks as a vector of each. So a change of a node is one
+ * change of one index whatever the number of kinds, and a decision asks each shape once. Changes
+ * are gathered, and carried out when somebody asks.
  */
 #pragma once
 
 #include "base/mem.h"
+#include "scheduler/fit.h"
 #include "scheduler/heap.h"
 #include "scheduler/list.h"
 #include "scheduler/operator.h"
@@ -36,8 +42,13 @@
 #define SCH_OP_RATE_WINDOW_NS (100 * SY_NS_PER_MS)
 #define SCH_OP_BACKLOG_MIN 2u
 #define SCH_OP_BACKLOG_MAX 4096u
-#define SCH_OP_FITS_MAX 4096u /* of a request that asks for nothing, on one node */
+#define SCH_OP_ROOM_BUDGET 256u /* nodes that are looked at for a grant; see fit.h */
 #define SCH_OP_ENVIRONMENTS_MAX 16u
+/* A node is avoided when so many attempts were refused or lost there within the window, and more
+ * than half of those that ended. */
+#define SCH_OP_FAULTS_MAX 5u
+#define SCH_OP_FAULT_WINDOW_NS (60 * SY_NS_PER_S)
+#define SCH_OP_AVOID_NS (60 * SY_NS_PER_S)
 #define SCH_OP_WAITING_MAX (1u << 28) /* of one class: sums and products stay in 64 bits */
 
 /* Completions in the current and the previous window. */
@@ -48,7 +59,7 @@ struct sch_rate {
 
 /* Amounts of all that is free, held or granted. */
 struct sch_amount {
-    uint64_t cpu_milli, memory_bytes, gpus;
+    uint64_t cpu_milli, memory_bytes, gpu_milli;
 };
 
 struct sch_op_partition {
@@ -75,12 +86,29 @@ struct sch_op_class {
     uint64_t unstarted;         /* here: held, or placed without room */
 };
 
-/* A kind on a node. */
-struct sch_slot {
-    struct sch_heap_entry best; /* in kind->best while fits > 0 */
-    struct sch_heap_entry over; /* in kind->over while the node's backlog has room */
-    uint32_t fits;              /* how many more now */
-    uint32_t slots;             /* how many on the empty node */
+/* Nodes that are placed on: TRUSTED ones first; the others only by kinds that no trusted one could
+ * ever hold. */
+enum sch_tier_id { SCH_TIER_TRUSTED, SCH_TIER_AVOIDED, SCH_TIERS };
+struct sch_tier {
+    struct sch_fit fit;   /* what is left; see sch_room_vector() */
+    struct sch_heap over; /* nodes whose backlog has room, by its length */
+    uint32_t ready;
+};
+
+/* Nodes alike. */
+struct sch_op_shape {
+    struct sch_shape shape; /* nodes: that are known; 0: it goes */
+    uint64_t serial;        /* op->shape_serial; kinds look at newer ones */
+    struct sch_table_link by_bytes;
+    struct sch_link link; /* op->shapes, by serial */
+    struct sch_tier tiers[SCH_TIERS];
+};
+
+/* A shape that could hold a kind. */
+struct sch_kind_shape {
+    struct sch_op_shape *shape;
+    uint32_t slots; /* how many on an empty node */
+    uint64_t least[SCH_FIT_DIMS_MAX];
 };
 
 struct sch_kind {
@@ -96,34 +124,56 @@ struct sch_kind {
     uint64_t held_count, backlog_count;
     uint64_t waiting; /* over its classes */
     struct sch_rate rate;
-    struct sch_slot *slots; /* by node index */
-    uint32_t slot_count, capable;
-    uint64_t room; /* sum of fits */
-    struct sch_heap best, over;
-    uint64_t layout;    /* op->layout when slots were made; else make them again */
-    uint64_t synced_at; /* op->change when it was brought up to date */
+    struct sch_kind_shape
+        *shapes; /* that could hold it; for one without GPUs those without first */
+    uint32_t shape_count, shape_cap;
+    uint64_t shapes_seen; /* serial of the newest that was looked at */
+    /* As of the last sch_kind_sync(): nodes that could hold it, and how many more fit now. */
+    uint32_t capable;
+    uint64_t room;
+};
+
+/* What the people who run the cluster said of a node; see operator.h. Outlives the node. */
+struct sch_op_service {
+    char *name;
+    struct sm sm;
+    int64_t
+        deadline_ns; /* DRAINING: then what runs is cancelled; SY_TIME_NEVER: that has been done */
+    struct sch_table_link by_name;
+    struct sch_link link;      /* op->services, by name */
+    struct sch_heap_entry due; /* op->drains while a deadline is to come */
 };
 
 struct sch_node {
     char *name;
     struct sm sm;
+    struct sm health;
     bool listing;         /* its inventory is coming in: nothing is placed */
     bool grace_restarted; /* once for each time it is LOST */
     uint32_t refs;        /* being known, attempts */
-    uint32_t index;       /* in op->nodes, by name */
+    uint32_t index;       /* in op->nodes */
     struct sch_table_link by_name;
-    struct sch_heap_entry lease;           /* op->leases while LOST */
-    struct sch_link changed;               /* op->changed */
-    uint64_t changed_at, shape_changed_at; /* op->change; shape: readiness or capacity */
-    struct sch_amount free;                /* as counted in op->free */
-    struct sch_resources capacity;
-    struct sch_environment environments[SCH_OP_ENVIRONMENTS_MAX]; /* by name */
+    struct sch_heap_entry lease;     /* op->leases while LOST */
+    struct sch_heap_entry probation; /* op->probations while AVOIDED */
+    struct sch_link changed;         /* op->changed: the index does not know yet */
+    struct sch_amount free;          /* as counted in op->free */
+    struct sch_op_shape *shape;
+    struct sch_fit_entry *fit;
+    struct sch_heap_entry over;
+    int tier;                       /* in whose index it is; -1: nothing is placed there */
+    struct sch_op_service *service; /* NULL: in service */
     uint32_t environment_used[SCH_OP_ENVIRONMENTS_MAX];
-    uint32_t environment_count;
-    uint64_t used_cpu_milli, used_memory_bytes, used_gpus;
+    uint32_t environment_warm[SCH_OP_ENVIRONMENTS_MAX]; /* most at a time since it came */
+    uint64_t used_cpu_milli, used_memory_bytes;
+    uint64_t used_gpus; /* whole ones, and those of which a share is used */
+    uint32_t slices_used[SCH_GPU_SLICES_MAX];
+    uint16_t *shares; /* thousandths used, of each GPU that is given in parts; 0: an unused place */
+    uint32_t share_count;
     uint32_t running, backlog_count;
     uint64_t finished;
     struct sch_rate rate;
+    int64_t faults_since_ns;           /* of the window */
+    uint32_t faults, ends;             /* in it: attempts refused or lost; all that ended */
     struct sch_link attempts, unnamed; /* PLACED and STARTED; unnamed by the open inventory */
     struct sch_link backlog;           /* PLACED and not charged, in the order sent */
 };
@@ -132,6 +182,8 @@ struct sch_attempt {
     struct sch_attempt_key key;
     struct sm sm;
     bool charged, room, cancelled;
+    bool preempted; /* cancelled by us: it ends LOST, and is no fault of its node */
+    uint16_t share; /* charged with a part of a GPU: of which, in node->shares */
     struct sch_table_link by_key;
     struct sch_op_partition *partition;
     struct sch_op_class *class; /* NULL: adopted, or its stream has closed */
@@ -154,13 +206,14 @@ struct sch_operator {
     struct sch_link partitions, kinds, kinds_parked, kinds_asking, kinds_dirty;
     struct sch_link held; /* all that is HELD, by held_until_ns */
     size_t parked_count, asking_count;
-    /* nodes that are not GONE, by name */
-    struct sch_node **nodes;
+    struct sch_node **nodes; /* that are not GONE, in no order */
     uint32_t node_count, node_cap;
-    struct sch_heap leases;
-    uint64_t layout;         /* goes up when node indexes change */
-    uint64_t change;         /* counts changes of nodes */
-    struct sch_link changed; /* nodes, latest change first */
+    uint64_t node_serial; /* ties are decided by age */
+    struct sch_table shapes_by_bytes, services_by_name;
+    struct sch_link shapes, services;
+    uint64_t shape_serial;
+    struct sch_heap leases, drains, probations;
+    struct sch_link changed; /* nodes whose index entry is stale */
     bool room_came;          /* in this step: what is parked may fit */
     bool join_restarted;
     int64_t join_end_ns; /* SY_TIME_NEVER: over */
@@ -223,19 +276,59 @@ void sch_node_returned(struct sch_operator *op, const struct sch_op_event *event
 void sch_node_watch(struct sch_operator *op, int64_t now_ns);
 int64_t sch_node_watch_ns(const struct sch_operator *op);
 
-/* ---- operator_place.c ---- */
+/* ---- operator_verbs.c ---- */
+void sch_node_verb(struct sch_operator *op, const struct sch_op_event *event);
+/* The node is known again: what was said of it holds. */
+void sch_node_service_attach(struct sch_operator *op, struct sch_node *node);
+/* Its inventory is complete: a drain goes on. */
+void sch_node_service_resume(struct sch_operator *op, struct sch_node *node);
+/* Its agent has started anew, or the time is over. */
+void sch_node_trust(struct sch_operator *op, struct sch_node *node);
+/* An attempt ended there, or came back; `fault`: the node may be the cause. */
+void sch_node_ended(struct sch_operator *op, struct sch_node *node, bool fault);
+/* A drain may be complete. */
+void sch_node_drained(struct sch_operator *op, struct sch_node *node);
+void sch_verbs_tick(struct sch_operator *op);
+bool sch_node_placeable(const struct sch_node *node);
+struct sch_op_service *sch_service_find(const struct sch_operator *op, const char *name);
+void sch_services_free(struct sch_operator *op);
+
+/* ---- operator_room.c ---- */
+/* How many more fit now. */
+uint32_t sch_node_fits(const struct sch_node *node, const struct sch_resources *request);
+/* How many fit on an empty node. */
+uint32_t sch_shape_slots(const struct sch_shape *shape, const struct sch_resources *request);
+/* The dimensions of a shape's index: free GPUs, cpu, memory, the most that is left of a GPU given
+ * in parts; slots left of each environment; warm ones of them; slices left of each profile. */
+uint32_t sch_room_dims(const struct sch_shape *shape);
+void sch_room_vector(const struct sch_node *node, uint64_t ret[SCH_FIT_DIMS_MAX]);
+/* What a request needs at least. */
+void sch_room_least(const struct sch_shape *shape, const struct sch_resources *request,
+                    uint64_t ret[SCH_FIT_DIMS_MAX]);
+/* Narrows it to nodes with a warm worker, or a GPU given in parts already. False: no difference. */
+bool sch_room_prefer(const struct sch_shape *shape, const struct sch_resources *request,
+                     uint64_t least[SCH_FIT_DIMS_MAX]);
+void sch_node_use(struct sch_node *node, struct sch_attempt *a);
+void sch_node_unuse(struct sch_node *node, struct sch_attempt *a);
+
+/* ---- operator_index.c ---- */
 struct sch_kind *sch_kind_ref(struct sch_operator *op, const struct sch_resources *request);
 void sch_kind_unref(struct sch_operator *op, struct sch_kind *kind);
-/* Brings its slots up to date. */
+/* Brings its room and capable up to date. */
 void sch_kind_sync(struct sch_operator *op, struct sch_kind *kind);
-uint32_t sch_node_fits(const struct sch_node *node, const struct sch_resources *request,
-                       bool empty);
+/* The node with room for one more; or, without, whose backlog takes it (*ret_room false); NULL. */
+struct sch_node *sch_kind_choose(struct sch_operator *op, struct sch_kind *kind, bool *ret_room);
 uint32_t sch_node_backlog_max(const struct sch_node *node);
+/* Its room, its backlog, or whether anything is placed there. */
 void sch_node_changed(struct sch_operator *op, struct sch_node *node);
-/* Also what fits on it when it is empty. */
-void sch_node_shape_changed(struct sch_operator *op, struct sch_node *node);
-/* The set of nodes changed: indexes of all. */
-void sch_nodes_renumber(struct sch_operator *op);
+/* Zero-padded, environments sorted by name. */
+void sch_node_set_shape(struct sch_operator *op, struct sch_node *node,
+                        const struct sch_shape *shape);
+void sch_node_leave_index(struct sch_operator *op, struct sch_node *node);
+/* Carries out what changed. */
+void sch_index_sync(struct sch_operator *op);
+
+/* ---- operator_place.c ---- */
 void sch_node_charge(struct sch_operator *op, struct sch_attempt *a, bool room);
 void sch_node_uncharge(struct sch_operator *op, struct sch_attempt *a);
 void sch_node_backlog_push(struct sch_operator *op, struct sch_attempt *a);
@@ -254,6 +347,7 @@ void sch_amount_add(struct sch_amount *amount, const struct sch_resources *reque
 /* A new attempt waits here, or starts: of its class, its partition and the whole cluster. */
 void sch_attempt_unstarted(struct sch_operator *op, struct sch_attempt *a, bool more);
 void sch_kind_dirty(struct sch_operator *op, struct sch_kind *kind);
+void sch_kinds_dirty(struct sch_operator *op);
 void sch_grant_end_step(struct sch_operator *op);
 void sch_grant_tick(struct sch_operator *op);
 void sch_kind_grant(struct sch_operator *op, struct sch_kind *kind);

@@ -47,6 +47,8 @@ void sch_node_unref(struct sch_node *node)
     SY_ASSERT(node->refs > 0);
     if (--node->refs > 0)
         return;
+    SY_ASSERT(!node->shape && !node->fit);
+    free(node->shares);
     free(node->name);
     free(node);
 }
@@ -56,21 +58,19 @@ static struct sch_node *node_new(struct sch_operator *op, const char *name)
     struct sch_node *node = sy_new(struct sch_node);
     node->name = sy_strdup(name);
     node->refs = 1;
+    node->tier = -1;
     sm_init(&node->sm, &sch_node_table, SCH_NODE_READY);
+    sm_init(&node->health, &sch_health_table, SCH_HEALTH_TRUSTED);
     sch_list_init(&node->attempts);
     sch_list_init(&node->unnamed);
     sch_list_init(&node->backlog);
-    sch_list_push_front(&op->changed, &node->changed);
     sch_table_add(&op->nodes_by_name, &node->by_name, node_hash(name));
     if (op->node_count == op->node_cap) {
         op->node_cap = op->node_cap ? op->node_cap * 2 : 16;
         op->nodes = sy_realloc(op->nodes, op->node_cap * sizeof(struct sch_node *));
     }
-    uint32_t at = op->node_count++;
-    for (; at > 0 && strcmp(op->nodes[at - 1]->name, name) > 0; at--)
-        op->nodes[at] = op->nodes[at - 1];
-    op->nodes[at] = node;
-    sch_nodes_renumber(op);
+    node->index = op->node_count++;
+    op->nodes[node->index] = node;
     return node;
 }
 
@@ -80,21 +80,24 @@ static int compare_environments(const void *a, const void *b)
     return strncmp(left->name, right->name, SCH_ENVIRONMENT_MAX);
 }
 
-/* Sorted by name and padded with zeros, so that equal nodes have equal bytes. */
-static void set_environments(struct sch_node *node, const struct sch_environment *environments,
-                             size_t count)
+/* Sorted by name and padded with zeros, so that nodes alike have equal bytes. */
+static void read_shape(struct sch_shape *ret, const struct sch_op_event *event)
 {
+    const struct sch_environment *environments = event->u.node.environments;
+    size_t count = event->u.node.environment_count;
     SY_ASSERT(environments || count == 0);
-    memset(node->environments, 0, sizeof(node->environments));
-    memset(node->environment_used, 0, sizeof(node->environment_used));
-    node->environment_count = (uint32_t)(count < SCH_OP_ENVIRONMENTS_MAX ? count
-                                                                         : SCH_OP_ENVIRONMENTS_MAX);
-    for (uint32_t i = 0; i < node->environment_count; i++) {
+    memset(ret, 0, sizeof(*ret));
+    ret->capacity = event->u.node.capacity;
+    if (event->u.node.traits)
+        ret->traits = *event->u.node.traits;
+    ret->environment_count = (uint32_t)(count < SCH_OP_ENVIRONMENTS_MAX ? count
+                                                                        : SCH_OP_ENVIRONMENTS_MAX);
+    for (uint32_t i = 0; i < ret->environment_count; i++) {
         size_t length = strnlen(environments[i].name, SCH_ENVIRONMENT_MAX - 1);
-        memcpy(node->environments[i].name, environments[i].name, length);
-        node->environments[i].slots = environments[i].slots;
+        memcpy(ret->environments[i].name, environments[i].name, length);
+        ret->environments[i].slots = environments[i].slots;
     }
-    qsort(node->environments, node->environment_count, sizeof(*node->environments),
+    qsort(ret->environments, ret->environment_count, sizeof(*ret->environments),
           compare_environments);
 }
 
@@ -108,12 +111,6 @@ static void shapes_changed(struct sch_operator *op)
 
 /* ---- up and down ---- */
 
-static void all_dirty(struct sch_operator *op)
-{
-    for (struct sch_link *link = op->kinds.next; link != &op->kinds; link = link->next)
-        sch_kind_dirty(op, sy_container_of(link, struct sch_kind, link));
-}
-
 /* Nothing of what we believe about its attempts holds before its inventory says so. */
 static void forget_room(struct sch_operator *op, struct sch_node *node)
 {
@@ -124,6 +121,7 @@ static void forget_room(struct sch_operator *op, struct sch_node *node)
             sch_node_backlog_remove(op, a);
         sch_node_uncharge(op, a);
     }
+    memset(node->environment_warm, 0, sizeof(node->environment_warm)); /* nor of its workers */
     SY_ASSERT(node->used_cpu_milli == 0 && node->used_gpus == 0 && node->used_memory_bytes == 0);
     SY_ASSERT(node->backlog_count == 0);
 }
@@ -131,7 +129,6 @@ static void forget_room(struct sch_operator *op, struct sch_node *node)
 void sch_node_up(struct sch_operator *op, const struct sch_op_event *event)
 {
     struct sch_node *node = sch_node_find(op, event->u.node.name);
-    bool changed = !node;
     if (!node) {
         node = node_new(op, event->u.node.name);
     } else if (sch_node_state(node) == SCH_NODE_LOST) {
@@ -140,16 +137,15 @@ void sch_node_up(struct sch_operator *op, const struct sch_op_event *event)
     }
     SY_ASSERT(sch_node_state(node) == SCH_NODE_READY);
     forget_room(op, node);
-    struct sch_environment before[SCH_OP_ENVIRONMENTS_MAX];
-    memcpy(before, node->environments, sizeof(before));
-    set_environments(node, event->u.node.environments, event->u.node.environment_count);
-    changed |= memcmp(before, node->environments, sizeof(before)) != 0 ||
-               !sch_resources_equal(&node->capacity, &event->u.node.capacity);
-    node->capacity = event->u.node.capacity;
+    struct sch_shape shape;
+    const struct sch_op_shape *before = node->shape;
+    read_shape(&shape, event);
     node->listing = true;
     node->grace_restarted = false;
-    sch_node_shape_changed(op, node);
-    if (changed)
+    sch_node_set_shape(op, node, &shape);
+    sch_node_trust(op, node);
+    sch_node_service_attach(op, node);
+    if (node->shape != before)
         shapes_changed(op);
 }
 
@@ -171,9 +167,10 @@ void sch_node_inventory_complete(struct sch_operator *op, const char *name)
     lose_attempts(op, &node->unnamed);
     node->listing = false;
     sch_node_promote(op, node);
-    sch_node_shape_changed(op, node);
+    sch_node_changed(op, node);
     op->room_came = true;
-    all_dirty(op);
+    sch_kinds_dirty(op);
+    sch_node_service_resume(op, node);
 }
 
 void sch_node_down(struct sch_operator *op, const char *name)
@@ -185,8 +182,9 @@ void sch_node_down(struct sch_operator *op, const char *name)
     sch_heap_set(&op->leases, &node->lease, op->now_ns + op->options.node_lease_ns);
     sch_list_splice(&node->unnamed, &node->attempts);
     sch_list_splice(&node->attempts, &node->unnamed);
-    sch_node_shape_changed(op, node);
-    all_dirty(op);
+    sch_node_changed(op, node);
+    op->room_came = true; /* on a node that is avoided, for those that could only run here */
+    sch_kinds_dirty(op);
 }
 
 static void node_gone(struct sch_operator *op, struct sch_node *node)
@@ -194,13 +192,13 @@ static void node_gone(struct sch_operator *op, struct sch_node *node)
     sch_heap_remove(&op->leases, &node->lease);
     sm_move(&node->sm, &sch_node_table, SCH_NODE_GONE, node);
     lose_attempts(op, &node->attempts);
+    sch_node_drained(op, node);
     SY_ASSERT(op->nodes[node->index] == node && sch_list_empty(&node->unnamed));
     sch_table_remove(&op->nodes_by_name, &node->by_name);
-    sch_list_remove(&node->changed);
-    for (uint32_t i = node->index; i + 1 < op->node_count; i++)
-        op->nodes[i] = op->nodes[i + 1];
-    op->node_count--;
-    sch_nodes_renumber(op);
+    sch_heap_remove(&op->probations, &node->probation);
+    sch_node_leave_index(op, node);
+    op->nodes[node->index] = op->nodes[--op->node_count];
+    op->nodes[node->index]->index = node->index;
     sch_node_unref(node);
     shapes_changed(op);
 }
@@ -396,6 +394,9 @@ void sch_node_outcome(struct sch_operator *op, const struct sch_op_event *event)
     node->finished++;
     sch_rate_add(&node->rate, op->now_ns);
     sch_rate_add(&a->kind->rate, op->now_ns);
+    if (a->preempted && event->u.report.cancelled)
+        sch_blob_release(&blob);
+    sch_node_ended(op, node, event->u.report.fault && !a->preempted);
     sch_attempt_done(op, a, blob);
 }
 
@@ -405,6 +406,7 @@ void sch_node_returned(struct sch_operator *op, const struct sch_op_event *event
     if (!a || sch_attempt_state(a) == SCH_ATTEMPT_DONE)
         return;
     const char *reason = event->u.report.reason ? event->u.report.reason : "given back by its node";
+    sch_node_ended(op, a->node, !a->node->service);
     if (sch_attempt_state(a) == SCH_ATTEMPT_STARTED)
         sch_attempt_done(op, a,
                          (struct sch_blob){0}); /* it had started: not for us to say it ran not */

@@ -500,7 +500,7 @@ static void step_room(struct sch_partition *p, const struct sch_event *event)
     struct sch_cluster *cluster = sch_cluster_find(p, event->u.room.cluster);
     struct sch_use room = {.cpu_milli = event->u.room.cpu_milli,
                            .memory_bytes = event->u.room.memory_bytes,
-                           .gpus = event->u.room.gpus};
+                           .gpu_milli = event->u.room.gpu_milli};
     if (cluster && sch_cluster_connected(cluster))
         sch_cluster_room(p, cluster, &room);
 }

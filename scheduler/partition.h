@@ -363,7 +363,7 @@ struct sch_event {
         } grant;
         struct {
             const char *cluster;
-            uint64_t cpu_milli, memory_bytes, gpus; /* cumulative since CLUSTER_UP */
+            uint64_t cpu_milli, memory_bytes, gpu_milli; /* cumulative since CLUSTER_UP */
         } room;
         struct sch_report report;
         struct {
@@ -557,9 +557,9 @@ void sch_action_each_child(struct sch_action *action,
 struct sch_queue_view {
     const struct sch_queue_config *config;
     bool configured;
-    uint64_t actions;                       /* live ones that need a worker, here and below */
-    uint64_t out;                           /* of these assigned or running */
-    uint64_t cpu_milli, memory_bytes, gpus; /* of what is out */
+    uint64_t actions;                            /* live ones that need a worker, here and below */
+    uint64_t out;                                /* of these assigned or running */
+    uint64_t cpu_milli, memory_bytes, gpu_milli; /* of what is out */
     double share; /* of the region's cpu, memory or GPUs: of which it has most; 0 to 1 */
 };
 /* In order of creation; stops when fn returns false. */

@@ -352,11 +352,11 @@ static void count_use(struct sch_partition *p, struct sch_use *out, uint64_t *li
                 live[at->check_index]++;
                 if (!sch_state_is_used(sch_action_state(a)))
                     continue;
-                const struct sch_resources *request = &sch_action_class(a)->request;
-                out[at->check_index].actions++;
-                out[at->check_index].cpu_milli += request->cpu_milli;
-                out[at->check_index].memory_bytes += request->memory_bytes;
-                out[at->check_index].gpus += request->gpus;
+                struct sch_use one = sch_use_of(&sch_action_class(a)->request);
+                out[at->check_index].actions += one.actions;
+                out[at->check_index].cpu_milli += one.cpu_milli;
+                out[at->check_index].memory_bytes += one.memory_bytes;
+                out[at->check_index].gpu_milli += one.gpu_milli;
             }
         }
     }

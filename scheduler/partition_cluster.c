@@ -134,7 +134,7 @@ static void add_capacity(struct sch_use *capacity, const struct sch_shape *shape
 {
     capacity->cpu_milli += (uint64_t)shape->capacity.cpu_milli * shape->nodes;
     capacity->memory_bytes += shape->capacity.memory_bytes * shape->nodes;
-    capacity->gpus += (uint64_t)shape->capacity.gpus * shape->nodes;
+    capacity->gpu_milli += sch_resources_gpu_milli(&shape->capacity) * shape->nodes;
 }
 
 static void set_shapes(struct sch_cluster *cluster, const struct sch_shape *shapes, size_t count)
@@ -164,9 +164,9 @@ static void count_capacity(struct sch_partition *p)
             continue;
         sum.cpu_milli += cluster->capacity.cpu_milli;
         sum.memory_bytes += cluster->capacity.memory_bytes;
-        sum.gpus += cluster->capacity.gpus;
+        sum.gpu_milli += cluster->capacity.gpu_milli;
     }
-    if (!differs(sum.cpu_milli, known->cpu_milli) && !differs(sum.gpus, known->gpus) &&
+    if (!differs(sum.cpu_milli, known->cpu_milli) && !differs(sum.gpu_milli, known->gpu_milli) &&
         !differs(sum.memory_bytes, known->memory_bytes))
         return;
     *known = sum;

@@ -109,7 +109,7 @@ static bool has_room(const struct sch_cluster *cluster, const struct sch_resourc
     return !cluster->room_known ||
            (assigned->cpu_milli + request->cpu_milli <= granted->cpu_milli &&
             assigned->memory_bytes + request->memory_bytes <= granted->memory_bytes &&
-            assigned->gpus + request->gpus <= granted->gpus);
+            assigned->gpu_milli + sch_resources_gpu_milli(request) <= granted->gpu_milli);
 }
 
 struct sch_pair *sch_class_route(struct sch_partition *p, struct sch_class *class)
@@ -135,7 +135,7 @@ void sch_pair_take(struct sch_partition *p, struct sch_pair *pair)
     room->actions++;
     room->cpu_milli += pair->class->request.cpu_milli;
     room->memory_bytes += pair->class->request.memory_bytes;
-    room->gpus += pair->class->request.gpus;
+    room->gpu_milli += sch_resources_gpu_milli(&pair->class->request);
     pair_update(p, pair);
 }
 

@@ -274,7 +274,7 @@ static double dominant_share(const struct sch_partition *p, const struct sch_use
 {
     double parts[] = {part(use->cpu_milli, p->capacity.cpu_milli),
                       part(use->memory_bytes, p->capacity.memory_bytes),
-                      part(use->gpus, p->capacity.gpus)};
+                      part(use->gpu_milli, p->capacity.gpu_milli)};
     double most = (double)use->actions / PLACES;
     for (unsigned i = 0; i < SY_COUNT_OF(parts); i++)
         most = parts[i] > most ? parts[i] : most;
@@ -319,21 +319,14 @@ void sch_share_let_go(struct sch_partition *p, struct sch_share *share)
     }
 }
 
-static void add_use(struct sch_use *use, const struct sch_resources *request, bool more)
+static void add_use(struct sch_use *use, const struct sch_use *one, bool more)
 {
-    if (more) {
-        use->actions++;
-        use->cpu_milli += request->cpu_milli;
-        use->memory_bytes += request->memory_bytes;
-        use->gpus += request->gpus;
-        return;
-    }
-    SY_ASSERT(use->actions > 0 && use->cpu_milli >= request->cpu_milli);
-    SY_ASSERT(use->memory_bytes >= request->memory_bytes && use->gpus >= request->gpus);
-    use->actions--;
-    use->cpu_milli -= request->cpu_milli;
-    use->memory_bytes -= request->memory_bytes;
-    use->gpus -= request->gpus;
+    SY_ASSERT(more || (use->actions >= one->actions && use->cpu_milli >= one->cpu_milli &&
+                       use->memory_bytes >= one->memory_bytes && use->gpu_milli >= one->gpu_milli));
+    use->actions += more ? one->actions : -one->actions;
+    use->cpu_milli += more ? one->cpu_milli : -one->cpu_milli;
+    use->memory_bytes += more ? one->memory_bytes : -one->memory_bytes;
+    use->gpu_milli += more ? one->gpu_milli : -one->gpu_milli;
 }
 
 static uint64_t less(uint64_t used, uint64_t by)
@@ -344,22 +337,23 @@ static uint64_t less(uint64_t used, uint64_t by)
 double sch_share_would(const struct sch_partition *p, const struct sch_share *share,
                        const struct sch_resources *request, bool more)
 {
-    struct sch_use use = share->use;
+    struct sch_use use = share->use, one = sch_use_of(request);
     if (more)
-        add_use(&use, request, true);
+        add_use(&use, &one, true);
     else
-        use = (struct sch_use){less(use.actions, 1), less(use.cpu_milli, request->cpu_milli),
-                               less(use.memory_bytes, request->memory_bytes),
-                               less(use.gpus, request->gpus)};
+        use = (struct sch_use){less(use.actions, one.actions), less(use.cpu_milli, one.cpu_milli),
+                               less(use.memory_bytes, one.memory_bytes),
+                               less(use.gpu_milli, one.gpu_milli)};
     return weighted_share(p, share, &use);
 }
 
 void sch_share_use(struct sch_partition *p, struct sch_share *tenant,
                    const struct sch_resources *request, bool more)
 {
+    struct sch_use one = sch_use_of(request);
     SY_ASSERT(tenant->level == SCH_SHARE_TENANT);
     for (struct sch_share *at = tenant; at; at = at->parent) {
-        add_use(&at->use, request, more);
+        add_use(&at->use, &one, more);
         weigh(p, at);
         if (!more && !sch_list_empty(&at->stopped))
             sch_share_let_go(p, at);
@@ -381,7 +375,7 @@ struct sch_use sch_share_limits(const struct sch_share *share)
     return (struct sch_use){.actions = config->actions_max,
                             .cpu_milli = config->cpu_milli_max,
                             .memory_bytes = config->memory_bytes_max,
-                            .gpus = config->gpus_max};
+                            .gpu_milli = (uint64_t)config->gpus_max * SCH_GPU_MILLI};
 }
 
 bool sch_share_admits(const struct sch_share *share, const struct sch_resources *request)
@@ -390,10 +384,7 @@ bool sch_share_admits(const struct sch_share *share, const struct sch_resources 
         return true;
     if (share->config->paused)
         return false;
-    struct sch_use limits = sch_share_limits(share), one = {.actions = 1,
-                                                            .cpu_milli = request->cpu_milli,
-                                                            .memory_bytes = request->memory_bytes,
-                                                            .gpus = request->gpus};
+    struct sch_use limits = sch_share_limits(share), one = sch_use_of(request);
     return sch_use_fits(&share->use, &one, &limits) &&
            (!share->ticket || sch_ticket_admits(share->ticket, &one));
 }
@@ -531,7 +522,7 @@ void sch_partition_each_queue(const struct sch_partition *p,
             .out = share->use.actions,
             .cpu_milli = share->use.cpu_milli,
             .memory_bytes = share->use.memory_bytes,
-            .gpus = share->use.gpus,
+            .gpu_milli = share->use.gpu_milli,
             .share = dominant_share(p, &share->use),
         };
         if (!fn(ctx, &view))

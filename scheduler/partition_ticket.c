@@ -10,7 +10,7 @@
 static bool has_limits(const struct sch_use *limits)
 {
     return limits->actions > 0 || limits->cpu_milli > 0 || limits->memory_bytes > 0 ||
-           limits->gpus > 0;
+           limits->gpu_milli > 0;
 }
 
 void sch_ticket_touch(struct sch_partition *p, struct sch_share *share)
@@ -57,11 +57,11 @@ bool sch_ticket_admits(const struct sch_ticket *ticket, const struct sch_use *on
                    sum = {.actions = ticket->share->use.actions + one->actions,
                           .cpu_milli = ticket->share->use.cpu_milli + one->cpu_milli,
                           .memory_bytes = ticket->share->use.memory_bytes + one->memory_bytes,
-                          .gpus = ticket->share->use.gpus + one->gpus};
+                          .gpu_milli = ticket->share->use.gpu_milli + one->gpu_milli};
     return (limits.actions == 0 || sum.actions <= ticket->allowed.actions) &&
            (limits.cpu_milli == 0 || sum.cpu_milli <= ticket->allowed.cpu_milli) &&
            (limits.memory_bytes == 0 || sum.memory_bytes <= ticket->allowed.memory_bytes) &&
-           (limits.gpus == 0 || sum.gpus <= ticket->allowed.gpus);
+           (limits.gpu_milli == 0 || sum.gpu_milli <= ticket->allowed.gpu_milli);
 }
 
 /* ---- reports ---- */
@@ -77,12 +77,8 @@ static struct sch_token_report report_of(const struct sch_partition *p,
     const struct sch_link *stopped = &ticket->share->stopped;
     for (struct sch_link *link = stopped->next; link != stopped; link = link->next) {
         const struct sch_seat *seat = sy_container_of(link, struct sch_seat, link);
-        const struct sch_resources *request = &seat->class->request;
         if (report.wanted == 0)
-            report.next = (struct sch_use){.actions = 1,
-                                           .cpu_milli = request->cpu_milli,
-                                           .memory_bytes = request->memory_bytes,
-                                           .gpus = request->gpus};
+            report.next = sch_use_of(&seat->class->request);
         report.wanted += seat->ready;
     }
     if (ticket->share->config && ticket->share->config->paused)

@@ -26,6 +26,11 @@ uint64_t sch_resources_hash(const struct sch_resources *r)
     return sch_hash_bytes(r, sizeof(*r), 0);
 }
 
+uint64_t sch_resources_gpu_milli(const struct sch_resources *r)
+{
+    return r->gpu_partition[0] ? 0 : (uint64_t)r->gpus * SCH_GPU_MILLI + r->gpu_milli;
+}
+
 bool sch_resources_has_gpu(const struct sch_resources *r)
 {
     SY_ASSERT(r);

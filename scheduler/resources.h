@@ -71,6 +71,8 @@ struct sch_shape {
 
 bool sch_resources_equal(const struct sch_resources *a, const struct sch_resources *b);
 uint64_t sch_resources_hash(const struct sch_resources *r);
+/* Thousandths of whole GPUs; slices are no part of these. */
+uint64_t sch_resources_gpu_milli(const struct sch_resources *r);
 /* Whether it asks for GPUs, whole, in part or as slices. */
 bool sch_resources_has_gpu(const struct sch_resources *r);
 /* Whether an empty node of this shape could ever hold one such task. When not, *ret_miss (may be

@@ -28,16 +28,26 @@ struct sch_tokens {
 
 static uint64_t *amount(struct sch_use *use, unsigned i)
 {
-    uint64_t *amounts[AMOUNTS] = {&use->actions, &use->cpu_milli, &use->memory_bytes, &use->gpus};
+    uint64_t *amounts[AMOUNTS] = {&use->actions, &use->cpu_milli, &use->memory_bytes,
+                                  &use->gpu_milli};
     SY_ASSERT(i < AMOUNTS);
     return amounts[i];
 }
 
 static uint64_t value(const struct sch_use *use, unsigned i)
 {
-    const uint64_t amounts[AMOUNTS] = {use->actions, use->cpu_milli, use->memory_bytes, use->gpus};
+    const uint64_t amounts[AMOUNTS] = {use->actions, use->cpu_milli, use->memory_bytes,
+                                       use->gpu_milli};
     SY_ASSERT(i < AMOUNTS);
     return amounts[i];
+}
+
+struct sch_use sch_use_of(const struct sch_resources *request)
+{
+    return (struct sch_use){.actions = 1,
+                            .cpu_milli = request->cpu_milli,
+                            .memory_bytes = request->memory_bytes,
+                            .gpu_milli = sch_resources_gpu_milli(request)};
 }
 
 bool sch_use_fits(const struct sch_use *used, const struct sch_use *more,
@@ -64,7 +74,7 @@ static struct sch_use larger(const struct sch_use *a, const struct sch_use *b)
 static bool equal(const struct sch_use *a, const struct sch_use *b)
 {
     return a->actions == b->actions && a->cpu_milli == b->cpu_milli &&
-           a->memory_bytes == b->memory_bytes && a->gpus == b->gpus;
+           a->memory_bytes == b->memory_bytes && a->gpu_milli == b->gpu_milli;
 }
 
 /* Of the limited amount of which it has most. */

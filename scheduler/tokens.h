@@ -21,8 +21,11 @@
 
 /* Amounts: what is used, allowed, or there. */
 struct sch_use {
-    uint64_t actions, cpu_milli, memory_bytes, gpus;
+    uint64_t actions, cpu_milli, memory_bytes, gpu_milli;
 };
+
+/* Of one action that asks for this. */
+struct sch_use sch_use_of(const struct sch_resources *request);
 
 struct sch_token_report {
     uint32_t partition, epoch; /* epoch of the partition */

@@ -67,7 +67,8 @@ START_TEST(gpu_models)
     static const char *const names[][2] = {
         {"NVIDIA H200", "H200"},
         {"NVIDIA H100 80GB HBM3", "H100"},
-        {"NVIDIA A100-SXM4-80GB", "A100"},
+        {"NVIDIA A100-SXM4-80GB", "A100-80GB"},
+        {"NVIDIA A100-PCIE-40GB", "A100"},
         {"Tesla T4", "T4"},
         {"NVIDIA GeForce RTX 4090", "RTX-4090"},
         {"NVIDIA RTX 6000 Ada Generation", "RTX-6000"},

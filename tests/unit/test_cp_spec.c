@@ -63,6 +63,7 @@ struct draft {
     Flyteidl2__Core__ExtendedResources extended;
     Flyteidl2__Core__GPUAccelerator gpu;
     Google__Protobuf__Duration timeout, queued, base, cap, deadline;
+    Flyteidl2__Core__KeyValuePair variable, *variables[1];
     char *args[2];
     size_t entry_count;
 };
@@ -114,6 +115,16 @@ static void draft_add(struct draft *d, bool limit, Flyteidl2__Core__Resources__R
         d->limits[d->resources.n_limits++] = entry;
     else
         d->requests[d->resources.n_requests++] = entry;
+}
+
+static void draft_variable(struct draft *d, char *key, char *value)
+{
+    flyteidl2__core__key_value_pair__init(&d->variable);
+    d->variable.key = key;
+    d->variable.value = value;
+    d->variables[0] = &d->variable;
+    d->container.env = d->variables;
+    d->container.n_env = 1;
 }
 
 static int parse(const struct draft *d, struct sch_spec *ret, struct sy_error_text *error)
@@ -197,6 +208,37 @@ START_TEST(test_parse)
 }
 END_TEST
 
+START_TEST(test_constraints)
+{
+    struct draft d;
+    struct sch_spec spec;
+    struct sy_error_text error = {0};
+    char device[] = "nvidia-tesla-a100", part[] = "1g.5gb";
+    char key[] = "SWITCHYARD_NODE_LABELS", value[] = "zone=a,disk=ssd";
+    draft_init(&d);
+    d.template.extended_resources = &d.extended;
+    d.extended.gpu_accelerator = &d.gpu;
+    d.gpu.device = device;
+    d.gpu.partition_size_value_case =
+        FLYTEIDL2__CORE__GPUACCELERATOR__PARTITION_SIZE_VALUE_PARTITION_SIZE;
+    d.gpu.partition_size = part;
+    d.metadata.interruptible_value_case =
+        FLYTEIDL2__CORE__TASK_METADATA__INTERRUPTIBLE_VALUE_INTERRUPTIBLE;
+    d.metadata.interruptible = true;
+    draft_variable(&d, key, value);
+    ck_assert_msg(parse(&d, &spec, &error) == 0, "%s", error.text);
+    ck_assert_uint_eq(spec.request.gpus, 1);
+    ck_assert_str_eq(spec.request.gpu_model, "A100");
+    ck_assert_str_eq(spec.request.gpu_partition, "1g.5gb");
+    ck_assert_str_eq(spec.request.labels, "disk=ssd,zone=a");
+    ck_assert_str_eq(spec.request.tolerations, "switchyard.dev/spot");
+    draft_init(&d);
+    draft_add(&d, false, GPU, "0.25");
+    ck_assert_int_eq(parse(&d, &spec, &error), 0);
+    ck_assert(spec.request.gpus == 0 && spec.request.gpu_milli == 250);
+}
+END_TEST
+
 START_TEST(test_refused)
 {
     struct draft d;
@@ -233,6 +275,17 @@ START_TEST(test_refused)
     d.retries.retries = 100000;
     check_refused(&d, "retries 100000: at most 1000");
     draft_init(&d);
+    draft_add(&d, false, GPU, "1500m");
+    check_refused(&d, "gpu 1500m: expected whole GPUs, or a part of one");
+    draft_init(&d);
+    draft_add(&d, false, GPU, "-1");
+    check_refused(&d, "gpu '-1'");
+    draft_init(&d);
+    char key[] = "SWITCHYARD_NODE_LABELS", value[] = "no label";
+    draft_variable(&d, key, value);
+    check_refused(&d, "label 'no label'");
+    draft_init(&d);
+    draft_add(&d, false, GPU, "500m");
     char part[] = "1g.5gb";
     d.template.extended_resources = &d.extended;
     d.extended.gpu_accelerator = &d.gpu;
@@ -293,6 +346,7 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {test_quantities, test_parse, test_refused, test_table, NULL};
+    const TTest *const tests[] = {test_quantities, test_parse, test_constraints,
+                                  test_refused,    test_table, NULL};
     return sy_test_run("cp_spec", tests);
 }

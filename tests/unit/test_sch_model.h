@@ -36,7 +36,7 @@ enum { TO_PARTITION, TO_OPERATOR, TO_NODE };
 struct message {
     struct sch_event up;           /* TO_PARTITION */
     struct sch_op_event down;      /* TO_OPERATOR */
-    enum sch_op_effect_type order; /* TO_NODE: ASSIGN, CANCEL or ACK */
+    enum sch_op_effect_type order; /* TO_NODE: ASSIGN, CANCEL, ACK or GIVE_BACK */
     struct sch_attempt_key key;
     struct sch_resources request;
     enum sch_outcome outcome;
@@ -109,6 +109,8 @@ struct world {
     struct site sites[PARTITIONS];
     struct sch_operator *operators[CLUSTERS];
     struct agent agents[CLUSTERS][NODES];
+    enum sch_service_state services[CLUSTERS][NODES]; /* that the operator has said it keeps */
+    uint64_t drained, preempted;
     struct stream shard_streams[PARTITIONS][CLUSTERS], node_streams[CLUSTERS][NODES];
     struct sch_effects fx;
     struct sch_op_effects op_fx;
@@ -403,14 +405,29 @@ static void send_to_node(struct world *w, size_t c, const struct sch_op_effect *
     mix(w, message->key.action + n);
 }
 
+/* Nothing is placed on a node that was closed in an earlier step. */
+static void audit_placed(const struct world *w, size_t c, const struct sch_op_effect *effect)
+{
+    size_t n = (size_t)(effect->u.assign.node[1] - '0');
+    ck_assert_int_eq(w->services[c][n], SCH_SERVICE_OPEN);
+}
+
 static void op_carry(struct world *w, size_t c, const struct sch_op_effect *effect)
 {
     struct sch_event *event;
     mix(w, effect->type + 100);
     switch (effect->type) {
+    case SCH_OP_SERVICE_CHANGED:
+        w->services[c][effect->u.service.node[1] - '0'] = effect->u.service.state;
+        w->drained += effect->u.service.state == SCH_SERVICE_DRAINED;
+        break;
     case SCH_OP_SEND_ASSIGN:
+        audit_placed(w, c, effect);
+        send_to_node(w, c, effect);
+        break;
     case SCH_OP_SEND_CANCEL:
     case SCH_OP_SEND_ACK:
+    case SCH_OP_SEND_GIVE_BACK:
         send_to_node(w, c, effect);
         break;
     case SCH_OP_SEND_GRANT:
@@ -427,12 +444,13 @@ static void op_carry(struct world *w, size_t c, const struct sch_op_effect *effe
         event->u.room.cluster = cluster_names[c];
         event->u.room.cpu_milli = effect->u.room.cpu_milli;
         event->u.room.memory_bytes = effect->u.room.memory_bytes;
-        event->u.room.gpus = effect->u.room.gpus;
+        event->u.room.gpu_milli = effect->u.room.gpu_milli;
         break;
     case SCH_OP_SEND_STARTED:
         send_report(w, c, SCH_EVENT_STARTED, &effect->u.report.key, NULL);
         break;
     case SCH_OP_SEND_OUTCOME:
+        w->preempted += effect->u.report.reason != NULL;
         send_report(w, c, SCH_EVENT_OUTCOME, &effect->u.report.key, effect->u.report.blob);
         break;
     case SCH_OP_SEND_RETURNED:
@@ -494,8 +512,12 @@ static void agent_send(struct world *w, size_t c, size_t n, enum sch_op_event_ty
     message->down.type = type;
     message->down.u.report.node = node_names[n];
     message->down.u.report.key = x->key;
-    if (type == SCH_OP_OUTCOME)
-        message->down.u.report.blob = payload_new(w, &x->request, x->outcome);
+    if (type != SCH_OP_OUTCOME)
+        return;
+    message->down.u.report.blob = payload_new(w, &x->request, x->outcome);
+    message->down.u.report.cancelled = x->outcome == SCH_OUTCOME_CANCELLED;
+    message->down.u.report.fault = x->outcome == SCH_OUTCOME_LOST ||
+                                   x->outcome == SCH_OUTCOME_REFUSED;
 }
 
 static void agent_end(struct world *w, size_t c, size_t n, struct execution *x,
@@ -536,9 +558,25 @@ static void agent_remove(struct agent *agent, struct execution *x)
     memmove(x, x + 1, (--agent->count - at) * sizeof(*x));
 }
 
+static void agent_give_back(struct world *w, size_t c, size_t n)
+{
+    struct agent *agent = &w->agents[c][n];
+    for (size_t i = agent->count; i-- > 0;) {
+        struct execution *x = &agent->items[i];
+        if (x->started || x->ended)
+            continue;
+        agent_send(w, c, n, SCH_OP_NODE_RETURNED, x);
+        agent_remove(agent, x);
+    }
+}
+
 static void agent_receive(struct world *w, size_t c, size_t n, const struct message *message)
 {
     struct agent *agent = &w->agents[c][n];
+    if (message->order == SCH_OP_SEND_GIVE_BACK) {
+        agent_give_back(w, c, n);
+        return;
+    }
     struct execution *x = execution_find(agent, &message->key);
     if (message->order == SCH_OP_SEND_ASSIGN && !x) {
         ck_assert_uint_lt(agent->count, SY_COUNT_OF(agent->items));

@@ -300,11 +300,11 @@ START_TEST(best_fit_fills_up)
     node_up(w, "a", 2);
     partition_up(w, 1, 7);
     demand(w, 1, 100);
-    const char *want[] = {"c", "a", "a", "b", "b"}; /* least free cpu, ties by name */
+    const char *want[] = {"c", "b", "b", "a", "a"}; /* least free cpu, then the older node */
     for (size_t i = 0; i < 5; i++)
         ck_assert_str_eq(node_of(w, assign(w)), want[i]);
     /* full: the shortest backlog relative to its slots */
-    const char *over[] = {"a", "b", "c", "a", "b", "c"};
+    const char *over[] = {"b", "c", "a", "b", "a", "c"};
     for (size_t i = 0; i < 6; i++)
         ck_assert_str_eq(node_of(w, assign(w)), over[i]);
     world_free(w);

@@ -407,23 +407,27 @@ enum attempt_event {
     B_RETURNED,
     B_TICK,
     B_LATER, /* ticks for a minute */
+    B_CORDON,
+    B_UNCORDON,
+    B_DRAIN,
+    B_DRAIN_DUE, /* its deadline passes, and the agent says CANCELLED */
     ATTEMPT_EVENTS,
 };
 
 /* Another attempt has the node's only core for ever; the node's backlog is full when it is HELD. */
 static const enum stage attempt_after[STAGES][ATTEMPT_EVENTS] = {
-    [HELD] = {HELD, HELD, HELD, HELD, GONE, HELD, ROOM, ROOM, ROOM, HELD, GONE, HELD, HELD, HELD,
-              HELD, GONE},
-    [ROOM] = {ROOM, ROOM, ROOM, ROOM, ROOM, ROOM, ROOM, STAR, LOST, ROOM, LOST, STAR, DONE, GONE,
-              ROOM, ROOM},
-    [BACK] = {BACK, BACK, BACK, BACK, BACK, BACK, ROOM, STAR, LOST, BACK, LOST, STAR, DONE, GONE,
-              BACK, BACK},
-    [STAR] = {STAR, STAR, STAR, STAR, STAR, STAR, STAR, STAR, LOST, STAR, LOST, STAR, DONE, LOST,
-              STAR, STAR},
-    [DONE] = {DONE, DONE, DONE, DONE, DONE, GONE, DONE, DONE, DONE, DONE, DONE, DONE, DONE, DONE,
-              DONE, DONE},
-    [LOST] = {LOST, LOST, LOST, LOST, LOST, GONE, LOST, LOST, LOST, LOST, LOST, LOST, LOST, LOST,
-              LOST, LOST},
+    [HELD] = {HELD, HELD, HELD, HELD, GONE, HELD, ROOM, ROOM, ROOM, HELD,
+              GONE, HELD, HELD, HELD, HELD, GONE, HELD, HELD, HELD, HELD},
+    [ROOM] = {ROOM, ROOM, ROOM, ROOM, ROOM, ROOM, ROOM, STAR, LOST, ROOM,
+              LOST, STAR, DONE, GONE, ROOM, ROOM, ROOM, ROOM, ROOM, LOST},
+    [BACK] = {BACK, BACK, BACK, BACK, BACK, BACK, ROOM, STAR, LOST, BACK,
+              LOST, STAR, DONE, GONE, BACK, BACK, BACK, BACK, BACK, LOST},
+    [STAR] = {STAR, STAR, STAR, STAR, STAR, STAR, STAR, STAR, LOST, STAR,
+              LOST, STAR, DONE, LOST, STAR, STAR, STAR, STAR, STAR, LOST},
+    [DONE] = {DONE, DONE, DONE, DONE, DONE, GONE, DONE, DONE, DONE, DONE,
+              DONE, DONE, DONE, DONE, DONE, DONE, DONE, DONE, DONE, DONE},
+    [LOST] = {LOST, LOST, LOST, LOST, LOST, GONE, LOST, LOST, LOST, LOST,
+              LOST, LOST, LOST, LOST, LOST, LOST, LOST, LOST, LOST, LOST},
 };
 
 struct attempts {
@@ -568,6 +572,22 @@ static void op_node_column(struct attempts *w, enum attempt_event event)
     node_event(w, SCH_OP_NODE_INVENTORY_COMPLETE);
 }
 
+static void verb(struct attempts *w, enum sch_op_event_type type, int64_t deadline_ns)
+{
+    op_step(w, (struct sch_op_event){.type = type,
+                                     .u.verb = {.node = "n", .deadline_ns = deadline_ns}});
+}
+
+static void drain_until_due(struct attempts *w)
+{
+    verb(w, SCH_OP_NODE_DRAIN, w->now + SY_NS_PER_MS);
+    op_run_for(w, 2 * SY_NS_PER_MS);
+    struct sch_op_event event = {
+        .type = SCH_OP_OUTCOME,
+        .u.report = {.node = "n", .key = key(SUBJECT), .cancelled = true, .blob = blob(w)}};
+    op_step(w, event);
+}
+
 static void op_apply(struct attempts *w, enum attempt_event event)
 {
     switch (event) {
@@ -607,6 +627,18 @@ static void op_apply(struct attempts *w, enum attempt_event event)
         break;
     case B_LATER:
         op_run_for(w, 60 * SY_NS_PER_S);
+        break;
+    case B_CORDON:
+        verb(w, SCH_OP_NODE_CORDON, 0);
+        break;
+    case B_UNCORDON:
+        verb(w, SCH_OP_NODE_UNCORDON, 0);
+        break;
+    case B_DRAIN:
+        verb(w, SCH_OP_NODE_DRAIN, SY_TIME_NEVER);
+        break;
+    case B_DRAIN_DUE:
+        drain_until_due(w);
         break;
     default:
         op_node_column(w, event);

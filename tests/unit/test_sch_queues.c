@@ -56,7 +56,7 @@ static void room(struct world *w, const char *cluster, uint64_t cpu_milli)
                                .u.room = {.cluster = cluster,
                                           .cpu_milli = cpu_milli,
                                           .memory_bytes = UINT64_MAX / 2,
-                                          .gpus = 1u << 20}});
+                                          .gpu_milli = 1u << 30}});
 }
 
 struct out { /* what was assigned, in order; a place comes free when one is taken from the front */

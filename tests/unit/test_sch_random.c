@@ -105,6 +105,14 @@ static void operator_start(struct world *w, size_t c)
                                            .node_lease_ns = 15 * SY_NS_PER_S,
                                            .join_grace_ns = 5 * SY_NS_PER_S};
     w->operators[c] = sch_operator_new(&options, w->now);
+    for (size_t n = 0; n < NODES; n++) {
+        enum sch_service_state state = w->services[c][n];
+        struct sch_op_event event = {.type = state == SCH_SERVICE_CORDONED ? SCH_OP_NODE_CORDON
+                                                                           : SCH_OP_NODE_DRAIN,
+                                     .u.verb = {node_names[n], SY_TIME_NEVER}};
+        if (state != SCH_SERVICE_OPEN)
+            step_operator(w, c, event);
+    }
 }
 
 static void operator_crash(struct world *w, size_t c)
@@ -396,6 +404,16 @@ static void fault(struct world *w)
     }
 }
 
+static void verb(struct world *w, size_t c, size_t n)
+{
+    static const enum sch_op_event_type types[] = {SCH_OP_NODE_CORDON, SCH_OP_NODE_UNCORDON,
+                                                   SCH_OP_NODE_UNCORDON, SCH_OP_NODE_DRAIN};
+    enum sch_op_event_type type = types[sy_rng_below(&w->rng, SY_COUNT_OF(types))];
+    int64_t deadline_ns = w->now + (int64_t)sy_rng_below(&w->rng, 300) * SY_NS_PER_MS;
+    step_operator(w, c,
+                  (struct sch_op_event){.type = type, .u.verb = {node_names[n], deadline_ns}});
+}
+
 static void connect(struct world *w, size_t p, size_t c, size_t n)
 {
     shard_open(w, p, c);
@@ -410,6 +428,8 @@ static void random_step(struct world *w)
     w->now += (int64_t)sy_rng_below(&w->rng, 3 * SY_NS_PER_MS);
     if (kind < 8)
         fault(w);
+    else if (kind < 14)
+        verb(w, c, n);
     else if (kind < 40)
         connect(w, p, c, n);
     else if (kind < 140)
@@ -454,8 +474,12 @@ static void heal(struct world *w)
     w->healing = true;
     for (size_t p = 0; p < PARTITIONS; p++) {
         for (size_t c = 0; c < CLUSTERS; c++) {
-            for (size_t n = 0; n < NODES; n++)
+            for (size_t n = 0; n < NODES; n++) {
                 connect(w, p, c, n);
+                step_operator(w, c,
+                              (struct sch_op_event){.type = SCH_OP_NODE_UNCORDON,
+                                                    .u.verb.node = node_names[n]});
+            }
         }
     }
     int64_t end = w->now + 3600 * SY_NS_PER_S;
@@ -496,7 +520,7 @@ static void init_specs(struct sch_spec *specs)
 
 /* What the random worlds have done, so that a test that does nothing is seen. */
 struct done {
-    uint64_t succeeded, reused, held, signalled;
+    uint64_t succeeded, reused, held, signalled, drained, preempted;
 };
 
 static uint64_t run_seed(uint64_t seed, struct done *done)
@@ -517,6 +541,8 @@ static uint64_t run_seed(uint64_t seed, struct done *done)
     done->succeeded += w->succeeded;
     done->reused += w->reused;
     done->held += w->held;
+    done->drained += w->drained;
+    done->preempted += w->preempted;
     done->signalled += w->signalled;
     for (size_t p = 0; p < PARTITIONS; p++) {
         sch_partition_free(w->sites[p].core);
@@ -557,6 +583,7 @@ START_TEST(random_worlds_keep_the_promises)
                       (unsigned long long)seed);
     }
     ck_assert(seeds < 10 || (done.reused > 0 && done.held > 0 && done.signalled > 0));
+    ck_assert(seeds < 10 || (done.drained > 0 && done.preempted > 0));
 }
 END_TEST
 

@@ -48,6 +48,12 @@ const struct cl_method cl_list_clusters = {REGION "ListClusters",
                                            &switchyard__v1__list_clusters_response__descriptor};
 const struct cl_method cl_list_nodes = {REGION "ListNodes",
                                         &switchyard__v1__list_nodes_response__descriptor};
+const struct cl_method cl_cordon_node = {REGION "CordonNode",
+                                         &switchyard__v1__order_node_response__descriptor};
+const struct cl_method cl_uncordon_node = {REGION "UncordonNode",
+                                           &switchyard__v1__order_node_response__descriptor};
+const struct cl_method cl_drain_node = {REGION "DrainNode",
+                                        &switchyard__v1__order_node_response__descriptor};
 
 void cl_run_id(const struct cl_client *client, const char *name, Switchyard__V1__RunId *ret)
 {

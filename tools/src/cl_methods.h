@@ -29,6 +29,7 @@ extern const struct cl_method cl_read_logs;
 extern const struct cl_method cl_get_region_status;
 extern const struct cl_method cl_list_clusters;
 extern const struct cl_method cl_list_nodes;
+extern const struct cl_method cl_cordon_node, cl_uncordon_node, cl_drain_node;
 
 /* A run of the client's project and domain, in the form each API wants. `ret` points into the
  * client's options and to `name`. */

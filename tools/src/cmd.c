@@ -12,6 +12,9 @@ static const struct cl_command commands[] = {
     {"watch", "follow the changes of a run", cl_cmd_watch},
     {"logs", "print the log of a task", cl_cmd_logs},
     {"abort", "end a run, or an action and all below it", cl_cmd_abort},
+    {"cordon", "place nothing more on a node", cl_cmd_cordon},
+    {"uncordon", "take back a cordon or a drain", cl_cmd_uncordon},
+    {"drain", "empty a node", cl_cmd_drain},
     {"status", "show how the region does", cl_cmd_status},
 };
 

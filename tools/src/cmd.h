@@ -24,6 +24,9 @@ enum cl_exit cl_cmd_get(const struct cl_args *defaults, int argc, char **argv);
 enum cl_exit cl_cmd_watch(const struct cl_args *defaults, int argc, char **argv);
 enum cl_exit cl_cmd_logs(const struct cl_args *defaults, int argc, char **argv);
 enum cl_exit cl_cmd_abort(const struct cl_args *defaults, int argc, char **argv);
+enum cl_exit cl_cmd_cordon(const struct cl_args *defaults, int argc, char **argv);
+enum cl_exit cl_cmd_uncordon(const struct cl_args *defaults, int argc, char **argv);
+enum cl_exit cl_cmd_drain(const struct cl_args *defaults, int argc, char **argv);
 enum cl_exit cl_cmd_status(const struct cl_args *defaults, int argc, char **argv);
 
 /* ---- run ---- */

@@ -113,7 +113,7 @@ static const struct cl_column node_columns[] = {
     {"NODE", false, 6, 0},   {"STATE", false, 0, 0},   {"RUNNING", true, 0, 1},
     {"BACKLOG", true, 0, 5}, {"FINISHED", true, 0, 4}, {"CPU", true, 0, 2},
     {"MEMORY", true, 0, 6},  {"GPUS", true, 0, 7},     {"MODEL", false, 4, 9},
-    {"POOLS", false, 6, 3},  {"CLUSTER", false, 6, 8},
+    {"POOLS", false, 6, 3},  {"CLUSTER", false, 6, 8}, {"REASON", false, 8, 10},
 };
 
 /* "native x 4, py x 2" */
@@ -146,6 +146,9 @@ static json_t *node_json(const Switchyard__V1__Node *node)
     cl_json_set(object, "capacity", amounts_json(node->capacity));
     cl_json_set(object, "used", amounts_json(node->used));
     cl_json_str(object, "gpu_model", node->gpu_model);
+    cl_json_str(object, "reason", node->reason);
+    cl_json_str(object, "labels", node->labels);
+    cl_json_str(object, "taints", node->taints);
     cl_json_set(object, "pools", pools);
     return object;
 }
@@ -161,9 +164,9 @@ static void print_nodes(const Switchyard__V1__ListNodesResponse *response)
         struct cl_short finished = cl_format_count(node->finished);
         char pools[256];
         list_pools(node, pools, sizeof(pools));
-        const char *cells[] = {node->name,      node->state, running.text, backlog.text,
-                               finished.text,   pair.cpu,    pair.memory,  pair.gpus,
-                               node->gpu_model, pools,       node->cluster};
+        const char *cells[] = {node->name,      node->state, running.text,  backlog.text,
+                               finished.text,   pair.cpu,    pair.memory,   pair.gpus,
+                               node->gpu_model, pools,       node->cluster, node->reason};
         cl_table_add(table, cells);
     }
     cl_table_print(table, stdout, cl_terminal_width(stdout), 0);
