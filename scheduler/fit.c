@@ -131,7 +131,7 @@ void sch_fit_set(struct sch_fit *fit, struct sch_fit_entry *entry, const uint64_
 
 /* ---- asking ---- */
 
-static bool enough(const uint64_t *values, const uint64_t *least, uint32_t dims)
+bool sch_fit_enough(const uint64_t *values, const uint64_t *least, uint32_t dims)
 {
     for (uint32_t d = 0; d < dims; d++) {
         if (values[d] < least[d])
@@ -143,11 +143,11 @@ static bool enough(const uint64_t *values, const uint64_t *least, uint32_t dims)
 static const struct sch_fit_entry *find(const struct sch_fit_entry *root, const uint64_t *least,
                                         uint32_t dims)
 {
-    while (root && enough(root->values + dims, least, dims)) {
+    while (root && sch_fit_enough(root->values + dims, least, dims)) {
         const struct sch_fit_entry *found = find(root->left, least, dims);
         if (found)
             return found;
-        if (enough(root->values, least, dims))
+        if (sch_fit_enough(root->values, least, dims))
             return root;
         root = root->right;
     }
@@ -173,7 +173,7 @@ static uint64_t times(const uint64_t *values, const uint64_t *least, uint32_t di
 static uint64_t room(const struct sch_fit_entry *root, const uint64_t *least, uint32_t dims,
                      uint32_t budget)
 {
-    if (!root || !enough(root->values + dims, least, dims))
+    if (!root || !sch_fit_enough(root->values + dims, least, dims))
         return 0;
     uint64_t here = times(root->values, least, dims);
     if (budget <= 1) /* the roots of subtrees are a random choice of their entries */
@@ -204,9 +204,9 @@ static void check(const struct sch_fit_entry *root, const struct sch_fit_entry *
             continue;
         count += children[c]->count;
         SY_ASSERT(above(root, children[c]));
-        SY_ASSERT(enough(root->values + dims, children[c]->values + dims, dims));
+        SY_ASSERT(sch_fit_enough(root->values + dims, children[c]->values + dims, dims));
     }
-    SY_ASSERT(count == root->count && enough(root->values + dims, root->values, dims));
+    SY_ASSERT(count == root->count && sch_fit_enough(root->values + dims, root->values, dims));
     check(root->left, last, dims);
     SY_ASSERT(!*last || before(*last, root));
     *last = root;

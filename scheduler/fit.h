@@ -36,6 +36,8 @@ struct sch_fit_entry *sch_fit_entry_new(uint32_t dims, uint64_t tie, void *owner
 void sch_fit_set(struct sch_fit *fit, struct sch_fit_entry *entry, const uint64_t *values);
 /* Nothing happens when it is not in. */
 void sch_fit_remove(struct sch_fit *fit, struct sch_fit_entry *entry);
+/* values >= least in each dimension. */
+bool sch_fit_enough(const uint64_t *values, const uint64_t *least, uint32_t dims);
 /* The first in order with values >= least in each dimension; NULL: none. */
 const struct sch_fit_entry *sch_fit_find(const struct sch_fit *fit, const uint64_t *least);
 /* How often `least` fits, over all entries. Looks at `budget` entries and takes the others to be

@@ -60,6 +60,7 @@ struct sch_operator *sch_operator_new(const struct sch_operator_options *options
     sch_list_init(&op->kinds_dirty);
     sch_list_init(&op->held);
     sch_list_init(&op->changed);
+    sch_list_init(&op->freed);
     sch_list_init(&op->shapes);
     sch_list_init(&op->services);
     return op;
@@ -284,9 +285,8 @@ void sch_attempt_free(struct sch_operator *op, struct sch_attempt *a)
 
 static void end_step(struct sch_operator *op)
 {
-    if (op->room_came)
+    if (op->choice_came || !sch_list_empty(&op->freed))
         sch_place_parked(op);
-    op->room_came = false;
     sch_grant_end_step(op);
     if (op->shapes_due_ns <= op->now_ns) {
         op->shapes_due_ns = SY_TIME_NEVER;
@@ -363,7 +363,7 @@ static void dispatch(struct sch_operator *op, const struct sch_op_event *event)
 void sch_operator_step(struct sch_operator *op, const struct sch_op_event *event,
                        struct sch_op_effects *effects)
 {
-    SY_ASSERT(!op->out && !op->room_came);
+    SY_ASSERT(!op->out && !op->choice_came && sch_list_empty(&op->freed));
     if (effects->cap > EFFECTS_KEPT)
         sch_op_effects_deinit(effects);
     effects->count = 0;

@@ -268,7 +268,7 @@ void sch_operator_check(const struct sch_operator *const_op)
     struct sch_operator *op = (struct sch_operator *)(uintptr_t)const_op;
     size_t attempts = 0, held = 0, classes = 0;
     struct sch_amount unstarted = {0};
-    SY_ASSERT(!op->out && !op->room_came);
+    SY_ASSERT(!op->out && !op->choice_came && sch_list_empty(&op->freed));
     check_nodes(op);
     check_index(op);
     for (struct sch_link *link = op->kinds.next; link != &op->kinds; link = link->next) {

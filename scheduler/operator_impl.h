@@ -155,6 +155,7 @@ struct sch_node {
     struct sch_table_link by_name;
     struct sch_heap_entry lease;     /* op->leases while LOST */
     struct sch_heap_entry probation; /* op->probations while AVOIDED */
+    struct sch_link freed;           /* op->freed */
     struct sch_link changed;         /* op->changed: the index does not know yet */
     struct sch_amount free;          /* as counted in op->free */
     struct sch_op_shape *shape;
@@ -214,7 +215,8 @@ struct sch_operator {
     uint64_t shape_serial;
     struct sch_heap leases, drains, probations;
     struct sch_link changed; /* nodes whose index entry is stale */
-    bool room_came;          /* in this step: what is parked may fit */
+    struct sch_link freed;   /* nodes where room came in this step: what is parked may fit there */
+    bool choice_came;        /* in this step: it may fit on other nodes, too */
     bool join_restarted;
     int64_t join_end_ns; /* SY_TIME_NEVER: over */
     int64_t granted_ns, grant_due_ns;
@@ -317,6 +319,8 @@ void sch_kind_unref(struct sch_operator *op, struct sch_kind *kind);
 /* Brings its room and capable up to date. */
 void sch_kind_sync(struct sch_operator *op, struct sch_kind *kind);
 /* The node with room for one more; or, without, whose backlog takes it (*ret_room false); NULL. */
+/* Whether there is room for it, or its backlog takes it; known already that no other node has. */
+bool sch_kind_takes(struct sch_operator *op, struct sch_kind *kind, const struct sch_node *node);
 struct sch_node *sch_kind_choose(struct sch_operator *op, struct sch_kind *kind, bool *ret_room);
 uint32_t sch_node_backlog_max(const struct sch_node *node);
 /* Its room, its backlog, or whether anything is placed there. */

@@ -156,6 +156,8 @@ void sch_node_leave_index(struct sch_operator *op, struct sch_node *node)
 {
     if (sch_link_in_list(&node->changed))
         sch_list_remove(&node->changed);
+    if (sch_link_in_list(&node->freed))
+        sch_list_remove(&node->freed);
     if (!node->shape)
         return;
     count_free(op, node, false);
@@ -356,6 +358,30 @@ static struct sch_node *find_backlog(const struct sch_kind *kind, enum sch_tier_
         best_key = key;
     }
     return best;
+}
+
+static bool has_room(const struct sch_kind *kind, const struct sch_kind_shape *on,
+                     const struct sch_node *node)
+{
+    uint64_t least[SCH_FIT_DIMS_MAX];
+    uint32_t dims = sch_room_dims(&on->shape->shape);
+    if (sch_fit_enough(node->fit->values, on->least, dims))
+        return true;
+    memcpy(least, on->least, sizeof(least));
+    return kind->request.gpu_milli > 0 &&
+           sch_room_prefer(&on->shape->shape, &kind->request, least) &&
+           sch_fit_enough(node->fit->values, least, dims);
+}
+
+bool sch_kind_takes(struct sch_operator *op, struct sch_kind *kind, const struct sch_node *node)
+{
+    sch_index_sync(op);
+    kind_sync_shapes(op, kind);
+    for (uint32_t i = 0; node->tier >= 0 && i < kind->shape_count; i++) {
+        if (kind->shapes[i].shape == node->shape)
+            return sch_heap_has(&node->over) || has_room(kind, &kind->shapes[i], node);
+    }
+    return false;
 }
 
 struct sch_node *sch_kind_choose(struct sch_operator *op, struct sch_kind *kind, bool *ret_room)

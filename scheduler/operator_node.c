@@ -168,7 +168,7 @@ void sch_node_inventory_complete(struct sch_operator *op, const char *name)
     node->listing = false;
     sch_node_promote(op, node);
     sch_node_changed(op, node);
-    op->room_came = true;
+    op->choice_came = true;
     sch_kinds_dirty(op);
     sch_node_service_resume(op, node);
 }
@@ -183,7 +183,7 @@ void sch_node_down(struct sch_operator *op, const char *name)
     sch_list_splice(&node->unnamed, &node->attempts);
     sch_list_splice(&node->attempts, &node->unnamed);
     sch_node_changed(op, node);
-    op->room_came = true; /* on a node that is avoided, for those that could only run here */
+    op->choice_came = true; /* on a node that is avoided, for those that could only run here */
     sch_kinds_dirty(op);
 }
 

@@ -2,6 +2,13 @@
 
 /* ---- room on a node ---- */
 
+static void room_came(struct sch_operator *op, struct sch_node *node)
+{
+    sch_node_changed(op, node);
+    if (sch_node_state(node) != SCH_NODE_GONE && !sch_link_in_list(&node->freed))
+        sch_list_push_back(&op->freed, &node->freed);
+}
+
 void sch_node_charge(struct sch_operator *op, struct sch_attempt *a, bool room)
 {
     SY_ASSERT(!a->charged && a->node && a->kind);
@@ -19,8 +26,7 @@ void sch_node_uncharge(struct sch_operator *op, struct sch_attempt *a)
     SY_ASSERT(a->node && a->kind);
     a->charged = a->room = false;
     sch_node_unuse(a->node, a);
-    op->room_came = true;
-    sch_node_changed(op, a->node);
+    room_came(op, a->node);
 }
 
 /* ---- backlogs ---- */
@@ -42,8 +48,7 @@ void sch_node_backlog_remove(struct sch_operator *op, struct sch_attempt *a)
     a->node->backlog_count--;
     a->kind->backlog_count--;
     sch_attempt_unstarted(op, a, false);
-    op->room_came = true;
-    sch_node_changed(op, a->node);
+    room_came(op, a->node);
 }
 
 /* Only the first is looked at, as the agent starts them in order. */
@@ -116,6 +121,18 @@ bool sch_kind_place(struct sch_operator *op, struct sch_kind *kind)
     return true;
 }
 
+/* What is parked fitted nowhere before this step: only what came since is looked at. */
+static bool may_fit(struct sch_operator *op, struct sch_kind *kind)
+{
+    if (op->choice_came)
+        return true;
+    for (struct sch_link *link = op->freed.next; link != &op->freed; link = link->next) {
+        if (sch_kind_takes(op, kind, sy_container_of(link, struct sch_node, freed)))
+            return true;
+    }
+    return false;
+}
+
 /* In turns, so that one kind does not take all the room that came. */
 void sch_place_parked(struct sch_operator *op)
 {
@@ -124,13 +141,16 @@ void sch_place_parked(struct sch_operator *op)
         struct sch_kind *kind = sy_container_of(op->kinds_parked.next, struct sch_kind, parked);
         sch_list_remove(&kind->parked);
         sch_list_push_back(&op->kinds_parked, &kind->parked);
-        if (sch_kind_place(op, kind)) {
+        if (may_fit(op, kind) && sch_kind_place(op, kind)) {
             sch_kind_dirty(op, kind);
             failed = 0;
         } else {
             failed++;
         }
     }
+    op->choice_came = false;
+    while (!sch_list_empty(&op->freed))
+        (void)sch_list_pop(&op->freed);
 }
 
 void sch_held_tick(struct sch_operator *op)

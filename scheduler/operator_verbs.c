@@ -58,7 +58,7 @@ bool sch_node_placeable(const struct sch_node *node)
 static void choice_changed(struct sch_operator *op, struct sch_node *node)
 {
     sch_node_changed(op, node);
-    op->room_came = true;
+    op->choice_came = true;
     sch_kinds_dirty(op);
 }
 
