@@ -583,7 +583,10 @@ void cp_task_call(struct cp_operator *o, const Switchyard__Internal__TaskCall *c
 void cp_task_calls_drop(struct cp_operator *o);
 
 /* ---- partition_orders.c ---- */
+/* The stream is gone: they are answered so. */
 void cp_node_orders_drop(struct cp_operator *o);
+/* The partition goes, and those who wait with it. */
+void cp_node_orders_forget(struct cp_operator *o);
 void cp_node_order_answered(struct cp_operator *o,
                             const Switchyard__Internal__NodeOrderResult *result);
 void cp_task_calls_free_orphans(struct cp_partition *p);

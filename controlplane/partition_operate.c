@@ -22,7 +22,7 @@ void cp_operator_free(struct cp_operator *o)
     sy_timer_stop(p->loop, &o->timer);
     sy_timer_stop(p->loop, &o->acks_timer);
     cp_task_calls_drop(o);
-    cp_node_orders_drop(o);
+    cp_node_orders_forget(o);
     cp_operator_drop_queues(o);
     if (o->cluster) {
         if (o->cluster->stream == o)
@@ -447,6 +447,7 @@ static void on_closed(void *ctx, const struct sy_status *status)
     struct cp_operator *o = ctx;
     o->closing = true;
     disconnect(o, status->message.text[0] ? status->message.text : "the stream ended");
+    cp_node_orders_drop(o);
     cp_operator_free(o);
 }
 

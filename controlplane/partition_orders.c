@@ -14,15 +14,30 @@ struct cp_node_order {
     void *ctx;
 };
 
+static void remove_order(struct cp_operator *o, struct cp_node_order *order)
+{
+    SY_ASSERT(o->order_count > 0);
+    DL_DELETE(o->orders, order);
+    o->order_count--;
+    free(order);
+}
+
 static void finish(struct cp_operator *o, struct cp_node_order *order, enum sy_code code,
                    const char *text)
 {
     struct sy_status status = {.code = code};
+    cp_done_fn done = order->done;
+    void *ctx = order->ctx;
     sy_error_text_set(&status.message, "%s", text);
-    DL_DELETE(o->orders, order);
-    o->order_count--;
-    order->done(order->ctx, &status);
-    free(order);
+    remove_order(o, order);
+    done(ctx, &status);
+}
+
+void cp_node_orders_forget(struct cp_operator *o)
+{
+    while (o->orders)
+        remove_order(o, o->orders);
+    SY_ASSERT(o->order_count == 0);
 }
 
 void cp_node_orders_drop(struct cp_operator *o)

@@ -150,6 +150,7 @@ int dp_config_options_init(struct dp_config_options *options, const struct dp_co
     *options = (struct dp_config_options){
         .objects_dir = below(config->data_dir, "objects"),
         .store_dir = below(config->data_dir, "store"),
+        .nodes_file = below(config->data_dir, "nodes"),
         .secrets_key_file = config->secrets_key_file[0] ? sy_strdup(config->secrets_key_file)
                                                         : below(config->data_dir, "secrets.key"),
         .shards = sy_calloc(config->shards.count + 1, sizeof(*options->shards)),
@@ -175,6 +176,7 @@ int dp_config_options_init(struct dp_config_options *options, const struct dp_co
                  .node_lease_ns = config->node_lease_ns,
                  .join_grace_ns = config->join_grace_ns},
         .objects_dir = options->objects_dir,
+        .nodes_file = options->nodes_file,
         .data_dir = config->data_dir,
         .secrets_key_file = options->secrets_key_file,
         .storage = &options->storage,
@@ -193,6 +195,7 @@ void dp_config_options_deinit(struct dp_config_options *options)
 {
     free(options->objects_dir);
     free(options->store_dir);
+    free(options->nodes_file);
     free(options->secrets_key_file);
     free(options->shards);
     if (options->secret.len > 0)

@@ -27,7 +27,7 @@ void dp_config_print(int fd);
 struct dp_config_options {
     struct dp_operator_options options;
     const char **shards;
-    char *objects_dir, *store_dir, *secrets_key_file;
+    char *objects_dir, *store_dir, *secrets_key_file, *nodes_file;
     char labels[SCH_NODE_LABELS_MAX];
     struct sy_blob_options storage;
     struct sy_buf secret; /* of the storage */

@@ -348,8 +348,8 @@ static int operator_start(struct dp_operator *op, const struct dp_operator_optio
                           const struct dp_operator_ports *ports, struct sy_error_text *error)
 {
     int r = open_stores(op, options, ports, error);
-    if (r == 0 && options->data_dir)
-        r = dp_orders_open(op, options->data_dir, error);
+    if (r == 0 && options->nodes_file)
+        r = dp_orders_open(op, options->nodes_file, error);
     if (r == 0)
         r = dp_shards_new(op, options->shards, error);
     if (r == 0)

@@ -31,6 +31,7 @@ struct dp_operator_options {
     int64_t heartbeat_ns;      /* default 1 s; agents are given up after 5 silent ones */
     struct sch_operator_options core;
     const char *objects_dir; /* NULL: no object store (simulator) */
+    const char *nodes_file;  /* keeps what was said of nodes; NULL: forgotten at a restart */
     const char *data_dir;    /* keys, secrets, half uploads; NULL: no data service (simulator) */
     const char *secrets_key_file; /* with data_dir */
     struct sy_bearer bearer;      /* the agents' token, copied; zeroed: none */

@@ -219,8 +219,8 @@ void dp_relay_fail_partition(struct dp_operator *op, uint32_t partition);
 
 /* ---- orders for nodes ---- */
 
-/* Reads what is kept in data_dir, and keeps it there from now on. Without, nothing is kept. */
-int dp_orders_open(struct dp_operator *op, const char *data_dir,
+/* Reads what is kept in the file, and keeps it there from now on. Without, nothing is kept. */
+int dp_orders_open(struct dp_operator *op, const char *path,
                    struct sy_error_text *error) SY_MUST_USE;
 typedef struct Switchyard__Internal__NodeOrder dp_pb_node_order;
 void dp_orders_receive(struct dp_stream *stream, const dp_pb_node_order *order);

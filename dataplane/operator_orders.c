@@ -69,11 +69,10 @@ static bool read_line(struct dp_operator *op, const char *line)
     return true;
 }
 
-int dp_orders_open(struct dp_operator *op, const char *data_dir, struct sy_error_text *error)
+int dp_orders_open(struct dp_operator *op, const char *path, struct sy_error_text *error)
 {
-    struct sy_buf path = {0}, text SY_CLEANUP(sy_buf_deinit) = {0};
-    sy_buf_printf(&path, "%s/nodes", data_dir);
-    op->orders_path = (char *)path.data; /* printf has put a NUL behind it */
+    struct sy_buf text SY_CLEANUP(sy_buf_deinit) = {0};
+    op->orders_path = sy_strdup(path);
     int r = sy_file_read(op->orders_path, FILE_BYTES_MAX, &text);
     if (r == -ENOENT)
         return 0;

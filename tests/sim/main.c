@@ -37,6 +37,7 @@ void sim_options_draw(struct sim_options *ret, uint64_t seed)
         .task_ns_max = (int64_t)sy_rng_below(&rng, 3 * SY_NS_PER_S),
         .task_fail_pct = sometimes(&rng, 20),
         .task_lost_pct = sometimes(&rng, 10),
+        .verb_pct = sometimes(&rng, 15),
     };
 }
 
@@ -50,9 +51,10 @@ static int run_seed(uint64_t seed, bool verbose)
     options.verbose = false;
     sim_run(&options, &second);
     printf("seed %" PRIu64 ": %" PRIu64 " actions, %" PRIu64 " attempts, %" PRIu64
-           " crashes, %" PRIu64 " drops, %" PRIu64 " turns, %.1f s, trace %016" PRIx64 "\n",
-           seed, first.actions, first.attempts, first.crashes, first.drops, first.turns,
-           (double)first.virtual_ns / 1e9, first.trace_hash);
+           " crashes, %" PRIu64 " drops, %" PRIu64 " orders, %" PRIu64
+           " turns, %.1f s, trace %016" PRIx64 "\n",
+           seed, first.actions, first.attempts, first.crashes, first.drops, first.verbs,
+           first.turns, (double)first.virtual_ns / 1e9, first.trace_hash);
     if (first.trace_hash == second.trace_hash)
         return 0;
     fprintf(stderr,

@@ -48,6 +48,7 @@ struct sim_world {
     struct sim_agent agents[SIM_AGENTS_MAX];
     struct sim_process client_process;
     struct sim_client *client;
+    struct sim_verbs *verbs;
     struct sim_link links[8]; /* cut */
     unsigned link_count;
     int64_t next_fault_ns;
@@ -315,11 +316,24 @@ static void cut_a_link(struct sim_world *world)
     sim_trace(world, "cut", other, (uint64_t)link->until_ns);
 }
 
+static void order_nodes(struct sim_world *world, bool heal)
+{
+    const struct sim_options *o = &world->options;
+    for (unsigned i = 0; i < o->operators * o->agents_each; i++) {
+        const char *cluster = world->operators[i / o->agents_each].process.name;
+        if (heal && o->verb_pct > 0)
+            sim_verbs_open(world->verbs, cluster, world->agents[i].process.name);
+        else if (!heal && o->verb_pct > 0 && sy_rng_chance(&world->rng, o->verb_pct, 100))
+            sim_verbs_draw(world->verbs, cluster, world->agents[i].process.name);
+    }
+}
+
 static void inject_faults(struct sim_world *world)
 {
     const struct sim_options *o = &world->options;
     struct sy_rng *rng = &world->rng;
     world->next_fault_ns = world->now_ns + SY_NS_PER_S;
+    order_nodes(world, world->now_ns > SIM_HEAL_AT_NS);
     if (world->now_ns > SIM_HEAL_AT_NS) {
         for (unsigned i = 0; i < o->partitions; i++)
             cp_mem_disk_set(world->shard.disks[i], o->sync_ns_max, -1);
@@ -461,11 +475,14 @@ static void world_init(struct sim_world *world, const struct sim_options *option
     sy_rpc_mem_set_origin(world->rpc, world->client_process.name);
     world->client = sim_client_new(world, world->client_process.loop, world->rpc,
                                    world->shard.process.name, options);
+    world->verbs = sim_verbs_new(world, world->client_process.loop, world->rpc,
+                                 world->shard.process.name);
 }
 
 static void world_deinit(struct sim_world *world)
 {
     sim_client_free(world->client);
+    sim_verbs_free(world->verbs);
     if (world->shard.process.up)
         shard_crash(world);
     for (unsigned i = 0; i < world->options.operators; i++)
@@ -507,6 +524,7 @@ void sim_run(const struct sim_options *options, struct sim_result *ret)
     }
     check(world);
     sim_client_audit(world->client);
+    world->result.verbs = sim_verbs_done(world->verbs);
     world->result.actions = sim_client_actions(world->client);
     world->result.virtual_ns = world->now_ns - start_ns;
     *ret = world->result;

@@ -33,6 +33,7 @@ struct sim_options {
     uint32_t crash_shard_pct, crash_operator_pct, crash_agent_pct; /* each simulated second */
     uint32_t drop_connection_ppm;                                  /* for each message */
     uint32_t cut_link_pct;    /* each second: cut one link for a while */
+    uint32_t verb_pct;        /* each second: somebody cordons, drains or uncordons a node */
     uint32_t fail_commit_pct; /* each second: the next commit but few fails with a full disk */
     int64_t delay_ns_max;
     int64_t sync_ns_max;
@@ -51,7 +52,7 @@ struct sim_result {
     uint64_t trace_hash;
     uint64_t turns, messages, crashes, commits_failed, drops;
     int64_t virtual_ns;
-    uint64_t actions, attempts;
+    uint64_t actions, attempts, verbs;
 };
 void sim_run(const struct sim_options *options, struct sim_result *ret);
 
@@ -75,6 +76,16 @@ _Noreturn void sim_fail(struct sim_world *world, const char *format, ...) SY_PRI
 struct ag_executor *sim_executor_new(struct sim_world *world, struct sy_loop *loop,
                                      const char *node, const struct sch_resources *capacity,
                                      uint32_t slots, const struct sim_options *options);
+
+/* Who cordons and drains nodes, by calls to the shard. */
+struct sim_verbs;
+struct sim_verbs *sim_verbs_new(struct sim_world *world, struct sy_loop *loop, struct sy_rpc *rpc,
+                                const char *target);
+void sim_verbs_free(struct sim_verbs *verbs);
+uint64_t sim_verbs_done(const struct sim_verbs *verbs);
+/* A random order for a node. */
+void sim_verbs_draw(struct sim_verbs *verbs, const char *cluster, const char *node);
+void sim_verbs_open(struct sim_verbs *verbs, const char *cluster, const char *node);
 
 /* The client: submits runs, repeats what was not answered, watches, and keeps the books. */
 struct sim_client;

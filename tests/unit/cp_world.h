@@ -44,6 +44,13 @@ struct fake_stream {
 };
 
 struct world {
+    /* orders for nodes, as the fake operator saw them, and how it answers */
+    size_t orders;
+    int order_verb;
+    int64_t order_deadline_ns;
+    char order_node[32];
+    enum sy_code order_code;
+    bool orders_unanswered;
     int64_t now_ns;
     struct sy_clock clock;
     uint32_t partitions;
@@ -216,6 +223,30 @@ static void grant(struct fake_stream *s, const Switchyard__Internal__ShardMessag
     }
 }
 
+/* As the world says: with its code, or not at all. */
+static void answer_orders(struct fake_stream *s, const Switchyard__Internal__ShardMessage *in)
+{
+    Switchyard__Internal__OperatorMessage m = SWITCHYARD__INTERNAL__OPERATOR_MESSAGE__INIT;
+    static char text[] = "says the operator";
+    for (size_t i = 0; i < in->n_node_orders; i++) {
+        Switchyard__Internal__NodeOrderResult one = SWITCHYARD__INTERNAL__NODE_ORDER_RESULT__INIT;
+        Switchyard__Internal__NodeOrderResult *results[] = {&one};
+        s->world->orders++;
+        s->world->order_verb = in->node_orders[i]->verb;
+        s->world->order_deadline_ns = in->node_orders[i]->deadline_ns;
+        snprintf(s->world->order_node, sizeof(s->world->order_node), "%s",
+                 in->node_orders[i]->node);
+        if (s->world->orders_unanswered)
+            continue;
+        one.order = in->node_orders[i]->order;
+        one.code = (uint32_t)s->world->order_code;
+        one.message = text;
+        m.n_node_orders = 1;
+        m.node_orders = results;
+        stream_send(s, &m);
+    }
+}
+
 static const Switchyard__Internal__FlyteContext *
 keep_context(struct world *w, const Switchyard__Internal__FlyteContext *context)
 {
@@ -237,6 +268,7 @@ static void stream_message(void *ctx, struct sy_span bytes)
     ck_assert_ptr_nonnull(in);
     grant(s, in);
     s->cancels += (unsigned)in->n_cancels;
+    answer_orders(s, in);
     for (size_t i = 0; i < in->n_assignments; i++) {
         ck_assert_uint_lt(s->count, WORLD_ASSIGNED_MAX);
         struct fake_attempt *a = &s->attempts[s->count++];

@@ -165,6 +165,30 @@ START_TEST(cancel_in_every_state)
 }
 END_TEST
 
+START_TEST(what_has_not_started_is_given_back)
+{
+    open_world();
+    run(SY_NS_PER_S);
+    send_spec(1, "native", 2000, 10, 0);
+    assign(1, 1);
+    assign(2, 1); /* waits: there is room for one */
+    run(SY_NS_PER_MS);
+    ck_assert_uint_eq(w->fake->started, 1);
+    send_give_back();
+    run(SY_NS_PER_MS);
+    ck_assert_uint_eq(w->returned, 1);
+    ck_assert_uint_eq(w->outcomes, 0); /* it costs no attempt, and what runs may end */
+    fake_end(w->fake, 1, AG_RESULT_SUCCEEDED);
+    run(SY_NS_PER_MS);
+    ck_assert_uint_eq(w->outcomes, 1);
+    ck_assert_uint_eq(w->fake->started, 1);
+    assign(3, 1); /* it was an order for once: who places there again wants it to run */
+    run(SY_NS_PER_MS);
+    ck_assert_uint_eq(w->fake->started, 2);
+    close_world();
+}
+END_TEST
+
 START_TEST(a_restarted_agent_reports_what_ran)
 {
     open_world();
@@ -320,6 +344,7 @@ int main(void)
         older_epochs_are_refused,
         what_can_never_run_is_refused,
         cancel_in_every_state,
+        what_has_not_started_is_given_back,
         a_restarted_agent_reports_what_ran,
         calls_are_relayed_and_bounded,
         late_replies_match_no_other_call,

@@ -471,6 +471,13 @@ static inline void send_cancel(uint64_t action)
     send_message(&msg);
 }
 
+static inline void send_give_back(void)
+{
+    Switchyard__Internal__NodeMessage msg = SWITCHYARD__INTERNAL__NODE_MESSAGE__INIT;
+    msg.give_back = true;
+    send_message(&msg);
+}
+
 static inline void send_reply(uint64_t action, uint64_t call)
 {
     Switchyard__Internal__NodeMessage msg = SWITCHYARD__INTERNAL__NODE_MESSAGE__INIT;

@@ -586,6 +586,43 @@ START_TEST(the_region)
 }
 END_TEST
 
+#define ORDERED &switchyard__v1__order_node_response__descriptor
+
+START_TEST(orders_for_nodes)
+{
+    struct world w;
+    world_init_for(&w, _i);
+    Switchyard__V1__OrderNodeRequest order = SWITCHYARD__V1__ORDER_NODE_REQUEST__INIT;
+    order.node = text_of("n1"); /* only one cluster has such a node */
+    order.deadline_ns = 7;
+    (void)call_ok(&w, REGION "DrainNode", &order.base, ORDERED);
+    ck_assert_int_eq(w.order_verb, SWITCHYARD__INTERNAL__NODE_VERB__NODE_VERB_DRAIN);
+    ck_assert_int_eq(w.order_deadline_ns, 7);
+    ck_assert_str_eq(w.order_node, "n1");
+    (void)call_ok(&w, REGION "CordonNode", &order.base, ORDERED);
+    ck_assert_int_eq(w.order_verb, SWITCHYARD__INTERNAL__NODE_VERB__NODE_VERB_CORDON);
+    order.cluster = text_of("c1");
+    order.node = text_of("away"); /* its operator may know it */
+    (void)call_ok(&w, REGION "UncordonNode", &order.base, ORDERED);
+    ck_assert_int_eq(w.order_verb, SWITCHYARD__INTERNAL__NODE_VERB__NODE_VERB_UNCORDON);
+    ck_assert_str_eq(w.order_node, "away");
+    w.order_code = SY_CODE_NOT_FOUND;
+    call_fails(&w, REGION "DrainNode", &order.base, SY_CODE_NOT_FOUND, "says the operator");
+    ck_assert_uint_eq(w.orders, 4);
+    order.cluster = text_of("nowhere");
+    call_fails(&w, REGION "DrainNode", &order.base, SY_CODE_NOT_FOUND, "nowhere");
+    order.cluster = text_of("");
+    call_fails(&w, REGION "DrainNode", &order.base, SY_CODE_NOT_FOUND, "no cluster has a node");
+    order.node = text_of("");
+    call_fails(&w, REGION "DrainNode", &order.base, SY_CODE_INVALID_ARGUMENT, "node ''");
+    order.node = text_of("n1");
+    order.deadline_ns = -1;
+    call_fails(&w, REGION "DrainNode", &order.base, SY_CODE_INVALID_ARGUMENT, "deadline_ns -1");
+    ck_assert_uint_eq(w.orders, 4);
+    world_deinit(&w);
+}
+END_TEST
+
 START_TEST(operators_ask_and_choose_partitions)
 {
     struct world w;
@@ -640,6 +677,7 @@ int main(void)
                                  batches_that_are_refused,
                                  selecting_a_cluster,
                                  the_region,
+                                 orders_for_nodes,
                                  NULL};
     const TTest *const once[] = {operators_ask_and_choose_partitions, NULL};
     return world_tests("cp_api", each, once);

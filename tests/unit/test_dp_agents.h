@@ -21,8 +21,8 @@ struct fake_agent {
     struct sy_call *call; /* NULL: closed */
     enum sy_code closed;
     char closed_text[SY_ERROR_TEXT_MAX];
-    size_t messages, welcomes, heartbeats, specs, dropped, assignments, acks, cancels, replies,
-        log_reads;
+    size_t messages, welcomes, heartbeats, specs, dropped, assignments, acks, cancels, give_backs,
+        replies, log_reads;
     size_t without_spec; /* assignments whose spec had not come */
     int64_t heartbeat_ns, lease_ns;
     char cluster[64], last_cancel[64];
@@ -159,6 +159,7 @@ static inline void agent_records(struct fake_agent *agent, const PB(NodeMessage)
     agent_assignments(agent, m);
     agent->acks += m->n_acks;
     agent->cancels += m->n_cancels;
+    agent->give_backs += m->give_back;
     if (m->n_cancels > 0)
         snprintf(agent->last_cancel, sizeof(agent->last_cancel), "%s", m->cancels[0]->reason);
     agent->replies += m->n_replies;
@@ -218,6 +219,19 @@ static inline struct fake_agent *agent_new(struct world *w, const char *node, co
     sy_timer_init(&agent->beat_timer, agent_beat, agent);
     agent_beat(agent);
     return agent;
+}
+
+/* Ends it in that way. */
+static inline void agent_outcome_of(struct fake_agent *agent, const struct held *held,
+                                    PB(OutcomeKind) kind)
+{
+    PB(Outcome) outcome, *list[] = {&outcome};
+    PB(AgentMessage) message = PB_INIT(AGENT_MESSAGE);
+    fill_outcome(agent, held, &outcome);
+    outcome.kind = kind;
+    message.outcomes = list;
+    message.n_outcomes = 1;
+    agent_send(agent, &message);
 }
 
 static inline void agent_open(struct fake_agent *agent)

@@ -108,6 +108,10 @@ struct fake_partition {
     size_t nodes_running, nodes_told; /* of the first node; messages that held them */
     uint32_t hello_max_epoch;
     char hello_session[64], hello_endpoint[64], last_return[128], last_outcome_node[64];
+    size_t orders_answered;
+    enum sy_code last_order_code;
+    char last_outcome_code[32];
+    char node_state[16], node_reason[128]; /* of the first */
     uint64_t granted[16];
     uint64_t last_action;
     bool ack;  /* acknowledge outcomes at once */
@@ -193,12 +197,22 @@ static inline void partition_records(struct fake_partition *p, const PB(Operator
     p->started += m->n_started;
     p->outcomes += m->n_outcomes;
     p->returned += m->n_returned;
+    for (size_t i = 0; i < m->n_node_orders; i++) {
+        p->orders_answered++;
+        p->last_order_code = (enum sy_code)m->node_orders[i]->code;
+    }
+    if (m->n_nodes > 0) {
+        snprintf(p->node_state, sizeof(p->node_state), "%s", m->nodes[0]->state);
+        snprintf(p->node_reason, sizeof(p->node_reason), "%s", m->nodes[0]->reason);
+    }
     p->calls += m->n_calls;
     for (size_t i = 0; i < m->n_outcomes; i++) {
         p->complete_early = p->complete_early || m->inventory_complete;
         p->last_action = m->outcomes[i]->action;
         p->lost += m->outcomes[i]->kind == SWITCHYARD__INTERNAL__OUTCOME_KIND__OUTCOME_LOST;
         snprintf(p->last_outcome_node, sizeof(p->last_outcome_node), "%s", m->outcomes[i]->node);
+        snprintf(p->last_outcome_code, sizeof(p->last_outcome_code), "%s",
+                 m->outcomes[i]->error_code);
         if (p->ack)
             shard_ack(p, m->outcomes[i]);
     }
@@ -456,6 +470,20 @@ static inline void shard_cancel(struct fake_partition *p, uint64_t action)
     PB(ShardMessage) message = PB_INIT(SHARD_MESSAGE);
     message.cancels = cancels;
     message.n_cancels = 1;
+    shard_send(p, &message);
+}
+
+static inline void shard_order(struct fake_partition *p, PB(NodeVerb) verb, const char *node,
+                               int64_t deadline_ns)
+{
+    PB(NodeOrder) order = PB_INIT(NODE_ORDER), *orders[] = {&order};
+    PB(ShardMessage) message = PB_INIT(SHARD_MESSAGE);
+    order.order = 1;
+    order.verb = verb;
+    order.node = (char *)(uintptr_t)node;
+    order.deadline_ns = deadline_ns;
+    message.node_orders = orders;
+    message.n_node_orders = 1;
     shard_send(p, &message);
 }
 

@@ -1,0 +1,135 @@
+/* links: dp */
+/* Orders for nodes: cordon and drain through the operator, and the file that keeps them. */
+#include "tests/unit/test_dp_agents.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#define CORDON SWITCHYARD__INTERNAL__NODE_VERB__NODE_VERB_CORDON
+#define UNCORDON SWITCHYARD__INTERNAL__NODE_VERB__NODE_VERB_UNCORDON
+#define DRAIN SWITCHYARD__INTERNAL__NODE_VERB__NODE_VERB_DRAIN
+
+static void order(struct world *w, struct fake_partition *p, PB(NodeVerb) verb, const char *node,
+                  int64_t deadline_ns, enum sy_code want)
+{
+    size_t before = p->orders_answered;
+    shard_order(p, verb, node, deadline_ns);
+    world_run(w, 10 * MS);
+    ck_assert_uint_eq(p->orders_answered, before + 1);
+    ck_assert_int_eq(p->last_order_code, want);
+}
+
+START_TEST(a_drain_gives_back_and_preempts)
+{
+    struct world w;
+    struct fake_agent *agent;
+    struct fake_partition *p = world_with_grants(&w, &agent);
+    agent->hold = true;
+    shard_spec(p, SPEC);
+    shard_assign(p, CLASS, SPEC, 1, 2);
+    world_run(&w, 10 * MS);
+    struct held ran = agent->held[0];
+    agent_started(agent, &ran);
+    order(&w, p, DRAIN, "node1", SEC, SY_CODE_OK);
+    ck_assert_uint_eq(agent->give_backs, 1);
+    agent_return(agent, &agent->held[1]);
+    world_run(&w, 500 * MS);
+    ck_assert_uint_eq(p->returned, 1);
+    ck_assert_str_eq(p->node_state, "draining");
+    ck_assert_ptr_nonnull(strstr(p->node_reason, "1 still run"));
+    ck_assert_uint_eq(agent->cancels, 0);
+    world_run(&w, 600 * MS);
+    ck_assert_uint_eq(agent->cancels, 1);
+    ck_assert_str_eq(agent->last_cancel, "its node is drained");
+    agent_outcome_of(agent, &ran, SWITCHYARD__INTERNAL__OUTCOME_KIND__OUTCOME_CANCELLED);
+    world_run(&w, 10 * MS);
+    ck_assert_uint_eq(p->outcomes, 1);
+    ck_assert_uint_eq(p->lost, 1); /* a system failure: none of the task's retries */
+    ck_assert_str_eq(p->last_outcome_code, "PREEMPTED");
+    world_run(&w, 300 * MS);
+    ck_assert_str_eq(p->node_state, "drained");
+    agent_free(agent);
+    world_deinit(&w);
+}
+END_TEST
+
+START_TEST(orders_that_make_no_sense_are_refused)
+{
+    struct world w;
+    struct fake_agent *agent;
+    struct fake_partition *p = world_with_grants(&w, &agent);
+    order(&w, p, CORDON, "nowhere", 0, SY_CODE_NOT_FOUND);
+    order(&w, p, CORDON, "a b", 0, SY_CODE_INVALID_ARGUMENT);
+    order(&w, p, CORDON, "", 0, SY_CODE_INVALID_ARGUMENT);
+    order(&w, p, (PB(NodeVerb))9, "node1", 0, SY_CODE_INVALID_ARGUMENT);
+    order(&w, p, DRAIN, "node1", -1, SY_CODE_INVALID_ARGUMENT);
+    order(&w, p, UNCORDON, "node1", 0, SY_CODE_OK); /* nothing to take back: it is open */
+    agent_free(agent);
+    world_deinit(&w);
+}
+END_TEST
+
+START_TEST(what_was_said_outlives_the_operator)
+{
+    struct world w;
+    struct fake_agent *agent;
+    char dir[] = "/tmp/test_dp_nodes.XXXXXX", path[64];
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/nodes", dir);
+    struct fake_partition *p = world_with_grants(&w, &agent);
+    agent->hold = true;
+    world_crash(&w);
+    w.options.nodes_file = path;
+    world_start(&w);
+    world_run(&w, 50 * MS);
+    agent_open(agent);
+    agent_hello(agent, 4000, 4, NULL, 0, true);
+    world_run(&w, 10 * MS);
+    order(&w, p, CORDON, "node1", 0, SY_CODE_OK);
+    for (int restarts = 0; restarts < 2; restarts++) {
+        world_crash(&w);
+        world_run(&w, 10 * MS);
+        world_start(&w);
+        world_run(&w, 50 * MS);
+        agent_open(agent);
+        agent_hello(agent, 4000, 4, NULL, 0, true);
+        world_run(&w, 500 * MS);
+        ck_assert_str_eq(p->node_state, restarts == 0 ? "cordoned" : "ready");
+        order(&w, p, UNCORDON, "node1", 0, SY_CODE_OK);
+    }
+    agent_free(agent);
+    world_deinit(&w);
+    ck_assert_int_eq(unlink(path), 0);
+    ck_assert_int_eq(rmdir(dir), 0);
+}
+END_TEST
+
+START_TEST(a_file_that_is_none_stops_the_start)
+{
+    char path[] = "/tmp/test_dp_nodes.XXXXXX";
+    int fd = mkstemp(path);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(write(fd, "node1 cordoned", 14), 14); /* no deadline, no end of line */
+    close(fd);
+    struct world w;
+    struct fake_agent *agent;
+    (void)world_with_grants(&w, &agent);
+    world_crash(&w);
+    w.options.nodes_file = path;
+    struct dp_operator_ports ports = {.rpc = w.rpc, .loop = w.loop, .seed = 1};
+    struct sy_error_text error = {0};
+    ck_assert_int_eq(dp_operator_new(&w.op, &w.options, &ports, &error), -EBADMSG);
+    ck_assert_ptr_nonnull(strstr(error.text, "expected lines NAME STATE DEADLINE"));
+    agent_free(agent);
+    world_deinit(&w);
+    unlink(path);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {
+        a_drain_gives_back_and_preempts, orders_that_make_no_sense_are_refused,
+        what_was_said_outlives_the_operator, a_file_that_is_none_stops_the_start, NULL};
+    return sy_test_run("dp_nodes", tests);
+}
