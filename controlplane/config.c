@@ -42,6 +42,9 @@ static const struct sy_config_key keys[] = {
                    "what may wait for one commit; beyond, RESOURCE_EXHAUSTED"),
     SY_CONFIG_INT("system_retries", struct cp_config, system_retries, 10, 1, 1000,
                   "attempts of an action that may be lost before it fails"),
+    SY_CONFIG_DURATION(
+        "reclaim_delay", struct cp_config, reclaim_delay_ns, "5s", "100ms", "1h",
+        "so long, or twice, work waits for room before preemptible work is stopped for it"),
     SY_CONFIG_DURATION("ageing", struct cp_config, ageing_ns, "60s", "1s", "24h",
                        "an action gains one in priority for each so long that it waits"),
     SY_CONFIG_DURATION("heartbeat", struct cp_config, heartbeat_ns, "1s", "10ms", "60s",
@@ -141,7 +144,8 @@ struct cp_shard_options cp_config_shard(const struct cp_config *config)
                       .cluster_lease_ns = config->cluster_lease_ns,
                       .recovery_wait_ns = config->recovery_wait_ns,
                       .system_retries = (uint32_t)config->system_retries,
-                      .ageing_ns = config->ageing_ns},
+                      .ageing_ns = config->ageing_ns,
+                      .reclaim_delay_ns = config->reclaim_delay_ns},
     };
 }
 

@@ -450,7 +450,8 @@ static void send_assign(struct cp_partition *p, const struct sch_effect *effect)
                                                .use = use,
                                                .class_id = effect->u.assign.class_id,
                                                .number = action->number,
-                                               .attempt = sch_action_attempt(action)};
+                                               .attempt = sch_action_attempt(action),
+                                               .queue = effect->u.assign.queue};
 }
 
 static void send_attempt(struct cp_partition *p, enum cp_item_type type, const char *cluster_name,
@@ -480,6 +481,19 @@ static void send_demand(struct cp_partition *p, const struct sch_effect *effect)
                                            .waiting = effect->u.demand.waiting,
                                            .oldest_age_ns = effect->u.demand.oldest_age_ns,
                                            .top_priority = effect->u.demand.top_priority});
+    cp_touch(p);
+}
+
+/* Neither: who may be stopped is known to the cluster. */
+static void send_reclaim(struct cp_partition *p, const struct sch_effect *effect)
+{
+    const struct cp_cluster *cluster = target(p, effect->u.reclaim.cluster);
+    if (!cluster || !cluster->stream)
+        return;
+    struct cp_reclaim reclaim = {.class_id = effect->u.reclaim.class_id,
+                                 .queue_count = effect->u.reclaim.queue_count};
+    memcpy(reclaim.queues, effect->u.reclaim.queues, sizeof(reclaim.queues));
+    cp_operator_reclaim(cluster->stream, &reclaim);
     cp_touch(p);
 }
 
@@ -548,6 +562,7 @@ static void apply(struct cp_partition *p, const struct sch_effect *effect)
         send_demand(p, effect);
         break;
     case SCH_EFFECT_RECLAIM:
+        send_reclaim(p, effect);
         break;
     case SCH_EFFECT_TOKEN_REPORT:
     case SCH_EFFECT_TOKEN_ALLOW:

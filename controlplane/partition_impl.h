@@ -137,7 +137,11 @@ enum cp_item_type { CP_ITEM_DONE, CP_ITEM_ENQUEUED, CP_ITEM_ASSIGN, CP_ITEM_CANC
 struct cp_assign {
     struct sch_action *action; /* a reference */
     struct cp_spec_use *use;   /* pinned */
-    uint32_t class_id, number, attempt;
+    uint32_t class_id, number, attempt, queue;
+};
+struct cp_reclaim {
+    uint32_t class_id, queue_count;
+    uint32_t queues[SCH_RECLAIM_QUEUES_MAX];
 };
 struct cp_attempt {
     uint64_t action_id;
@@ -254,6 +258,7 @@ struct cp_operator {
     struct sy_timer acks_timer; /* they have waited for something to go with */
     bool acks_due;
     CP_QUEUE(struct cp_cancel) cancels;
+    CP_QUEUE(struct cp_reclaim) reclaims;
     CP_QUEUE(struct sy_buf) replies;
     CP_QUEUE(uint32_t) dropped_specs;
     size_t reply_bytes;
@@ -502,6 +507,7 @@ void cp_operator_free(struct cp_operator *o);
 void cp_operator_flush(struct cp_operator *o);
 void cp_operator_drop_queues(struct cp_operator *o);
 void cp_operator_demand(struct cp_operator *o, const struct cp_demand *demand);
+void cp_operator_reclaim(struct cp_operator *o, const struct cp_reclaim *reclaim);
 void cp_operator_assign(struct cp_operator *o, const struct cp_assign *assign);
 /* Nobody waits for it: it goes with the next message, or with others after 10 ms. */
 void cp_operator_ack(struct cp_operator *o, const struct cp_attempt *attempt);

@@ -300,7 +300,8 @@ static int recover(struct cp_partition *p, struct sy_error_text *error)
                                             .system_retries = p->options.system_retries,
                                             .cluster_lease_ns = p->options.cluster_lease_ns,
                                             .recovery_wait_ns = p->options.recovery_wait_ns,
-                                            .ageing_ns = p->options.ageing_ns};
+                                            .ageing_ns = p->options.ageing_ns,
+                                            .reclaim_delay_ns = p->options.reclaim_delay_ns};
     p->core = sch_partition_new(&options, sy_loop_now_ns(p->loop));
     p->durable_id_high = (uint64_t)p->epoch << 40;
     int r = cp_queues_restore(p, error);

@@ -26,7 +26,8 @@ enum {
     CANCELS,
     REPLIES,
     HEARTBEAT,
-    ORDERS
+    ORDERS,
+    RECLAIMS
 };
 
 /* ---- gathering ---- */
@@ -42,6 +43,12 @@ void cp_operator_demand(struct cp_operator *o, const struct cp_demand *demand)
     }
     *index = (uint32_t)o->demands.count;
     *cp_queue_push(&o->demands) = *demand;
+}
+
+void cp_operator_reclaim(struct cp_operator *o, const struct cp_reclaim *reclaim)
+{
+    if (!o->closing)
+        *cp_queue_push(&o->reclaims) = *reclaim;
 }
 
 void cp_operator_assign(struct cp_operator *o, const struct cp_assign *assign)
@@ -112,6 +119,7 @@ void cp_operator_drop_queues(struct cp_operator *o)
     free(o->assigns.items);
     free(o->acks.items);
     free(o->cancels.items);
+    free(o->reclaims.items);
     free(o->replies.items);
     free(o->dropped_specs.items);
     free(o->specs_sent);
@@ -119,6 +127,7 @@ void cp_operator_drop_queues(struct cp_operator *o)
     memset(&o->assigns, 0, sizeof(o->assigns));
     memset(&o->acks, 0, sizeof(o->acks));
     memset(&o->cancels, 0, sizeof(o->cancels));
+    memset(&o->reclaims, 0, sizeof(o->reclaims));
     memset(&o->replies, 0, sizeof(o->replies));
     memset(&o->dropped_specs, 0, sizeof(o->dropped_specs));
     o->specs_sent = NULL;
@@ -239,6 +248,8 @@ static bool pack_assign(struct cp_operator *o, struct sy_buf *out, const struct 
     if (flyte)
         cp_flyte_put_context(out, 13, action, sy_buf_span(&p->scratch2));
     cp_put_uint(out, 14, assign->attempt);
+    cp_put_uint(out, 15, assign->queue);
+    cp_put_uint(out, 16, sch_action_memory_bytes(action));
     cp_put_end(out, begin);
     return true;
 }
@@ -307,6 +318,18 @@ static void pack_orders(struct cp_operator *o, struct sy_buf *out)
     }
 }
 
+static void pack_reclaims(struct cp_operator *o, struct sy_buf *out)
+{
+    while (o->reclaims.count > 0) {
+        const struct cp_reclaim *reclaim = cp_queue_pop(&o->reclaims);
+        size_t begin = cp_put_begin(out, RECLAIMS);
+        cp_put_uint(out, 1, reclaim->class_id);
+        for (uint32_t i = 0; i < reclaim->queue_count; i++)
+            cp_put_uint(out, 2, reclaim->queues[i]);
+        cp_put_end(out, begin);
+    }
+}
+
 static void pack(struct cp_operator *o, struct sy_buf *out)
 {
     if (o->welcome)
@@ -330,13 +353,14 @@ static void pack(struct cp_operator *o, struct sy_buf *out)
         o->heartbeat = false;
     }
     pack_orders(o, out);
+    pack_reclaims(o, out);
 }
 
 static bool has_something(const struct cp_operator *o)
 {
     return o->welcome || o->heartbeat || o->demands.count > 0 || o->assigns.count > 0 ||
            o->acks_due || o->cancels.count > 0 || o->replies.count > 0 || o->orders_out.count > 0 ||
-           o->dropped_specs.count > 0;
+           o->reclaims.count > 0 || o->dropped_specs.count > 0;
 }
 
 static bool piles_up(const struct cp_operator *o)

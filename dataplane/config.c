@@ -184,7 +184,7 @@ int dp_config_options_init(struct dp_config_options *options, const struct dp_co
         .peer_bytes_max = (size_t)config->peer_bytes_max,
     };
     r = sy_blob_config_options(&config->storage, options->store_dir, &options->storage,
-                                   &options->secret, error);
+                               &options->secret, error);
     if (r == 0)
         r = sy_bearer_load(&options->options.bearer, "agent_token_file", config->agent_token_file,
                            error);

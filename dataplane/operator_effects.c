@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OUTCOME_LOST = 7 };
+enum { OUTCOME_LOST = 7, OUTCOME_PREEMPTED = 9 };
 
 /* ---- what the core keeps for us ---- */
 
@@ -100,8 +100,8 @@ static void send_started(struct dp_operator *op, const struct sch_op_effect *eff
 static void put_lost(struct dp_operator *op, struct sy_buf *record,
                      const struct sch_op_effect *effect)
 {
-    dp_wire_put_u64(record, 5, OUTCOME_LOST);
     const char *reason = effect->u.report.reason;
+    dp_wire_put_u64(record, 5, reason ? OUTCOME_PREEMPTED : OUTCOME_LOST);
     dp_wire_put_text(record, 8, reason ? "PREEMPTED" : "NODE_LOST");
     dp_wire_put_text(record, 9, reason ? reason : "the node was lost");
     dp_wire_put_u64(record, 10, (uint64_t)effect->u.report.started_ns);

@@ -387,6 +387,7 @@ static int on_assignment(struct dp_stream *stream, const struct dp_wire_field *f
     struct sch_op_event event = {.type = SCH_OP_ASSIGN};
     event.u.assign.key = record.key;
     event.u.assign.class_id = (uint32_t)record.value5;
+    event.u.assign.queue = (uint32_t)record.value15;
     event.u.assign.blob = dp_assignment_blob(spec, field->bytes);
     dp_step(op, &event);
     return 0;
@@ -430,6 +431,21 @@ static int on_node_order(struct dp_stream *stream, const struct dp_wire_field *f
     return 0;
 }
 
+static int on_reclaim(struct dp_stream *stream, const struct dp_wire_field *field)
+{
+    const Switchyard__Internal__Reclaim *reclaim = decode(
+        stream, &switchyard__internal__reclaim__descriptor, field);
+    if (!reclaim || reclaim->n_queues > SCH_RECLAIM_QUEUES_MAX)
+        return refuse(stream, SY_CODE_INVALID_ARGUMENT, "a malformed reclaim");
+    struct sch_op_event event = {.type = SCH_OP_RECLAIM};
+    event.u.reclaim.partition = stream->partition->id;
+    event.u.reclaim.class_id = reclaim->class_;
+    event.u.reclaim.queues = reclaim->queues;
+    event.u.reclaim.queue_count = (uint32_t)reclaim->n_queues;
+    dp_step(stream->op, &event);
+    return 0;
+}
+
 static int on_field(void *ctx, const struct dp_wire_field *field)
 {
     static int (*const handlers[])(struct dp_stream *, const struct dp_wire_field *) = {
@@ -442,6 +458,7 @@ static int on_field(void *ctx, const struct dp_wire_field *field)
         [DP_FROM_SHARD_CANCELS] = on_cancel,
         [DP_FROM_SHARD_REPLIES] = on_reply,
         [DP_FROM_SHARD_NODE_ORDERS] = on_node_order,
+        [DP_FROM_SHARD_RECLAIMS] = on_reclaim,
     };
     struct dp_stream *stream = ctx;
     if (field->number >= SY_COUNT_OF(handlers) || !handlers[field->number])

@@ -221,7 +221,7 @@ void sch_attempt_send_outcome(struct sch_operator *op, struct sch_attempt *a)
     effect->u.report.node = a->node ? a->node->name : "";
     effect->u.report.started_ns = a->started_ns;
     effect->u.report.blob = a->blob.data;
-    effect->u.report.reason = a->preempted ? "preempted: its node is drained" : NULL;
+    effect->u.report.reason = a->preempted;
 }
 
 void sch_attempt_send_inventory(struct sch_operator *op, struct sch_attempt *a)
@@ -321,6 +321,9 @@ static void dispatch(struct sch_operator *op, const struct sch_op_event *event)
         break;
     case SCH_OP_CANCEL:
         sch_op_cancel(op, &event->u.cancel.key, event->u.cancel.reason);
+        break;
+    case SCH_OP_RECLAIM:
+        sch_op_reclaim(op, event);
         break;
     case SCH_OP_ACK:
         sch_op_ack(op, &event->u.key);

@@ -28,6 +28,7 @@
 
 #include "base/clock.h"
 #include "base/sm.h"
+#include "scheduler/queue.h"
 #include "scheduler/resources.h"
 
 #include <stdbool.h>
@@ -68,10 +69,10 @@ extern const struct sm_table sch_node_table;
  *         +---------------------------------+-----------+
  *
  * Nothing is placed on a node that is not OPEN. DRAINING: what its agent has not started it gives
- * back; what runs may go on until the deadline, then it is cancelled, and ends LOST with the reason
- * "preempted: ...", so that it is queued again without using one of the user's retries. DRAINED:
- * nothing is left there. An agent that is away when the drain begins may start what it was sent
- * until it is back.
+ * back; what runs may go on until the deadline, then it is cancelled, and ends PREEMPTED with a
+ * reason, so that it is queued again without using one of the user's retries. DRAINED: nothing is
+ * left there. An agent that is away when the drain begins may start what it was sent until it is
+ * back.
  */
 enum sch_service_state {
     SCH_SERVICE_OPEN,
@@ -111,6 +112,7 @@ enum sch_op_event_type {
     SCH_OP_ASSIGN,         /* u.assign */
     SCH_OP_CANCEL,         /* u.key + u.reason */
     SCH_OP_ACK,            /* u.key */
+    SCH_OP_RECLAIM,        /* u.reclaim: room for one of the class, from attempts of these queues */
     SCH_OP_NODE_UP, /* u.node: agent's hello; its inventory follows as NODE_INVENTORY events, then
                        NODE_INVENTORY_COMPLETE */
     SCH_OP_NODE_INVENTORY,          /* u.inventory */
@@ -149,12 +151,17 @@ struct sch_op_event {
         struct {
             struct sch_attempt_key key;
             uint32_t class_id;
+            uint32_t queue;       /* it may be stopped for others that name this; 0: not */
             struct sch_blob blob; /* the assignment, handed on with SEND_ASSIGN; kept while HELD */
         } assign;
         struct {
             struct sch_attempt_key key;
             const char *reason;
         } cancel;
+        struct {
+            uint32_t partition, class_id, queue_count;
+            const uint32_t *queues;
+        } reclaim;
         struct sch_attempt_key key;
         struct {
             const char *name;

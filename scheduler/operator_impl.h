@@ -9,6 +9,7 @@
  *   operator_index.c   shapes and kinds: which node takes a request
  *   operator_place.c   placing, backlogs, what is held
  *   operator_grant.c   how much each shard may send
+ *   operator_reclaim.c which attempts stop for others
  *   operator_check.c   every invariant
  *
  * Room. A node's `used` is the sum of the requests of its charged attempts. An attempt is charged
@@ -183,8 +184,10 @@ struct sch_attempt {
     struct sch_attempt_key key;
     struct sm sm;
     bool charged, room, cancelled;
-    bool preempted; /* cancelled by us: it ends LOST, and is no fault of its node */
-    uint16_t share; /* charged with a part of a GPU: of which, in node->shares */
+    const char
+        *preempted;     /* why we cancelled it: it ends PREEMPTED, no fault of its node; or NULL */
+    uint32_t queue_tag; /* it may be stopped for others that name this; 0: not */
+    uint16_t share;     /* charged with a part of a GPU: of which, in node->shares */
     struct sch_table_link by_key;
     struct sch_op_partition *partition;
     struct sch_op_class *class; /* NULL: adopted, or its stream has closed */
@@ -201,6 +204,7 @@ struct sch_operator {
     struct sch_operator_options options;
     struct sch_amount free;      /* of ready nodes, what no charged attempt has */
     struct sch_amount unstarted; /* requests of what is held or in backlogs */
+    uint32_t reclaim_next;       /* where the next search for room begins */
     int64_t now_ns;
     struct sch_op_effects *out;
     struct sch_table partitions_by_id, classes_by_id, kinds_by_request, nodes_by_name, attempts;
@@ -345,6 +349,9 @@ void sch_attempt_unhold(struct sch_operator *op, struct sch_attempt *a);
 bool sch_kind_place(struct sch_operator *op, struct sch_kind *kind);
 void sch_place_parked(struct sch_operator *op);
 void sch_held_tick(struct sch_operator *op);
+
+/* ---- operator_reclaim.c ---- */
+void sch_op_reclaim(struct sch_operator *op, const struct sch_op_event *event);
 
 /* ---- operator_grant.c ---- */
 void sch_amount_add(struct sch_amount *amount, const struct sch_resources *request, bool add);

@@ -158,7 +158,7 @@ static void preempt_all(struct sch_operator *op, struct sch_node *node)
         if (a->cancelled)
             continue;
         sch_op_cancel(op, &a->key, "its node is drained");
-        a->preempted = true;
+        a->preempted = "preempted: its node is drained";
     }
 }
 

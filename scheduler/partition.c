@@ -505,6 +505,16 @@ static void step_room(struct sch_partition *p, const struct sch_event *event)
         sch_cluster_room(p, cluster, &room);
 }
 
+static void step_token(struct sch_partition *p, const struct sch_event *event)
+{
+    if (event->type == SCH_EVENT_TOKEN_REPORT)
+        sch_token_report(p, event->u.token_report.key, event->u.token_report.report);
+    else if (event->type == SCH_EVENT_TOKEN_ALLOW)
+        sch_token_allow(p, event->u.token_allow.key, event->u.token_allow.allowance);
+    else
+        sch_token_ask(p, event->u.token_ask);
+}
+
 static void dispatch(struct sch_partition *p, const struct sch_event *event)
 {
     switch (event->type) {
@@ -565,13 +575,9 @@ static void dispatch(struct sch_partition *p, const struct sch_event *event)
         sch_share_forget(p, event->u.queue_remove.key);
         break;
     case SCH_EVENT_TOKEN_REPORT:
-        sch_token_report(p, event->u.token_report.key, event->u.token_report.report);
-        break;
     case SCH_EVENT_TOKEN_ALLOW:
-        sch_token_allow(p, event->u.token_allow.key, event->u.token_allow.allowance);
-        break;
     case SCH_EVENT_TOKEN_ASK:
-        sch_token_ask(p, event->u.token_ask);
+        step_token(p, event);
         break;
     case SCH_EVENT_TICK:
         step_tick(p);

@@ -228,7 +228,6 @@ void sch_partition_restored(struct sch_partition *p, const char *const *expected
 /* ---- events ---- */
 
 #define SCH_CACHE_KEY_BYTES 16
-#define SCH_RECLAIM_QUEUES_MAX 32u
 
 enum sch_event_type {
     SCH_EVENT_CREATE_RUN,   /* u.create */

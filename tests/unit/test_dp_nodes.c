@@ -44,7 +44,7 @@ START_TEST(a_drain_gives_back_and_preempts)
     agent_outcome_of(agent, &ran, SWITCHYARD__INTERNAL__OUTCOME_KIND__OUTCOME_CANCELLED);
     world_run(&w, 10 * MS);
     ck_assert_uint_eq(p->outcomes, 1);
-    ck_assert_uint_eq(p->lost, 1); /* a system failure: none of the task's retries */
+    ck_assert_uint_eq(p->preempted, 1); /* no failure: neither the task's retries nor ours */
     ck_assert_str_eq(p->last_outcome_code, "PREEMPTED");
     world_run(&w, 300 * MS);
     ck_assert_str_eq(p->node_state, "drained");

@@ -123,6 +123,24 @@ static struct sch_attempt_key assign(struct world *w)
     return assign_class(w, 1, 7, 1);
 }
 
+static struct sch_attempt_key assign_queue(struct world *w, uint32_t class_id, uint32_t queue)
+{
+    struct sch_attempt_key key = {
+        .action = ++w->next_action, .partition = 1, .number = 1, .epoch = 7};
+    step(w, (struct sch_op_event){
+                .type = SCH_OP_ASSIGN,
+                .u.assign = {.key = key, .class_id = class_id, .queue = queue, .blob = blob(w)}});
+    return key;
+}
+
+static void reclaim(struct world *w, uint32_t class_id, uint32_t queue)
+{
+    step(w, (struct sch_op_event){
+                .type = SCH_OP_RECLAIM,
+                .u.reclaim = {
+                    .partition = 1, .class_id = class_id, .queues = &queue, .queue_count = 1}});
+}
+
 static void node_hello(struct world *w, const char *name, struct sch_resources capacity)
 {
     struct sch_environment environments[] = {{.name = "ruby", .slots = 1},
@@ -649,9 +667,51 @@ START_TEST(many_nodes_and_kinds)
 }
 END_TEST
 
+/* ---- room for others ---- */
+
+static void started_at(struct world *w, const char *node, struct sch_attempt_key key, int64_t ms)
+{
+    struct sch_op_event event = {
+        .type = SCH_OP_STARTED,
+        .u.report = {.node = node, .key = key, .started_ns = ms * SY_NS_PER_MS}};
+    step(w, event);
+}
+
+START_TEST(the_fewest_and_the_latest_stop)
+{
+    struct world *w = world_with(4);
+    struct sch_resources large = {.cpu_milli = 2000};
+    demand_of(w, 1, 2, 9, &large);
+    struct sch_attempt_key spare[3], firm = assign_queue(w, 1, 0);
+    started_at(w, "n1", firm, 90);
+    for (int i = 0; i < 3; i++) {
+        spare[i] = assign_queue(w, 1, 5);
+        started_at(w, "n1", spare[i], 10 + i * 10);
+    }
+    reclaim(w, 2, 6);
+    ck_assert_uint_eq(count(w, SCH_OP_SEND_CANCEL), 0); /* nothing of that queue is here */
+    reclaim(w, 2, 5);
+    ck_assert_uint_eq(count(w, SCH_OP_SEND_CANCEL), 2); /* two of one core make room for two */
+    ck_assert_uint_eq(nth(w, SCH_OP_SEND_CANCEL, 0)->u.attempt.key.action, spare[2].action);
+    ck_assert_uint_eq(nth(w, SCH_OP_SEND_CANCEL, 1)->u.attempt.key.action, spare[1].action);
+    reclaim(w, 2, 5);
+    ck_assert_uint_eq(count(w, SCH_OP_SEND_CANCEL), 0); /* that room is on its way */
+    struct sch_op_event gone = {.type = SCH_OP_OUTCOME,
+                                .u.report = {.node = "n1", .key = spare[2], .cancelled = true}};
+    step(w, gone);
+    ck_assert_ptr_nonnull(nth(w, SCH_OP_SEND_OUTCOME, 0)->u.report.reason);
+    ck_assert_ptr_null(nth(w, SCH_OP_SEND_OUTCOME, 0)->u.report.blob);
+    report(w, SCH_OP_OUTCOME, "n1", spare[1]); /* it was faster: what it has done counts */
+    ck_assert_ptr_nonnull(nth(w, SCH_OP_SEND_OUTCOME, 0)->u.report.blob);
+    ck_assert_str_eq(node_of(w, assign_class(w, 1, 7, 2)), "n1");
+    world_free(w);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {tables_are_sound,
+                                  the_fewest_and_the_latest_stop,
                                   an_attempt_lives,
                                   grants_are_cumulative_and_kept,
                                   shards_share_by_demand,
