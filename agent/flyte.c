@@ -15,12 +15,10 @@
 
 #define TO SM_BIT
 static const struct sm_state states[AG_FLYTE_STATES] = {
-    [AG_FLYTE_PREPARING] = {"preparing",
-                            TO(AG_FLYTE_RUNNING) | TO(AG_FLYTE_SLEEPING) | TO(AG_FLYTE_ENDED),
+    [AG_FLYTE_PREPARING] = {"preparing", TO(AG_FLYTE_RUNNING) | TO(AG_FLYTE_ENDED),
                             .initial = true},
     [AG_FLYTE_RUNNING] = {"running", TO(AG_FLYTE_COLLECTING) | TO(AG_FLYTE_ENDED)},
     [AG_FLYTE_COLLECTING] = {"collecting", TO(AG_FLYTE_ENDED)},
-    [AG_FLYTE_SLEEPING] = {"sleeping", TO(AG_FLYTE_ENDED)},
     [AG_FLYTE_ENDED] = {"ended", 0, .final = true},
 };
 #undef TO
@@ -128,14 +126,6 @@ static void on_timer(void *arg)
 {
     struct ag_flyte_attempt *a = arg;
     struct ag_flyte *f = a->flyte;
-    if (a->sm.state == AG_FLYTE_SLEEPING) {
-        if (a->timed_out)
-            ag_flyte_end(a, AG_RESULT_TIMED_OUT, AG_ERROR_USER, "TimedOut",
-                         "it ran longer than its time limit");
-        else
-            ag_flyte_end(a, AG_RESULT_SUCCEEDED, AG_ERROR_UNKNOWN, "", "");
-        return;
-    }
     SY_ASSERT(a->sm.state == AG_FLYTE_ENDED);
     struct ag_result result = a->result;
     struct sy_arena texts = a->arena; /* outlives the attempt, for the callback */
@@ -339,8 +329,6 @@ static void start(struct ag_flyte *f, const struct ag_work *work)
                                                a->spec.image);
     if (!sy_blobs_owns(f->ports.blobs, a->paths.attempt_dir))
         refuse_storage(a);
-    else if (strcmp(a->work.type, AG_SPEC_CORE_SLEEP) == 0)
-        ag_flyte_sleep(a);
     else if (a->environment == NULL)
         refuse_environment(a);
     else
@@ -381,8 +369,6 @@ static void flyte_cancel(struct ag_executor *base, uint64_t id, const char *reas
         return;
     }
     a->cancelled = true; /* while it prepares: what it waits for comes first */
-    if (a->sm.state == AG_FLYTE_SLEEPING)
-        ag_flyte_end(a, AG_RESULT_CANCELLED, AG_ERROR_UNKNOWN, "Cancelled", reason);
 }
 
 static void flyte_reply(struct ag_executor *base, uint64_t id, uint64_t call, uint32_t code,

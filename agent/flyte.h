@@ -4,7 +4,7 @@
  * executor carry that out, and reads what came of it from the files that Flyte's SDK leaves.
  *
  * A cold process unless a warm Python interpreter fits: the task's reuse policy asks for one, or
- * the agent forks one for ordinary tasks (`fork`). core-sleep runs here: a timer, no process.
+ * the agent forks one for ordinary tasks (`fork`).
  */
 #pragma once
 

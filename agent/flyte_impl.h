@@ -4,7 +4,6 @@
  *     flyte.c          the port, and the life of an attempt
  *     flyte_launch.c   how it is run: cold, forked, or by a pool of its own
  *     flyte_secrets.c  what it is told beside its inputs
- *     flyte_sleep.c    core-sleep
  *     flyte_plan.c, flyte_files.c  pure: command line and environment; files of the SDK
  */
 #pragma once
@@ -37,15 +36,13 @@ struct ag_flyte {
 
 /*
  *   PREPARING --> RUNNING --> COLLECTING --> ENDED
- *       |  |         |                         ^
- *       |  +------> SLEEPING ------------------+   core-sleep
+ *       |            |                         ^
  *       +------------+-------------------------+   refused, cancelled, killed
  */
 enum ag_flyte_state {
     AG_FLYTE_PREPARING, /* its earlier checkpoint, its secrets, its inputs are looked up */
     AG_FLYTE_RUNNING,   /* in the inner executor */
     AG_FLYTE_COLLECTING,
-    AG_FLYTE_SLEEPING,
     AG_FLYTE_ENDED, /* its result leaves with the timer */
     AG_FLYTE_STATES,
 };
@@ -68,10 +65,10 @@ struct ag_flyte_attempt {
     uint32_t looked_at;              /* the number of the attempt whose checkpoint is looked for */
     const char *const *secrets;      /* "KEY=value" */
     struct ag_flyte_secret_read *secret_read;
-    const char *secret_dir;    /* files with secrets; NULL: none */
-    const char *cwd;           /* of its code bundle, held; NULL: none */
-    struct sy_timer timer;     /* sleep; or the result, in a later turn */
-    bool cancelled, timed_out; /* timed_out: a sleep that the time limit cuts off */
+    const char *secret_dir; /* files with secrets; NULL: none */
+    const char *cwd;        /* of its code bundle, held; NULL: none */
+    struct sy_timer timer;  /* the result, in a later turn */
+    bool cancelled;
     struct ag_result result;
     uint8_t tail[AG_FLYTE_TAIL_BYTES]; /* the end of stderr, for the error's text */
     size_t tail_size;
@@ -95,7 +92,3 @@ void ag_flyte_launch(struct ag_flyte_attempt *attempt);
 /* Reads them, then launches. */
 void ag_flyte_read_secrets(struct ag_flyte_attempt *attempt);
 void ag_flyte_forget_secrets(struct ag_flyte_attempt *attempt);
-
-/* ---- flyte_sleep.c ---- */
-
-void ag_flyte_sleep(struct ag_flyte_attempt *attempt);

@@ -128,7 +128,7 @@ static int read_entries(entry_msg *const *entries, size_t count, struct amounts 
 
 static uint32_t cpu_milli_default(const char *type)
 {
-    if (strcmp(type, "switchyard.function") == 0 || strcmp(type, AG_SPEC_CORE_SLEEP) == 0)
+    if (strcmp(type, "switchyard.function") == 0)
         return 0;
     return strcmp(type, "switchyard.process") == 0 ? CPU_MILLI_PROCESS : CPU_MILLI_FLYTE;
 }

@@ -14,9 +14,6 @@
 
 #include <stdbool.h>
 
-/* TaskTemplate.type of a task that the agent itself carries out: it waits. */
-#define AG_SPEC_CORE_SLEEP "core-sleep"
-
 struct ag_spec_secret {
     const char *group, *key;
     const char *env_var; /* "" = as a file */

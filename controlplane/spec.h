@@ -7,7 +7,8 @@
  * extended_resources.gpu_accelerator}. Native types: "switchyard.function" (container.image =
  * environment, args = [library, function]), "switchyard.process" (args = the command),
  * "switchyard.group" (no worker: ends with its children). Any other type is a Flyte task: a process
- * with the command of its container; "core-sleep", which only waits, needs no cpu by default.
+ * with the command of its container; but "core-sleep" only waits, which operators do themselves:
+ * it asks for the environment of this name and for nothing of a node.
  *
  * Amounts come from the requests; what has no request takes its limit, as in Kubernetes. A process
  * that names no cpu takes one: nothing else would bound how many start on a node. A function's

@@ -170,8 +170,8 @@ static int read_entries(Entry *const *entries, size_t count, struct amounts *amo
  * still. */
 static uint32_t cpu_milli_default(const char *type)
 {
-    if (strcmp(type, "switchyard.function") == 0 || strcmp(type, "core-sleep") == 0)
-        return 0; /* bounded by its worker; its agent only waits */
+    if (strcmp(type, "switchyard.function") == 0)
+        return 0; /* bounded by its worker */
     return strcmp(type, "switchyard.process") == 0 ? 1000 : 100;
 }
 
@@ -305,6 +305,8 @@ static int read_metadata(struct sch_spec *ret, const Flyteidl2__Core__TaskMetada
 
 /* ---- kinds ---- */
 
+#define SLEEP "core-sleep" /* a task's type, and the environment of it that operators have */
+
 static int read_template(struct sch_spec *ret, const Template *template,
                          struct sy_error_text *error)
 {
@@ -337,6 +339,13 @@ static int read_template(struct sch_spec *ret, const Template *template,
                           "switchyard.function: expected container.image (the environment) "
                           "and args [library, function], got image '%s' and %zu args",
                           container->image, container->n_args);
+        return -EINVAL;
+    }
+    if (strcmp(template->type, SLEEP) == 0) /* its operator waits: it needs nothing of a node */
+        return read_name(ret->request.environment, sizeof(ret->request.environment), "environment",
+                         SLEEP, error);
+    if (function && strcmp(container->image, SLEEP) == 0) {
+        sy_error_text_set(error, "environment '" SLEEP "': it is that of tasks of this type");
         return -EINVAL;
     }
     r = read_resources(&ret->request, container->resources, cpu_milli_default(template->type),

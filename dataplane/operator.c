@@ -341,6 +341,8 @@ static int open_stores(struct dp_operator *op, const struct dp_operator_options 
         };
         r = dp_secret_service_new(&op->secrets, &secrets, error);
     }
+    if (r == 0 && options->data_dir)
+        r = dp_sleeps_new(&op->sleeps, op, options->storage, error);
     return r;
 }
 
@@ -450,6 +452,7 @@ void dp_operator_free(struct dp_operator *op)
     sy_loop_remove_turn_end(op->loop, &op->turn_end);
     sy_timer_stop(op->loop, &op->tick);
     sy_timer_stop(op->loop, &op->beat);
+    dp_sleeps_free(op->sleeps);
     sch_operator_free(op->core); /* gives back the assignments, which hold specs */
     sch_op_effects_deinit(&op->effects);
     dp_logs_free(op->logs);

@@ -205,7 +205,8 @@ static bool read_environments(const Switchyard__Internal__AgentHello *hello,
     for (size_t i = 0; i < hello->n_environments; i++) {
         const Switchyard__Internal__Environment *from = hello->environments[i];
         if (!dp_copy_name(ret[i].name, sizeof(ret[i].name), from->name, false) ||
-            from->slots == 0 || from->slots > SLOTS_MAX)
+            strcmp(ret[i].name, DP_SLEEP_ENVIRONMENT) == 0 || from->slots == 0 ||
+            from->slots > SLOTS_MAX)
             return false;
         ret[i].slots = from->slots;
         for (size_t j = 0; j < i; j++) {
@@ -246,15 +247,15 @@ static int on_hello(struct dp_agent *agent, const struct dp_wire_field *field)
     if (!dp_copy_name(agent->session, sizeof(agent->session), hello->session, false) ||
         !dp_copy_name(agent->boot_id, sizeof(agent->boot_id), hello->boot_id, true) ||
         !dp_copy_name(agent->node, sizeof(agent->node), hello->node, false) ||
-        strchr(agent->node, '/'))
+        strchr(agent->node, '/') || strcmp(agent->node, DP_OWN_NODE) == 0)
         return refuse(agent, SY_CODE_INVALID_ARGUMENT,
                       "hello: node and session are 1 to 63 printable characters without blanks, "
-                      "and the node has no slash");
+                      "the node has no slash and is not called \"" DP_OWN_NODE "\"");
     struct sch_environment environments[ENVIRONMENTS_MAX] = {0};
     if (!read_environments(hello, environments))
-        return refuse(
-            agent, SY_CODE_INVALID_ARGUMENT,
-            "hello: at most 16 environments, each with a name of its own and 1 to 65536 slots");
+        return refuse(agent, SY_CODE_INVALID_ARGUMENT,
+                      "hello: at most 16 environments, each with a name of its own, which is not "
+                      "\"" DP_SLEEP_ENVIRONMENT "\", and 1 to 65536 slots");
     struct sch_op_event event = {.type = SCH_OP_NODE_UP};
     if (!read_capacity(hello, &event.u.node.capacity))
         return refuse(agent, SY_CODE_INVALID_ARGUMENT,

@@ -1,4 +1,5 @@
-/* What the core decided becomes records on links. Nothing here steps the core or closes a link. */
+/* What the core decided becomes records on links, and sleeps of our own. Nothing here steps the
+ * core or closes a link. */
 #include "base/mem.h"
 #include "dataplane/operator_impl.h"
 
@@ -45,16 +46,23 @@ struct sch_blob dp_outcome_blob(struct sy_span record)
     return (struct sch_blob){outcome, free};
 }
 
-/* ---- to agents ---- */
+/* ---- to nodes ---- */
+
+static bool is_own(const char *node)
+{
+    return strcmp(node, DP_OWN_NODE) == 0;
+}
 
 /* A node that is not attached hears it again when it is: the core compares inventories. */
 static void send_assign(struct dp_operator *op, const struct sch_op_effect *effect)
 {
     struct assignment *assignment = effect->u.assign.blob.data;
+    struct sy_span record = {assignment->bytes, assignment->len};
     struct dp_agent *agent = dp_agent_find(op, effect->u.assign.node);
     if (agent)
-        dp_agent_assign(agent, assignment->spec,
-                        (struct sy_span){assignment->bytes, assignment->len});
+        dp_agent_assign(agent, assignment->spec, record);
+    else if (is_own(effect->u.assign.node))
+        dp_sleep_assign(op->sleeps, &effect->u.assign.key, record);
     effect->u.assign.blob.release(assignment);
 }
 
@@ -65,15 +73,24 @@ struct sy_buf *dp_scratch_key(struct dp_operator *op, const struct sch_attempt_k
     return &op->scratch;
 }
 
-static void send_to_node(struct dp_operator *op, const struct sch_op_effect *effect, uint32_t field)
+static void send_cancel(struct dp_operator *op, const struct sch_op_effect *effect)
 {
     struct dp_agent *agent = dp_agent_find(op, effect->u.attempt.node);
-    if (!agent)
-        return;
-    struct sy_buf *record = dp_scratch_key(op, &effect->u.attempt.key);
-    if (field == DP_TO_NODE_CANCELS)
+    if (agent) {
+        struct sy_buf *record = dp_scratch_key(op, &effect->u.attempt.key);
         dp_wire_put_text(record, 5, effect->u.attempt.reason);
-    dp_link_put(&agent->link, field, sy_buf_span(record));
+        dp_link_put(&agent->link, DP_TO_NODE_CANCELS, sy_buf_span(record));
+    } else if (is_own(effect->u.attempt.node)) {
+        dp_sleep_cancel(op->sleeps, &effect->u.attempt.key, effect->u.attempt.reason);
+    }
+}
+
+static void send_ack(struct dp_operator *op, const struct sch_op_effect *effect)
+{
+    struct dp_agent *agent = dp_agent_find(op, effect->u.attempt.node);
+    if (agent)
+        dp_link_put(&agent->link, DP_TO_NODE_ACKS,
+                    sy_buf_span(dp_scratch_key(op, &effect->u.attempt.key)));
 }
 
 static void send_give_back(struct dp_operator *op, const struct sch_op_effect *effect)
@@ -177,10 +194,10 @@ static void apply(struct dp_operator *op, const struct sch_op_effect *effect)
         send_assign(op, effect);
         break;
     case SCH_OP_SEND_CANCEL:
-        send_to_node(op, effect, DP_TO_NODE_CANCELS);
+        send_cancel(op, effect);
         break;
     case SCH_OP_SEND_ACK:
-        send_to_node(op, effect, DP_TO_NODE_ACKS);
+        send_ack(op, effect);
         break;
     case SCH_OP_SEND_GIVE_BACK:
         send_give_back(op, effect);

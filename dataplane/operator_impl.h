@@ -4,10 +4,14 @@
  *     operator.c          set-up, stop, turns: one core step for each event, timers
  *     operator_effects.c  what the core decided becomes records on links
  *     operator_dial.c     dialling shards: Describe, then a stream for each partition, again and
- * again operator_shard.c    such a stream: what a shard says operator_status.c   what shards are
- * told about nodes operator_agent.c    DataPlane.Attend: the agents operator_calls.c    calls of
- * running tasks and their replies operator_logs.c     LogService.ReadLogs objects.c ObjectStore, on
- * its own loop
+ *                         again
+ *     operator_shard.c    such a stream: what a shard says
+ *     operator_status.c   what shards are told about nodes
+ *     operator_agent.c    DataPlane.Attend: the agents
+ *     operator_sleep.c    core-sleep
+ *     operator_calls.c    calls of running tasks and their replies
+ *     operator_logs.c     LogService.ReadLogs
+ *     objects.c           ObjectStore, on its own loop
  */
 #pragma once
 
@@ -227,6 +231,21 @@ typedef struct Switchyard__Internal__NodeOrder dp_pb_node_order;
 void dp_orders_receive(struct dp_stream *stream, const dp_pb_node_order *order);
 /* Writes down what the core has said since. */
 void dp_orders_turn_end(struct dp_operator *op);
+/* ---- core-sleep ---- */
+
+#define DP_OWN_NODE "operator" /* the node on which it runs; no agent's */
+#define DP_SLEEP_ENVIRONMENT "core-sleep"
+
+struct dp_sleeps;
+int dp_sleeps_new(struct dp_sleeps **ret, struct dp_operator *op,
+                  const struct sy_blob_options *storage, struct sy_error_text *error) SY_MUST_USE;
+/* Sleeps under way are forgotten. */
+void dp_sleeps_free(struct dp_sleeps *sleeps);
+/* What the core decided for DP_OWN_NODE; `record` is the Assignment. */
+void dp_sleep_assign(struct dp_sleeps *sleeps, const struct sch_attempt_key *key,
+                     struct sy_span record);
+void dp_sleep_cancel(struct dp_sleeps *sleeps, const struct sch_attempt_key *key,
+                     const char *reason);
 
 /* ---- logs ---- */
 
@@ -275,6 +294,7 @@ struct dp_operator {
     struct dp_agent *agents_by_node;
     struct dp_agent **slots;
     uint32_t slot_count;
+    struct dp_sleeps *sleeps; /* NULL: without storage */
     struct dp_logs *logs;
     struct dp_gate gate;
     struct dp_objects *objects;

@@ -120,6 +120,10 @@ static void put_read(struct reader *reader, struct dp_agent *agent, uint32_t byt
 static void ask(struct reader *reader)
 {
     struct dp_agent *agent = dp_agent_find(reader->op, reader->node);
+    if (!agent && strcmp(reader->node, DP_OWN_NODE) == 0) {
+        end(reader, SY_CODE_NOT_FOUND, "a task that only waits has no log");
+        return;
+    }
     if (!agent) {
         end(reader, SY_CODE_UNAVAILABLE, "node '%s' is not attached at the moment", reader->node);
         return;

@@ -168,8 +168,8 @@ static const char *state_of(const struct dp_operator *op, const struct sch_node_
 static bool put_node(void *ctx, const struct sch_node_view *node)
 {
     struct writer *writer = ctx;
-    if (node->state == SCH_NODE_GONE)
-        return true;
+    if (node->state == SCH_NODE_GONE || strcmp(node->name, DP_OWN_NODE) == 0)
+        return true; /* people count machines */
     sy_buf_clear(&writer->record);
     dp_wire_put_text(&writer->record, 1, node->name);
     put_resources(writer, 2, &node->capacity);

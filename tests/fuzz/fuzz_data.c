@@ -1,9 +1,11 @@
 /*
  * What strangers send to the data service: any bytes are a token for the blob that they name, or
- * refused; any bytes are inputs with a hash, or refused, and the same with one input ignored.
+ * refused; any bytes are inputs with a hash, or refused, and the same with one input ignored; any
+ * bytes say how long to sleep, or that they do not.
  */
 #include "dataplane/inputs_hash.h"
 #include "dataplane/msgpack.h"
+#include "dataplane/sleep_input.h"
 #include "dataplane/token.h"
 
 #include <stdlib.h>
@@ -38,6 +40,16 @@ static void check_inputs(struct sy_span bytes)
     sy_buf_deinit(&some);
 }
 
+static void check_sleep(struct sy_span bytes)
+{
+    struct sy_error_text error = {0};
+    int64_t ns = -1;
+    if (dp_sleep_read(bytes, &ns, &error) < 0)
+        SY_ASSERT(error.text[0] != '\0');
+    else
+        SY_ASSERT(ns >= 0);
+}
+
 /* What is canonical stays as it is. */
 static void check_msgpack(struct sy_span bytes)
 {
@@ -55,5 +67,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_token(data, size);
     check_inputs((struct sy_span){data, size});
     check_msgpack((struct sy_span){data, size});
+    check_sleep((struct sy_span){data, size});
     return 0;
 }

@@ -19,7 +19,7 @@ static const struct ag_spec_flyte plain_spec = {.image = "img", .pool_version = 
 struct action {
     const char *script; /* what a0 does */
     uint32_t number;
-    const char *type, *image, *input;
+    const char *image;
     int64_t timeout_ns;
     uint64_t memory_bytes;
     const struct ag_spec_secret *secrets;
@@ -93,7 +93,7 @@ static uint64_t start(const struct action *action)
     spec.secrets = action->secrets;
     spec.secret_count = action->secret_count;
     char input[300];
-    snprintf(input, sizeof(input), "%s/%s", storage, action->input ? action->input : "in.pb");
+    snprintf(input, sizeof(input), "%s/in.pb", storage);
     struct ag_flyte_work flyte = {.action = 0xabc,
                                   .org = "",
                                   .input_uri = input,
@@ -109,7 +109,7 @@ static uint64_t start(const struct action *action)
                            .number = action->number ? action->number : 1,
                            .epoch = 3,
                            .gpus = "",
-                           .type = action->type ? action->type : "python",
+                           .type = "python",
                            .args = args,
                            .env = env,
                            .timeout_ns = action->timeout_ns,
@@ -163,28 +163,6 @@ START_TEST(environments_by_image)
     ck_assert_str_eq(ag_flyte_environment_find(list, 2, "a")->venv, "/a");
     ck_assert_str_eq(ag_flyte_environment_find(list, 2, "b")->venv, "/any");
     ck_assert_ptr_null(ag_flyte_environment_find(list, 1, "b"));
-}
-END_TEST
-
-/* {name: "t", value: {scalar: {primitive: {duration: {seconds: 1, nanos: 5}}}}} */
-#define DURATION "\x0a\x0f\x0a\x01t\x12\x0a\x0a\x08\x0a\x06\x32\x04\x08\x01\x10\x05"
-
-START_TEST(sleeps_are_read)
-{
-    struct sy_error_text error = {0};
-    int64_t ns = 0;
-    struct sy_span bytes = {(const uint8_t *)DURATION, sizeof(DURATION) - 1};
-    ck_assert_int_eq(ag_flyte_read_sleep(bytes, &ns, &error), 0);
-    ck_assert_int_eq(ns, SY_NS_PER_S + 5);
-    for (size_t len = 0; len < bytes.len; len++)
-        ck_assert_int_eq(ag_flyte_read_sleep((struct sy_span){bytes.data, len}, &ns, &error),
-                         -EINVAL);
-    /* an integer, 3 */
-    static const char three[] = "\x0a\x0b\x0a\x01t\x12\x06\x0a\x04\x0a\x02\x08\x03";
-    ck_assert_int_eq(ag_flyte_read_sleep(
-                         (struct sy_span){(const uint8_t *)three, sizeof(three) - 1}, &ns, &error),
-                     0);
-    ck_assert_int_eq(ns, 3 * SY_NS_PER_S);
 }
 END_TEST
 
@@ -299,33 +277,6 @@ START_TEST(refusals)
 }
 END_TEST
 
-START_TEST(core_sleep)
-{
-    open_flyte(AG_CGROUP_NONE);
-    char path[300];
-    static const char soon[] = "\x0a\x0b\x0a\x01t\x12\x06\x0a\x04\x0a\x02\x08\x00";
-    snprintf(path, sizeof(path), "%s/soon.pb", storage);
-    write_text(path, 0644, soon, sizeof(soon) - 1);
-    snprintf(path, sizeof(path), "%s/long.pb", storage);
-    write_text(path, 0644, DURATION, sizeof(DURATION) - 1);
-    struct bench_attempt *a = run(&(struct action){.type = "core-sleep", .input = "soon.pb"});
-    ck_assert_int_eq(a->result.kind, AG_RESULT_SUCCEEDED);
-    ck_assert(a->started);
-    uint64_t id = start(&(struct action){.type = "core-sleep", .input = "long.pb"});
-    ck_assert(RUN_UNTIL(bench->loop, bench->attempts[id - 1].started, 5000));
-    bench->executor->ops->cancel(bench->executor, id, "test");
-    ck_assert_int_eq(bench_wait(id, 500)->result.kind, AG_RESULT_CANCELLED);
-    a = run(&(struct action){
-        .type = "core-sleep", .input = "long.pb", .timeout_ns = 20 * SY_NS_PER_MS});
-    ck_assert_int_eq(a->result.kind, AG_RESULT_TIMED_OUT);
-    a = run(&(struct action){.type = "core-sleep", .input = "none.pb"});
-    ck_assert_int_eq(a->result.kind, AG_RESULT_REFUSED);
-    start(&(struct action){.type = "core-sleep", .input = "long.pb"}); /* freed while it waits */
-    RUN_FOR(bench->loop, 20);
-    close_flyte();
-}
-END_TEST
-
 START_TEST(cancel_and_time_limit)
 {
     open_flyte(AG_CGROUP_NONE);
@@ -366,8 +317,7 @@ END_TEST
 int main(void)
 {
     return sy_test_run(
-        "ag_flyte", (const TTest *const[]){templates, environments_by_image, sleeps_are_read,
-                                           what_a_task_is_given, outcomes,
-                                           the_newest_earlier_checkpoint, refusals, core_sleep,
+        "ag_flyte", (const TTest *const[]){templates, environments_by_image, what_a_task_is_given,
+                                           outcomes, the_newest_earlier_checkpoint, refusals,
                                            cancel_and_time_limit, native_work_goes_through, NULL});
 }

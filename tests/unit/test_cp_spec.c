@@ -192,7 +192,8 @@ START_TEST(test_parse)
     ck_assert(!spec.group);
     ck_assert_uint_eq(spec.refs, 0);
 
-    char process[] = "switchyard.process", group[] = "switchyard.group", python[] = "python";
+    char process[] = "switchyard.process", group[] = "switchyard.group", python[] = "python",
+         sleep[] = "core-sleep";
     draft_init(&d);
     d.template.type = process;
     ck_assert_int_eq(parse(&d, &spec, &error), 0);
@@ -201,6 +202,11 @@ START_TEST(test_parse)
     d.template.type = python;
     ck_assert_int_eq(parse(&d, &spec, &error), 0);
     ck_assert_uint_eq(spec.request.cpu_milli, 100); /* many parents have room, and wait */
+    d.template.type = sleep;
+    draft_add(&d, false, CPU, "2");
+    ck_assert_int_eq(parse(&d, &spec, &error), 0);
+    ck_assert_uint_eq(spec.request.cpu_milli, 0); /* its operator has room for it */
+    ck_assert_str_eq(spec.request.environment, "core-sleep");
     d.template.type = group;
     d.template.target_case = FLYTEIDL2__CORE__TASK_TEMPLATE__TARGET__NOT_SET;
     ck_assert_int_eq(parse(&d, &spec, &error), 0);
@@ -242,7 +248,7 @@ END_TEST
 START_TEST(test_refused)
 {
     struct draft d;
-    char process[] = "switchyard.process",
+    char process[] = "switchyard.process", sleep[] = "core-sleep",
          long_name[] = "an-environment-whose-name-is-far-too-long";
     draft_init(&d);
     draft_add(&d, false, CPU, "2x");
@@ -262,6 +268,8 @@ START_TEST(test_refused)
     draft_init(&d);
     d.container.image = long_name;
     check_refused(&d, "environment 'an-environment");
+    d.container.image = sleep;
+    check_refused(&d, "environment 'core-sleep'");
     draft_init(&d);
     d.template.type = process;
     d.container.n_args = 0;
