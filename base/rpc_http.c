@@ -38,6 +38,11 @@ const char *http_pairs_find(const struct sy_buf *pairs, const char *key)
     return NULL;
 }
 
+static void leave(void *arg)
+{
+    http_calls_leave(arg);
+}
+
 static void *thread_main(void *arg)
 {
     struct sy_http *http = arg;
@@ -79,6 +84,7 @@ int http_new(struct sy_http **ret_http, struct sy_server *server, const struct h
     http->server = server;
     http->host = host;
     http->gzip = sy_gzip_new();
+    sy_timer_init(&http->leave, leave, http);
     sy_error_text_set(error, "%s", "");
     int r = prepare(http, error);
     if (r == 0) {
@@ -141,6 +147,7 @@ void http_free(struct sy_http *http)
     if (http->loop != NULL) {
         http_listen_stop(http);
         http_shards_stop(http);
+        http_calls_leave(http);
     }
     sy_loop_free(http->loop);
     sy_gzip_free(http->gzip);

@@ -58,7 +58,9 @@ struct sy_http {
     struct sy_timer tick, again;
     struct http_connection *connections;
     size_t connection_count, exchange_count;
-    struct http_call *calls; /* that are attached to an exchange */
+    struct http_call *calls;   /* that are attached to an exchange */
+    struct http_call *leaving; /* served; on their way back to their loops */
+    struct sy_timer leave;
     struct sy_http_request *requests;
     struct sy_gzip *gzip;
     uint64_t connections_max;
@@ -163,6 +165,8 @@ struct sy_connect_type;
 
 void http_call_open(struct http_exchange *exchange, struct sy_connect_type type);
 void http_calls_cancel(struct sy_http *http);
+/* Those that were served go back to their loops now. */
+void http_calls_leave(struct sy_http *http);
 /* Connect's error, in JSON. */
 void http_answer_error(struct http_exchange *exchange, unsigned http_status,
                        const struct sy_status *status);

@@ -21,6 +21,7 @@
 #include <utlist.h>
 
 #define GZIP_BYTES_MIN ((size_t)16 << 10) /* smaller responses are not worth the time */
+#define LEAVING_NS (10 * SY_NS_PER_MS)
 
 struct http_event {
     struct http_call *call;
@@ -142,6 +143,27 @@ static void acknowledge(struct http_call *call)
     event_post(&call->sent);
 }
 
+void http_calls_leave(struct sy_http *http)
+{
+    struct http_call *call;
+    while ((call = http->leaving) != NULL) {
+        DL_DELETE(http->leaving, call);
+        acknowledge(call);
+        event_post(&call->ended);
+    }
+    sy_timer_stop(http->loop, &http->leave);
+}
+
+/* Nobody waits for a call that was served: it goes back to its loop together with the next one that
+ * starts, so that the loop is not woken for it alone. */
+static void leave_soon(struct http_call *call)
+{
+    struct sy_http *http = call->http;
+    DL_APPEND(http->leaving, call);
+    if (!sy_timer_running(&http->leave))
+        sy_timer_start_in(http->loop, &http->leave, LEAVING_NS);
+}
+
 /* The exchange is over, or goes on without the call. Takes the status; the call may be gone. */
 static void part(struct http_call *call, struct sy_status *status)
 {
@@ -154,8 +176,12 @@ static void part(struct http_call *call, struct sy_status *status)
         return;
     }
     DL_DELETE(call->http->calls, call);
-    acknowledge(call);
     call->ended_status = status;
+    if (status == NULL) {
+        leave_soon(call);
+        return;
+    }
+    acknowledge(call);
     event_post(&call->ended);
 }
 
@@ -278,9 +304,10 @@ static void send_unary(struct http_call *call)
         call->has_response = true;
     }
     sy_buf_deinit(&call->out);
-    acknowledge(call); /* from here on the loop may send the next */
-    if (!end)
+    if (!end) {
+        acknowledge(call); /* from here on the loop may send the next */
         return;
+    }
     call->finished = true;
     const struct sy_status *status = call->base.end_status;
     if (status != NULL)
@@ -417,6 +444,7 @@ static void start(struct http_call *call)
     if (call->type.stream)
         answer_stream(call->exchange, call->type);
     event_post(&call->start);
+    http_calls_leave(call->http);
 }
 
 /* An error of the request, before it became a call. */
