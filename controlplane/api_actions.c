@@ -129,6 +129,7 @@ static void enqueue_task(struct cp_request *req, const flyte_action *action)
         .task_spec = {action->task->spec.data, action->task->spec.len},
         .actions = &child,
         .count = 1,
+        .patient = true,
         .group = action->group,
         .queue = action->task->queue,
     };

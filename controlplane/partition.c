@@ -46,9 +46,9 @@ void cp_partition_move(struct cp_partition *p, enum cp_partition_state to)
 
 /* ---- turns ---- */
 
-static void on_touch(void *arg)
+void cp_make_turn(void *arg)
 {
-    (void)arg; /* the turn's end does the work */
+    (void)arg;
 }
 
 /* Something waits for the turn's end: if the caller is not inside a turn, one is made. */
@@ -240,7 +240,8 @@ int cp_partition_new(struct cp_partition **ret_partition,
     sy_loop_add_turn_end(loop, &p->turn_end);
     sy_timer_init(&p->tick, on_tick, p);
     sy_timer_init(&p->reopen, on_reopen, p);
-    sy_timer_init(&p->touch, on_touch, p);
+    sy_timer_init(&p->touch, cp_make_turn, p);
+    sy_timer_init(&p->linger, cp_make_turn, p);
     sy_timer_init(&p->forget, on_forget, p);
     cp_triggers_init(p);
     sy_timer_start_in(loop, &p->reopen, 0);
@@ -256,6 +257,7 @@ void cp_partition_free(struct cp_partition *p)
     sy_timer_stop(p->loop, &p->tick);
     sy_timer_stop(p->loop, &p->reopen);
     sy_timer_stop(p->loop, &p->touch);
+    sy_timer_stop(p->loop, &p->linger);
     sy_timer_stop(p->loop, &p->forget);
     sy_timer_stop(p->loop, &p->fire_timer);
     sy_loop_remove_turn_end(p->loop, &p->turn_end);

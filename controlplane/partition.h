@@ -118,6 +118,7 @@ struct cp_enqueue {
     size_t count;
     int32_t priority;
     bool seal;
+    bool patient; /* while others wait too it may wait, 10 ms at most, to share their commit */
     const char *group;
     struct sy_span flyte;
     const char *queue; /* NULL or "": the run's */

@@ -2,6 +2,9 @@
 
 #define CHUNK_BYTES_KEPT ((size_t)64 << 10)
 #define GROUP_ITEMS_KEPT 65536u
+/* How long a group waits for patient callers, and how many are enough: see may_grow(). */
+#define LINGER_NS (10 * SY_NS_PER_MS)
+#define CALLERS_MAX 16u
 
 /* ---- groups ---- */
 
@@ -67,6 +70,8 @@ static void recycle(struct cp_partition *p, struct cp_group *group)
         group->item_cap = 0;
     }
     group->id_high = 0;
+    group->callers = 0;
+    group->urgent = false;
     sy_arena_reset(&group->arena);
     group->next = p->pool;
     p->pool = group;
@@ -128,6 +133,21 @@ void cp_group_fail(struct cp_partition *p, struct cp_group *group, const struct 
 
 /* ---- filling ---- */
 
+static bool is_reply(const struct cp_item *item)
+{
+    return item->type == CP_ITEM_DONE || item->type == CP_ITEM_ENQUEUED;
+}
+
+void cp_group_add_caller(struct cp_partition *p)
+{
+    struct cp_group *group = p->open;
+    if (group->callers++ == 0)
+        group->callers_since_ns = sy_loop_now_ns(p->loop);
+    unsigned waiting = group->callers + (p->sealed ? p->sealed->callers : 0);
+    if (p->callers_expected < waiting)
+        p->callers_expected = waiting < CALLERS_MAX ? waiting : CALLERS_MAX;
+}
+
 struct cp_item *cp_group_add(struct cp_partition *p, enum cp_item_type type)
 {
     struct cp_group *group = p->open;
@@ -137,6 +157,7 @@ struct cp_item *cp_group_add(struct cp_partition *p, enum cp_item_type type)
     }
     struct cp_item *item = &group->items[group->item_count++];
     *item = (struct cp_item){.type = type};
+    group->urgent |= type == CP_ITEM_DONE || type == CP_ITEM_CANCEL;
     cp_touch(p);
     return item;
 }
@@ -283,11 +304,6 @@ static void release(struct cp_item *item)
     }
 }
 
-static bool is_reply(const struct cp_item *item)
-{
-    return item->type == CP_ITEM_DONE || item->type == CP_ITEM_ENQUEUED;
-}
-
 static void release_items(struct cp_group *group, bool replies)
 {
     for (size_t i = 0; i < group->item_count; i++) {
@@ -333,11 +349,29 @@ static bool is_empty(const struct cp_group *group)
     return group->chunk_count == 0 && (!group->rows || cp_batch_count(group->rows) == 0);
 }
 
+/* Whether the open group waits for more patient callers. It does while fewer are in it than were
+ * seen waiting at one time, and nothing that is urgent; when they do not come within LINGER_NS,
+ * as many are expected from then on as did come. So a caller who is alone never waits, but once
+ * after there were two. */
+static bool may_grow(struct cp_partition *p, const struct cp_group *group)
+{
+    if (group->callers == 0 || group->callers >= p->callers_expected || group->urgent ||
+        cp_state(p) != CP_PARTITION_SERVING)
+        return false;
+    int64_t until_ns = group->callers_since_ns + LINGER_NS;
+    if (sy_loop_now_ns(p->loop) < until_ns) {
+        sy_timer_start(p->loop, &p->linger, until_ns);
+        return true;
+    }
+    p->callers_expected = group->callers;
+    return false;
+}
+
 void cp_commit(struct cp_partition *p)
 {
+    struct cp_group *group = p->open;
     if (p->sealed)
         return;
-    struct cp_group *group = p->open;
     if (is_empty(group)) {
         if (group->item_count == 0)
             return;
@@ -345,6 +379,9 @@ void cp_commit(struct cp_partition *p)
         release_group(p, group);
         return;
     }
+    if (may_grow(p, group))
+        return;
+    sy_timer_stop(p->loop, &p->linger);
     SY_ASSERT(p->store && !cp_store_committing(p->store));
     for (size_t i = 0; i < group->chunk_count; i++)
         put_chunk(p, &group->chunks[i]);

@@ -384,6 +384,7 @@ static void row_event(struct cp_partition *p, const struct sch_effect *effect)
                                .attempt = sch_action_attempt(action),
                                .cluster = cluster_of(action)};
     struct cp_chunk *chunk = event_chunk(p, effect);
+    p->open->urgent |= !is_flyte(action);
     if (report && p->report)
         row.node = p->report->node;
     row.error = describe_error(p, action, effect->u.event.state, effect->u.event.code,
@@ -444,6 +445,7 @@ static void send_assign(struct cp_partition *p, const struct sch_effect *effect)
     struct cp_item *item = cp_group_add(p, CP_ITEM_ASSIGN);
     struct cp_spec_use *use = cp_spec_use_of(action->spec);
     use->spec->pins++;
+    p->open->urgent |= action->id <= p->durable_id_high; /* it has waited for room */
     item->stream_serial = cluster->stream->serial;
     item->u.assign.cluster = cp_cluster_ref(cluster);
     item->u.assign.assign = (struct cp_assign){.action = sch_action_ref(action),

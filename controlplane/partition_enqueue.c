@@ -509,6 +509,10 @@ void cp_partition_enqueue(struct cp_partition *p, const struct cp_enqueue *reque
         e.result->existing = e.existing;
     }
     struct cp_item *item = cp_group_add(p, CP_ITEM_ENQUEUED);
+    if (request->patient)
+        cp_group_add_caller(p);
+    else
+        p->open->urgent = true;
     item->u.enqueued.fn = done;
     item->u.enqueued.ctx = ctx;
     item->u.enqueued.result = e.result;

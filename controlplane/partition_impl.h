@@ -203,6 +203,9 @@ struct cp_group {
     size_t cached_count, cached_cap;
     struct cp_id_map cached_by_digest;
     uint64_t id_high; /* of runs and actions created */
+    unsigned callers; /* patient ones, who wait for it */
+    int64_t callers_since_ns;
+    bool urgent; /* something in it must not wait for more of them */
     struct sy_arena arena;
 };
 
@@ -349,7 +352,8 @@ struct cp_partition {
 
     struct cp_group *open, *sealed, *pool;
     uint64_t durable_id_high;
-    int failing; /* the turn's end steps down with it */
+    unsigned callers_expected; /* patient ones in the next group; at least as many as now wait */
+    int failing;               /* the turn's end steps down with it */
 
     /* of the step that runs */
     const struct cp_report *report;
@@ -384,6 +388,7 @@ struct cp_partition {
     struct sy_timer tick;   /* of the core */
     struct sy_timer reopen; /* also: the first open */
     struct sy_timer touch;  /* makes a turn when a call came from outside of one */
+    struct sy_timer linger; /* the open group waits for callers_expected no longer */
     struct sy_timer forget; /* clusters */
     unsigned failures;      /* in a row, for the back-off */
 
@@ -401,6 +406,7 @@ static inline enum cp_partition_state cp_state(const struct cp_partition *p)
 /* partition.c */
 void cp_partition_move(struct cp_partition *p, enum cp_partition_state to);
 void cp_touch(struct cp_partition *p);
+void cp_make_turn(void *arg); /* a timer's function: the turn's end does the work */
 /* The store failed: everything pending ends, the core goes, the store is opened again later. */
 void cp_step_down(struct cp_partition *p, int error);
 /* As above, at the end of this turn. */
@@ -420,6 +426,8 @@ struct cp_group *cp_group_new(struct cp_partition *p);
 void cp_group_discard(struct cp_partition *p, struct cp_group *group);
 void cp_group_free(struct cp_group *group);
 struct cp_item *cp_group_add(struct cp_partition *p, enum cp_item_type type);
+/* One more patient caller waits for the open group. */
+void cp_group_add_caller(struct cp_partition *p);
 /* Of actions and clusters. */
 void cp_group_drop_refs(struct cp_group *group);
 /* After that: ends every reply in it with this status. */

@@ -203,6 +203,101 @@ START_TEST(test_enqueue_is_idempotent)
 }
 END_TEST
 
+static void enqueue_patiently(struct world *w, const char *name, struct answer *answer)
+{
+    SY_CLEANUP(sy_buf_deinit) struct sy_buf spec = make_spec("python", 0, "100m");
+    const struct cp_new_action action = {.name = name};
+    struct cp_enqueue request = {.project = "p",
+                                 .domain = "d",
+                                 .run = "r1",
+                                 .parent = "a0",
+                                 .task_spec = sy_buf_span(&spec),
+                                 .actions = &action,
+                                 .count = 1,
+                                 .patient = true};
+    *answer = (struct answer){0};
+    cp_partition_enqueue(w->p, &request, on_enqueued, answer);
+}
+
+/* All that was enqueued runs, and the loop has read the clock. */
+static void settle(struct world *w)
+{
+    world_run(w, 50 * MS);
+    sy_loop_turn(w->loop);
+}
+
+/* The answer comes `ns` from now, but for what a sync takes. */
+static void expect_after(struct world *w, const struct answer *answer, int64_t ns)
+{
+    int64_t begin_ns = w->now_ns;
+    expect(w, answer, SY_CODE_OK, "");
+    ck_assert_int_ge(w->now_ns - begin_ns, ns);
+    ck_assert_int_lt(w->now_ns - begin_ns, ns + MS);
+}
+
+static void enqueue_two(struct world *w, const char *first, const char *second)
+{
+    struct answer answers[2];
+    enqueue_patiently(w, first, &answers[0]);
+    enqueue_patiently(w, second, &answers[1]);
+    expect_after(w, &answers[0], 0);
+    ck_assert_int_eq(answers[1].calls, 1);
+    settle(w);
+}
+
+START_TEST(test_patient_callers_share_a_commit)
+{
+    struct world *w = world_with_root();
+    struct answer answer, other;
+    const struct cp_new_action native = {.name = "hold-native"};
+    enqueue_patiently(w, "hold0", &answer); /* who is alone does not wait */
+    expect_after(w, &answer, 0);
+    settle(w);
+    enqueue_two(w, "hold1", "hold2");
+    enqueue_patiently(w, "hold3", &answer); /* the other does not come: once, not again */
+    expect_after(w, &answer, 10 * MS);
+    enqueue_patiently(w, "hold4", &answer);
+    expect_after(w, &answer, 0);
+    enqueue_two(w, "hold5", "hold6");
+    enqueue_patiently(w, "hold7", &answer); /* it comes */
+    world_run(w, 3 * MS);
+    ck_assert_int_eq(answer.calls, 0);
+    enqueue_patiently(w, "hold8", &other);
+    expect_after(w, &other, 0);
+    ck_assert_int_eq(answer.calls, 1);
+    enqueue_patiently(w, "hold9", &answer); /* somebody else comes, who is not patient */
+    world_run(w, 3 * MS);
+    ck_assert_int_eq(answer.calls, 0);
+    enqueue(w, "r1", "a0", &native, 1, false, &other);
+    expect_after(w, &other, 0);
+    ck_assert_int_eq(answer.calls, 1);
+    world_free(w);
+}
+END_TEST
+
+static void on_stopped(void *arg)
+{
+    ++*(int *)arg;
+}
+
+/* It does not wait for callers that cannot come any more. */
+START_TEST(test_stop_does_not_linger)
+{
+    struct world *w = world_with_root();
+    struct answer answer;
+    int stopped = 0;
+    enqueue_two(w, "hold1", "hold2");
+    enqueue_patiently(w, "hold3", &answer);
+    world_run(w, MS);
+    ck_assert_int_eq(answer.calls, 0);
+    cp_partition_stop(w->p, on_stopped, &stopped);
+    expect_after(w, &answer, 0);
+    world_run(w, MS);
+    ck_assert_int_eq(stopped, 1);
+    world_free(w);
+}
+END_TEST
+
 START_TEST(test_create_run_is_idempotent)
 {
     struct world *w = world_with_root();
@@ -499,6 +594,8 @@ int main(void)
     const TTest *const tests[] = {
         test_one_run,
         test_enqueue_is_idempotent,
+        test_patient_callers_share_a_commit,
+        test_stop_does_not_linger,
         test_create_run_is_idempotent,
         test_bad_input,
         test_full,
