@@ -226,6 +226,14 @@ def line_of(bench, options):
     return {**line, "mode": options.mode, "durable": "sync", "commit": words.split("(")[-1].split(",")[0], "build": options.bin.parent.name}
 
 
+def medians(lines):
+    """Of each figure; what is no figure is the same in all."""
+    first = lines[0]
+    if isinstance(first, dict):
+        return {key: medians([line[key] for line in lines]) for key in first}
+    return statistics.median(lines) if isinstance(first, (int, float)) else first
+
+
 def print_table(line, what):
     print(f"{line['bench']}: {line['count']} {what}: {line['rate_per_s']}/s ({line['mode']}; {line['commit']})\n")
     print(f"{'LATENCY':<24}{'P50':>12}{'P99':>12}{'P99.9':>12}")
@@ -243,6 +251,7 @@ def parse():
     parser = argparse.ArgumentParser(prog="tools/bench", description=__doc__)
     parser.add_argument("bench", choices=BENCHES)
     parser.add_argument("--count", type=int, help="tasks to measure")
+    parser.add_argument("--repeat", type=int, default=1, help="how often; medians are shown")
     parser.add_argument("--clients", type=int, default=2, help="processes of flyte-runs")
     parser.add_argument("--concurrency", type=int, default=8, help="runs at a time in each of them")
     parser.add_argument("--json", action="store_true", help="one line")
@@ -258,9 +267,12 @@ def main():
     options.count = options.count or count
     if options.bench != "flyte-runs":
         connect(options.endpoint)
-    bench = Bench(options)
-    measure(bench)
-    line = line_of(bench, options)
+    lines = []
+    for _ in range(options.repeat):
+        bench = Bench(options)
+        measure(bench)
+        lines.append(line_of(bench, options))
+    line = {**medians(lines), "repeat": options.repeat}
     if options.json:
         print(json.dumps(line))
     else:
