@@ -250,6 +250,34 @@ def rehearse(postponed):
     os.waitpid(pid, 0)
 
 
+class Certificates:
+    """The SDK makes two TLS contexts, whatever it connects to, and each reads the certificates of all authorities,
+    20 ms: a child finds two that nobody has used. What it asks for otherwise is made for it."""
+
+    def __init__(self):
+        import ssl
+
+        import certifi
+
+        self.asked, self.make = {"cafile": certifi.where()}, ssl.create_default_context
+        self.ready = [self.make(**self.asked) for _ in range(2)]
+        ssl.create_default_context = self.create
+
+    def create(self, *args, **kwargs):
+        if args or kwargs != self.asked or not self.ready or "SSLKEYLOGFILE" in os.environ:
+            return self.make(*args, **kwargs)
+        return self.ready.pop()
+
+
+def prepare():
+    """What the SDK computes in each process anew, and is the same in all."""
+    try:
+        Certificates()
+        importlib.import_module("flyte._utils.entry_points").entry_points(group="flyte.plugins.types")
+    except (ImportError, AttributeError, OSError) as error:
+        print(f"not prepared: {error}", file=sys.stderr)  # another version of the SDK; each child does it
+
+
 class Child:
     def __init__(self, task, pid, outputs):
         self.id, self.pid, self.outputs = task.id, pid, outputs
@@ -265,6 +293,7 @@ class Forker(Worker):
         with Postponed() as self.postponed:
             preload()
             rehearse(self.postponed)
+            prepare()
         if len(os.listdir("/proc/self/task")) != 1:
             sys.exit("what was imported has started threads: this interpreter cannot be forked")
         gc.collect()

@@ -11,7 +11,13 @@
 /* The warm Python interpreter, with a package in place of Flyte's SDK: its a0 runs its argument. */
 
 static const char *const package[][2] = {
-    {"flyte/__init__.py", "import threading, asyncio\n"
+    {"certifi.py", "def where(): return '/authorities'\n"},
+    {"flyte/__init__.py", "import threading, asyncio, ssl\n"
+                          "contexts = []\n"
+                          "def make(**options):\n"
+                          "  contexts.append(options)\n"
+                          "  return object()\n"
+                          "ssl.create_default_context = make\n"
                           "class Loop:\n"
                           "  def __init__(self):\n"
                           "    self.loop = asyncio.new_event_loop()\n"
@@ -196,6 +202,25 @@ START_TEST(threads_of_the_sdk_start_in_the_child)
 }
 END_TEST
 
+START_TEST(certificates_are_read_before_the_fork)
+{
+    open_python(AG_CGROUP_NONE);
+    const struct program program = {
+        .code = "import ssl, certifi, flyte\n"
+                "contexts = []\n"
+                "for file in (certifi.where(), '/own', certifi.where(), certifi.where()):\n"
+                "  contexts.append(ssl.create_default_context(cafile=file))\n"
+                "  print(len(flyte.contexts), end=' ')\n"
+                "print(contexts[0] is contexts[2])\n"};
+    for (int i = 0; i < 2; i++) { /* each child finds its own two */
+        uint64_t id = start(&program);
+        ck_assert_int_eq(bench_wait(id, 10000)->result.kind, AG_RESULT_SUCCEEDED);
+        ck_assert_str_eq(bench_log(id, 1), "2 3 3 4 False\n");
+    }
+    bench_close();
+}
+END_TEST
+
 START_TEST(many_forks_at_a_time)
 {
     open_python(AG_CGROUP_NONE);
@@ -361,8 +386,9 @@ int main(void)
     return sy_test_run(
         "ag_python",
         (const TTest *const[]){
-            forks, threads_of_the_sdk_start_in_the_child, many_forks_at_a_time, forks_are_cancelled,
-            its_death_is_not_the_tasks, limits_are_each_childs_own, reuses,
-            output_of_tasks_at_a_time_is_told_apart, reused_ones_are_cancelled_or_replaced,
-            one_that_grew_is_replaced_between_tasks, a_pool_without_work_goes, NULL});
+            forks, threads_of_the_sdk_start_in_the_child, certificates_are_read_before_the_fork,
+            many_forks_at_a_time, forks_are_cancelled, its_death_is_not_the_tasks,
+            limits_are_each_childs_own, reuses, output_of_tasks_at_a_time_is_told_apart,
+            reused_ones_are_cancelled_or_replaced, one_that_grew_is_replaced_between_tasks,
+            a_pool_without_work_goes, NULL});
 }
