@@ -231,6 +231,7 @@ typedef struct Switchyard__Internal__NodeOrder dp_pb_node_order;
 void dp_orders_receive(struct dp_stream *stream, const dp_pb_node_order *order);
 /* Writes down what the core has said since. */
 void dp_orders_turn_end(struct dp_operator *op);
+
 /* ---- core-sleep ---- */
 
 #define DP_OWN_NODE "operator" /* the node on which it runs; no agent's */
