@@ -34,7 +34,7 @@
 void ag_admit_enqueue(struct ag_agent *agent, struct ag_attempt *a)
 {
     SY_ASSERT(a->sm.state == AG_ATTEMPT_WAITING);
-    ag_list_append(&a->spec->class->waiting, a);
+    ag_list_append(&a->class->waiting, a);
     agent->admit_due = true;
 }
 
@@ -42,14 +42,14 @@ void ag_admit_withdraw(struct ag_agent *agent, struct ag_attempt *a)
 {
     (void)agent;
     SY_ASSERT(a->sm.state == AG_ATTEMPT_WAITING);
-    ag_list_remove(&a->spec->class->waiting, a);
+    ag_list_remove(&a->class->waiting, a);
 }
 
 /* As CUDA_VISIBLE_DEVICES takes them. */
 static void print_devices(const struct ag_agent *agent, const struct ag_attempt *a,
                           struct sy_buf *ret)
 {
-    const struct sch_resources *request = &a->spec->spec.request;
+    const struct sch_resources *request = &a->class->request;
     int slices = request->gpu_partition[0]
                      ? sch_traits_find_slices(&agent->room.devices.traits, request->gpu_partition)
                      : -1;
@@ -91,19 +91,19 @@ static void read_flyte(const struct ag_attempt *a, struct sy_arena *arena,
 static void start(struct ag_agent *agent, struct ag_attempt *a, bool pipelined)
 {
     const struct ag_spec *spec = &a->spec->spec;
-    struct ag_class *class = a->spec->class;
+    struct ag_class *class = a->class;
     ag_list_remove(&class->waiting, a);
     ag_attempt_move(agent, a, AG_ATTEMPT_RUNNING);
     struct sy_buf gpus SY_CLEANUP(sy_buf_deinit) = {0};
     a->pipelined = pipelined;
     if (pipelined) {
         class->pipelined++;
-        SY_ASSERT(!sch_resources_has_gpu(&spec->request));
+        SY_ASSERT(!sch_resources_has_gpu(&class->request));
     } else {
         class->charged++;
-        if (sch_resources_has_gpu(&spec->request))
-            a->devices = sy_calloc(ag_devices_asked(&spec->request), sizeof(*a->devices));
-        ag_room_take(&agent->room, &spec->request, a->devices);
+        if (sch_resources_has_gpu(&class->request))
+            a->devices = sy_calloc(ag_devices_asked(&class->request), sizeof(*a->devices));
+        ag_room_take(&agent->room, &class->request, a->devices);
     }
     print_devices(agent, a, &gpus);
     agent->ports.journal->ops->running(agent->ports.journal, &a->key);
@@ -118,7 +118,7 @@ static void start(struct ag_agent *agent, struct ag_attempt *a, bool pipelined)
         .number = a->key.number,
         .epoch = a->key.epoch,
         .attempt = a->attempt,
-        .request = spec->request,
+        .request = class->request,
         .gpus = (const char *)gpus.data,
         .pipelined = pipelined,
         .type = spec->type,
@@ -220,7 +220,7 @@ void ag_admit(struct ag_agent *agent)
 
 void ag_admit_ended(struct ag_agent *agent, struct ag_attempt *a)
 {
-    struct ag_class *class = a->spec->class;
+    struct ag_class *class = a->class;
     agent->admit_due = true;
     if (class->pipelined > 0) {
         class->pipelined--; /* one of them has the room now; see ops->pipeline */

@@ -51,7 +51,7 @@ struct ag_class {
     struct ag_class *next;
     struct sch_resources request;
     uint32_t uses;  /* bits of room.h */
-    uint32_t specs; /* that name it */
+    uint32_t users; /* specs and attempts that name it */
     struct ag_attempt_list waiting;
     uint32_t charged;   /* run, or are started, with room of their own */
     uint32_t pipelined; /* are handed over behind those */
@@ -88,6 +88,7 @@ struct ag_attempt {
     uint32_t class_number; /* as in the assignment */
     uint32_t attempt;      /* as people count: names its log */
     struct ag_spec_entry *spec;
+    struct ag_class *class; /* of what it asks for: its spec, or more memory than that */
     struct ag_attempt *next, *previous;             /* waiting; or outcomes to send, or sent */
     struct ag_attempt *start_next, *start_previous; /* starts to be reported */
     int64_t arrived_ns, timeout_ns, started_ns, tell_start_ns;
@@ -177,6 +178,10 @@ void ag_attempt_move(struct ag_agent *agent, struct ag_attempt *attempt,
 /* What it needed to run; its outcome stays. */
 void ag_attempt_release(struct ag_agent *agent, struct ag_attempt *attempt);
 void ag_attempt_free(struct ag_agent *agent, struct ag_attempt *attempt);
+/* The attempt asks for what its spec says; for `memory_bytes` in place of the spec's when it is not
+ * 0. False: this node can never hold it; *ret_why says so. */
+bool ag_attempt_ask(struct ag_agent *agent, struct ag_attempt *a, uint64_t memory_bytes,
+                    struct sy_error_text *ret_why);
 struct ag_spec_entry *ag_spec_find(struct ag_agent *agent, uint32_t partition, uint32_t epoch,
                                    uint32_t id);
 void ag_spec_add(struct ag_agent *agent, uint32_t partition, uint32_t epoch, uint32_t id,

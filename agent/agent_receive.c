@@ -93,7 +93,10 @@ static void assign(struct ag_agent *agent, const assignment_msg *msg)
     }
     a->spec = spec;
     spec->refs++;
-    if (!fetch)
+    struct sy_error_text why_not = {0};
+    if (!ag_attempt_ask(agent, a, msg->memory_bytes, &why_not))
+        ag_report_simple(agent, a, AG_RESULT_REFUSED, "SpecRefused", why_not.text);
+    else if (!fetch)
         ag_admit_enqueue(agent, a);
     else if (agent->ports.objects == NULL)
         ag_report_simple(agent, a, AG_RESULT_REFUSED, "NoObjectStore",

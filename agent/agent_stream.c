@@ -139,7 +139,7 @@ static void put_inventory(struct ag_agent *agent, struct sy_buf *buf)
         Switchyard__Internal__InventoryEntry msg = SWITCHYARD__INTERNAL__INVENTORY_ENTRY__INIT;
         struct sch_resources none = {0};
         Switchyard__Internal__Resources request = resources_msg(
-            a->spec != NULL && a->spec->valid ? &a->spec->spec.request : &none);
+            a->class != NULL ? &a->class->request : &none);
         msg.partition = a->key.partition;
         msg.action = a->key.action;
         msg.number = a->key.number;

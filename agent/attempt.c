@@ -120,6 +120,8 @@ void ag_attempt_release(struct ag_agent *agent, struct ag_attempt *a)
     sy_buf_deinit(&a->flyte);
     if (a->log != NULL)
         ag_log_end(sy_take(a->log));
+    if (a->class != NULL)
+        sy_take(a->class)->users--;
     if (a->spec != NULL)
         ag_spec_unref(sy_take(a->spec));
 }
@@ -147,7 +149,7 @@ static struct ag_class *class_get(struct ag_agent *agent, const struct sch_resou
     for (struct ag_class *class = agent->classes; class != NULL; class = class->next) {
         if (sch_resources_equal(&class->request, request))
             return class;
-        if (class->specs == 0 && class->charged == 0 && class->pipelined == 0)
+        if (class->users == 0 && class->charged == 0 && class->pipelined == 0)
             unused = class;
     }
     if (unused == NULL) {
@@ -155,10 +157,24 @@ static struct ag_class *class_get(struct ag_agent *agent, const struct sch_resou
         unused->next = agent->classes;
         agent->classes = unused;
     }
-    SY_ASSERT(unused->waiting.first == NULL); /* who waits holds its spec */
+    SY_ASSERT(unused->waiting.first == NULL); /* who waits is a user */
     unused->request = *request;
     unused->uses = ag_room_uses(&agent->room, request);
     return unused;
+}
+
+bool ag_attempt_ask(struct ag_agent *agent, struct ag_attempt *a, uint64_t memory_bytes,
+                    struct sy_error_text *ret_why)
+{
+    SY_ASSERT(a->spec != NULL && a->spec->valid && a->class == NULL);
+    struct sch_resources request = a->spec->spec.request;
+    if (memory_bytes > 0)
+        request.memory_bytes = memory_bytes;
+    if (memory_bytes > 0 && !ag_room_could_hold(&agent->room, &request, ret_why))
+        return false;
+    a->class = class_get(agent, &request);
+    a->class->users++;
+    return true;
 }
 
 void ag_spec_add(struct ag_agent *agent, uint32_t partition, uint32_t epoch, uint32_t id,
@@ -178,7 +194,7 @@ void ag_spec_add(struct ag_agent *agent, uint32_t partition, uint32_t epoch, uin
     }
     if (entry->valid) {
         entry->class = class_get(agent, &entry->spec.request);
-        entry->class->specs++;
+        entry->class->users++;
     }
     sy_map_add(&agent->specs, &entry->link, &entry->key, sizeof(entry->key));
 }
@@ -195,7 +211,7 @@ void ag_spec_unref(struct ag_spec_entry *entry)
     if (--entry->refs > 0)
         return;
     if (entry->class != NULL)
-        entry->class->specs--;
+        entry->class->users--;
     ag_spec_deinit(&entry->spec);
     free(entry);
 }

@@ -215,6 +215,7 @@ static int restore_action(struct restore *restore, struct sy_span key, struct sy
         .priority = row->priority,
         .number = live->number,
         .attempts = live->attempts,
+        .memory_bytes = live->memory_bytes,
         .user_failures = (uint16_t)live->user_failures,
         .system_failures = (uint16_t)live->system_failures,
         .children_failed = live->children_failed,

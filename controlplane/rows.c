@@ -186,6 +186,7 @@ void cp_row_put_live(struct sy_buf *buf, const struct sch_action *action)
     cp_put_uint(buf, 5, action->child_sequence);
     cp_put_uint(buf, 6, action->children_failed);
     cp_put_uint(buf, 7, action->attempts);
+    cp_put_uint(buf, 8, sch_action_memory_bytes(action));
 }
 
 void cp_row_put_event(struct sy_buf *buf, const struct cp_event_row *row)

@@ -17,6 +17,7 @@ typedef Flyteidl2__Core__Resources__ResourceEntry Entry;
 
 #define UNPACKED_BYTES_MAX ((size_t)64 << 20)
 #define BACKOFF_FACTOR_MAX 1000.0
+#define OOM_FACTOR_MILLI_DEFAULT 2000u
 #define DURATION_S_MAX 315360000LL /* ten years */
 
 /* ---- quantities ---- */
@@ -224,12 +225,39 @@ static int read_gpu(struct sch_resources *ret, const Flyteidl2__Core__ExtendedRe
     return sch_request_set_device(ret, gpu->device, sliced ? gpu->partition_size : "", error);
 }
 
-static int read_variables(struct sch_resources *ret, const Flyteidl2__Core__Container *container,
+/* What follows when an attempt ran out of memory: not a matter of nodes, so not in sch_request. */
+static int read_oom(struct sch_spec *ret, const char *key, const char *value,
+                    struct sy_error_text *error)
+{
+    if (strcmp(key, "SWITCHYARD_OOM_MEMORY_MAX") == 0 &&
+        (cp_quantity_parse(value, false, &ret->oom_memory_bytes_max) < 0 ||
+         ret->oom_memory_bytes_max > SCH_MEMORY_BYTES_MAX)) {
+        sy_error_text_set(
+            error, "SWITCHYARD_OOM_MEMORY_MAX '%.40s': expected a quantity such as 16Gi", value);
+        return -EINVAL;
+    }
+    if (strcmp(key, "SWITCHYARD_OOM_FACTOR") != 0)
+        return 0;
+    uint64_t milli;
+    if (cp_quantity_parse(value, true, &milli) < 0 || milli < 1100 || milli > 16000) {
+        sy_error_text_set(error, "SWITCHYARD_OOM_FACTOR '%.40s': expected 1.1 to 16", value);
+        return -EINVAL;
+    }
+    ret->oom_factor_milli = (uint32_t)milli;
+    return 0;
+}
+
+static int read_variables(struct sch_spec *ret, const Flyteidl2__Core__Container *container,
                           struct sy_error_text *error)
 {
     int r = 0;
-    for (size_t i = 0; r == 0 && i < container->n_env; i++)
-        r = sch_request_set_variable(ret, container->env[i]->key, container->env[i]->value, error);
+    ret->oom_factor_milli = OOM_FACTOR_MILLI_DEFAULT;
+    for (size_t i = 0; r == 0 && i < container->n_env; i++) {
+        const char *key = container->env[i]->key, *value = container->env[i]->value;
+        r = sch_request_set_variable(&ret->request, key, value, error);
+        if (r == 0)
+            r = read_oom(ret, key, value, error);
+    }
     return r;
 }
 
@@ -355,7 +383,7 @@ static int read_template(struct sch_spec *ret, const Template *template,
     if (r == 0)
         r = read_gpu(&ret->request, template->extended_resources, error);
     if (r == 0)
-        r = read_variables(&ret->request, container, error);
+        r = read_variables(ret, container, error);
     if (r == 0)
         r = read_interruptible(&ret->request, template->metadata, error);
     if (r == 0 && function)

@@ -214,6 +214,32 @@ START_TEST(test_parse)
 }
 END_TEST
 
+START_TEST(test_memory_after_running_out)
+{
+    struct draft d;
+    struct sch_spec spec;
+    struct sy_error_text error = {0};
+    char most[] = "SWITCHYARD_OOM_MEMORY_MAX", factor[] = "SWITCHYARD_OOM_FACTOR";
+    char amount[] = "16Gi", times[] = "1.5", bad[] = "1.05", none[] = "lots";
+    draft_init(&d);
+    draft_variable(&d, most, amount);
+    ck_assert_msg(parse(&d, &spec, &error) == 0, "%s", error.text);
+    ck_assert_uint_eq(spec.oom_memory_bytes_max, 16ull << 30);
+    ck_assert_uint_eq(spec.oom_factor_milli, 2000);
+    draft_init(&d);
+    draft_variable(&d, factor, times);
+    ck_assert_msg(parse(&d, &spec, &error) == 0, "%s", error.text);
+    ck_assert_uint_eq(spec.oom_factor_milli, 1500);
+    ck_assert_uint_eq(spec.oom_memory_bytes_max, 0);
+    draft_init(&d);
+    draft_variable(&d, factor, bad);
+    check_refused(&d, "SWITCHYARD_OOM_FACTOR '1.05'");
+    draft_init(&d);
+    draft_variable(&d, most, none);
+    check_refused(&d, "SWITCHYARD_OOM_MEMORY_MAX 'lots'");
+}
+END_TEST
+
 START_TEST(test_constraints)
 {
     struct draft d;
@@ -354,7 +380,8 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {test_quantities, test_parse, test_constraints,
-                                  test_refused,    test_table, NULL};
+    const TTest *const tests[] = {
+        test_quantities, test_parse, test_constraints, test_memory_after_running_out, test_refused,
+        test_table,      NULL};
     return sy_test_run("cp_spec", tests);
 }
