@@ -184,10 +184,10 @@ struct sch_attempt {
     struct sch_attempt_key key;
     struct sm sm;
     bool charged, room, cancelled;
-    const char
-        *preempted;     /* why we cancelled it: it ends PREEMPTED, no fault of its node; or NULL */
-    uint32_t queue_tag; /* it may be stopped for others that name this; 0: not */
-    uint16_t share;     /* charged with a part of a GPU: of which, in node->shares */
+    bool asked_back;       /* its node drains: that it comes back is no fault of the node */
+    const char *preempted; /* why we cancelled it: it ends so, no fault of its node; or NULL */
+    uint32_t queue_tag;    /* it may be stopped for others that name this; 0: not */
+    uint16_t share;        /* charged with a part of a GPU: of which, in node->shares */
     struct sch_table_link by_key;
     struct sch_op_partition *partition;
     struct sch_op_class *class; /* NULL: adopted, or its stream has closed */

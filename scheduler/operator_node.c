@@ -406,7 +406,7 @@ void sch_node_returned(struct sch_operator *op, const struct sch_op_event *event
     if (!a || sch_attempt_state(a) == SCH_ATTEMPT_DONE)
         return;
     const char *reason = event->u.report.reason ? event->u.report.reason : "given back by its node";
-    sch_node_ended(op, a->node, !a->node->service);
+    sch_node_ended(op, a->node, !a->asked_back);
     if (sch_attempt_state(a) == SCH_ATTEMPT_STARTED)
         sch_attempt_done(op, a,
                          (struct sch_blob){0}); /* it had started: not for us to say it ran not */

@@ -146,8 +146,11 @@ static void move(struct sch_operator *op, struct sch_op_service *service,
 
 static void give_back(struct sch_operator *op, const struct sch_node *node)
 {
-    if (sch_node_state(node) == SCH_NODE_READY)
-        sch_op_effect_add(op, SCH_OP_SEND_GIVE_BACK)->u.attempt.node = node->name;
+    if (sch_node_state(node) != SCH_NODE_READY)
+        return;
+    sch_op_effect_add(op, SCH_OP_SEND_GIVE_BACK)->u.attempt.node = node->name;
+    for (struct sch_link *link = node->attempts.next; link != &node->attempts; link = link->next)
+        sy_container_of(link, struct sch_attempt, place)->asked_back = true;
 }
 
 /* What was cancelled by its partition ends as that. */

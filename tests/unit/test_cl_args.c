@@ -59,7 +59,7 @@ START_TEST(test_run_a_command)
         CL_PARSE_OK);
     ck_assert_str_eq(options.cpu, "500m");
     ck_assert_str_eq(options.memory, "64Mi"); /* as Kubernetes spells it */
-    ck_assert_uint_eq(options.gpus, 2);
+    ck_assert_uint_eq(options.gpu_milli, 2000);
     ck_assert_str_eq(options.gpu_model, "H100");
     ck_assert_uint_eq(options.retries, 3);
     ck_assert_int_eq(options.timeout_ns, 10 * SY_NS_PER_S);

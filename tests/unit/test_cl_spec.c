@@ -38,8 +38,10 @@ START_TEST(test_a_function_with_everything)
                            .function = "resize",
                            .cpu = "500m",
                            .memory = "1Gi",
-                           .gpus = 2,
+                           .gpu_milli = 2000,
                            .gpu_model = "H100",
+                           .node_labels = "disk=ssd",
+                           .tolerations = "all",
                            .retries = 3,
                            .timeout_ns = 1500000000};
     struct sy_arena arena;
@@ -53,9 +55,13 @@ START_TEST(test_a_function_with_everything)
     ck_assert_str_eq(task->container->args[0], "/lib/tasks.so");
     ck_assert_str_eq(task->container->args[1], "resize");
     ck_assert_str_eq(request(task->container, 1), "500m");
-    ck_assert_str_eq(request(task->container, 2), "2");
+    ck_assert_str_eq(request(task->container, 2), "2000m");
     ck_assert_str_eq(request(task->container, 3), "1Gi");
     ck_assert_str_eq(task->extended_resources->gpu_accelerator->device, "H100");
+    ck_assert_uint_eq(task->container->n_env, 2);
+    ck_assert_str_eq(task->container->env[0]->key, "SWITCHYARD_NODE_LABELS");
+    ck_assert_str_eq(task->container->env[0]->value, "disk=ssd");
+    ck_assert_str_eq(task->container->env[1]->key, "SWITCHYARD_TOLERATIONS");
     ck_assert_uint_eq(task->metadata->retries->retries, 3);
     ck_assert_int_eq(task->metadata->timeout->seconds, 1);
     ck_assert_int_eq(task->metadata->timeout->nanos, 500000000);
@@ -137,15 +143,18 @@ START_TEST(test_gpus)
     uint32_t count = 7;
     const char *model = "unset";
     ck_assert_int_eq(cl_gpu_parse("2:H100", &count, &model), 0);
-    ck_assert_uint_eq(count, 2);
+    ck_assert_uint_eq(count, 2000);
     ck_assert_str_eq(model, "H100");
     ck_assert_int_eq(cl_gpu_parse("1", &count, &model), 0);
-    ck_assert_uint_eq(count, 1);
+    ck_assert_uint_eq(count, 1000);
     ck_assert_ptr_null(model);
-    static const char *const bad[] = {"", "x", "1:", ":H100", "-1", "1x", "99999", "H100:1"};
+    ck_assert_int_eq(cl_gpu_parse("0.25:T4", &count, &model), 0);
+    ck_assert_uint_eq(count, 250);
+    static const char *const bad[] = {"",   "x",     "1:",     ":H100", "-1",
+                                      "1x", "99999", "H100:1", "1.5",   "0.0001"};
     for (size_t i = 0; i < SY_COUNT_OF(bad); i++)
         ck_assert_msg(cl_gpu_parse(bad[i], &count, &model) == -EINVAL, "'%s'", bad[i]);
-    ck_assert_uint_eq(count, 1); /* untouched */
+    ck_assert_uint_eq(count, 250); /* untouched */
 }
 END_TEST
 

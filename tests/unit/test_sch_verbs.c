@@ -325,6 +325,30 @@ START_TEST(a_node_that_fails_attempts_is_avoided_for_a_while)
 }
 END_TEST
 
+START_TEST(what_was_asked_back_is_no_fault)
+{
+    struct world *w = world_new();
+    for (int i = 0; i < 6; i++)
+        assign(w);
+    verb(w, SCH_OP_NODE_DRAIN, SY_TIME_NEVER);
+    verb(w, SCH_OP_NODE_UNCORDON, 0); /* somebody changed their mind: they come back all the same */
+    for (uint64_t i = 1; i <= 6; i++)
+        report(w, SCH_OP_NODE_RETURNED, i, false);
+    ck_assert_int_eq(health(w, "n"), SCH_HEALTH_TRUSTED);
+    for (int i = 0; i < 5; i++) {
+        assign(w);
+        report(w, SCH_OP_NODE_RETURNED, w->action, false);
+    }
+    ck_assert_int_eq(health(w, "n"), SCH_HEALTH_TRUSTED); /* 5 of 11 */
+    assign(w);
+    report(w, SCH_OP_NODE_RETURNED, w->action, false);
+    assign(w);
+    report(w, SCH_OP_NODE_RETURNED, w->action, false);
+    ck_assert_int_eq(health(w, "n"), SCH_HEALTH_AVOIDED);
+    world_free(w);
+}
+END_TEST
+
 START_TEST(trust_survives_every_event_and_an_agent_that_restarts_has_it)
 {
     struct world *w = world_new();
@@ -352,6 +376,7 @@ int main(void)
         a_drain_cancels_what_runs_at_its_deadline,
         a_node_that_comes_later_is_closed_too,
         a_node_that_fails_attempts_is_avoided_for_a_while,
+        what_was_asked_back_is_no_fault,
         trust_survives_every_event_and_an_agent_that_restarts_has_it,
         NULL,
     };

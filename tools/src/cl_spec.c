@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#define VARIABLES_MAX 2
 #define REQUESTS_MAX 3
 
 static const char *const type_names[] = {
@@ -66,16 +67,19 @@ int cl_quantity_check(const char *text, int milli)
     return -EINVAL;
 }
 
-int cl_gpu_parse(const char *text, uint32_t *ret_count, const char **ret_model)
+int cl_gpu_parse(const char *text, uint32_t *ret_milli, const char **ret_model)
 {
     char *end = NULL;
     errno = 0;
-    unsigned long count = isdigit((unsigned char)*text) ? strtoul(text, &end, 10) : 0;
-    if (!end || errno || count > 1024 || (*end != '\0' && *end != ':'))
+    double count = isdigit((unsigned char)*text) ? strtod(text, &end) : 0;
+    if (!end || errno || !(count <= 1024) || (*end != '\0' && *end != ':'))
         return -EINVAL;
     if (*end == ':' && end[1] == '\0')
         return -EINVAL;
-    *ret_count = (uint32_t)count;
+    uint32_t milli = (uint32_t)(count * 1000 + 0.5);
+    if ((milli > 1000 && milli % 1000 != 0) || (milli == 0 && count > 0))
+        return -EINVAL;
+    *ret_milli = milli;
     *ret_model = *end == ':' ? end + 1 : NULL;
     return 0;
 }
@@ -136,6 +140,7 @@ static int check(const struct cl_spec *spec, struct sy_error_text *error)
 struct parts {
     Flyteidl2__Core__Resources__ResourceEntry entries[REQUESTS_MAX];
     Flyteidl2__Core__Resources__ResourceEntry *requests[REQUESTS_MAX];
+    Flyteidl2__Core__KeyValuePair variables[VARIABLES_MAX], *env[VARIABLES_MAX];
     char gpus[16];
     const char *args[2];
     Flyteidl2__Core__Resources resources;
@@ -158,6 +163,20 @@ static void add_request(struct parts *parts, Flyteidl2__Core__Resources__Resourc
     parts->resources.requests = parts->requests;
 }
 
+static void add_variable(struct parts *parts, const char *key, const char *value)
+{
+    size_t i = parts->container.n_env;
+    if (!value)
+        return;
+    SY_ASSERT(i < VARIABLES_MAX);
+    flyteidl2__core__key_value_pair__init(&parts->variables[i]);
+    parts->variables[i].key = cl_unconst(key);
+    parts->variables[i].value = cl_unconst(value);
+    parts->env[i] = &parts->variables[i];
+    parts->container.env = parts->env;
+    parts->container.n_env++;
+}
+
 static void fill_container(struct parts *parts, const struct cl_spec *spec)
 {
     bool function = spec->type == CL_SPEC_FUNCTION;
@@ -168,10 +187,12 @@ static void fill_container(struct parts *parts, const struct cl_spec *spec)
                 spec->cpu ? spec->cpu : CL_SPEC_CPU);
     add_request(parts, FLYTEIDL2__CORE__RESOURCES__RESOURCE_NAME__MEMORY,
                 spec->memory ? spec->memory : CL_SPEC_MEMORY);
-    if (spec->gpus > 0) {
-        snprintf(parts->gpus, sizeof(parts->gpus), "%u", spec->gpus);
+    if (spec->gpu_milli > 0) {
+        snprintf(parts->gpus, sizeof(parts->gpus), "%um", spec->gpu_milli);
         add_request(parts, FLYTEIDL2__CORE__RESOURCES__RESOURCE_NAME__GPU, parts->gpus);
     }
+    add_variable(parts, "SWITCHYARD_NODE_LABELS", spec->node_labels);
+    add_variable(parts, "SWITCHYARD_TOLERATIONS", spec->tolerations);
     const char *const *args = spec->args;
     size_t count = spec->arg_count;
     if (function) {

@@ -23,8 +23,9 @@ struct cl_spec {
     const char *const *args;
     size_t arg_count;
     const char *cpu, *memory; /* Kubernetes quantities ("500m", "64Mi"); NULL: the defaults below */
-    uint32_t gpus;
-    const char *gpu_model; /* NULL: any */
+    uint32_t gpu_milli;       /* thousandths: whole GPUs, or a part of one */
+    const char *node_labels, *tolerations; /* as docs/nodes.md has them; NULL: none */
+    const char *gpu_model;                 /* NULL: any */
     uint32_t retries;
     int64_t timeout_ns; /* of one attempt; 0 = none */
 };
@@ -45,8 +46,8 @@ int cl_spec_pack(const struct cl_spec *spec, struct sy_buf *append,
 /* Whether it reads as a Kubernetes quantity: "0", "2", "0.5", "500m" (with `milli`), "64Mi",
  * "1G". */
 int cl_quantity_check(const char *text, int milli) SY_MUST_USE;
-/* "N" or "N:MODEL"; keeps pointing into `text`. -EINVAL. */
-int cl_gpu_parse(const char *text, uint32_t *ret_count, const char **ret_model) SY_MUST_USE;
+/* "N", "N:MODEL", or a part of one, "0.25:MODEL"; keeps pointing into `text`. -EINVAL. */
+int cl_gpu_parse(const char *text, uint32_t *ret_milli, const char **ret_model) SY_MUST_USE;
 /* "LIBRARY:FUNCTION" (the last colon counts). The library becomes absolute when such a file exists.
  * Both are to be freed. -EINVAL. */
 int cl_function_parse(const char *text, char **ret_library, char **ret_function) SY_MUST_USE;

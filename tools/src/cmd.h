@@ -39,8 +39,8 @@ struct cl_run_options {
     char **each;
     size_t each_count;
     const char *lines;
-    const char *cpu, *memory, *environment, *name, *queue, *gpu_model;
-    uint32_t gpus, retries;
+    const char *cpu, *memory, *environment, *name, *queue, *gpu_model, *node_labels, *tolerations;
+    uint32_t gpu_milli, retries;
     int32_t priority;
     int64_t timeout_ns;
     bool has_each, has_priority, detach, logs;

@@ -10,6 +10,8 @@ enum {
     KEY_CPU = 0x100,
     KEY_MEMORY,
     KEY_GPU,
+    KEY_LABELS,
+    KEY_TOLERATIONS,
     KEY_ENVIRONMENT,
     KEY_RETRIES,
     KEY_TIMEOUT,
@@ -39,7 +41,10 @@ static const struct argp_option run_argp_options[] = {
     {NULL, 0, NULL, 0, "What each task needs:", 2},
     {"cpu", KEY_CPU, "QUANTITY", 0, "such as 500m or 2 (" CL_SPEC_CPU ")", 2},
     {"memory", KEY_MEMORY, "QUANTITY", 0, "such as 64Mi or 2Gi (" CL_SPEC_MEMORY ")", 2},
-    {"gpu", KEY_GPU, "N[:MODEL]", 0, "GPUs, of one model", 2},
+    {"gpu", KEY_GPU, "N[:MODEL]", 0, "GPUs, of one model; 0.25: a part of one", 2},
+    {"labels", KEY_LABELS, "KEY=VALUE,...", 0, "nodes that have all of these", 2},
+    {"tolerations", KEY_TOLERATIONS, "KEY[=VALUE],...", 0,
+     "taints of nodes that it may run in spite of ('all')", 2},
     {"environment", KEY_ENVIRONMENT, "NAME", 0,
      "pool of warm workers, for --function (SWITCHYARD_ENVIRONMENT, " CL_ENVIRONMENT_DEFAULT ")",
      2},
@@ -87,8 +92,15 @@ static error_t parse_need(struct cl_run_options *options, int key, char *arg)
         options->memory = quantity(common, "memory", arg, false);
         return options->memory ? 0 : EINVAL;
     case KEY_GPU:
-        if (cl_gpu_parse(arg, &options->gpus, &options->gpu_model) < 0)
-            return cl_args_wrong(common, "--gpu '%s': expected N or N:MODEL, such as 1:H100", arg);
+        if (cl_gpu_parse(arg, &options->gpu_milli, &options->gpu_model) < 0)
+            return cl_args_wrong(
+                common, "--gpu '%s': expected N or N:MODEL, such as 1:H100, or a part of one", arg);
+        return 0;
+    case KEY_LABELS:
+        options->node_labels = arg;
+        return 0;
+    case KEY_TOLERATIONS:
+        options->tolerations = arg;
         return 0;
     case KEY_ENVIRONMENT:
         options->environment = arg;
