@@ -24,16 +24,14 @@ struct ag_config {
     int64_t cpu_milli, memory_bytes; /* 0 = what the machine has */
     int64_t gpus;                    /* -1 = what is found */
     char *gpu_model;                 /* "" = as found */
-    bool gpu_sharing;
     struct sy_config_list gpu_groups; /* of char * : "0-3" */
     struct sy_config_list gpu_slices; /* of struct ag_config_slices */
     struct sy_config_map labels;
     struct sy_config_list taints; /* of char * */
-    bool spot;
     struct sy_config_list pools; /* of struct ag_config_pool */
     int64_t inline_bytes_max;
     int64_t cgroup; /* enum ag_cgroup_mode */
-    bool cpu_quota;
+    bool cpu_quota, gpu_sharing, spot;
     int64_t log_bytes_max, log_retention_ns;
     int64_t cache_bytes_max, object_bytes_max;
     int64_t cancel_grace_ns, stop_grace_ns;

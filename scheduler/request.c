@@ -51,8 +51,7 @@ int sch_gpu_model_set(char ret[SCH_GPU_MODEL_MAX], const char *model, struct sy_
         return -EINVAL;
     }
     shorten_size(text);
-    memset(ret, 0, SCH_GPU_MODEL_MAX);
-    memcpy(ret, text, strlen(text));
+    memcpy(ret, text, SCH_GPU_MODEL_MAX); /* zero-padded */
     return 0;
 }
 
