@@ -382,7 +382,7 @@ static enum sy_code delete_change(void *ctx, struct cp_partition *p, struct sy_e
     if (cp_queue_children(p, &c->key, &children) != 0)
         return unreadable(error);
     if (children > 0) {
-        sy_error_text_set(error, "%s has %zu queues below it: delete those, or move them, first",
+        sy_error_text_set(error, "%s has queues below it (%zu): delete those, or move them, first",
                           print_key(&c->key).text, children);
         return SY_CODE_FAILED_PRECONDITION;
     }
@@ -415,9 +415,10 @@ static void delete_unless_used(struct cp_request *req, void *ctx,
 {
     struct change *c = ctx;
     if (sums->actions > 0 && c->key.name[0] != '\0') {
-        cp_fail(req, SY_CODE_FAILED_PRECONDITION,
-                "%s has %llu actions that have not ended: let them end, or abort their runs, first",
-                print_key(&c->key).text, (unsigned long long)sums->actions);
+        cp_fail(
+            req, SY_CODE_FAILED_PRECONDITION,
+            "%s has actions that have not ended (%llu): let them end, or abort their runs, first",
+            print_key(&c->key).text, (unsigned long long)sums->actions);
         return;
     }
     cp_partition_registry_change(req->lane->partition, delete_change, deleted, c);

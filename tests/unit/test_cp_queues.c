@@ -203,7 +203,7 @@ START_TEST(trees_are_checked)
     struct queue_request q;
     queue_init(&q, "p", "d", "d");
     q.request.settings = NULL;
-    refused(&w, QUEUES "DeleteQueue", &q, wrong, "1 queues below");
+    refused(&w, QUEUES "DeleteQueue", &q, wrong, "below it (1)");
     world_restart(&w); /* the core hears of parents first */
     ck_assert_uint_eq(queues_agree(&w), 6);
     with_parent(&w, QUEUES "UpdateQueue", "a", "", SY_CODE_OK, "");

@@ -235,7 +235,7 @@ START_TEST(limits_and_pauses_are_in_force)
 
     q.request.settings = NULL;
     q.request.n_fields = 0;
-    call_fails(&w, QUEUES "DeleteQueue", &q.request.base, SY_CODE_FAILED_PRECONDITION, "3 actions");
+    call_fails(&w, QUEUES "DeleteQueue", &q.request.base, SY_CODE_FAILED_PRECONDITION, "ended (3)");
     w.automatic = true;
     finish_task(&w, "n-000002", OUTCOME(SUCCEEDED));
     finish_task(&w, "n-000003", OUTCOME(SUCCEEDED));
