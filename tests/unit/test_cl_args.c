@@ -3,13 +3,14 @@
 #include "tests/lib/test.h"
 #include "tools/src/bench.h"
 #include "tools/src/cmd.h"
+#include "tools/src/cmd_queue.h"
 #include "tools/src/cmd_run.h"
 #include "tools/src/demo_driver.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define ARGV_MAX 32
+#define ARGV_MAX 64
 
 /* A line split at blanks; getopt may reorder and we may change it. */
 struct line {
@@ -157,10 +158,125 @@ END_TEST
 
 /* ---- the others ---- */
 
+static enum cl_parse parse_queue(struct cl_queue_options *options, enum cl_queue_verb verb,
+                                 struct line *line, const char *text)
+{
+    struct cl_args defaults;
+    cl_args_init(&defaults);
+    split(line, text);
+    return cl_queue_parse(options, verb, &defaults, line->argc, line->argv);
+}
+
+START_TEST(test_queues)
+{
+    struct cl_queue_options o;
+    struct line line;
+    ck_assert_int_eq(
+        parse_queue(&o, CL_QUEUE_CREATE, &line,
+                    "create queue batch --project p --parent top --weight 7 --priority -5 "
+                    "--actions-max 10 --cpu-max 1.5 --memory-max 64GiB --gpus-max 8 "
+                    "--length-max 100 --queued-timeout 10m --cluster a --cluster b "
+                    "--policy fastest-start --price-max 0.035 --preemptible --spot"),
+        CL_PARSE_OK);
+    ck_assert_str_eq(o.target.name, "batch");
+    ck_assert_int_eq(o.target.scope, CL_SCOPE_DOMAIN);
+    ck_assert_str_eq(o.common.client.project, "p");
+    ck_assert_str_eq(o.settings.parent, "top");
+    ck_assert_uint_eq(o.settings.weight, 7);
+    ck_assert_int_eq(o.settings.priority, -5);
+    ck_assert_uint_eq(o.settings.actions_max, 10);
+    ck_assert_uint_eq(o.settings.cpu_milli_max, 1500);
+    ck_assert_uint_eq(o.settings.memory_bytes_max, 64ull << 30);
+    ck_assert_uint_eq(o.settings.gpus_max, 8);
+    ck_assert_uint_eq(o.settings.length_max, 100);
+    ck_assert_int_eq(o.settings.queued_timeout_ns, 600 * SY_NS_PER_S);
+    ck_assert_uint_eq(o.settings.n_clusters, 2);
+    ck_assert_str_eq(o.settings.clusters[1], "b");
+    ck_assert_str_eq(cl_policy_name(o.settings.policy), "fastest-start");
+    ck_assert_int_eq(o.settings.price_max, 35000);
+    ck_assert(o.settings.preemptible && o.settings.preemptible_nodes);
+
+    ck_assert_int_eq(parse_queue(&o, CL_QUEUE_UPDATE, &line,
+                                 "update queue gpu --scope region --no-spot --queued-timeout 0"),
+                     CL_PARSE_OK);
+    ck_assert_int_eq(o.target.scope, CL_SCOPE_REGION);
+    ck_assert_uint_eq(o.field_count, 2); /* what was given, and nothing else */
+    ck_assert_str_eq(o.fields[0], "preemptible_nodes");
+    ck_assert_str_eq(o.fields[1], "queued_timeout_ns");
+    ck_assert(!o.settings.preemptible_nodes && o.settings.queued_timeout_ns == 0);
+    ck_assert_int_eq(
+        parse_queue(&o, CL_QUEUE_UPDATE, &line, "update queue --level --scope project --weight 9"),
+        CL_PARSE_OK);
+    ck_assert_ptr_null(o.target.name);
+    ck_assert_int_eq(parse_queue(&o, CL_QUEUE_PAUSE, &line, "pause queue q"), CL_PARSE_OK);
+}
+END_TEST
+
+/* A setting's name is one of the message's, whatever is given. */
+START_TEST(test_settings_are_fields)
+{
+    struct cl_queue_options o;
+    struct line line;
+    parse_queue(&o, CL_QUEUE_UPDATE, &line,
+                "update queue q --parent p --weight 7 --priority 5 --actions-max 1 --cpu-max 1 "
+                "--memory-max 1 --gpus-max 1 --length-max 1 --queued-timeout 1s --cluster a "
+                "--cluster b --policy pack --price-max 1 --preemptible --no-preemptible --spot");
+    ck_assert_uint_eq(o.field_count, 14);
+    for (size_t i = 0; i < o.field_count; i++)
+        ck_assert_msg(protobuf_c_message_descriptor_get_field_by_name(
+                          &switchyard__v1__queue_settings__descriptor, o.fields[i]) != NULL,
+                      "%s", o.fields[i]);
+}
+END_TEST
+
+START_TEST(test_queues_refuse_in_one_sentence)
+{
+    static const struct {
+        enum cl_queue_verb verb;
+        const char *text, *names;
+    } wrong[] = {
+        {CL_QUEUE_CREATE, "create", "create what"},
+        {CL_QUEUE_CREATE, "create thing", "'thing'"},
+        {CL_QUEUE_CREATE, "create queue", "name of a queue"},
+        {CL_QUEUE_CREATE, "create queue a b", "'b'"},
+        {CL_QUEUE_CREATE, "create queue a/b", "'a/b'"},
+        {CL_QUEUE_CREATE, "create queue a --weight 0", "--weight '0'"},
+        {CL_QUEUE_CREATE, "create queue a --priority 1001", "1001"},
+        {CL_QUEUE_CREATE, "create queue a --cpu-max 2x", "'2x'"},
+        {CL_QUEUE_CREATE, "create queue a --memory-max 500m", "'500m'"},
+        {CL_QUEUE_CREATE, "create queue a --queued-timeout soon", "'soon'"},
+        {CL_QUEUE_CREATE, "create queue a --policy best", "'best'"},
+        {CL_QUEUE_CREATE, "create queue a --price-max free", "'free'"},
+        {CL_QUEUE_CREATE, "create queue a --cluster b/c", "'b/c'"},
+        {CL_QUEUE_CREATE, "create queue a --scope world", "'world'"},
+        {CL_QUEUE_CREATE, "create queue a --level", "--level"},
+        {CL_QUEUE_CREATE, "create queue --level --scope region", "region"},
+        {CL_QUEUE_CREATE, "create queue a --gpus-max", "needs a value"},
+        {CL_QUEUE_UPDATE, "update queue a", "update what"},
+        {CL_QUEUE_PAUSE, "pause queue a --weight 2", "'--weight'"},
+        {CL_QUEUE_DELETE, "delete queue", "name of a queue"},
+    };
+    for (size_t i = 0; i < SY_COUNT_OF(wrong); i++) {
+        struct cl_queue_options o;
+        struct line line;
+        ck_assert_msg(parse_queue(&o, wrong[i].verb, &line, wrong[i].text) == CL_PARSE_WRONG, "%s",
+                      wrong[i].text);
+        ck_assert_msg(strstr(o.common.error.text, wrong[i].names) != NULL, "%s: %s", wrong[i].text,
+                      o.common.error.text);
+        ck_assert_ptr_null(strchr(o.common.error.text, '\n'));
+    }
+}
+END_TEST
+
 START_TEST(test_get)
 {
     struct cl_get_options options;
     struct line line;
+    ck_assert_int_eq(parse_get(&options, &line, "get queue q --scope project"), CL_PARSE_OK);
+    ck_assert_str_eq(options.queue.name, "q");
+    ck_assert_int_eq(options.queue.scope, CL_SCOPE_PROJECT);
+    ck_assert_int_eq(parse_get(&options, &line, "get queues --all -n 5"), CL_PARSE_OK);
+    ck_assert(options.all);
     ck_assert_int_eq(parse_get(&options, &line, "get runs"), CL_PARSE_OK);
     ck_assert_int_eq(options.limit, 100);
     ck_assert_int_eq(parse_get(&options, &line, "get actions r1 -n 0 --phase failed"), CL_PARSE_OK);
@@ -173,6 +289,7 @@ START_TEST(test_get)
         {"get", "get what"},          {"get everything", "'everything'"},
         {"get run", "name of a run"}, {"get runs r1", "'r1'"},
         {"get run a b", "'b'"},       {"get run a/b", "'a/b'"},
+        {"get queue", "--level"},     {"get runs --scope region", "--scope"},
         {"get runs -n x", "'x'"},     {"get runs --phase x", "'x'"},
     };
     for (size_t i = 0; i < SY_COUNT_OF(wrong); i++) {
@@ -272,6 +389,9 @@ int main(void)
         test_run_refuses_in_one_sentence,
         test_substitution,
         test_get,
+        test_queues,
+        test_settings_are_fields,
+        test_queues_refuse_in_one_sentence,
         test_commands_by_name,
         test_bench,
         test_demo,

@@ -130,11 +130,35 @@ START_TEST(test_quantities)
     static const char *const good[] = {"0",  "1",   "500m",  "0.5", "64Mi",
                                        "1G", "2Ti", "1.5Gi", "10k"};
     static const char *const bad[] = {"", "m", "1x", "-1", "1 ", "1mm", ".", "0x10", "Mi", "1e3"};
-    for (size_t i = 0; i < SY_COUNT_OF(good); i++)
-        ck_assert_msg(cl_quantity_check(good[i], 1) == 0, "'%s'", good[i]);
+    static const uint64_t milli[] = {
+        0, 1000, 500, 500, 67108864000, 1000000000000, 2199023255552000, 1610612736000, 10000000};
+    uint64_t value;
+    for (size_t i = 0; i < SY_COUNT_OF(good); i++) {
+        ck_assert_msg(cl_quantity_parse(good[i], true, &value) == 0, "'%s'", good[i]);
+        ck_assert_msg(value == milli[i], "'%s': %llu", good[i], (unsigned long long)value);
+    }
     for (size_t i = 0; i < SY_COUNT_OF(bad); i++)
-        ck_assert_msg(cl_quantity_check(bad[i], 1) == -EINVAL, "'%s'", bad[i]);
-    ck_assert_int_eq(cl_quantity_check("500m", 0), -EINVAL); /* half a byte */
+        ck_assert_msg(cl_quantity_parse(bad[i], true, &value) == -EINVAL, "'%s'", bad[i]);
+    ck_assert_int_eq(cl_quantity_parse("500m", false, &value), -EINVAL); /* half a byte */
+    ck_assert_int_eq(cl_quantity_parse("1.0001", true, &value), 0);
+    ck_assert_uint_eq(value, 1001); /* up */
+    ck_assert_int_eq(cl_quantity_parse("16383Pi", false, &value), 0);
+    ck_assert_uint_eq(value, 16383ull << 50);
+    ck_assert_int_eq(cl_quantity_parse("16384Pi", false, &value), -EINVAL); /* 2^64 */
+    ck_assert_int_eq(cl_quantity_parse("99999999999999999999", false, &value), -EINVAL);
+}
+END_TEST
+
+START_TEST(test_prices)
+{
+    int64_t value;
+    ck_assert_int_eq(cl_price_parse("0.035", &value), 0);
+    ck_assert_int_eq(value, 35000);
+    ck_assert_int_eq(cl_price_parse("12", &value), 0);
+    ck_assert_int_eq(value, 12000000);
+    static const char *const bad[] = {"", "1x", "-1", "0.0000001", "999999999999999999"};
+    for (size_t i = 0; i < SY_COUNT_OF(bad); i++)
+        ck_assert_msg(cl_price_parse(bad[i], &value) == -EINVAL, "'%s'", bad[i]);
 }
 END_TEST
 
@@ -191,6 +215,7 @@ int main(void)
         test_a_group_needs_nothing,
         test_what_cannot_run_is_refused_with_a_sentence,
         test_quantities,
+        test_prices,
         test_gpus,
         test_functions,
         test_an_existing_library_becomes_absolute,

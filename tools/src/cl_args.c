@@ -1,6 +1,7 @@
 #include "tools/src/cl_args.h"
 
 #include "base/config.h"
+#include "tools/src/cl_spec.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,6 +47,19 @@ bool cl_args_number(struct cl_args *common, const char *option, const char *text
     }
     *ret = value;
     return true;
+}
+
+bool cl_args_quantity(struct cl_args *common, const char *option, char *text, bool milli,
+                      uint64_t *ret)
+{
+    size_t n = strlen(text);
+    if (!milli && n > 2 && text[n - 1] == 'B' && text[n - 2] == 'i')
+        text[n - 1] = '\0';
+    if (cl_quantity_parse(text, milli, ret) == 0)
+        return true;
+    cl_args_wrong(common, "--%s '%s': expected a quantity such as %s", option, text,
+                  milli ? "500m or 2" : "64Mi or 2Gi");
+    return false;
 }
 
 bool cl_args_duration(struct cl_args *common, const char *option, const char *text, int64_t *ret_ns)

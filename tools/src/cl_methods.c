@@ -8,6 +8,7 @@
 #define RUNS "/flyteidl2.workflow.RunService/"
 #define ACTIONS "/switchyard.v1.ActionService/"
 #define REGION "/switchyard.v1.RegionService/"
+#define QUEUES "/switchyard.v1.QueueService/"
 
 const struct cl_method cl_create_run = {RUNS "CreateRun",
                                         &flyteidl2__workflow__create_run_response__descriptor};
@@ -54,6 +55,20 @@ const struct cl_method cl_uncordon_node = {REGION "UncordonNode",
                                            &switchyard__v1__order_node_response__descriptor};
 const struct cl_method cl_drain_node = {REGION "DrainNode",
                                         &switchyard__v1__order_node_response__descriptor};
+
+#define QUEUE_METHOD(name)                                                                         \
+    {                                                                                              \
+        QUEUES name, &switchyard__v1__get_queue_response__descriptor                               \
+    }
+const struct cl_method cl_create_queue = QUEUE_METHOD("CreateQueue");
+const struct cl_method cl_update_queue = QUEUE_METHOD("UpdateQueue");
+const struct cl_method cl_pause_queue = QUEUE_METHOD("PauseQueue");
+const struct cl_method cl_resume_queue = QUEUE_METHOD("ResumeQueue");
+const struct cl_method cl_describe_queue = QUEUE_METHOD("GetQueue");
+const struct cl_method cl_delete_queue = {QUEUES "DeleteQueue",
+                                          &switchyard__v1__delete_queue_response__descriptor};
+const struct cl_method cl_list_queues = {QUEUES "ListQueues",
+                                         &switchyard__v1__list_queues_response__descriptor};
 
 void cl_run_id(const struct cl_client *client, const char *name, Switchyard__V1__RunId *ret)
 {

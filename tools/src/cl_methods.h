@@ -8,6 +8,7 @@
 #include "switchyard/internal/dataplane.pb-c.h"
 #include "switchyard/v1/action_service.pb-c.h"
 #include "switchyard/v1/log_service.pb-c.h"
+#include "switchyard/v1/queue_service.pb-c.h"
 #include "switchyard/v1/region_service.pb-c.h"
 
 extern const struct cl_method cl_create_run;
@@ -30,6 +31,14 @@ extern const struct cl_method cl_get_region_status;
 extern const struct cl_method cl_list_clusters;
 extern const struct cl_method cl_list_nodes;
 extern const struct cl_method cl_cordon_node, cl_uncordon_node, cl_drain_node;
+/* The first five answer alike: with the queue in field 1. */
+extern const struct cl_method cl_create_queue;
+extern const struct cl_method cl_update_queue;
+extern const struct cl_method cl_pause_queue;
+extern const struct cl_method cl_resume_queue;
+extern const struct cl_method cl_describe_queue;
+extern const struct cl_method cl_delete_queue;
+extern const struct cl_method cl_list_queues;
 
 /* A run of the client's project and domain, in the form each API wants. `ret` points into the
  * client's options and to `name`. */

@@ -46,25 +46,77 @@ char *cl_task_library(const char *given, const char *name, struct sy_error_text 
     return absolute;
 }
 
-int cl_quantity_check(const char *text, int milli)
+/* "1.5": 15 and one digit of fraction; the end of it, or NULL: no number, or more than 18 digits.
+ */
+static const char *read_decimal(const char *text, uint64_t *ret_digits, unsigned *ret_fraction)
 {
-    static const char *const suffixes[] = {"",   "k",  "M",  "G",  "T",  "P",
-                                           "Ki", "Mi", "Gi", "Ti", "Pi", NULL};
     const char *s = text;
-    bool digits = false;
-    for (bool dot = false; isdigit((unsigned char)*s) || (*s == '.' && !dot); s++) {
-        dot |= *s == '.';
-        digits |= *s != '.';
+    unsigned count = 0;
+    bool dot = false;
+    *ret_digits = 0;
+    *ret_fraction = 0;
+    for (; isdigit((unsigned char)*s) || (*s == '.' && !dot); s++) {
+        if (*s == '.') {
+            dot = true;
+            continue;
+        }
+        *ret_digits = *ret_digits * 10 + (unsigned)(*s - '0');
+        *ret_fraction += dot;
+        count++;
     }
-    if (!digits)
+    return count > 0 && count <= 18 ? s : NULL;
+}
+
+/* digits * scale / 10^fraction, rounded up; false: more than fits. */
+static bool scale_decimal(uint64_t digits, unsigned fraction, uint64_t scale, uint64_t *ret)
+{
+    unsigned __int128 value = (unsigned __int128)digits * scale;
+    for (; fraction > 0; fraction--)
+        value = value / 10 + (value % 10 != 0);
+    *ret = (uint64_t)value;
+    return value <= UINT64_MAX;
+}
+
+int cl_quantity_parse(const char *text, bool milli, uint64_t *ret)
+{
+    static const struct {
+        const char *name;
+        uint64_t factor;
+    } suffixes[] = {{"", 1},
+                    {"k", 1000},
+                    {"M", 1000000},
+                    {"G", 1000000000},
+                    {"T", 1000000000000},
+                    {"P", 1000000000000000},
+                    {"Ki", 1ull << 10},
+                    {"Mi", 1ull << 20},
+                    {"Gi", 1ull << 30},
+                    {"Ti", 1ull << 40},
+                    {"Pi", 1ull << 50}};
+    uint64_t digits, factor = milli ? 1000 : 1;
+    unsigned fraction;
+    const char *suffix = read_decimal(text, &digits, &fraction);
+    if (!suffix)
         return -EINVAL;
-    if (milli && strcmp(s, "m") == 0)
-        return 0;
-    for (size_t i = 0; suffixes[i]; i++) {
-        if (strcmp(s, suffixes[i]) == 0)
-            return 0;
+    if (milli && strcmp(suffix, "m") == 0)
+        return scale_decimal(digits, fraction, 1, ret) ? 0 : -EINVAL;
+    for (size_t i = 0; i < SY_COUNT_OF(suffixes); i++) {
+        if (strcmp(suffix, suffixes[i].name) == 0)
+            return scale_decimal(digits, fraction, factor * suffixes[i].factor, ret) ? 0 : -EINVAL;
     }
     return -EINVAL;
+}
+
+int cl_price_parse(const char *text, int64_t *ret)
+{
+    uint64_t digits, value;
+    unsigned fraction;
+    const char *end = read_decimal(text, &digits, &fraction);
+    if (!end || *end || fraction > 6 || !scale_decimal(digits, fraction, 1000000, &value) ||
+        value > INT64_MAX)
+        return -EINVAL;
+    *ret = (int64_t)value;
+    return 0;
 }
 
 int cl_gpu_parse(const char *text, uint32_t *ret_milli, const char **ret_model)
@@ -124,11 +176,12 @@ static int check(const struct cl_spec *spec, struct sy_error_text *error)
         sy_error_text_set(error, "there is no function to run");
         return -EINVAL;
     }
-    if (spec->cpu && cl_quantity_check(spec->cpu, 1) < 0) {
+    uint64_t unused;
+    if (spec->cpu && cl_quantity_parse(spec->cpu, true, &unused) < 0) {
         sy_error_text_set(error, "cpu '%s': expected a quantity such as 500m or 2", spec->cpu);
         return -EINVAL;
     }
-    if (spec->memory && cl_quantity_check(spec->memory, 0) < 0) {
+    if (spec->memory && cl_quantity_parse(spec->memory, false, &unused) < 0) {
         sy_error_text_set(error, "memory '%s': expected a quantity such as 64Mi or 2G",
                           spec->memory);
         return -EINVAL;

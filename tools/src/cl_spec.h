@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -43,9 +44,11 @@ char *cl_task_library(const char *given, const char *name, struct sy_error_text 
 int cl_spec_pack(const struct cl_spec *spec, struct sy_buf *append,
                  struct sy_error_text *error) SY_MUST_USE;
 
-/* Whether it reads as a Kubernetes quantity: "0", "2", "0.5", "500m" (with `milli`), "64Mi",
- * "1G". */
-int cl_quantity_check(const char *text, int milli) SY_MUST_USE;
+/* A Kubernetes quantity: "0", "2", "0.5", "500m" (only with `milli`), "64Mi", "1G"; in thousandths
+ * with `milli`, rounded up. -EINVAL. */
+int cl_quantity_parse(const char *text, bool milli, uint64_t *ret) SY_MUST_USE;
+/* "0.035" in millionths; at most 6 digits after the point. -EINVAL. */
+int cl_price_parse(const char *text, int64_t *ret) SY_MUST_USE;
 /* "N", "N:MODEL", or a part of one, "0.25:MODEL"; keeps pointing into `text`. -EINVAL. */
 int cl_gpu_parse(const char *text, uint32_t *ret_milli, const char **ret_model) SY_MUST_USE;
 /* "LIBRARY:FUNCTION" (the last colon counts). The library becomes absolute when such a file exists.

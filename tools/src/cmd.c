@@ -8,10 +8,15 @@
 
 static const struct cl_command commands[] = {
     {"run", "run a command or a function, also many at once", cl_cmd_run},
-    {"get", "show runs, a run, actions, clusters or nodes", cl_cmd_get},
+    {"get", "show runs, actions, queues, clusters or nodes", cl_cmd_get},
     {"watch", "follow the changes of a run", cl_cmd_watch},
     {"logs", "print the log of a task", cl_cmd_logs},
     {"abort", "end a run, or an action and all below it", cl_cmd_abort},
+    {"create", "create a queue", cl_cmd_create},
+    {"update", "change the settings of a queue", cl_cmd_update},
+    {"pause", "start nothing more of a queue", cl_cmd_pause},
+    {"resume", "let a paused queue go on", cl_cmd_resume},
+    {"delete", "delete a queue that is empty", cl_cmd_delete},
     {"cordon", "place nothing more on a node", cl_cmd_cordon},
     {"uncordon", "take back a cordon or a drain", cl_cmd_uncordon},
     {"drain", "empty a node", cl_cmd_drain},
@@ -88,10 +93,15 @@ static const char top_doc[] =
     "Runs tasks on a Switchyard region and shows what becomes of them.\n\n"
     "Commands:\n"
     "  run     run a command or a function, also many at once\n"
-    "  get     show runs, a run, actions, clusters or nodes\n"
+    "  get     show runs, actions, queues, clusters or nodes\n"
     "  watch   follow the changes of a run\n"
     "  logs    print the log of a task\n"
     "  abort   end a run, or an action and all below it\n"
+    "  create  create a queue\n"
+    "  update  change the settings of a queue\n"
+    "  pause   start nothing more of a queue\n"
+    "  resume  let a paused queue go on\n"
+    "  delete  delete a queue that is empty\n"
     "  status  show how the region does\n\n"
     "`switchyard COMMAND --help` tells more."
     "\v" CL_EXIT_CODES;

@@ -21,6 +21,11 @@ enum cl_exit cl_switchyard(int argc, char **argv);
 
 enum cl_exit cl_cmd_run(const struct cl_args *defaults, int argc, char **argv);
 enum cl_exit cl_cmd_get(const struct cl_args *defaults, int argc, char **argv);
+enum cl_exit cl_cmd_create(const struct cl_args *defaults, int argc, char **argv);
+enum cl_exit cl_cmd_update(const struct cl_args *defaults, int argc, char **argv);
+enum cl_exit cl_cmd_pause(const struct cl_args *defaults, int argc, char **argv);
+enum cl_exit cl_cmd_resume(const struct cl_args *defaults, int argc, char **argv);
+enum cl_exit cl_cmd_delete(const struct cl_args *defaults, int argc, char **argv);
 enum cl_exit cl_cmd_watch(const struct cl_args *defaults, int argc, char **argv);
 enum cl_exit cl_cmd_logs(const struct cl_args *defaults, int argc, char **argv);
 enum cl_exit cl_cmd_abort(const struct cl_args *defaults, int argc, char **argv);
@@ -50,6 +55,21 @@ enum cl_parse cl_run_parse(struct cl_run_options *options, const struct cl_args 
                            char **argv);
 void cl_run_options_deinit(struct cl_run_options *options);
 
+/* ---- which queue ---- */
+
+enum cl_queue_scope { CL_SCOPE_DOMAIN, CL_SCOPE_PROJECT, CL_SCOPE_REGION };
+struct cl_queue_target {
+    struct cl_args *common; /* of the command: where its sentences go */
+    const char *name;       /* NULL with `level` */
+    enum cl_queue_scope scope;
+    bool level; /* not a queue: what is above the queues of the scope */
+    bool given; /* any of these but the name */
+};
+/* --scope and --level; its input is the target. */
+extern const struct argp cl_queue_target_argp;
+/* When all has been read: `verb` is what is done ("get"). */
+error_t cl_queue_target_check(const struct cl_queue_target *target, const char *verb);
+
 /* ---- get ---- */
 
 struct cl_get_options {
@@ -58,6 +78,8 @@ struct cl_get_options {
     int64_t limit;
     int phase; /* 0 = any */
     const char *cluster;
+    struct cl_queue_target queue;
+    bool all; /* queues: of all projects */
 };
 enum cl_parse cl_get_parse(struct cl_get_options *options, const struct cl_args *defaults, int argc,
                            char **argv);
@@ -70,6 +92,10 @@ enum cl_exit cl_get_actions(struct cl_client *client, const struct cl_get_option
 enum cl_exit cl_get_clusters(struct cl_client *client, const struct cl_get_options *options,
                              struct cl_error *error);
 enum cl_exit cl_get_nodes(struct cl_client *client, const struct cl_get_options *options,
+                          struct cl_error *error);
+enum cl_exit cl_get_queues(struct cl_client *client, const struct cl_get_options *options,
+                           struct cl_error *error);
+enum cl_exit cl_get_queue(struct cl_client *client, const struct cl_get_options *options,
                           struct cl_error *error);
 
 /* ---- logs ---- */

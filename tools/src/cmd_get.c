@@ -1,5 +1,5 @@
-/* switchyard get: parses what is asked for; cmd_get_runs.c, cmd_get_actions.c and
- * cmd_get_clusters.c show it. */
+/* switchyard get: parses what is asked for; cmd_get_runs.c, cmd_status.c and cmd_get_queues.c show
+ * it. */
 #include "tools/src/cl_text.h"
 #include "tools/src/cmd.h"
 
@@ -7,15 +7,18 @@
 
 #include <string.h>
 
-enum { KEY_LIMIT = 'n', KEY_PHASE = 0x100, KEY_CLUSTER };
+#define KINDS "runs, run, actions, queues, queue, clusters or nodes"
+
+enum { KEY_LIMIT = 'n', KEY_PHASE = 0x200, KEY_CLUSTER, KEY_ALL };
 
 static const struct {
     const char *what;
-    const char *name; /* what must follow; NULL: nothing may */
+    const char *name; /* of what the name must follow; NULL: nothing may */
     enum cl_exit (*get)(struct cl_client *, const struct cl_get_options *, struct cl_error *);
 } kinds[] = {
-    {"runs", NULL, cl_get_runs},        {"run", "RUN", cl_get_run},
-    {"actions", "RUN", cl_get_actions}, {"clusters", NULL, cl_get_clusters},
+    {"runs", NULL, cl_get_runs},        {"run", "run", cl_get_run},
+    {"actions", "run", cl_get_actions}, {"queues", NULL, cl_get_queues},
+    {"queue", "queue", cl_get_queue},   {"clusters", NULL, cl_get_clusters},
     {"nodes", NULL, cl_get_nodes},
 };
 
@@ -23,6 +26,7 @@ static const struct argp_option get_argp_options[] = {
     {"limit", KEY_LIMIT, "N", 0, "rows at most; 0 = all (100)", 0},
     {"phase", KEY_PHASE, "PHASE", 0, "runs and actions: only those in this phase", 0},
     {"cluster", KEY_CLUSTER, "NAME", 0, "nodes: only of this cluster", 0},
+    {"all", KEY_ALL, NULL, 0, "queues: of all projects", 0},
     {0},
 };
 
@@ -41,14 +45,33 @@ static error_t take_argument(struct cl_get_options *options, unsigned index, cha
     if (index == 0) {
         options->what = arg;
         if (kind_of(arg) < 0)
-            return cl_args_wrong(common, "'%s': expected runs, run, actions, clusters or nodes",
-                                 arg);
+            return cl_args_wrong(common, "'%s': expected " KINDS, arg);
         return 0;
     }
     if (index > 1 || !kinds[kind_of(options->what)].name)
         return cl_args_wrong(common, "unexpected argument '%s' after '%s'", arg, options->what);
-    options->name = arg;
-    return cl_name_ok(common, "run", arg) ? 0 : EINVAL;
+    options->name = options->queue.name = arg;
+    return cl_name_ok(common, kinds[kind_of(options->what)].name, arg) ? 0 : EINVAL;
+}
+
+static bool is_queue(const struct cl_get_options *options)
+{
+    return kinds[kind_of(options->what)].get == cl_get_queue;
+}
+
+static error_t check_all(struct cl_get_options *options)
+{
+    struct cl_args *common = &options->common;
+    if (!options->what)
+        return cl_args_wrong(common, "get what? Expected " KINDS);
+    if (is_queue(options))
+        return cl_queue_target_check(&options->queue, "get");
+    if (options->queue.given)
+        return cl_args_wrong(common, "--scope and --level are for 'get queue' only");
+    const char *named = kinds[kind_of(options->what)].name;
+    if (named && !options->name)
+        return cl_args_wrong(common, "get %s needs the name of a %s", options->what, named);
+    return 0;
 }
 
 static error_t parse_get(int key, char *arg, struct argp_state *state)
@@ -57,7 +80,8 @@ static error_t parse_get(int key, char *arg, struct argp_state *state)
     struct cl_args *common = &options->common;
     switch (key) {
     case ARGP_KEY_INIT:
-        state->child_inputs[0] = common;
+        state->child_inputs[0] = &options->queue;
+        state->child_inputs[1] = common;
         return 0;
     case KEY_LIMIT:
         return cl_args_number(common, "limit", arg, 0, INT32_MAX, &options->limit) ? 0 : EINVAL;
@@ -72,15 +96,13 @@ static error_t parse_get(int key, char *arg, struct argp_state *state)
     case KEY_CLUSTER:
         options->cluster = arg;
         return 0;
+    case KEY_ALL:
+        options->all = true;
+        return 0;
     case ARGP_KEY_ARG:
         return take_argument(options, state->arg_num, arg);
     case ARGP_KEY_END:
-        if (!options->what)
-            return cl_args_wrong(common,
-                                 "get what? Expected runs, run, actions, clusters or nodes");
-        if (kinds[kind_of(options->what)].name && !options->name)
-            return cl_args_wrong(common, "get %s needs the name of a run", options->what);
-        return 0;
+        return check_all(options);
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -89,16 +111,19 @@ static error_t parse_get(int key, char *arg, struct argp_state *state)
 enum cl_parse cl_get_parse(struct cl_get_options *options, const struct cl_args *defaults, int argc,
                            char **argv)
 {
-    static const char doc[] = "Shows runs (newest first), one run, the actions of a run, clusters, "
-                              "or nodes.\v" CL_EXIT_CODES;
-    const struct argp argp = {get_argp_options,
-                              parse_get,
-                              "runs|run RUN|actions RUN|clusters|nodes",
-                              doc,
-                              CL_ARGS_CHILDREN,
-                              NULL,
-                              NULL};
+    static const char doc[] = "Shows runs (newest first), one run, the actions of a run, queues, "
+                              "one queue, clusters, or nodes.\v" CL_EXIT_CODES;
+    const struct argp_child children[] = {{&cl_queue_target_argp, 0, "Which queue:", 98},
+                                          {&cl_args_argp, 0, "Common options:", 99},
+                                          {0}};
+    const struct argp argp = {
+        .options = get_argp_options,
+        .parser = parse_get,
+        .args_doc = "runs|run RUN|actions RUN|queues|queue NAME|clusters|nodes",
+        .doc = doc,
+        .children = children};
     *options = (struct cl_get_options){.common = *defaults, .limit = 100};
+    options->queue.common = &options->common;
     return cl_args_parse(&argp, argc, argv, 0, &options->common, options);
 }
 

@@ -68,17 +68,10 @@ static void append(char ***list, size_t *count, char *item)
     (*list)[(*count)++] = item;
 }
 
-/* "64MiB" is read as "64Mi". */
 static const char *quantity(struct cl_args *common, const char *option, char *text, bool milli)
 {
-    size_t n = strlen(text);
-    if (!milli && n > 2 && text[n - 1] == 'B' && text[n - 2] == 'i')
-        text[n - 1] = '\0';
-    if (cl_quantity_check(text, milli) == 0)
-        return text;
-    cl_args_wrong(common, "--%s '%s': expected a quantity such as %s", option, text,
-                  milli ? "500m or 2" : "64Mi or 2Gi");
-    return NULL;
+    uint64_t unused;
+    return cl_args_quantity(common, option, text, milli, &unused) ? text : NULL;
 }
 
 static error_t parse_need(struct cl_run_options *options, int key, char *arg)
