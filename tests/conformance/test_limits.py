@@ -75,6 +75,30 @@ async def two_sleepers(notes: str) -> list[str]:
     return [type(one).__name__ for one in got]
 
 
+@env.task
+async def one_by_one(notes: str) -> int:
+    single = counted.override(queue="single")
+    return sum(await asyncio.gather(*[single(notes, i) for i in range(5)]))
+
+
+@env.task
+async def asks_for_nothing_there() -> str:
+    try:
+        await holds_a_cpu.override(queue="nowhere")("")
+    except Exception as error:
+        return str(error)
+    return "ran"
+
+
+def most_at_once(notes):
+    events = sorted((when, name) for name, times in noted(notes).items() for when in times)
+    out = most = 0
+    for _, name in events:
+        out += 1 if name.startswith("start") else -1
+        most = max(most, out)
+    return most
+
+
 def test_max_runtime(box):
     details = box.fail(runs_too_long)
     assert details.phase == "timed_out", details.phase
@@ -92,11 +116,7 @@ def test_max_queued_time(box):
 def test_max_action_concurrency(box):
     notes = box.notes()
     assert box.run(many, notes, context={"max_action_concurrency": 3}) == 10
-    events = sorted((when, name) for name, times in noted(notes).items() for when in times)
-    out = most = 0
-    for _, name in events:
-        out += 1 if name.startswith("start") else -1
-        most = max(most, out)
+    most = most_at_once(notes)
     assert most == 2, f"{most} beside the parent"
 
 
@@ -122,6 +142,18 @@ def test_abort_actions(box):
 
 
 def test_queue_name(box):
+    box.cli("create", "queue", "fast", "--scope", "region")
     run = box.submit(counted, box.notes(), 0, context={"queue": "fast"})
     box.finish(run)
     assert run.details().pb2.run_spec.queue == "fast"
+
+
+def test_queue_limit(box):
+    box.cli("create", "queue", "single", "--scope", "region", "--actions-max", "1")
+    notes = box.notes()
+    assert box.run(one_by_one, notes) == 10
+    assert most_at_once(notes) == 1
+
+
+def test_unknown_queue(box):
+    assert "nowhere" in box.run(asks_for_nothing_there)
