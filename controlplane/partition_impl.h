@@ -590,6 +590,8 @@ void cp_registry_forget(struct cp_partition *p);
 /* partition_queues.c */
 /* Tells the new core of them, before it hears of actions, which name them. */
 int cp_queues_restore(struct cp_partition *p, struct sy_error_text *error) SY_MUST_USE;
+/* It knows of its actions: now what it uses of limits is told. */
+int cp_queues_restored(struct cp_partition *p) SY_MUST_USE;
 
 /* partition_calls.c */
 void cp_task_call(struct cp_operator *o, const Switchyard__Internal__TaskCall *call);

@@ -338,12 +338,15 @@ static void on_claimed(void *ctx, int error)
         sy_error_text_set(&text, "%s", cp_store_error(p->store));
     else
         r = recover(p, &text);
+    if (r == 0) {
+        SY_ASSERT(!p->open->rows);
+        p->open->rows = cp_batch_new(p->store);
+        r = cp_queues_restored(p);
+    }
     if (r < 0) {
-        open_failed(p, r, text.text);
+        open_failed(p, r, text.text[0] ? text.text : cp_store_error(p->store));
         return;
     }
-    SY_ASSERT(!p->open->rows);
-    p->open->rows = cp_batch_new(p->store);
     p->failures = 0;
     p->reason_code = 0;
     p->reason.text[0] = '\0';

@@ -123,6 +123,20 @@ static int tell_core(struct cp_partition *p, const struct sch_queue_key *key, co
     return 0;
 }
 
+/* Before it knows of any action: what it says of limits then is not so. */
+static int tell_new_core(struct cp_partition *p, const struct change *change,
+                         struct sy_arena *arena, struct sy_error_text *error)
+{
+    const QueueRow *row = read_row(arena, change->row);
+    struct sch_queue_config config;
+    if (row == NULL || cp_queue_config_read(&config, &change->key, row->settings, error) < 0)
+        return -EBADMSG;
+    struct sch_event event = {.type = SCH_EVENT_QUEUE, .now_ns = sy_loop_now_ns(p->loop)};
+    event.u.queue.config = &config;
+    sch_partition_step(p->core, &event, &p->effects);
+    return 0;
+}
+
 static bool add_stored(void *ctx, struct sy_span key, struct sy_span value)
 {
     struct changes *c = ctx;
@@ -152,20 +166,34 @@ int cp_queues_restore(struct cp_partition *p, struct sy_error_text *error)
     if (r == 0 && c.damaged)
         r = -EBADMSG;
     put_in_order(&c);
-    for (size_t i = 0; r == 0 && i < c.count; i++) {
-        const QueueRow *row = read_row(&c.arena, c.items[i].row);
-        r = row != NULL ? tell_core(p, &c.items[i].key, row, error) : -EBADMSG;
-    }
+    for (size_t i = 0; r == 0 && i < c.count; i++)
+        r = tell_new_core(p, &c.items[i], &c.arena, error);
     p->queue_count = c.count;
     changes_deinit(&c);
-    if (r == -EBADMSG || r == -EINVAL) {
+    if (r == -EBADMSG) {
         sy_error_text_set(error, "the store is damaged: the row of a queue");
-        r = -EBADMSG;
     } else if (r != 0) {
         sy_error_text_set(error, "%s", cp_store_error(p->store));
         r = r < 0 ? r : -EIO;
     }
     return r;
+}
+
+static bool ask_of_limits(void *ctx, struct sy_span key, struct sy_span value)
+{
+    struct sch_queue_key queue;
+    (void)value;
+    if (cp_queue_key_read(key, &queue)) {
+        struct sch_event event = {.type = SCH_EVENT_TOKEN_ASK, .u.token_ask = &queue};
+        cp_step(ctx, &event);
+    }
+    return true;
+}
+
+int cp_queues_restored(struct cp_partition *p)
+{
+    struct cp_registry_key all = CP_REGISTRY_KEY(CP_REGISTRY_QUEUE, NULL);
+    return scan_queues(p, &all, ask_of_limits, p);
 }
 
 void cp_partition_each_queue(struct cp_partition *p,

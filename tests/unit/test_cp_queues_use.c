@@ -247,6 +247,36 @@ START_TEST(limits_and_pauses_are_in_force)
 }
 END_TEST
 
+/* After a restart all that wait might be out: more than the limit, until inventories tell. */
+START_TEST(a_limit_holds_over_restarts)
+{
+    struct world w;
+    world_init_for(&w, _i);
+    struct queue_request q;
+    queue_init(&q, "p", "d", "few");
+    q.settings.actions_max = 5;
+    queue_call(&w, QUEUES "CreateQueue", &q);
+    for (size_t i = 0; i < 9; i++) { /* in every partition */
+        char run[] = {'r', (char)('0' + i), '\0'};
+        create_group(&w, run, "few");
+        enqueue_ok(&w, run, "", 0, 2);
+    }
+    for (int restarts = 0; restarts < 5; restarts++) {
+        for (int i = 0; i < 50; i++) {
+            world_for(&w, 100 * SY_NS_PER_MS);
+            ck_assert_uint_le(assigned_now(&w), 5);
+        }
+        ck_assert_uint_eq(assigned_now(&w), 5);
+        ck_assert_uint_eq(actions_in(&w, "p", "d", "few"), 18);
+        cp_shard_free(w.shard);
+        world_start_shard(&w);
+        world_for(&w, 2 * SY_NS_PER_S); /* no operator: all may be out, and say so */
+        world_restart(&w);
+    }
+    world_deinit(&w);
+}
+END_TEST
+
 /* The level above a project's queues has limits too, and may go while they are used. */
 START_TEST(a_project_is_limited)
 {
@@ -271,7 +301,7 @@ END_TEST
 int main(void)
 {
     const TTest *const each[] = {the_nearest_queue_of_that_name, an_unknown_queue_is_refused,
-                                 a_full_queue_cuts_a_batch, NULL};
+                                 a_full_queue_cuts_a_batch, a_limit_holds_over_restarts, NULL};
     const TTest *const once[] = {limits_and_pauses_are_in_force, a_project_is_limited, NULL};
     return world_tests("cp_queues_use", each, once);
 }
