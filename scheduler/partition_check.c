@@ -118,6 +118,7 @@ static size_t check_fifo(const struct sch_fifo *fifo, enum sch_action_state stat
         struct sch_level *level = sy_container_of(link, struct sch_level, link);
         size_t n = list_length(&level->actions);
         SY_ASSERT(level->fifo == fifo && sch_heap_has(&level->entry) == (n > 0));
+        SY_ASSERT(level->count == n);
         waiting += n;
         for (struct sch_link *at = level->actions.next; at != &level->actions; at = at->next) {
             const struct sch_action_impl *a = sy_container_of(at, struct sch_action_impl, link);

@@ -71,8 +71,8 @@ static struct sch_class *class_new(struct sch_partition *p, const struct sch_res
     return class;
 }
 
-static struct sch_class *class_get(struct sch_partition *p, const struct sch_resources *request,
-                                   const struct sch_rule *rule)
+struct sch_class *sch_class_peek(const struct sch_partition *p, const struct sch_resources *request,
+                                 const struct sch_rule *rule)
 {
     struct sch_table_link *link = sch_table_first(&p->classes_by_request,
                                                   class_hash(request, rule));
@@ -81,7 +81,7 @@ static struct sch_class *class_get(struct sch_partition *p, const struct sch_res
         if (class->rule == rule && sch_resources_equal(&class->request, request))
             return class;
     }
-    return class_new(p, request, rule);
+    return NULL;
 }
 
 static void use_class(struct sch_partition *p, struct sch_class *class, uint32_t refs)
@@ -110,7 +110,9 @@ static void leave_class(struct sch_partition *p, struct sch_class *class, uint32
 struct sch_class *sch_class_ref(struct sch_partition *p, const struct sch_resources *request,
                                 const struct sch_rule *rule)
 {
-    struct sch_class *class = class_get(p, request, rule);
+    struct sch_class *class = sch_class_peek(p, request, rule);
+    if (!class)
+        class = class_new(p, request, rule);
     use_class(p, class, 1);
     return class;
 }

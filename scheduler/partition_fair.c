@@ -118,35 +118,54 @@ struct sch_lane *sch_class_next(struct sch_partition *p, struct sch_class *class
     return NULL;
 }
 
-/* From below the root down to the seat; returns how many they are. */
-static unsigned path_to(struct sch_seat *seat, struct sch_seat *ret[SCH_SHARE_DEPTH_MAX])
+/* From below the region down to the share; returns how many they are. */
+static unsigned path_to(const struct sch_share *share,
+                        const struct sch_share *ret[SCH_SHARE_DEPTH_MAX])
 {
     unsigned length = 0;
-    for (const struct sch_seat *at = seat; at->parent; at = at->parent)
+    for (const struct sch_share *at = share; at->parent; at = at->parent)
         length++;
     SY_ASSERT(length <= SCH_SHARE_DEPTH_MAX);
-    for (unsigned i = length; i > 0; seat = seat->parent)
-        ret[--i] = seat;
+    for (unsigned i = length; i > 0; share = share->parent)
+        ret[--i] = share;
     return length;
 }
 
-/* Where their ways part, the one with less of its share; of one tenant, the older action. */
+bool sch_share_fork(const struct sch_share *a, const struct sch_share *b,
+                    const struct sch_share **ret_a, const struct sch_share **ret_b)
+{
+    const struct sch_share *path_a[SCH_SHARE_DEPTH_MAX], *path_b[SCH_SHARE_DEPTH_MAX];
+    unsigned length_a = path_to(a, path_a), length_b = path_to(b, path_b);
+    for (unsigned i = 0; i < length_a && i < length_b; i++) {
+        if (path_a[i] == path_b[i])
+            continue;
+        *ret_a = path_a[i];
+        *ret_b = path_b[i];
+        return true;
+    }
+    SY_ASSERT(a == b); /* a tenant has nothing below it */
+    return false;
+}
+
+int sch_share_order(const struct sch_share *a, const struct sch_share *b)
+{
+    const struct sch_share *fork_a, *fork_b;
+    if (!sch_share_fork(a, b, &fork_a, &fork_b))
+        return 0;
+    if (fork_a->weighted_share != fork_b->weighted_share)
+        return fork_a->weighted_share < fork_b->weighted_share ? -1 : 1;
+    return fork_a->id < fork_b->id ? -1 : 1;
+}
+
+/* Of one tenant, the older action. */
 bool sch_lane_before(struct sch_lane *a, struct sch_lane *b)
 {
-    struct sch_seat *path_a[SCH_SHARE_DEPTH_MAX], *path_b[SCH_SHARE_DEPTH_MAX];
     int32_t priority_a = sch_lane_priority(a), priority_b = sch_lane_priority(b);
     if (priority_a != priority_b)
         return priority_a > priority_b;
-    unsigned length_a = path_to(&a->seat, path_a);
-    unsigned length_b = path_to(&b->seat, path_b);
-    for (unsigned i = 0; i < length_a && i < length_b; i++) {
-        const struct sch_share *share_a = path_a[i]->share, *share_b = path_b[i]->share;
-        if (share_a == share_b)
-            continue;
-        if (share_a->weighted_share != share_b->weighted_share)
-            return share_a->weighted_share < share_b->weighted_share;
-        return share_a->id < share_b->id;
-    }
+    int order = sch_share_order(a->seat.share, b->seat.share);
+    if (order != 0)
+        return order < 0;
     return sch_fifo_first(&a->queue)->base.id < sch_fifo_first(&b->queue)->base.id;
 }
 
@@ -235,6 +254,13 @@ struct sch_lane *sch_lane_get(struct sch_partition *p, struct sch_class *class,
     seat_join(p, &lane->seat, class);
     sch_list_push_back(&class->lanes, &lane->link);
     return lane;
+}
+
+const struct sch_lane *sch_lane_peek(const struct sch_partition *p, const struct sch_class *class,
+                                     const struct sch_share *tenant)
+{
+    const struct sch_seat *seat = seat_find(p, class, tenant);
+    return seat ? (const struct sch_lane *)seat : NULL;
 }
 
 void sch_lane_unref(struct sch_partition *p, struct sch_lane *lane)

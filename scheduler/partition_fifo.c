@@ -101,6 +101,7 @@ void sch_fifo_push(struct sch_partition *p, struct sch_fifo *fifo, struct sch_ac
         sch_list_push_front(&level->actions, &a->link);
     else
         sch_list_push_back(&level->actions, &a->link);
+    level->count++;
     bool was_empty = !sch_heap_has(&level->entry);
     if (was_empty)
         sch_heap_set(&fifo->levels, &level->entry, -(int64_t)level->priority);
@@ -112,10 +113,11 @@ void sch_fifo_push(struct sch_partition *p, struct sch_fifo *fifo, struct sch_ac
 void sch_fifo_remove(struct sch_partition *p, struct sch_fifo *fifo, struct sch_action_impl *a)
 {
     struct sch_level *level = a->level;
-    SY_ASSERT(level && level->fifo == fifo && fifo->waiting > 0);
+    SY_ASSERT(level && level->fifo == fifo && fifo->waiting > 0 && level->count > 0);
     bool was_first = level->actions.next == &a->link;
     sch_list_remove(&a->link);
     a->level = NULL;
+    level->count--;
     fifo->waiting--;
     if (!sch_list_empty(&level->actions)) {
         if (was_first && level->boost > 0)

@@ -16,6 +16,8 @@
  *   partition_demand.c   what clusters are told; what was let in unchecked
  *   partition_cluster.c  clusters up and down, leases, inventories, what reports mean
  *   partition_restore.c  rebuild from the live index, the recovery wait
+ *   partition_explain.c  why an action waits; what would start it: partition_change.c,
+ *                        partition_ahead.c
  *   partition_check.c    every invariant
  *
  * Where an action's `link` is: QUEUED and HELD in its level; ASSIGNED and RUNNING in its cluster's
@@ -28,6 +30,7 @@
 #include "scheduler/heap.h"
 #include "scheduler/list.h"
 #include "scheduler/partition.h"
+#include "scheduler/starts.h"
 #include "scheduler/table.h"
 #include "scheduler/tokens.h"
 
@@ -106,6 +109,7 @@ struct sch_level {
     struct sch_heap_entry age;   /* p->ages while not empty: its first may be due for a boost */
     struct sch_link link;        /* fifo->levels_all */
     struct sch_link actions;
+    uint64_t count;
     struct sch_fifo *fifo;
     int32_t priority;
     int32_t boost; /* one for each ageing_ns that its first has waited */
@@ -177,6 +181,7 @@ struct sch_lane {
     struct sch_seat seat; /* first */
     struct sch_fifo queue;
     struct sch_link link; /* class->lanes */
+    struct sch_starts starts;
 };
 
 /* Where a queue's work may run, and how its cluster is chosen; interned, part of a class's key. */
@@ -245,7 +250,8 @@ struct sch_class {
         runnable; /* p->runnable: has both, an action that may run and a cluster for it */
     struct sch_seat root;
     struct sch_link lanes;
-    uint64_t waiting;        /* QUEUED actions, those that limits hold back too */
+    uint64_t waiting; /* QUEUED actions, those that limits hold back too */
+    struct sch_starts starts;
     struct sch_pair **pairs; /* by cluster index */
     size_t pair_count;
     struct sch_heap open;   /* pairs with grants left; the next one on top */
@@ -534,6 +540,9 @@ void sch_share_use(struct sch_partition *p, struct sch_share *tenant,
 bool sch_share_admits(const struct sch_share *share, const struct sch_resources *request);
 /* Whether one more action may wait there; says no in p->misses. */
 bool sch_share_has_length(struct sch_partition *p, const struct sch_share *tenant);
+/* Its weighted_share, if it had that out. */
+uint32_t sch_share_weigh(const struct sch_partition *p, const struct sch_share *share,
+                         const struct sch_use *use);
 /* The capacity of the region changed. */
 void sch_share_capacity_changed(struct sch_partition *p);
 void sch_shares_init(struct sch_partition *p);
@@ -568,6 +577,9 @@ void sch_seat_deinit_root(struct sch_class *class);
 /* Made on first use; the caller takes a reference on a lane for each of its actions. */
 struct sch_lane *sch_lane_get(struct sch_partition *p, struct sch_class *class,
                               struct sch_share *tenant);
+/* NULL: there is none. */
+const struct sch_lane *sch_lane_peek(const struct sch_partition *p, const struct sch_class *class,
+                                     const struct sch_share *tenant);
 void sch_lane_unref(struct sch_partition *p, struct sch_lane *lane);
 /* What may run below the seat changed, or its priority, or its weighted share. */
 void sch_seat_update(struct sch_partition *p, struct sch_seat *seat);
@@ -577,6 +589,12 @@ void sch_seat_stop(struct sch_partition *p, struct sch_seat *seat);
 void sch_seat_go(struct sch_partition *p, struct sch_seat *seat);
 /* Of the class, who is next; NULL: nobody may run. */
 struct sch_lane *sch_class_next(struct sch_partition *p, struct sch_class *class);
+/* Where the ways to two tenants part; false: they are the same one. */
+bool sch_share_fork(const struct sch_share *a, const struct sch_share *b,
+                    const struct sch_share **ret_a, const struct sch_share **ret_b);
+/* Where their ways part, the one with less of its share comes first: below 0 when that is a, 0 for
+ * the same tenant. */
+int sch_share_order(const struct sch_share *a, const struct sch_share *b);
 /* Whether a comes before b, lanes of two classes. */
 bool sch_lane_before(struct sch_lane *a, struct sch_lane *b);
 int32_t sch_lane_priority(const struct sch_lane *lane);
@@ -595,6 +613,9 @@ void sch_ages_tick(struct sch_partition *p);
 /* ---- partition_class.c ---- */
 struct sch_class *sch_class_ref(struct sch_partition *p, const struct sch_resources *request,
                                 const struct sch_rule *rule);
+/* Without making it; NULL: there is none. */
+struct sch_class *sch_class_peek(const struct sch_partition *p, const struct sch_resources *request,
+                                 const struct sch_rule *rule);
 void sch_class_unref(struct sch_partition *p, struct sch_class *class);
 void sch_class_move_refs(struct sch_partition *p, struct sch_class *from, struct sch_class *to,
                          uint32_t count);

@@ -35,6 +35,8 @@ static void assign(struct sch_partition *p, struct sch_lane *lane, struct sch_pa
     a->base.attempt_epoch = p->options.epoch;
     sch_action_occupy(p, a, pair->cluster, SCH_ACTION_ASSIGNED);
     sch_pair_take(p, pair);
+    sch_starts_count(&lane->starts, p->now_ns);
+    sch_starts_count(&pair->class->starts, p->now_ns);
     struct sch_effect *effect = sch_effect_add(p, SCH_EFFECT_ASSIGN);
     effect->u.assign.action = &a->base;
     effect->u.assign.cluster = pair->cluster->name;

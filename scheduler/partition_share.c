@@ -297,9 +297,15 @@ static double weighted_share(const struct sch_partition *p, const struct sch_sha
     return dominant_share(p, use) * SCH_QUEUE_WEIGHT_DEFAULT / weight_of(share);
 }
 
+uint32_t sch_share_weigh(const struct sch_partition *p, const struct sch_share *share,
+                         const struct sch_use *use)
+{
+    return bits_of(weighted_share(p, share, use));
+}
+
 static void weigh(struct sch_partition *p, struct sch_share *share)
 {
-    uint32_t bits = bits_of(weighted_share(p, share, &share->use));
+    uint32_t bits = sch_share_weigh(p, share, &share->use);
     if (bits == share->weighted_share)
         return;
     share->weighted_share = bits;

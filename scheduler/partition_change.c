@@ -1,0 +1,172 @@
+/*
+ * The smallest set of changes with which an action starts; see explain.h. What holds it back apart
+ * from clusters (its back-off, its run's slots, limits of queues) has to change in any case; of the
+ * clusters the one that needs the fewest changes is taken. Whether those ahead of it would take
+ * what the changes give is played through, as the core would choose, on a few numbers.
+ */
+#include "scheduler/explain_impl.h"
+
+#include <string.h>
+
+static void add(struct sch_query *q, struct sch_change change)
+{
+    SY_ASSERT(q->e->change_count < SCH_EXPLAIN_CHANGES_MAX);
+    q->e->changes[q->e->change_count++] = change;
+}
+
+/* ---- in any case ---- */
+
+static void add_limit(struct sch_query *q, const struct sch_explain_limit *limit)
+{
+    if (limit->limit == SCH_LIMIT_PAUSED) {
+        add(q, (struct sch_change){.type = SCH_CHANGE_RESUME, .queue = limit->queue});
+        return;
+    }
+    add(q, (struct sch_change){.type = SCH_CHANGE_LIMIT,
+                               .queue = limit->queue,
+                               .limit = limit->limit,
+                               .now = limit->max,
+                               .least = limit->max + limit->used + limit->need - limit->allowed});
+}
+
+static void add_common(struct sch_query *q)
+{
+    struct sch_explanation *e = q->e;
+    if (e->state == SCH_ACTION_BACKOFF)
+        add(q, (struct sch_change){.type = SCH_CHANGE_TIME, .at_ns = e->until_ns});
+    if (q->slot)
+        add(q, (struct sch_change){
+                   .type = SCH_CHANGE_SLOT, .now = e->slots_max, .least = e->slots_used + 1});
+    for (size_t i = 0; i < e->limit_count; i++)
+        add_limit(q, &e->limits[i]);
+}
+
+/* ---- one cluster ---- */
+
+static unsigned add_prices(struct sch_query *q, const struct sch_explain_cluster *c, bool really)
+{
+    unsigned count = 0;
+    for (const struct sch_share *at = q->tenant; at; at = at->parent) {
+        if (!sch_price_is_short(at, c->price))
+            continue;
+        count++;
+        if (really)
+            add(q, (struct sch_change){.type = SCH_CHANGE_PRICE,
+                                       .queue = at->key,
+                                       .cluster = c->name,
+                                       .now = (uint64_t)at->config->price_max,
+                                       .least = (uint64_t)c->price});
+    }
+    return count;
+}
+
+/* CONNECT and NODE bring room along. */
+static bool needs_room(const struct sch_explain_cluster *c)
+{
+    return (c->why_not & (SCH_WHY_ROOM | SCH_WHY_NO_GRANT)) &&
+           !(c->why_not & (SCH_WHY_NOT_CONNECTED | SCH_WHY_SHAPE));
+}
+
+static void add_cluster(struct sch_query *q, const struct sch_explain_cluster *c)
+{
+    struct sch_use one = sch_use_of(q->request);
+    if (needs_room(c))
+        add(q, (struct sch_change){
+                   .type = SCH_CHANGE_ROOM, .cluster = c->name, .amounts = c->missing});
+    if (c->why_not & SCH_WHY_NOT_ALLOWED)
+        add(q, (struct sch_change){.type = SCH_CHANGE_ALLOW,
+                                   .queue = sch_share_with_list(q->tenant)->key,
+                                   .cluster = c->name});
+    if (c->why_not & SCH_WHY_PRICE)
+        (void)add_prices(q, c, true);
+    if (c->why_not & SCH_WHY_NOT_CONNECTED)
+        add(q, (struct sch_change){.type = SCH_CHANGE_CONNECT, .cluster = c->name});
+    if (c->why_not & SCH_WHY_SHAPE)
+        add(q, (struct sch_change){.type = SCH_CHANGE_NODE, .cluster = c->name, .amounts = one});
+}
+
+struct cost {
+    unsigned changes;
+    enum sch_change_type hardest;
+};
+
+static struct cost cost_of(struct sch_query *q, const struct sch_explain_cluster *c)
+{
+    struct cost cost = {0};
+    const struct {
+        bool needed;
+        enum sch_change_type type;
+    } changes[] = {
+        {needs_room(c), SCH_CHANGE_ROOM},
+        {c->why_not & SCH_WHY_NOT_ALLOWED, SCH_CHANGE_ALLOW},
+        {c->why_not & SCH_WHY_PRICE, SCH_CHANGE_PRICE},
+        {c->why_not & SCH_WHY_NOT_CONNECTED, SCH_CHANGE_CONNECT},
+        {c->why_not & SCH_WHY_SHAPE, SCH_CHANGE_NODE},
+    };
+    for (size_t i = 0; i < SY_COUNT_OF(changes); i++) {
+        if (!changes[i].needed)
+            continue;
+        bool prices = changes[i].type == SCH_CHANGE_PRICE;
+        cost.changes += prices ? add_prices(q, c, false) : 1;
+        cost.hardest = changes[i].type;
+    }
+    return cost;
+}
+
+static bool is_less(struct cost a, struct cost b)
+{
+    return a.changes != b.changes ? a.changes < b.changes : a.hardest < b.hardest;
+}
+
+/* ---- the set ---- */
+
+static const struct sch_explain_cluster *cheapest(struct sch_query *q, bool *ret_first)
+{
+    const struct sch_explanation *e = q->e;
+    const struct sch_explain_cluster *best = NULL;
+    struct cost best_cost = {0};
+    bool common = e->change_count > 0;
+    for (size_t i = 0; i < e->cluster_count; i++) {
+        const struct sch_explain_cluster *facts = &e->clusters[i];
+        struct cost cost = cost_of(q, facts);
+        if (best && !is_less(cost, best_cost))
+            continue;
+        bool changes = common || cost.changes > 0;
+        bool first = changes && sch_query_others_first(q, facts);
+        cost.changes += first;
+        if (best && !is_less(cost, best_cost))
+            continue;
+        best = facts;
+        best_cost = cost;
+        *ret_first = first;
+    }
+    return best;
+}
+
+/* No cluster is known: one that its queue allows, with room for it. */
+static void add_any_cluster(struct sch_query *q)
+{
+    const struct sch_share *list = sch_share_with_list(q->tenant);
+    const char *name = list ? list->config->clusters[0] : "";
+    struct sch_cluster cluster = {.index = UINT32_MAX};
+    struct sch_explain_cluster facts = {
+        .cluster = &cluster, .name = name, .why_not = SCH_WHY_NOT_CONNECTED};
+    memcpy(cluster.name, name, strlen(name));
+    if (sch_query_others_first(q, &facts))
+        add(q, (struct sch_change){.type = SCH_CHANGE_FIRST});
+    add_cluster(q, &facts);
+}
+
+void sch_query_changes(struct sch_query *q)
+{
+    bool first = false;
+    add_common(q);
+    const struct sch_explain_cluster *best = cheapest(q, &first);
+    if (first)
+        add(q, (struct sch_change){.type = SCH_CHANGE_FIRST});
+    if (best)
+        add_cluster(q, best);
+    else
+        add_any_cluster(q);
+    q->e->starts_now = q->e->change_count == 0;
+}
