@@ -484,8 +484,8 @@ static bool add_over(void *ctx, struct sy_span key, struct sy_span value)
     struct changes *c = ctx;
     const QueueCopies *copies = c->copies;
     if (at_home(c->p, key, copies->home) &&
-        (copies->n_copies == 0 || bsearch(&key, copies->copies, copies->n_copies,
-                                          sizeof(*copies->copies), compare_copy) == NULL))
+        (copies->n_copies == 0 ||
+         bsearch(&key, copies->copies, copies->n_copies, sizeof(void *), compare_copy) == NULL))
         add_change(c, key, value, (struct sy_span){0});
     return !c->damaged;
 }

@@ -98,7 +98,8 @@ UNUSED static size_t queues_agree(struct world *w)
     for (uint32_t i = 1; i < w->partitions; i++) {
         know(w, i, &other);
         ck_assert_uint_eq(first.rows.len, other.rows.len);
-        ck_assert_mem_eq(first.rows.data, other.rows.data, first.rows.len);
+        if (first.rows.len > 0)
+            ck_assert_mem_eq(first.rows.data, other.rows.data, first.rows.len);
         sy_buf_deinit(&other.rows);
     }
     sy_buf_deinit(&first.rows);
