@@ -12,7 +12,7 @@
 #define KINDS 100u
 #define STEP_NS (5 * SY_NS_PER_US) /* of the virtual clock */
 #define PARTITION 1u
-#define IDLE_MAX 100000u  /* turns without a placement: nothing more fits */
+#define IDLE_MAX 2000u    /* turns without a placement: nothing is granted for now */
 #define FILL_TURNS 20000u /* between looks at how full it is */
 #define FILLED 0.8        /* of the cores */
 
@@ -32,6 +32,10 @@ struct kind {
     uint64_t granted, assigned;
 };
 
+struct amount {
+    uint64_t cpu_milli, memory_bytes, gpu_milli;
+};
+
 struct running {
     struct sch_attempt_key key;
     const char *node;
@@ -45,6 +49,7 @@ struct world {
     int64_t now;
     struct kind kinds[KINDS];
     uint32_t kind_count, next_kind;
+    struct amount room, assigned; /* of all kinds together: granted, sent */
     struct running *running;
     size_t running_count, running_cap;
     uint64_t action, placed;
@@ -92,6 +97,9 @@ static void carry(struct world *w, const struct sch_op_effect *effect)
         w->kinds[effect->u.grant.class_id - 1].granted = effect->u.grant.granted;
         return;
     }
+    if (effect->type == SCH_OP_SEND_ROOM)
+        w->room = (struct amount){effect->u.room.cpu_milli, effect->u.room.memory_bytes,
+                                  effect->u.room.gpu_milli};
     if (effect->type != SCH_OP_SEND_ASSIGN)
         return;
     if (w->running_count == w->running_cap) {
@@ -132,15 +140,29 @@ static void demand(struct world *w, uint32_t kind)
     step(w, DEMAND, &event);
 }
 
+/* Within what is granted of its kind, and of the room of all. */
+static bool may_send(const struct world *w, const struct kind *kind)
+{
+    const struct sch_resources *request = &kind->request;
+    return kind->assigned < kind->granted &&
+           w->assigned.cpu_milli + request->cpu_milli <= w->room.cpu_milli &&
+           w->assigned.memory_bytes + request->memory_bytes <= w->room.memory_bytes &&
+           w->assigned.gpu_milli + sch_resources_gpu_milli(request) <= w->room.gpu_milli;
+}
+
 /* One of the next kind in turn that may be sent; false: nothing is granted. */
 static bool place(struct world *w)
 {
     for (uint32_t i = 0; i < w->kind_count; i++) {
         uint32_t kind = (w->next_kind + i) % w->kind_count;
-        if (w->kinds[kind].assigned >= w->kinds[kind].granted)
+        if (!may_send(w, &w->kinds[kind]))
             continue;
+        const struct sch_resources *request = &w->kinds[kind].request;
         w->next_kind = kind + 1;
         w->kinds[kind].assigned++;
+        w->assigned.cpu_milli += request->cpu_milli;
+        w->assigned.memory_bytes += request->memory_bytes;
+        w->assigned.gpu_milli += sch_resources_gpu_milli(request);
         struct sch_op_event event = {.type = SCH_OP_ASSIGN};
         event.u.assign.key = (struct sch_attempt_key){++w->action, PARTITION, 1, 1};
         event.u.assign.class_id = kind + 1;
