@@ -1,5 +1,7 @@
 /* switchyard-bench-decisions: see decisions.h. */
+#include "scheduler/queue.h"
 #include "tools/src/decisions.h"
+#include "tools/src/picks.h"
 
 #include <argp.h>
 #include <stdbool.h>
@@ -60,10 +62,46 @@ static void print(const struct options *options, const char *name, const struct 
     fflush(stdout);
 }
 
+static void print_pick(const struct options *options, const char *name,
+                       const struct picks_result *r)
+{
+    const char *policy = r->policy ? r->policy : "";
+    if (options->json)
+        printf("{\"bench\": \"decisions\", \"instance\": \"%s\", \"policy\": \"%s\", "
+               "\"clusters\": %u, \"queues\": %u, \"actions\": %llu, \"decide_us\": %.3f, "
+               "\"longest_step_us\": %.1f, \"bytes_per_action\": %.0f}\n",
+               name, policy, r->clusters, r->queues, (unsigned long long)r->actions, r->decide_us,
+               r->longest_us, r->bytes_per_action);
+    else
+        printf("%-8s %-13s %8u %6u %8llu %10.2f %12.1f %8.0f\n", name, policy, r->clusters,
+               r->queues, (unsigned long long)r->actions, r->decide_us, r->longest_us,
+               r->bytes_per_action);
+    fflush(stdout);
+}
+
+static void run_picks(const struct options *options)
+{
+    static const uint32_t clusters[] = {1, 10, 100, 1000};
+    struct picks_result result;
+    if (!options->json)
+        printf("\n%-8s %-13s %8s %6s %8s %10s %12s %8s\n", "INSTANCE", "POLICY", "CLUSTERS",
+               "QUEUES", "ACTIONS", "DECIDE us", "LONGEST us", "BYTES");
+    for (int policy = 0; policy < SCH_POLICIES; policy++) {
+        for (size_t i = 0; i < sizeof(clusters) / sizeof(clusters[0]); i++) {
+            picks_routing(clusters[i], policy, options->repeat, &result);
+            print_pick(options, "routing", &result);
+        }
+    }
+    picks_queues(100, 1000000, options->repeat, &result);
+    print_pick(options, "queues", &result);
+    picks_queues(10000, 1000000, options->repeat, &result);
+    print_pick(options, "queues", &result);
+}
+
 int main(int argc, char **argv)
 {
     static const uint32_t sizes[] = {10, 100, 1000, 10000, 100000};
-    static const char doc[] = "Measures the operator core by itself.";
+    static const char doc[] = "Measures the two cores of the scheduler by themselves.";
     const struct argp argp = {argp_options, parse, NULL, doc, NULL, NULL, NULL};
     struct options options = {.repeat = 5, .count = 100000};
     struct decisions_result result;
@@ -77,5 +115,6 @@ int main(int argc, char **argv)
         decisions_churn(sizes[i], options.count, options.repeat, &result);
         print(&options, "churn", &result);
     }
+    run_picks(&options);
     return EXIT_SUCCESS;
 }

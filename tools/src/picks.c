@@ -1,0 +1,238 @@
+#include "tools/src/picks.h"
+
+#include "base/mem.h"
+#include "scheduler/partition.h"
+
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define ROUTED 200000u
+#define PROJECTS 100u
+#define ENOUGH (UINT64_MAX / 4)
+
+struct world {
+    struct sch_partition *p;
+    struct sch_effects fx;
+    struct sch_spec spec;
+    int64_t now;
+    uint64_t actions, steps, spent_ns, longest_ns, assigned;
+};
+
+static uint64_t clock_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* Returns what it took, which counts when `measured`. */
+static void step(struct world *w, struct sch_event *event, bool measured)
+{
+    event->now_ns = w->now;
+    event->realtime_ns = w->now;
+    uint64_t begin = clock_ns();
+    sch_partition_step(w->p, event, &w->fx);
+    uint64_t ns = clock_ns() - begin;
+    w->now += SY_NS_PER_US;
+    for (size_t i = 0; i < w->fx.count; i++)
+        w->assigned += w->fx.items[i].type == SCH_EFFECT_ASSIGN;
+    if (!measured)
+        return;
+    w->steps++;
+    w->spent_ns += ns;
+    w->longest_ns = ns > w->longest_ns ? ns : w->longest_ns;
+}
+
+static void open_world(struct world *w)
+{
+    struct sch_partition_options options = {.epoch = 1,
+                                            .actions_max = 10000000,
+                                            .system_retries = 3,
+                                            .cluster_lease_ns = SY_NS_PER_S,
+                                            .ageing_ns = 60 * SY_NS_PER_S};
+    *w = (struct world){.now = SY_NS_PER_S, .spec = {.request = {.cpu_milli = 1000}}};
+    w->p = sch_partition_new(&options, w->now);
+}
+
+static void close_world(struct world *w)
+{
+    sch_partition_free(w->p);
+    sch_effects_deinit(&w->fx);
+}
+
+static void cluster_up(struct world *w, const char *name)
+{
+    struct sch_shape shape = {.capacity = {.cpu_milli = 64000, .memory_bytes = 1ull << 38},
+                              .nodes = 100};
+    struct sch_event up = {.type = SCH_EVENT_CLUSTER_UP,
+                           .u.cluster = {.name = name, .shapes = &shape, .shape_count = 1}};
+    struct sch_event complete = {.type = SCH_EVENT_INVENTORY_COMPLETE, .u.cluster.name = name};
+    step(w, &up, false);
+    step(w, &complete, false);
+}
+
+static void grant(struct world *w, const char *cluster, uint64_t granted)
+{
+    struct sch_event event = {
+        .type = SCH_EVENT_GRANT,
+        .u.grant = {.cluster = cluster, .class_id = 1, .granted = granted, .startable = granted}};
+    step(w, &event, false);
+}
+
+static void room(struct world *w, const char *cluster, uint64_t cores, bool measured)
+{
+    struct sch_event event = {.type = SCH_EVENT_ROOM,
+                              .u.room = {.cluster = cluster,
+                                         .cpu_milli = cores * 1000,
+                                         .memory_bytes = ENOUGH,
+                                         .gpu_milli = ENOUGH}};
+    step(w, &event, measured);
+}
+
+static void configure(struct world *w, const char *project, const char *name, uint32_t weight,
+                      int policy)
+{
+    struct sch_queue_key key = {0};
+    snprintf(key.project, sizeof(key.project), "%s", project);
+    snprintf(key.domain, sizeof(key.domain), "d");
+    snprintf(key.name, sizeof(key.name), "%s", name);
+    struct sch_queue_config config = sch_queue_config_default(&key);
+    config.weight = weight;
+    config.policy = (enum sch_policy)policy;
+    struct sch_event event = {.type = SCH_EVENT_QUEUE, .u.queue.config = &config};
+    step(w, &event, false);
+}
+
+static struct sch_action *start_run(struct world *w, const char *project, const char *name,
+                                    const char *queue, bool measured)
+{
+    struct sch_event event = {
+        .type = SCH_EVENT_CREATE_RUN,
+        .u.create = {
+            .project = project, .domain = "d", .name = name, .spec = &w->spec, .queue = queue}};
+    step(w, &event, measured);
+    struct sch_run *run = sch_partition_find_run(w->p, project, "d", name);
+    return sch_partition_find_action(w->p, run, SCH_ROOT_NAME);
+}
+
+static int by_mean(const void *left, const void *right)
+{
+    double a = ((const struct picks_result *)left)->decide_us;
+    double b = ((const struct picks_result *)right)->decide_us;
+    return a < b ? -1 : a > b;
+}
+
+static struct picks_result median(struct picks_result *results, unsigned repeat)
+{
+    qsort(results, repeat, sizeof(*results), by_mean);
+    return results[repeat / 2];
+}
+
+/* ---- routing ---- */
+
+/* Each cluster has more room than is used, and not the same. */
+static struct picks_result route(uint32_t clusters, int policy)
+{
+    struct world w;
+    char name[24];
+    open_world(&w);
+    configure(&w, "p", "q", SCH_QUEUE_WEIGHT_DEFAULT, policy);
+    for (uint32_t i = 0; i < clusters; i++) {
+        snprintf(name, sizeof(name), "c%04u", i);
+        cluster_up(&w, name);
+    }
+    struct sch_action *root = start_run(&w, "p", "run", "q", false);
+    for (uint32_t i = 0; i < clusters; i++) {
+        snprintf(name, sizeof(name), "c%04u", i);
+        room(&w, name, ENOUGH / 1000, false);
+        grant(&w, name, ROUTED + 1 + i * 7);
+    }
+    w.assigned = 0;
+    for (uint32_t i = 0; i < ROUTED; i++) {
+        snprintf(name, sizeof(name), "n%u", i);
+        struct sch_event event = {
+            .type = SCH_EVENT_ENQUEUE,
+            .u.enqueue = {.parent = root, .name = name, .spec = &w.spec, .queue = "q"}};
+        step(&w, &event, true);
+    }
+    SY_ASSERT(w.assigned == ROUTED);
+    struct picks_result result = {.policy = sch_policy_name((enum sch_policy)policy),
+                                  .clusters = clusters,
+                                  .queues = 1,
+                                  .actions = ROUTED,
+                                  .decide_us = (double)w.spent_ns / ROUTED / 1e3,
+                                  .longest_us = (double)w.longest_ns / 1e3};
+    close_world(&w);
+    return result;
+}
+
+void picks_routing(uint32_t clusters, int policy, unsigned repeat, struct picks_result *ret)
+{
+    struct picks_result *results = sy_calloc(repeat, sizeof(*results));
+    for (unsigned i = 0; i < repeat; i++)
+        results[i] = route(clusters, policy);
+    *ret = median(results, repeat);
+    free(results);
+}
+
+/* ---- queues ---- */
+
+static void fill(struct world *w, uint32_t queues, uint64_t actions)
+{
+    char project[16], queue[16], name[32];
+    struct sch_action **roots = sy_calloc(queues, sizeof(struct sch_action *));
+    for (uint32_t i = 0; i < queues; i++) {
+        snprintf(project, sizeof(project), "p%u", i % PROJECTS);
+        snprintf(queue, sizeof(queue), "q%u", i);
+        configure(w, project, queue, 1 + i % 500, SCH_POLICY_SPREAD);
+        snprintf(name, sizeof(name), "r%u", i);
+        roots[i] = start_run(w, project, name, queue, false);
+    }
+    for (uint64_t i = queues; i < actions; i++) {
+        snprintf(queue, sizeof(queue), "q%u", (uint32_t)(i % queues));
+        snprintf(name, sizeof(name), "n%07llu", (unsigned long long)i);
+        struct sch_event event = {
+            .type = SCH_EVENT_ENQUEUE,
+            .u.enqueue = {
+                .parent = roots[i % queues], .name = name, .spec = &w->spec, .queue = queue}};
+        step(w, &event, false);
+    }
+    free(roots);
+}
+
+static struct picks_result pick(uint32_t queues, uint64_t actions)
+{
+    struct world w;
+    open_world(&w);
+    cluster_up(&w, "east");
+    room(&w, "east", 0, false);
+    size_t before = mallinfo2().uordblks;
+    fill(&w, queues, actions);
+    double bytes = (double)(mallinfo2().uordblks - before) / (double)actions;
+    grant(&w, "east", ENOUGH);
+    w.assigned = 0;
+    struct sch_event tick = {.type = SCH_EVENT_TICK};
+    room(&w, "east", actions, true);
+    while (w.assigned < actions)
+        step(&w, &tick, true);
+    struct picks_result result = {.clusters = 1,
+                                  .queues = queues,
+                                  .actions = actions,
+                                  .decide_us = (double)w.spent_ns / (double)actions / 1e3,
+                                  .longest_us = (double)w.longest_ns / 1e3,
+                                  .bytes_per_action = bytes};
+    close_world(&w);
+    return result;
+}
+
+void picks_queues(uint32_t queues, uint64_t actions, unsigned repeat, struct picks_result *ret)
+{
+    struct picks_result *results = sy_calloc(repeat, sizeof(*results));
+    for (unsigned i = 0; i < repeat; i++)
+        results[i] = pick(queues, actions);
+    *ret = median(results, repeat);
+    free(results);
+}

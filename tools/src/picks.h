@@ -1,0 +1,25 @@
+/*
+ * switchyard-bench-decisions: how fast the partition core decides, by itself: whose turn it is and
+ * which cluster. In one process and one thread, without daemons, streams or a disk.
+ *
+ *   routing  actions come one by one and each is assigned at once, to one of 1 to 1,000 clusters
+ * that have room; the queue's policy chooses queues   1,000,000 actions wait in 10,000 queues of
+ * different weights in 100 projects; room comes for all of them, in the order that shares and
+ * priorities give
+ */
+#pragma once
+
+#include <stdint.h>
+
+struct picks_result {
+    const char *policy; /* routing */
+    uint32_t clusters, queues;
+    uint64_t actions;
+    double decide_us;  /* mean for an action: to let it in and route it; to pick and route it */
+    double longest_us; /* step */
+    double bytes_per_action; /* of the core, with its queues; queues only */
+};
+
+/* `repeat` is odd: the one with the median mean. */
+void picks_routing(uint32_t clusters, int policy, unsigned repeat, struct picks_result *ret);
+void picks_queues(uint32_t queues, uint64_t actions, unsigned repeat, struct picks_result *ret);
