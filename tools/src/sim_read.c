@@ -1,0 +1,164 @@
+#include "tools/src/sim_read.h"
+
+#include "base/clock.h"
+#include "base/config.h"
+#include "base/mem.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+static const char *const format_names[SIM_FORMATS] = {
+    [SIM_FORMAT_CSV] = "csv",
+    [SIM_FORMAT_JSONL] = "jsonl",
+    [SIM_FORMAT_ALIBABA_2020] = "alibaba-2020",
+    [SIM_FORMAT_ALIBABA_2023] = "alibaba-2023",
+    [SIM_FORMAT_GOOGLE_2019] = "google-2019",
+};
+
+int sim_format_parse(const char *name, enum sim_format *ret)
+{
+    for (unsigned i = 0; i < SIM_FORMATS; i++) {
+        if (strcmp(format_names[i], name) == 0) {
+            *ret = (enum sim_format)i;
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
+/* ---- what the readers share ---- */
+
+int sim_read_add(struct sim_rows *rows, struct sim_trace *trace, const struct sim_row *row,
+                 struct sy_error_text *error)
+{
+    struct sy_error_text why;
+    return sim_trace_add(trace, row, &why) < 0 ? sim_rows_complain(rows, &why, error) : 0;
+}
+
+bool sim_read_name(const struct sim_rows *rows, size_t column, char *ret, size_t size,
+                   struct sy_error_text *why)
+{
+    size_t length = strlen(rows->fields[column]);
+    if (length >= size) {
+        sy_error_text_set(why, "%s '%.80s': at most %zu bytes", rows->columns[column].name,
+                          rows->fields[column], size - 1);
+        return false;
+    }
+    memset(ret, 0, size); /* requests and keys are compared byte by byte */
+    memcpy(ret, rows->fields[column], length);
+    return true;
+}
+
+/* ---- our own format ---- */
+
+enum { ARRIVAL, DURATION, CPU, MEMORY, GPUS, MODEL, PROJECT, DOMAIN_NAME, QUEUE, PRIORITY, COUNT };
+
+static const struct sim_column own_columns[] = {
+    [ARRIVAL] = {"arrival_s", true}, [DURATION] = {"duration_s", true},
+    [CPU] = {"cpu", true},           [MEMORY] = {"memory", false},
+    [GPUS] = {"gpus", false},        [MODEL] = {"gpu_model", false},
+    [PROJECT] = {"project", false},  [DOMAIN_NAME] = {"domain", false},
+    [QUEUE] = {"queue", false},      [PRIORITY] = {"priority", false},
+    [COUNT] = {"count", false},
+};
+
+static bool read_memory(const struct sim_rows *rows, uint64_t *ret, struct sy_error_text *why)
+{
+    int64_t bytes = 0;
+    if (rows->fields[MEMORY][0] && (sy_parse_size(rows->fields[MEMORY], &bytes) < 0 || bytes < 0)) {
+        sy_error_text_set(why, "memory '%s': expected a size such as 512MiB or 16GiB",
+                          rows->fields[MEMORY]);
+        return false;
+    }
+    *ret = (uint64_t)bytes;
+    return true;
+}
+
+static bool read_own_row(const struct sim_rows *rows, struct sim_row *ret,
+                         struct sy_error_text *why)
+{
+    const double longest_s = (double)SIM_TIME_MAX_NS / 1e9;
+    double arrival_s, duration_s, cpu, gpus, priority, count;
+    *ret = (struct sim_row){0};
+    if (!sim_rows_number(rows, ARRIVAL, 0, longest_s, 0, &arrival_s, why) ||
+        !sim_rows_number(rows, DURATION, 0, longest_s, 0, &duration_s, why) ||
+        !sim_rows_number(rows, CPU, 0, SCH_CPU_MILLI_MAX / 1e3, 0, &cpu, why) ||
+        !sim_rows_number(rows, GPUS, 0, SCH_GPUS_MAX, 0, &gpus, why) ||
+        !sim_rows_number(rows, PRIORITY, -SIM_PRIORITY_MAX, SIM_PRIORITY_MAX, 0, &priority, why) ||
+        !sim_rows_number(rows, COUNT, 1, SIM_TASKS_MAX, 1, &count, why) ||
+        !read_memory(rows, &ret->request.memory_bytes, why) ||
+        sch_gpu_model_set(ret->request.gpu_model, rows->fields[MODEL], why) < 0 ||
+        !sim_read_name(rows, PROJECT, ret->key.project, sizeof(ret->key.project), why) ||
+        !sim_read_name(rows, DOMAIN_NAME, ret->key.domain, sizeof(ret->key.domain), why) ||
+        !sim_read_name(rows, QUEUE, ret->key.name, sizeof(ret->key.name), why))
+        return false;
+    if (!ret->key.project[0])
+        snprintf(ret->key.project, sizeof(ret->key.project), "default");
+    if (!ret->key.domain[0])
+        snprintf(ret->key.domain, sizeof(ret->key.domain), "development");
+    ret->arrival_ns = llround(arrival_s * 1e9);
+    ret->duration_ns = llround(duration_s * 1e9);
+    ret->request.cpu_milli = (uint32_t)llround(cpu * 1000);
+    ret->request.gpus = (uint32_t)gpus;
+    ret->priority = (int32_t)priority;
+    ret->count = (uint32_t)count;
+    if (ret->request.gpus != gpus || ret->priority != priority || ret->count != count) {
+        sy_error_text_set(why, "gpus, priority and count are whole numbers");
+        return false;
+    }
+    return true;
+}
+
+int sim_read_own(struct sim_trace *trace, const char *path, bool json,
+                 struct sim_complaints *complaints, struct sy_error_text *error)
+{
+    struct sim_rows rows;
+    struct sim_row row;
+    struct sy_error_text why;
+    int r = sim_rows_open(&rows, path, json, true, own_columns, SY_COUNT_OF(own_columns),
+                          complaints, error);
+    while (r >= 0 && (r = sim_rows_next(&rows, error)) > 0) {
+        if (read_own_row(&rows, &row, &why))
+            r = sim_read_add(&rows, trace, &row, error);
+        else
+            r = sim_rows_complain(&rows, &why, error);
+    }
+    sim_rows_close(&rows);
+    return r;
+}
+
+/* ---- all formats ---- */
+
+static int read_format(struct sim_trace *trace, const char *path,
+                       const struct sim_read_options *options, struct sim_complaints *complaints,
+                       struct sy_error_text *error)
+{
+    switch (options->format) {
+    case SIM_FORMAT_ALIBABA_2020:
+        return sim_read_alibaba_2020(trace, path, options->instances, complaints, error);
+    case SIM_FORMAT_ALIBABA_2023:
+        return sim_read_alibaba_2023(trace, path, complaints, error);
+    case SIM_FORMAT_GOOGLE_2019:
+        return sim_read_google_2019(trace, path, &options->machine, complaints, error);
+    case SIM_FORMAT_CSV:
+    case SIM_FORMAT_JSONL:
+    default:
+        return sim_read_own(trace, path, options->format == SIM_FORMAT_JSONL, complaints, error);
+    }
+}
+
+int sim_read(struct sim_trace *trace, const char *path, const struct sim_read_options *options,
+             struct sim_complaints *complaints, struct sy_error_text *error)
+{
+    int r = read_format(trace, path, options, complaints, error);
+    if (complaints->file && complaints->count > SIM_COMPLAINTS_SHOWN)
+        fprintf(complaints->file, "%s: and %" PRIu64 " more rows that are not used\n", path,
+                complaints->count - SIM_COMPLAINTS_SHOWN);
+    if (r == 0 && trace->count == 0) {
+        sy_error_text_set(error, "%s: no task in it", path);
+        r = -EINVAL;
+    }
+    sim_trace_sort(trace);
+    return r;
+}
