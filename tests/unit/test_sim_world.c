@@ -1,0 +1,373 @@
+/* links: simulate */
+#include "base/mem.h"
+#include "tests/lib/test.h"
+#include "tools/src/sim_generate.h"
+#include "tools/src/sim_report.h"
+#include "tools/src/sim_world.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MS 0.001
+
+/* ---- a region and a trace of a test's own ---- */
+
+static void region_from(struct sim_region *ret, const char *yaml)
+{
+    struct sy_error_text error;
+    int r = sim_region_parse(ret, "region.yaml", yaml, strlen(yaml), &error);
+    ck_assert_msg(r == 0, "%s", error.text);
+}
+
+static void add(struct sim_trace *trace, const char *project, double arrival_s, double duration_s,
+                struct sch_resources request, uint32_t count)
+{
+    struct sy_error_text error;
+    struct sim_row row = {.arrival_ns = llround(arrival_s * 1e9),
+                          .duration_ns = llround(duration_s * 1e9),
+                          .request = request,
+                          .count = count};
+    snprintf(row.key.project, sizeof(row.key.project), "%s", project);
+    snprintf(row.key.domain, sizeof(row.key.domain), "d");
+    int r = sim_trace_add(trace, &row, &error);
+    ck_assert_msg(r == 0, "%s", error.text);
+    sim_trace_sort(trace);
+}
+
+static struct sim_result *run(const struct sim_region *region, const struct sim_trace *trace,
+                              const char *policy)
+{
+    struct sim_options options = {.delay_ns = 1000000, .check = true};
+    ck_assert_int_eq(sim_policy_parse(policy, &options), 0);
+    return sim_run(region, trace, &options);
+}
+
+static void near(double value, double expected, double tolerance)
+{
+    ck_assert_msg(fabs(value - expected) <= tolerance, "%.9f, expected %.9f", value, expected);
+}
+
+static const char *const policies[] = {"configured",    "spread", "pack",      "cheapest",
+                                       "fastest-start", "fifo",   "first-fit", "kubernetes"};
+
+#define ONE_NODE "clusters: [{name: c, nodes: [{cpu_milli: 4000, memory: 16GiB}]}]\n"
+
+/* ---- replays that are known by hand ---- */
+
+/* Three tasks, room for two. The baselines: two streams to the node, two back. */
+START_TEST(test_a_replay_of_first_fit_by_hand)
+{
+    struct sim_region region;
+    struct sim_trace trace = {0};
+    region_from(&region, ONE_NODE);
+    add(&trace, "p", 0, 10, (struct sch_resources){.cpu_milli = 2000, .memory_bytes = 1 << 30}, 3);
+    struct sim_result *result = run(&region, &trace, "fifo");
+    const struct sim_waits *waits = &result->queues[0].waits;
+    ck_assert_uint_eq(waits->count, 3);
+    near(waits->seconds[0], 2 * MS, 1e-9);
+    near(waits->seconds[1], 2 * MS, 1e-9);
+    near(waits->seconds[2], 10 + 6 * MS, 1e-9);
+    near(waits->mean, (10 + 10 * MS) / 3, 1e-9);
+    near(result->last_end_s, 20 + 6 * MS, 1e-9);
+    near(result->all.cpu, 3 * 10 * 2 / (4 * (20 + 6 * MS)), 1e-9);
+    near(result->all.memory, 3 * 10 / (16 * (20 + 6 * MS)), 1e-9);
+    ck_assert_str_eq(result->queues[0].name, "p/d");
+    ck_assert_uint_eq(result->total.tasks, 3);
+    sim_result_free(result);
+    sim_trace_deinit(&trace);
+    sim_region_deinit(&region);
+}
+END_TEST
+
+/* Demand, grant, assignment to the cluster, to the node: four streams for the first of a class. The
+ * third waits on the node itself, and starts when the first ends. */
+START_TEST(test_a_replay_of_the_cores_by_hand)
+{
+    struct sim_region region;
+    struct sim_trace trace = {0};
+    region_from(&region, ONE_NODE);
+    add(&trace, "p", 0, 10, (struct sch_resources){.cpu_milli = 2000}, 3);
+    struct sim_result *result = run(&region, &trace, "configured");
+    const struct sim_waits *waits = &result->queues[0].waits;
+    ck_assert_uint_eq(waits->count, 3);
+    near(waits->seconds[0], 4 * MS, 1e-9);
+    near(waits->seconds[2], 10 + 4 * MS, 1e-9);
+    near(result->last_end_s, 20 + 4 * MS, 1e-9);
+    sim_result_free(result);
+    sim_trace_deinit(&trace);
+    sim_region_deinit(&region);
+}
+END_TEST
+
+START_TEST(test_only_a_strict_queue_makes_small_ones_wait_behind_a_large_one)
+{
+    struct sim_region region;
+    struct sim_trace trace = {0};
+    const struct sch_resources large = {.cpu_milli = 1000, .gpus = 2}, small = {.cpu_milli = 1000};
+    region_from(&region, "clusters: [{name: c, nodes: [{cpu_milli: 4000, memory: 1GiB, gpus: 2, "
+                         "gpu_model: T4}]}]\n");
+    add(&trace, "a", 0, 100, large, 1);
+    add(&trace, "a", 1, 100, large, 1);
+    add(&trace, "b", 2, 1, small, 1);
+    for (size_t i = 0; i < SY_COUNT_OF(policies); i++) {
+        struct sim_result *result = run(&region, &trace, policies[i]);
+        double wait_s = result->queues[1].waits.seconds[0];
+        if (strcmp(policies[i], "fifo") == 0)
+            ck_assert_double_gt(wait_s, 90);
+        else
+            ck_assert_double_lt(wait_s, 1);
+        near(result->all.gpus, 2, 0);
+        sim_result_free(result);
+    }
+    sim_trace_deinit(&trace);
+    sim_region_deinit(&region);
+}
+END_TEST
+
+/* Two equal nodes, one busy: least allocated takes the other one, first fit the same. */
+START_TEST(test_kubernetes_spreads_where_first_fit_fills)
+{
+    struct sim_region region;
+    struct sim_trace trace = {0};
+    region_from(&region, "clusters: [{name: c, nodes: [{count: 2, cpu_milli: 4000, memory: 4GiB}]}]"
+                         "\n");
+    const struct sch_resources small = {.cpu_milli = 1000, .memory_bytes = 1 << 30};
+    const struct sch_resources whole = {.cpu_milli = 4000, .memory_bytes = 1 << 30};
+    add(&trace, "p", 0, 50, small, 2);
+    add(&trace, "p", 1, 1, whole, 1);
+    struct sim_result *fills = run(&region, &trace, "first-fit"),
+                      *spreads = run(&region, &trace, "kubernetes");
+    ck_assert_double_lt(sim_quantile(&fills->total.waits, 1), 1);
+    ck_assert_double_gt(sim_quantile(&spreads->total.waits, 1), 40);
+    sim_result_free(fills);
+    sim_result_free(spreads);
+    sim_trace_deinit(&trace);
+    sim_region_deinit(&region);
+}
+END_TEST
+
+/* ---- queues ---- */
+
+START_TEST(test_shares_follow_weights_while_queues_compete)
+{
+    struct sim_region region;
+    struct sim_trace trace = {0};
+    region_from(&region,
+                "clusters: [{name: c, nodes: [{count: 10, cpu_milli: 4000, memory: 1GiB}]}]"
+                "\nqueues: [{project: a, weight: 100}, {project: b, weight: 300}]\n");
+    add(&trace, "a", 0, 10, (struct sch_resources){.cpu_milli = 1000}, 800);
+    add(&trace, "b", 0, 10, (struct sch_resources){.cpu_milli = 1000}, 800);
+    struct sim_result *result = run(&region, &trace, "configured");
+    near(result->queues[0].entitled, 0.25, 0.01);
+    near(result->queues[1].entitled, 0.75, 0.01);
+    near(result->queues[0].got, 0.25, 0.03);
+    near(result->queues[1].got, 0.75, 0.03);
+    sim_result_free(result);
+    result = run(&region, &trace, "fifo"); /* which knows no weights */
+    near(result->queues[0].entitled, 0.25, 0.01);
+    ck_assert_double_gt(result->queues[0].got, 0.9);
+    sim_result_free(result);
+    sim_trace_deinit(&trace);
+    sim_region_deinit(&region);
+}
+END_TEST
+
+/* All is taken by work that may be stopped. What is more urgent has room soon, what was stopped
+ * runs again, from its begin. */
+START_TEST(test_preempted_work_runs_again)
+{
+    struct sim_region region;
+    struct sim_trace trace = {0};
+    region_from(&region, "reclaim_delay: 1s\n" ONE_NODE "queues:\n"
+                         "  - {project: low, domain: d, name: default, preemptible: true}\n"
+                         "  - {project: high, domain: d, name: default, priority: 10}\n");
+    add(&trace, "low", 0, 1000, (struct sch_resources){.cpu_milli = 1000}, 4);
+    add(&trace, "high", 100, 10, (struct sch_resources){.cpu_milli = 1000}, 20);
+    struct sim_result *result = run(&region, &trace, "configured");
+    ck_assert_double_lt(sim_quantile(&result->queues[1].waits, 1), 200);
+    ck_assert_uint_gt(result->queues[0].preempted, 0);
+    ck_assert_uint_eq(result->queues[0].waits.count, 4);
+    ck_assert_uint_eq(result->total.unplaced, 0);
+    ck_assert_double_gt(result->last_end_s, 1100);
+    sim_result_free(result);
+    sim_trace_deinit(&trace);
+    sim_region_deinit(&region);
+}
+END_TEST
+
+START_TEST(test_what_never_runs_is_told)
+{
+    struct sim_region region;
+    struct sim_trace trace = {0};
+    region_from(&region, ONE_NODE "queues:\n"
+                                  "  - {project: held, domain: d, name: default, paused: true}\n"
+                                  "  - {project: late, domain: d, name: default, actions_max: 1, "
+                                  "queued_timeout: 5s}\n");
+    add(&trace, "held", 0, 1, (struct sch_resources){.cpu_milli = 1000}, 2);
+    add(&trace, "late", 0, 60, (struct sch_resources){.cpu_milli = 1000}, 3);
+    add(&trace, "big", 0, 1, (struct sch_resources){.cpu_milli = 5000}, 4);
+    struct sim_result *result = run(&region, &trace, "configured");
+    ck_assert_uint_eq(result->queues[0].unplaced, 2);
+    ck_assert_uint_eq(result->queues[1].gave_up, 2);
+    ck_assert_uint_eq(result->queues[1].waits.count, 1);
+    ck_assert_uint_eq(result->queues[2].refused, 4);
+    ck_assert_msg(strstr(result->refusal, "5.000 cores asked"), "%s", result->refusal);
+    ck_assert_uint_eq(result->total.tasks, 9);
+    sim_result_free(result);
+    sim_trace_deinit(&trace);
+    sim_region_deinit(&region);
+}
+END_TEST
+
+static const struct {
+    const char *yaml, *sentence;
+} bad_regions[] = {
+    {"clusters: []\n", "no nodes"},
+    {"clusters: [{name: c, nodes: [{memory: 1GiB}]}]\n", "cpu_milli"},
+    {"clusters: [{name: c, nodes: [{cpu_milli: 1, memory: 1GiB, gpu_model: T4}]}]\n",
+     "without gpus"},
+    {"clusters: [{name: c, nodes: [{cpu_milli: 1, memory: 1GiB}]}, {name: c, nodes: []}]\n",
+     "cluster 'c' is there twice"},
+    {"clusters: [{name: c, nodes: [{count: 99999, cpu_milli: 1, memory: 1GiB}, "
+     "{name: m, count: 99999, cpu_milli: 1, memory: 1GiB}]}]\n",
+     "more than 100000 nodes"},
+    {ONE_NODE "queues: [{domain: d, name: q}]\n", "name the project"},
+    {ONE_NODE "queues: [{name: q}, {name: q}]\n", "is there twice"},
+    {ONE_NODE "queues: [{name: q, parent: r}]\n", "its parent 'r'"},
+    {ONE_NODE "queues: [{name: q, weight: 0}]\n", "weight"},
+};
+
+START_TEST(test_a_wrong_region_says_what_is_wrong)
+{
+    for (size_t i = 0; i < SY_COUNT_OF(bad_regions); i++) {
+        struct sim_region region;
+        struct sy_error_text error;
+        const char *yaml = bad_regions[i].yaml;
+        ck_assert_int_eq(sim_region_parse(&region, "r.yaml", yaml, strlen(yaml), &error), -EINVAL);
+        ck_assert_msg(strstr(error.text, bad_regions[i].sentence), "%s gave: %s", yaml, error.text);
+    }
+}
+END_TEST
+
+/* ---- generated traces ---- */
+
+static const char small_region[] =
+    "clusters:\n"
+    "  - {name: east, nodes: [{count: 4, cpu_milli: 96000, memory: 768GiB, gpus: 8, "
+    "gpu_model: H100}]}\n"
+    "  - {name: west, nodes: [{name: c, count: 4, cpu_milli: 64000, memory: 256GiB}, "
+    "{name: l40s, cpu_milli: 32000, memory: 128GiB, gpus: 2, gpu_model: L40S}]}\n";
+
+static char *generated(const struct sim_region *region, const struct sim_generate_options *options)
+{
+    struct sim_trace trace = {0};
+    struct sy_error_text error;
+    char *text = NULL;
+    size_t len;
+    int r = sim_generate(&trace, region, options, &error);
+    ck_assert_msg(r == 0, "%s", error.text);
+    FILE *file = open_memstream(&text, &len);
+    sim_trace_write(&trace, file);
+    fclose(file);
+    sim_trace_deinit(&trace);
+    return text;
+}
+
+START_TEST(test_the_same_seed_gives_the_same_trace)
+{
+    struct sim_region region;
+    region_from(&region, small_region);
+    for (unsigned kind = 0; kind < SIM_WORKLOADS; kind++) {
+        struct sim_generate_options options = {
+            .workload = (enum sim_workload)kind, .hours = 1, .load = 0.8, .seed = 7};
+        char *first = generated(&region, &options), *second = generated(&region, &options);
+        options.seed = 8;
+        char *other = generated(&region, &options);
+        ck_assert_str_eq(first, second);
+        ck_assert_str_ne(first, other);
+        free(first);
+        free(second);
+        free(other);
+    }
+    sim_region_deinit(&region);
+}
+END_TEST
+
+START_TEST(test_a_generated_trace_asks_for_the_load)
+{
+    struct sim_region region;
+    struct sim_trace trace = {0};
+    struct sy_error_text error;
+    region_from(&region, small_region);
+    const struct sim_generate_options options = {.hours = 24, .load = 0.8, .seed = 3};
+    ck_assert_int_eq(sim_generate(&trace, &region, &options, &error), 0);
+    double gpu_s = 0, cpu_s = 0;
+    for (size_t i = 0; i < trace.count; i++) {
+        const struct sch_resources *request = &trace.kinds[trace.tasks[i].kind]->request;
+        gpu_s += (double)trace.tasks[i].duration_ns / 1e9 * request->gpus;
+        cpu_s += (double)trace.tasks[i].duration_ns / 1e9 * request->cpu_milli / 1000;
+        ck_assert_int_lt(trace.tasks[i].arrival_ns, 24 * 3600 * INT64_C(1000000000));
+    }
+    near(gpu_s / (24 * 3600 * 34), 0.8, 0.02);
+    near(cpu_s / (24 * 3600 * 672), 0.8, 0.02);
+    sim_trace_deinit(&trace);
+    sim_region_deinit(&region);
+}
+END_TEST
+
+static char *report(const struct sim_region *region, const struct sim_trace *trace,
+                    const char *policy)
+{
+    char *text = NULL;
+    size_t len;
+    struct sim_result *result = run(region, trace, policy);
+    const struct sim_variant variant = {.name = policy, .result = result};
+    FILE *file = open_memstream(&text, &len);
+    sim_report_json(&variant, 1, file);
+    sim_report_tables(&variant, 1, file, 0);
+    fclose(file);
+    sim_result_free(result);
+    return text;
+}
+
+START_TEST(test_the_same_trace_gives_the_same_report)
+{
+    struct sim_region region;
+    struct sim_trace trace = {0};
+    struct sy_error_text error;
+    region_from(&region, small_region);
+    const struct sim_generate_options options = {.hours = 0.5, .load = 1.2, .seed = 5};
+    ck_assert_int_eq(sim_generate(&trace, &region, &options, &error), 0);
+    for (size_t i = 0; i < SY_COUNT_OF(policies); i++) {
+        char *first = report(&region, &trace, policies[i]),
+             *second = report(&region, &trace, policies[i]);
+        ck_assert_str_eq(first, second);
+        ck_assert_ptr_nonnull(strstr(first, "\"unplaced\": 0"));
+        free(first);
+        free(second);
+    }
+    sim_trace_deinit(&trace);
+    sim_region_deinit(&region);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {
+        test_a_replay_of_first_fit_by_hand,
+        test_a_replay_of_the_cores_by_hand,
+        test_only_a_strict_queue_makes_small_ones_wait_behind_a_large_one,
+        test_kubernetes_spreads_where_first_fit_fills,
+        test_shares_follow_weights_while_queues_compete,
+        test_preempted_work_runs_again,
+        test_what_never_runs_is_told,
+        test_a_wrong_region_says_what_is_wrong,
+        test_the_same_seed_gives_the_same_trace,
+        test_a_generated_trace_asks_for_the_load,
+        test_the_same_trace_gives_the_same_report,
+        NULL,
+    };
+    return sy_test_run("sim_world", tests);
+}

@@ -1,0 +1,335 @@
+#include "tools/src/sim_region.h"
+
+#include "base/config.h"
+#include "base/file.h"
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- what a file may say ---- */
+
+struct group_text {
+    char *name, *gpu_model;
+    int64_t count, cpu_milli, memory_bytes, gpus;
+};
+
+static const struct sy_config_key group_keys[] = {
+    SY_CONFIG_STRING("name", struct group_text, name, "node", "its nodes are NAME-0, NAME-1, ..."),
+    SY_CONFIG_INT("count", struct group_text, count, 1, 1, 100000, "how many nodes"),
+    SY_CONFIG_INT("cpu_milli", struct group_text, cpu_milli, NULL, 1, 100000000,
+                  "thousandths of a core, of each node"),
+    SY_CONFIG_SIZE("memory", struct group_text, memory_bytes, NULL, "1MiB", "1024TiB",
+                   "of each node"),
+    SY_CONFIG_INT("gpus", struct group_text, gpus, 0, 0, 1024, "of each node"),
+    SY_CONFIG_STRING("gpu_model", struct group_text, gpu_model, "", "H100, A100, ..."),
+};
+
+struct cluster_text {
+    char *name;
+    int64_t price;
+    struct sy_config_list nodes;
+};
+
+static const struct sy_config_key cluster_keys[] = {
+    SY_CONFIG_STRING("name", struct cluster_text, name, NULL, "unique in the region"),
+    SY_CONFIG_INT("price", struct cluster_text, price, 0, 0, "1000000000000",
+                  "of a core, in millionths of a currency an hour; 0 = not known"),
+    SY_CONFIG_LIST("nodes", struct cluster_text, nodes, NULL, struct group_text, group_keys,
+                   "groups of equal nodes"),
+};
+
+struct queue_text {
+    char *project, *domain, *name, *parent;
+    int64_t weight, priority, actions_max, cpu_milli_max, memory_bytes_max, gpus_max, length_max;
+    int64_t queued_timeout_ns, price_max, policy;
+    bool preemptible, paused;
+    struct sy_config_list clusters;
+};
+
+static const char *const policies[] = {"spread", "pack", "cheapest", "fastest-start", NULL};
+
+static const struct sy_config_key queue_keys[] = {
+    SY_CONFIG_STRING("project", struct queue_text, project, "", "empty: a queue of the region"),
+    SY_CONFIG_STRING("domain", struct queue_text, domain, "", "empty: of the whole project"),
+    SY_CONFIG_STRING("name", struct queue_text, name, "",
+                     "empty: all that the project has (in that domain)"),
+    SY_CONFIG_STRING("parent", struct queue_text, parent, "", "queue of the same project, domain"),
+    SY_CONFIG_INT("weight", struct queue_text, weight, 100, 1, 10000, "share among its siblings"),
+    SY_CONFIG_INT("priority", struct queue_text, priority, 0, -1000, 1000,
+                  "added to that of its tasks"),
+    SY_CONFIG_INT("actions_max", struct queue_text, actions_max, 0, 0, 1000000000,
+                  "most tasks out at a time; 0 = no limit"),
+    SY_CONFIG_INT("cpu_milli_max", struct queue_text, cpu_milli_max, 0, 0, "1000000000000",
+                  "most cpu out at a time; 0 = no limit"),
+    SY_CONFIG_SIZE("memory_max", struct queue_text, memory_bytes_max, "0", "0", "1024TiB",
+                   "most memory out at a time; 0 = no limit"),
+    SY_CONFIG_INT("gpus_max", struct queue_text, gpus_max, 0, 0, 1000000,
+                  "most GPUs out at a time; 0 = no limit"),
+    SY_CONFIG_INT("length_max", struct queue_text, length_max, 0, 0, 1000000000,
+                  "most tasks that wait; more are refused; 0 = no limit"),
+    SY_CONFIG_DURATION("queued_timeout", struct queue_text, queued_timeout_ns, "0", "0", "3650d",
+                       "longest wait, then it ends TIMED_OUT; 0 = no limit"),
+    SY_CONFIG_INT("price_max", struct queue_text, price_max, 0, 0, "1000000000000",
+                  "of a cluster that it uses, as price; 0 = any"),
+    SY_CONFIG_ENUM("policy", struct queue_text, policy, "spread", policies, "choice of cluster"),
+    SY_CONFIG_BOOL("preemptible", struct queue_text, preemptible, "false",
+                   "may be stopped for others' sake"),
+    SY_CONFIG_BOOL("paused", struct queue_text, paused, "false", "nothing of it starts"),
+    SY_CONFIG_STRINGS("clusters", struct queue_text, clusters, "", "that it may use; none = all"),
+};
+
+struct region_text {
+    int64_t ageing_ns, reclaim_delay_ns;
+    struct sy_config_list clusters, queues;
+};
+
+static const struct sy_config_key region_keys[] = {
+    SY_CONFIG_DURATION("ageing", struct region_text, ageing_ns, "60s", "1s", "24h",
+                       "a task gains one in priority for each that it waits"),
+    SY_CONFIG_DURATION("reclaim_delay", struct region_text, reclaim_delay_ns, "5s", "100ms", "1h",
+                       "a wait, after which preemptible work is stopped for what is next"),
+    SY_CONFIG_LIST("clusters", struct region_text, clusters, NULL, struct cluster_text,
+                   cluster_keys, "at least one"),
+    SY_CONFIG_LIST("queues", struct region_text, queues, "", struct queue_text, queue_keys,
+                   "those that differ from the default"),
+};
+
+/* ---- from texts to values ---- */
+
+static int copy_name(char *ret, size_t size, const char *field, const char *text,
+                     struct sy_error_text *error)
+{
+    if (strlen(text) >= size) {
+        sy_error_text_add(error, "%s '%.80s': at most %zu bytes", field, text, size - 1);
+        return -EINVAL;
+    }
+    snprintf(ret, size, "%s", text);
+    return 0;
+}
+
+static int take_group(struct sim_region *region, struct sim_node_group *ret,
+                      const struct group_text *text, struct sy_error_text *error)
+{
+    ret->count = (uint32_t)text->count;
+    ret->capacity.cpu_milli = (uint32_t)text->cpu_milli;
+    ret->capacity.memory_bytes = (uint64_t)text->memory_bytes;
+    ret->capacity.gpus = (uint32_t)text->gpus;
+    region->node_count += ret->count;
+    if (region->node_count > SIM_NODES_MAX) {
+        sy_error_text_add(error, "more than %u nodes", SIM_NODES_MAX);
+        return -EINVAL;
+    }
+    if (text->gpus == 0 && *text->gpu_model) {
+        sy_error_text_add(error, "nodes '%s': gpu_model '%s' without gpus", text->name,
+                          text->gpu_model);
+        return -EINVAL;
+    }
+    struct sy_error_text why;
+    int r = copy_name(ret->name, sizeof(ret->name), "nodes", text->name, error);
+    if (sch_gpu_model_set(ret->capacity.gpu_model, text->gpu_model, &why) < 0) {
+        sy_error_text_add(error, "nodes '%s': %s", text->name, why.text);
+        r = -EINVAL;
+    }
+    return r;
+}
+
+static int take_cluster(struct sim_region *region, const struct cluster_text *text,
+                        struct sy_error_text *error)
+{
+    struct sim_cluster_config *cluster = &region->clusters[region->cluster_count++];
+    const struct group_text *groups = text->nodes.items;
+    cluster->price = text->price;
+    cluster->group_count = text->nodes.count;
+    cluster->groups = sy_calloc(text->nodes.count, sizeof(*cluster->groups));
+    int r = copy_name(cluster->name, sizeof(cluster->name), "cluster", text->name, error);
+    for (size_t i = 0; i + 1 < region->cluster_count; i++) {
+        if (strcmp(region->clusters[i].name, cluster->name) == 0) {
+            sy_error_text_add(error, "cluster '%s' is there twice", cluster->name);
+            r = -EINVAL;
+        }
+    }
+    for (size_t i = 0; i < cluster->group_count; i++) {
+        if (take_group(region, &cluster->groups[i], &groups[i], error) < 0)
+            r = -EINVAL;
+        for (size_t k = 0; k < i; k++) {
+            if (strcmp(groups[i].name, groups[k].name) == 0) {
+                sy_error_text_add(error, "cluster '%s' has two groups of nodes named '%s'",
+                                  cluster->name, groups[i].name);
+                r = -EINVAL;
+            }
+        }
+    }
+    return r;
+}
+
+static int take_clusters_of(struct sch_queue_config *queue, const struct sy_config_list *names,
+                            struct sy_error_text *error)
+{
+    char *const *texts = names->items;
+    int r = 0;
+    if (names->count > SCH_QUEUE_CLUSTERS_MAX) {
+        sy_error_text_add(error, "queue '%s': %zu clusters, at most %u", queue->key.name,
+                          names->count, SCH_QUEUE_CLUSTERS_MAX);
+        return -EINVAL;
+    }
+    queue->cluster_count = (uint32_t)names->count;
+    for (size_t i = 0; i < names->count; i++) {
+        if (copy_name(queue->clusters[i], sizeof(queue->clusters[i]), "cluster", texts[i], error) <
+            0)
+            r = -EINVAL;
+    }
+    return r;
+}
+
+static int take_queue(struct sim_region *region, const struct queue_text *text,
+                      struct sy_error_text *error)
+{
+    struct sch_queue_config queue = {.weight = (uint32_t)text->weight,
+                                     .priority = (int32_t)text->priority,
+                                     .actions_max = (uint64_t)text->actions_max,
+                                     .cpu_milli_max = (uint64_t)text->cpu_milli_max,
+                                     .memory_bytes_max = (uint64_t)text->memory_bytes_max,
+                                     .gpus_max = (uint32_t)text->gpus_max,
+                                     .length_max = (uint64_t)text->length_max,
+                                     .queued_timeout_ns = text->queued_timeout_ns,
+                                     .price_max = text->price_max,
+                                     .policy = (enum sch_policy)text->policy,
+                                     .preemptible = text->preemptible,
+                                     .paused = text->paused};
+    int r = copy_name(queue.key.project, SCH_QUEUE_NAME_MAX, "project", text->project, error);
+    r = copy_name(queue.key.domain, SCH_QUEUE_NAME_MAX, "domain", text->domain, error) < 0 ? -EINVAL
+                                                                                           : r;
+    r = copy_name(queue.key.name, SCH_QUEUE_NAME_MAX, "queue", text->name, error) < 0 ? -EINVAL : r;
+    r = copy_name(queue.parent, SCH_QUEUE_NAME_MAX, "parent", text->parent, error) < 0 ? -EINVAL
+                                                                                       : r;
+    r = take_clusters_of(&queue, &text->clusters, error) < 0 ? -EINVAL : r;
+    if (r == 0)
+        r = sch_queue_config_check(&queue, error);
+    if (r < 0)
+        return r;
+    const struct sch_queue_key *key = &queue.key;
+    if (sim_region_find(region, key->project, key->domain, key->name)) {
+        sy_error_text_add(error, "queue '%s' of '%s', '%s' is there twice", key->name, key->project,
+                          key->domain);
+        return -EINVAL;
+    }
+    if (queue.parent[0] && !sim_region_find(region, key->project, key->domain, queue.parent)) {
+        sy_error_text_add(error, "queue '%s': its parent '%s' does not come before it", key->name,
+                          queue.parent);
+        return -EINVAL;
+    }
+    region->queues[region->queue_count++] = queue;
+    return 0;
+}
+
+static int take_region(struct sim_region *region, const struct region_text *text,
+                       struct sy_error_text *error)
+{
+    const struct cluster_text *clusters = text->clusters.items;
+    const struct queue_text *queues = text->queues.items;
+    int r = 0;
+    region->ageing_ns = text->ageing_ns;
+    region->reclaim_delay_ns = text->reclaim_delay_ns;
+    region->clusters = sy_calloc(text->clusters.count, sizeof(*region->clusters));
+    region->queues = sy_calloc(text->queues.count, sizeof(*region->queues));
+    for (size_t i = 0; i < text->clusters.count; i++)
+        r = take_cluster(region, &clusters[i], error) < 0 ? -EINVAL : r;
+    for (size_t i = 0; i < text->queues.count; i++)
+        r = take_queue(region, &queues[i], error) < 0 ? -EINVAL : r;
+    if (region->node_count == 0) {
+        sy_error_text_add(error, "no nodes: nothing can run");
+        r = -EINVAL;
+    }
+    return r;
+}
+
+int sim_region_parse(struct sim_region *ret, const char *name, const char *text, size_t len,
+                     struct sy_error_text *error)
+{
+    struct region_text values;
+    struct sim_region region = {0};
+    int r = sy_config_parse(&values, sizeof(values), region_keys, SY_COUNT_OF(region_keys), name,
+                            text, len, error);
+    if (r < 0)
+        return r;
+    struct sy_error_text problems = {0};
+    r = take_region(&region, &values, &problems);
+    sy_config_free(&values, region_keys, SY_COUNT_OF(region_keys));
+    if (r < 0) {
+        sy_error_text_set(error, "%s: %s", name, problems.text);
+        sim_region_deinit(&region);
+        return r;
+    }
+    *ret = region;
+    return 0;
+}
+
+int sim_region_load(struct sim_region *ret, const char *path, struct sy_error_text *error)
+{
+    SY_CLEANUP(sy_buf_deinit) struct sy_buf text = {0};
+    int r = sy_file_read(path, SY_CONFIG_BYTES_MAX, &text);
+    if (r < 0) {
+        sy_error_text_set(error, "%s: %s", path, strerror(-r));
+        return r;
+    }
+    return sim_region_parse(ret, path, (const char *)text.data, text.len, error);
+}
+
+void sim_region_deinit(struct sim_region *region)
+{
+    for (size_t i = 0; i < region->cluster_count; i++)
+        free(region->clusters[i].groups);
+    free(region->clusters);
+    free(region->queues);
+    *region = (struct sim_region){0};
+}
+
+void sim_region_print(int fd)
+{
+    sy_config_print(region_keys, SY_COUNT_OF(region_keys), fd);
+}
+
+/* ---- reading ---- */
+
+struct sch_resources sim_region_largest_node(const struct sim_region *region)
+{
+    struct sch_resources largest = {0};
+    for (size_t c = 0; c < region->cluster_count; c++) {
+        for (size_t g = 0; g < region->clusters[c].group_count; g++) {
+            const struct sch_resources *node = &region->clusters[c].groups[g].capacity;
+            if (node->cpu_milli > largest.cpu_milli)
+                largest.cpu_milli = node->cpu_milli;
+            if (node->memory_bytes > largest.memory_bytes)
+                largest.memory_bytes = node->memory_bytes;
+            if (node->gpus > largest.gpus)
+                largest.gpus = node->gpus;
+        }
+    }
+    return largest;
+}
+
+const struct sch_queue_config *sim_region_find(const struct sim_region *region, const char *project,
+                                               const char *domain, const char *name)
+{
+    for (size_t i = 0; i < region->queue_count; i++) {
+        const struct sch_queue_key *key = &region->queues[i].key;
+        if (strcmp(key->project, project) == 0 && strcmp(key->domain, domain) == 0 &&
+            strcmp(key->name, name) == 0)
+            return &region->queues[i];
+    }
+    return NULL;
+}
+
+const struct sch_queue_config *sim_region_queue(const struct sim_region *region,
+                                                const struct sch_queue_key *key)
+{
+    const char *name = key->name[0] ? key->name : SCH_QUEUE_DEFAULT;
+    const struct sch_queue_config *found = sim_region_find(region, key->project, key->domain, name);
+    if (!found && key->name[0])
+        found = sim_region_find(region, key->project, "", name);
+    if (!found && key->name[0])
+        found = sim_region_find(region, "", "", name);
+    return found;
+}

@@ -1,0 +1,205 @@
+#include "tools/src/sim_world.h"
+
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- amounts ---- */
+
+void sim_amount_add(struct sch_resources *amount, const struct sch_resources *request)
+{
+    amount->cpu_milli += request->cpu_milli;
+    amount->memory_bytes += request->memory_bytes;
+    amount->gpus += request->gpus;
+}
+
+void sim_amount_subtract(struct sch_resources *amount, const struct sch_resources *request)
+{
+    SY_ASSERT(amount->cpu_milli >= request->cpu_milli && amount->gpus >= request->gpus &&
+              amount->memory_bytes >= request->memory_bytes);
+    amount->cpu_milli -= request->cpu_milli;
+    amount->memory_bytes -= request->memory_bytes;
+    amount->gpus -= request->gpus;
+}
+
+bool sim_node_fits(const struct sim_node *node, const struct sch_resources *request, bool empty)
+{
+    struct sch_resources sum = {0};
+    if (!empty)
+        sum = node->used;
+    sim_amount_add(&sum, request);
+    bool model = request->gpus == 0 || !request->gpu_model[0] ||
+                 strncmp(request->gpu_model, node->capacity.gpu_model, SCH_GPU_MODEL_MAX) == 0;
+    return model && sum.cpu_milli <= node->capacity.cpu_milli &&
+           sum.memory_bytes <= node->capacity.memory_bytes && sum.gpus <= node->capacity.gpus;
+}
+
+/* ---- policies by name ---- */
+
+int sim_policy_parse(const char *name, struct sim_options *ret)
+{
+    static const struct sim_policy *const baselines[] = {&sim_policy_fifo, &sim_policy_first_fit,
+                                                         &sim_policy_kubernetes};
+    enum sch_policy of_cluster;
+    ret->policy = &sim_policy_switchyard;
+    ret->cluster_policy = -1;
+    if (strcmp(name, "configured") == 0)
+        return 0;
+    if (sch_policy_parse(name, &of_cluster) == 0) {
+        ret->cluster_policy = (int)of_cluster;
+        return 0;
+    }
+    for (size_t i = 0; i < SY_COUNT_OF(baselines); i++) {
+        if (strcmp(baselines[i]->name, name) == 0) {
+            ret->policy = baselines[i];
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
+/* ---- tasks ---- */
+
+void sim_world_at(struct sim_world *world, int64_t at_ns, sim_event_fn fn, void *owner, void *arg)
+{
+    SY_ASSERT(at_ns >= world->now_ns);
+    sim_events_add(&world->events, at_ns, fn, owner, arg);
+}
+
+static const struct sch_resources *request_of(const struct sim_world *world, uint32_t task)
+{
+    return &world->trace->kinds[world->trace->tasks[task].kind]->request;
+}
+
+static void leave_node(struct sim_world *world, uint32_t task)
+{
+    struct sim_progress *progress = &world->tasks[task];
+    SY_ASSERT(progress->running && world->running > 0);
+    sim_measure_leave(world->measure, world->now_ns, task, progress->node);
+    sim_amount_subtract(&world->nodes[progress->node].used, request_of(world, task));
+    progress->running = false;
+    world->running--;
+    world->changed_ns = world->now_ns;
+}
+
+static void end_of_task(void *owner, void *arg)
+{
+    struct sim_world *world = owner;
+    struct sim_progress *progress = arg;
+    uint32_t task = (uint32_t)(progress - world->tasks);
+    if (!progress->running || progress->end_ns != world->now_ns)
+        return; /* it was stopped before */
+    leave_node(world, task);
+    progress->over = true;
+    world->left--;
+    world->options.policy->ended(world->scheduler, task, progress->node);
+}
+
+void sim_world_start(struct sim_world *world, uint32_t task, uint32_t node)
+{
+    struct sim_progress *progress = &world->tasks[task];
+    SY_ASSERT(!progress->running && !progress->over);
+    SY_ASSERT(sim_node_fits(&world->nodes[node], request_of(world, task), false));
+    sim_measure_start(world->measure, world->now_ns, task, node, !progress->started);
+    sim_amount_add(&world->nodes[node].used, request_of(world, task));
+    *progress = (struct sim_progress){.node = node, .started = true, .running = true};
+    progress->end_ns = world->now_ns + world->trace->tasks[task].duration_ns;
+    world->running++;
+    world->changed_ns = world->now_ns;
+    sim_world_at(world, progress->end_ns, end_of_task, world, progress);
+}
+
+void sim_world_stop(struct sim_world *world, uint32_t task)
+{
+    leave_node(world, task);
+    sim_measure_preempted(world->measure, world->now_ns, task);
+}
+
+static void task_over(struct sim_world *world, uint32_t task)
+{
+    SY_ASSERT(!world->tasks[task].running && !world->tasks[task].over);
+    world->tasks[task].over = true;
+    world->left--;
+    world->changed_ns = world->now_ns;
+}
+
+void sim_world_refuse(struct sim_world *world, uint32_t task, const char *why)
+{
+    task_over(world, task);
+    sim_measure_refused(world->measure, world->now_ns, task, why);
+}
+
+void sim_world_give_up(struct sim_world *world, uint32_t task)
+{
+    task_over(world, task);
+    sim_measure_gave_up(world->measure, world->now_ns, task);
+}
+
+static void arrive(void *owner, void *arg)
+{
+    struct sim_world *world = owner;
+    (void)arg;
+    uint32_t task = world->arrived++;
+    if (world->arrived < world->trace->count)
+        sim_world_at(world, SIM_ORIGIN_NS + world->trace->tasks[world->arrived].arrival_ns, arrive,
+                     world, NULL);
+    sim_measure_arrive(world->measure, world->now_ns, task);
+    world->changed_ns = world->now_ns;
+    world->options.policy->arrive(world->scheduler, task);
+}
+
+/* ---- a run ---- */
+
+static void make_nodes(struct sim_world *world)
+{
+    world->nodes = sy_calloc(world->region->node_count, sizeof(*world->nodes));
+    for (size_t c = 0; c < world->region->cluster_count; c++) {
+        const struct sim_cluster_config *cluster = &world->region->clusters[c];
+        for (size_t g = 0; g < cluster->group_count; g++) {
+            for (uint32_t i = 0; i < cluster->groups[g].count; i++) {
+                struct sim_node *node = &world->nodes[world->node_count++];
+                node->cluster = (uint32_t)c;
+                node->capacity = cluster->groups[g].capacity;
+                snprintf(node->name, sizeof(node->name), "%s-%u", cluster->groups[g].name, i);
+            }
+        }
+    }
+    SY_ASSERT(world->node_count == world->region->node_count);
+}
+
+static bool stalled(const struct sim_world *world, int64_t next_ns)
+{
+    return world->arrived == world->trace->count && world->running == 0 &&
+           next_ns > world->changed_ns + SIM_STALL_NS;
+}
+
+struct sim_result *sim_run(const struct sim_region *region, const struct sim_trace *trace,
+                           const struct sim_options *options)
+{
+    SY_ASSERT(trace->count > 0 && trace->count <= SIM_TASKS_MAX && options->delay_ns >= 0);
+    struct sim_world world = {.region = region,
+                              .trace = trace,
+                              .options = *options,
+                              .left = trace->count,
+                              .tasks = sy_calloc(trace->count, sizeof(struct sim_progress))};
+    struct sim_event event;
+    make_nodes(&world);
+    world.measure = sim_measure_new(region, trace, world.nodes, world.node_count);
+    world.scheduler = options->policy->new (&world);
+    sim_world_at(&world, SIM_ORIGIN_NS, arrive, &world, NULL);
+    while (world.left > 0 && sim_events_pop(&world.events, &event) &&
+           !stalled(&world, event.at_ns)) {
+        SY_ASSERT(event.at_ns >= world.now_ns);
+        world.now_ns = event.at_ns;
+        event.fn(event.owner, event.arg);
+    }
+    struct sim_result *result = sim_measure_finish(world.measure, world.changed_ns);
+    /* Messages under way own memory: they are delivered to nobody. */
+    options->policy->free(world.scheduler);
+    sim_events_deinit(&world.events);
+    free(world.nodes);
+    free(world.tasks);
+    return result;
+}
