@@ -135,10 +135,15 @@ void sch_rate_add(struct sch_rate *rate, int64_t now_ns)
         rate->current++;
 }
 
-uint32_t sch_rate_backlog(const struct sch_rate *rate)
+uint32_t sch_rate_backlog(const struct sch_rate *rate, int64_t now_ns)
 {
-    uint32_t most = rate->current > rate->previous ? rate->current : rate->previous;
-    return (uint32_t)((uint64_t)most * SCH_OP_ROUND_TRIP_NS / SCH_OP_RATE_WINDOW_NS);
+    int64_t age_ns = now_ns - rate->start_ns;
+    if (age_ns >= 2 * SCH_OP_RATE_WINDOW_NS)
+        return 0;
+    bool stale = age_ns >= SCH_OP_RATE_WINDOW_NS || rate->current > rate->previous;
+    uint64_t most = stale ? rate->current : rate->previous;
+    most = most * SCH_OP_ROUND_TRIP_NS + SCH_OP_RATE_WINDOW_NS - 1;
+    return (uint32_t)(most / SCH_OP_RATE_WINDOW_NS); /* rounded up */
 }
 
 /* ---- attempts ---- */

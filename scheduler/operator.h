@@ -7,9 +7,9 @@
  *
  * Grants. For each (partition, class) with demand now or lately, the core works out how many more
  * attempts it could hold if nothing else came: free room on ready nodes plus a backlog that hides
- * the round trip (completions of the class over the last window x 20 ms, at least 2 for each node
- * that can run it, at most 4,096), less what it holds unstarted; split over the partitions in
- * proportion to demand, every one that asks at least 1. Which class gets the room is the
+ * the round trip (completions of the class in the last tenth of a second x 20 ms, at most 4,096;
+ * none of what takes long), less what it holds unstarted; split over the partitions in proportion
+ * to demand, with any room at least 1 to each that asks. Which class gets the room is the
  * partition's affair (priorities, fair shares), so each is granted what it alone could have; and
  * the partition's room bounds them all together: cpu, memory and GPUs that are free, plus the
  * largest backlog of a class, less what is unstarted, split in the same way. A grant is cumulative:

@@ -13,14 +13,10 @@ void sch_kinds_dirty(struct sch_operator *op)
 }
 
 /* What the kind may hold beyond the room that is free now: enough to hide a round trip. */
-static uint64_t backlog_max(const struct sch_kind *kind)
+static uint64_t backlog_max(const struct sch_operator *op, const struct sch_kind *kind)
 {
-    if (kind->capable == 0)
-        return 0;
-    uint64_t least = (uint64_t)kind->capable * SCH_OP_BACKLOG_MIN,
-             rate = sch_rate_backlog(&kind->rate);
-    uint64_t most = rate > least ? rate : least;
-    return most < SCH_OP_BACKLOG_MAX ? most : SCH_OP_BACKLOG_MAX;
+    uint64_t rate = kind->capable > 0 ? sch_rate_backlog(&kind->rate, op->now_ns) : 0;
+    return rate < SCH_OP_BACKLOG_MAX ? rate : SCH_OP_BACKLOG_MAX;
 }
 
 /* How many may come beyond those that are there, never fewer than were granted before; not worth a
@@ -47,11 +43,14 @@ static void grant_class(struct sch_operator *op, struct sch_op_class *class, uin
 }
 
 /* In proportion to what waits; a class that is idle weighs as one that waits, so it has something
- * at hand for the next action. Each that asks gets one when it has nothing unstarted here. */
+ * at hand for the next action. With any room at all each gets one when it has nothing unstarted
+ * here; without, nothing: who waits there, bound to a cluster that is full, could start elsewhere,
+ * or have others stopped for it. */
 void sch_kind_grant(struct sch_operator *op, struct sch_kind *kind)
 {
     sch_kind_sync(op, kind);
-    uint64_t can = kind->room + backlog_max(kind), holds = kind->held_count + kind->backlog_count;
+    uint64_t can = kind->room + backlog_max(op, kind),
+             holds = kind->held_count + kind->backlog_count;
     uint64_t weights = 0, free_room = can > holds ? can - holds : 0;
     if (kind->capable == 0)
         return;
@@ -61,7 +60,7 @@ void sch_kind_grant(struct sch_operator *op, struct sch_kind *kind)
         struct sch_op_class *class = sy_container_of(link, struct sch_op_class, kind_link);
         SY_ASSERT(class->partition->up && weights > 0);
         uint64_t share = free_room * (class->waiting + 1) / weights;
-        if (share == 0 && class->unstarted == 0 && (class->waiting > 0 || free_room > 0))
+        if (share == 0 && class->unstarted == 0 && free_room > 0)
             share = 1;
         grant_class(op, class, share, kind->room < share ? kind->room : share);
     }
@@ -106,7 +105,7 @@ struct sch_amount sch_backlog_amount(const struct sch_operator *op)
     for (const struct sch_link *link = op->kinds.next; link != &op->kinds; link = link->next) {
         const struct sch_kind *kind = sy_container_of((struct sch_link *)(uintptr_t)link,
                                                       struct sch_kind, link);
-        uint64_t count = backlog_max(kind);
+        uint64_t count = backlog_max(op, kind);
         raise_to(&most.cpu_milli, times(count, kind->request.cpu_milli));
         raise_to(&most.memory_bytes, times(count, kind->request.memory_bytes));
         raise_to(&most.gpu_milli, times(count, sch_resources_gpu_milli(&kind->request)));
@@ -114,19 +113,26 @@ struct sch_amount sch_backlog_amount(const struct sch_operator *op)
     return most;
 }
 
-/* The largest of what it asks for: with less it could send nothing, whatever is free. */
-static struct sch_amount largest_asked(const struct sch_op_partition *partition)
+/* The largest of what it asks for and there is room for: with less it could send nothing of that.
+ */
+static struct sch_amount largest_asked(const struct sch_operator *op,
+                                       const struct sch_op_partition *partition,
+                                       const struct sch_amount *backlog)
 {
     struct sch_amount most = {0};
     for (const struct sch_link *link = partition->classes.next; link != &partition->classes;
          link = link->next) {
         const struct sch_op_class *class = sy_container_of((struct sch_link *)(uintptr_t)link,
                                                            struct sch_op_class, partition_link);
-        if (class->waiting == 0 || class->kind->capable == 0)
+        const struct sch_resources *request = &class->kind->request;
+        if (class->waiting == 0 || class->kind->capable == 0 ||
+            request->cpu_milli > op->free.cpu_milli + backlog->cpu_milli ||
+            request->memory_bytes > op->free.memory_bytes + backlog->memory_bytes ||
+            sch_resources_gpu_milli(request) > op->free.gpu_milli + backlog->gpu_milli)
             continue;
-        raise_to(&most.cpu_milli, class->kind->request.cpu_milli);
-        raise_to(&most.memory_bytes, class->kind->request.memory_bytes);
-        raise_to(&most.gpu_milli, sch_resources_gpu_milli(&class->kind->request));
+        raise_to(&most.cpu_milli, request->cpu_milli);
+        raise_to(&most.memory_bytes, request->memory_bytes);
+        raise_to(&most.gpu_milli, sch_resources_gpu_milli(request));
     }
     return most;
 }
@@ -150,7 +156,7 @@ void sch_room_grant(struct sch_operator *op, struct sch_op_partition *partition,
     double part = (double)(partition->waiting + 1) / (double)weights;
     struct sch_amount asked = {0}, share;
     if (partition->unstarted == 0)
-        asked = largest_asked(partition);
+        asked = largest_asked(op, partition, backlog);
     share.cpu_milli = part_of(op->free.cpu_milli, backlog->cpu_milli, op->unstarted.cpu_milli,
                               part);
     share.memory_bytes = part_of(op->free.memory_bytes, backlog->memory_bytes,

@@ -41,7 +41,7 @@
 #define SCH_OP_SHAPES_INTERVAL_NS (100 * SY_NS_PER_MS)
 #define SCH_OP_ROUND_TRIP_NS (20 * SY_NS_PER_MS) /* that a backlog hides */
 #define SCH_OP_RATE_WINDOW_NS (100 * SY_NS_PER_MS)
-#define SCH_OP_BACKLOG_MIN 2u
+
 #define SCH_OP_BACKLOG_MAX 4096u
 #define SCH_OP_ROOM_BUDGET 256u /* nodes that are looked at for a grant; see fit.h */
 #define SCH_OP_ENVIRONMENTS_MAX 16u
@@ -241,7 +241,7 @@ struct sch_op_effect *sch_op_effect_add(struct sch_operator *op, enum sch_op_eff
 void sch_blob_release(struct sch_blob *blob);
 void sch_rate_add(struct sch_rate *rate, int64_t now_ns);
 /* Completions of one round trip. */
-uint32_t sch_rate_backlog(const struct sch_rate *rate);
+uint32_t sch_rate_backlog(const struct sch_rate *rate, int64_t now_ns);
 struct sch_attempt *sch_attempt_find(const struct sch_operator *op,
                                      const struct sch_attempt_key *key);
 /* In no list yet but the partition's; takes a reference of the kind (NULL for DONE). */

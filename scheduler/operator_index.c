@@ -66,9 +66,7 @@ static void shape_free(struct sch_operator *op, struct sch_op_shape *shape)
 
 uint32_t sch_node_backlog_max(const struct sch_node *node)
 {
-    uint32_t backlog = sch_rate_backlog(&node->rate);
-    if (backlog < SCH_OP_BACKLOG_MIN)
-        return SCH_OP_BACKLOG_MIN;
+    uint32_t backlog = sch_rate_backlog(&node->rate, node->rate.start_ns);
     return backlog < SCH_OP_BACKLOG_MAX ? backlog : SCH_OP_BACKLOG_MAX;
 }
 

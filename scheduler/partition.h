@@ -554,7 +554,8 @@ void sch_action_each_child(struct sch_action *action,
 
 /* A queue, or a level above queues, as it is now. */
 struct sch_queue_view {
-    const struct sch_queue_config *config;
+    const struct sch_queue_config
+        *config; /* to be read, not copied: it ends with its last cluster */
     bool configured;
     uint64_t actions;                            /* live ones that need a worker, here and below */
     uint64_t out;                                /* of these assigned or running */

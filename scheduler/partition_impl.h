@@ -132,7 +132,7 @@ struct sch_share {
     uint32_t refs;        /* children, seats, being configured */
     uint32_t check_index; /* of sch_partition_check() */
     struct sch_share *parent;
-    struct sch_queue_config *config; /* NULL: default */
+    struct sch_queue_config *config; /* NULL: default; ends with its last cluster */
     struct sch_table_link by_key;
     struct sch_link link; /* p->shares */
     struct sch_use use;

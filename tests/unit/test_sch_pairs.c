@@ -482,16 +482,51 @@ static void op_report(struct attempts *w, enum sch_op_event_type type, uint64_t 
     op_step(w, event);
 }
 
+static void demand_of(struct attempts *w, uint32_t partition, uint64_t waiting)
+{
+    op_step(w, (struct sch_op_event){.type = SCH_OP_DEMAND,
+                                     .u.demand = {.partition = partition,
+                                                  .class_id = 1,
+                                                  .request = core,
+                                                  .waiting = waiting}});
+}
+
 static void demand(struct attempts *w)
 {
-    op_step(w, (struct sch_op_event){
-                   .type = SCH_OP_DEMAND,
-                   .u.demand = {.partition = 1, .class_id = 1, .request = core, .waiting = 9}});
+    demand_of(w, 1, 9);
+}
+
+static void stream_event(struct attempts *w, enum sch_op_event_type type, uint32_t partition)
+{
+    op_step(w, (struct sch_op_event){.type = type,
+                                     .u.partition = {.partition = partition, .epoch = 1}});
 }
 
 static void partition_event(struct attempts *w, enum sch_op_event_type type)
 {
-    op_step(w, (struct sch_op_event){.type = type, .u.partition = {.partition = 1, .epoch = 1}});
+    stream_event(w, type, 1);
+}
+
+/* Tasks end so fast that a round trip is worth a backlog of two. */
+static void be_fast(struct attempts *w)
+{
+    for (uint64_t i = 100; i < 110; i++) {
+        assign(w, i);
+        op_report(w, SCH_OP_OUTCOME, i);
+        op_step(w, (struct sch_op_event){.type = SCH_OP_ACK, .u.key = key(i)});
+        w->now += SY_NS_PER_MS;
+        op_step(w, (struct sch_op_event){.type = SCH_OP_TICK});
+    }
+}
+
+/* Another partition's, which was promised one while there was room. */
+static void assign_other(struct attempts *w)
+{
+    struct sch_op_event event = {.type = SCH_OP_ASSIGN};
+    event.u.assign.key = (struct sch_attempt_key){1, 2, 1, 1};
+    event.u.assign.class_id = 1;
+    event.u.assign.blob = blob(w);
+    op_step(w, event);
 }
 
 static void node_event(struct attempts *w, enum sch_op_event_type type)
@@ -521,18 +556,18 @@ static void op_prepare(struct attempts *w, enum stage stage)
     node_event(w, SCH_OP_NODE_INVENTORY_COMPLETE);
     partition_event(w, SCH_OP_PARTITION_UP);
     demand(w);
-    /* Three are granted: one with room, two behind it. A fourth, when nothing of it is here. */
-    uint64_t others = stage == HELD ? 3 : stage == BACK ? 1 : 0;
+    be_fast(w);
+    demand(w); /* three are granted: one with room, two behind it */
+    stream_event(w, SCH_OP_PARTITION_UP, 2);
+    demand_of(w, 2, 1); /* and one more */
+    uint64_t others = stage == HELD ? 2 : stage == BACK ? 1 : 0;
     for (uint64_t i = 1; i <= others; i++) {
         assign(w, i);
         if (i == 1)
             op_report(w, SCH_OP_STARTED, 1);
     }
-    if (stage == HELD) { /* the class of a new stream may always send one */
-        partition_event(w, SCH_OP_PARTITION_DOWN);
-        partition_event(w, SCH_OP_PARTITION_UP);
-        demand(w);
-    }
+    if (stage == HELD)
+        assign_other(w);
     assign(w, SUBJECT);
     if (stage == STAR || stage == LOST)
         op_report(w, SCH_OP_STARTED, SUBJECT);

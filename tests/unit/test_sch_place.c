@@ -142,9 +142,6 @@ START_TEST(shares_pack_on_one_gpu)
     ck_assert_str_eq(w->placed, "a"); /* the other one is whole still */
     place(w, (struct sch_resources){.gpu_milli = 100});
     ck_assert_str_eq(w->placed, "a");
-    place(w, (struct sch_resources){.gpu_milli = 100, .cpu_milli = 8000});
-    const struct sch_attempt_key *last = &(struct sch_attempt_key){w->action, 1, 1, 1};
-    ck_assert_ptr_nonnull(sch_operator_node_of(w->op, last)); /* behind others: a backlog */
     end(w, key);
     place(w, (struct sch_resources){.gpu_milli = 600});
     ck_assert_str_eq(w->placed, "a");
