@@ -82,8 +82,8 @@ START_TEST(test_a_replay_of_first_fit_by_hand)
 END_TEST
 
 /* Demand, grant, assignment to the cluster, to the node: four streams for the first of a class. The
- * third waits in its queue, for tasks so long that a backlog would hide nothing: outcome, outcome and
- * grant, assignment, assignment. */
+ * third waits in its queue, for tasks so long that a backlog would hide nothing: outcome twice,
+ * then assignment twice. */
 START_TEST(test_a_replay_of_the_cores_by_hand)
 {
     struct sim_region region;
