@@ -21,7 +21,7 @@
 #include "base/rng.h"
 #include "base/rpc.h"
 #include "controlplane/store.h"
-#include "scheduler/partition.h"
+#include "scheduler/explain.h"
 
 #include "switchyard/internal/store.pb-c.h"
 
@@ -214,6 +214,20 @@ int cp_partition_get_action(struct cp_partition *p, struct sy_arena *arena, uint
 /* Reads the attempts that did not end the action into the arena, the first `max` at most. */
 int cp_partition_get_attempts(struct cp_partition *p, struct sy_arena *arena,
                               struct cp_action_view *view, size_t max) SY_MUST_USE;
+/* Why a live action waits, and what would start it; the caller's: sch_explanation_free(). Reads as
+ * of the last step, also of what is not durable yet. */
+struct sch_explanation *cp_partition_explain(struct cp_partition *p, const struct sch_action *live);
+/* The action of a live run that people ask for when they name none: see explain_service.proto. */
+const char *cp_partition_waiting(struct cp_run_view *run);
+/* What create_run would do: OK, or INVALID_ARGUMENT for a spec that is none. *ret_explanation NULL:
+ * it needs no worker. *ret_refusal: what create_run would say, "" when it takes it. */
+struct cp_dry_run {
+    const char *project, *domain, *queue;
+    struct sy_span task_spec;
+};
+enum sy_code cp_partition_dry_run(struct cp_partition *p, const struct cp_dry_run *request,
+                                  struct sch_explanation **ret_explanation,
+                                  struct sy_error_text *ret_refusal, struct sy_error_text *error);
 /* Which attempt a live task of a Flyte program is in; 0: it is none, or has not begun. */
 uint32_t cp_partition_attempt(const struct cp_partition *p, uint64_t run_id, const char *name);
 /* The run that one with this RunSpec recovers, 0: none. With a name: unless the RunSpec forces the

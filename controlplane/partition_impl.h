@@ -16,6 +16,7 @@
  *   partition_registry.c deployed tasks, triggers, projects;  partition_triggers.c  their clock
  *   partition_queues.c  the queues of the region
  *   partition_tokens.c  limits of queues that hold over several partitions
+ *   partition_explain.c why an action waits; what a submit would do
  *   partition_calls.c   calls of running tasks
  *   partition_cluster.c the view of clusters and nodes
  *

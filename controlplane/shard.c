@@ -24,7 +24,7 @@ static const struct cp_method *const tables[] = {
     cp_control_methods, cp_run_methods,     cp_list_methods,    cp_watch_methods,
     cp_actions_methods, cp_cluster_methods, cp_native_methods,  cp_region_methods,
     cp_signal_methods,  cp_task_methods,    cp_trigger_methods, cp_project_methods,
-    cp_queue_methods,
+    cp_queue_methods,   cp_explain_methods,
 };
 
 uint32_t cp_shard_partition_of(const struct cp_shard *shard, const char *project,

@@ -161,6 +161,7 @@ extern const struct cp_method cp_task_methods[];
 extern const struct cp_method cp_trigger_methods[];
 extern const struct cp_method cp_project_methods[];
 extern const struct cp_method cp_queue_methods[];
+extern const struct cp_method cp_explain_methods[];
 
 /* In queue_sync.c. What one partition is at home in, all know. When one begins to serve it tells
  * the others what it is at home in, and hears the same of them; later each change is copied. */

@@ -16,6 +16,7 @@
 #include "grpc/health/v1/health.pb-c.h"
 #include "switchyard/internal/dataplane.pb-c.h"
 #include "switchyard/v1/action_service.pb-c.h"
+#include "switchyard/v1/explain_service.pb-c.h"
 #include "switchyard/v1/log_service.pb-c.h"
 #include "switchyard/v1/queue_service.pb-c.h"
 #include "switchyard/v1/region_service.pb-c.h"
@@ -41,6 +42,7 @@ static const ProtobufCServiceDescriptor *const services[] = {
     &switchyard__internal__object_store__descriptor,
     &switchyard__internal__secret_store__descriptor,
     &switchyard__v1__action_service__descriptor,
+    &switchyard__v1__explain_service__descriptor,
     &switchyard__v1__log_service__descriptor,
     &switchyard__v1__queue_service__descriptor,
     &switchyard__v1__region_service__descriptor,

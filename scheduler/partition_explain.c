@@ -541,7 +541,7 @@ struct sch_explanation *sch_explain_submit(struct sch_partition *p, const struct
     explain_query(&q, NULL);
     sch_query_changes(&q);
     estimate(&q);
-    e->cluster = would_go_to(&q);
+    e->cluster = e->starts_now ? would_go_to(&q) : NULL;
     sch_share_unref(p, tenant);
     return e;
 }

@@ -1,0 +1,87 @@
+/* Why an action waits, and what a submit would do: asked of the core, nothing is written. */
+#include "controlplane/partition_impl.h"
+
+/* Children of the root that are looked at. */
+#define CHILDREN_MAX 1000
+
+struct sch_explanation *cp_partition_explain(struct cp_partition *p, const struct sch_action *live)
+{
+    SY_ASSERT(p->core && live);
+    return sch_explain(p->core, live);
+}
+
+/* ---- the action that waits ---- */
+
+static bool waits(const struct sch_action *action)
+{
+    switch (action->sm.state) {
+    case SCH_ACTION_QUEUED:
+    case SCH_ACTION_HELD:
+    case SCH_ACTION_BACKOFF:
+    case SCH_ACTION_RECOVERING:
+    case SCH_ACTION_CACHE_WAIT:
+        return true;
+    default:
+        return false;
+    }
+}
+
+struct oldest {
+    const struct sch_action *action;
+    unsigned left;
+};
+
+static bool consider(void *ctx, struct sch_action *child)
+{
+    struct oldest *oldest = ctx;
+    if (waits(child) && (!oldest->action || child->queued_at_ns < oldest->action->queued_at_ns))
+        oldest->action = child;
+    return --oldest->left > 0;
+}
+
+const char *cp_partition_waiting(struct cp_run_view *run)
+{
+    struct sch_action *root = run->live ? run->live->root : NULL;
+    struct oldest oldest = {.left = CHILDREN_MAX};
+    if (root && !waits(root))
+        sch_action_each_child(root, consider, &oldest);
+    return oldest.action ? oldest.action->name : SCH_ROOT_NAME;
+}
+
+/* ---- a submit ---- */
+
+/* As create_run would say it. */
+static void say_refusal(struct cp_partition *p, const struct sch_explanation *e,
+                        struct sy_error_text *ret)
+{
+    p->rejected = e->why;
+    p->rejected_text = e->text;
+    (void)cp_explain_rejection(p, ret);
+}
+
+enum sy_code cp_partition_dry_run(struct cp_partition *p, const struct cp_dry_run *request,
+                                  struct sch_explanation **ret_explanation,
+                                  struct sy_error_text *ret_refusal, struct sy_error_text *error)
+{
+    struct sch_spec spec;
+    enum sy_code code = cp_refusal(p);
+    if (code != SY_CODE_OK) {
+        sy_error_text_set(error, "%s", p->reason.text);
+        return code;
+    }
+    if (cp_spec_parse(&spec, request->task_spec, error) < 0)
+        return SY_CODE_INVALID_ARGUMENT;
+    *ret_explanation = NULL;
+    *ret_refusal = (struct sy_error_text){0};
+    if (spec.group)
+        return SY_CODE_OK;
+    struct sch_submit submit = {.project = request->project,
+                                .domain = request->domain,
+                                .queue = request->queue,
+                                .request = &spec.request};
+    struct sch_explanation *e = sch_explain_submit(p->core, &submit);
+    if (e->refused)
+        say_refusal(p, e, ret_refusal);
+    *ret_explanation = e;
+    return SY_CODE_OK;
+}

@@ -1,0 +1,228 @@
+/* links: cp */
+/* switchyard.v1.ExplainService, over one partition and several. */
+#include "tests/unit/cp_queue_requests.h"
+
+#include "switchyard/v1/explain_service.pb-c.h"
+
+#define EXPLAIN "/switchyard.v1.ExplainService/"
+
+static Switchyard__V1__ExplainActionResponse *explain(struct world *w, const char *run,
+                                                      const char *action)
+{
+    Switchyard__V1__ExplainActionRequest request = SWITCHYARD__V1__EXPLAIN_ACTION_REQUEST__INIT;
+    struct run_ids ids;
+    ids_init(&ids, run, action);
+    request.run = &ids.native;
+    request.action = text_of(action);
+    return call_ok(w, EXPLAIN "ExplainAction", &request.base,
+                   &switchyard__v1__explain_action_response__descriptor);
+}
+
+static enum sy_code explain_code(struct world *w, const char *run, const char *action)
+{
+    Switchyard__V1__ExplainActionRequest request = SWITCHYARD__V1__EXPLAIN_ACTION_REQUEST__INIT;
+    struct run_ids ids;
+    ids_init(&ids, run, action);
+    request.run = &ids.native;
+    request.action = text_of(action);
+    struct call call = {.method = EXPLAIN "ExplainAction", .request = &request.base};
+    struct sy_error_text text;
+    return call_full(w, &call, NULL, NULL, &text);
+}
+
+struct dry_request {
+    Switchyard__V1__DryRunRequest request;
+    struct run_ids ids;
+};
+
+static void dry_init(struct world *w, struct dry_request *d, const char *run, const char *queue,
+                     const char *cpu)
+{
+    switchyard__v1__dry_run_request__init(&d->request);
+    ids_init(&d->ids, run, "");
+    d->request.run = &d->ids.native;
+    d->request.queue = text_of(queue);
+    d->request.task_spec = bytes_of(task_spec(w, "switchyard.process", cpu));
+}
+
+static Switchyard__V1__DryRunResponse *dry_run(struct world *w, const char *run, const char *queue,
+                                               const char *cpu)
+{
+    struct dry_request d;
+    dry_init(w, &d, run, queue, cpu);
+    return call_ok(w, EXPLAIN "DryRun", &d.request.base,
+                   &switchyard__v1__dry_run_response__descriptor);
+}
+
+static void configure(struct world *w, const char *name, uint64_t actions_max, bool paused)
+{
+    struct queue_request q;
+    queue_init(&q, "p", "d", name);
+    q.settings.actions_max = actions_max;
+    q.settings.paused = paused;
+    queue_call(w, QUEUES "CreateQueue", &q);
+}
+
+static void submit(struct world *w, const char *run, const char *queue)
+{
+    struct create_request c;
+    create_init(w, &c, run, "switchyard.process");
+    c.run_spec.queue = text_of(queue);
+    call_ok(w, RUN "CreateRun", &c.request.base, NULL);
+    world_for(w, 100 * SY_NS_PER_MS);
+}
+
+START_TEST(a_paused_queue_is_named)
+{
+    struct world w;
+    world_init_for(&w, _i);
+    configure(&w, "q", 0, true);
+    submit(&w, "r", "q");
+    const Switchyard__V1__ExplainActionResponse *r = explain(&w, "r", "");
+    ck_assert_str_eq(r->action, "a0");
+    const Switchyard__V1__Explanation *e = r->explanation;
+    ck_assert_str_eq(e->state, "queued");
+    ck_assert(e->waits && e->since_ns > 0 && e->since_ns <= world_realtime(&w));
+    ck_assert_str_eq(e->queue->name, "q");
+    ck_assert_uint_eq(e->n_limits, 1);
+    ck_assert_int_eq(e->limits[0]->kind, SWITCHYARD__V1__LIMIT_KIND__LIMIT_KIND_PAUSED);
+    ck_assert_uint_eq(e->n_changes, 1);
+    ck_assert_int_eq(e->changes[0]->kind, SWITCHYARD__V1__CHANGE_KIND__CHANGE_KIND_RESUME);
+    ck_assert_str_eq(e->changes[0]->queue->project, "p");
+    ck_assert_uint_eq(e->n_clusters, 1);
+    ck_assert_str_eq(e->clusters[0]->name, "c1");
+    ck_assert(e->clusters[0]->eligible && e->clusters[0]->room);
+    ck_assert_int_eq(e->estimate->basis, SWITCHYARD__V1__BASIS__BASIS_NEEDS_CHANGE);
+    struct queue_request q;
+    queue_init(&q, "p", "d", "q");
+    queue_call(&w, QUEUES "ResumeQueue", &q);
+    world_for(&w, SY_NS_PER_S);
+    e = explain(&w, "r", "a0")->explanation;
+    ck_assert_str_eq(e->state, "assigned"); /* as was said */
+    ck_assert_str_eq(e->cluster, "c1");
+    world_deinit(&w);
+}
+END_TEST
+
+START_TEST(a_limit_is_named_and_the_oldest_that_waits)
+{
+    struct world w;
+    world_init(&w, 1);
+    configure(&w, "q", 1, false);
+    struct create_request c;
+    create_init(&w, &c, "r", "switchyard.group");
+    c.run_spec.queue = text_of("q");
+    call_ok(&w, RUN "CreateRun", &c.request.base, NULL);
+    struct batch b;
+    batch_init(&w, &b, "r", "a0", 0, 3);
+    enqueue_batch(&w, &b);
+    world_for(&w, 100 * SY_NS_PER_MS);
+    const Switchyard__V1__ExplainActionResponse *r = explain(&w, "r", "");
+    ck_assert_str_eq(r->action, "n-000001");
+    ck_assert_uint_eq(r->explanation->n_changes, 1);
+    ck_assert_uint_eq(r->explanation->changes[0]->least, 2);
+    ck_assert(r->explanation->ahead->own == 0 && r->explanation->behind->own == 1);
+    ck_assert_uint_eq(explain(&w, "r", "n-000002")->explanation->n_changes, 2);
+    r = explain(&w, "r", "a0");
+    ck_assert(!r->explanation->waits && r->explanation->children == 3);
+    ck_assert_int_eq(explain_code(&w, "r", "nobody"), SY_CODE_NOT_FOUND);
+    ck_assert_int_eq(explain_code(&w, "nowhere", "a0"), SY_CODE_NOT_FOUND);
+    ck_assert_int_eq(explain_code(&w, "r", "no name"), SY_CODE_INVALID_ARGUMENT);
+    world_deinit(&w);
+}
+END_TEST
+
+/* Lost once, then run to its end: two attempts, each with its times. */
+START_TEST(a_finished_one_says_where_its_time_went)
+{
+    struct world w;
+    world_init(&w, 1);
+    submit(&w, "r", "");
+    struct fake_stream *s = &w.streams[0];
+    for (int attempt = 0; attempt < 2; attempt++) {
+        ck_assert_uint_eq(s->count, (size_t)attempt + 1);
+        world_for(&w, SY_NS_PER_S);
+        if (attempt == 0) {
+            fake_finish(s, &s->attempts[0], OUTCOME(LOST), "");
+        } else {
+            fake_start(s, &s->attempts[1]);
+            world_for(&w, SY_NS_PER_S);
+            const Switchyard__V1__ExplainActionResponse *live = explain(&w, "r", "a0");
+            ck_assert_str_eq(live->explanation->state, "running");
+            ck_assert_uint_eq(live->timeline->n_attempts, 2);
+            ck_assert_int_gt(live->timeline->attempts[1]->started_ns, 0);
+            fake_finish(s, &s->attempts[1], OUTCOME(SUCCEEDED), "out");
+        }
+        world_for(&w, SY_NS_PER_S);
+    }
+    const Switchyard__V1__ExplainActionResponse *r = explain(&w, "r", "");
+    const Switchyard__V1__Timeline *t = r->timeline;
+    ck_assert_ptr_null(r->explanation);
+    ck_assert_int_eq(r->phase, SWITCHYARD__V1__PHASE__PHASE_SUCCEEDED);
+    ck_assert_uint_eq(t->n_attempts, 2);
+    ck_assert(!t->reused && t->created_ns > 0 && t->finished_ns == t->attempts[1]->ended_ns);
+    ck_assert_int_eq(t->attempts[0]->queued_ns, t->created_ns);
+    ck_assert_ptr_nonnull(t->attempts[0]->error);
+    ck_assert_int_eq(t->attempts[1]->queued_ns, t->attempts[0]->ended_ns);
+    ck_assert(t->attempts[1]->started_ns >= t->attempts[1]->queued_ns);
+    ck_assert_str_eq(t->attempts[1]->cluster, "c1");
+    ck_assert_str_eq(t->attempts[1]->node, "n1");
+    world_deinit(&w);
+}
+END_TEST
+
+START_TEST(a_dry_run_writes_nothing)
+{
+    struct world w;
+    world_init_for(&w, _i);
+    configure(&w, "q", 0, true);
+    submit(&w, "taken", "q");
+    const Switchyard__V1__DryRunResponse *r = dry_run(&w, "r", "", "1");
+    ck_assert_str_eq(r->refused, "");
+    ck_assert(r->explanation->starts_now && r->explanation->n_changes == 0);
+    ck_assert_str_eq(r->explanation->cluster, "c1");
+    ck_assert_str_eq(r->explanation->queue->name, "default");
+    r = dry_run(&w, "taken2", "q", "1");
+    ck_assert(!r->explanation->starts_now && r->explanation->cluster[0] == '\0');
+    ck_assert_int_eq(r->explanation->changes[0]->kind,
+                     SWITCHYARD__V1__CHANGE_KIND__CHANGE_KIND_RESUME);
+    ck_assert_ptr_nonnull(strstr(dry_run(&w, "r", "nowhere", "1")->refused, "no queue 'nowhere'"));
+    ck_assert_ptr_nonnull(strstr(dry_run(&w, "taken", "", "1")->refused, "exists already"));
+    r = dry_run(&w, "", "", "100");
+    ck_assert_ptr_nonnull(strstr(r->refused, "100.000 cores asked, 64.000 cores there"));
+    ck_assert_int_eq(r->explanation->changes[0]->kind,
+                     SWITCHYARD__V1__CHANGE_KIND__CHANGE_KIND_NODE);
+    ck_assert_uint_eq(r->explanation->changes[0]->space->cpu_milli, 100000);
+    ck_assert_int_eq(explain_code(&w, "r", "a0"), SY_CODE_NOT_FOUND);
+    world_deinit(&w);
+}
+END_TEST
+
+START_TEST(what_is_wrong_is_said)
+{
+    struct world w;
+    world_init(&w, 1);
+    struct dry_request d;
+    struct sy_error_text text;
+    struct call call = {.method = EXPLAIN "DryRun", .request = &d.request.base};
+    dry_init(&w, &d, "r", "", "1");
+    d.request.task_spec = (ProtobufCBinaryData){0};
+    ck_assert_int_eq(call_full(&w, &call, NULL, NULL, &text), SY_CODE_INVALID_ARGUMENT);
+    dry_init(&w, &d, "r", "no name", "1");
+    ck_assert_int_eq(call_full(&w, &call, NULL, NULL, &text), SY_CODE_INVALID_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(text.text, "queue"));
+    dry_init(&w, &d, "r", "", "1");
+    d.request.run = NULL;
+    ck_assert_int_eq(call_full(&w, &call, NULL, NULL, &text), SY_CODE_INVALID_ARGUMENT);
+    world_deinit(&w);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const each[] = {a_paused_queue_is_named, a_dry_run_writes_nothing, NULL};
+    const TTest *const once[] = {a_limit_is_named_and_the_oldest_that_waits,
+                                 a_finished_one_says_where_its_time_went, what_is_wrong_is_said,
+                                 NULL};
+    return world_tests("cp_explain", each, once);
+}
