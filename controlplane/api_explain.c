@@ -381,6 +381,7 @@ static void dry_run(struct cp_request *req)
     struct cp_dry_run request = {.project = m->run->project,
                                  .domain = m->run->domain,
                                  .queue = m->queue,
+                                 .priority = m->priority,
                                  .task_spec = {m->task_spec.data, m->task_spec.len}};
     struct sy_error_text error = {0}, refusal = {0}, taken = {0};
     struct sch_explanation *e = NULL;

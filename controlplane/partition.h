@@ -224,6 +224,7 @@ const char *cp_partition_waiting(struct cp_run_view *run);
 struct cp_dry_run {
     const char *project, *domain, *queue;
     struct sy_span task_spec;
+    int32_t priority;
 };
 enum sy_code cp_partition_dry_run(struct cp_partition *p, const struct cp_dry_run *request,
                                   struct sch_explanation **ret_explanation,

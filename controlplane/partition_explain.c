@@ -78,7 +78,8 @@ enum sy_code cp_partition_dry_run(struct cp_partition *p, const struct cp_dry_ru
     struct sch_submit submit = {.project = request->project,
                                 .domain = request->domain,
                                 .queue = request->queue,
-                                .request = &spec.request};
+                                .request = &spec.request,
+                                .priority = request->priority};
     struct sch_explanation *e = sch_explain_submit(p->core, &submit);
     if (e->refused)
         say_refusal(p, e, ret_refusal);

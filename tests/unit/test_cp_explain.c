@@ -42,6 +42,7 @@ static void dry_init(struct world *w, struct dry_request *d, const char *run, co
     ids_init(&d->ids, run, "");
     d->request.run = &d->ids.native;
     d->request.queue = text_of(queue);
+    d->request.priority = 3;
     d->request.task_spec = bytes_of(task_spec(w, "switchyard.process", cpu));
 }
 
@@ -182,6 +183,7 @@ START_TEST(a_dry_run_writes_nothing)
     ck_assert(r->explanation->starts_now && r->explanation->n_changes == 0);
     ck_assert_str_eq(r->explanation->cluster, "c1");
     ck_assert_str_eq(r->explanation->queue->name, "default");
+    ck_assert_int_eq(r->explanation->priority, 3);
     r = dry_run(&w, "taken2", "q", "1");
     ck_assert(!r->explanation->starts_now && r->explanation->cluster[0] == '\0');
     ck_assert_int_eq(r->explanation->changes[0]->kind,

@@ -91,3 +91,78 @@ void cl_json_line(json_t *value, FILE *file)
     fflush(file);
     json_decref(value);
 }
+
+/* ---- messages ---- */
+
+/* The first value of each enum is PREFIX_UNSPECIFIED. */
+static json_t *enum_json(const ProtobufCEnumDescriptor *descriptor, int value)
+{
+    const char *first = descriptor->values[0].name, *unspecified = strstr(first, "UNSPECIFIED");
+    size_t prefix = unspecified ? (size_t)(unspecified - first) : 0;
+    const ProtobufCEnumValue *known = protobuf_c_enum_descriptor_get_value(descriptor, value);
+    return known && strlen(known->name) > prefix ? json_string(known->name + prefix)
+                                                 : json_integer(value);
+}
+
+static json_t *value_json(const ProtobufCFieldDescriptor *field, const void *at)
+{
+    switch (field->type) {
+    case PROTOBUF_C_TYPE_BOOL:
+        return json_boolean(*(const protobuf_c_boolean *)at);
+    case PROTOBUF_C_TYPE_INT32:
+        return json_integer(*(const int32_t *)at);
+    case PROTOBUF_C_TYPE_UINT32:
+        return json_integer(*(const uint32_t *)at);
+    case PROTOBUF_C_TYPE_INT64:
+    case PROTOBUF_C_TYPE_UINT64:
+        return json_integer(*(const int64_t *)at);
+    case PROTOBUF_C_TYPE_ENUM:
+        return enum_json(field->descriptor, *(const int *)at);
+    case PROTOBUF_C_TYPE_STRING: {
+        const char *text = *(char *const *)at;
+        return text && text[0] ? cl_json_bytes(text, strlen(text)) : json_null();
+    }
+    case PROTOBUF_C_TYPE_MESSAGE: {
+        const ProtobufCMessage *message = *(ProtobufCMessage *const *)at;
+        return message ? cl_json_message(message) : json_null();
+    }
+    default:
+        SY_ASSERT(!"a field of another type");
+        return json_null();
+    }
+}
+
+static size_t size_of(const ProtobufCFieldDescriptor *field)
+{
+    switch (field->type) {
+    case PROTOBUF_C_TYPE_BOOL:
+        return sizeof(protobuf_c_boolean);
+    case PROTOBUF_C_TYPE_INT32:
+    case PROTOBUF_C_TYPE_UINT32:
+    case PROTOBUF_C_TYPE_ENUM:
+        return sizeof(int32_t);
+    default:
+        return sizeof(int64_t);
+    }
+}
+
+json_t *cl_json_message(const ProtobufCMessage *message)
+{
+    const ProtobufCMessageDescriptor *descriptor = message->descriptor;
+    json_t *object = json_object();
+    for (unsigned i = 0; i < descriptor->n_fields; i++) {
+        const ProtobufCFieldDescriptor *field = &descriptor->fields[i];
+        const char *at = (const char *)message + field->offset;
+        if (field->label != PROTOBUF_C_LABEL_REPEATED) {
+            cl_json_set(object, field->name, value_json(field, at));
+            continue;
+        }
+        json_t *array = json_array();
+        size_t count = *(const size_t *)((const char *)message + field->quantifier_offset);
+        const char *items = *(char *const *)at;
+        for (size_t k = 0; k < count; k++)
+            json_array_append_new(array, value_json(field, items + k * size_of(field)));
+        cl_json_set(object, field->name, array);
+    }
+    return object;
+}

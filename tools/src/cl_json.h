@@ -5,6 +5,7 @@
 #pragma once
 
 #include <jansson.h>
+#include <protobuf-c/protobuf-c.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -17,6 +18,10 @@ void cl_json_real(json_t *object, const char *key, double value);
 void cl_json_set(json_t *object, const char *key, json_t *value);
 /* Text when it is UTF-8 without NUL, else {"base64": "..."}. */
 json_t *cl_json_bytes(const void *data, size_t len);
+
+/* Every field by its proto name, in snake_case; enums by their names without the prefix; messages
+ * that are absent and empty texts are null. Without oneofs and bytes: nothing has needed them. */
+json_t *cl_json_message(const ProtobufCMessage *message);
 
 /* Both free `value`, and print a newline after it. */
 void cl_json_document(json_t *value, FILE *file); /* indented */

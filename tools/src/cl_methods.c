@@ -9,6 +9,7 @@
 #define ACTIONS "/switchyard.v1.ActionService/"
 #define REGION "/switchyard.v1.RegionService/"
 #define QUEUES "/switchyard.v1.QueueService/"
+#define EXPLAIN "/switchyard.v1.ExplainService/"
 
 const struct cl_method cl_create_run = {RUNS "CreateRun",
                                         &flyteidl2__workflow__create_run_response__descriptor};
@@ -69,6 +70,11 @@ const struct cl_method cl_delete_queue = {QUEUES "DeleteQueue",
                                           &switchyard__v1__delete_queue_response__descriptor};
 const struct cl_method cl_list_queues = {QUEUES "ListQueues",
                                          &switchyard__v1__list_queues_response__descriptor};
+
+const struct cl_method cl_explain_action = {EXPLAIN "ExplainAction",
+                                            &switchyard__v1__explain_action_response__descriptor};
+const struct cl_method cl_dry_run = {EXPLAIN "DryRun",
+                                     &switchyard__v1__dry_run_response__descriptor};
 
 void cl_run_id(const struct cl_client *client, const char *name, Switchyard__V1__RunId *ret)
 {

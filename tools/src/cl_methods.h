@@ -7,6 +7,7 @@
 #include "flyteidl2/workflow/run_service.pb-c.h"
 #include "switchyard/internal/dataplane.pb-c.h"
 #include "switchyard/v1/action_service.pb-c.h"
+#include "switchyard/v1/explain_service.pb-c.h"
 #include "switchyard/v1/log_service.pb-c.h"
 #include "switchyard/v1/queue_service.pb-c.h"
 #include "switchyard/v1/region_service.pb-c.h"
@@ -39,6 +40,8 @@ extern const struct cl_method cl_resume_queue;
 extern const struct cl_method cl_describe_queue;
 extern const struct cl_method cl_delete_queue;
 extern const struct cl_method cl_list_queues;
+extern const struct cl_method cl_explain_action;
+extern const struct cl_method cl_dry_run;
 
 /* A run of the client's project and domain, in the form each API wants. `ret` points into the
  * client's options and to `name`. */

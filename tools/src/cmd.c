@@ -10,6 +10,7 @@ static const struct cl_command commands[] = {
     {"run", "run a command or a function, also many at once", cl_cmd_run},
     {"get", "show runs, actions, queues, clusters or nodes", cl_cmd_get},
     {"watch", "follow the changes of a run", cl_cmd_watch},
+    {"explain", "say why an action waits, or where its time went", cl_cmd_explain},
     {"logs", "print the log of a task", cl_cmd_logs},
     {"abort", "end a run, or an action and all below it", cl_cmd_abort},
     {"create", "create a queue", cl_cmd_create},
@@ -95,6 +96,7 @@ static const char top_doc[] =
     "  run     run a command or a function, also many at once\n"
     "  get     show runs, actions, queues, clusters or nodes\n"
     "  watch   follow the changes of a run\n"
+    "  explain say why an action waits, or where its time went\n"
     "  logs    print the log of a task\n"
     "  abort   end a run, or an action and all below it\n"
     "  create  create a queue\n"

@@ -27,6 +27,7 @@ enum cl_exit cl_cmd_pause(const struct cl_args *defaults, int argc, char **argv)
 enum cl_exit cl_cmd_resume(const struct cl_args *defaults, int argc, char **argv);
 enum cl_exit cl_cmd_delete(const struct cl_args *defaults, int argc, char **argv);
 enum cl_exit cl_cmd_watch(const struct cl_args *defaults, int argc, char **argv);
+enum cl_exit cl_cmd_explain(const struct cl_args *defaults, int argc, char **argv);
 enum cl_exit cl_cmd_logs(const struct cl_args *defaults, int argc, char **argv);
 enum cl_exit cl_cmd_abort(const struct cl_args *defaults, int argc, char **argv);
 enum cl_exit cl_cmd_cordon(const struct cl_args *defaults, int argc, char **argv);
@@ -48,7 +49,7 @@ struct cl_run_options {
     uint32_t gpu_milli, retries;
     int32_t priority;
     int64_t timeout_ns;
-    bool has_each, has_priority, detach, logs;
+    bool has_each, has_priority, detach, logs, dry_run;
 };
 /* Allocates `command` and `each`. */
 enum cl_parse cl_run_parse(struct cl_run_options *options, const struct cl_args *defaults, int argc,

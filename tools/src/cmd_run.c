@@ -374,8 +374,11 @@ static enum cl_exit run(struct session *session, struct cl_error *error)
     summary->run = session->run;
     summary->started_ns = cl_monotonic_ns();
     cl_progress_init(&summary->progress);
-    if (check_function(options, error) != CL_OK || open_lines(session, error) != CL_OK ||
-        create(session, error) != CL_OK)
+    if (check_function(options, error) != CL_OK)
+        return error->exit;
+    if (options->dry_run)
+        return cl_run_dry(session->client, options, error);
+    if (open_lines(session, error) != CL_OK || create(session, error) != CL_OK)
         return error->exit;
     if (!options->common.json)
         tell_page(session->client, session->run);

@@ -25,6 +25,7 @@ enum {
     KEY_INPUT,
     KEY_INPUT_FILE,
     KEY_LOGS,
+    KEY_DRY_RUN,
 };
 
 static const struct argp_option run_argp_options[] = {
@@ -57,6 +58,8 @@ static const struct argp_option run_argp_options[] = {
     {"detach", KEY_DETACH, NULL, 0, "do not wait: print the run's name", 3},
     {"wait", KEY_WAIT, NULL, 0, "wait for the end and exit as the run did (default)", 3},
     {"logs", KEY_LOGS, NULL, 0, "print the task's log when it has ended (one task only)", 3},
+    {"dry-run", KEY_DRY_RUN, NULL, 0,
+     "run nothing: say where it would go and when, or what it would wait for", 3},
     {0},
 };
 
@@ -133,6 +136,9 @@ static error_t parse_how(struct cl_run_options *options, int key, char *arg)
         return 0;
     case KEY_LOGS:
         options->logs = true;
+        return 0;
+    case KEY_DRY_RUN:
+        options->dry_run = true;
         return 0;
     default:
         return parse_need(options, key, arg);
