@@ -181,8 +181,7 @@ static void check_index(struct sch_operator *op)
         sch_room_vector(node, values);
         SY_ASSERT(memcmp(node->fit->values, values,
                          sch_room_dims(&node->shape->shape) * sizeof(*values)) == 0);
-        SY_ASSERT(sch_heap_has(&node->over) ==
-                  (node->backlog_count < sch_node_backlog_max(node)));
+        SY_ASSERT(sch_heap_has(&node->over) == (node->backlog_count < sch_node_backlog_max(node)));
     }
 }
 

@@ -128,6 +128,7 @@ enum sch_share_level {
 struct sch_share {
     struct sch_queue_key key; /* a tenant's: its project and domain */
     enum sch_share_level level;
+    bool limited;         /* its configuration has limits */
     uint32_t id;          /* order of creation */
     uint32_t refs;        /* children, seats, being configured */
     uint32_t check_index; /* of sch_partition_check() */

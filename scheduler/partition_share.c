@@ -390,6 +390,8 @@ bool sch_share_admits(const struct sch_share *share, const struct sch_resources 
         return true;
     if (share->config->paused)
         return false;
+    if (!share->limited)
+        return true;
     struct sch_use limits = sch_share_limits(share), one = sch_use_of(request);
     return sch_use_fits(&share->use, &one, &limits) &&
            (!share->ticket || sch_ticket_admits(share->ticket, &one));
@@ -460,7 +462,7 @@ static void list_preemptible(struct sch_partition *p, struct sch_share *share)
 }
 
 /* Priorities, rules, limits: everything below it is looked at again. */
-static void refresh(struct sch_partition *p, struct sch_share *share)
+static void refresh_tenants(struct sch_partition *p, const struct sch_share *share)
 {
     for (struct sch_link *link = p->shares.next; link != &p->shares; link = link->next) {
         struct sch_share *tenant = sy_container_of(link, struct sch_share, link);
@@ -469,6 +471,12 @@ static void refresh(struct sch_partition *p, struct sch_share *share)
             reclass(p, tenant);
         }
     }
+}
+
+static void refresh(struct sch_partition *p, struct sch_share *share)
+{
+    if (share->live > 0) /* else it has no tenants */
+        refresh_tenants(p, share);
     weigh(p, share);
     list_preemptible(p, share);
     sch_ticket_limits(p, share);
@@ -504,6 +512,8 @@ void sch_share_configure(struct sch_partition *p, const struct sch_queue_config 
         sch_share_ref(share);
     free(share->config);
     share->config = copy_config(config);
+    struct sch_use limits = sch_share_limits(share);
+    share->limited = sch_use_any(&limits);
     set_parent(p, share, parent_of(p, &config->key, config));
     refresh(p, share);
 }

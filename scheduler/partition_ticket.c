@@ -7,12 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool has_limits(const struct sch_use *limits)
-{
-    return limits->actions > 0 || limits->cpu_milli > 0 || limits->memory_bytes > 0 ||
-           limits->gpu_milli > 0;
-}
-
 void sch_ticket_touch(struct sch_partition *p, struct sch_share *share)
 {
     if (share->ticket && !sch_link_in_list(&share->ticket->touched))
@@ -35,7 +29,7 @@ void sch_ticket_free(struct sch_partition *p, struct sch_share *share)
 void sch_ticket_limits(struct sch_partition *p, struct sch_share *share)
 {
     struct sch_use limits = sch_share_limits(share);
-    if (!has_limits(&limits) || p->options.partitions <= 1) {
+    if (!sch_use_any(&limits) || p->options.partitions <= 1) {
         sch_ticket_free(p, share);
         return;
     }

@@ -50,6 +50,11 @@ struct sch_use sch_use_of(const struct sch_resources *request)
                             .gpu_milli = sch_resources_gpu_milli(request)};
 }
 
+bool sch_use_any(const struct sch_use *use)
+{
+    return use->actions > 0 || use->cpu_milli > 0 || use->memory_bytes > 0 || use->gpu_milli > 0;
+}
+
 bool sch_use_fits(const struct sch_use *used, const struct sch_use *more,
                   const struct sch_use *limits)
 {

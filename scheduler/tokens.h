@@ -52,6 +52,8 @@ bool sch_tokens_report(struct sch_tokens *tokens, const struct sch_token_report 
 void sch_tokens_settle(struct sch_tokens *tokens,
                        void (*fn)(void *ctx, const struct sch_token_allowance *allowance),
                        void *ctx);
+/* Whether any amount is not 0. */
+bool sch_use_any(const struct sch_use *use);
 /* Whether `more` fits beside `used` under `limits`; 0 in `limits`: anything. */
 bool sch_use_fits(const struct sch_use *used, const struct sch_use *more,
                   const struct sch_use *limits);

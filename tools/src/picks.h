@@ -15,8 +15,9 @@ struct picks_result {
     const char *policy; /* routing */
     uint32_t clusters, queues;
     uint64_t actions;
-    double decide_us;  /* mean for an action: to let it in and route it; to pick and route it */
-    double longest_us; /* step */
+    double decide_us;        /* of CPU, mean for an action: to let it in and route it; to pick and
+                                route it */
+    double longest_us;       /* step */
     double bytes_per_action; /* of the core, with its queues; queues only */
 };
 
