@@ -142,8 +142,7 @@ uint32_t sch_rate_backlog(const struct sch_rate *rate, int64_t now_ns)
         return 0;
     bool stale = age_ns >= SCH_OP_RATE_WINDOW_NS || rate->current > rate->previous;
     uint64_t most = stale ? rate->current : rate->previous;
-    most = most * SCH_OP_ROUND_TRIP_NS + SCH_OP_RATE_WINDOW_NS - 1;
-    return (uint32_t)(most / SCH_OP_RATE_WINDOW_NS); /* rounded up */
+    return (uint32_t)(most * SCH_OP_ROUND_TRIP_NS / SCH_OP_RATE_WINDOW_NS);
 }
 
 /* ---- attempts ---- */
