@@ -14,6 +14,8 @@
  * not allow it, or is stopped) counts by its room alone, though that may lie in pieces on many
  * nodes; and only this partition's actions are seen.
  *
+ * Where more lanes wait than are looked at, that it goes first is stated when anybody is ahead.
+ *
  * Ownership: an explanation is the caller's, sch_explanation_free(); names of clusters in it are
  * valid until the next step.
  */

@@ -9,7 +9,7 @@
 
 /* Lanes and clusters of other classes that an explanation looks at, at most: to count who is ahead,
  * and again to find changes. */
-#define SCH_EXPLAIN_STEPS_MAX 10000u
+#define SCH_EXPLAIN_STEPS_MAX 5000u
 #define SCH_EXPLAIN_CHANGE_STEPS_MAX 2000u
 
 /* An action that waits, or one that is only asked about. */
@@ -54,5 +54,6 @@ struct sch_use sch_share_allowed(const struct sch_share *share);
 void sch_query_changes(struct sch_query *q);
 
 /* ---- partition_ahead.c ---- */
-/* With the changes that make it start in the cluster: whether others would start instead. */
+/* With the changes that make it start in the cluster: whether others would start instead. When
+ * there are too many to say: whether anybody is ahead. */
 bool sch_query_others_first(struct sch_query *q, const struct sch_explain_cluster *facts);

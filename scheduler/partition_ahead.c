@@ -354,10 +354,11 @@ static bool is_before(const struct sch_query *q, struct left *left, const struct
     return weight_a != weight_b ? weight_a < weight_b : fork_a->id < fork_b->id;
 }
 
-static size_t find_heads(struct sch_query *q, struct head ret[LANES_MAX])
+/* UINT32_MAX: they are too many. */
+static uint32_t find_heads(struct sch_query *q, struct head ret[LANES_MAX])
 {
     const struct sch_partition *p = q->p;
-    size_t count = 0;
+    uint32_t count = 0;
     for (struct sch_link *at = p->classes.next; at != &p->classes; at = at->next) {
         const struct sch_class *class = sy_container_of(at, struct sch_class, link);
         if (class->waiting == 0)
@@ -367,7 +368,7 @@ static size_t find_heads(struct sch_query *q, struct head ret[LANES_MAX])
             if (lane->queue.waiting == 0)
                 continue;
             if (count == LANES_MAX || !sch_query_step(q))
-                return count;
+                return UINT32_MAX;
             ret[count] = (struct head){.lane = lane, .tenant = lane->seat.share};
             set_head(&ret[count++], first_after(lane, NULL));
         }
@@ -377,11 +378,11 @@ static size_t find_heads(struct sch_query *q, struct head ret[LANES_MAX])
 
 /* Who starts next and is before `own`; it has started then. */
 static struct head *start_next(struct sch_query *q, struct left *left, struct head *heads,
-                               size_t count, const struct head *own, bool own_waits)
+                               uint32_t count, const struct head *own, bool own_waits)
 {
     for (;;) {
         struct head *best = NULL;
-        for (size_t i = 0; i < count; i++) {
+        for (uint32_t i = 0; i < count; i++) {
             if (heads[i].action && sch_query_step(q) &&
                 (!best || is_before(q, left, &heads[i], best)))
                 best = &heads[i];
@@ -401,9 +402,12 @@ bool sch_query_others_first(struct sch_query *q, const struct sch_explain_cluste
     if (q->slot && q->e->slots_ahead > 0)
         return true;
     struct left left = left_of(q, facts);
-    size_t count = find_heads(q, heads);
+    bool somebody = q->e->ahead.own > 0 || q->e->ahead.others > 0;
+    uint32_t count = find_heads(q, heads);
+    if (count == UINT32_MAX)
+        return somebody;
     struct head *lane = NULL;
-    for (size_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count; i++)
         lane = heads[i].lane == q->lane ? &heads[i] : lane;
     for (unsigned i = 0; i < STARTS_MAX; i++) {
         bool own_waits = lane && lane->gone < q->e->ahead.own;
@@ -411,7 +415,7 @@ bool sch_query_others_first(struct sch_query *q, const struct sch_explain_cluste
             lane->action = NULL; /* from here on they are behind it */
         struct head *next = start_next(q, &left, heads, count, &own, own_waits);
         if (!next)
-            return own_waits;
+            return own_waits || (q->steps == 0 && somebody);
         pass(next);
         if (!action_fits(q, &left))
             return true;

@@ -284,7 +284,7 @@ static void find_line(struct sch_query *q, const struct sch_action_impl *a)
             continue;
         for (struct sch_link *link = class->lanes.next; link != &class->lanes; link = link->next) {
             const struct sch_lane *lane = sy_container_of(link, struct sch_lane, link);
-            if (lane == q->lane || lane->queue.waiting == 0 || !sch_query_step(q))
+            if (lane->queue.waiting == 0 || lane == q->lane || !sch_query_step(q))
                 continue;
             add_lane(sch_query_is_behind(q, lane) ? &e->ahead : &e->behind, lane);
         }

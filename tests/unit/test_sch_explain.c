@@ -293,6 +293,30 @@ START_TEST(a_submit_says_who_would_be_behind_it)
 }
 END_TEST
 
+/* More queues than are played through: whoever is ahead counts. */
+START_TEST(many_queues_cost_a_bounded_look)
+{
+    struct world w = one_cluster(0);
+    struct sch_action *last = NULL;
+    for (int i = 0; i < 600; i++) {
+        char domain[16], name[16];
+        snprintf(domain, sizeof(domain), "d%d", i % 300);
+        snprintf(name, sizeof(name), "r%d", i);
+        step(&w,
+             (struct sch_event){
+                 .type = SCH_EVENT_CREATE_RUN,
+                 .u.create = {.project = "p", .domain = domain, .name = name, .spec = &w.task}});
+        last = sch_partition_find_run(w.p, "p", domain, name)->root;
+    }
+    struct sch_explanation *e = explain(&w, last);
+    ck_assert(e->ahead.own == 1 && e->ahead.others == 598 && e->ahead.complete);
+    ck_assert(e->change_count == 2 && e->changes[0].type == SCH_CHANGE_FIRST);
+    ck_assert_int_eq(e->changes[1].type, SCH_CHANGE_ROOM);
+    sch_explanation_free(e);
+    world_free(&w);
+}
+END_TEST
+
 START_TEST(a_cluster_that_fails_the_class_is_named)
 {
     struct world w = one_cluster(100000);
@@ -331,6 +355,7 @@ int main(void)
                                   clusters_say_why_not,
                                   recent_starts_are_a_basis,
                                   a_submit_says_who_would_be_behind_it,
+                                  many_queues_cost_a_bounded_look,
                                   a_cluster_that_fails_the_class_is_named,
                                   NULL};
     return sy_test_run("sch_explain", tests);
