@@ -120,10 +120,8 @@ bool sch_cluster_fits(const struct sch_cluster *cluster, const struct sch_resour
     if (cluster->shape_count == 0)
         return true;
     struct sy_error_text miss = {0};
-    for (size_t i = 0; i < cluster->shape_count; i++) {
-        if (sch_shape_fits(&cluster->shapes[i], request, ret_misses && i == 0 ? &miss : NULL))
-            return true;
-    }
+    if (sch_shapes_fit(cluster->shapes, cluster->shape_count, request, ret_misses ? &miss : NULL))
+        return true;
     sy_error_text_add(ret_misses, "cluster %s: %s", cluster->name, miss.text);
     return false;
 }

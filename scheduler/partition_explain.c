@@ -131,18 +131,14 @@ static uint32_t check_rule(const struct sch_query *q, const struct sch_cluster *
 static uint32_t check_shapes(const struct sch_query *q, const struct sch_cluster *cluster,
                              struct sch_explain_cluster *ret)
 {
-    struct sy_error_text miss = {0};
-    for (size_t i = 0; i < cluster->shape_count; i++) {
-        if (sch_shape_fits(&cluster->shapes[i], q->request, i == 0 ? &miss : NULL))
-            return 0;
-    }
-    if (cluster->shape_count == 0 && !sch_cluster_connected(cluster))
+    size_t count = cluster->shape_count;
+    if (count == 0 && !sch_cluster_connected(cluster))
         return 0; /* it never said what it has */
-    if (cluster->shape_count > 0)
-        ret->miss = miss;
-    else
+    if (count == 0)
         sy_error_text_set(&ret->miss, "it has no nodes");
-    return SCH_WHY_SHAPE;
+    return count > 0 && sch_shapes_fit(cluster->shapes, count, q->request, &ret->miss)
+               ? 0
+               : SCH_WHY_SHAPE;
 }
 
 static uint32_t check_room(const struct sch_query *q, const struct sch_cluster *cluster,

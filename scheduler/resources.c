@@ -159,3 +159,31 @@ bool sch_shape_fits(const struct sch_shape *shape, const struct sch_resources *r
     }
     return true;
 }
+
+static bool is_nearer(const struct sch_shape *a, const struct sch_shape *b,
+                      const struct sch_resources *request)
+{
+    bool fits_a = environment_fits(a, request->environment, NULL);
+    bool fits_b = environment_fits(b, request->environment, NULL);
+    if (fits_a != fits_b)
+        return fits_a;
+    if (sch_resources_has_gpu(request) && a->capacity.gpus != b->capacity.gpus)
+        return a->capacity.gpus > b->capacity.gpus;
+    if (a->capacity.memory_bytes != b->capacity.memory_bytes)
+        return a->capacity.memory_bytes > b->capacity.memory_bytes;
+    return a->capacity.cpu_milli > b->capacity.cpu_milli;
+}
+
+bool sch_shapes_fit(const struct sch_shape *shapes, size_t count,
+                    const struct sch_resources *request, struct sy_error_text *ret_miss)
+{
+    const struct sch_shape *nearest = NULL;
+    SY_ASSERT(request && (shapes || count == 0));
+    for (size_t i = 0; i < count; i++) {
+        if (sch_shape_fits(&shapes[i], request, NULL))
+            return true;
+        if (!nearest || is_nearer(&shapes[i], nearest, request))
+            nearest = &shapes[i];
+    }
+    return nearest != NULL && sch_shape_fits(nearest, request, ret_miss);
+}

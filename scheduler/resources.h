@@ -79,6 +79,10 @@ bool sch_resources_has_gpu(const struct sch_resources *r);
  * NULL) names the first thing that is missing: "8 x H100 asked, 4 x H100 there". */
 bool sch_shape_fits(const struct sch_shape *shape, const struct sch_resources *request,
                     struct sy_error_text *ret_miss);
+/* Whether one of them could; when not, the miss is that of the nearest: with the environment, then
+ * with most GPUs if these are asked for, then with most memory and cpu. */
+bool sch_shapes_fit(const struct sch_shape *shapes, size_t count,
+                    const struct sch_resources *request, struct sy_error_text *ret_miss);
 /* -1: the node has none of that name. */
 int sch_traits_find_slices(const struct sch_traits *traits, const char *name);
 

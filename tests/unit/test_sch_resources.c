@@ -63,6 +63,24 @@ END_TEST
 
 #define ENTRIES 2000
 
+START_TEST(the_nearest_shape_says_why)
+{
+    const struct sch_shape shapes[] = {
+        {.capacity = {.cpu_milli = 0}, .nodes = 1},
+        {.capacity = {.cpu_milli = 64000, .memory_bytes = 1ull << 40}, .nodes = 1},
+        {.capacity = {.cpu_milli = 8000, .memory_bytes = 1ull << 36, .gpus = 4}, .nodes = 1}};
+    struct sch_resources cpus = {.cpu_milli = 100000}, gpus = {.cpu_milli = 1000, .gpus = 8};
+    struct sy_error_text miss = {0};
+    ck_assert(!sch_shapes_fit(shapes, 3, &cpus, &miss));
+    ck_assert_str_eq(miss.text, "100.000 cores asked, 64.000 cores there");
+    ck_assert(!sch_shapes_fit(shapes, 3, &gpus, &miss));
+    ck_assert_str_eq(miss.text, "8 x GPU asked, 4 x GPU there");
+    gpus.gpus = 4;
+    ck_assert(sch_shapes_fit(shapes, 3, &gpus, &miss));
+    ck_assert(!sch_shapes_fit(shapes, 0, &gpus, NULL));
+}
+END_TEST
+
 START_TEST(heap_keeps_the_smallest_on_top)
 {
     struct sch_heap heap = {0};
@@ -158,8 +176,12 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {equality_is_of_bytes,           shapes_fit_or_say_why,
-                                  heap_keeps_the_smallest_on_top, table_finds_what_is_in_it,
-                                  lists_move_between_heads,       NULL};
+    const TTest *const tests[] = {equality_is_of_bytes,
+                                  shapes_fit_or_say_why,
+                                  the_nearest_shape_says_why,
+                                  heap_keeps_the_smallest_on_top,
+                                  table_finds_what_is_in_it,
+                                  lists_move_between_heads,
+                                  NULL};
     return sy_test_run("sch_resources", tests);
 }
