@@ -28,7 +28,10 @@ static struct sch_share *level_of(const struct sch_action *action, const struct 
 static void change_queue(struct situation *s, const struct sch_action *action,
                          const struct sch_change *c)
 {
-    struct sch_queue_config config = *level_of(action, &c->queue)->config;
+    const struct sch_queue_config *old = level_of(action, &c->queue)->config;
+    struct sch_queue_config config = sch_queue_config_default(&c->queue);
+    memcpy(&config, old, offsetof(struct sch_queue_config, clusters)); /* it keeps what it uses */
+    memcpy(config.clusters, old->clusters, old->cluster_count * sizeof(config.clusters[0]));
     if (c->type == SCH_CHANGE_RESUME)
         config.paused = false;
     if (c->type == SCH_CHANGE_PRICE)
