@@ -355,6 +355,7 @@ Switchyard__V1__Phase cp_phase_of(enum sch_action_state state, uint32_t number)
     case SCH_ACTION_BACKOFF:
     case SCH_ACTION_HELD:
     case SCH_ACTION_CACHE_WAIT:
+    case SCH_ACTION_GANG_WAIT:
         return SWITCHYARD__V1__PHASE__PHASE_QUEUED;
     case SCH_ACTION_PAUSED:
         return SWITCHYARD__V1__PHASE__PHASE_PAUSED;

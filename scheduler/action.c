@@ -17,6 +17,8 @@ static bool action_invariant(const void *owner, unsigned state)
         return !a->lane && !a->base.cluster;
     case SCH_ACTION_CACHE_WAIT:
         return a->lane && a->rare;
+    case SCH_ACTION_GANG_WAIT:
+        return a->lane && sch_action_gang_of(a);
     case SCH_ACTION_SUCCEEDED:
     case SCH_ACTION_FAILED:
     case SCH_ACTION_ABORTED:
@@ -38,27 +40,35 @@ static const struct sm_state action_states[SCH_ACTION_STATES] = {
                                    ACTION_BIT(TIMED_OUT) | ACTION_BIT(FAILED)},
     [SCH_ACTION_ASSIGNED] = {.name = "assigned",
                              .next = ACTION_BIT(RUNNING) | ACTION_BIT(QUEUED) |
+                                     ACTION_BIT(GANG_WAIT) | ACTION_BIT(HELD) |
                                      ACTION_BIT(BACKOFF) | ACTION_FINALS},
     [SCH_ACTION_RUNNING] = {.name = "running",
-                            .next = ACTION_BIT(QUEUED) | ACTION_BIT(BACKOFF) | ACTION_FINALS},
+                            .next = ACTION_BIT(QUEUED) | ACTION_BIT(GANG_WAIT) |
+                                    ACTION_BIT(HELD) | ACTION_BIT(BACKOFF) | ACTION_FINALS},
     [SCH_ACTION_BACKOFF] = {.name = "backoff",
-                            .next = ACTION_BIT(QUEUED) | ACTION_BIT(HELD) | ACTION_BIT(ABORTED) |
-                                    ACTION_BIT(TIMED_OUT)},
+                            .next = ACTION_BIT(QUEUED) | ACTION_BIT(GANG_WAIT) | ACTION_BIT(HELD) |
+                                    ACTION_BIT(ABORTED) | ACTION_BIT(TIMED_OUT)},
     [SCH_ACTION_RECOVERING] = {.name = "recovering",
                                .initial = true,
                                .next = ACTION_BIT(QUEUED) | ACTION_BIT(HELD) |
-                                       ACTION_BIT(CACHE_WAIT) | ACTION_BIT(ASSIGNED) |
-                                       ACTION_BIT(RUNNING) | ACTION_BIT(BACKOFF) | ACTION_FINALS},
+                                       ACTION_BIT(GANG_WAIT) | ACTION_BIT(CACHE_WAIT) |
+                                       ACTION_BIT(ASSIGNED) | ACTION_BIT(RUNNING) |
+                                       ACTION_BIT(BACKOFF) | ACTION_FINALS},
     [SCH_ACTION_GROUP] = {.name = "group", .initial = true, .next = ACTION_FINALS},
     [SCH_ACTION_PAUSED] = {.name = "paused", .initial = true, .next = ACTION_FINALS},
     [SCH_ACTION_HELD] = {.name = "held",
                          .initial = true,
-                         .next = ACTION_BIT(QUEUED) | ACTION_BIT(ABORTED) | ACTION_BIT(TIMED_OUT)},
+                         .next = ACTION_BIT(QUEUED) | ACTION_BIT(GANG_WAIT) | ACTION_BIT(ABORTED) |
+                                 ACTION_BIT(TIMED_OUT)},
     [SCH_ACTION_CACHE_WAIT] = {.name = "cache_wait",
                                .initial = true,
                                .next = ACTION_BIT(HELD) | ACTION_BIT(QUEUED) |
                                        ACTION_BIT(SUCCEEDED) | ACTION_BIT(ABORTED) |
                                        ACTION_BIT(TIMED_OUT)},
+    [SCH_ACTION_GANG_WAIT] = {.name = "gang_wait",
+                              .initial = true,
+                              .next = ACTION_BIT(ASSIGNED) | ACTION_BIT(ABORTED) |
+                                      ACTION_BIT(TIMED_OUT) | ACTION_BIT(FAILED)},
     [SCH_ACTION_SUCCEEDED] = {.name = "succeeded", .final = true},
     [SCH_ACTION_FAILED] = {.name = "failed", .final = true},
     [SCH_ACTION_ABORTED] = {.name = "aborted", .final = true},
@@ -150,6 +160,8 @@ static int64_t queued_timeout_ns(const struct sch_action_impl *a)
 int64_t sch_action_timer_ns(const struct sch_action_impl *a)
 {
     int64_t end_ns = a->rare ? a->rare->end_ns : SY_TIME_NEVER, at = SY_TIME_NEVER;
+    if (sch_gang_follows(a))
+        return end_ns;
     switch (sch_action_state(a)) {
     case SCH_ACTION_HELD:
     case SCH_ACTION_CACHE_WAIT:
@@ -188,6 +200,8 @@ void sch_action_unref(struct sch_action *action)
             return;
         struct sch_action_impl *parent = a->base.parent ? sch_action_impl(a->base.parent) : NULL;
         sch_run_unref(sch_run_impl(a->base.run));
+        if (sch_action_gang_of(a))
+            sch_gang_unref(a->rare->gang);
         free(a->rare);
         free(a);
         a = parent;
@@ -232,8 +246,10 @@ static struct sch_resources request_of(const struct sch_action_impl *a)
 
 static void join_lane(struct sch_partition *p, struct sch_action_impl *a, struct sch_share *tenant)
 {
+    const struct sch_gang *gang = sch_action_gang_of(a);
     struct sch_resources request = request_of(a);
-    struct sch_class *class = sch_class_ref(p, &request, tenant->rule);
+    struct sch_class *class = sch_class_ref(p, &request, gang ? &gang->shape : &sch_no_gang,
+                                            tenant->rule);
     a->lane = sch_lane_get(p, class, tenant);
     a->lane->seat.refs++;
     sch_share_count(tenant, 1);
@@ -256,6 +272,8 @@ void sch_action_leave(struct sch_partition *p, struct sch_action_impl *a)
 {
     if (!a->lane)
         return;
+    if (sch_action_gang_of(a))
+        sch_gang_leave(p, a);
     if (sch_action_state(a) == SCH_ACTION_QUEUED)
         sch_lane_remove(p, a);
     else if (sch_state_is_used(sch_action_state(a)))
@@ -288,6 +306,8 @@ struct sch_action_impl *sch_action_create(struct sch_partition *p, const struct 
         new->spec->refs++;
     if (new->memory_bytes > 0)
         sch_action_rare(a)->memory_bytes = new->memory_bytes;
+    if (new->gang)
+        sch_gang_join(new->gang, a, new->rank);
     if (runs)
         join_lane(p, a, new->tenant);
     sch_action_limit(p, a, new->spec ? new->spec->deadline_ns : new->timeout_ns, new->spent_ns);
@@ -357,13 +377,12 @@ struct sch_effect *sch_action_event(struct sch_partition *p, struct sch_action_i
     return effect;
 }
 
-/* Out of whatever it waits in or runs on; its state is moved next. */
-static void detach(struct sch_partition *p, struct sch_action_impl *a)
+void sch_action_detach(struct sch_partition *p, struct sch_action_impl *a)
 {
     sch_heap_remove(&p->timers, &a->timer);
     if (sch_action_state(a) == SCH_ACTION_QUEUED)
         sch_lane_remove(p, a);
-    else if (sch_action_state(a) == SCH_ACTION_HELD)
+    else if (sch_action_state(a) == SCH_ACTION_HELD && !sch_gang_follows(a))
         sch_gate_unhold(p, a);
     else if (sch_link_in_list(&a->link))
         sch_list_remove(&a->link);
@@ -375,10 +394,25 @@ void sch_action_occupy(struct sch_partition *p, struct sch_action_impl *a,
 {
     SY_ASSERT(to == SCH_ACTION_ASSIGNED || to == SCH_ACTION_RUNNING);
     SY_ASSERT(sch_cluster_connected(cluster));
-    detach(p, a);
+    sch_action_detach(p, a);
     a->base.cluster = cluster;
     sch_action_move(p, a, to);
     sch_list_push_back(&cluster->attempts, &a->link);
+}
+
+void sch_action_assign(struct sch_partition *p, struct sch_action_impl *a,
+                       const struct sch_pair *pair)
+{
+    a->base.number++;
+    a->base.attempt_epoch = p->options.epoch;
+    sch_action_occupy(p, a, pair->cluster, SCH_ACTION_ASSIGNED);
+    struct sch_effect *effect = sch_effect_add(p, SCH_EFFECT_ASSIGN);
+    effect->u.assign.action = &a->base;
+    effect->u.assign.cluster = pair->cluster->name;
+    effect->u.assign.class_id = pair->class->id;
+    const struct sch_share *queue = a->lane->seat.share->parent;
+    bool stoppable = queue->config && queue->config->preemptible && !sch_action_gang_of(a);
+    effect->u.assign.queue = stoppable ? queue->id : 0;
 }
 
 void sch_action_place(struct sch_partition *p, struct sch_action_impl *a, bool front)
@@ -401,8 +435,8 @@ static void end_attempt(struct sch_action *action)
     action->ended = action->number;
 }
 
-/* It is in no queue, and nothing of it is out. */
-static void change_memory(struct sch_partition *p, struct sch_action_impl *a, uint64_t memory_bytes)
+void sch_action_change_memory(struct sch_partition *p, struct sch_action_impl *a,
+                              uint64_t memory_bytes)
 {
     struct sch_share *tenant = a->lane->seat.share;
     SY_ASSERT(!a->level && !sch_state_is_used(sch_action_state(a)));
@@ -413,7 +447,7 @@ static void change_memory(struct sch_partition *p, struct sch_action_impl *a, ui
     sch_share_unref(p, tenant);
 }
 
-static const char *retry_code(const char *message, const struct sch_report *report)
+const char *sch_retry_code(const char *message, const struct sch_report *report)
 {
     if (report && report->outcome == SCH_OUTCOME_PREEMPTED)
         return "Preempted";
@@ -424,15 +458,20 @@ static const char *retry_code(const char *message, const struct sch_report *repo
 static void retry(struct sch_partition *p, struct sch_action_impl *a, int64_t delay_ns, bool front,
                   uint64_t memory_bytes, const char *message, const struct sch_report *report)
 {
-    detach(p, a);
+    if (sch_action_gang_of(a)) {
+        sch_gang_retry(p, a, delay_ns, front, memory_bytes, message, report);
+        return;
+    }
+    sch_action_detach(p, a);
     a->base.queued_at_ns = p->now_ns + delay_ns;
     sch_action_move(p, a, delay_ns > 0 ? SCH_ACTION_BACKOFF : sch_gate_next(a));
     if (memory_bytes > 0)
-        change_memory(p, a, memory_bytes);
+        sch_action_change_memory(p, a, memory_bytes);
     end_attempt(&a->base);
     const struct sch_cluster *cluster = sy_take(a->base.cluster);
     sch_effect_add(p, SCH_EFFECT_UPDATED)->u.action = &a->base;
-    struct sch_effect *event = sch_action_event(p, a, retry_code(message, report), message, report);
+    struct sch_effect *event = sch_action_event(p, a, sch_retry_code(message, report), message,
+                                                report);
     event->u.event.tried = sch_action_attempt(&a->base);
     event->u.event.tried_on = cluster ? sch_cluster_name(cluster) : "";
     if (delay_ns == 0)
@@ -470,9 +509,20 @@ static void count_refusal(const struct sch_partition *p, struct sch_action_impl 
         count_failure(&a->base.system_failures);
 }
 
+/* What is in no gang may. */
+static bool gang_may_restart(const struct sch_action_impl *a)
+{
+    const struct sch_gang *gang = sch_action_gang_of(a);
+    return !gang || sch_gang_may_restart(gang);
+}
+
 void sch_action_lost(struct sch_partition *p, struct sch_action_impl *a, const char *message,
                      const struct sch_report *report)
 {
+    if (!gang_may_restart(a)) {
+        sch_action_end(p, a, SCH_ACTION_FAILED, "Lost", message, report);
+        return;
+    }
     count_failure(&a->base.system_failures);
     unsigned failures = a->base.system_failures;
     if (failures > p->options.system_retries || failures == UINT16_MAX) {
@@ -490,7 +540,7 @@ static void user_failure(struct sch_partition *p, struct sch_action_impl *a,
 {
     count_failure(&a->base.user_failures);
     unsigned failures = a->base.user_failures;
-    if (failures > a->base.spec->retries || failures == UINT16_MAX) {
+    if (failures > a->base.spec->retries || failures == UINT16_MAX || !gang_may_restart(a)) {
         sch_action_end(p, a, when_exhausted, NULL, NULL, report);
         return;
     }
@@ -512,13 +562,14 @@ static uint64_t more_memory(struct sch_partition *p, const struct sch_action_imp
     uint32_t factor = spec->oom_factor_milli < 1100 ? 1100 : spec->oom_factor_milli;
     double more = (double)now * factor / 1000;
     request.memory_bytes = more < (double)most ? (uint64_t)more : most;
-    return sch_feasible(p, &request, sch_action_class(a)->rule, NULL) ? request.memory_bytes : 0;
+    const struct sch_class *class = sch_action_class(a);
+    return sch_feasible(p, &request, &class->gang, class->rule, NULL) ? request.memory_bytes : 0;
 }
 
 static void out_of_memory(struct sch_partition *p, struct sch_action_impl *a,
                           const struct sch_report *report)
 {
-    uint64_t memory_bytes = more_memory(p, a);
+    uint64_t memory_bytes = gang_may_restart(a) ? more_memory(p, a) : 0;
     if (memory_bytes > 0)
         retry(p, a, 0, true, memory_bytes, NULL, report);
     else
@@ -557,7 +608,10 @@ void sch_action_outcome(struct sch_partition *p, struct sch_action_impl *a,
         user_failure(p, a, SCH_ACTION_TIMED_OUT, report);
         break;
     case SCH_OUTCOME_PREEMPTED:
-        retry(p, a, 0, true, 0, "stopped to make room for others", report);
+        if (gang_may_restart(a))
+            retry(p, a, 0, true, 0, "stopped to make room for others", report);
+        else
+            sch_action_lost(p, a, "stopped to make room for others", report);
         break;
     case SCH_OUTCOME_REFUSED:
         count_refusal(p, a);
@@ -576,7 +630,11 @@ void sch_action_outcome(struct sch_partition *p, struct sch_action_impl *a,
 void sch_action_returned(struct sch_partition *p, struct sch_action_impl *a)
 {
     SY_ASSERT(sch_action_state(a) == SCH_ACTION_ASSIGNED);
-    detach(p, a);
+    if (sch_action_gang_of(a)) {
+        sch_gang_returned(p, a);
+        return;
+    }
+    sch_action_detach(p, a);
     sch_action_move(p, a, SCH_ACTION_QUEUED);
     a->base.ended = a->base.number; /* and attempts stays: nobody saw it */
     a->base.cluster = NULL;
@@ -607,7 +665,11 @@ void sch_action_timer(struct sch_partition *p, struct sch_action_impl *a)
         sch_action_end(p, a, SCH_ACTION_TIMED_OUT, "QueuedTimeout", waits_for(state), NULL);
         return;
     }
-    detach(p, a);
+    if (sch_action_gang_of(a)) {
+        sch_gang_again(p, a);
+        return;
+    }
+    sch_action_detach(p, a);
     a->base.queued_at_ns = p->now_ns;
     sch_action_move(p, a, sch_gate_next(a));
     sch_action_event(p, a, NULL, NULL, NULL);
@@ -616,8 +678,7 @@ void sch_action_timer(struct sch_partition *p, struct sch_action_impl *a)
 
 /* ---- the end ---- */
 
-static void cancel_attempt(struct sch_partition *p, const struct sch_action_impl *a,
-                           const char *reason)
+void sch_action_cancel(struct sch_partition *p, const struct sch_action_impl *a, const char *reason)
 {
     SY_ASSERT(a->base.cluster);
     if (!sch_cluster_connected(a->base.cluster))
@@ -652,6 +713,8 @@ static void release(struct sch_partition *p, struct sch_action_impl *a)
     SY_ASSERT(p->actions_live > 0 && a->base.run->actions_live > 0);
     p->actions_live--;
     a->base.run->actions_live--;
+    if (sch_action_gang_of(a))
+        sch_gang_leave(p, a);
     if (a->lane)
         leave_lane(p, a);
     if (a->base.spec) {
@@ -669,10 +732,11 @@ static void finish(struct sch_partition *p, struct sch_action_impl *a, const str
     SY_ASSERT(a->base.children_live == 0 && !a->child_first);
     enum sch_action_state from = sch_action_state(a);
     bool out = from == SCH_ACTION_ASSIGNED || from == SCH_ACTION_RUNNING;
-    bool stopped = end->state == SCH_ACTION_ABORTED || end->state == SCH_ACTION_TIMED_OUT;
-    detach(p, a);
+    bool stopped = end->state == SCH_ACTION_ABORTED || end->state == SCH_ACTION_TIMED_OUT ||
+                   sch_action_gang_of(a);
+    sch_action_detach(p, a);
     if (out && stopped && !end->report)
-        cancel_attempt(p, a, end->message);
+        sch_action_cancel(p, a, end->message);
     sch_action_move(p, a, end->state);
     end_attempt(&a->base);
     sch_cache_leave(p, a);
@@ -737,6 +801,8 @@ void sch_action_end_as(struct sch_partition *p, struct sch_action_impl *a,
 {
     SY_ASSERT(!sch_action_is_final(&a->base));
     struct sch_end end = *first;
+    struct sch_gang *gang = end.state == SCH_ACTION_SUCCEEDED ? NULL : sch_action_gang_of(a);
+    const struct sch_action_impl *member = a;
     abort_below(p, a);
     for (;;) {
         struct sch_action_impl *parent = a->base.parent ? sch_action_impl(a->base.parent) : NULL;
@@ -752,6 +818,8 @@ void sch_action_end_as(struct sch_partition *p, struct sch_action_impl *a,
         end = end_of_group(parent);
     }
     SY_ASSERT(sch_action_is_final(&a->base));
+    if (gang)
+        sch_gang_end(p, gang, member, first);
 }
 
 void sch_action_end(struct sch_partition *p, struct sch_action_impl *a, enum sch_action_state state,

@@ -184,3 +184,27 @@ bool sch_taints_tolerated(const char *taints, const char *tolerations, const cha
     }
     return true;
 }
+
+struct sy_span sch_label_value(const char *set, const char *key)
+{
+    size_t key_len = strlen(key);
+    while (key_len > 0 && *set) {
+        size_t len = strcspn(set, ",");
+        if (len >= key_len && strncmp(set, key, key_len) == 0) {
+            const uint8_t *rest = (const uint8_t *)set + key_len;
+            if (len == key_len)
+                return (struct sy_span){rest, 0};
+            if (*rest == '=')
+                return (struct sy_span){rest + 1, len - key_len - 1};
+        }
+        set += len + (set[len] == ',');
+    }
+    return (struct sy_span){0};
+}
+
+int sch_label_values_compare(const struct sy_span *a, const struct sy_span *b)
+{
+    size_t least = a->len < b->len ? a->len : b->len;
+    int order = least > 0 ? memcmp(a->data, b->data, least) : 0;
+    return order != 0 ? order : (a->len > b->len) - (a->len < b->len);
+}

@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "base/buf.h"
 #include "base/error.h"
 
 #include <stdbool.h>
@@ -28,6 +29,10 @@ bool sch_labels_valid(const char *set);
 /* Whether all of `wanted` are in `there`. When not, the first that is missing is at *ret_missing
  * (may be NULL), up to a comma. */
 bool sch_labels_contain(const char *there, const char *wanted, const char **ret_missing);
+/* The value of a key; .data NULL: it is not there. */
+struct sy_span sch_label_value(const char *set, const char *key);
+/* As memcmp(). */
+int sch_label_values_compare(const struct sy_span *a, const struct sy_span *b);
 /* Whether each of `taints` is tolerated: by the same "key=value", by its key alone, or by the
  * toleration "all". *ret_taint as above. */
 bool sch_taints_tolerated(const char *taints, const char *tolerations, const char **ret_taint);

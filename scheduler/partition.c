@@ -23,6 +23,8 @@ struct sch_partition *sch_partition_new(const struct sch_partition_options *opti
     sch_list_init(&p->gates_touched);
     sch_list_init(&p->caches_touched);
     sch_list_init(&p->runs);
+    sch_list_init(&p->gangs);
+    sch_list_init(&p->gangs_broken);
     sch_list_init(&p->classes);
     sch_list_init(&p->classes_idle);
     sch_list_init(&p->runnable);
@@ -88,10 +90,12 @@ void sch_partition_free(struct sch_partition *p)
     sch_heap_deinit(&p->ages);
     sch_heap_deinit(&p->avoided);
     sch_heap_deinit(&p->ticket_flushes);
+    sch_heap_deinit(&p->patience);
     struct sch_table *tables[] = {
         &p->runs_by_id,    &p->runs_by_name,       &p->actions_by_id, &p->actions_by_name,
         &p->classes_by_id, &p->classes_by_request, &p->levels,        &p->clusters_by_name,
-        &p->caches,        &p->shares_by_key,      &p->seats,         &p->rules};
+        &p->caches,        &p->shares_by_key,      &p->seats,         &p->rules,
+        &p->gangs_by_id};
     for (size_t i = 0; i < SY_COUNT_OF(tables); i++)
         sch_table_deinit(tables[i]);
     free(p);
@@ -152,8 +156,8 @@ static void tell_specs_unused(struct sch_partition *p)
     p->spec_unused_count = 0;
 }
 
-static void reject(struct sch_partition *p, enum sch_reject why, struct sch_action_impl *existing,
-                   void *shell)
+void sch_reject(struct sch_partition *p, enum sch_reject why, struct sch_action_impl *existing,
+                void *shell)
 {
     struct sch_effect *effect = sch_effect_add(p, SCH_EFFECT_REJECTED);
     effect->u.rejected.why = why;
@@ -164,15 +168,7 @@ static void reject(struct sch_partition *p, enum sch_reject why, struct sch_acti
     effect->u.rejected.shell = shell;
 }
 
-/* What CREATE_RUN and ENQUEUE have in common. */
-struct new_task {
-    struct sch_spec *spec;
-    int32_t priority;
-    const char *queue;
-    bool instant;
-    const uint8_t *cache_key;
-    void *shell;
-};
+const struct sch_gang_shape sch_no_gang = {.size = 0};
 
 /* ---- runs ---- */
 
@@ -246,17 +242,17 @@ struct sch_run *sch_partition_find_run_by_id(struct sch_partition *p, uint64_t r
 
 /* What ends in the step that makes it was never queued: it begins as a group does. */
 static enum sch_action_state first_state(struct sch_partition *p, const struct sch_run_impl *run,
-                                         const struct new_task *task)
+                                         const struct sch_task *task)
 {
     if (task->instant || task->spec->group)
         return SCH_ACTION_GROUP;
     if (task->cache_key && sch_cache_find(p, task->cache_key))
         return SCH_ACTION_CACHE_WAIT;
-    return sch_gate_first(run);
+    return sch_gate_first(run, 1);
 }
 
-static struct sch_action_impl *
-begin_action(struct sch_partition *p, const struct sch_action_new *new, bool ends, void *shell)
+struct sch_action_impl *
+sch_begin_action(struct sch_partition *p, const struct sch_action_new *new, bool ends, void *shell)
 {
     struct sch_action_impl *a = sch_action_create(p, new);
     new->run->base.actions_total++;
@@ -271,7 +267,7 @@ begin_action(struct sch_partition *p, const struct sch_action_new *new, bool end
 
 /* An action that needs a spec: the root, or a child. */
 static void begin_task(struct sch_partition *p, struct sch_action_new *new,
-                       const struct new_task *task, struct sch_share *tenant)
+                       const struct sch_task *task, struct sch_share *tenant)
 {
     new->id = sch_partition_new_id(p);
     new->spec = task->spec;
@@ -279,7 +275,7 @@ static void begin_task(struct sch_partition *p, struct sch_action_new *new,
     new->priority = task->priority;
     new->created_ns = p->realtime_ns;
     new->state = first_state(p, new->run, task);
-    struct sch_action_impl *a = begin_action(p, new, task->instant, task->shell);
+    struct sch_action_impl *a = sch_begin_action(p, new, task->instant, task->shell);
     if (tenant)
         sch_share_unref(p, tenant); /* its lane has one */
     if (task->instant) {
@@ -295,30 +291,34 @@ static void begin_task(struct sch_partition *p, struct sch_action_new *new,
         sch_action_place(p, a, false);
 }
 
+static uint32_t count_of(const struct sch_task *task)
+{
+    return task->gang->size > 0 ? task->gang->size : 1;
+}
+
 /* A queue that takes it, and a cluster that could run it. */
-static bool admit_to_queue(struct sch_partition *p, const struct new_task *task,
+static bool admit_to_queue(struct sch_partition *p, const struct sch_task *task,
                            const struct sch_share *tenant)
 {
     enum sch_reject why = SCH_REJECT_NO_QUEUE;
     if (tenant)
-        why = sch_share_has_length(p, tenant) ? SCH_REJECT_INFEASIBLE : SCH_REJECT_QUEUE_FULL;
+        why = sch_share_has_length(p, tenant, count_of(task)) ? SCH_REJECT_INFEASIBLE
+                                                              : SCH_REJECT_QUEUE_FULL;
     if (why == SCH_REJECT_INFEASIBLE &&
-        sch_feasible(p, &task->spec->request, tenant->rule, &p->misses))
+        sch_feasible(p, &task->spec->request, task->gang, tenant->rule, &p->misses))
         return true;
-    reject(p, why, NULL, task->shell);
+    sch_reject(p, why, NULL, task->shell);
     return false;
 }
 
-/* Room for one more, and what it needs; says no otherwise. *ret_tenant holds a reference; it is
- * NULL for what needs no worker. */
-static bool admit(struct sch_partition *p, const struct new_task *task, const char *project,
-                  const char *domain, struct sch_share **ret_tenant)
+bool sch_admit(struct sch_partition *p, const struct sch_task *task, const char *project,
+               const char *domain, struct sch_share **ret_tenant)
 {
     *ret_tenant = NULL;
     if (task->instant)
         return true;
-    if (p->actions_live >= p->options.actions_max) {
-        reject(p, SCH_REJECT_FULL, NULL, task->shell);
+    if (p->actions_live + count_of(task) > p->options.actions_max) {
+        sch_reject(p, SCH_REJECT_FULL, NULL, task->shell);
         return false;
     }
     if (task->spec->group)
@@ -336,18 +336,19 @@ static bool admit(struct sch_partition *p, const struct new_task *task, const ch
 static void step_create_run(struct sch_partition *p, const struct sch_event *event)
 {
     const char *project = event->u.create.project, *domain = event->u.create.domain;
-    struct new_task task = {.spec = event->u.create.spec,
+    struct sch_task task = {.spec = event->u.create.spec,
                             .priority = event->u.create.priority,
                             .queue = event->u.create.queue,
                             .instant = event->u.create.instant,
                             .cache_key = event->u.create.cache_key,
+                            .gang = &sch_no_gang,
                             .shell = event->u.create.shell};
     struct sch_run *existing = sch_partition_find_run(p, project, domain, event->u.create.name);
     struct sch_share *tenant;
     SY_ASSERT(task.spec);
     if (existing) {
-        reject(p, SCH_REJECT_EXISTS, sch_action_impl(existing->root), task.shell);
-    } else if (admit(p, &task, project, domain, &tenant)) {
+        sch_reject(p, SCH_REJECT_EXISTS, sch_action_impl(existing->root), task.shell);
+    } else if (sch_admit(p, &task, project, domain, &tenant)) {
         struct sch_run_impl *run = sch_run_new(p, sch_partition_new_id(p), project, domain,
                                                event->u.create.name);
         run->base.created_ns = event->realtime_ns;
@@ -361,19 +362,18 @@ static void step_create_run(struct sch_partition *p, const struct sch_event *eve
         sch_spec_released(p, task.spec);
 }
 
-/* Whether the parent may have a new child of this name; says no otherwise. */
-static bool admit_child(struct sch_partition *p, struct sch_action_impl *parent, const char *name,
-                        void *shell)
+bool sch_admit_child(struct sch_partition *p, struct sch_action_impl *parent, const char *name,
+                     void *shell)
 {
     SY_ASSERT(parent && name && strlen(name) < SCH_NAME_MAX);
     struct sch_action_impl *existing = sch_action_find_by_name(p, parent->base.run, name);
     if (existing) {
         bool same = existing->base.parent == &parent->base;
-        reject(p, same ? SCH_REJECT_EXISTS : SCH_REJECT_CONFLICT, same ? existing : NULL, shell);
+        sch_reject(p, same ? SCH_REJECT_EXISTS : SCH_REJECT_CONFLICT, same ? existing : NULL, shell);
         return false;
     }
     if (parent->base.sealed || sch_action_is_final(&parent->base)) {
-        reject(p, SCH_REJECT_SEALED, NULL, shell);
+        sch_reject(p, SCH_REJECT_SEALED, NULL, shell);
         return false;
     }
     return true;
@@ -382,17 +382,18 @@ static bool admit_child(struct sch_partition *p, struct sch_action_impl *parent,
 static void step_enqueue(struct sch_partition *p, const struct sch_event *event)
 {
     struct sch_action_impl *parent = sch_action_impl(event->u.enqueue.parent);
-    struct new_task task = {.spec = event->u.enqueue.spec,
+    struct sch_task task = {.spec = event->u.enqueue.spec,
                             .priority = event->u.enqueue.priority,
                             .queue = event->u.enqueue.queue,
                             .instant = event->u.enqueue.instant,
                             .cache_key = event->u.enqueue.cache_key,
+                            .gang = &sch_no_gang,
                             .shell = event->u.enqueue.shell};
     const struct sch_run *run = parent->base.run;
     struct sch_share *tenant;
     SY_ASSERT(task.spec);
-    if (admit_child(p, parent, event->u.enqueue.name, task.shell) &&
-        admit(p, &task, run->project, run->domain, &tenant)) {
+    if (sch_admit_child(p, parent, event->u.enqueue.name, task.shell) &&
+        sch_admit(p, &task, run->project, run->domain, &tenant)) {
         struct sch_action_new new = {
             .run = sch_run_impl(parent->base.run), .parent = parent, .name = event->u.enqueue.name};
         begin_task(p, &new, &task, tenant);
@@ -406,7 +407,7 @@ static void step_record(struct sch_partition *p, const struct sch_event *event)
 {
     struct sch_action_impl *parent = sch_action_impl(event->u.record.parent);
     void *shell = event->u.record.shell;
-    if (!admit_child(p, parent, event->u.record.name, shell))
+    if (!sch_admit_child(p, parent, event->u.record.name, shell))
         return;
     struct sch_action_new new = {.id = sch_partition_new_id(p),
                                  .run = sch_run_impl(parent->base.run),
@@ -414,7 +415,7 @@ static void step_record(struct sch_partition *p, const struct sch_event *event)
                                  .name = event->u.record.name,
                                  .created_ns = event->realtime_ns,
                                  .state = SCH_ACTION_GROUP};
-    struct sch_action_impl *a = begin_action(p, &new, true, shell);
+    struct sch_action_impl *a = sch_begin_action(p, &new, true, shell);
     struct sch_end end = {
         .state = event->u.record.failed ? SCH_ACTION_FAILED : SCH_ACTION_SUCCEEDED, .shell = shell};
     sch_action_event(p, a, NULL, NULL, NULL);
@@ -425,10 +426,10 @@ static void step_condition(struct sch_partition *p, const struct sch_event *even
 {
     struct sch_action_impl *parent = sch_action_impl(event->u.condition.parent);
     void *shell = event->u.condition.shell;
-    if (!admit_child(p, parent, event->u.condition.name, shell))
+    if (!sch_admit_child(p, parent, event->u.condition.name, shell))
         return;
     if (p->actions_live >= p->options.actions_max) {
-        reject(p, SCH_REJECT_FULL, NULL, shell);
+        sch_reject(p, SCH_REJECT_FULL, NULL, shell);
         return;
     }
     struct sch_action_new new = {.id = sch_partition_new_id(p),
@@ -438,7 +439,7 @@ static void step_condition(struct sch_partition *p, const struct sch_event *even
                                  .created_ns = event->realtime_ns,
                                  .timeout_ns = event->u.condition.timeout_ns,
                                  .state = SCH_ACTION_PAUSED};
-    sch_action_event(p, begin_action(p, &new, false, shell), NULL, NULL, NULL);
+    sch_action_event(p, sch_begin_action(p, &new, false, shell), NULL, NULL, NULL);
 }
 
 static void step_signal(struct sch_partition *p, const struct sch_event *event)
@@ -470,6 +471,7 @@ static void step_tick(struct sch_partition *p)
     sch_avoided_tick(p);
     sch_tickets_tick(p);
     sch_reclaim_tick(p);
+    sch_patience_tick(p);
     sch_cluster_leases(p);
     sch_recovery_tick(p);
     sch_verify_tick(p);
@@ -523,6 +525,9 @@ static void dispatch(struct sch_partition *p, const struct sch_event *event)
         break;
     case SCH_EVENT_ENQUEUE:
         step_enqueue(p, event);
+        break;
+    case SCH_EVENT_ENQUEUE_GANG:
+        sch_gang_enqueue(p, event);
         break;
     case SCH_EVENT_SEAL:
         sch_action_seal(p, sch_action_impl(event->u.seal.action));
@@ -599,6 +604,7 @@ void sch_partition_step(struct sch_partition *p, const struct sch_event *event,
     p->now_ns = event->now_ns > p->now_ns ? event->now_ns : p->now_ns;
     p->realtime_ns = event->realtime_ns;
     dispatch(p, event);
+    sch_gangs_settle(p);
     sch_caches_settle(p);
     sch_gates_release(p);
     sch_lanes_assign(p);
@@ -618,7 +624,7 @@ static int64_t earlier(int64_t at, const struct sch_heap *heap)
 int64_t sch_partition_next_ns(const struct sch_partition *p)
 {
     SY_ASSERT(!p->out);
-    if (!sch_list_empty(&p->runnable))
+    if (!sch_list_empty(&p->runnable) || !sch_list_empty(&p->gangs_broken))
         return p->now_ns; /* more than one step assigns */
     int64_t at = p->recovery_end_ns < p->verify_at_ns ? p->recovery_end_ns : p->verify_at_ns;
     at = p->reclaim_at_ns < at ? p->reclaim_at_ns : at;
@@ -628,6 +634,7 @@ int64_t sch_partition_next_ns(const struct sch_partition *p)
     at = earlier(at, &p->ages);
     at = earlier(at, &p->avoided);
     at = earlier(at, &p->ticket_flushes);
+    at = earlier(at, &p->patience);
     int64_t watch = sch_cluster_watch_ns(p);
     return watch < at ? watch : at;
 }
@@ -662,6 +669,7 @@ struct sch_partition_counts sch_partition_counts(const struct sch_partition *p)
         .paused = n[SCH_ACTION_PAUSED],
         .held = n[SCH_ACTION_HELD],
         .cache_waiting = n[SCH_ACTION_CACHE_WAIT],
+        .gang_waiting = n[SCH_ACTION_GANG_WAIT],
         .finished = n[SCH_ACTION_SUCCEEDED] + n[SCH_ACTION_FAILED] + n[SCH_ACTION_ABORTED] +
                     n[SCH_ACTION_TIMED_OUT],
         .classes = p->class_count,
@@ -672,20 +680,30 @@ struct sch_partition_counts sch_partition_counts(const struct sch_partition *p)
 
 /* Whether the cluster could ever run it, by the rules too. */
 static bool cluster_fits(const struct sch_cluster *cluster, const struct sch_resources *request,
-                         const struct sch_rule *rule, struct sy_error_text *ret_misses)
+                         const struct sch_gang_shape *gang, const struct sch_rule *rule,
+                         struct sy_error_text *ret_misses)
 {
     return (!rule || sch_rule_fits(rule, cluster, ret_misses)) &&
-           sch_cluster_fits(cluster, request, ret_misses);
+           sch_cluster_fits(cluster, request, ret_misses) &&
+           sch_gang_fits(cluster, request, gang, ret_misses);
 }
 
 bool sch_partition_feasible(const struct sch_partition *p, const struct sch_resources *request,
                             struct sy_error_text *ret_misses)
 {
-    return sch_feasible(p, request, NULL, ret_misses);
+    return sch_feasible(p, request, &sch_no_gang, NULL, ret_misses);
+}
+
+bool sch_partition_gang_feasible(const struct sch_partition *p, const struct sch_resources *request,
+                                 const struct sch_gang_shape *gang,
+                                 struct sy_error_text *ret_misses)
+{
+    return sch_feasible(p, request, gang, NULL, ret_misses);
 }
 
 bool sch_feasible(const struct sch_partition *p, const struct sch_resources *request,
-                  const struct sch_rule *rule, struct sy_error_text *ret_misses)
+                  const struct sch_gang_shape *gang, const struct sch_rule *rule,
+                  struct sy_error_text *ret_misses)
 {
     SY_ASSERT(request);
     bool known = false;
@@ -694,14 +712,14 @@ bool sch_feasible(const struct sch_partition *p, const struct sch_resources *req
         if (gone && p->clusters[i]->shape_count == 0)
             continue; /* it never said what it has */
         known = true;
-        if (cluster_fits(p->clusters[i], request, rule, NULL))
+        if (cluster_fits(p->clusters[i], request, gang, rule, NULL))
             return true;
     }
     if (!known)
         return true;
     sy_error_text_set(ret_misses, "no cluster can run this");
     for (size_t i = 0; ret_misses && i < p->cluster_count; i++)
-        (void)cluster_fits(p->clusters[i], request, rule, ret_misses);
+        (void)cluster_fits(p->clusters[i], request, gang, rule, ret_misses);
     return false;
 }
 

@@ -23,6 +23,7 @@
 
 #include "base/clock.h"
 #include "base/sm.h"
+#include "scheduler/gang.h"
 #include "scheduler/queue.h"
 #include "scheduler/resources.h"
 #include "scheduler/tokens.h"
@@ -45,6 +46,7 @@
  *     +--> CACHE_WAIT --> HELD or QUEUED (the producer failed) | SUCCEEDED (it succeeded)
  *     +--> GROUP (no worker: ends when sealed and its children have ended) --> SUCCEEDED | FAILED
  *     +--> PAUSED (a condition, no worker) --> SUCCEEDED (a signal) | TIMED_OUT
+ *     +--> GANG_WAIT --> ASSIGNED, with all others of its gang (and wherever else QUEUED is)
  *   any non-final --> ABORTED, and TIMED_OUT by its deadline
  *   QUEUED --> FAILED: accepted while not all nodes were known, and none can ever run it
  *
@@ -67,6 +69,12 @@
  * the end of the step. So the oldest live action of a key is its producer, also after a restart.
  * A task that waits (through children) for its own key waits for ever, where it would otherwise
  * call itself for ever.
+ *
+ * GANG_WAIT: a member of a gang that waits; the first of its gang is QUEUED and stands for all. A
+ * gang waits whole or not at all: HELD, BACKOFF and (QUEUED, GANG_WAIT) are states of all members
+ * at once, and all are ASSIGNED in the same step, to one cluster. When a member is lost, fails or
+ * is given back the others leave with it, by the gang's policy; see scheduler/partition_gang.c. A
+ * member that has succeeded has ended, and after that its gang cannot be restarted.
  */
 enum sch_action_state {
     SCH_ACTION_QUEUED,
@@ -78,6 +86,7 @@ enum sch_action_state {
     SCH_ACTION_PAUSED,
     SCH_ACTION_HELD,
     SCH_ACTION_CACHE_WAIT,
+    SCH_ACTION_GANG_WAIT,
     SCH_ACTION_SUCCEEDED,
     SCH_ACTION_FAILED,
     SCH_ACTION_ABORTED,
@@ -167,6 +176,15 @@ uint32_t sch_action_class_id(const struct sch_action *action); /* 0: it never ru
 uint64_t sch_action_memory_bytes(const struct sch_action *action);
 /* CACHE_WAIT: the action whose output it waits for; else NULL. */
 const struct sch_action *sch_action_producer(const struct sch_action *action);
+/* A member of a gang. */
+struct sch_gang_view {
+    uint64_t id;   /* of the action with rank 0 */
+    uint32_t rank; /* 0 to shape->size - 1 */
+    const struct sch_gang_shape *shape;
+    enum sch_on_loss on_loss;
+};
+/* False: it is in no gang. Valid as long as the action. */
+bool sch_action_gang(const struct sch_action *action, struct sch_gang_view *ret);
 const char *sch_cluster_name(const struct sch_cluster *cluster);
 
 /* ---- set-up ---- */
@@ -204,6 +222,7 @@ struct sch_restore {
     int64_t timeout_ns;       /* as in SCH_EVENT_CONDITION; spec NULL only */
     const uint8_t *cache_key; /* as in SCH_EVENT_ENQUEUE */
     const char *queue;        /* likewise; one that is gone is made again, unconfigured */
+    const struct sch_gang_view *gang; /* as it was created; NULL: in none */
     int32_t priority;
     uint32_t
         number; /* sch_action.ended when the row was written: only later attempts are adopted */
@@ -232,6 +251,7 @@ void sch_partition_restored(struct sch_partition *p, const char *const *expected
 enum sch_event_type {
     SCH_EVENT_CREATE_RUN,   /* u.create */
     SCH_EVENT_ENQUEUE,      /* u.enqueue */
+    SCH_EVENT_ENQUEUE_GANG, /* u.gang: all of its members, or a rejection of all */
     SCH_EVENT_SEAL,         /* u.seal */
     SCH_EVENT_RECORD,       /* u.record: an action that the client ran itself (a trace) */
     SCH_EVENT_CONDITION,    /* u.condition: an action that waits for a signal, in PAUSED */
@@ -317,6 +337,20 @@ struct sch_event {
             const uint8_t *cache_key;
             void *shell;
         } enqueue;
+        struct { /* children, as in enqueue, that are placed together */
+            struct sch_action *parent;
+            const struct sch_gang_shape *shape; /* checked; copied */
+            enum sch_on_loss on_loss;
+            /* shape->size of them, by rank. Their specs ask for the same; none is a group. */
+            const struct sch_gang_member {
+                const char *name;
+                struct sch_spec *spec;
+                void *shell; /* handed back in CREATED */
+            } * members;
+            int32_t priority;
+            const char *queue;
+            void *shell; /* handed back in REJECTED */
+        } gang;
         struct {
             struct sch_action *action;
         } seal;
@@ -357,7 +391,7 @@ struct sch_event {
         struct {
             const char *cluster;
             uint32_t class_id;
-            uint64_t granted;   /* cumulative since CLUSTER_UP */
+            uint64_t granted;   /* cumulative since CLUSTER_UP; of gangs: whole ones */
             uint64_t startable; /* likewise: up to this one there is free room for it now */
         } grant;
         struct {
@@ -438,7 +472,8 @@ struct sch_effect {
             struct sch_action *action; /* RUN_FINISHED: the root */
             enum sch_action_state state;
             /* What the core adds: "Aborted", "ChildFailed", "SystemRetriesExhausted",
-             * "QueuedTimeout", "DeadlineExceeded", "ConditionTimeout". NULL on success, and when
+             * "QueuedTimeout", "DeadlineExceeded", "ConditionTimeout", "GangMemberFailed" (another
+             * one of its gang), "Lost" (of a gang that is not restarted). NULL on success, and when
              * the report says it all (the task's own error). */
             const char *code, *message;
             const struct sch_report
@@ -489,6 +524,7 @@ struct sch_effect {
             const char *cluster;
             uint32_t class_id;
             const struct sch_resources *request;
+            const struct sch_gang_shape *gang; /* of a class of gangs, which are counted whole */
             uint64_t waiting;
             int64_t oldest_age_ns;
             int32_t top_priority;
@@ -536,7 +572,7 @@ struct sch_action *sch_partition_find_action_by_id(struct sch_partition *p, uint
 
 struct sch_partition_counts {
     uint64_t runs_live, queued, assigned, running, backoff, recovering, groups, finished;
-    uint64_t paused, held, cache_waiting;
+    uint64_t paused, held, cache_waiting, gang_waiting;
     size_t classes, clusters;
     bool recovering_clusters; /* still waiting for inventories */
 };
@@ -545,6 +581,10 @@ struct sch_partition_counts sch_partition_counts(const struct sch_partition *p);
 /* Whether any registered cluster could ever run it; with no cluster known yet: true. */
 bool sch_partition_feasible(const struct sch_partition *p, const struct sch_resources *request,
                             struct sy_error_text *ret_misses);
+/* Whether any could ever hold so many of them at once. */
+bool sch_partition_gang_feasible(const struct sch_partition *p, const struct sch_resources *request,
+                                 const struct sch_gang_shape *gang,
+                                 struct sy_error_text *ret_misses);
 
 /* Calls fn for each live run / live child; stops when fn returns false. */
 void sch_partition_each_run(struct sch_partition *p, bool (*fn)(void *ctx, struct sch_run *run),

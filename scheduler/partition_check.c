@@ -17,6 +17,7 @@ static size_t list_length(const struct sch_link *head)
 struct tally {
     uint64_t states[SCH_ACTION_STATES];
     uint64_t actions, timers, waiting, held, attempts, keyed, cached, cache_waiting, lanes;
+    uint64_t ganged;
 };
 
 static void check_timer(const struct sch_action_impl *a)
@@ -24,7 +25,8 @@ static void check_timer(const struct sch_action_impl *a)
     int64_t at = sch_action_timer_ns(a);
     SY_ASSERT(sch_heap_has(&a->timer) == (at != SY_TIME_NEVER));
     SY_ASSERT(at == SY_TIME_NEVER || a->timer.key == at);
-    SY_ASSERT(at != SY_TIME_NEVER || sch_action_state(a) != SCH_ACTION_BACKOFF);
+    SY_ASSERT(at != SY_TIME_NEVER || sch_action_state(a) != SCH_ACTION_BACKOFF ||
+              sch_gang_follows(a));
 }
 
 static void check_children(const struct sch_action_impl *a)
@@ -48,7 +50,8 @@ static void check_state(const struct sch_action_impl *a)
 {
     enum sch_action_state state = sch_action_state(a);
     bool out = state == SCH_ACTION_ASSIGNED || state == SCH_ACTION_RUNNING;
-    bool level = state == SCH_ACTION_QUEUED || state == SCH_ACTION_HELD;
+    bool level = state == SCH_ACTION_QUEUED ||
+                 (state == SCH_ACTION_HELD && !sch_gang_follows(a));
     bool linked = out || level || state == SCH_ACTION_RECOVERING || state == SCH_ACTION_CACHE_WAIT;
     SY_ASSERT(!sch_action_is_final(&a->base) && sch_action_table.invariant(a, state));
     SY_ASSERT(level == (a->level != NULL));
@@ -77,6 +80,7 @@ static void check_action(struct sch_partition *p, struct sch_action_impl *a, str
     tally->actions++;
     tally->timers += sch_heap_has(&a->timer);
     tally->keyed += a->rare && a->rare->cache;
+    tally->ganged += sch_action_gang_of(a) != NULL;
 }
 
 static void check_actions(struct sch_partition *p, struct tally *tally)
@@ -136,23 +140,27 @@ static size_t check_fifo(const struct sch_fifo *fifo, enum sch_action_state stat
 static void check_gate(const struct sch_run_impl *run, struct tally *tally)
 {
     const struct sch_run *base = &run->base;
-    uint32_t used = 0, parents = 0, recovering = 0;
+    uint32_t used = 0, parents = 0, recovering = 0, follow = 0;
     SY_ASSERT((base->concurrency_max > 0) == (run->gate != NULL));
     if (!run->gate)
         return;
     struct sch_action_impl *a = sch_action_impl(base->root);
     for (; a; a = next_in_run(a)) {
         enum sch_action_state state = sch_action_state(a);
-        bool slot = state == SCH_ACTION_QUEUED || state == SCH_ACTION_ASSIGNED ||
-                    state == SCH_ACTION_RUNNING;
+        bool slot = state == SCH_ACTION_QUEUED || state == SCH_ACTION_GANG_WAIT ||
+                    state == SCH_ACTION_ASSIGNED || state == SCH_ACTION_RUNNING;
+        follow += state == SCH_ACTION_HELD && sch_gang_follows(a);
         used += slot;
         parents += slot && a->child_first;
         recovering += state == SCH_ACTION_RECOVERING;
     }
     SY_ASSERT(used == base->concurrency_used && used <= base->concurrency_max);
     SY_ASSERT(parents == base->concurrency_parents && recovering == run->gate->recovering);
-    SY_ASSERT(base->concurrency_held == check_fifo(&run->gate->held, SCH_ACTION_HELD));
-    SY_ASSERT(base->concurrency_held == 0 || used == base->concurrency_max || recovering > 0);
+    SY_ASSERT(base->concurrency_held == follow + check_fifo(&run->gate->held, SCH_ACTION_HELD));
+    const struct sch_action_impl *first = sch_fifo_first(&run->gate->held);
+    const struct sch_gang *gang = first ? sch_action_gang_of(first) : NULL;
+    uint32_t asked = gang ? gang->shape.size : 1;
+    SY_ASSERT(!first || used + asked > base->concurrency_max || recovering > 0);
     SY_ASSERT(!sch_link_in_list(&run->gate->touched));
     tally->held += base->concurrency_held;
 }
@@ -202,6 +210,54 @@ static void check_caches(struct sch_partition *p, struct tally *tally)
     }
     SY_ASSERT(tally->cached == tally->keyed);
     SY_ASSERT(tally->cache_waiting == tally->states[SCH_ACTION_CACHE_WAIT]);
+}
+
+/* All wait, or all are out, on one cluster; only while it is not known what is out may both be. */
+static void check_gang(const struct sch_partition *p, const struct sch_gang *gang)
+{
+    uint32_t live = 0, states[SCH_ACTION_STATES] = {0};
+    const struct sch_action_impl *any = NULL;
+    const struct sch_cluster *cluster = NULL;
+    for (uint32_t i = 0; i < gang->shape.size; i++) {
+        const struct sch_action_impl *a = gang->members[i];
+        if (!a)
+            continue;
+        SY_ASSERT(a->rare->gang == gang && a->rare->rank == i);
+        any = any ? any : a;
+        cluster = cluster ? cluster : a->base.cluster;
+        SY_ASSERT(a->base.parent == any->base.parent && a->base.spec->retries ==
+                                                            any->base.spec->retries);
+        SY_ASSERT(a->base.ended == any->base.ended && a->base.attempts == any->base.attempts);
+        SY_ASSERT(a->base.user_failures == any->base.user_failures);
+        SY_ASSERT(a->base.system_failures == any->base.system_failures);
+        SY_ASSERT(p->recovery_end_ns != SY_TIME_NEVER || a->base.cluster == cluster);
+        states[sch_action_state(a)]++;
+        live++;
+    }
+    uint32_t out = states[SCH_ACTION_ASSIGNED] + states[SCH_ACTION_RUNNING];
+    SY_ASSERT(live == gang->live && live > 0 && gang->refs >= live && !gang->ending);
+    SY_ASSERT(states[SCH_ACTION_QUEUED] <= 1);
+    if (sch_link_in_list(&gang->broken)) {
+        SY_ASSERT(states[SCH_ACTION_GANG_WAIT] == live);
+        return;
+    }
+    SY_ASSERT(out == live || out + states[SCH_ACTION_RECOVERING] == live ||
+              states[SCH_ACTION_HELD] == gang->shape.size ||
+              states[SCH_ACTION_BACKOFF] == gang->shape.size ||
+              states[SCH_ACTION_QUEUED] + states[SCH_ACTION_GANG_WAIT] == gang->shape.size);
+}
+
+static void check_gangs(const struct sch_partition *p, const struct tally *tally)
+{
+    uint32_t count = 0;
+    uint64_t members = 0;
+    for (struct sch_link *link = p->gangs.next; link != &p->gangs; link = link->next) {
+        const struct sch_gang *gang = sy_container_of(link, struct sch_gang, link);
+        check_gang(p, gang);
+        members += gang->live;
+        count++;
+    }
+    SY_ASSERT(count == p->gangs_by_id.count && members == tally->ganged);
 }
 
 static void check_pair(const struct sch_partition *p, const struct sch_class *class, size_t index)
@@ -261,8 +317,7 @@ static void check_class(struct sch_partition *p, struct sch_class *class, struct
     for (size_t i = 0; i < class->pair_count; i++)
         check_pair(p, class, i);
     sch_heap_check(&class->open);
-    bool runnable = class->root.children.count > 0 && class->open.count > 0;
-    SY_ASSERT(runnable == sch_link_in_list(&class->runnable));
+    SY_ASSERT(sch_class_is_runnable(class) == sch_link_in_list(&class->runnable));
     tally->waiting += waiting;
 }
 
@@ -331,6 +386,7 @@ static void check_tables(const struct sch_partition *p)
                                         &p->classes_by_request,
                                         &p->clusters_by_name,
                                         &p->caches,
+                                        &p->gangs_by_id,
                                         &p->shares_by_key,
                                         &p->seats,
                                         &p->rules};
@@ -341,6 +397,7 @@ static void check_tables(const struct sch_partition *p)
     sch_heap_check(&p->leases);
     sch_heap_check(&p->ages);
     sch_heap_check(&p->avoided);
+    sch_heap_check(&p->patience);
 }
 
 /* What is there and in use of each share, by the actions themselves. */
@@ -368,7 +425,8 @@ static void check_stopped(const struct sch_share *share)
     for (struct sch_link *link = share->stopped.next; link != &share->stopped; link = link->next) {
         const struct sch_seat *seat = sy_container_of(link, struct sch_seat, link);
         SY_ASSERT(seat->stopped && seat->share == share && !sch_heap_has(&seat->entry));
-        SY_ASSERT(!sch_share_admits(share, &seat->class->request)); /* else it waits for nothing */
+        /* Else it waits for nothing. */
+        SY_ASSERT(!sch_share_admits(share, &seat->class->request, sch_class_unit(seat->class)));
     }
 }
 
@@ -403,6 +461,7 @@ void sch_partition_check(const struct sch_partition *const_p)
     check_actions(p, &tally);
     check_runs(p, &tally);
     check_caches(p, &tally);
+    check_gangs(p, &tally);
     check_classes(p, &tally);
     check_clusters(p, &tally);
     check_shares(p);

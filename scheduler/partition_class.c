@@ -46,25 +46,29 @@ void sch_rule_unref(struct sch_partition *p, const struct sch_rule *const_rule)
 
 /* ---- classes ---- */
 
-static uint32_t class_hash(const struct sch_resources *request, const struct sch_rule *rule)
+static uint32_t class_hash(const struct sch_resources *request, const struct sch_gang_shape *gang,
+                           const struct sch_rule *rule)
 {
-    return sch_hash_u64(sch_resources_hash(request), rule->by_content.hash);
+    uint64_t hash = sch_hash_bytes(gang, sizeof(*gang), sch_resources_hash(request));
+    return sch_hash_u64(hash, rule->by_content.hash);
 }
 
 static struct sch_class *class_new(struct sch_partition *p, const struct sch_resources *request,
-                                   const struct sch_rule *rule)
+                                   const struct sch_gang_shape *gang, const struct sch_rule *rule)
 {
     struct sch_class *class = sy_new(struct sch_class);
     class->id = ++p->last_class_id;
     SY_ASSERT(class->id != 0);
     class->request = *request;
+    class->gang = *gang;
     class->rule = sch_rule_ref(p, &rule->content);
     class->told_ns = INT64_MIN / 2;
     class->short_since_ns = SY_TIME_NEVER;
     sch_seat_init_root(p, class);
     sch_list_push_back(&p->classes, &class->link);
     p->class_count++;
-    sch_table_add(&p->classes_by_request, &class->by_request, class_hash(request, rule));
+    sch_table_add(&p->classes_by_request, &class->by_request,
+                  class_hash(request, gang, rule));
     sch_table_add(&p->classes_by_id, &class->by_id, sch_hash_u64(class->id, 0));
     for (size_t i = 0; i < p->cluster_count; i++)
         sch_class_add_cluster(p, class, p->clusters[i]);
@@ -72,13 +76,14 @@ static struct sch_class *class_new(struct sch_partition *p, const struct sch_res
 }
 
 struct sch_class *sch_class_peek(const struct sch_partition *p, const struct sch_resources *request,
-                                 const struct sch_rule *rule)
+                                 const struct sch_gang_shape *gang, const struct sch_rule *rule)
 {
     struct sch_table_link *link = sch_table_first(&p->classes_by_request,
-                                                  class_hash(request, rule));
+                                                  class_hash(request, gang, rule));
     for (; link; link = sch_table_next(link)) {
         struct sch_class *class = sy_container_of(link, struct sch_class, by_request);
-        if (class->rule == rule && sch_resources_equal(&class->request, request))
+        if (class->rule == rule && sch_resources_equal(&class->request, request) &&
+            memcmp(&class->gang, gang, sizeof(*gang)) == 0)
             return class;
     }
     return NULL;
@@ -108,11 +113,11 @@ static void leave_class(struct sch_partition *p, struct sch_class *class, uint32
 }
 
 struct sch_class *sch_class_ref(struct sch_partition *p, const struct sch_resources *request,
-                                const struct sch_rule *rule)
+                                const struct sch_gang_shape *gang, const struct sch_rule *rule)
 {
-    struct sch_class *class = sch_class_peek(p, request, rule);
+    struct sch_class *class = sch_class_peek(p, request, gang, rule);
     if (!class)
-        class = class_new(p, request, rule);
+        class = class_new(p, request, gang, rule);
     use_class(p, class, 1);
     return class;
 }
@@ -144,6 +149,7 @@ void sch_class_free(struct sch_partition *p, struct sch_class *class)
     if (sch_link_in_list(&class->runnable))
         sch_list_remove(&class->runnable);
     sch_heap_remove(&p->flushes, &class->flush);
+    sch_heap_remove(&p->patience, &class->patience);
     sch_table_remove(&p->classes_by_request, &class->by_request);
     sch_table_remove(&p->classes_by_id, &class->by_id);
     sch_list_remove(&class->link);
@@ -167,9 +173,15 @@ struct sch_class *sch_class_find(struct sch_partition *p, uint32_t id)
     return NULL;
 }
 
+bool sch_class_is_runnable(const struct sch_class *class)
+{
+    return class->root.children.count > 0 && class->open.count > 0 &&
+           (class->gang.size == 0 || sch_gang_may_go(class));
+}
+
 void sch_class_changed(struct sch_partition *p, struct sch_class *class)
 {
-    bool runnable = class->root.children.count > 0 && class->open.count > 0;
+    bool runnable = sch_class_is_runnable(class);
     if (runnable == sch_link_in_list(&class->runnable))
         return;
     if (runnable)

@@ -375,7 +375,10 @@ static bool hold(struct sch_partition *p, const struct sch_report *attempt, bool
         }
         return true;
     }
-    if (a && is_adoptable(p, a, attempt)) {
+    if (a && is_adoptable(p, a, attempt) && sch_action_gang_of(a) &&
+        p->recovery_end_ns == SY_TIME_NEVER) {
+        sch_action_lost(p, a, "a newer attempt of it runs elsewhere", NULL);
+    } else if (a && is_adoptable(p, a, attempt)) {
         adopt(p, a, cluster, attempt, started);
         return true;
     }

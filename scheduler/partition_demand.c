@@ -38,6 +38,7 @@ static void tell(struct sch_partition *p, struct sch_class *class, struct sch_pa
     effect->u.demand.cluster = pair->cluster->name;
     effect->u.demand.class_id = class->id;
     effect->u.demand.request = &class->request;
+    effect->u.demand.gang = class->gang.size > 0 ? &class->gang : NULL;
     effect->u.demand.waiting = class->root.ready;
     effect->u.demand.oldest_age_ns = p->now_ns - oldest_ns(p, class);
     effect->u.demand.top_priority = top_priority(class);
@@ -188,7 +189,7 @@ void sch_verify_tick(struct sch_partition *p)
         if (class->unchecked_from == 0)
             continue;
         bool possible = some_cluster_fits(class);
-        if (!possible && sch_feasible(p, &class->request, class->rule, &p->misses))
+        if (!possible && sch_feasible(p, &class->request, &class->gang, class->rule, &p->misses))
             continue; /* a cluster has not told yet */
         uint64_t from = class->unchecked_from;
         set_unchecked(p, class, 0);

@@ -425,6 +425,8 @@ struct sch_explanation *sch_explain(const struct sch_partition *p, const struct 
     const struct sch_action_impl *a = sch_action_impl_const(action);
     struct sch_explanation *e = explanation_new(p);
     SY_ASSERT(!p->out);
+    if (sch_gang_follows(a) && sch_action_gang_of(a)->members[0])
+        a = sch_action_gang_of(a)->members[0]; /* it stands in the queue for all of them */
     e->state = sch_action_state(a);
     e->producer = sch_action_producer(action);
     e->children = action->children_live;
@@ -459,9 +461,9 @@ static bool submit_is_refused(struct sch_partition *p, const struct sch_submit *
         e->why = SCH_REJECT_FULL;
     else if (!tenant)
         e->why = SCH_REJECT_NO_QUEUE;
-    else if (!sch_share_has_length(p, tenant))
+    else if (!sch_share_has_length(p, tenant, 1))
         e->why = SCH_REJECT_QUEUE_FULL;
-    else if (!sch_feasible(p, submit->request, tenant->rule, &p->misses))
+    else if (!sch_feasible(p, submit->request, &sch_no_gang, tenant->rule, &p->misses))
         e->why = SCH_REJECT_INFEASIBLE;
     else
         e->refused = false;
@@ -529,7 +531,7 @@ struct sch_explanation *sch_explain_submit(struct sch_partition *p, const struct
     struct sch_query q = {.p = p,
                           .request = submit->request,
                           .tenant = tenant,
-                          .class = sch_class_peek(p, submit->request, tenant->rule),
+                          .class = sch_class_peek(p, submit->request, &sch_no_gang, tenant->rule),
                           .id = UINT64_MAX,
                           .priority = submit->priority + tenant->priority,
                           .e = e};

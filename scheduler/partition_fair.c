@@ -105,7 +105,7 @@ struct sch_lane *sch_class_next(struct sch_partition *p, struct sch_class *class
     while ((top = sch_heap_top(&seat->children))) {
         struct sch_seat *child = sy_container_of(top, struct sch_seat, entry);
         SY_ASSERT(child->parent == seat && !child->stopped);
-        if (!sch_share_admits(child->share, &class->request)) {
+        if (!sch_share_admits(child->share, &class->request, sch_class_unit(class))) {
             sch_seat_stop(p, child);
             seat = &class->root;
         } else if (sch_seat_is_lane(child)) {

@@ -10,8 +10,8 @@ static struct sch_gate *gate_of(const struct sch_action_impl *a)
 
 static bool has_slot(enum sch_action_state state)
 {
-    return state == SCH_ACTION_QUEUED || state == SCH_ACTION_ASSIGNED ||
-           state == SCH_ACTION_RUNNING;
+    return state == SCH_ACTION_QUEUED || state == SCH_ACTION_GANG_WAIT ||
+           state == SCH_ACTION_ASSIGNED || state == SCH_ACTION_RUNNING;
 }
 
 void sch_gate_new(struct sch_run_impl *run, uint32_t concurrency_max)
@@ -78,22 +78,23 @@ void sch_gate_parent(const struct sch_action_impl *parent, bool is_parent)
     gate->run->concurrency_parents += is_parent ? 1u : UINT32_MAX;
 }
 
-static bool slot_is_free(const struct sch_gate *gate)
+static bool slots_are_free(const struct sch_gate *gate, uint32_t slots)
 {
-    return gate->recovering == 0 && gate->run->concurrency_used < gate->run->concurrency_max;
+    const struct sch_run *run = gate->run;
+    return gate->recovering == 0 && run->concurrency_used + slots <= run->concurrency_max;
 }
 
-enum sch_action_state sch_gate_first(const struct sch_run_impl *run)
+enum sch_action_state sch_gate_first(const struct sch_run_impl *run, uint32_t slots)
 {
     const struct sch_gate *gate = run->gate;
-    bool open = !gate || (gate->held.waiting == 0 && slot_is_free(gate));
+    bool open = !gate || (gate->held.waiting == 0 && slots_are_free(gate, slots));
     return open ? SCH_ACTION_QUEUED : SCH_ACTION_HELD;
 }
 
 enum sch_action_state sch_gate_next(const struct sch_action_impl *a)
 {
     return has_slot(sch_action_state(a)) ? SCH_ACTION_QUEUED
-                                         : sch_gate_first(sch_run_impl(a->base.run));
+                                         : sch_gate_first(sch_run_impl(a->base.run), 1);
 }
 
 void sch_gate_hold(struct sch_partition *p, struct sch_action_impl *a, bool front)
@@ -107,16 +108,27 @@ void sch_gate_unhold(struct sch_partition *p, struct sch_action_impl *a)
     sch_fifo_remove(p, &gate_of(a)->held, a);
 }
 
+/* Of a gang that is HELD its first asks for all. */
+static uint32_t slots_of(const struct sch_action_impl *a)
+{
+    const struct sch_gang *gang = sch_action_gang_of(a);
+    return gang ? gang->shape.size : 1;
+}
+
 /* At the end of the step, so that an abort of a whole run starts none of it. */
 void sch_gates_release(struct sch_partition *p)
 {
     while (!sch_list_empty(&p->gates_touched)) {
         struct sch_link *link = sch_list_pop(&p->gates_touched);
         struct sch_gate *gate = sy_container_of(link, struct sch_gate, touched);
-        while (gate->held.waiting > 0 && slot_is_free(gate)) {
+        while (gate->held.waiting > 0) {
             struct sch_action_impl *a = sch_fifo_first(&gate->held);
+            if (!slots_are_free(gate, slots_of(a)))
+                break;
             sch_gate_unhold(p, a);
             sch_action_move(p, a, SCH_ACTION_QUEUED);
+            if (sch_action_gang_of(a))
+                sch_gang_released(p, a);
             sch_class_waits(p, a);
             sch_lane_push(p, a, false);
         }

@@ -6,6 +6,7 @@
  *   partition_fifo.c     FIFOs by priority
  *   partition_gate.c     the slots of runs with a limit of concurrency, and who waits for one
  *   partition_cache.c    actions with the same cache key: one runs, the others wait
+ *   partition_gang.c     gangs: many actions that wait, run and are lost as one
  *   partition_share.c    the tree by which room is shared: projects, domains, queues; their limits
  *   partition_ticket.c   limits that hold over several partitions
  *   partition_fair.c     who is next: the order of priority and fair share within a class
@@ -22,7 +23,8 @@
  *
  * Where an action's `link` is: QUEUED and HELD in its level; ASSIGNED and RUNNING in its cluster's
  * list of attempts (or of those that the open inventory has not named yet); RECOVERING in
- * p->recovering; CACHE_WAIT in the waiters of its cache key.
+ * p->recovering; CACHE_WAIT in the waiters of its cache key. Of a gang that is HELD only the first
+ * is in a level.
  */
 #pragma once
 
@@ -56,6 +58,11 @@
 #define SCH_AVOID_AFTER 3u
 #define SCH_AVOID_NS (10 * SY_NS_PER_S)
 #define SCH_AVOID_MAX_NS (600 * SY_NS_PER_S)
+/* So long a gang waits for the clusters to say whether they have room for it now, before it goes to
+ * one that has not. */
+#define SCH_GANG_PATIENCE_NS SY_NS_PER_S
+/* A cluster that gave a gang back is tried after the others for so long. */
+#define SCH_GANG_AVOID_NS (600 * SY_NS_PER_S)
 #define SCH_ID_COUNTER_BITS 40
 #define SCH_EPOCH_MAX ((1u << 24) - 1)
 
@@ -73,6 +80,24 @@ struct sch_rare {
     int64_t queued_ns;       /* of its queue when it came: most time in it; SY_TIME_NEVER: none */
     struct sch_cache *cache; /* NULL: its key, if any, is nobody's business */
     uint64_t memory_bytes;   /* see sch_action_memory_bytes() */
+    struct sch_gang *gang;   /* NULL: in none; a reference */
+    uint32_t rank;           /* in it */
+};
+
+/* Its members share what is counted of them (attempts, failures): what happens to one happens to
+ * the gang. */
+struct sch_gang {
+    uint64_t id; /* of the action with rank 0 */
+    struct sch_gang_shape shape;
+    enum sch_on_loss on_loss;
+    uint32_t refs; /* members, also those that have ended but can be read */
+    uint32_t live; /* members that have not ended */
+    bool ending;   /* one has failed, the others follow in this step */
+    struct sch_table_link by_id;
+    struct sch_link link;   /* p->gangs, while a member lives */
+    struct sch_link broken; /* p->gangs_broken: found incomplete at a rebuild; ends with the step */
+    struct sy_error_text why;          /* of effects of this step */
+    struct sch_action_impl *members[]; /* by rank; NULL: it has ended */
 };
 
 struct sch_action_impl {
@@ -233,6 +258,7 @@ struct sch_pair {
     uint64_t startable;         /* of those granted, up to this count into room that was free */
     bool feasible;
     bool told;                     /* the cluster heard of this class since CLUSTER_UP */
+    bool answered;                 /* of a class of gangs: since the last one came */
     uint32_t failures;             /* refusals and losses one after the other */
     int64_t avoided_until_ns;      /* another cluster is taken if one has room; 0: not */
     struct sch_heap_entry avoided; /* p->avoided */
@@ -243,7 +269,9 @@ struct sch_class {
     uint32_t refs; /* live actions */
     struct sch_resources request;
     const struct sch_rule *rule;
+    struct sch_gang_shape gang; /* size 0: none; else what is queued, granted and routed is gangs */
     struct sch_table_link by_request, by_id;
+    struct sch_heap_entry patience; /* p->patience while it waits for answers of clusters */
     struct sch_link link;    /* p->classes, in order of creation */
     struct sch_link idle;    /* p->classes_idle while refs is 0 */
     struct sch_link touched; /* p->touched: queue changed in this step */
@@ -325,7 +353,8 @@ struct sch_partition {
     uint64_t state_counts[SCH_ACTION_STATES]; /* final states: since the start */
     uint64_t actions_live;
     struct sch_heap timers;
-    struct sch_table caches;
+    struct sch_table caches, gangs_by_id;
+    struct sch_link gangs, gangs_broken;
     /* queues */
     struct sch_table shares_by_key, seats, rules;
     struct sch_link shares; /* in order of creation */
@@ -342,7 +371,7 @@ struct sch_partition {
     /* classes */
     struct sch_table classes_by_id, classes_by_request, levels;
     struct sch_link classes, classes_idle, runnable;
-    struct sch_heap avoided;
+    struct sch_heap avoided, patience;
     size_t class_count, class_idle_count, classes_unchecked;
     int64_t verify_at_ns; /* look at the unchecked classes; SY_TIME_NEVER: when clusters change */
     struct sch_heap flushes;
@@ -386,6 +415,15 @@ static inline struct sch_class *sch_action_class(const struct sch_action_impl *a
 {
     return a->lane ? a->lane->seat.class : NULL;
 }
+static inline struct sch_gang *sch_action_gang_of(const struct sch_action_impl *a)
+{
+    return a->rare ? a->rare->gang : NULL;
+}
+/* How many actions one that waits in the class stands for. */
+static inline uint32_t sch_class_unit(const struct sch_class *class)
+{
+    return class->gang.size > 0 ? class->gang.size : 1;
+}
 static inline struct sch_lane *sch_seat_lane(struct sch_seat *seat)
 {
     return (struct sch_lane *)seat;
@@ -412,9 +450,31 @@ static inline bool sch_cluster_connected(const struct sch_cluster *c)
 struct sch_effect *sch_effect_add(struct sch_partition *p, enum sch_effect_type type);
 uint64_t sch_partition_new_id(struct sch_partition *p);
 void sch_spec_released(struct sch_partition *p, struct sch_spec *spec);
-/* As sch_partition_feasible(), for work under these rules (NULL: none). */
+/* As sch_partition_feasible(), for a gang of that shape (size 0: one action), under these rules
+ * (NULL: none). */
 bool sch_feasible(const struct sch_partition *p, const struct sch_resources *request,
-                  const struct sch_rule *rule, struct sy_error_text *ret_misses);
+                  const struct sch_gang_shape *gang, const struct sch_rule *rule,
+                  struct sy_error_text *ret_misses);
+void sch_reject(struct sch_partition *p, enum sch_reject why, struct sch_action_impl *existing,
+                void *shell);
+/* Whether the parent may have a new child of this name; says no otherwise. */
+bool sch_admit_child(struct sch_partition *p, struct sch_action_impl *parent, const char *name,
+                     void *shell);
+/* What a new action, or gang, wants. */
+struct sch_task {
+    struct sch_spec *spec;
+    const struct sch_gang_shape *gang; /* size 0: none */
+    int32_t priority;
+    const char *queue;
+    bool instant;
+    const uint8_t *cache_key;
+    void *shell;
+};
+extern const struct sch_gang_shape sch_no_gang;
+/* Room for it, and what it needs; says no otherwise. *ret_tenant holds a reference; it is NULL for
+ * what needs no worker. */
+bool sch_admit(struct sch_partition *p, const struct sch_task *task, const char *project,
+               const char *domain, struct sch_share **ret_tenant);
 struct sch_run_impl *sch_run_new(struct sch_partition *p, uint64_t id, const char *project,
                                  const char *domain, const char *name);
 void sch_run_unref(struct sch_run_impl *run);
@@ -427,6 +487,8 @@ struct sch_action_new {
     const char *name;
     struct sch_spec *spec;    /* NULL: never runs */
     struct sch_share *tenant; /* of its queue; NULL: never runs */
+    struct sch_gang *gang;    /* NULL: in none */
+    uint32_t rank;
     int32_t priority;
     int64_t created_ns;
     int64_t timeout_ns;          /* of a condition */
@@ -442,6 +504,9 @@ struct sch_end {
     struct sch_action *reused;
     void *shell;
 };
+/* With its CREATED; it is in no queue yet. */
+struct sch_action_impl *sch_begin_action(struct sch_partition *p, const struct sch_action_new *new,
+                                         bool ends, void *shell);
 struct sch_action_impl *sch_action_create(struct sch_partition *p,
                                           const struct sch_action_new *new);
 void sch_action_link_parent(struct sch_action_impl *a, struct sch_action_impl *parent);
@@ -460,6 +525,19 @@ int64_t sch_action_timer_ns(const struct sch_action_impl *a);
  */
 void sch_action_limit(struct sch_partition *p, struct sch_action_impl *a, int64_t limit_ns,
                       int64_t spent_ns);
+/* It is in no queue, and nothing of it is out: from now on it asks for so much. */
+void sch_action_change_memory(struct sch_partition *p, struct sch_action_impl *a,
+                              uint64_t memory_bytes);
+/* Of the event that says that an attempt is followed by another; NULL: the task's own error. */
+const char *sch_retry_code(const char *message, const struct sch_report *report);
+/* Out of whatever it waits in or runs on; its state is moved next. */
+void sch_action_detach(struct sch_partition *p, struct sch_action_impl *a);
+/* Its attempt is out: tells the cluster to stop it. */
+void sch_action_cancel(struct sch_partition *p, const struct sch_action_impl *a,
+                       const char *reason);
+/* QUEUED, GANG_WAIT -> ASSIGNED, to the pair's cluster. */
+void sch_action_assign(struct sch_partition *p, struct sch_action_impl *a,
+                       const struct sch_pair *pair);
 /* It is QUEUED or HELD: put it there; a queue may assign it. */
 void sch_action_place(struct sch_partition *p, struct sch_action_impl *a, bool front);
 /* It is in nothing: it wants to run, so it is QUEUED, or HELD without a slot. */
@@ -507,11 +585,53 @@ void sch_gate_leave(struct sch_partition *p, const struct sch_action_impl *a,
 /* It has got its first live child, or lost its last one. */
 void sch_gate_parent(const struct sch_action_impl *parent, bool is_parent);
 /* Whether it is QUEUED or HELD: a new action of the run; one that waits again. */
-enum sch_action_state sch_gate_first(const struct sch_run_impl *run);
+enum sch_action_state sch_gate_first(const struct sch_run_impl *run, uint32_t slots);
 enum sch_action_state sch_gate_next(const struct sch_action_impl *a);
 void sch_gate_hold(struct sch_partition *p, struct sch_action_impl *a, bool front);
 void sch_gate_unhold(struct sch_partition *p, struct sch_action_impl *a);
 void sch_gates_release(struct sch_partition *p);
+
+/* ---- partition_gang.c ---- */
+void sch_gang_enqueue(struct sch_partition *p, const struct sch_event *event);
+/* A restored member of it; the gang is made with the first one. */
+struct sch_gang *sch_gang_restore(struct sch_partition *p, const struct sch_gang_view *view);
+void sch_gang_join(struct sch_gang *gang, struct sch_action_impl *a, uint32_t rank);
+/* The member has ended. */
+void sch_gang_leave(struct sch_partition *p, struct sch_action_impl *a);
+void sch_gang_unref(struct sch_gang *gang);
+/* Not the first of a gang that waits: that one has the timer, and is in the queue. */
+bool sch_gang_follows(const struct sch_action_impl *a);
+/* The first of it is HELD and there are slots, or it is next: all of them. */
+void sch_gang_released(struct sch_partition *p, struct sch_action_impl *first);
+void sch_gang_assign(struct sch_partition *p, struct sch_action_impl *first,
+                     const struct sch_pair *pair);
+/* Whether the loss or failure of one may be followed by another attempt of all. */
+bool sch_gang_may_restart(const struct sch_gang *gang);
+/* The member's attempt has ended, and the failure is counted: all wait again. */
+void sch_gang_retry(struct sch_partition *p, struct sch_action_impl *a, int64_t delay_ns,
+                    bool front, uint64_t memory_bytes, const char *message,
+                    const struct sch_report *report);
+/* BACKOFF is over. */
+void sch_gang_again(struct sch_partition *p, struct sch_action_impl *first);
+/* The member's attempt never ran. */
+void sch_gang_returned(struct sch_partition *p, struct sch_action_impl *a);
+/* The member has ended other than well: so do the others. */
+void sch_gang_end(struct sch_partition *p, struct sch_gang *gang, const struct sch_action_impl *a,
+                  const struct sch_end *end);
+/* The recovery wait is over. Those of which nobody reported a part wait again, as one. */
+void sch_gang_unreported(struct sch_partition *p, struct sch_gang *gang);
+/* Those that are only partly there, or in two clusters, are lost. */
+void sch_gangs_recovered(struct sch_partition *p);
+/* At the end of the step. */
+void sch_gangs_settle(struct sch_partition *p);
+/* A gang came into the class: clusters say anew whether they have room for one. */
+void sch_gang_ask(struct sch_partition *p, struct sch_class *class);
+/* Whether the next of the class may go to the first of its open pairs. */
+bool sch_gang_may_go(const struct sch_class *class);
+void sch_patience_tick(struct sch_partition *p);
+/* Whether the cluster, as far as it is known, could ever hold it all at once. */
+bool sch_gang_fits(const struct sch_cluster *cluster, const struct sch_resources *request,
+                   const struct sch_gang_shape *gang, struct sy_error_text *ret_misses);
 
 /* ---- partition_cache.c ---- */
 struct sch_cache *sch_cache_find(struct sch_partition *p, const uint8_t *key);
@@ -537,10 +657,11 @@ void sch_share_count(struct sch_share *tenant, int delta);
 /* An action comes into use or out of it: counts, and what limits stop, up to the region. */
 void sch_share_use(struct sch_partition *p, struct sch_share *tenant,
                    const struct sch_resources *request, bool more);
-/* Whether its own limits let one more such request out. */
-bool sch_share_admits(const struct sch_share *share, const struct sch_resources *request);
-/* Whether one more action may wait there; says no in p->misses. */
-bool sch_share_has_length(struct sch_partition *p, const struct sch_share *tenant);
+/* Whether its own limits let so many more such requests out. */
+bool sch_share_admits(const struct sch_share *share, const struct sch_resources *request,
+                      uint32_t count);
+/* Whether so many more actions may wait there; says no in p->misses. */
+bool sch_share_has_length(struct sch_partition *p, const struct sch_share *tenant, uint32_t count);
 /* Its weighted_share, if it had that out. */
 uint32_t sch_share_weigh(const struct sch_partition *p, const struct sch_share *share,
                          const struct sch_use *use);
@@ -613,16 +734,17 @@ void sch_ages_tick(struct sch_partition *p);
 
 /* ---- partition_class.c ---- */
 struct sch_class *sch_class_ref(struct sch_partition *p, const struct sch_resources *request,
-                                const struct sch_rule *rule);
+                                const struct sch_gang_shape *gang, const struct sch_rule *rule);
 /* Without making it; NULL: there is none. */
 struct sch_class *sch_class_peek(const struct sch_partition *p, const struct sch_resources *request,
-                                 const struct sch_rule *rule);
+                                 const struct sch_gang_shape *gang, const struct sch_rule *rule);
 void sch_class_unref(struct sch_partition *p, struct sch_class *class);
 void sch_class_move_refs(struct sch_partition *p, struct sch_class *from, struct sch_class *to,
                          uint32_t count);
 struct sch_class *sch_class_find(struct sch_partition *p, uint32_t id);
 void sch_class_free(struct sch_partition *p, struct sch_class *class);
 /* Whether it has somebody who may run and a cluster for him: in p->runnable or not. */
+bool sch_class_is_runnable(const struct sch_class *class);
 void sch_class_changed(struct sch_partition *p, struct sch_class *class);
 const struct sch_rule *sch_rule_ref(struct sch_partition *p,
                                     const struct sch_rule_content *content);
@@ -648,6 +770,10 @@ void sch_pair_free(struct sch_partition *p, struct sch_pair *pair);
 void sch_pair_report(struct sch_partition *p, struct sch_class *class, struct sch_cluster *cluster,
                      bool well);
 void sch_avoided_tick(struct sch_partition *p);
+/* Whether the cluster has room now is not known any more. */
+void sch_pair_ask(struct sch_partition *p, struct sch_pair *pair);
+/* The others first, for so long. */
+void sch_pair_avoid(struct sch_partition *p, struct sch_pair *pair, int64_t ns);
 /* Whether a queue's work may run on the cluster; says why not. */
 bool sch_rule_fits(const struct sch_rule *rule, const struct sch_cluster *cluster,
                    struct sy_error_text *ret_misses);

@@ -13,6 +13,8 @@ void sch_lane_push(struct sch_partition *p, struct sch_action_impl *a, bool fron
     sch_seat_ready(p, &lane->seat, 1);
     sch_seat_update(p, &lane->seat);
     sch_class_touch(p, lane->seat.class);
+    if (lane->seat.class->gang.size > 0)
+        sch_gang_ask(p, lane->seat.class);
 }
 
 void sch_lane_remove(struct sch_partition *p, struct sch_action_impl *a)
@@ -31,18 +33,13 @@ void sch_lane_remove(struct sch_partition *p, struct sch_action_impl *a)
 static void assign(struct sch_partition *p, struct sch_lane *lane, struct sch_pair *pair)
 {
     struct sch_action_impl *a = sch_fifo_first(&lane->queue);
-    a->base.number++;
-    a->base.attempt_epoch = p->options.epoch;
-    sch_action_occupy(p, a, pair->cluster, SCH_ACTION_ASSIGNED);
+    if (sch_action_gang_of(a))
+        sch_gang_assign(p, a, pair);
+    else
+        sch_action_assign(p, a, pair);
     sch_pair_take(p, pair);
     sch_starts_count(&lane->starts, p->now_ns);
     sch_starts_count(&pair->class->starts, p->now_ns);
-    struct sch_effect *effect = sch_effect_add(p, SCH_EFFECT_ASSIGN);
-    effect->u.assign.action = &a->base;
-    effect->u.assign.cluster = pair->cluster->name;
-    effect->u.assign.class_id = pair->class->id;
-    const struct sch_share *queue = lane->seat.share->parent;
-    effect->u.assign.queue = queue->config && queue->config->preemptible ? queue->id : 0;
 }
 
 /* Of all classes that could run something now, who is next. Few can at a time: room comes in small

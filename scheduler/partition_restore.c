@@ -50,6 +50,8 @@ struct sch_action *sch_partition_restore_action(struct sch_partition *p,
         .name = r->name,
         .spec = r->spec,
         .tenant = tenant,
+        .gang = r->gang ? sch_gang_restore(p, r->gang) : NULL,
+        .rank = r->gang ? r->gang->rank : 0,
         .priority = r->priority,
         .created_ns = r->created_ns,
         .timeout_ns = r->timeout_ns,
@@ -94,10 +96,15 @@ static void end_recovery(struct sch_partition *p)
         struct sch_action_impl *a = sy_container_of(p->recovering.prev, struct sch_action_impl,
                                                     link);
         SY_ASSERT(sch_action_state(a) == SCH_ACTION_RECOVERING);
+        if (sch_action_gang_of(a)) {
+            sch_gang_unreported(p, sch_action_gang_of(a));
+            continue;
+        }
         sch_list_remove(&a->link);
         a->base.queued_at_ns = p->now_ns;
         sch_action_wait(p, a, true);
     }
+    sch_gangs_recovered(p);
 }
 
 static void check_run_restored(struct sch_partition *p)

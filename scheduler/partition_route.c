@@ -16,6 +16,7 @@
 
 #define FREE_MAX ((int64_t)1 << 20)
 #define PRICE_MAX ((int64_t)1 << 40)
+#define BUSY_KEY ((int64_t)1 << 61)    /* of a gang: behind those that have room for it now */
 #define AVOIDED_KEY ((int64_t)1 << 62) /* behind all that are not avoided */
 
 /* ---- where a class may run at all ---- */
@@ -48,7 +49,8 @@ bool sch_rule_fits(const struct sch_rule *rule, const struct sch_cluster *cluste
 
 static bool pair_may_run(const struct sch_class *class, const struct sch_cluster *cluster)
 {
-    if (!sch_rule_fits(class->rule, cluster, NULL))
+    if (!sch_rule_fits(class->rule, cluster, NULL) ||
+        !sch_gang_fits(cluster, &class->request, &class->gang, NULL))
         return false;
     for (size_t i = 0; i < cluster->shape_count; i++) {
         if (sch_shape_fits(&cluster->shapes[i], &class->request, NULL))
@@ -86,7 +88,12 @@ static int64_t policy_key(const struct sch_pair *pair)
         key = -free_grants;
         break;
     }
-    return pair->avoided_until_ns > 0 ? key / 4 + AVOIDED_KEY : key;
+    if (pair->class->gang.size > 0 && pair->avoided_until_ns > 0)
+        return AVOIDED_KEY + pair->avoided_until_ns / SY_NS_PER_MS; /* they take turns */
+    if (pair->avoided_until_ns > 0)
+        return key / 4 + AVOIDED_KEY;
+    bool busy = pair->class->gang.size > 0 && pair->startable <= pair->assigned;
+    return busy ? key / 4 + BUSY_KEY : key;
 }
 
 static void pair_update(struct sch_partition *p, struct sch_pair *pair)
@@ -112,13 +119,14 @@ static bool has_room(const struct sch_cluster *cluster, const struct sch_resourc
             assigned->gpu_milli + sch_resources_gpu_milli(request) <= granted->gpu_milli);
 }
 
+/* The grant alone decides for a gang: its cluster keeps it until it has made room. */
 struct sch_pair *sch_class_route(struct sch_partition *p, struct sch_class *class)
 {
     struct sch_heap_entry *top;
     while ((top = sch_heap_top(&class->open))) {
         struct sch_pair *pair = sy_container_of(top, struct sch_pair, entry);
         SY_ASSERT(pair->class == class && pair->feasible && pair->assigned < pair->granted);
-        if (has_room(pair->cluster, &class->request))
+        if (class->gang.size > 0 || has_room(pair->cluster, &class->request))
             return pair;
         sch_heap_remove(&class->open, &pair->entry);
         sch_list_push_back(&pair->cluster->short_of_room, &pair->short_link);
@@ -130,12 +138,13 @@ struct sch_pair *sch_class_route(struct sch_partition *p, struct sch_class *clas
 void sch_pair_take(struct sch_partition *p, struct sch_pair *pair)
 {
     struct sch_use *room = &pair->cluster->room_assigned;
+    uint64_t unit = sch_class_unit(pair->class);
     SY_ASSERT(pair->assigned < pair->granted && pair->feasible);
     pair->assigned++;
-    room->actions++;
-    room->cpu_milli += pair->class->request.cpu_milli;
-    room->memory_bytes += pair->class->request.memory_bytes;
-    room->gpu_milli += sch_resources_gpu_milli(&pair->class->request);
+    room->actions += unit;
+    room->cpu_milli += unit * pair->class->request.cpu_milli;
+    room->memory_bytes += unit * pair->class->request.memory_bytes;
+    room->gpu_milli += unit * sch_resources_gpu_milli(&pair->class->request);
     pair_update(p, pair);
 }
 
@@ -180,7 +189,7 @@ void sch_class_reset_cluster(struct sch_partition *p, struct sch_class *class,
     SY_ASSERT(cluster->index < class->pair_count);
     struct sch_pair *pair = class->pairs[cluster->index];
     pair->granted = pair->startable = pair->assigned = 0;
-    pair->told = false;
+    pair->told = pair->answered = false;
     sch_class_update_cluster(p, class, cluster);
 }
 
@@ -189,9 +198,11 @@ void sch_class_grant(struct sch_partition *p, struct sch_class *class, struct sc
 {
     struct sch_pair *pair = class->pairs[cluster->index];
     SY_ASSERT(pair->cluster == cluster && sch_cluster_connected(cluster));
-    if (granted <= pair->granted)
+    bool gang = class->gang.size > 0; /* an equal one says whether there is room by now */
+    if (granted < pair->granted || (granted == pair->granted && !gang))
         return; /* cumulative: an old or repeated one does no harm */
     pair->granted = granted;
+    pair->answered = true;
     pair->startable = startable;
     pair_update(p, pair);
 }
@@ -235,6 +246,21 @@ void sch_pair_report(struct sch_partition *p, struct sch_class *class, struct sc
         sch_heap_set(&p->avoided, &pair->avoided, pair->avoided_until_ns);
     else
         sch_heap_remove(&p->avoided, &pair->avoided);
+    pair_update(p, pair);
+}
+
+void sch_pair_ask(struct sch_partition *p, struct sch_pair *pair)
+{
+    pair->answered = false;
+    pair->startable = 0;
+    pair_update(p, pair);
+}
+
+void sch_pair_avoid(struct sch_partition *p, struct sch_pair *pair, int64_t ns)
+{
+    SY_ASSERT(ns > 0);
+    pair->avoided_until_ns = p->now_ns + ns;
+    sch_heap_set(&p->avoided, &pair->avoided, pair->avoided_until_ns);
     pair_update(p, pair);
 }
 

@@ -320,7 +320,7 @@ void sch_share_let_go(struct sch_partition *p, struct sch_share *share)
     while (link != &share->stopped) {
         struct sch_seat *seat = sy_container_of(link, struct sch_seat, link);
         link = link->next;
-        if (sch_share_admits(share, &seat->class->request))
+        if (sch_share_admits(share, &seat->class->request, sch_class_unit(seat->class)))
             sch_seat_go(p, seat);
     }
 }
@@ -384,7 +384,8 @@ struct sch_use sch_share_limits(const struct sch_share *share)
                             .gpu_milli = (uint64_t)config->gpus_max * SCH_GPU_MILLI};
 }
 
-bool sch_share_admits(const struct sch_share *share, const struct sch_resources *request)
+bool sch_share_admits(const struct sch_share *share, const struct sch_resources *request,
+                      uint32_t count)
 {
     if (!share->config)
         return true;
@@ -392,9 +393,9 @@ bool sch_share_admits(const struct sch_share *share, const struct sch_resources 
         return false;
     if (!share->limited)
         return true;
-    struct sch_use limits = sch_share_limits(share), one = sch_use_of(request);
-    return sch_use_fits(&share->use, &one, &limits) &&
-           (!share->ticket || sch_ticket_admits(share->ticket, &one));
+    struct sch_use limits = sch_share_limits(share), all = sch_use_times(request, count);
+    return sch_use_fits(&share->use, &all, &limits) &&
+           (!share->ticket || sch_ticket_admits(share->ticket, &all));
 }
 
 /* ---- what is there ---- */
@@ -408,11 +409,11 @@ void sch_share_count(struct sch_share *tenant, int delta)
     }
 }
 
-bool sch_share_has_length(struct sch_partition *p, const struct sch_share *tenant)
+bool sch_share_has_length(struct sch_partition *p, const struct sch_share *tenant, uint32_t count)
 {
     for (const struct sch_share *at = tenant; at; at = at->parent) {
         if (!at->config || at->config->length_max == 0 ||
-            at->live - at->use.actions < at->config->length_max)
+            at->live - at->use.actions + count <= at->config->length_max)
             continue;
         struct sy_error_text name = {0};
         sch_queue_key_print(&at->key, &name);
@@ -434,7 +435,8 @@ static void reclass(struct sch_partition *p, struct sch_share *tenant)
         while (link != lists[i]) {
             struct sch_seat *seat = sy_container_of(link, struct sch_seat, link);
             link = link->next;
-            struct sch_class *class = sch_class_ref(p, &seat->class->request, tenant->rule);
+            struct sch_class *class = sch_class_ref(p, &seat->class->request, &seat->class->gang,
+                                                    tenant->rule);
             if (class != seat->class)
                 sch_lane_move(p, sch_seat_lane(seat), class);
             sch_seat_update(p, seat);

@@ -72,7 +72,7 @@ static struct sch_token_report report_of(const struct sch_partition *p,
     for (struct sch_link *link = stopped->next; link != stopped; link = link->next) {
         const struct sch_seat *seat = sy_container_of(link, struct sch_seat, link);
         if (report.wanted == 0)
-            report.next = sch_use_of(&seat->class->request);
+            report.next = sch_use_times(&seat->class->request, sch_class_unit(seat->class));
         report.wanted += seat->ready;
     }
     if (ticket->share->config && ticket->share->config->paused)

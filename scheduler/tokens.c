@@ -50,6 +50,14 @@ struct sch_use sch_use_of(const struct sch_resources *request)
                             .gpu_milli = sch_resources_gpu_milli(request)};
 }
 
+struct sch_use sch_use_times(const struct sch_resources *request, uint32_t count)
+{
+    struct sch_use use = sch_use_of(request);
+    for (unsigned i = 0; i < AMOUNTS; i++)
+        *amount(&use, i) *= count;
+    return use;
+}
+
 bool sch_use_any(const struct sch_use *use)
 {
     return use->actions > 0 || use->cpu_milli > 0 || use->memory_bytes > 0 || use->gpu_milli > 0;

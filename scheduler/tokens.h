@@ -26,6 +26,8 @@ struct sch_use {
 
 /* Of one action that asks for this. */
 struct sch_use sch_use_of(const struct sch_resources *request);
+/* Of so many of them. */
+struct sch_use sch_use_times(const struct sch_resources *request, uint32_t count);
 
 struct sch_token_report {
     uint32_t partition, epoch; /* epoch of the partition */

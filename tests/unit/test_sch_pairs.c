@@ -17,7 +17,7 @@
 #define LEASE (15 * SY_NS_PER_S)
 
 /* Where an action may be, and where it may go. */
-enum place { QUE, ASG, RUN, BCK, REC, GRP, PAU, HLD, CAW, SUC, FAI, ABO, TIM, PLACES };
+enum place { QUE, ASG, RUN, BCK, REC, GRP, PAU, HLD, CAW, GWT, SUC, FAI, ABO, TIM, PLACES };
 _Static_assert((int)QUE == SCH_ACTION_QUEUED && (int)TIM == SCH_ACTION_TIMED_OUT &&
                    (int)PLACES == SCH_ACTION_STATES,
                "the same order");
@@ -60,8 +60,9 @@ enum action_event {
 
 /* The system budget is 1 and one loss is used; user retries: one left, with a backoff of 1 s. The
  * queue has a timeout of 1 hour, and so has the condition; the recovery waits for "east" and
- * "west". What is held or waits for another's result has a sibling before it that is queued. */
-static const enum place after[9][ACTION_EVENTS] = {
+ * "west". What is held or waits for another's result has a sibling before it that is queued; so has
+ * what waits in a gang: its first member. */
+static const enum place after[10][ACTION_EVENTS] = {
     [QUE] = {QUE, QUE, QUE, QUE, QUE, QUE, ABO, QUE, QUE, QUE, QUE, QUE, QUE, QUE, ASG, QUE,
              QUE, QUE, QUE, QUE, QUE, QUE, QUE, QUE, QUE, QUE, QUE, QUE, TIM, QUE, QUE, QUE},
     [ASG] = {ASG, ASG, ASG, ASG, ASG, ASG, ABO, ASG, ASG, FAI, FAI, RUN, ASG, ASG, ASG, RUN,
@@ -80,6 +81,8 @@ static const enum place after[9][ACTION_EVENTS] = {
              HLD, HLD, HLD, HLD, HLD, HLD, HLD, HLD, HLD, HLD, HLD, HLD, TIM, HLD, QUE, QUE},
     [CAW] = {CAW, CAW, CAW, CAW, CAW, CAW, ABO, CAW, CAW, CAW, CAW, CAW, CAW, CAW, CAW, CAW,
              CAW, CAW, CAW, CAW, CAW, CAW, CAW, CAW, CAW, CAW, CAW, CAW, TIM, CAW, SUC, QUE},
+    [GWT] = {GWT, GWT, GWT, GWT, GWT, GWT, ABO, GWT, GWT, GWT, GWT, GWT, GWT, GWT, ASG, GWT,
+             GWT, GWT, GWT, GWT, GWT, GWT, GWT, GWT, GWT, GWT, GWT, GWT, TIM, GWT, ASG, FAI},
 };
 
 struct actions {
@@ -183,6 +186,15 @@ static void condition(struct actions *w, struct sch_action *parent)
                 .u.condition = {.parent = parent, .name = "if", .timeout_ns = 3600 * SY_NS_PER_S}});
 }
 
+static void enqueue_gang(struct actions *w, struct sch_action *parent)
+{
+    static const struct sch_gang_shape pair = {.size = 2};
+    const struct sch_gang_member members[] = {{.name = "other", .spec = &w->spec},
+                                              {.name = "it", .spec = &w->spec}};
+    step(w, (struct sch_event){.type = SCH_EVENT_ENQUEUE_GANG,
+                               .u.gang = {.parent = parent, .shape = &pair, .members = members}});
+}
+
 /* Below a group: the second of two children, or a condition. */
 static void prepare_child(struct actions *w, enum place state)
 {
@@ -191,6 +203,11 @@ static void prepare_child(struct actions *w, enum place state)
     if (state == PAU) {
         condition(w, root);
         w->a = find(w, "if");
+        return;
+    }
+    if (state == GWT) {
+        enqueue_gang(w, root);
+        w->a = find(w, "it");
         return;
     }
     (void)child(w, root, "other", state == CAW ? key : NULL);
@@ -363,7 +380,7 @@ static void apply(struct actions *w, enum action_event event)
 
 START_TEST(every_pair_of_the_action)
 {
-    for (int state = QUE; state <= CAW; state++) {
+    for (int state = QUE; state < SUC; state++) {
         for (int event = 0; event < ACTION_EVENTS; event++) {
             struct actions w;
             prepare(&w, (enum place)state);

@@ -1,0 +1,545 @@
+/* links: sch */
+/* Gangs in a partition: they wait, go out, are lost and end as one. */
+#include "tests/unit/test_sch_world.h"
+
+#define SIZE 3u
+
+static struct sch_spec one_core(void)
+{
+    return (struct sch_spec){.request = {.cpu_milli = 1000}};
+}
+
+struct gang {
+    struct sch_action *members[SIZE];
+};
+
+static void enqueue_as(struct world *w, struct sch_action *parent, struct sch_spec *spec,
+                       enum sch_on_loss on_loss)
+{
+    static const struct sch_gang_shape pair = {.size = SIZE};
+    const struct sch_gang_member members[] = {{.name = "m0", .spec = spec},
+                                              {.name = "m1", .spec = spec},
+                                              {.name = "m2", .spec = spec}};
+    step(w, (struct sch_event){
+                .type = SCH_EVENT_ENQUEUE_GANG,
+                .u.gang = {
+                    .parent = parent, .shape = &pair, .on_loss = on_loss, .members = members}});
+}
+
+static struct gang find(struct world *w, struct sch_action *parent)
+{
+    static const char *const names[] = {"m0", "m1", "m2"};
+    struct gang gang;
+    for (unsigned i = 0; i < SIZE; i++)
+        gang.members[i] = sch_partition_find_action(w->p, parent->run, names[i]);
+    return gang;
+}
+
+/* "east" and "west" are ready, and the root waits for children. */
+static struct sch_action *ready(struct world *w)
+{
+    up(w, "east");
+    up(w, "west");
+    complete(w, "east");
+    complete(w, "west");
+    return create(w, "run", &w->group);
+}
+
+static struct gang enqueue(struct world *w, struct sch_action *parent, struct sch_spec *spec,
+                           enum sch_on_loss on_loss)
+{
+    enqueue_as(w, parent, spec, on_loss);
+    ck_assert_uint_eq(count(w, SCH_EFFECT_CREATED), SIZE);
+    return find(w, parent);
+}
+
+static void answer(struct world *w, const char *cluster, const struct gang *gang, uint64_t granted,
+                   uint64_t startable)
+{
+    step(w, (struct sch_event){.type = SCH_EVENT_GRANT,
+                               .u.grant = {.cluster = cluster,
+                                           .class_id = sch_action_class_id(gang->members[0]),
+                                           .granted = granted,
+                                           .startable = startable}});
+}
+
+/* Out on "east". */
+static struct gang assigned_gang(struct world *w, struct sch_action *parent, struct sch_spec *spec,
+                                 enum sch_on_loss on_loss)
+{
+    struct gang gang = enqueue(w, parent, spec, on_loss);
+    answer(w, "east", &gang, 1, 1);
+    for (unsigned i = 0; i < SIZE; i++)
+        assert_state(gang.members[i], "assigned");
+    return gang;
+}
+
+static void assert_waits(const struct gang *gang)
+{
+    assert_state(gang->members[0], "queued");
+    for (unsigned i = 1; i < SIZE; i++)
+        assert_state(gang->members[i], "gang_wait");
+}
+
+static const struct sch_effect *final_of(const struct world *w, const struct sch_action *a)
+{
+    for (size_t i = 0; i < w->fx.count; i++) {
+        if (w->fx.items[i].type == SCH_EFFECT_FINISHED && w->fx.items[i].u.final.action == a)
+            return &w->fx.items[i];
+    }
+    ck_abort_msg("it has not ended");
+}
+
+START_TEST(a_grant_sends_all_of_them_to_one_cluster)
+{
+    struct world w = world_new();
+    struct sch_spec spec = one_core();
+    struct sch_action *root = ready(&w);
+    struct gang gang = enqueue(&w, root, &spec, SCH_ON_LOSS_RESTART_ALL);
+    assert_waits(&gang);
+    const struct sch_effect *demand = nth(&w, SCH_EFFECT_DEMAND, 0);
+    ck_assert_uint_eq(demand->u.demand.waiting, 1); /* gangs, not members */
+    ck_assert_uint_eq(demand->u.demand.gang->size, SIZE);
+    answer(&w, "west", &gang, 1, 1);
+    ck_assert_uint_eq(count(&w, SCH_EFFECT_ASSIGN), SIZE);
+    for (unsigned i = 0; i < SIZE; i++) {
+        struct sch_gang_view view;
+        ck_assert_str_eq(nth(&w, SCH_EFFECT_ASSIGN, i)->u.assign.cluster, "west");
+        ck_assert_ptr_eq(nth(&w, SCH_EFFECT_ASSIGN, i)->u.assign.action, gang.members[i]);
+        ck_assert(sch_action_gang(gang.members[i], &view));
+        ck_assert(view.rank == i && view.id == gang.members[0]->id);
+    }
+    sch_partition_check(w.p);
+    for (unsigned i = 0; i < SIZE; i++)
+        outcome(&w, gang.members[i], SCH_OUTCOME_SUCCEEDED);
+    step(&w, (struct sch_event){.type = SCH_EVENT_SEAL, .u.seal.action = root});
+    ck_assert_int_eq(nth(&w, SCH_EFFECT_RUN_FINISHED, 0)->u.final.state, SCH_ACTION_SUCCEEDED);
+    world_free(&w);
+}
+END_TEST
+
+/* A cluster that has room now is worth waiting for, but not for ever. */
+START_TEST(a_busy_cluster_gets_it_when_the_others_have_answered_or_are_silent)
+{
+    struct world w = world_new();
+    struct sch_spec spec = one_core();
+    struct sch_action *root = ready(&w);
+    struct gang gang = enqueue(&w, root, &spec, SCH_ON_LOSS_RESTART_ALL);
+    answer(&w, "east", &gang, 1, 0);
+    assert_waits(&gang);
+    answer(&w, "west", &gang, 1, 1);
+    ck_assert_str_eq(sch_cluster_name(gang.members[0]->cluster), "west");
+
+    struct sch_action *other = create(&w, "other", &w.group);
+    struct gang second = enqueue(&w, other, &spec, SCH_ON_LOSS_RESTART_ALL);
+    assert_waits(&second); /* what "east" said before does not count */
+    answer(&w, "east", &second, 1, 0);
+    assert_waits(&second);
+    answer(&w, "west", &second, 2, 2);
+    assert_state(second.members[2], "assigned");
+
+    struct sch_action *last = create(&w, "last", &w.group);
+    struct gang third = enqueue(&w, last, &spec, SCH_ON_LOSS_RESTART_ALL);
+    answer(&w, "east", &third, 9, 0);
+    assert_waits(&third);
+    run_until(&w, w.now + SCH_GANG_PATIENCE_NS);
+    assert_state(third.members[1], "assigned");
+    world_free(&w);
+}
+END_TEST
+
+START_TEST(one_that_was_given_back_goes_to_another_cluster_next)
+{
+    struct world w = world_new();
+    struct sch_spec spec = one_core();
+    struct sch_action *root = ready(&w);
+    struct gang gang = assigned_gang(&w, root, &spec, SCH_ON_LOSS_RESTART_ALL);
+    struct sch_event back = report(SCH_EVENT_RETURNED, "east", gang.members[1]->id, 1, 5, 0);
+    step(&w, back);
+    assert_waits(&gang);
+    ck_assert_uint_eq(count(&w, SCH_EFFECT_CANCEL), SIZE - 1);
+    for (unsigned i = 0; i < SIZE; i++) {
+        ck_assert_uint_eq(gang.members[i]->attempts, 0); /* nobody has seen one */
+        ck_assert_uint_eq(gang.members[i]->system_failures, 0);
+    }
+    answer(&w, "east", &gang, 2, 0);
+    answer(&w, "west", &gang, 1, 0);
+    for (unsigned i = 0; i < SIZE; i++)
+        ck_assert_str_eq(sch_cluster_name(gang.members[i]->cluster), "west");
+    sch_partition_check(w.p);
+    world_free(&w);
+}
+END_TEST
+
+START_TEST(a_loss_restarts_all_and_is_counted_once)
+{
+    struct world w = world_new();
+    struct sch_spec spec = one_core();
+    struct sch_action *root = ready(&w);
+    struct gang gang = assigned_gang(&w, root, &spec, SCH_ON_LOSS_RESTART_ALL);
+    for (unsigned i = 0; i < SIZE; i++)
+        started(&w, gang.members[i]);
+    outcome(&w, gang.members[2], SCH_OUTCOME_LOST);
+    assert_waits(&gang);
+    ck_assert_uint_eq(count(&w, SCH_EFFECT_CANCEL), SIZE - 1);
+    ck_assert_uint_eq(count(&w, SCH_EFFECT_UPDATED), SIZE);
+    for (unsigned i = 0; i < SIZE; i++) {
+        ck_assert_uint_eq(gang.members[i]->system_failures, 1);
+        ck_assert_uint_eq(gang.members[i]->attempts, 1);
+    }
+    /* The second of the same node was lost as well: that is known already. */
+    step(&w, report(SCH_EVENT_OUTCOME, "east", gang.members[1]->id, 1, 5, SCH_OUTCOME_LOST));
+    ck_assert_uint_eq(gang.members[1]->system_failures, 1);
+    answer(&w, "east", &gang, 2, 2);
+    ck_assert_uint_eq(sch_action_attempt(gang.members[0]), 2);
+    sch_partition_check(w.p);
+    world_free(&w);
+}
+END_TEST
+
+START_TEST(a_lost_cluster_loses_a_gang_once)
+{
+    struct world w = world_new();
+    struct sch_spec spec = one_core();
+    struct sch_action *root = ready(&w);
+    struct gang gang = assigned_gang(&w, root, &spec, SCH_ON_LOSS_RESTART_ALL);
+    down(&w, "east");
+    run_until(&w, w.now + LEASE);
+    assert_waits(&gang);
+    ck_assert_uint_eq(gang.members[0]->system_failures, 1);
+    sch_partition_check(w.p);
+    world_free(&w);
+}
+END_TEST
+
+START_TEST(fail_all_ends_them_and_names_the_cause)
+{
+    struct world w = world_new();
+    struct sch_spec spec = one_core();
+    spec.retries = 5; /* for nothing */
+    struct sch_action *root = ready(&w);
+    struct gang gang = assigned_gang(&w, root, &spec, SCH_ON_LOSS_FAIL_ALL);
+    outcome(&w, gang.members[1], SCH_OUTCOME_LOST);
+    ck_assert_uint_eq(count(&w, SCH_EFFECT_FINISHED), SIZE);
+    ck_assert_uint_eq(count(&w, SCH_EFFECT_CANCEL), SIZE - 1);
+    ck_assert_str_eq(final_of(&w, gang.members[1])->u.final.code, "Lost");
+    for (unsigned i = 0; i < SIZE; i += 2) {
+        const struct sch_effect *final = final_of(&w, gang.members[i]);
+        ck_assert_int_eq(final->u.final.state, SCH_ACTION_FAILED);
+        ck_assert_str_eq(final->u.final.code, "GangMemberFailed");
+        ck_assert_ptr_nonnull(strstr(final->u.final.message, "'m1' (rank 1)"));
+        ck_assert_ptr_null(final->u.final.report);
+    }
+    world_free(&w);
+}
+END_TEST
+
+START_TEST(a_users_error_uses_one_retry_of_the_gang)
+{
+    struct world w = world_new();
+    struct sch_spec spec = one_core();
+    spec.retries = 1;
+    spec.backoff_ns = SY_NS_PER_S;
+    struct sch_action *root = ready(&w);
+    struct gang gang = assigned_gang(&w, root, &spec, SCH_ON_LOSS_RESTART_ALL);
+    outcome(&w, gang.members[0], SCH_OUTCOME_FAILED);
+    for (unsigned i = 0; i < SIZE; i++) {
+        assert_state(gang.members[i], "backoff");
+        ck_assert_uint_eq(gang.members[i]->user_failures, 1);
+    }
+    sch_partition_check(w.p);
+    run_until(&w, w.now + SY_NS_PER_S);
+    assert_waits(&gang);
+    answer(&w, "east", &gang, 2, 2);
+    outcome(&w, gang.members[2], SCH_OUTCOME_FAILED);
+    ck_assert_uint_eq(count(&w, SCH_EFFECT_FINISHED), SIZE);
+    ck_assert_ptr_nonnull(final_of(&w, gang.members[2])->u.final.report);
+    ck_assert_str_eq(final_of(&w, gang.members[0])->u.final.code, "GangMemberFailed");
+    world_free(&w);
+}
+END_TEST
+
+START_TEST(what_has_succeeded_cannot_be_restarted)
+{
+    struct world w = world_new();
+    struct sch_spec spec = one_core();
+    struct sch_action *root = ready(&w);
+    struct gang gang = assigned_gang(&w, root, &spec, SCH_ON_LOSS_RESTART_ALL);
+    outcome(&w, gang.members[0], SCH_OUTCOME_SUCCEEDED);
+    ck_assert_uint_eq(count(&w, SCH_EFFECT_FINISHED), 1);
+    outcome(&w, gang.members[1], SCH_OUTCOME_LOST);
+    ck_assert_uint_eq(count(&w, SCH_EFFECT_FINISHED), 2);
+    ck_assert_str_eq(final_of(&w, gang.members[2])->u.final.code, "GangMemberFailed");
+    world_free(&w);
+}
+END_TEST
+
+START_TEST(an_abort_or_a_timeout_of_one_is_that_of_all)
+{
+    struct world w = world_new();
+    struct sch_spec spec = one_core();
+    struct sch_action *root = ready(&w);
+    struct gang gang = assigned_gang(&w, root, &spec, SCH_ON_LOSS_RESTART_ALL);
+    step(&w, (struct sch_event){.type = SCH_EVENT_ABORT, .u.abort.action = gang.members[1]});
+    ck_assert_uint_eq(count(&w, SCH_EFFECT_CANCEL), SIZE);
+    for (unsigned i = 0; i < SIZE; i++)
+        ck_assert_int_eq(final_of(&w, gang.members[i])->u.final.state, SCH_ACTION_ABORTED);
+
+    spec.queued_timeout_ns = SY_NS_PER_S;
+    gang = enqueue(&w, root, &spec, SCH_ON_LOSS_RESTART_ALL);
+    tick_at(&w, w.now + SY_NS_PER_S);
+    for (unsigned i = 0; i < SIZE; i++)
+        ck_assert_str_eq(final_of(&w, gang.members[i])->u.final.code, "QueuedTimeout");
+    world_free(&w);
+}
+END_TEST
+
+START_TEST(it_counts_whole_against_limits_and_lets_others_pass)
+{
+    struct world w = world_new();
+    struct sch_spec spec = one_core();
+    struct sch_queue_config config = sch_queue_config_default(
+        &(struct sch_queue_key){.project = "p", .domain = "d", .name = "default"});
+    config.actions_max = SIZE;
+    struct sch_action *root = ready(&w);
+    step(&w, (struct sch_event){.type = SCH_EVENT_QUEUE, .u.queue.config = &config});
+    struct sch_action *small = child(&w, root, "small", &w.task);
+    grant(&w, "east", sch_action_class_id(small), 9);
+    assert_state(small, "assigned");
+    struct gang gang = enqueue(&w, root, &spec, SCH_ON_LOSS_RESTART_ALL);
+    answer(&w, "east", &gang, 1, 1);
+    assert_waits(&gang); /* one is out: there is room for two */
+    struct sch_action *behind = child(&w, root, "behind", &w.task);
+    assert_state(behind, "assigned");
+    outcome(&w, small, SCH_OUTCOME_SUCCEEDED);
+    assert_waits(&gang);
+    outcome(&w, behind, SCH_OUTCOME_SUCCEEDED);
+    assert_state(gang.members[0], "assigned");
+    sch_partition_check(w.p);
+    world_free(&w);
+}
+END_TEST
+
+START_TEST(a_run_with_slots_gives_them_all_at_once)
+{
+    struct world w = world_new();
+    struct sch_spec spec = one_core();
+    (void)ready(&w);
+    step(&w, (struct sch_event){.type = SCH_EVENT_CREATE_RUN,
+                                .u.create = {.project = "p",
+                                             .domain = "d",
+                                             .name = "narrow",
+                                             .concurrency_max = SIZE,
+                                             .spec = &w.group}});
+    struct sch_action *root = nth(&w, SCH_EFFECT_CREATED, 0)->u.created.action;
+    struct sch_action *small = child(&w, root, "small", &w.task);
+    struct gang gang = enqueue(&w, root, &spec, SCH_ON_LOSS_RESTART_ALL);
+    for (unsigned i = 0; i < SIZE; i++)
+        assert_state(gang.members[i], "held");
+    sch_partition_check(w.p);
+    step(&w, (struct sch_event){.type = SCH_EVENT_ABORT, .u.abort.action = small});
+    assert_waits(&gang);
+    ck_assert_uint_eq(root->run->concurrency_used, SIZE);
+    sch_partition_check(w.p);
+    world_free(&w);
+}
+END_TEST
+
+START_TEST(what_no_cluster_could_hold_is_refused)
+{
+    struct world w = world_new();
+    struct sch_spec spec = {.request = {.cpu_milli = 6000}}; /* one on each of two nodes */
+    struct sch_action *root = ready(&w);
+    enqueue_as(&w, root, &spec, SCH_ON_LOSS_RESTART_ALL);
+    const struct sch_effect *rejected = nth(&w, SCH_EFFECT_REJECTED, 0);
+    ck_assert_int_eq(rejected->u.rejected.why, SCH_REJECT_INFEASIBLE);
+    ck_assert_ptr_nonnull(strstr(rejected->u.rejected.text,
+                                 "cluster east: 3 x (6.000 cores) asked together, it holds 2"));
+    ck_assert_uint_eq(count(&w, SCH_EFFECT_CREATED), 0);
+    ck_assert_uint_eq(count(&w, SCH_EFFECT_SPEC_UNUSED), 1);
+
+    step(&w, (struct sch_event){.type = SCH_EVENT_CREATE_RUN,
+                                .u.create = {.project = "p",
+                                             .domain = "d",
+                                             .name = "narrow",
+                                             .concurrency_max = 2,
+                                             .spec = &w.group}});
+    root = nth(&w, SCH_EFFECT_CREATED, 0)->u.created.action;
+    spec = one_core();
+    enqueue_as(&w, root, &spec, SCH_ON_LOSS_RESTART_ALL);
+    ck_assert_ptr_nonnull(strstr(nth(&w, SCH_EFFECT_REJECTED, 0)->u.rejected.text, "at most 2"));
+
+    struct sch_action *taken = child(&w, root, "m2", &w.task);
+    spec.request.cpu_milli = 10;
+    root->run->concurrency_max = 2;
+    enqueue_as(&w, root, &spec, SCH_ON_LOSS_RESTART_ALL);
+    ck_assert_int_eq(nth(&w, SCH_EFFECT_REJECTED, 0)->u.rejected.why, SCH_REJECT_EXISTS);
+    ck_assert_ptr_eq(nth(&w, SCH_EFFECT_REJECTED, 0)->u.rejected.action, taken);
+    world_free(&w);
+}
+END_TEST
+
+/* ---- after a restart ---- */
+
+#define OLD_ID(n) ((4ull << 40) | (n))
+
+/* Members by rank; those that `left` says have ended before. */
+static struct gang restore(struct world *w, struct sch_spec *spec, enum sch_on_loss on_loss,
+                           bool left[SIZE])
+{
+    static const char *const names[] = {"m0", "m1", "m2"}, *const clusters[] = {"east", "west"};
+    static const struct sch_gang_shape shape_of_three = {.size = SIZE};
+    struct gang gang = {0};
+    sch_partition_restore_run(w->p, OLD_ID(1), "p", "d", "run", 0, 9, 4, 0);
+    struct sch_restore root = {
+        .run_id = OLD_ID(1), .action_id = OLD_ID(2), .name = "a0", .spec = &w->group};
+    sch_partition_restore_action(w->p, &root);
+    for (uint32_t i = 0; i < SIZE; i++) {
+        struct sch_gang_view view = {
+            .id = OLD_ID(3), .rank = i, .shape = &shape_of_three, .on_loss = on_loss};
+        struct sch_restore r = {.run_id = OLD_ID(1),
+                                .action_id = OLD_ID(3 + i),
+                                .name = names[i],
+                                .parent = "a0",
+                                .spec = spec,
+                                .gang = &view};
+        if (!left || !left[i])
+            gang.members[i] = sch_partition_restore_action(w->p, &r);
+    }
+    sch_partition_restored(w->p, clusters, 2, w->now);
+    sch_partition_check(w->p);
+    return gang;
+}
+
+START_TEST(members_are_adopted_one_by_one)
+{
+    struct world w = world_new();
+    struct sch_spec spec = one_core();
+    struct gang gang = restore(&w, &spec, SCH_ON_LOSS_RESTART_ALL, NULL);
+    up(&w, "east");
+    for (uint32_t i = 0; i < SIZE; i++)
+        inventory(&w, "east", OLD_ID(3 + i), 1, 4, true);
+    complete(&w, "east");
+    run_until(&w, w.now + WAIT);
+    for (unsigned i = 0; i < SIZE; i++)
+        assert_state(gang.members[i], "running");
+    sch_partition_check(w.p);
+    world_free(&w);
+}
+END_TEST
+
+START_TEST(a_gang_of_which_a_part_is_out_is_lost)
+{
+    for (int fails = 0; fails < 2; fails++) {
+        struct world w = world_new();
+        struct sch_spec spec = one_core();
+        struct gang gang = restore(
+            &w, &spec, fails ? SCH_ON_LOSS_FAIL_ALL : SCH_ON_LOSS_RESTART_ALL, NULL);
+        up(&w, "east");
+        inventory(&w, "east", OLD_ID(3), 1, 4, true);
+        inventory(&w, "east", OLD_ID(5), 1, 4, true);
+        complete(&w, "east");
+        run_until(&w, w.now + WAIT);
+        if (fails) {
+            ck_assert_uint_eq(count(&w, SCH_EFFECT_FINISHED), SIZE);
+        } else {
+            assert_waits(&gang);
+            ck_assert_uint_eq(gang.members[0]->system_failures, 1);
+        }
+        ck_assert_uint_eq(count(&w, SCH_EFFECT_CANCEL), 2);
+        sch_partition_check(w.p);
+        world_free(&w);
+    }
+}
+END_TEST
+
+START_TEST(a_gang_that_nobody_has_waits_again)
+{
+    struct world w = world_new();
+    struct sch_spec spec = one_core();
+    struct gang gang = restore(&w, &spec, SCH_ON_LOSS_RESTART_ALL, NULL);
+    run_until(&w, w.now + WAIT);
+    assert_waits(&gang);
+    ck_assert_uint_eq(gang.members[0]->system_failures, 0);
+    world_free(&w);
+}
+END_TEST
+
+/* Two attempts of it, of which each cluster still has a part. */
+START_TEST(a_gang_in_two_clusters_is_lost)
+{
+    struct world w = world_new();
+    struct sch_spec spec = one_core();
+    struct gang gang = restore(&w, &spec, SCH_ON_LOSS_RESTART_ALL, NULL);
+    up(&w, "east");
+    up(&w, "west");
+    for (uint32_t i = 0; i < SIZE; i++)
+        inventory(&w, "east", OLD_ID(3 + i), 1, 4, true);
+    inventory(&w, "west", OLD_ID(4), 2, 4, true);
+    complete(&w, "east");
+    complete(&w, "west");
+    assert_waits(&gang);
+    ck_assert_uint_eq(gang.members[0]->ended, 2); /* the next number is above both */
+    sch_partition_check(w.p);
+    world_free(&w);
+}
+END_TEST
+
+START_TEST(the_rest_of_one_that_began_to_succeed_fails_in_the_first_step)
+{
+    struct world w = world_new();
+    struct sch_spec spec = one_core();
+    bool left[SIZE] = {true, false, false};
+    struct gang gang = restore(&w, &spec, SCH_ON_LOSS_RESTART_ALL, left);
+    run_until(&w, w.now + WAIT);
+    ck_assert_str_eq(final_of(&w, gang.members[1])->u.final.code, "Lost");
+    ck_assert_str_eq(final_of(&w, gang.members[2])->u.final.code, "GangMemberFailed");
+    world_free(&w);
+}
+END_TEST
+
+START_TEST(contradictory_options_are_refused)
+{
+    struct sch_gang_shape gang;
+    struct sy_error_text error;
+    char long_key[80];
+    memset(long_key, 'k', sizeof(long_key));
+    long_key[79] = '\0';
+    ck_assert_int_eq(sch_gang_shape_init(&gang, 2, SCH_TOPOLOGY_REQUIRE, "rack", 0, &error), 0);
+    ck_assert(gang.size == 2 && strcmp(gang.key, "rack") == 0);
+    ck_assert_int_eq(sch_gang_shape_init(&gang, 1, 0, "", 0, &error), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(error.text, "1 members, expected 2 to 1024"));
+    ck_assert_int_eq(sch_gang_shape_init(&gang, 1025, 0, "", 0, &error), -EINVAL);
+    ck_assert_int_eq(sch_gang_shape_init(&gang, 2, SCH_TOPOLOGY_PREFER, "", 0, &error), -EINVAL);
+    ck_assert_int_eq(sch_gang_shape_init(&gang, 2, SCH_TOPOLOGY_NONE, "rack", 0, &error), -EINVAL);
+    ck_assert_int_eq(sch_gang_shape_init(&gang, 2, 3, "rack", 0, &error), -EINVAL);
+    ck_assert_int_eq(sch_gang_shape_init(&gang, 2, 1, "rack", 2, &error), -EINVAL);
+    ck_assert_int_eq(sch_gang_shape_init(&gang, 2, 1, long_key, 0, &error), -EINVAL);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {
+        a_grant_sends_all_of_them_to_one_cluster,
+        a_busy_cluster_gets_it_when_the_others_have_answered_or_are_silent,
+        one_that_was_given_back_goes_to_another_cluster_next,
+        a_loss_restarts_all_and_is_counted_once,
+        a_lost_cluster_loses_a_gang_once,
+        fail_all_ends_them_and_names_the_cause,
+        a_users_error_uses_one_retry_of_the_gang,
+        what_has_succeeded_cannot_be_restarted,
+        an_abort_or_a_timeout_of_one_is_that_of_all,
+        it_counts_whole_against_limits_and_lets_others_pass,
+        a_run_with_slots_gives_them_all_at_once,
+        what_no_cluster_could_hold_is_refused,
+        members_are_adopted_one_by_one,
+        a_gang_of_which_a_part_is_out_is_lost,
+        a_gang_that_nobody_has_waits_again,
+        a_gang_in_two_clusters_is_lost,
+        the_rest_of_one_that_began_to_succeed_fails_in_the_first_step,
+        contradictory_options_are_refused,
+        NULL,
+    };
+    return sy_test_run("sch_gangs", tests);
+}
