@@ -49,10 +49,14 @@ struct sch_operator *sch_operator_new(const struct sch_operator_options *options
     SY_ASSERT(options->join_grace_ns >= 0);
     struct sch_operator *op = sy_new(struct sch_operator);
     op->options = *options;
+    if (op->options.gang_hold_ns == 0)
+        op->options.gang_hold_ns = SCH_OP_GANG_HOLD_NS;
     op->now_ns = now_ns;
     op->join_end_ns = options->join_grace_ns > 0 ? now_ns + options->join_grace_ns : SY_TIME_NEVER;
     op->granted_ns = op->shapes_ns = INT64_MIN / 2;
     op->grant_due_ns = op->shapes_due_ns = SY_TIME_NEVER;
+    op->reserve_end_ns = op->reserve_due_ns = SY_TIME_NEVER;
+    sch_list_init(&op->gangs);
     sch_list_init(&op->partitions);
     sch_list_init(&op->kinds);
     sch_list_init(&op->kinds_parked);
@@ -289,6 +293,9 @@ void sch_attempt_free(struct sch_operator *op, struct sch_attempt *a)
 
 static void end_step(struct sch_operator *op)
 {
+    if (op->choice_came || op->gangs_due || !sch_list_empty(&op->freed))
+        sch_op_gangs_place(op); /* first: what is smaller fits more often */
+    op->gangs_due = false;
     if (op->choice_came || !sch_list_empty(&op->freed))
         sch_place_parked(op);
     sch_grant_end_step(op);
@@ -305,6 +312,7 @@ static void step_tick(struct sch_operator *op)
     sch_verbs_tick(op);
     sch_op_join_tick(op);
     sch_held_tick(op);
+    sch_op_gangs_tick(op);
     sch_grant_tick(op);
 }
 
@@ -395,6 +403,8 @@ int64_t sch_operator_next_ns(const struct sch_operator *op)
         int64_t held = sy_container_of(op->held.next, struct sch_attempt, place)->held_until_ns;
         at = held < at ? held : at;
     }
+    int64_t gangs = sch_op_gangs_next_ns(op);
+    at = gangs < at ? gangs : at;
     at = op->join_end_ns < at ? op->join_end_ns : at;
     at = op->grant_due_ns < at ? op->grant_due_ns : at;
     return op->shapes_due_ns < at ? op->shapes_due_ns : at;

@@ -23,11 +23,17 @@
  * is still handed to the node with the shortest backlog relative to its slots (the agent starts it
  * when room comes), while that node's backlog is below its bound; else it waits here, at most
  * hold_ns, then is returned. The agent has the last word on room: it never runs more than fits.
+ *
+ * Gangs. A class of gangs is granted and counted in gangs, one at a time, also without room for it:
+ * its members wait here until all of them fit at the same moment, and are placed in that step. The
+ * first that waits (highest priority, then first come) reserves nodes; see operator_gang.c. A gang
+ * that waits longer than gang_hold_ns goes back whole.
  */
 #pragma once
 
 #include "base/clock.h"
 #include "base/sm.h"
+#include "scheduler/gang.h"
 #include "scheduler/queue.h"
 #include "scheduler/resources.h"
 
@@ -96,6 +102,7 @@ struct sch_attempt_key {
 
 struct sch_operator_options {
     int64_t hold_ns;       /* default 2 s */
+    int64_t gang_hold_ns;  /* of gangs; 0 = 60 s */
     int64_t node_lease_ns; /* silence after which a node's attempts are LOST; default 15 s */
     int64_t join_grace_ns; /* after the start: how long to wait for agents before the inventory is
                               called complete; default 5 s */
@@ -144,7 +151,8 @@ struct sch_op_event {
         struct {
             uint32_t partition, class_id;
             struct sch_resources request;
-            uint64_t waiting;
+            const struct sch_gang_shape *gang; /* NULL: single actions */
+            uint64_t waiting;                  /* gangs, of a class of gangs */
             int64_t oldest_age_ns;
             int32_t top_priority;
         } demand;
@@ -153,6 +161,10 @@ struct sch_op_event {
             uint32_t class_id;
             uint32_t queue;       /* it may be stopped for others that name this; 0: not */
             struct sch_blob blob; /* the assignment, handed on with SEND_ASSIGN; kept while HELD */
+            /* Of a member of a gang, whose members come in the order of ranks; 0: of none. */
+            uint64_t gang_id;
+            uint32_t rank;
+            int32_t priority;
         } assign;
         struct {
             struct sch_attempt_key key;
@@ -218,6 +230,10 @@ struct sch_op_effect {
             const char *node;
             struct sch_attempt_key key;
             struct sch_blob blob;
+            /* Of a gang, whose members follow one another in the order of ranks, all of them. */
+            const char *first_node; /* where rank 0 goes; NULL: no gang */
+            uint64_t gang_id;
+            uint32_t rank, size;
         } assign;
         struct {
             const char *node;

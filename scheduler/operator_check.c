@@ -231,6 +231,32 @@ static void check_kind(struct sch_operator *op, struct sch_kind *kind)
     check_kind_room(op, kind);
 }
 
+/* None that is placed in part: a gang that waits has all that came, but for those cancelled. */
+static void check_gangs(const struct sch_operator *op)
+{
+    const struct sch_op_gang *before = NULL;
+    uint32_t reserved = 0;
+    for (struct sch_link *link = op->gangs.next; link != &op->gangs; link = link->next) {
+        const struct sch_op_gang *gang = sy_container_of(link, struct sch_op_gang, link);
+        uint32_t count = 0;
+        for (struct sch_link *at = gang->attempts.next; at != &gang->attempts; at = at->next) {
+            const struct sch_attempt *a = sy_container_of(at, struct sch_attempt, place);
+            SY_ASSERT(sch_attempt_state(a) == SCH_ATTEMPT_HELD && a->gang == gang);
+            SY_ASSERT(a->partition == gang->partition && a->key.number == gang->number);
+            SY_ASSERT(a->class == gang->class && !sch_link_in_list(&a->queue));
+            count++;
+        }
+        SY_ASSERT(count == gang->count && count > 0 && count <= gang->came);
+        SY_ASSERT(gang->came <= gang->shape.size);
+        SY_ASSERT(!before || before->priority >= gang->priority);
+        before = gang;
+    }
+    for (uint32_t i = 0; i < op->node_count; i++)
+        reserved += op->nodes[i]->reserved;
+    SY_ASSERT(reserved == 0 || op->reserver);
+    SY_ASSERT(!op->reserver || before || op->reserve_end_ns != SY_TIME_NEVER);
+}
+
 static void check_held(const struct sch_operator *op)
 {
     int64_t last_ns = INT64_MIN;
@@ -282,6 +308,7 @@ void sch_operator_check(const struct sch_operator *const_op)
                                     &unstarted);
     SY_ASSERT(memcmp(&unstarted, &op->unstarted, sizeof(unstarted)) == 0);
     check_held(op);
+    check_gangs(op);
     SY_ASSERT(attempts == op->attempts.count && held == list_length(&op->held));
     SY_ASSERT(classes == op->classes_by_id.count);
     SY_ASSERT(list_length(&op->kinds) == op->kinds_by_request.count);

@@ -33,8 +33,14 @@ static bool raise(uint64_t *granted, uint64_t assigned, uint64_t share)
 static void grant_class(struct sch_operator *op, struct sch_op_class *class, uint64_t share,
                         uint64_t startable)
 {
-    if (!raise(&class->granted, class->assigned, share))
-        return;
+    if (raise(&class->granted, class->assigned, share))
+        sch_class_send_grant(op, class, startable);
+}
+
+void sch_class_send_grant(struct sch_operator *op, const struct sch_op_class *class,
+                          uint64_t startable)
+{
+    SY_ASSERT(class->partition->up);
     struct sch_op_effect *effect = sch_op_effect_add(op, SCH_OP_SEND_GRANT);
     effect->u.grant.partition = class->partition->id;
     effect->u.grant.class_id = class->id;
@@ -52,12 +58,19 @@ void sch_kind_grant(struct sch_operator *op, struct sch_kind *kind)
     uint64_t can = kind->room + backlog_max(op, kind),
              holds = kind->held_count + kind->backlog_count;
     uint64_t weights = 0, free_room = can > holds ? can - holds : 0;
-    if (kind->capable == 0)
-        return;
-    for (struct sch_link *link = kind->classes.next; link != &kind->classes; link = link->next)
-        weights += sy_container_of(link, struct sch_op_class, kind_link)->waiting + 1;
     for (struct sch_link *link = kind->classes.next; link != &kind->classes; link = link->next) {
         struct sch_op_class *class = sy_container_of(link, struct sch_op_class, kind_link);
+        if (class->gang.size > 0)
+            sch_op_gang_grant(op, class, false);
+        else
+            weights += class->waiting + 1;
+    }
+    if (kind->capable == 0)
+        return;
+    for (struct sch_link *link = kind->classes.next; link != &kind->classes; link = link->next) {
+        struct sch_op_class *class = sy_container_of(link, struct sch_op_class, kind_link);
+        if (class->gang.size > 0)
+            continue;
         SY_ASSERT(class->partition->up && weights > 0);
         uint64_t share = free_room * (class->waiting + 1) / weights;
         if (share == 0 && class->unstarted == 0 && free_room > 0)

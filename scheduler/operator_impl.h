@@ -8,6 +8,7 @@
  *   operator_room.c    what is used of a node, and what is left
  *   operator_index.c   shapes and kinds: which node takes a request
  *   operator_place.c   placing, backlogs, what is held
+ *   operator_gang.c    gangs that wait, the nodes that are kept for one, and their placement
  *   operator_grant.c   how much each shard may send
  *   operator_reclaim.c which attempts stop for others
  *   operator_check.c   every invariant
@@ -50,6 +51,12 @@
 #define SCH_OP_FAULTS_MAX 5u
 #define SCH_OP_FAULT_WINDOW_NS (60 * SY_NS_PER_S)
 #define SCH_OP_AVOID_NS (60 * SY_NS_PER_S)
+#define SCH_OP_GANG_HOLD_NS (60 * SY_NS_PER_S)
+/* The nodes that are kept for a gang are chosen anew at most this often. */
+#define SCH_OP_RESERVE_INTERVAL_NS (100 * SY_NS_PER_MS)
+/* And for one that went back they are kept so long: its shard may have no other cluster for it. */
+#define SCH_OP_RESERVE_GRACE_NS (2 * SY_NS_PER_S)
+#define SCH_OP_GANGS_TRIED 16u /* when room comes, the first so many */
 #define SCH_OP_WAITING_MAX (1u << 28) /* of one class: sums and products stay in 64 bits */
 
 /* Completions in the current and the previous window. */
@@ -84,7 +91,25 @@ struct sch_op_class {
     struct sch_link partition_link, kind_link;
     uint64_t waiting;           /* there, as last told */
     uint64_t assigned, granted; /* since the stream opened */
-    uint64_t unstarted;         /* here: held, or placed without room */
+    uint64_t unstarted;         /* here: held, or placed without room; no gangs */
+    struct sch_gang_shape gang; /* size 0: none; else all numbers but unstarted are of gangs */
+    uint64_t startable;         /* as last told; of gangs */
+    uint32_t gangs_held;
+};
+
+/* A gang that waits: some of its members on the way, or all of them here. */
+struct sch_op_gang {
+    uint64_t id;
+    uint32_t number;
+    int32_t priority;
+    struct sch_op_partition *partition;
+    struct sch_op_class *class; /* NULL: its stream has closed */
+    struct sch_gang_shape shape;
+    uint32_t came;             /* members that were assigned; all: it can be placed */
+    uint32_t count;            /* of these here: fewer when one was cancelled */
+    struct sch_link link;      /* op->gangs: the highest priority first, then first come */
+    struct sch_link attempts;  /* HELD, by rank */
+    int64_t held_until_ns;
 };
 
 /* Nodes that are placed on: TRUSTED ones first; the others only by kinds that no trusted one could
@@ -150,6 +175,7 @@ struct sch_node {
     struct sm sm;
     struct sm health;
     bool listing;         /* its inventory is coming in: nothing is placed */
+    bool reserved;        /* for a gang: nothing else is placed */
     bool grace_restarted; /* once for each time it is LOST */
     uint32_t refs;        /* being known, attempts */
     uint32_t index;       /* in op->nodes */
@@ -193,11 +219,14 @@ struct sch_attempt {
     struct sch_op_class *class; /* NULL: adopted, or its stream has closed */
     struct sch_kind *kind;      /* NULL when DONE */
     struct sch_node *node;      /* NULL while HELD */
+    struct sch_op_gang *gang;   /* while HELD as a member */
     struct sch_blob blob;       /* HELD: the assignment; DONE: the outcome, NULL = LOST */
     int64_t started_ns, held_until_ns;
     struct sch_link partition_link; /* partition->attempts */
-    struct sch_link place;          /* HELD: op->held; PLACED, STARTED: node->attempts or unnamed */
-    struct sch_link queue;          /* HELD: kind->held; PLACED: node->backlog while not charged */
+    /* HELD: op->held, or gang->attempts; PLACED, STARTED: node->attempts or unnamed */
+    struct sch_link place;
+    /* HELD in no gang: kind->held; PLACED: node->backlog while not charged */
+    struct sch_link queue;
 };
 
 struct sch_operator {
@@ -211,6 +240,14 @@ struct sch_operator {
     struct sch_link partitions, kinds, kinds_parked, kinds_asking, kinds_dirty;
     struct sch_link held; /* all that is HELD, by held_until_ns */
     size_t parked_count, asking_count;
+    struct sch_link gangs; /* that wait here */
+    bool gangs_due;        /* in this step: one came, or left */
+    /* Whose the reserved nodes are; partition NULL: none are. */
+    struct sch_op_partition *reserver;
+    uint64_t reserver_id;
+    int64_t reserve_end_ns;  /* it went back: until when they are kept; SY_TIME_NEVER: it is here */
+    int64_t reserve_next_ns; /* not chosen anew before */
+    int64_t reserve_due_ns;  /* when that is to be done; SY_TIME_NEVER: with the next change */
     struct sch_node **nodes; /* that are not GONE, in no order */
     uint32_t node_count, node_cap;
     uint64_t node_serial; /* ties are decided by age */
@@ -295,6 +332,8 @@ void sch_node_ended(struct sch_operator *op, struct sch_node *node, bool fault);
 /* A drain may be complete. */
 void sch_node_drained(struct sch_operator *op, struct sch_node *node);
 void sch_verbs_tick(struct sch_operator *op);
+/* It takes work: anything; what is not of the gang that it is reserved for. */
+bool sch_node_serves(const struct sch_node *node);
 bool sch_node_placeable(const struct sch_node *node);
 struct sch_op_service *sch_service_find(const struct sch_operator *op, const char *name);
 void sch_services_free(struct sch_operator *op);
@@ -345,6 +384,9 @@ void sch_node_backlog_remove(struct sch_operator *op, struct sch_attempt *a);
 void sch_node_promote(struct sch_operator *op, struct sch_node *node);
 void sch_attempt_hold(struct sch_operator *op, struct sch_attempt *a);
 void sch_attempt_unhold(struct sch_operator *op, struct sch_attempt *a);
+/* HELD -> PLACED on the node; into its room, or its backlog. */
+struct sch_op_effect *sch_attempt_place(struct sch_operator *op, struct sch_attempt *a,
+                                        struct sch_node *node, bool room);
 /* Places the first that the kind holds; false when no node takes it. */
 bool sch_kind_place(struct sch_operator *op, struct sch_kind *kind);
 void sch_place_parked(struct sch_operator *op);
@@ -352,6 +394,20 @@ void sch_held_tick(struct sch_operator *op);
 
 /* ---- operator_reclaim.c ---- */
 void sch_op_reclaim(struct sch_operator *op, const struct sch_op_event *event);
+
+/* ---- operator_gang.c ---- */
+/* A member came, of a class that was found; false: it is refused. */
+bool sch_op_gang_assign(struct sch_operator *op, struct sch_op_class *class,
+                        const struct sch_op_event *event);
+/* It is HELD no more. */
+void sch_op_gang_leave(struct sch_operator *op, struct sch_attempt *a);
+/* Says whether the cluster takes a gang of the class, and has room for it now; with `answer` also
+ * when it has said so before. */
+void sch_op_gang_grant(struct sch_operator *op, struct sch_op_class *class, bool answer);
+/* At the end of the step. */
+void sch_op_gangs_place(struct sch_operator *op);
+void sch_op_gangs_tick(struct sch_operator *op);
+int64_t sch_op_gangs_next_ns(const struct sch_operator *op);
 
 /* ---- operator_grant.c ---- */
 void sch_amount_add(struct sch_amount *amount, const struct sch_resources *request, bool add);
@@ -362,6 +418,8 @@ void sch_kinds_dirty(struct sch_operator *op);
 void sch_grant_end_step(struct sch_operator *op);
 void sch_grant_tick(struct sch_operator *op);
 void sch_kind_grant(struct sch_operator *op, struct sch_kind *kind);
+void sch_class_send_grant(struct sch_operator *op, const struct sch_op_class *class,
+                          uint64_t startable);
 /* The most that one kind may hold beyond free room, of each amount. */
 struct sch_amount sch_backlog_amount(const struct sch_operator *op);
 void sch_room_grant(struct sch_operator *op, struct sch_op_partition *partition,

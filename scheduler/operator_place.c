@@ -86,6 +86,10 @@ void sch_attempt_hold(struct sch_operator *op, struct sch_attempt *a)
 void sch_attempt_unhold(struct sch_operator *op, struct sch_attempt *a)
 {
     struct sch_kind *kind = a->kind;
+    if (a->gang) {
+        sch_op_gang_leave(op, a);
+        return;
+    }
     SY_ASSERT(sch_attempt_state(a) == SCH_ATTEMPT_HELD && kind->held_count > 0);
     sch_list_remove(&a->place);
     sch_list_remove(&a->queue);
@@ -96,17 +100,12 @@ void sch_attempt_unhold(struct sch_operator *op, struct sch_attempt *a)
     }
 }
 
-bool sch_kind_place(struct sch_operator *op, struct sch_kind *kind)
+struct sch_op_effect *sch_attempt_place(struct sch_operator *op, struct sch_attempt *a,
+                                        struct sch_node *node, bool room)
 {
-    bool room;
-    SY_ASSERT(kind->held_count > 0);
-    struct sch_node *node = sch_kind_choose(op, kind, &room);
-    if (!node)
-        return false;
-    struct sch_attempt *a = sy_container_of(kind->held.next, struct sch_attempt, queue);
     sch_attempt_unhold(op, a);
     a->node = node;
-    node->refs++;
+    a->node->refs++;
     sm_move(&a->sm, &sch_attempt_table, SCH_ATTEMPT_PLACED, a);
     sch_list_push_back(&a->node->attempts, &a->place);
     if (room)
@@ -118,6 +117,18 @@ bool sch_kind_place(struct sch_operator *op, struct sch_kind *kind)
     effect->u.assign.key = a->key;
     effect->u.assign.blob = a->blob;
     a->blob = (struct sch_blob){0};
+    return effect;
+}
+
+bool sch_kind_place(struct sch_operator *op, struct sch_kind *kind)
+{
+    bool room;
+    SY_ASSERT(kind->held_count > 0);
+    struct sch_node *node = sch_kind_choose(op, kind, &room);
+    if (!node)
+        return false;
+    struct sch_attempt *a = sy_container_of(kind->held.next, struct sch_attempt, queue);
+    (void)sch_attempt_place(op, a, node, room);
     return true;
 }
 

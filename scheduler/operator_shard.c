@@ -50,13 +50,16 @@ struct sch_op_class *sch_op_class_find(const struct sch_operator *op, uint32_t p
 }
 
 static struct sch_op_class *class_new(struct sch_operator *op, struct sch_op_partition *partition,
-                                      uint32_t id, const struct sch_resources *request)
+                                      const struct sch_op_event *demand)
 {
+    uint32_t id = demand->u.demand.class_id;
     SY_ASSERT(partition->up);
     struct sch_op_class *class = sy_new(struct sch_op_class);
     class->id = id;
     class->partition = partition;
-    class->kind = sch_kind_ref(op, request);
+    class->kind = sch_kind_ref(op, &demand->u.demand.request);
+    if (demand->u.demand.gang)
+        class->gang = *demand->u.demand.gang;
     sch_table_add(&op->classes_by_id, &class->by_id, class_hash(partition->id, id));
     sch_list_push_back(&partition->classes, &class->partition_link);
     sch_list_push_back(&class->kind->classes, &class->kind_link);
@@ -103,8 +106,12 @@ static void close_stream(struct sch_operator *op, struct sch_op_partition *parti
     partition->unstarted = 0;
     partition->assigned = partition->room = (struct sch_amount){0};
     for (struct sch_link *link = partition->attempts.next; link != &partition->attempts;
-         link = link->next)
-        sy_container_of(link, struct sch_attempt, partition_link)->class = NULL;
+         link = link->next) {
+        struct sch_attempt *a = sy_container_of(link, struct sch_attempt, partition_link);
+        a->class = NULL;
+        if (a->gang)
+            a->gang->class = NULL;
+    }
     while (!sch_list_empty(&partition->classes)) {
         struct sch_link *link = sch_list_pop(&partition->classes);
         class_free(op, sy_container_of(link, struct sch_op_class, partition_link));
@@ -178,9 +185,11 @@ void sch_op_demand(struct sch_operator *op, const struct sch_op_event *event)
         return;
     struct sch_op_class *class = sch_op_class_find(op, partition->id, event->u.demand.class_id);
     if (!class)
-        class = class_new(op, partition, event->u.demand.class_id, &event->u.demand.request);
+        class = class_new(op, partition, event);
     set_waiting(op, class, event->u.demand.waiting);
     sch_kind_grant(op, class->kind);
+    if (class->gang.size > 0)
+        sch_op_gang_grant(op, class, true);
     struct sch_amount backlog = sch_backlog_amount(op);
     sch_room_grant(op, partition, &backlog);
 }
@@ -206,15 +215,19 @@ void sch_op_assign(struct sch_operator *op, const struct sch_op_event *event)
         return;
     }
     struct sch_op_class *class = sch_op_class_find(op, partition->id, event->u.assign.class_id);
+    bool gang = class && class->gang.size > 0, counts = !gang || event->u.assign.rank == 0;
     if (class) { /* the shard counts it too, whatever becomes of it */
-        class->assigned++;
+        class->assigned += counts;
         sch_amount_add(&partition->assigned, &class->kind->request, true);
     }
-    if (!class || class->assigned > class->granted) {
+    if (!class || class->assigned > class->granted ||
+        (gang && !sch_op_gang_assign(op, class, event))) {
         send_returned(op, key, class ? "more than was granted" : "its class is not known here");
         sch_blob_release(&blob);
         return;
     }
+    if (gang)
+        return;
     sch_kind_ref(op, &class->kind->request);
     struct sch_attempt *a = sch_attempt_new(op, key, class->kind, SCH_ATTEMPT_HELD);
     a->class = class;

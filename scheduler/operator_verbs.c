@@ -49,9 +49,14 @@ const struct sm_table sch_health_table = {
     .invariant = health_invariant,
 };
 
-bool sch_node_placeable(const struct sch_node *node)
+bool sch_node_serves(const struct sch_node *node)
 {
     return sch_node_state(node) == SCH_NODE_READY && !node->listing && !node->service;
+}
+
+bool sch_node_placeable(const struct sch_node *node)
+{
+    return sch_node_serves(node) && !node->reserved;
 }
 
 /* Some kinds may choose among other nodes now. */

@@ -97,15 +97,18 @@ enum sch_action_state sch_gate_next(const struct sch_action_impl *a)
                                          : sch_gate_first(sch_run_impl(a->base.run), 1);
 }
 
+/* Another one may be first, who asks for fewer slots: a gang asks for many. */
 void sch_gate_hold(struct sch_partition *p, struct sch_action_impl *a, bool front)
 {
     SY_ASSERT(sch_action_state(a) == SCH_ACTION_HELD);
     sch_fifo_push(p, &gate_of(a)->held, a, front);
+    touch(p, gate_of(a));
 }
 
 void sch_gate_unhold(struct sch_partition *p, struct sch_action_impl *a)
 {
     sch_fifo_remove(p, &gate_of(a)->held, a);
+    touch(p, gate_of(a));
 }
 
 /* Of a gang that is HELD its first asks for all. */

@@ -36,6 +36,7 @@ enum { TO_PARTITION, TO_OPERATOR, TO_NODE };
 struct message {
     struct sch_event up;           /* TO_PARTITION */
     struct sch_op_event down;      /* TO_OPERATOR */
+    struct sch_gang_shape gang;    /* of a demand */
     enum sch_op_effect_type order; /* TO_NODE: ASSIGN, CANCEL, ACK or GIVE_BACK */
     struct sch_attempt_key key;
     struct sch_resources request;
@@ -86,6 +87,9 @@ struct row {
     uint64_t child_sequence, event_sequence, total; /* the run's, in the root's row */
     int64_t created_ns, timeout_ns;                 /* of a condition */
     const uint8_t *key;                             /* one of cache_keys, or NULL */
+    struct sch_gang_shape gang;                     /* size 0: none */
+    uint64_t gang_id;
+    uint32_t rank, on_loss;
     bool live, sealed, executed, succeeded;
     bool out; /* assigned or running, in the eyes of this epoch */
 };
@@ -102,7 +106,7 @@ struct site {
 struct world {
     struct sy_rng rng;
     int64_t now;
-    uint64_t hash, names, finished, succeeded, reused, held, signalled;
+    uint64_t hash, names, finished, succeeded, reused, held, signalled, gangs;
     size_t blobs;
     bool healing;
     struct sch_spec specs[PARTITIONS][SPECS];
@@ -208,6 +212,13 @@ static void row_new(struct world *w, size_t p, const struct sch_action *a, const
     snprintf(row->name, sizeof(row->name), "%s", a->name);
     snprintf(row->parent, sizeof(row->parent), "%s", a->parent ? a->parent->name : "");
     snprintf(row->run, sizeof(row->run), "%s", a->run->name);
+    struct sch_gang_view gang;
+    if (sch_action_gang(a, &gang)) {
+        row->gang = *gang.shape;
+        row->gang_id = gang.id;
+        row->rank = gang.rank;
+        row->on_loss = gang.on_loss;
+    }
 }
 
 /* It is out now: its run keeps to its limit, and nobody else computes the same. */
@@ -296,6 +307,12 @@ static void carry_message(struct world *w, size_t p, const struct sch_effect *ef
                                                        a->attempt_epoch};
         event->u.assign.class_id = effect->u.assign.class_id;
         event->u.assign.blob = payload_new(w, &a->spec->request, 0);
+        struct sch_gang_view gang;
+        if (sch_action_gang(a, &gang)) {
+            event->u.assign.gang_id = gang.id;
+            event->u.assign.rank = gang.rank;
+            event->u.assign.priority = a->priority;
+        }
     } else if (effect->type == SCH_EFFECT_CANCEL) {
         struct sch_op_event *event = send_down(w, p, effect->u.cancel.cluster, SCH_OP_CANCEL);
         event->u.cancel.key = (struct sch_attempt_key){effect->u.cancel.action_id, (uint32_t)p,
@@ -314,6 +331,8 @@ static void carry_message(struct world *w, size_t p, const struct sch_effect *ef
         event->u.demand.class_id = effect->u.demand.class_id;
         event->u.demand.request = *effect->u.demand.request;
         event->u.demand.waiting = effect->u.demand.waiting;
+        if (effect->u.demand.gang)
+            sy_container_of(event, struct message, down)->gang = *effect->u.demand.gang;
     }
 }
 
@@ -477,11 +496,33 @@ static void op_carry(struct world *w, size_t c, const struct sch_op_effect *effe
     }
 }
 
+/* All members of a gang in one step, one after the other. */
+static void audit_gangs(struct world *w)
+{
+    uint32_t next = 0;
+    uint64_t id = 0;
+    for (size_t i = 0; i < w->op_fx.count; i++) {
+        const struct sch_op_effect *effect = &w->op_fx.items[i];
+        if (effect->type != SCH_OP_SEND_ASSIGN)
+            continue;
+        bool member = effect->u.assign.first_node != NULL;
+        ck_assert(next == 0 || (member && effect->u.assign.gang_id == id));
+        if (!member)
+            continue;
+        id = effect->u.assign.gang_id;
+        ck_assert_uint_eq(effect->u.assign.rank, next);
+        next = next + 1 < effect->u.assign.size ? next + 1 : 0;
+        w->gangs += next == 0;
+    }
+    ck_assert_uint_eq(next, 0);
+}
+
 static void step_operator(struct world *w, size_t c, struct sch_op_event event)
 {
     event.now_ns = w->now;
     sch_operator_step(w->operators[c], &event, &w->op_fx);
     sch_operator_check(w->operators[c]);
+    audit_gangs(w);
     for (size_t i = 0; i < w->op_fx.count; i++)
         op_carry(w, c, &w->op_fx.items[i]);
 }

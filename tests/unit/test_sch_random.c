@@ -72,9 +72,13 @@ static void node_open(struct world *w, size_t c, size_t n)
         return;
     w->node_streams[c][n].open = true;
     struct sch_environment pool = {.name = "pool", .slots = 2};
+    struct sch_traits traits = {.labels = "rack=a,zone=z"};
+    if (n == 2)
+        traits = (struct sch_traits){.labels = "rack=b"};
     step_operator(w, c,
                   (struct sch_op_event){.type = SCH_OP_NODE_UP,
                                         .u.node = {.name = node_names[n],
+                                                   .traits = &traits,
                                                    .capacity = {.cpu_milli = CORES * 1000},
                                                    .environments = &pool,
                                                    .environment_count = n > 0}});
@@ -161,6 +165,11 @@ static void partition_start(struct world *w, size_t p)
                                 .children_failed = row->children_failed,
                                 .child_sequence = row->child_sequence,
                                 .sealed = row->sealed};
+        struct sch_gang_view gang = {.id = row->gang_id,
+                                     .rank = row->rank,
+                                     .shape = &row->gang,
+                                     .on_loss = row->on_loss};
+        r.gang = row->gang.size > 0 ? &gang : NULL;
         if (row->live)
             sch_partition_restore_action(site->core, &r);
     }
@@ -239,14 +248,43 @@ static void any_condition(struct world *w, struct sch_action *a, const char *nam
     }
 }
 
+/* Two of the larger ones are too large for a cluster together; some for any of them. */
+static void enqueue_gang(struct world *w, size_t p, struct sch_action *parent)
+{
+    static const uint32_t specs[] = {0, 1, 2, 3, 6};
+    char names[5][32];
+    struct sch_gang_member members[5];
+    struct sch_spec *spec = &w->specs[p][specs[sy_rng_below(&w->rng, SY_COUNT_OF(specs))]];
+    struct sch_gang_shape gang;
+    uint32_t topology = (uint32_t)sy_rng_below(&w->rng, 3);
+    uint32_t size = 2 + (uint32_t)sy_rng_below(&w->rng, topology == SCH_TOPOLOGY_REQUIRE ? 1 : 4);
+    ck_assert_int_eq(sch_gang_shape_init(&gang, size, topology, topology ? "rack" : "", 0, NULL),
+                     0);
+    for (uint32_t i = 0; i < size; i++) {
+        snprintf(names[i], sizeof(names[i]), "g%u", (unsigned)++w->names);
+        members[i] = (struct sch_gang_member){.name = names[i], .spec = spec};
+    }
+    step_partition(w, p,
+                   (struct sch_event){.type = SCH_EVENT_ENQUEUE_GANG,
+                                      .u.gang = {.parent = parent,
+                                                 .shape = &gang,
+                                                 .on_loss = sy_rng_chance(&w->rng, 1, 3),
+                                                 .members = members,
+                                                 .priority = (int32_t)sy_rng_below(&w->rng, 4)}});
+}
+
 static void client(struct world *w, size_t p)
 {
     char name[32];
-    uint64_t kind = sy_rng_below(&w->rng, 22);
+    uint64_t kind = sy_rng_below(&w->rng, 25);
     struct sch_action *a = any_action(w, p);
     struct sch_spec *spec = &w->specs[p][sy_rng_below(&w->rng, SPECS)];
-    if (w->sites[p].row_count + 4 > ROWS_MAX)
+    if (w->sites[p].row_count + 8 > ROWS_MAX)
         return;
+    if (kind >= 22 && a) {
+        enqueue_gang(w, p, a);
+        return;
+    }
     snprintf(name, sizeof(name), "x%u", (unsigned)++w->names);
     struct sch_event event = {.type = SCH_EVENT_TICK};
     if (kind < 3 || !a) {
@@ -307,7 +345,10 @@ static void deliver_up(struct world *w, size_t p, size_t c)
 static void deliver_down(struct world *w, size_t p, size_t c)
 {
     struct stream *stream = &w->shard_streams[p][c];
-    struct sch_op_event event = stream->down.items[stream->down.first++].down;
+    struct message message = stream->down.items[stream->down.first++];
+    struct sch_op_event event = message.down;
+    if (event.type == SCH_OP_DEMAND && message.gang.size > 0)
+        event.u.demand.gang = &message.gang;
     step_operator(w, c, event);
     if (!w->healing && event.type != SCH_OP_ASSIGN && sy_rng_chance(&w->rng, 1, 10))
         step_operator(w, c, event);
@@ -520,7 +561,7 @@ static void init_specs(struct sch_spec *specs)
 
 /* What the random worlds have done, so that a test that does nothing is seen. */
 struct done {
-    uint64_t succeeded, reused, held, signalled, drained, preempted;
+    uint64_t succeeded, reused, held, signalled, drained, preempted, gangs;
 };
 
 static uint64_t run_seed(uint64_t seed, struct done *done)
@@ -544,6 +585,7 @@ static uint64_t run_seed(uint64_t seed, struct done *done)
     done->drained += w->drained;
     done->preempted += w->preempted;
     done->signalled += w->signalled;
+    done->gangs += w->gangs;
     for (size_t p = 0; p < PARTITIONS; p++) {
         sch_partition_free(w->sites[p].core);
         for (size_t i = 0; i < SPECS; i++)
@@ -583,7 +625,7 @@ START_TEST(random_worlds_keep_the_promises)
                       (unsigned long long)seed);
     }
     ck_assert(seeds < 10 || (done.reused > 0 && done.held > 0 && done.signalled > 0));
-    ck_assert(seeds < 10 || (done.drained > 0 && done.preempted > 0));
+    ck_assert(seeds < 10 || (done.drained > 0 && done.preempted > 0 && done.gangs > 20));
 }
 END_TEST
 

@@ -1,0 +1,423 @@
+/*
+ * Gangs in a cluster: all members at once, or none.
+ *
+ * A gang waits until all of its members are here and fit at the same moment; then that step places
+ * them. Only nodes with an empty backlog count, so that all of them start at once.
+ *
+ * One that waits would starve behind smaller work, so the first of them (the highest priority, then
+ * first come) reserves nodes: those where the least is in its way, as many as hold it when they are
+ * empty. Nothing new is placed there, so what is free on them only grows; the others take work as
+ * before. Nodes that become freer than those reserved take their place, so the sum of what is free
+ * on them only grows as well, and it is placed when what is there now has ended, at the latest. One
+ * reservation at a time: two gangs that together are too large for the cluster come one after the
+ * other, and none keeps a part of what the other needs.
+ *
+ * A reservation outlives the gang by a moment when it goes back after gang_hold_ns: its shard may
+ * know no other cluster, and then it would start from nothing each time.
+ */
+#include "scheduler/labels.h"
+#include "scheduler/operator_impl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- which nodes ---- */
+
+/* Of a node, how many members: they fit now, they would fit when it is empty. */
+struct spot {
+    struct sch_node *node;
+    struct sy_span domain;
+    uint32_t fits, slots;
+};
+
+struct spots {
+    struct spot *items;
+    uint32_t count;
+};
+
+/* Domain by domain; in each those that hold most first: few nodes, and ranks that are near each
+ * other. */
+static int compare_now(const void *left, const void *right)
+{
+    const struct spot *a = left, *b = right;
+    int order = sch_label_values_compare(&a->domain, &b->domain);
+    if (order == 0)
+        order = (a->fits < b->fits) - (a->fits > b->fits);
+    return order != 0 ? order : (a->node->index > b->node->index) - (a->node->index < b->node->index);
+}
+
+/* In each domain those with the least in the way first. */
+static int compare_soon(const void *left, const void *right)
+{
+    const struct spot *a = left, *b = right;
+    uint32_t in_way_a = a->slots - a->fits, in_way_b = b->slots - b->fits;
+    int order = sch_label_values_compare(&a->domain, &b->domain);
+    if (order == 0)
+        order = (in_way_a > in_way_b) - (in_way_a < in_way_b);
+    if (order == 0)
+        order = (a->slots < b->slots) - (a->slots > b->slots);
+    return order != 0 ? order : (a->node->index > b->node->index) - (a->node->index < b->node->index);
+}
+
+static bool is_reserver(const struct sch_operator *op, const struct sch_op_gang *gang)
+{
+    return gang && op->reserver == gang->partition && op->reserver_id == gang->id;
+}
+
+/* Whether a member may be placed there: when it is empty; with `now`, as it is. */
+static bool is_open_to(const struct sch_operator *op, const struct sch_node *node,
+                       const struct sch_op_gang *gang, bool now)
+{
+    if (!sch_node_serves(node) || node->health.state == SCH_HEALTH_AVOIDED)
+        return false;
+    return !now || (node->backlog_count == 0 && (!node->reserved || is_reserver(op, gang)));
+}
+
+static uint32_t slots_of(const struct sch_node *node, const struct sch_resources *request)
+{
+    return sch_shape_slots(&node->shape->shape, request);
+}
+
+/* Whether all nodes together have room: most often not, and then nothing needs to be sorted. */
+static bool holds_all(const struct sch_operator *op, const struct sch_resources *request,
+                      const struct sch_op_gang *gang, uint32_t size, bool now)
+{
+    uint64_t room = 0;
+    for (uint32_t i = 0; i < op->node_count && room < size; i++) {
+        const struct sch_node *node = op->nodes[i];
+        if (is_open_to(op, node, gang, now))
+            room += now ? sch_node_fits(node, request) : slots_of(node, request);
+    }
+    return room >= size;
+}
+
+/* Those that could hold a member. With a topology only what is in a domain. To be freed. */
+static struct spots spots_of(const struct sch_operator *op, const struct sch_resources *request,
+                             const struct sch_op_gang *gang, const char *key, bool now)
+{
+    struct spots spots = {.items = sy_calloc(op->node_count + 1, sizeof(*spots.items))};
+    for (uint32_t i = 0; i < op->node_count; i++) {
+        struct sch_node *node = op->nodes[i];
+        struct spot spot = {.node = node, .domain = {(const uint8_t *)"", 0}};
+        if (!is_open_to(op, node, gang, now))
+            continue;
+        if (node->backlog_count == 0)
+            spot.fits = sch_node_fits(node, request);
+        spot.slots = slots_of(node, request);
+        if (key[0])
+            spot.domain = sch_label_value(node->shape->shape.traits.labels, key);
+        if (spot.domain.data && (now ? spot.fits : spot.slots) > 0)
+            spots.items[spots.count++] = spot;
+    }
+    if (spots.count > 1)
+        qsort(spots.items, spots.count, sizeof(*spots.items), now ? compare_now : compare_soon);
+    return spots;
+}
+
+/* Leaves those of one domain that has room for `size`: when they are empty the one with the most
+ * free now; with `now` the one that has the least room, so that larger ones stay whole. */
+static bool keep_domain(struct spots *spots, uint32_t size, bool now)
+{
+    uint64_t best_room = 0;
+    uint32_t best = 0, best_count = 0;
+    for (uint32_t from = 0, to; from < spots->count; from = to) {
+        uint64_t fits = 0, slots = 0;
+        for (to = from; to < spots->count && sch_label_values_compare(&spots->items[to].domain,
+                                                           &spots->items[from].domain) == 0;
+             to++) {
+            fits += spots->items[to].fits;
+            slots += spots->items[to].slots;
+        }
+        bool holds = (now ? fits : slots) >= size;
+        if (!holds || (best_count > 0 && (now ? fits >= best_room : fits <= best_room)))
+            continue;
+        best = from;
+        best_count = to - from;
+        best_room = fits;
+    }
+    memmove(spots->items, spots->items + best, best_count * sizeof(*spots->items));
+    spots->count = best_count;
+    return best_count > 0;
+}
+
+/* In one domain, or without one where that is allowed. False: no room. *ret is to be freed. */
+static bool choose(const struct sch_operator *op, const struct sch_resources *request,
+                   const struct sch_gang_shape *shape, const struct sch_op_gang *gang, bool now,
+                   struct spots *ret)
+{
+    SY_ASSERT(shape->size > 0);
+    *ret = (struct spots){0};
+    if (!holds_all(op, request, gang, shape->size, now))
+        return false;
+    if (shape->topology != SCH_TOPOLOGY_NONE) {
+        *ret = spots_of(op, request, gang, shape->key, now);
+        if (keep_domain(ret, shape->size, now))
+            return true;
+        free(sy_take(ret->items));
+        if (shape->topology == SCH_TOPOLOGY_REQUIRE)
+            return false;
+    }
+    *ret = spots_of(op, request, gang, "", now);
+    return keep_domain(ret, shape->size, now);
+}
+
+static bool has_room(const struct sch_operator *op, const struct sch_resources *request,
+                     const struct sch_gang_shape *shape, bool now)
+{
+    struct spots spots;
+    if (shape->topology != SCH_TOPOLOGY_REQUIRE)
+        return holds_all(op, request, NULL, shape->size, now);
+    bool found = choose(op, request, shape, NULL, now, &spots);
+    free(spots.items);
+    return found;
+}
+
+/* ---- the reservation ---- */
+
+static void set_reserved(struct sch_operator *op, struct sch_node *node, bool reserved)
+{
+    if (node->reserved == reserved)
+        return;
+    node->reserved = reserved;
+    op->choice_came |= !reserved;
+    sch_node_changed(op, node);
+    sch_kinds_dirty(op);
+}
+
+static void give_up_nodes(struct sch_operator *op)
+{
+    for (uint32_t i = 0; i < op->node_count; i++)
+        set_reserved(op, op->nodes[i], false);
+    op->reserver = NULL;
+    op->reserve_end_ns = op->reserve_due_ns = SY_TIME_NEVER;
+    op->reserve_next_ns = op->now_ns;
+}
+
+static struct sch_kind *kind_of(const struct sch_op_gang *gang)
+{
+    SY_ASSERT(gang->count > 0);
+    return sy_container_of(gang->attempts.next, struct sch_attempt, place)->kind;
+}
+
+static void reserve(struct sch_operator *op, const struct sch_op_gang *gang)
+{
+    if (!is_reserver(op, gang)) {
+        give_up_nodes(op);
+        op->reserver = gang->partition;
+        op->reserver_id = gang->id;
+    }
+    op->reserve_end_ns = SY_TIME_NEVER;
+    if (op->now_ns < op->reserve_next_ns) {
+        op->reserve_due_ns = op->reserve_next_ns;
+        return;
+    }
+    op->reserve_due_ns = SY_TIME_NEVER;
+    op->reserve_next_ns = op->now_ns + SCH_OP_RESERVE_INTERVAL_NS;
+    struct spots spots;
+    uint64_t slots = 0;
+    bool *keep = sy_calloc(op->node_count + 1, sizeof(*keep));
+    if (choose(op, &kind_of(gang)->request, &gang->shape, gang, false, &spots)) {
+        for (uint32_t i = 0; slots < gang->shape.size; i++) {
+            keep[spots.items[i].node->index] = true;
+            slots += spots.items[i].slots;
+        }
+    }
+    for (uint32_t i = 0; i < op->node_count; i++)
+        set_reserved(op, op->nodes[i], keep[i]);
+    free(keep);
+    free(spots.items);
+}
+
+/* ---- placing ---- */
+
+static void place(struct sch_operator *op, struct sch_op_gang *gang, const struct spots *spots)
+{
+    const char *first_node = spots->items[0].node->name;
+    uint32_t size = gang->shape.size, rank = 0;
+    uint64_t id = gang->id;
+    struct sch_kind *kind = kind_of(gang);
+    for (uint32_t i = 0; rank < size; i++) {
+        SY_ASSERT(i < spots->count);
+        for (uint32_t k = 0; k < spots->items[i].fits && rank < size; k++, rank++) {
+            struct sch_attempt *a = sy_container_of(gang->attempts.next, struct sch_attempt, place);
+            struct sch_op_effect *effect = sch_attempt_place(op, a, spots->items[i].node, true);
+            effect->u.assign.first_node = first_node;
+            effect->u.assign.gang_id = id;
+            effect->u.assign.rank = rank;
+            effect->u.assign.size = size;
+        } /* with the last one the gang is gone */
+    }
+    sch_kind_dirty(op, kind);
+}
+
+static bool is_whole(const struct sch_op_gang *gang)
+{
+    return gang->came == gang->shape.size && gang->count == gang->came;
+}
+
+static bool try_gang(struct sch_operator *op, struct sch_op_gang *gang)
+{
+    struct spots spots;
+    bool found = choose(op, &kind_of(gang)->request, &gang->shape, gang, true, &spots);
+    bool reserves = is_reserver(op, gang);
+    if (found) {
+        place(op, gang, &spots);
+        if (reserves)
+            give_up_nodes(op);
+    }
+    free(spots.items);
+    return found;
+}
+
+void sch_op_gangs_place(struct sch_operator *op)
+{
+    const struct sch_op_gang *first = NULL;
+    struct sch_link *link = op->gangs.next;
+    for (unsigned tried = 0; link != &op->gangs && tried < SCH_OP_GANGS_TRIED;) {
+        struct sch_op_gang *gang = sy_container_of(link, struct sch_op_gang, link);
+        link = link->next;
+        if (!is_whole(gang))
+            continue;
+        tried++;
+        if (!try_gang(op, gang) && !first)
+            first = gang;
+    }
+    if (first)
+        reserve(op, first);
+    else if (op->reserver && op->reserve_end_ns == SY_TIME_NEVER)
+        give_up_nodes(op);
+}
+
+/* ---- in and out ---- */
+
+static struct sch_op_gang *gang_find(const struct sch_operator *op,
+                                     const struct sch_op_event *event)
+{
+    for (struct sch_link *link = op->gangs.next; link != &op->gangs; link = link->next) {
+        struct sch_op_gang *gang = sy_container_of(link, struct sch_op_gang, link);
+        if (gang->id == event->u.assign.gang_id && gang->number == event->u.assign.key.number &&
+            gang->partition->id == event->u.assign.key.partition)
+            return gang;
+    }
+    return NULL;
+}
+
+static struct sch_op_gang *gang_new(struct sch_operator *op, struct sch_op_class *class,
+                                    const struct sch_op_event *event)
+{
+    struct sch_op_gang *gang = sy_new(struct sch_op_gang);
+    gang->id = event->u.assign.gang_id;
+    gang->number = event->u.assign.key.number;
+    gang->priority = event->u.assign.priority;
+    gang->partition = class->partition;
+    gang->class = class;
+    gang->shape = class->gang;
+    gang->held_until_ns = op->now_ns + op->options.gang_hold_ns;
+    sch_list_init(&gang->attempts);
+    class->gangs_held++;
+    struct sch_link *at = op->gangs.prev;
+    while (at != &op->gangs &&
+           sy_container_of(at, struct sch_op_gang, link)->priority < gang->priority)
+        at = at->prev;
+    sch_list_insert_after(at, &gang->link);
+    return gang;
+}
+
+bool sch_op_gang_assign(struct sch_operator *op, struct sch_op_class *class,
+                        const struct sch_op_event *event)
+{
+    uint32_t rank = event->u.assign.rank;
+    struct sch_op_gang *gang = gang_find(op, event);
+    if (event->u.assign.gang_id == 0 || rank >= class->gang.size ||
+        (gang ? gang->came != rank || gang->class != class : rank != 0))
+        return false; /* the first was refused, or it is no gang */
+    if (!gang)
+        gang = gang_new(op, class, event);
+    sch_kind_ref(op, &class->kind->request);
+    struct sch_attempt *a = sch_attempt_new(op, &event->u.assign.key, class->kind,
+                                            SCH_ATTEMPT_HELD);
+    a->class = class;
+    a->blob = event->u.assign.blob;
+    a->gang = gang;
+    sch_list_push_back(&gang->attempts, &a->place);
+    gang->count++;
+    gang->came++;
+    op->gangs_due |= is_whole(gang);
+    return true;
+}
+
+void sch_op_gang_leave(struct sch_operator *op, struct sch_attempt *a)
+{
+    struct sch_op_gang *gang = sy_take(a->gang);
+    SY_ASSERT(gang->count > 0);
+    sch_list_remove(&a->place);
+    op->gangs_due = true;
+    if (--gang->count > 0)
+        return;
+    if (gang->class) {
+        SY_ASSERT(gang->class->gangs_held > 0);
+        gang->class->gangs_held--;
+    }
+    sch_list_remove(&gang->link);
+    free(gang);
+}
+
+/* ---- grants ---- */
+
+/* One of each class at a time, whether there is room for it now or not. */
+void sch_op_gang_grant(struct sch_operator *op, struct sch_op_class *class, bool answer)
+{
+    const struct sch_resources *request = &class->kind->request;
+    SY_ASSERT(class->gang.size > 0 && class->partition->up);
+    if (class->waiting == 0 || class->gangs_held > 0 || !has_room(op, request, &class->gang, false))
+        return;
+    uint64_t startable = class->assigned + has_room(op, request, &class->gang, true);
+    bool new = class->granted <= class->assigned;
+    if (!new && !answer && class->startable == startable)
+        return;
+    if (new)
+        class->granted = class->assigned + 1;
+    class->startable = startable;
+    sch_class_send_grant(op, class, startable);
+}
+
+/* ---- time ---- */
+
+static void give_back(struct sch_operator *op, struct sch_op_gang *gang)
+{
+    if (is_reserver(op, gang))
+        op->reserve_end_ns = op->now_ns + SCH_OP_RESERVE_GRACE_NS;
+    for (uint32_t left = gang->count; left > 0; left--)
+        sch_attempt_returned(op,
+                             sy_container_of(gang->attempts.next, struct sch_attempt, place),
+                             "the cluster had no room for the whole gang in time");
+}
+
+void sch_op_gangs_tick(struct sch_operator *op)
+{
+    struct sch_link *link = op->gangs.next;
+    while (link != &op->gangs) {
+        struct sch_op_gang *gang = sy_container_of(link, struct sch_op_gang, link);
+        link = link->next;
+        if (gang->held_until_ns > op->now_ns)
+            continue;
+        if (gang->partition->up)
+            give_back(op, gang);
+        else
+            gang->held_until_ns = op->now_ns + op->options.gang_hold_ns; /* to nobody */
+    }
+    if (op->reserve_end_ns <= op->now_ns)
+        give_up_nodes(op);
+    op->gangs_due |= op->reserve_due_ns <= op->now_ns;
+}
+
+int64_t sch_op_gangs_next_ns(const struct sch_operator *op)
+{
+    int64_t at = op->reserve_end_ns < op->reserve_due_ns ? op->reserve_end_ns : op->reserve_due_ns;
+    for (const struct sch_link *link = op->gangs.next; link != &op->gangs; link = link->next) {
+        const struct sch_op_gang *gang = sy_container_of((struct sch_link *)(uintptr_t)link,
+                                                         struct sch_op_gang, link);
+        at = gang->held_until_ns < at ? gang->held_until_ns : at;
+    }
+    return at;
+}

@@ -1,0 +1,475 @@
+/* links: sch */
+/* Gangs in a cluster: placed whole, reserved for, given back whole. Nodes have four cores. */
+#include "base/mem.h"
+#include "scheduler/operator.h"
+#include "tests/lib/test.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HOLD (2 * SY_NS_PER_S)
+#define GANG_HOLD (60 * SY_NS_PER_S)
+#define SMALL 1u /* class of single actions: one core */
+#define GANG 2u  /* class of gangs */
+
+struct world {
+    struct sch_operator *op;
+    struct sch_op_effects fx;
+    int64_t now;
+    uint64_t next_action;
+    size_t blobs;
+    /* of all steps since the last look */
+    size_t placed, members, returned;
+    char nodes[64][8]; /* where members went, by rank */
+    char first_node[8];
+};
+
+static void blob_release(void *data)
+{
+    --*(size_t *)data;
+}
+
+static void look(struct world *w)
+{
+    size_t members = 0, size = 0;
+    for (size_t i = 0; i < w->fx.count; i++) {
+        const struct sch_op_effect *effect = &w->fx.items[i];
+        w->returned += effect->type == SCH_OP_SEND_RETURNED;
+        if (effect->type != SCH_OP_SEND_ASSIGN)
+            continue;
+        effect->u.assign.blob.release(effect->u.assign.blob.data);
+        w->placed += effect->u.assign.first_node == NULL;
+        if (!effect->u.assign.first_node)
+            continue;
+        snprintf(w->nodes[effect->u.assign.rank], sizeof(w->nodes[0]), "%s", effect->u.assign.node);
+        snprintf(w->first_node, sizeof(w->first_node), "%s", effect->u.assign.first_node);
+        size = effect->u.assign.size;
+        members++;
+    }
+    ck_assert_uint_eq(members, size); /* all of them, or none */
+    w->members += members;
+}
+
+static void step(struct world *w, struct sch_op_event event)
+{
+    event.now_ns = w->now;
+    sch_operator_step(w->op, &event, &w->fx);
+    look(w);
+    sch_operator_check(w->op);
+}
+
+static void run_for(struct world *w, int64_t ns)
+{
+    int64_t until = w->now + ns, next;
+    while ((next = sch_operator_next_ns(w->op)) <= until) {
+        w->now = next > w->now ? next : w->now;
+        step(w, (struct sch_op_event){.type = SCH_OP_TICK});
+    }
+    w->now = until;
+}
+
+static void node_up(struct world *w, const char *name, const char *labels)
+{
+    struct sch_traits traits = {.slice_count = 0};
+    snprintf(traits.labels, sizeof(traits.labels), "%s", labels ? labels : "");
+    step(w, (struct sch_op_event){
+                .type = SCH_OP_NODE_UP,
+                .u.node = {.name = name, .traits = &traits, .capacity = {.cpu_milli = 4000}}});
+    step(w,
+         (struct sch_op_event){.type = SCH_OP_NODE_INVENTORY_COMPLETE, .u.node.name = name});
+}
+
+static struct world *world_new(const char *const *labels, unsigned nodes)
+{
+    struct world *w = sy_new(struct world);
+    struct sch_operator_options options = {.hold_ns = HOLD,
+                                           .gang_hold_ns = GANG_HOLD,
+                                           .node_lease_ns = 15 * SY_NS_PER_S};
+    w->now = SY_NS_PER_S;
+    w->op = sch_operator_new(&options, w->now);
+    for (unsigned i = 0; i < nodes; i++) {
+        char name[8];
+        snprintf(name, sizeof(name), "n%u", i);
+        node_up(w, name, labels ? labels[i] : NULL);
+    }
+    step(w, (struct sch_op_event){.type = SCH_OP_PARTITION_UP, .u.partition = {1, 5}});
+    return w;
+}
+
+static void world_free(struct world *w)
+{
+    sch_operator_free(w->op);
+    ck_assert_uint_eq(w->blobs, 0);
+    sch_op_effects_deinit(&w->fx);
+    free(w);
+}
+
+static void demand(struct world *w, uint32_t class_id, uint64_t waiting, uint32_t cores,
+                   const struct sch_gang_shape *gang)
+{
+    step(w, (struct sch_op_event){.type = SCH_OP_DEMAND,
+                                  .u.demand = {.partition = 1,
+                                               .class_id = class_id,
+                                               .request = {.cpu_milli = 1000 * cores},
+                                               .gang = gang,
+                                               .waiting = waiting}});
+}
+
+/* The last grant of the class in this step; NULL: none. */
+static const struct sch_op_effect *grant_of(const struct world *w, uint32_t class_id)
+{
+    const struct sch_op_effect *last = NULL;
+    for (size_t i = 0; i < w->fx.count; i++) {
+        if (w->fx.items[i].type == SCH_OP_SEND_GRANT &&
+            w->fx.items[i].u.grant.class_id == class_id)
+            last = &w->fx.items[i];
+    }
+    return last;
+}
+
+static struct sch_attempt_key assign_as(struct world *w, uint32_t class_id, uint64_t gang,
+                                        uint32_t rank, int32_t priority)
+{
+    struct sch_attempt_key key = {
+        .action = ++w->next_action, .partition = 1, .number = 1, .epoch = 5};
+    w->blobs++;
+    step(w, (struct sch_op_event){
+                .type = SCH_OP_ASSIGN,
+                .u.assign = {.key = key,
+                             .class_id = class_id,
+                             .blob = {.data = &w->blobs, .release = blob_release},
+                             .gang_id = gang,
+                             .rank = rank,
+                             .priority = priority}});
+    return key;
+}
+
+static struct sch_attempt_key small(struct world *w)
+{
+    return assign_as(w, SMALL, 0, 0, 0);
+}
+
+/* All members of one; *ret_keys may be NULL. */
+static void gang(struct world *w, uint32_t class_id, uint64_t id, uint32_t size, int32_t priority,
+                 struct sch_attempt_key *ret_keys)
+{
+    for (uint32_t rank = 0; rank < size; rank++) {
+        struct sch_attempt_key key = assign_as(w, class_id, id, rank, priority);
+        if (ret_keys)
+            ret_keys[rank] = key;
+    }
+}
+
+static void ends(struct world *w, const struct sch_attempt_key *key)
+{
+    const char *node = sch_operator_node_of(w->op, key);
+    ck_assert_ptr_nonnull(node);
+    w->blobs++;
+    step(w, (struct sch_op_event){
+                .type = SCH_OP_OUTCOME,
+                .u.report = {.node = node,
+                             .key = *key,
+                             .blob = {.data = &w->blobs, .release = blob_release}}});
+    step(w, (struct sch_op_event){.type = SCH_OP_ACK, .u.key = *key});
+}
+
+static const struct sch_gang_shape six = {.size = 6}, eight = {.size = 8};
+
+START_TEST(it_waits_for_its_last_member)
+{
+    struct world *w = world_new(NULL, 2);
+    demand(w, GANG, 1, 1, &eight);
+    ck_assert_uint_eq(grant_of(w, GANG)->u.grant.granted, 1);
+    ck_assert_uint_eq(grant_of(w, GANG)->u.grant.startable, 1);
+    gang(w, GANG, 7, 7, 0, NULL);
+    ck_assert_uint_eq(w->members, 0);
+    (void)assign_as(w, GANG, 7, 7, 0);
+    ck_assert_uint_eq(w->members, 8);
+    ck_assert_str_eq(w->first_node, w->nodes[0]);
+    for (unsigned i = 1; i < 8; i++) /* neighbours lie together */
+        ck_assert_str_eq(w->nodes[i], i < 4 ? w->nodes[0] : w->nodes[7]);
+    world_free(w);
+}
+END_TEST
+
+/* n0 is full with small work; the gang needs both nodes. */
+START_TEST(nodes_that_are_kept_for_it_take_nothing_new)
+{
+    struct world *w = world_new(NULL, 3);
+    struct sch_attempt_key keys[12];
+    demand(w, SMALL, 100, 1, NULL);
+    for (unsigned i = 0; i < 10; i++)
+        keys[i] = small(w);
+    ck_assert_uint_eq(w->placed, 10);
+    demand(w, GANG, 1, 1, &eight);
+    ck_assert_uint_eq(grant_of(w, GANG)->u.grant.startable, 0); /* taken, but not now */
+    gang(w, GANG, 7, 8, 0, NULL);
+    ck_assert_uint_eq(w->members, 0);
+    /* Two nodes are kept: what ends there stays free, the third takes what comes. */
+    for (unsigned i = 0; i < 10 && w->members == 0; i++) {
+        w->placed = 0;
+        run_for(w, 200 * SY_NS_PER_MS);
+        ends(w, &keys[i]);
+        run_for(w, 200 * SY_NS_PER_MS);
+        keys[10] = small(w);
+    }
+    ck_assert_uint_eq(w->members, 8);
+    world_free(w);
+}
+END_TEST
+
+START_TEST(two_that_are_too_large_together_come_one_after_the_other)
+{
+    struct world *w = world_new(NULL, 2);
+    struct sch_attempt_key first[6], second[6];
+    demand(w, GANG, 1, 1, &six);
+    gang(w, GANG, 7, 6, 0, first);
+    ck_assert_uint_eq(w->members, 6);
+    demand(w, GANG + 1, 1, 1, &six);
+    gang(w, GANG + 1, 8, 6, 0, second);
+    ck_assert_uint_eq(w->members, 6);
+    for (unsigned i = 0; i < 6; i++)
+        ends(w, &first[i]);
+    run_for(w, SY_NS_PER_S);
+    ck_assert_uint_eq(w->members, 12);
+    world_free(w);
+}
+END_TEST
+
+START_TEST(the_higher_priority_reserves)
+{
+    struct world *w = world_new(NULL, 2);
+    struct sch_attempt_key keys[8];
+    demand(w, SMALL, 8, 1, NULL);
+    for (unsigned i = 0; i < 8; i++)
+        keys[i] = small(w);
+    demand(w, GANG, 1, 1, &eight);
+    gang(w, GANG, 7, 8, 1, NULL);
+    demand(w, GANG + 1, 1, 1, &six);
+    gang(w, GANG + 1, 8, 6, 2, NULL);
+    for (unsigned i = 0; i < 6; i++) {
+        ck_assert_uint_eq(w->members, 0);
+        ends(w, &keys[i]);
+        run_for(w, SY_NS_PER_S);
+    }
+    ck_assert_uint_eq(w->members, 6);
+    world_free(w);
+}
+END_TEST
+
+/* A gang that can go now round one that waits does: it takes nothing of what is kept. */
+START_TEST(a_small_gang_passes_a_large_one)
+{
+    static const struct sch_gang_shape two = {.size = 2};
+    struct world *w = world_new(NULL, 3);
+    demand(w, SMALL, 8, 1, NULL);
+    for (unsigned i = 0; i < 2; i++)
+        (void)small(w);
+    demand(w, GANG, 1, 2, &(struct sch_gang_shape){.size = 6}); /* all nodes, when empty */
+    gang(w, GANG, 7, 6, 0, NULL);
+    ck_assert_uint_eq(w->members, 0);
+    demand(w, GANG + 1, 1, 1, &two);
+    gang(w, GANG + 1, 8, 2, 0, NULL);
+    ck_assert_uint_eq(w->members, 0); /* every node is kept */
+    world_free(w);
+
+    w = world_new(NULL, 3);
+    demand(w, SMALL, 8, 1, NULL);
+    (void)small(w);
+    demand(w, GANG, 1, 3, &(struct sch_gang_shape){.size = 2});
+    gang(w, GANG, 7, 2, 0, NULL);
+    ck_assert_uint_eq(w->members, 2); /* two nodes were empty */
+    demand(w, GANG + 1, 1, 1, &two);
+    gang(w, GANG + 1, 8, 2, 0, NULL);
+    ck_assert_uint_eq(w->members, 4);
+    world_free(w);
+}
+END_TEST
+
+START_TEST(it_goes_back_whole_and_keeps_its_nodes_for_a_moment)
+{
+    struct world *w = world_new(NULL, 2);
+    struct sch_attempt_key keys[4];
+    demand(w, SMALL, 8, 1, NULL);
+    for (unsigned i = 0; i < 4; i++)
+        keys[i] = small(w);
+    demand(w, GANG, 1, 1, &eight);
+    gang(w, GANG, 7, 8, 0, NULL);
+    run_for(w, GANG_HOLD);
+    ck_assert_uint_eq(w->returned, 8);
+    ck_assert_uint_eq(w->members, 0);
+    for (unsigned i = 0; i < 4; i++)
+        ends(w, &keys[i]);
+    w->placed = 0;
+    (void)small(w);
+    ck_assert_uint_eq(w->placed, 0); /* they are kept */
+    demand(w, GANG, 1, 1, &eight);
+    gang(w, GANG, 7, 8, 0, NULL);
+    ck_assert_uint_eq(w->members, 8);
+    world_free(w);
+}
+END_TEST
+
+START_TEST(what_was_kept_for_one_that_went_elsewhere_is_free_again)
+{
+    struct world *w = world_new(NULL, 2);
+    struct sch_attempt_key keys[4];
+    demand(w, SMALL, 8, 1, NULL);
+    for (unsigned i = 0; i < 4; i++)
+        keys[i] = small(w);
+    demand(w, GANG, 1, 1, &eight);
+    gang(w, GANG, 7, 8, 0, NULL);
+    run_for(w, GANG_HOLD);
+    for (unsigned i = 0; i < 4; i++)
+        ends(w, &keys[i]);
+    w->placed = 0;
+    (void)small(w);
+    run_for(w, 3 * SY_NS_PER_S);
+    (void)small(w);
+    ck_assert_uint_gt(w->placed, 0);
+    world_free(w);
+}
+END_TEST
+
+START_TEST(a_member_that_is_cancelled_takes_the_gang_out)
+{
+    struct world *w = world_new(NULL, 2);
+    struct sch_attempt_key keys[8], held = {0};
+    demand(w, SMALL, 8, 1, NULL);
+    for (unsigned i = 0; i < 4; i++)
+        keys[i] = small(w);
+    demand(w, GANG, 1, 1, &eight);
+    for (uint32_t rank = 0; rank < 8; rank++)
+        held = assign_as(w, GANG, 7, rank, 0);
+    step(w, (struct sch_op_event){.type = SCH_OP_CANCEL, .u.cancel = {held, "restarted"}});
+    for (unsigned i = 0; i < 4; i++)
+        ends(w, &keys[i]);
+    ck_assert_uint_eq(w->members, 0);
+    for (uint64_t i = 1; i < 8; i++) {
+        struct sch_attempt_key key = held;
+        key.action -= i;
+        step(w, (struct sch_op_event){.type = SCH_OP_CANCEL, .u.cancel = {key, "restarted"}});
+    }
+    (void)small(w);
+    ck_assert_uint_eq(w->placed, 5); /* no node is kept any more */
+    world_free(w);
+}
+END_TEST
+
+START_TEST(only_what_was_granted_is_taken)
+{
+    struct world *w = world_new(NULL, 2);
+    demand(w, GANG, 1, 1, &six);
+    gang(w, GANG, 7, 6, 0, NULL);
+    ck_assert_uint_eq(w->members, 6);
+    demand(w, GANG, 0, 1, &six); /* the grant of a second one stands */
+    gang(w, GANG, 8, 6, 0, NULL);
+    ck_assert_uint_eq(w->returned, 0);
+    gang(w, GANG, 9, 6, 0, NULL);
+    ck_assert_uint_eq(w->returned, 6);
+    /* More than it could ever hold is not granted. */
+    demand(w, GANG + 1, 1, 1, &(struct sch_gang_shape){.size = 9});
+    ck_assert_ptr_null(grant_of(w, GANG + 1));
+    world_free(w);
+}
+END_TEST
+
+START_TEST(one_that_is_held_is_told_in_an_inventory)
+{
+    struct world *w = world_new(NULL, 2);
+    struct sch_attempt_key keys[8];
+    demand(w, SMALL, 8, 1, NULL);
+    for (unsigned i = 0; i < 8; i++)
+        keys[i] = small(w);
+    demand(w, GANG, 1, 1, &six);
+    gang(w, GANG, 7, 6, 0, NULL);
+    step(w, (struct sch_op_event){.type = SCH_OP_PARTITION_DOWN, .u.partition.partition = 1});
+    run_for(w, 2 * GANG_HOLD);
+    ck_assert_uint_eq(w->returned, 0); /* there is nobody to give it back to */
+    step(w, (struct sch_op_event){.type = SCH_OP_PARTITION_UP, .u.partition = {1, 6}});
+    size_t named = 0;
+    for (size_t i = 0; i < w->fx.count; i++)
+        named += w->fx.items[i].type == SCH_OP_SEND_INVENTORY;
+    ck_assert_uint_eq(named, 14);
+    for (unsigned i = 0; i < 8; i++)
+        ends(w, &keys[i]);
+    ck_assert_uint_eq(w->members, 6);
+    world_free(w);
+}
+END_TEST
+
+/* ---- topology ---- */
+
+static const char *const racks[] = {"rack=a", "rack=b,zone=z", "rack=b,zone=y", "rack=a", NULL};
+
+static void assert_in(const struct world *w, const char *nodes)
+{
+    for (unsigned i = 0; i < 6; i++)
+        ck_assert_ptr_nonnull(strstr(nodes, w->nodes[i]));
+}
+
+START_TEST(a_domain_is_required)
+{
+    struct sch_gang_shape in_rack = {.size = 6, .topology = SCH_TOPOLOGY_REQUIRE, .key = "rack"};
+    struct world *w = world_new(racks, 5);
+    struct sch_attempt_key keys[3];
+    demand(w, SMALL, 8, 2, NULL);
+    for (unsigned i = 0; i < 3; i++)
+        keys[i] = small(w);
+    char b[16] = "", a[16] = "n0 n3";
+    snprintf(b, sizeof(b), "n1 n2");
+    demand(w, GANG, 1, 1, &in_rack);
+    gang(w, GANG, 7, 6, 0, NULL);
+    while (w->members == 0) {
+        for (unsigned i = 0; i < 3; i++) {
+            ends(w, &keys[i]);
+            run_for(w, SY_NS_PER_S);
+        }
+    }
+    assert_in(w, strstr(b, w->nodes[0]) ? b : a);
+    /* A rack that is too small for it when it is empty is none. */
+    struct sch_gang_shape large = {.size = 9, .topology = SCH_TOPOLOGY_REQUIRE, .key = "rack"};
+    demand(w, GANG + 1, 1, 1, &large);
+    ck_assert_ptr_null(grant_of(w, GANG + 1));
+    world_free(w);
+}
+END_TEST
+
+START_TEST(a_domain_is_preferred)
+{
+    struct sch_gang_shape near = {.size = 6, .topology = SCH_TOPOLOGY_PREFER, .key = "rack"};
+    struct world *w = world_new(racks, 5);
+    demand(w, GANG, 1, 1, &near);
+    gang(w, GANG, 7, 6, 0, NULL);
+    ck_assert_uint_eq(w->members, 6);
+    assert_in(w, "n0 n3");
+    demand(w, GANG + 1, 1, 1, &near);
+    gang(w, GANG + 1, 8, 6, 0, NULL);
+    assert_in(w, "n1 n2");
+    demand(w, GANG + 2, 1, 1, &near); /* now it goes where there is room */
+    gang(w, GANG + 2, 9, 6, 0, NULL);
+    ck_assert_uint_eq(w->members, 18);
+    world_free(w);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {
+        it_waits_for_its_last_member,
+        nodes_that_are_kept_for_it_take_nothing_new,
+        two_that_are_too_large_together_come_one_after_the_other,
+        the_higher_priority_reserves,
+        a_small_gang_passes_a_large_one,
+        it_goes_back_whole_and_keeps_its_nodes_for_a_moment,
+        what_was_kept_for_one_that_went_elsewhere_is_free_again,
+        a_member_that_is_cancelled_takes_the_gang_out,
+        only_what_was_granted_is_taken,
+        one_that_is_held_is_told_in_an_inventory,
+        a_domain_is_required,
+        a_domain_is_preferred,
+        NULL,
+    };
+    return sy_test_run("sch_gang_nodes", tests);
+}
