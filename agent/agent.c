@@ -73,6 +73,7 @@ int ag_agent_new(struct ag_agent **ret_agent, const struct ag_agent_options *opt
     agent->node = sy_strdup(options->node);
     agent->boot_id = sy_strdup(options->boot_id);
     agent->operator_target = sy_strdup(options->operator_target);
+    agent->address = sy_strdup(options->address ? options->address : "");
     agent->bearer = options->bearer;
     agent->inline_bytes_max = options->inline_bytes_max;
     agent->started_report_delay_ns = options->started_report_delay_ns
@@ -142,6 +143,7 @@ void ag_agent_free(struct ag_agent *agent)
     free(agent->node);
     free(agent->boot_id);
     free(agent->operator_target);
+    free(agent->address);
     free(agent);
 }
 

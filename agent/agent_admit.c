@@ -127,6 +127,7 @@ static void start(struct ag_agent *agent, struct ag_attempt *a, bool pipelined)
         .input = a->input,
         .input_path = a->input_path,
         .timeout_ns = a->timeout_ns,
+        .gang = a->gang,
         .inline_bytes_max = agent->inline_bytes_max,
     };
     if (a->of_flyte) {

@@ -97,6 +97,7 @@ struct ag_attempt {
     struct ag_object_transfer *transfer; /* of input or output, under way */
     char *input_path;                    /* pinned in the object cache */
     struct sy_span input;                /* of a Flyte action: the URI of its inputs.pb */
+    struct ag_gang *gang; /* NULL: in none; its texts lie behind it */
     bool of_flyte;
     struct sy_buf flyte; /* FlyteContext, packed */
     const char *run, *name;
@@ -121,7 +122,7 @@ enum ag_link_state { AG_LINK_DOWN, AG_LINK_GREETING, AG_LINK_UP };
 
 struct ag_agent {
     struct ag_agent_ports ports;
-    char *node, *boot_id, *operator_target;
+    char *node, *boot_id, *operator_target, *address;
     struct sy_bearer bearer; /* borrowed */
     char session[17];
     size_t inline_bytes_max;

@@ -4,6 +4,10 @@
 #include "proto/pb.h"
 #include "switchyard/internal/dataplane.pb-c.h"
 
+#include "base/mem.h"
+
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,6 +62,27 @@ static const char *cannot_take(struct ag_agent *agent, const assignment_msg *msg
     return NULL;
 }
 
+/* With the texts in one piece of memory; NULL: in none. */
+static struct ag_gang *gang_new(const assignment_msg *msg)
+{
+    const Switchyard__Internal__Rendezvous *meet = msg->rendezvous;
+    if (msg->gang == NULL || meet == NULL)
+        return NULL;
+    size_t host_size = strlen(meet->host) + 1, secret_size = 2 * meet->secret.len + 1;
+    struct ag_gang *gang = sy_calloc(1, sizeof(*gang) + host_size + secret_size);
+    char *host = (char *)(gang + 1), *secret = host + host_size;
+    memcpy(host, meet->host, host_size);
+    for (size_t i = 0; i < meet->secret.len; i++)
+        snprintf(secret + 2 * i, 3, "%02x", meet->secret.data[i]);
+    *gang = (struct ag_gang){.id = msg->gang->id,
+                             .rank = msg->gang->rank,
+                             .size = msg->gang->size,
+                             .host = host,
+                             .port = meet->port,
+                             .secret = secret};
+    return gang;
+}
+
 static void assign(struct ag_agent *agent, const assignment_msg *msg)
 {
     struct ag_attempt_key key = {
@@ -84,6 +109,7 @@ static void assign(struct ag_agent *agent, const assignment_msg *msg)
         pb_pack(&msg->flyte->base, &a->flyte);
     a->timeout_ns = msg->timeout_ns;
     a->class_number = msg->class_;
+    a->gang = gang_new(msg);
     a->attempt = msg->attempt > 0 ? msg->attempt : msg->number;
     struct ag_spec_entry *spec = ag_spec_find(agent, msg->partition, msg->epoch, msg->spec);
     if (spec == NULL || !spec->valid) {

@@ -123,6 +123,7 @@ static void put_hello(struct ag_agent *agent, struct sy_buf *buf)
     msg.traits = &traits;
     msg.node = agent->node;
     msg.boot_id = agent->boot_id;
+    msg.address = agent->address;
     msg.session = agent->session;
     msg.capacity = &capacity;
     msg.environments = pointers;

@@ -131,6 +131,7 @@ void ag_attempt_free(struct ag_agent *agent, struct ag_attempt *a)
     ag_attempt_release(agent, a);
     sy_map_remove(&agent->by_key, &a->by_key);
     sy_buf_deinit(&a->outcome);
+    free(a->gang);
     free(a);
 }
 

@@ -37,6 +37,9 @@ static const struct sy_config_key keys[] = {
                      "name of this node in its cluster; empty = the host's name"),
     SY_CONFIG_STRING("operator", struct ag_config, operator_target, NULL,
                      "the cluster's operator, host:port"),
+    SY_CONFIG_STRING("address", struct ag_config, address, "",
+                     "host name or address by which other nodes reach this one, for gangs; empty = "
+                     "as the operator sees it"),
     SY_CONFIG_STRING("agent_token_file", struct ag_config, agent_token_file, "",
                      "mode 0600; holds the token that the operator asks agents for; empty = none"),
     SY_CONFIG_STRING("data_dir", struct ag_config, data_dir, NULL,

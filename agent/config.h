@@ -19,6 +19,7 @@ struct ag_config_slices {
 struct ag_config {
     char *node; /* "" = the host's name */
     char *operator_target;
+    char *address; /* "" = as the operator sees it */
     char *agent_token_file; /* "" = none */
     char *data_dir;
     int64_t cpu_milli, memory_bytes; /* 0 = what the machine has */

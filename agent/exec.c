@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -87,6 +88,28 @@ void ag_env_add_base(struct ag_env *env, const struct ag_exec *exec, const char 
     ag_env_add(env, "SWITCHYARD_GPUS", "%s", gpus);
 }
 
+void ag_gang_address(char ret[AG_GANG_ADDRESS_MAX], const struct ag_gang *gang)
+{
+    bool v6 = strchr(gang->host, ':') != NULL;
+    snprintf(ret, AG_GANG_ADDRESS_MAX, v6 ? "[%s]:%u" : "%s:%u", gang->host, gang->port);
+}
+
+/* The names below are torchrun's, and so read by most that call themselves distributed. */
+static void add_gang(struct ag_env *env, const struct ag_gang *gang)
+{
+    char address[AG_GANG_ADDRESS_MAX];
+    ag_gang_address(address, gang);
+    ag_env_add(env, "SWITCHYARD_GANG_ID", "%016" PRIx64, gang->id);
+    ag_env_add(env, "SWITCHYARD_GANG_RANK", "%u", gang->rank);
+    ag_env_add(env, "SWITCHYARD_GANG_SIZE", "%u", gang->size);
+    ag_env_add(env, "SWITCHYARD_GANG_ADDRESS", "%s", address);
+    ag_env_add(env, "SWITCHYARD_GANG_SECRET", "%s", gang->secret);
+    ag_env_add(env, "RANK", "%u", gang->rank);
+    ag_env_add(env, "WORLD_SIZE", "%u", gang->size);
+    ag_env_add(env, "MASTER_ADDR", "%s", gang->host);
+    ag_env_add(env, "MASTER_PORT", "%u", gang->port);
+}
+
 void ag_env_add_task(struct ag_env *env, const struct ag_exec *exec, const struct ag_work *work)
 {
     char token[AG_FENCING_TOKEN_MAX];
@@ -96,6 +119,8 @@ void ag_env_add_task(struct ag_env *env, const struct ag_exec *exec, const struc
     ag_env_add(env, "SWITCHYARD_ACTION", "%s", work->name);
     ag_env_add(env, "SWITCHYARD_ATTEMPT", "%u", work->attempt);
     ag_env_add(env, "SWITCHYARD_FENCING_TOKEN", "%s", token);
+    if (work->gang != NULL)
+        add_gang(env, work->gang);
 }
 
 void ag_env_deinit(struct ag_env *env)

@@ -76,6 +76,9 @@ void ag_exec_classify(const struct ag_exec_end *end, const char *last_words, str
 
 /* "EPOCH.ATTEMPT", zero-padded: grows in byte order with every re-issue. */
 #define AG_FENCING_TOKEN_MAX 32
+#define AG_GANG_ADDRESS_MAX 280
+/* "host:port" of its rank 0. */
+void ag_gang_address(char ret[AG_GANG_ADDRESS_MAX], const struct ag_gang *gang);
 void ag_fencing_token(char *ret, uint32_t epoch, uint32_t number);
 /* Where an attempt puts an output that is too large to travel inline: "<work_dir>/<id>.out". */
 #define AG_OUTPUT_PATH_MAX 512

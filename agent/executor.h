@@ -29,6 +29,15 @@ struct ag_flyte_work {
     const struct ag_spec_flyte *spec;
 };
 
+/* A member of a gang: who it is, and where all meet. */
+struct ag_gang {
+    uint64_t id; /* the same for every attempt of the gang */
+    uint32_t rank, size;
+    const char *host; /* of rank 0 */
+    uint32_t port;
+    const char *secret; /* hex; the same for all members of this attempt of the gang */
+};
+
 /* What a task needs to run. Borrowed for the call to ag_executor_start(). */
 struct ag_work {
     uint64_t id;            /* the agent's name for the attempt */
@@ -48,6 +57,7 @@ struct ag_work {
     const char *cwd;                    /* NULL: an empty directory of its own; else kept by the
                                            caller until the result */
     const struct ag_pool_options *pool; /* a program for a worker of this pool; NULL: by `type` */
+    const struct ag_gang *gang;         /* NULL: in none */
     const struct ag_flyte_work *flyte;  /* NULL: not an action of a Flyte program */
 };
 

@@ -6,6 +6,8 @@
 #include "proto/pb.h"
 #include "switchyard/internal/worker.pb-c.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -90,6 +92,18 @@ struct ag_pool_task *ag_pool_task_encode(const struct ag_pool *pool, const struc
         msg.input_path = (char *)(uintptr_t)work->input_path;
     msg.output_path = output_path;
     msg.inline_max = work->inline_bytes_max;
+    Switchyard__Internal__Worker__Gang gang = SWITCHYARD__INTERNAL__WORKER__GANG__INIT;
+    char id[17], address[AG_GANG_ADDRESS_MAX];
+    if (work->gang != NULL) {
+        snprintf(id, sizeof(id), "%016" PRIx64, work->gang->id);
+        ag_gang_address(address, work->gang);
+        gang.id = id;
+        gang.rank = work->gang->rank;
+        gang.size = work->gang->size;
+        gang.address = address;
+        gang.secret = (char *)(uintptr_t)work->gang->secret;
+        msg.gang = &gang;
+    }
     return ag_pool_task_pack(&msg.base);
 }
 

@@ -157,6 +157,7 @@ static int open_agent(struct ag_setup *s, uint64_t seed, struct sy_error_text *e
         .node = s->node,
         .boot_id = boot_id,
         .operator_target = s->config->operator_target,
+        .address = s->config->address,
         .bearer = s->bearer,
         .environments = environments,
         .environment_count = s->config->pools.count,

@@ -34,6 +34,19 @@ const char *sy_task_fencing_token(const struct sy_task *task)
     return task->msg->fencing_token;
 }
 
+bool sy_task_gang(const struct sy_task *task, struct sy_task_gang *ret)
+{
+    const Switchyard__Internal__Worker__Gang *gang = task->msg->gang;
+    if (gang == NULL)
+        return false;
+    *ret = (struct sy_task_gang){.id = gang->id,
+                                 .rank = gang->rank,
+                                 .size = gang->size,
+                                 .address = gang->address,
+                                 .secret = gang->secret};
+    return true;
+}
+
 const void *sy_task_input(const struct sy_task *task, size_t *size)
 {
     if (task->msg->input_path[0] != '\0') {

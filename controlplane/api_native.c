@@ -94,6 +94,13 @@ static void enqueue_actions(struct cp_request *req)
         .group = m->group,
         .queue = m->queue,
     };
+    struct cp_gang gang;
+    struct sy_error_text wrong;
+    if (m->gang && cp_gang_read(&gang, m->gang, m->n_actions, &wrong) < 0) {
+        cp_fail(req, SY_CODE_INVALID_ARGUMENT, "%s", wrong.text);
+        return;
+    }
+    enqueue.gang = m->gang ? &gang : NULL;
     if (m->n_actions > 0 && m->task_spec.len == 0) {
         cp_fail(req, SY_CODE_INVALID_ARGUMENT, "task_spec: missing");
         return;

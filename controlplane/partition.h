@@ -109,6 +109,15 @@ struct cp_create_run {
 void cp_partition_create_run(struct cp_partition *p, const struct cp_create_run *request,
                              cp_done_fn done, void *ctx);
 
+/* The actions of one call as one gang. */
+struct cp_gang {
+    struct sch_gang_shape shape;
+    enum sch_on_loss on_loss;
+};
+/* Reads it for so many actions. -EINVAL with a sentence that names the field. */
+int cp_gang_read(struct cp_gang *ret, const Switchyard__V1__Gang *message, size_t actions,
+                 struct sy_error_text *error) SY_MUST_USE;
+
 struct cp_enqueue {
     const char *project, *domain, *run, *parent;
     uint64_t attempt_action; /* from a task: its own action id, number and epoch; 0 = a client */
@@ -122,6 +131,7 @@ struct cp_enqueue {
     const char *group;
     struct sy_span flyte;
     const char *queue; /* NULL or "": the run's */
+    const struct cp_gang *gang; /* NULL: none */
 };
 struct cp_enqueued {
     uint32_t created;

@@ -157,6 +157,13 @@ static void enqueue(struct cp_task_call *c, const struct sch_action *action, str
                                  .seal = m->seal,
                                  .group = m->group,
                                  .queue = m->queue};
+    struct cp_gang gang;
+    struct sy_error_text error;
+    if (m->gang && cp_gang_read(&gang, m->gang, m->n_actions, &error) < 0) {
+        fail(c, SY_CODE_INVALID_ARGUMENT, error.text);
+        return;
+    }
+    request.gang = m->gang ? &gang : NULL;
     c->enqueuing = true;
     cp_partition_enqueue(p, &request, on_enqueued, c);
 }

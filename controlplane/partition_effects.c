@@ -135,6 +135,8 @@ static void row_created(struct cp_partition *p, struct sch_action *action,
     row.created_ns = action->created_ns;
     row.priority = action->priority;
     row.spec_digest = action->spec ? cp_spec_use_of(action->spec)->spec->digest : NULL;
+    struct sch_gang_view gang;
+    row.gang = sch_action_gang(action, &gang) ? &gang : NULL;
     if (creating->run)
         row_run(p, action->run, creating->run);
     cp_raise_name_high(action->run, action->name);
@@ -454,6 +456,12 @@ static void send_assign(struct cp_partition *p, const struct sch_effect *effect)
                                                .number = action->number,
                                                .attempt = sch_action_attempt(action),
                                                .queue = effect->u.assign.queue};
+    struct sch_gang_view gang;
+    if (sch_action_gang(action, &gang)) {
+        item->u.assign.assign.gang_id = gang.id;
+        item->u.assign.assign.rank = gang.rank;
+        item->u.assign.assign.size = gang.shape->size;
+    }
 }
 
 static void send_attempt(struct cp_partition *p, enum cp_item_type type, const char *cluster_name,
@@ -477,9 +485,11 @@ static void send_demand(struct cp_partition *p, const struct sch_effect *effect)
     const struct cp_cluster *cluster = target(p, effect->u.demand.cluster);
     if (!cluster || !cluster->stream)
         return;
+    const struct sch_gang_shape *gang = effect->u.demand.gang;
     cp_operator_demand(cluster->stream,
                        &(struct cp_demand){.class_id = effect->u.demand.class_id,
                                            .request = *effect->u.demand.request,
+                                           .gang = gang ? *gang : (struct sch_gang_shape){0},
                                            .waiting = effect->u.demand.waiting,
                                            .oldest_age_ns = effect->u.demand.oldest_age_ns,
                                            .top_priority = effect->u.demand.top_priority});

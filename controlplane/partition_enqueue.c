@@ -285,6 +285,55 @@ static bool choose_queue(struct enqueue *e)
            fail(e, SY_CODE_INVALID_ARGUMENT);
 }
 
+static int by_text(const void *a, const void *b)
+{
+    const char *const *left = a, *const *right = b;
+    return strcmp(*left, *right);
+}
+
+/* Whole, of tasks that we run ourselves, each with a name of its own. */
+static bool check_gang(struct enqueue *e, size_t new_count)
+{
+    const struct cp_enqueue *request = e->request;
+    if (new_count < request->count) {
+        sy_error_text_set(&e->error,
+                          "gang: %zu of its %zu actions exist already: it is enqueued whole",
+                          request->count - new_count, request->count);
+        return fail(e, SY_CODE_ALREADY_EXISTS);
+    }
+    if (e->spec->uses[0].base.group || e->spec->traits.flyte) {
+        sy_error_text_set(&e->error, "gang: expected a switchyard.process or switchyard.function");
+        return fail(e, SY_CODE_INVALID_ARGUMENT);
+    }
+    const char **names = sy_arena_alloc(&e->p->open->arena, request->count * sizeof(*names));
+    SY_ASSERT(names);
+    for (size_t i = 0; i < request->count; i++)
+        names[i] = request->actions[i].name;
+    qsort(names, request->count, sizeof(*names), by_text);
+    for (size_t i = 1; i < request->count; i++) {
+        if (strcmp(names[i - 1], names[i]) == 0) {
+            sy_error_text_set(&e->error, "gang: the name '%s' comes twice", names[i]);
+            return fail(e, SY_CODE_INVALID_ARGUMENT);
+        }
+    }
+    return true;
+}
+
+static bool check_feasible(struct enqueue *e)
+{
+    const struct sch_partition *core = e->p->core;
+    const struct sch_spec *base = &e->spec->uses[0].base;
+    const struct cp_gang *gang = e->request->gang;
+    struct sy_error_text misses = {0};
+    bool feasible = base->group || sch_partition_feasible(core, &base->request, &misses);
+    if (feasible && gang)
+        feasible = sch_partition_gang_feasible(core, &base->request, &gang->shape, &misses);
+    if (feasible)
+        return true;
+    sy_error_text_set(&e->error, "%s", misses.text);
+    return fail(e, SY_CODE_INVALID_ARGUMENT);
+}
+
 /* With nothing new to make, a sealed parent and a full partition are no obstacle. */
 static bool check_new(struct enqueue *e, size_t new_count)
 {
@@ -298,13 +347,9 @@ static bool check_new(struct enqueue *e, size_t new_count)
     }
     if (!cp_has_room(p, new_count, &e->error))
         return fail(e, SY_CODE_RESOURCE_EXHAUSTED);
-    const struct sch_spec *base = &e->spec->uses[0].base;
-    struct sy_error_text misses = {0};
-    if (!base->group && !sch_partition_feasible(p->core, &base->request, &misses)) {
-        sy_error_text_set(&e->error, "%s", misses.text);
-        return fail(e, SY_CODE_INVALID_ARGUMENT);
-    }
-    return true;
+    if (e->request->gang && !check_gang(e, new_count))
+        return false;
+    return check_feasible(e);
 }
 
 /* What is known of the i-th name; made when the first one is known. */
@@ -424,12 +469,17 @@ static bool check(struct enqueue *e)
     return check_new(e, new_count);
 }
 
+static struct sch_spec *spec_for(struct enqueue *e, const struct cp_new_action *action)
+{
+    bool has_input = action->input.len > 0 || (action->input_uri && action->input_uri[0]);
+    return &e->spec->uses[has_input].base;
+}
+
 /* As an event of the core. An action whose result exists ends with the step that makes it. */
 static void create_one(struct enqueue *e, size_t i, struct cp_creating *creating)
 {
     struct cp_partition *p = e->p;
     const struct cp_new_action *action = &e->request->actions[i];
-    bool has_input = action->input.len > 0 || (action->input_uri && action->input_uri[0]);
     struct sch_event event = {.type = SCH_EVENT_ENQUEUE};
     struct cp_ending ending;
     struct cp_key key;
@@ -439,7 +489,7 @@ static void create_one(struct enqueue *e, size_t i, struct cp_creating *creating
     creating->again = e->names && e->names[i] == NAME_AGAIN;
     event.u.enqueue.parent = e->parent;
     event.u.enqueue.name = action->name;
-    event.u.enqueue.spec = &e->spec->uses[has_input].base;
+    event.u.enqueue.spec = spec_for(e, action);
     event.u.enqueue.priority = e->request->priority;
     event.u.enqueue.queue = e->queue;
     event.u.enqueue.shell = creating;
@@ -459,6 +509,36 @@ static void create_one(struct enqueue *e, size_t i, struct cp_creating *creating
         cp_step_ending(p, &event, &ending);
     else
         cp_step(p, &event);
+}
+
+/* All of them are new. False: the core refused it. */
+static bool create_gang(struct enqueue *e)
+{
+    struct cp_partition *p = e->p;
+    const struct cp_enqueue *request = e->request;
+    size_t count = request->count;
+    struct sch_gang_member *members = sy_arena_alloc(&p->open->arena, count * sizeof(*members));
+    struct cp_creating *creating = sy_arena_alloc(&p->open->arena, count * sizeof(*creating));
+    SY_ASSERT(members && creating);
+    for (size_t i = 0; i < count; i++) {
+        const struct cp_new_action *action = &request->actions[i];
+        creating[i] = (struct cp_creating){.row = {.group = request->group,
+                                                   .queue = request->queue,
+                                                   .input = action->input,
+                                                   .input_uri = action->input_uri}};
+        members[i] = (struct sch_gang_member){action->name, spec_for(e, action), &creating[i]};
+    }
+    cp_step(p, &(struct sch_event){.type = SCH_EVENT_ENQUEUE_GANG,
+                                   .u.gang = {.parent = e->parent,
+                                              .shape = &request->gang->shape,
+                                              .on_loss = request->gang->on_loss,
+                                              .members = members,
+                                              .priority = request->priority,
+                                              .queue = e->queue}});
+    if (p->was_rejected)
+        return fail(e, cp_explain_rejection(p, &e->error));
+    e->result->created = (uint32_t)count;
+    return true;
 }
 
 /* False: its queue takes no more of them, or is not there. */
@@ -485,6 +565,17 @@ static bool create(struct enqueue *e)
     return true;
 }
 
+int cp_gang_read(struct cp_gang *ret, const Switchyard__V1__Gang *message, size_t actions,
+                 struct sy_error_text *error)
+{
+    struct cp_gang gang = {.on_loss = (enum sch_on_loss)message->on_loss};
+    int r = sch_gang_shape_init(&gang.shape, actions, (uint32_t)message->topology,
+                                message->topology_key, (uint32_t)message->on_loss, error);
+    if (r == 0)
+        *ret = gang;
+    return r;
+}
+
 void cp_partition_enqueue(struct cp_partition *p, const struct cp_enqueue *request,
                           cp_enqueued_fn done, void *ctx)
 {
@@ -499,7 +590,8 @@ void cp_partition_enqueue(struct cp_partition *p, const struct cp_enqueue *reque
     if (e.code == SY_CODE_OK) {
         if (e.spec)
             e.spec->pins++;
-        bool whole = create(&e);
+        bool new_gang = request->gang && e.result->existing_count == 0;
+        bool whole = new_gang ? create_gang(&e) : create(&e);
         if (e.result->created > 0)
             cp_store_spec(p, e.spec);
         if (e.spec)

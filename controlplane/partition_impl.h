@@ -139,6 +139,8 @@ struct cp_assign {
     struct sch_action *action; /* a reference */
     struct cp_spec_use *use;   /* pinned */
     uint32_t class_id, number, attempt, queue;
+    uint64_t gang_id; /* 0: in none */
+    uint32_t rank, size;
 };
 struct cp_reclaim {
     uint32_t class_id, queue_count;
@@ -215,6 +217,7 @@ struct cp_group {
 struct cp_demand {
     uint32_t class_id;
     struct sch_resources request;
+    struct sch_gang_shape gang; /* size 0: none */
     uint64_t waiting;
     int64_t oldest_age_ns;
     int32_t top_priority;

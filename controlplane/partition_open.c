@@ -186,6 +186,16 @@ static int restore_spec(struct restore *restore, const Switchyard__Internal__Sto
     return 0;
 }
 
+static bool restore_gang(const Switchyard__Internal__Store__GangMember *row,
+                         struct sch_gang_shape *ret_shape, struct sch_gang_view *ret)
+{
+    if (sch_gang_shape_init(ret_shape, row->size, row->topology, row->topology_key, row->on_loss,
+                            NULL) < 0)
+        return false;
+    *ret = (struct sch_gang_view){row->id, row->rank, ret_shape, (enum sch_on_loss)row->on_loss};
+    return row->rank < row->size;
+}
+
 static int restore_action(struct restore *restore, struct sy_span key, struct sy_span value)
 {
     uint64_t run_id;
@@ -231,6 +241,11 @@ static int restore_action(struct restore *restore, struct sy_span key, struct sy
                                     .in_project = restore->cache_in_project,
                                     .flyte = {row->flyte.data, row->flyte.len}};
     action.cache_key = cp_serial_key(&query, &serial);
+    struct sch_gang_shape shape;
+    struct sch_gang_view gang;
+    if (row->gang && !restore_gang(row->gang, &shape, &gang))
+        return damaged(restore, "the gang", run_id, name);
+    action.gang = row->gang ? &gang : NULL;
     const struct cp_live_run *of = restore->run->shell;
     action.queue = row->queue[0] != '\0' ? row->queue : of->queue;
     (void)sch_partition_restore_action(restore->p->core, &action);

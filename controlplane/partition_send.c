@@ -151,6 +151,15 @@ static void pack_welcome(struct cp_operator *o, struct sy_buf *out)
     o->welcome = false;
 }
 
+static void put_gang_shape(struct sy_buf *out, uint32_t field, const struct sch_gang_shape *gang)
+{
+    size_t begin = cp_put_begin(out, field);
+    cp_put_uint(out, 1, gang->size);
+    cp_put_uint(out, 2, gang->topology);
+    cp_put_str(out, 3, gang->key);
+    cp_put_end(out, begin);
+}
+
 static void pack_demands(struct cp_operator *o, struct sy_buf *out)
 {
     while (o->demands.count > 0) {
@@ -171,6 +180,8 @@ static void pack_demands(struct cp_operator *o, struct sy_buf *out)
         cp_put_uint(out, 3, demand->waiting);
         cp_put_int(out, 4, demand->oldest_age_ns);
         cp_put_int(out, 5, demand->top_priority);
+        if (demand->gang.size > 0)
+            put_gang_shape(out, 6, &demand->gang);
         cp_put_end(out, begin);
     }
     cp_id_map_clear(&o->demand_by_class);
@@ -212,6 +223,15 @@ static void put_path(struct sy_buf *out, uint32_t field, const struct sch_run *r
     cp_put_bytes(out, field, path, len - 1);
 }
 
+static void put_gang_member(struct sy_buf *out, uint32_t field, const struct cp_assign *assign)
+{
+    size_t begin = cp_put_begin(out, field);
+    cp_put_fixed64(out, 1, assign->gang_id);
+    cp_put_uint(out, 2, assign->rank);
+    cp_put_uint(out, 3, assign->size);
+    cp_put_end(out, begin);
+}
+
 /* False: the input cannot be read; the store has failed. */
 static bool pack_assign(struct cp_operator *o, struct sy_buf *out, const struct cp_assign *assign)
 {
@@ -250,6 +270,8 @@ static bool pack_assign(struct cp_operator *o, struct sy_buf *out, const struct 
     cp_put_uint(out, 14, assign->attempt);
     cp_put_uint(out, 15, assign->queue);
     cp_put_uint(out, 16, sch_action_memory_bytes(action));
+    if (assign->gang_id != 0)
+        put_gang_member(out, 17, assign);
     cp_put_end(out, begin);
     return true;
 }

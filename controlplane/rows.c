@@ -139,6 +139,18 @@ static void put_error(struct sy_buf *buf, uint32_t field, const struct cp_error 
     cp_put_end(buf, begin);
 }
 
+static void put_gang(struct sy_buf *buf, uint32_t field, const struct sch_gang_view *gang)
+{
+    size_t begin = cp_put_begin(buf, field);
+    cp_put_uint(buf, 1, gang->id);
+    cp_put_uint(buf, 2, gang->rank);
+    cp_put_uint(buf, 3, gang->shape->size);
+    cp_put_uint(buf, 4, gang->shape->topology);
+    cp_put_str(buf, 5, gang->shape->key);
+    cp_put_uint(buf, 6, gang->on_loss);
+    cp_put_end(buf, begin);
+}
+
 void cp_row_put_action(struct sy_buf *buf, const struct cp_action_row *row)
 {
     SY_ASSERT(row->id != 0);
@@ -153,6 +165,8 @@ void cp_row_put_action(struct sy_buf *buf, const struct cp_action_row *row)
     cp_put_str(buf, 8, row->group);
     cp_put_bytes(buf, 9, row->flyte.data, row->flyte.len);
     cp_put_str(buf, 10, row->queue);
+    if (row->gang)
+        put_gang(buf, 11, row->gang);
 }
 
 void cp_row_put_outcome(struct sy_buf *buf, const struct cp_outcome_row *row)

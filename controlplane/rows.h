@@ -50,6 +50,7 @@ struct cp_action_row {
     int32_t priority;
     struct sy_span input;
     const char *input_uri, *group;
+    const struct sch_gang_view *gang; /* NULL: in none */
     struct sy_span flyte;
     const char *queue; /* NULL or "": the run's */
 };

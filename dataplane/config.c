@@ -51,6 +51,13 @@ static const struct sy_config_key keys[] = {
         "after the start, how long to wait for agents before the inventory counts as complete"),
     SY_CONFIG_DURATION("hold", struct dp_config, hold_ns, "2s", "1ms", "1h",
                        "how long a task without room waits here before it goes back"),
+    SY_CONFIG_DURATION("gang_hold", struct dp_config, gang_hold_ns, "60s", "1ms", "24h",
+                       "how long a gang waits here for room for all of it before it goes back"),
+    SY_CONFIG_INT("gang_port", struct dp_config, gang_port, 29500, 1, 65535,
+                  "the first port where rank 0 of a gang may listen; below those that the kernel "
+                  "gives by itself"),
+    SY_CONFIG_INT("gang_ports", struct dp_config, gang_ports, 1000, 1, 60000,
+                  "how many there are, given in turns on each node"),
     SY_CONFIG_SIZE("object_bytes_max", struct dp_config, object_bytes_max, "1GiB", "1KiB", "1TiB",
                    "largest object"),
     SY_CONFIG_SIZE("peer_bytes_max", struct dp_config, peer_bytes_max, "256MiB", "1MiB", "64GiB",
@@ -87,6 +94,11 @@ static int check(const struct dp_config *config, const char *name, struct sy_err
     int r = read_labels(labels, &config->labels, error);
     if (r < 0)
         return r;
+    if (config->gang_port + config->gang_ports - 1 > UINT16_MAX) {
+        sy_error_text_set(error, "%s: gang_ports: %lld from %lld on is beyond port 65535", name,
+                          (long long)config->gang_ports, (long long)config->gang_port);
+        return -EINVAL;
+    }
     char *const *shards = config->shards.items;
     if (config->shards.count == 0) {
         sy_error_text_set(error, "%s: shards: the list is empty; expected at least one host:port",
@@ -172,7 +184,10 @@ int dp_config_options_init(struct dp_config_options *options, const struct dp_co
         .streams_max = (size_t)config->streams_max,
         .core_price_micros = config->core_price_micros,
         .heartbeat_ns = config->heartbeat_ns,
+        .gang_port = (uint32_t)config->gang_port,
+        .gang_ports = (uint32_t)config->gang_ports,
         .core = {.hold_ns = config->hold_ns,
+                 .gang_hold_ns = config->gang_hold_ns,
                  .node_lease_ns = config->node_lease_ns,
                  .join_grace_ns = config->join_grace_ns},
         .objects_dir = options->objects_dir,

@@ -271,6 +271,8 @@ static struct dp_operator *operator_alloc(const struct dp_operator_options *opti
     if (op->silence_ns > core->node_lease_ns)
         op->silence_ns = core->node_lease_ns;
     op->peer_bytes_max = options->peer_bytes_max > 0 ? options->peer_bytes_max : PEER_BYTES_DEFAULT;
+    op->gang_port = options->gang_port > 0 ? options->gang_port : 29500;
+    op->gang_ports = options->gang_ports > 0 ? options->gang_ports : 1000;
     op->agents_max = options->streams_max > 0 ? options->streams_max : STREAMS_DEFAULT;
     op->now_ns = sy_loop_now_ns(op->loop);
     dp_links_init(&op->links, op->loop, touch, on_ended, op);
@@ -470,6 +472,7 @@ void dp_operator_free(struct dp_operator *op)
     pb_health_free(op->health); /* nobody calls it any more */
     sy_arena_deinit(&op->arena);
     sy_buf_deinit(&op->scratch);
+    sy_buf_deinit(&op->rendezvous);
     free(op->cluster);
     free(op->orders_path);
     free(op->endpoint);

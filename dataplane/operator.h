@@ -27,6 +27,8 @@ struct dp_operator_options {
     const char *endpoint;      /* how clients reach `listen`; "" = the same */
     int64_t core_price_micros; /* of a core, in millionths of a currency an hour; 0 = not known */
     const char *const *shards; /* targets to dial; NULL-terminated */
+    uint32_t gang_port, gang_ports; /* where rank 0 of a gang listens: the first of so many;
+                                       default 29500, 1,000 */
     size_t streams_max;        /* open calls, agents among them; default 20,000 */
     int64_t heartbeat_ns;      /* default 1 s; agents are given up after 5 silent ones */
     struct sch_operator_options core;

@@ -264,6 +264,7 @@ static int on_hello(struct dp_agent *agent, const struct dp_wire_field *field)
     if (!dp_traits_from(hello->traits, &traits) || !add_cluster_labels(op, &traits))
         return refuse(agent, SY_CODE_INVALID_ARGUMENT,
                       "hello: labels, taints or slices are malformed or too many");
+    dp_gang_set_address(agent, hello->address);
     struct dp_agent *old = dp_agent_find(op, agent->node);
     if (old)
         replace(old, agent);

@@ -59,6 +59,8 @@ static void send_assign(struct dp_operator *op, const struct sch_op_effect *effe
     struct assignment *assignment = effect->u.assign.blob.data;
     struct sy_span record = {assignment->bytes, assignment->len};
     struct dp_agent *agent = dp_agent_find(op, effect->u.assign.node);
+    if (effect->u.assign.first_node)
+        record = dp_gang_assignment(op, effect, record);
     if (agent)
         dp_agent_assign(agent, assignment->spec, record);
     else if (is_own(effect->u.assign.node))

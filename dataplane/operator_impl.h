@@ -189,12 +189,16 @@ enum dp_agent_state {
 };
 extern const struct sm_table dp_agent_table;
 
+#define DP_ADDRESS_MAX 256
+
 struct dp_agent {
     struct dp_link link; /* first */
     struct dp_operator *op;
     struct sm sm;
     uint32_t slot; /* while UP: index into op->slots */
     char node[DP_NAME_MAX], session[DP_NAME_MAX], boot_id[DP_NAME_MAX];
+    char address[DP_ADDRESS_MAX]; /* where other nodes reach it */
+    uint32_t gang_ports_given;
     struct dp_agent_calls calls;
     /* Specs that the agent shall forget. Told only when no assignment is queued: an assignment
      * that came before must still find its spec. */
@@ -211,6 +215,11 @@ void dp_agents_forgive(struct dp_operator *op, int64_t now_ns);
 struct dp_agent *dp_agent_find(struct dp_operator *op, const char *node);
 /* Hands over an assignment, after its spec. */
 void dp_agent_assign(struct dp_agent *agent, struct dp_spec *spec, struct sy_span record);
+/* operator_gang.c: as the agent told ("": as its stream comes). */
+void dp_gang_set_address(struct dp_agent *agent, const char *told);
+/* The assignment with the rendezvous of its gang; valid until op->scratch is used again. */
+struct sy_span dp_gang_assignment(struct dp_operator *op, const struct sch_op_effect *effect,
+                                  struct sy_span record);
 void dp_agent_forget_spec(void *ctx, uint32_t slot, const struct dp_spec_key *key);
 
 /* ---- calls of tasks ---- */
@@ -311,6 +320,8 @@ struct dp_operator {
     struct sy_turn_end turn_end;
     struct sy_arena arena; /* for decoding one record */
     struct sy_buf scratch; /* for encoding one */
+    uint32_t gang_port, gang_ports; /* the first of so many */
+    struct sy_buf rendezvous;       /* of the gang whose members are being sent */
     bool drained;
     sy_fn stop_done;
     void *stop_ctx;

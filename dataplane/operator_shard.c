@@ -313,6 +313,13 @@ static int on_demand(struct dp_stream *stream, const struct dp_wire_field *field
     event.u.demand.waiting = demand->waiting;
     event.u.demand.oldest_age_ns = demand->oldest_age_ns;
     event.u.demand.top_priority = demand->top_priority;
+    struct sch_gang_shape gang;
+    if (demand->gang) {
+        if (sch_gang_shape_init(&gang, demand->gang->size, demand->gang->topology,
+                                demand->gang->topology_key, 0, NULL) < 0)
+            return refuse(stream, SY_CODE_INVALID_ARGUMENT, "a malformed demand");
+        event.u.demand.gang = &gang;
+    }
     dp_step(stream->op, &event);
     return 0;
 }
@@ -368,6 +375,20 @@ static int on_dropped_specs(struct dp_stream *stream, const struct dp_wire_field
     return 0;
 }
 
+/* A GangMember; how many they are its class says. */
+static bool read_member(struct sy_span bytes, struct sch_op_event *event)
+{
+    struct dp_wire_field field;
+    int r;
+    while ((r = dp_wire_next(&bytes, &field)) == 0) {
+        if (field.number == 1 && field.type == DP_WIRE_FIXED64)
+            event->u.assign.gang_id = field.value;
+        else if (field.number == 2 && field.type == DP_WIRE_VARINT)
+            event->u.assign.rank = (uint32_t)field.value;
+    }
+    return r == DP_WIRE_E_END && event->u.assign.gang_id != 0;
+}
+
 static int on_assignment(struct dp_stream *stream, const struct dp_wire_field *field)
 {
     struct dp_operator *op = stream->op;
@@ -388,6 +409,9 @@ static int on_assignment(struct dp_stream *stream, const struct dp_wire_field *f
     event.u.assign.key = record.key;
     event.u.assign.class_id = (uint32_t)record.value5;
     event.u.assign.queue = (uint32_t)record.value15;
+    if (record.text17.data && !read_member(record.text17, &event))
+        return refuse(stream, SY_CODE_INVALID_ARGUMENT, "a malformed assignment");
+    event.u.assign.priority = (int32_t)record.value12;
     event.u.assign.blob = dp_assignment_blob(spec, field->bytes);
     dp_step(op, &event);
     return 0;

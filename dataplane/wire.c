@@ -162,6 +162,14 @@ static int set_field(const struct dp_wire_field *field, struct dp_record *ret)
         if (field->type == DP_WIRE_VARINT)
             ret->value10 = field->value;
         return 0;
+    case 12:
+        if (field->type == DP_WIRE_VARINT)
+            ret->value12 = field->value;
+        return 0;
+    case 17:
+        if (field->type == DP_WIRE_BYTES)
+            ret->text17 = field->bytes;
+        return 0;
     case 15:
         if (field->type == DP_WIRE_VARINT)
             ret->value15 = field->value;

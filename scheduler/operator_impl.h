@@ -341,8 +341,6 @@ void sch_services_free(struct sch_operator *op);
 /* ---- operator_room.c ---- */
 /* How many more fit now. */
 uint32_t sch_node_fits(const struct sch_node *node, const struct sch_resources *request);
-/* How many fit on an empty node. */
-uint32_t sch_shape_slots(const struct sch_shape *shape, const struct sch_resources *request);
 /* The dimensions of a shape's index: free GPUs, cpu, memory, the most that is left of a GPU given
  * in parts; slots left of each environment; warm ones of them; slices left of each profile. */
 uint32_t sch_room_dims(const struct sch_shape *shape);

@@ -109,35 +109,6 @@ bool sch_action_gang(const struct sch_action *action, struct sch_gang_view *ret)
 
 /* ---- what a cluster could hold ---- */
 
-static void at_most(uint64_t *most, uint64_t capacity, uint64_t request)
-{
-    if (request > 0 && capacity / request < *most)
-        *most = capacity / request;
-}
-
-/* On the empty nodes of a shape. */
-static uint64_t holds(const struct sch_shape *shape, const struct sch_resources *request)
-{
-    uint64_t most = SCH_GANG_SIZE_MAX;
-    if (!sch_shape_fits(shape, request, NULL))
-        return 0;
-    at_most(&most, shape->capacity.cpu_milli, request->cpu_milli);
-    at_most(&most, shape->capacity.memory_bytes, request->memory_bytes);
-    if (request->gpu_partition[0]) {
-        int slices = sch_traits_find_slices(&shape->traits, request->gpu_partition);
-        at_most(&most, shape->traits.slices[slices].count, request->gpus);
-    } else {
-        at_most(&most, shape->capacity.gpus, request->gpus);
-    }
-    if (request->gpu_milli > 0)
-        at_most(&most, (uint64_t)shape->capacity.gpus * (SCH_GPU_MILLI / request->gpu_milli), 1);
-    for (uint32_t i = 0; request->environment[0] && i < shape->environment_count; i++) {
-        if (strncmp(shape->environments[i].name, request->environment, SCH_ENVIRONMENT_MAX) == 0)
-            at_most(&most, shape->environments[i].slots, 1);
-    }
-    return most * shape->nodes;
-}
-
 static void print_request(const struct sch_resources *request, struct sy_error_text *ret)
 {
     if (request->gpu_milli > 0)
@@ -163,7 +134,19 @@ static uint64_t held_with(const struct sch_cluster *cluster, size_t i,
     for (size_t k = 0; k < cluster->shape_count; k++) {
         struct sy_span other = sch_label_value(cluster->shapes[k].traits.labels, gang->key);
         if (!required || (other.data && sch_label_values_compare(&domain, &other) == 0))
-            most += holds(&cluster->shapes[k], request);
+            most += (uint64_t)sch_shape_slots(&cluster->shapes[k], request) *
+                    cluster->shapes[k].nodes;
+    }
+    return most;
+}
+
+uint64_t sch_gang_room(const struct sch_cluster *cluster, const struct sch_resources *request,
+                       const struct sch_gang_shape *gang)
+{
+    uint64_t most = 0;
+    for (size_t i = 0; i < cluster->shape_count && most < gang->size; i++) {
+        uint64_t held = held_with(cluster, i, request, gang);
+        most = held > most ? held : most;
     }
     return most;
 }
@@ -173,14 +156,8 @@ bool sch_gang_fits(const struct sch_cluster *cluster, const struct sch_resources
 {
     enum sch_cluster_state state = sch_cluster_state(cluster);
     bool known = state != SCH_CLUSTER_EXPECTED && state != SCH_CLUSTER_JOINING;
-    uint64_t most = 0;
-    if (gang->size == 0 || !known || cluster->shape_count == 0)
-        return true;
-    for (size_t i = 0; i < cluster->shape_count && most < gang->size; i++) {
-        uint64_t held = held_with(cluster, i, request, gang);
-        most = held > most ? held : most;
-    }
-    if (most >= gang->size)
+    uint64_t most = sch_gang_room(cluster, request, gang);
+    if (most >= gang->size || !known || cluster->shape_count == 0)
         return true;
     struct sy_error_text each = {0};
     print_request(request, &each);

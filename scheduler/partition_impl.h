@@ -629,7 +629,11 @@ void sch_gang_ask(struct sch_partition *p, struct sch_class *class);
 /* Whether the next of the class may go to the first of its open pairs. */
 bool sch_gang_may_go(const struct sch_class *class);
 void sch_patience_tick(struct sch_partition *p);
-/* Whether the cluster, as far as it is known, could ever hold it all at once. */
+/* How many of it the known nodes of the cluster, or of its best domain, could hold; as far as its
+ * size. */
+uint64_t sch_gang_room(const struct sch_cluster *cluster, const struct sch_resources *request,
+                       const struct sch_gang_shape *gang);
+/* As sch_cluster_fits(): it may hold all of it at once. */
 bool sch_gang_fits(const struct sch_cluster *cluster, const struct sch_resources *request,
                    const struct sch_gang_shape *gang, struct sy_error_text *ret_misses);
 

@@ -50,7 +50,7 @@ bool sch_rule_fits(const struct sch_rule *rule, const struct sch_cluster *cluste
 static bool pair_may_run(const struct sch_class *class, const struct sch_cluster *cluster)
 {
     if (!sch_rule_fits(class->rule, cluster, NULL) ||
-        !sch_gang_fits(cluster, &class->request, &class->gang, NULL))
+        sch_gang_room(cluster, &class->request, &class->gang) < class->gang.size)
         return false;
     for (size_t i = 0; i < cluster->shape_count; i++) {
         if (sch_shape_fits(&cluster->shapes[i], &class->request, NULL))

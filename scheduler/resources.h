@@ -83,6 +83,8 @@ bool sch_shape_fits(const struct sch_shape *shape, const struct sch_resources *r
  * with most GPUs if these are asked for, then with most memory and cpu. */
 bool sch_shapes_fit(const struct sch_shape *shapes, size_t count,
                     const struct sch_resources *request, struct sy_error_text *ret_miss);
+/* How many such tasks an empty node of this shape holds at a time. In operator_room.c. */
+uint32_t sch_shape_slots(const struct sch_shape *shape, const struct sch_resources *request);
 /* -1: the node has none of that name. */
 int sch_traits_find_slices(const struct sch_traits *traits, const char *name);
 

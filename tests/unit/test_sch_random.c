@@ -248,7 +248,7 @@ static void any_condition(struct world *w, struct sch_action *a, const char *nam
     }
 }
 
-/* Two of the larger ones are too large for a cluster together; some for any of them. */
+/* Two of the larger ones are too large for a cluster together; some, with a timeout, for any. */
 static void enqueue_gang(struct world *w, size_t p, struct sch_action *parent)
 {
     static const uint32_t specs[] = {0, 1, 2, 3, 6};
@@ -258,6 +258,8 @@ static void enqueue_gang(struct world *w, size_t p, struct sch_action *parent)
     struct sch_gang_shape gang;
     uint32_t topology = (uint32_t)sy_rng_below(&w->rng, 3);
     uint32_t size = 2 + (uint32_t)sy_rng_below(&w->rng, topology == SCH_TOPOLOGY_REQUIRE ? 1 : 4);
+    if (spec == &w->specs[p][3] && size == 5)
+        size = 4; /* what could run nowhere would wait for ever after a restart */
     ck_assert_int_eq(sch_gang_shape_init(&gang, size, topology, topology ? "rack" : "", 0, NULL),
                      0);
     for (uint32_t i = 0; i < size; i++) {

@@ -128,6 +128,11 @@ enum cl_exit cl_enqueue_send(struct cl_enqueue *enqueue, struct sy_span task_spe
     request.n_actions = count;
     request.priority = enqueue->priority;
     request.seal = seal;
+    union {
+        const Switchyard__V1__Gang *in;
+        Switchyard__V1__Gang *out;
+    } gang = {enqueue->gang};
+    request.gang = gang.out;
 
     struct cl_batch *batch = sy_new(struct cl_batch);
     *batch = (struct cl_batch){.enqueue = enqueue,

@@ -16,6 +16,7 @@ struct cl_enqueue {
     const char *run, *parent;
     unsigned window; /* calls in flight at most */
     int32_t priority;
+    const Switchyard__V1__Gang *gang; /* each batch is one; NULL: none */
 
     struct cl_batch *batches; /* in flight */
     unsigned in_flight;

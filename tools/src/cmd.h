@@ -47,9 +47,12 @@ struct cl_run_options {
     const char *lines;
     const char *cpu, *memory, *environment, *name, *queue, *gpu_model, *node_labels, *tolerations;
     uint32_t gpu_milli, retries;
+    uint32_t gang; /* members; 0: none */
+    int gang_topology, gang_on_loss;
+    const char *gang_key;
     int32_t priority;
     int64_t timeout_ns;
-    bool has_each, has_priority, detach, logs, dry_run;
+    bool has_each, has_priority, has_on_loss, detach, logs, dry_run;
 };
 /* Allocates `command` and `each`. */
 enum cl_parse cl_run_parse(struct cl_run_options *options, const struct cl_args *defaults, int argc,

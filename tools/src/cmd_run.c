@@ -370,7 +370,8 @@ static enum cl_exit run(struct session *session, struct cl_error *error)
 {
     const struct cl_run_options *options = &session->options;
     struct cl_run_summary *summary = &session->summary;
-    summary->fan_out = options->has_each || options->lines || options->has_priority;
+    summary->fan_out = options->has_each || options->lines || options->has_priority ||
+                       options->gang > 0;
     summary->run = session->run;
     summary->started_ns = cl_monotonic_ns();
     cl_progress_init(&summary->progress);

@@ -26,6 +26,9 @@ enum {
     KEY_INPUT_FILE,
     KEY_LOGS,
     KEY_DRY_RUN,
+    KEY_GANG,
+    KEY_GANG_TOPOLOGY,
+    KEY_GANG_ON_LOSS,
 };
 
 static const struct argp_option run_argp_options[] = {
@@ -49,6 +52,13 @@ static const struct argp_option run_argp_options[] = {
     {"environment", KEY_ENVIRONMENT, "NAME", 0,
      "pool of warm workers, for --function (SWITCHYARD_ENVIRONMENT, " CL_ENVIRONMENT_DEFAULT ")",
      2},
+    {"gang", KEY_GANG, "N", 0,
+     "N of it at the same moment in one cluster, all or none; see SWITCHYARD_GANG_RANK and others",
+     2},
+    {"gang-topology", KEY_GANG_TOPOLOGY, "prefer:LABEL|require:LABEL", 0,
+     "all on nodes with the same value of this label, such as rack", 2},
+    {"gang-on-loss", KEY_GANG_ON_LOSS, "restart|fail", 0,
+     "when one is lost or fails: run all again, or end all (restart)", 2},
     {NULL, 0, NULL, 0, "How:", 3},
     {"retries", KEY_RETRIES, "N", 0, "more attempts after the task's own failure (0)", 3},
     {"timeout", KEY_TIMEOUT, "DURATION", 0, "of one attempt (none)", 3},
@@ -106,6 +116,46 @@ static error_t parse_need(struct cl_run_options *options, int key, char *arg)
     }
 }
 
+static error_t parse_topology(struct cl_run_options *options, const char *arg)
+{
+    static const char *const words[] = {"prefer:", "require:"};
+    for (int i = 0; i < 2; i++) {
+        size_t len = strlen(words[i]);
+        if (strncmp(arg, words[i], len) == 0 && arg[len]) {
+            options->gang_topology = SWITCHYARD__V1__GANG__TOPOLOGY__TOPOLOGY_PREFER + i;
+            options->gang_key = arg + len;
+            return 0;
+        }
+    }
+    return cl_args_wrong(&options->common,
+                         "--gang-topology '%s': expected prefer:LABEL or require:LABEL", arg);
+}
+
+static error_t parse_gang(struct cl_run_options *options, int key, char *arg)
+{
+    struct cl_args *common = &options->common;
+    int64_t number = 0;
+    switch (key) {
+    case KEY_GANG:
+        if (!cl_args_number(common, "gang", arg, 2, 1024, &number))
+            return EINVAL;
+        options->gang = (uint32_t)number;
+        return 0;
+    case KEY_GANG_TOPOLOGY:
+        return parse_topology(options, arg);
+    case KEY_GANG_ON_LOSS:
+        if (strcmp(arg, "restart") != 0 && strcmp(arg, "fail") != 0)
+            return cl_args_wrong(common, "--gang-on-loss '%s': expected restart or fail", arg);
+        options->gang_on_loss = strcmp(arg, "fail") == 0
+                                    ? SWITCHYARD__V1__GANG__ON_LOSS__ON_LOSS_FAIL_ALL
+                                    : SWITCHYARD__V1__GANG__ON_LOSS__ON_LOSS_RESTART_ALL;
+        options->has_on_loss = true;
+        return 0;
+    default:
+        return parse_need(options, key, arg);
+    }
+}
+
 static error_t parse_how(struct cl_run_options *options, int key, char *arg)
 {
     struct cl_args *common = &options->common;
@@ -141,7 +191,7 @@ static error_t parse_how(struct cl_run_options *options, int key, char *arg)
         options->dry_run = true;
         return 0;
     default:
-        return parse_need(options, key, arg);
+        return parse_gang(options, key, arg);
     }
 }
 
@@ -176,6 +226,10 @@ static error_t check_whole(struct cl_run_options *options)
         return cl_args_wrong(common, "--input is for one --function, without --each or --lines");
     if (options->logs && (fan_out || options->detach))
         return cl_args_wrong(common, "--logs is for one task that is waited for");
+    if (options->gang > 0 && (fan_out || options->logs || options->dry_run))
+        return cl_args_wrong(common, "--gang excludes --each, --lines, --logs and --dry-run");
+    if (options->gang == 0 && (options->gang_key || options->has_on_loss))
+        return cl_args_wrong(common, "--gang-topology and --gang-on-loss are for --gang N");
     if (options->environment && !options->function)
         return cl_args_wrong(common, "--environment is for --function: a command runs in a process "
                                      "of its own");
@@ -227,7 +281,9 @@ enum cl_parse cl_run_parse(struct cl_run_options *options, const struct cl_args 
         "  switchyard run -- make -C /src\n"
         "  switchyard run --function ./libtasks.so:resize --input /tmp/a.png\n"
         "  switchyard run --function ./libtasks.so:resize --lines files.txt\n"
-        "  switchyard run --each a b c -- gzip -k {}\n\n" CL_EXIT_CODES;
+        "  switchyard run --each a b c -- gzip -k {}\n"
+        "  switchyard run --gang 8 --gpu 8:H100 --gang-topology prefer:rack -- ./train\n\n"
+        CL_EXIT_CODES;
     const struct argp argp = {run_argp_options,
                               parse_run,
                               "[-- COMMAND [ARGUMENT...]]",

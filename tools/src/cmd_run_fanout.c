@@ -9,6 +9,7 @@
 
 #define FUNCTION_BATCH 1000
 #define FUNCTION_WINDOW 8
+#define GANG_INPUT_BYTES_MAX ((size_t)4 << 20) /* as much as one message of the batcher holds */
 #define COMMAND_WINDOW 64 /* each command is a spec of its own, so a call of its own */
 
 /* ---- items: arguments, or lines ---- */
@@ -169,6 +170,39 @@ static enum cl_exit enqueue_single(struct cl_enqueue *enqueue, const struct cl_r
     return exit_code;
 }
 
+/* All members in one message; each gets the same input. */
+static enum cl_exit enqueue_gang(struct cl_enqueue *enqueue, const struct cl_run_options *options,
+                                 struct sy_span input, struct cl_run_summary *summary,
+                                 struct cl_error *error)
+{
+    struct sy_buf spec = {0};
+    if (input.len > GANG_INPUT_BYTES_MAX / options->gang)
+        return cl_fail(error, CL_USAGE, "--input: %zu bytes for each of %u members, at most %zu",
+                       input.len, options->gang, GANG_INPUT_BYTES_MAX / options->gang);
+    enum cl_exit exit_code = cl_run_pack_spec(options, NULL, 0, &spec, error);
+    if (exit_code != CL_OK) {
+        sy_buf_deinit(&spec);
+        return exit_code;
+    }
+    Switchyard__V1__Gang gang = SWITCHYARD__V1__GANG__INIT;
+    gang.topology = (Switchyard__V1__Gang__Topology)options->gang_topology;
+    gang.topology_key = (char *)(uintptr_t)(options->gang_key ? options->gang_key : "");
+    gang.on_loss = (Switchyard__V1__Gang__OnLoss)options->gang_on_loss;
+    enqueue->gang = &gang;
+    struct cl_batcher batcher;
+    cl_batcher_init(&batcher, enqueue, &spec, "n", options->gang);
+    for (uint32_t i = 0; exit_code == CL_OK && i < options->gang; i++)
+        exit_code = cl_batcher_add(&batcher, input);
+    if (exit_code == CL_OK)
+        exit_code = cl_batcher_finish(&batcher, true);
+    if (exit_code != CL_OK)
+        *error = enqueue->error;
+    summary->enqueued = options->gang;
+    enqueue->gang = NULL;
+    cl_batcher_deinit(&batcher);
+    return exit_code;
+}
+
 enum cl_exit cl_run_enqueue_all(struct cl_client *client, const struct cl_run_options *options,
                                 struct cl_lines *lines, struct sy_span input,
                                 struct cl_run_summary *summary, struct cl_error *error)
@@ -183,7 +217,9 @@ enum cl_exit cl_run_enqueue_all(struct cl_client *client, const struct cl_run_op
                     options->function ? FUNCTION_WINDOW : COMMAND_WINDOW);
     enqueue.priority = options->priority;
     enum cl_exit exit_code;
-    if (!options->has_each && !lines)
+    if (options->gang > 0)
+        exit_code = enqueue_gang(&enqueue, options, input, summary, error);
+    else if (!options->has_each && !lines)
         exit_code = enqueue_single(&enqueue, options, input, summary, error);
     else if (options->function)
         exit_code = enqueue_functions(&enqueue, options, &items, summary, error);

@@ -48,6 +48,17 @@ uint32_t sy_task_attempt(const struct sy_task *task);
  * token it has seen and refuses smaller ones is safe from a paused, superseded attempt. */
 const char *sy_task_fencing_token(const struct sy_task *task);
 
+/* ---- gangs: tasks that run at the same time, and talk to each other ---- */
+
+struct sy_task_gang {
+    const char *id;      /* the same for all members and attempts of the gang */
+    uint32_t rank, size; /* 0 to size - 1; size of them run */
+    const char *address; /* "host:port": rank 0 listens there, the others connect */
+    const char *secret;  /* hex, known to the members of this attempt of the gang only */
+};
+/* False: the task is in none. Valid until the task returns. */
+bool sy_task_gang(const struct sy_task *task, struct sy_task_gang *ret);
+
 /* ---- input and output ---- */
 
 const void *sy_task_input(const struct sy_task *task, size_t *size);

@@ -1,0 +1,109 @@
+"""Gangs of real processes: they start together, meet where they were told, and are lost together."""
+import os
+import signal
+import time
+
+from harness import wait_until
+
+# Rank 0 listens; the others connect and show the secret; all hear when everybody is there. Then each
+# waits until the file `go` is there.
+MEMBER = r"""
+import os, pathlib, socket, sys, time
+directory = pathlib.Path(sys.argv[1])
+rank, size = int(os.environ["SWITCHYARD_GANG_RANK"]), int(os.environ["SWITCHYARD_GANG_SIZE"])
+assert (os.environ["RANK"], os.environ["WORLD_SIZE"]) == (str(rank), str(size))
+host, port = os.environ["SWITCHYARD_GANG_ADDRESS"].rsplit(":", 1)
+assert (os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]) == (host, port)
+secret = os.environ["SWITCHYARD_GANG_SECRET"].encode()
+assert len(secret) == 64, secret
+if rank == 0:
+    server = socket.create_server((host, int(port)), reuse_port=True)
+    peers = [server.accept()[0] for _ in range(size - 1)]
+    assert all(peer.recv(64, socket.MSG_WAITALL) == secret for peer in peers)
+    for peer in peers:
+        peer.sendall(b"!")
+else:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            meet = socket.create_connection((host, int(port)))
+            break
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    meet.sendall(secret)
+    assert meet.recv(1) == b"!"
+attempt = os.environ["SWITCHYARD_ATTEMPT"]
+(directory / f"met.{attempt}.{rank}").write_text(str(os.getpid()))
+while not (directory / "go").exists():
+    time.sleep(0.02)
+"""
+
+
+def start(box, *options):
+    directory = box.dir / "gang"
+    directory.mkdir()
+    script = box.dir / "member.py"
+    script.write_text(MEMBER)
+    run = box.background("run", "--name", "gang", "--gang", 4, "--cpu", "100m", *options, "-o", "json", "--",
+                         "python3", script, directory)
+    return directory, run
+
+
+def met(directory, attempt):
+    """Pids by rank, when all four are there."""
+    files = [directory / f"met.{attempt}.{rank}" for rank in range(4)]
+    return [int(f.read_text()) for f in files] if all(f.exists() and f.read_text() for f in files) else None
+
+
+def test_members_meet_and_a_loss_restarts_all(box):
+    directory, run = start(box, "--retries", 1)
+    pids = wait_until(lambda: met(directory, 1), "all of them met")
+    os.kill(pids[2], signal.SIGKILL)
+    again = wait_until(lambda: met(directory, 2), "all of them met again")
+    assert not set(pids) & set(again)
+    (directory / "go").touch()
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == 0, err
+    actions = [a for a in box.json("get", "actions", "gang") if a["action"] != "a0"]
+    assert {a["phase"] for a in actions} == {"SUCCEEDED"} and len(actions) == 4, actions
+
+
+def test_a_loss_fails_all(box):
+    directory, run = start(box, "--gang-on-loss", "fail", "--retries", 3)
+    pids = wait_until(lambda: met(directory, 1), "all of them met")
+    os.kill(pids[1], signal.SIGKILL)
+    out, err = run.communicate(timeout=60)
+    assert run.returncode != 0
+    assert "GangMemberFailed" in out + err, out + err
+    assert "'n0000001' (rank 1)" in out + err, out + err
+
+
+def test_restarts_of_daemons_lose_nothing(box):
+    directory, run = start(box)
+    pids = wait_until(lambda: met(directory, 1), "all of them met")
+    for daemon in ("shard", "operator"):
+        box.kill(daemon)
+        time.sleep(0.5)
+        box.restart(daemon)
+    time.sleep(1)
+    (directory / "go").touch()
+    out, err = run.communicate(timeout=90)
+    assert run.returncode == 0, err
+    assert met(directory, 1) == pids and met(directory, 2) is None
+
+
+def test_one_that_is_too_large_is_refused(box):
+    def refused():
+        """Once it is known what the nodes have; before that a gang is let in, and fails later."""
+        run = box.cli("run", "--gang", 1000, "--cpu", "100", "--", "true", check=False)
+        assert run.returncode != 0
+        return "cores asked" in run.stderr
+
+    wait_until(refused, "it is refused at submit")
+    many = box.cli("run", "--gang", 1000, "--cpu", "1", "--", "true", check=False)
+    assert "1000 x (1.000 cores) asked together, it holds" in many.stderr, many.stderr
+    rack = box.cli("run", "--gang", 2, "--cpu", "100m", "--gang-topology", "require:rack", "--", "true", check=False)
+    assert "asked together in one rack, it holds 0" in rack.stderr, rack.stderr
+    for wrong in (["--gang", "1"], ["--gang", "2", "--gang-topology", "rack"], ["--gang-on-loss", "fail"]):
+        assert box.cli("run", *wrong, "--", "true", check=False).returncode != 0
