@@ -21,7 +21,7 @@ struct ag_agent_options {
     const char *boot_id;
     const char *operator_target; /* "127.0.0.1:8091" */
     const char *address; /* where other nodes reach this one; NULL or "": as the operator sees it */
-    struct sy_bearer bearer;     /* for the operator; borrowed; zeroed: none */
+    struct sy_bearer bearer; /* for the operator; borrowed; zeroed: none */
     struct sch_resources capacity;
     const struct sch_environment *environments; /* warm pools: name and slots */
     size_t environment_count;

@@ -97,7 +97,7 @@ struct ag_attempt {
     struct ag_object_transfer *transfer; /* of input or output, under way */
     char *input_path;                    /* pinned in the object cache */
     struct sy_span input;                /* of a Flyte action: the URI of its inputs.pb */
-    struct ag_gang *gang; /* NULL: in none; its texts lie behind it */
+    struct ag_gang *gang;                /* NULL: in none; its texts lie behind it */
     bool of_flyte;
     struct sy_buf flyte; /* FlyteContext, packed */
     const char *run, *name;

@@ -19,17 +19,17 @@ struct ag_config_slices {
 struct ag_config {
     char *node; /* "" = the host's name */
     char *operator_target;
-    char *address; /* "" = as the operator sees it */
+    char *address;          /* "" = as the operator sees it */
     char *agent_token_file; /* "" = none */
     char *data_dir;
-    int64_t cpu_milli, memory_bytes; /* 0 = what the machine has */
-    int64_t gpus;                    /* -1 = what is found */
-    char *gpu_model;                 /* "" = as found */
+    int64_t cpu_milli, memory_bytes;  /* 0 = what the machine has */
+    int64_t gpus;                     /* -1 = what is found */
+    char *gpu_model;                  /* "" = as found */
     struct sy_config_list gpu_groups; /* of char * : "0-3" */
     struct sy_config_list gpu_slices; /* of struct ag_config_slices */
     struct sy_config_map labels;
     struct sy_config_list taints; /* of char * */
-    struct sy_config_list pools; /* of struct ag_config_pool */
+    struct sy_config_list pools;  /* of struct ag_config_pool */
     int64_t inline_bytes_max;
     int64_t cgroup; /* enum ag_cgroup_mode */
     bool cpu_quota, gpu_sharing, spot;

@@ -130,7 +130,7 @@ struct cp_enqueue {
     bool patient; /* while others wait too it may wait, 10 ms at most, to share their commit */
     const char *group;
     struct sy_span flyte;
-    const char *queue; /* NULL or "": the run's */
+    const char *queue;          /* NULL or "": the run's */
     const struct cp_gang *gang; /* NULL: none */
 };
 struct cp_enqueued {

@@ -29,8 +29,8 @@ struct dp_operator_options {
     const char *const *shards; /* targets to dial; NULL-terminated */
     uint32_t gang_port, gang_ports; /* where rank 0 of a gang listens: the first of so many;
                                        default 29500, 1,000 */
-    size_t streams_max;        /* open calls, agents among them; default 20,000 */
-    int64_t heartbeat_ns;      /* default 1 s; agents are given up after 5 silent ones */
+    size_t streams_max;             /* open calls, agents among them; default 20,000 */
+    int64_t heartbeat_ns;           /* default 1 s; agents are given up after 5 silent ones */
     struct sch_operator_options core;
     const char *objects_dir; /* NULL: no object store (simulator) */
     const char *nodes_file;  /* keeps what was said of nodes; NULL: forgotten at a restart */

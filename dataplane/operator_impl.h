@@ -318,8 +318,8 @@ struct dp_operator {
     uint64_t beats;
     int64_t now_ns; /* of the last callback */
     struct sy_turn_end turn_end;
-    struct sy_arena arena; /* for decoding one record */
-    struct sy_buf scratch; /* for encoding one */
+    struct sy_arena arena;          /* for decoding one record */
+    struct sy_buf scratch;          /* for encoding one */
     uint32_t gang_port, gang_ports; /* the first of so many */
     struct sy_buf rendezvous;       /* of the gang whose members are being sent */
     bool drained;

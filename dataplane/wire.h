@@ -49,13 +49,13 @@ int dp_wire_each(struct sy_span message, uint32_t number_max, dp_wire_fn fn, voi
 /* What the operator reads of a record: fields 1-4 are the attempt, the others differ. */
 struct dp_record {
     struct sch_attempt_key key;
-    uint64_t value5;      /* class, started_ns, call */
-    uint64_t value6;      /* spec */
-    uint64_t value10;     /* started_ns of an outcome */
-    uint64_t value12;     /* priority of an assignment */
-    uint64_t value15;     /* queue of an assignment */
+    uint64_t value5;       /* class, started_ns, call */
+    uint64_t value6;       /* spec */
+    uint64_t value10;      /* started_ns of an outcome */
+    uint64_t value12;      /* priority of an assignment */
+    uint64_t value15;      /* queue of an assignment */
     struct sy_span text17; /* GangMember of an assignment; .data NULL: none */
-    struct sy_span text5; /* reason; no NUL */
+    struct sy_span text5;  /* reason; no NUL */
 };
 /* Also -EBADMSG when one of these fields has another type or does not fit. */
 int dp_wire_record(struct sy_span bytes, struct dp_record *ret) SY_MUST_USE;

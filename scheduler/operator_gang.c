@@ -43,7 +43,8 @@ static int compare_now(const void *left, const void *right)
     int order = sch_label_values_compare(&a->domain, &b->domain);
     if (order == 0)
         order = (a->fits < b->fits) - (a->fits > b->fits);
-    return order != 0 ? order : (a->node->index > b->node->index) - (a->node->index < b->node->index);
+    return order != 0 ? order
+                      : (a->node->index > b->node->index) - (a->node->index < b->node->index);
 }
 
 /* In each domain those with the least in the way first. */
@@ -56,7 +57,8 @@ static int compare_soon(const void *left, const void *right)
         order = (in_way_a > in_way_b) - (in_way_a < in_way_b);
     if (order == 0)
         order = (a->slots < b->slots) - (a->slots > b->slots);
-    return order != 0 ? order : (a->node->index > b->node->index) - (a->node->index < b->node->index);
+    return order != 0 ? order
+                      : (a->node->index > b->node->index) - (a->node->index < b->node->index);
 }
 
 static bool is_reserver(const struct sch_operator *op, const struct sch_op_gang *gang)
@@ -122,8 +124,9 @@ static bool keep_domain(struct spots *spots, uint32_t size, bool now)
     uint32_t best = 0, best_count = 0;
     for (uint32_t from = 0, to; from < spots->count; from = to) {
         uint64_t fits = 0, slots = 0;
-        for (to = from; to < spots->count && sch_label_values_compare(&spots->items[to].domain,
-                                                           &spots->items[from].domain) == 0;
+        for (to = from;
+             to < spots->count &&
+             sch_label_values_compare(&spots->items[to].domain, &spots->items[from].domain) == 0;
              to++) {
             fits += spots->items[to].fits;
             slots += spots->items[to].slots;
@@ -373,7 +376,7 @@ void sch_op_gang_grant(struct sch_operator *op, struct sch_op_class *class, bool
         return;
     uint64_t startable = class->assigned + has_room(op, request, &class->gang, true);
     bool new = class->granted <= class->assigned;
-    if (!new && !answer && class->startable == startable)
+    if (!new && !answer &&class->startable == startable)
         return;
     if (new)
         class->granted = class->assigned + 1;
@@ -388,8 +391,7 @@ static void give_back(struct sch_operator *op, struct sch_op_gang *gang)
     if (is_reserver(op, gang))
         op->reserve_end_ns = op->now_ns + SCH_OP_RESERVE_GRACE_NS;
     for (uint32_t left = gang->count; left > 0; left--)
-        sch_attempt_returned(op,
-                             sy_container_of(gang->attempts.next, struct sch_attempt, place),
+        sch_attempt_returned(op, sy_container_of(gang->attempts.next, struct sch_attempt, place),
                              "the cluster had no room for the whole gang in time");
 }
 

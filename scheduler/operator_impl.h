@@ -56,7 +56,7 @@
 #define SCH_OP_RESERVE_INTERVAL_NS (100 * SY_NS_PER_MS)
 /* And for one that went back they are kept so long: its shard may have no other cluster for it. */
 #define SCH_OP_RESERVE_GRACE_NS (2 * SY_NS_PER_S)
-#define SCH_OP_GANGS_TRIED 16u /* when room comes, the first so many */
+#define SCH_OP_GANGS_TRIED 16u        /* when room comes, the first so many */
 #define SCH_OP_WAITING_MAX (1u << 28) /* of one class: sums and products stay in 64 bits */
 
 /* Completions in the current and the previous window. */
@@ -105,10 +105,10 @@ struct sch_op_gang {
     struct sch_op_partition *partition;
     struct sch_op_class *class; /* NULL: its stream has closed */
     struct sch_gang_shape shape;
-    uint32_t came;             /* members that were assigned; all: it can be placed */
-    uint32_t count;            /* of these here: fewer when one was cancelled */
-    struct sch_link link;      /* op->gangs: the highest priority first, then first come */
-    struct sch_link attempts;  /* HELD, by rank */
+    uint32_t came;            /* members that were assigned; all: it can be placed */
+    uint32_t count;           /* of these here: fewer when one was cancelled */
+    struct sch_link link;     /* op->gangs: the highest priority first, then first come */
+    struct sch_link attempts; /* HELD, by rank */
     int64_t held_until_ns;
 };
 

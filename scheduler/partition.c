@@ -1,4 +1,4 @@
-#include "scheduler/partition_impl.h"
+#include "scheduler/partition_gang.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -251,8 +251,8 @@ static enum sch_action_state first_state(struct sch_partition *p, const struct s
     return sch_gate_first(run, 1);
 }
 
-struct sch_action_impl *
-sch_begin_action(struct sch_partition *p, const struct sch_action_new *new, bool ends, void *shell)
+struct sch_action_impl *sch_begin_action(struct sch_partition *p, const struct sch_action_new *new,
+                                         bool ends, void *shell)
 {
     struct sch_action_impl *a = sch_action_create(p, new);
     new->run->base.actions_total++;
@@ -369,7 +369,8 @@ bool sch_admit_child(struct sch_partition *p, struct sch_action_impl *parent, co
     struct sch_action_impl *existing = sch_action_find_by_name(p, parent->base.run, name);
     if (existing) {
         bool same = existing->base.parent == &parent->base;
-        sch_reject(p, same ? SCH_REJECT_EXISTS : SCH_REJECT_CONFLICT, same ? existing : NULL, shell);
+        sch_reject(p, same ? SCH_REJECT_EXISTS : SCH_REJECT_CONFLICT, same ? existing : NULL,
+                   shell);
         return false;
     }
     if (parent->base.sealed || sch_action_is_final(&parent->base)) {
@@ -517,6 +518,12 @@ static void step_token(struct sch_partition *p, const struct sch_event *event)
         sch_token_ask(p, event->u.token_ask);
 }
 
+static void step_cluster_up(struct sch_partition *p, const struct sch_event *event)
+{
+    sch_cluster_up(p, event->u.cluster.name, event->u.cluster.shapes, event->u.cluster.shape_count,
+                   event->u.cluster.keep_shapes, event->u.cluster.price);
+}
+
 static void dispatch(struct sch_partition *p, const struct sch_event *event)
 {
     switch (event->type) {
@@ -545,9 +552,7 @@ static void dispatch(struct sch_partition *p, const struct sch_event *event)
         step_abort(p, event);
         break;
     case SCH_EVENT_CLUSTER_UP:
-        sch_cluster_up(p, event->u.cluster.name, event->u.cluster.shapes,
-                       event->u.cluster.shape_count, event->u.cluster.keep_shapes,
-                       event->u.cluster.price);
+        step_cluster_up(p, event);
         break;
     case SCH_EVENT_CLUSTER_DOWN:
         sch_cluster_down(p, event->u.cluster.name);

@@ -1,4 +1,4 @@
-#include "scheduler/partition_impl.h"
+#include "scheduler/partition_gang.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -50,8 +50,7 @@ static void check_state(const struct sch_action_impl *a)
 {
     enum sch_action_state state = sch_action_state(a);
     bool out = state == SCH_ACTION_ASSIGNED || state == SCH_ACTION_RUNNING;
-    bool level = state == SCH_ACTION_QUEUED ||
-                 (state == SCH_ACTION_HELD && !sch_gang_follows(a));
+    bool level = state == SCH_ACTION_QUEUED || (state == SCH_ACTION_HELD && !sch_gang_follows(a));
     bool linked = out || level || state == SCH_ACTION_RECOVERING || state == SCH_ACTION_CACHE_WAIT;
     SY_ASSERT(!sch_action_is_final(&a->base) && sch_action_table.invariant(a, state));
     SY_ASSERT(level == (a->level != NULL));
@@ -225,8 +224,8 @@ static void check_gang(const struct sch_partition *p, const struct sch_gang *gan
         SY_ASSERT(a->rare->gang == gang && a->rare->rank == i);
         any = any ? any : a;
         cluster = cluster ? cluster : a->base.cluster;
-        SY_ASSERT(a->base.parent == any->base.parent && a->base.spec->retries ==
-                                                            any->base.spec->retries);
+        SY_ASSERT(a->base.parent == any->base.parent &&
+                  a->base.spec->retries == any->base.spec->retries);
         SY_ASSERT(a->base.ended == any->base.ended && a->base.attempts == any->base.attempts);
         SY_ASSERT(a->base.user_failures == any->base.user_failures);
         SY_ASSERT(a->base.system_failures == any->base.system_failures);
@@ -377,19 +376,11 @@ static void check_clusters(struct sch_partition *p, struct tally *tally)
 
 static void check_tables(const struct sch_partition *p)
 {
-    const struct sch_table *tables[] = {&p->runs_by_id,
-                                        &p->runs_by_name,
-                                        &p->actions_by_id,
-                                        &p->actions_by_name,
-                                        &p->classes_by_id,
-                                        &p->levels,
-                                        &p->classes_by_request,
-                                        &p->clusters_by_name,
-                                        &p->caches,
-                                        &p->gangs_by_id,
-                                        &p->shares_by_key,
-                                        &p->seats,
-                                        &p->rules};
+    const struct sch_table *tables[] = {
+        &p->runs_by_id,    &p->runs_by_name, &p->actions_by_id,      &p->actions_by_name,
+        &p->classes_by_id, &p->levels,       &p->classes_by_request, &p->clusters_by_name,
+        &p->caches,        &p->gangs_by_id,  &p->shares_by_key,      &p->seats,
+        &p->rules};
     for (size_t i = 0; i < SY_COUNT_OF(tables); i++)
         sch_table_check(tables[i]);
     sch_heap_check(&p->timers);

@@ -1,4 +1,4 @@
-#include "scheduler/partition_impl.h"
+#include "scheduler/partition_gang.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -67,8 +67,7 @@ static struct sch_class *class_new(struct sch_partition *p, const struct sch_res
     sch_seat_init_root(p, class);
     sch_list_push_back(&p->classes, &class->link);
     p->class_count++;
-    sch_table_add(&p->classes_by_request, &class->by_request,
-                  class_hash(request, gang, rule));
+    sch_table_add(&p->classes_by_request, &class->by_request, class_hash(request, gang, rule));
     sch_table_add(&p->classes_by_id, &class->by_id, sch_hash_u64(class->id, 0));
     for (size_t i = 0; i < p->cluster_count; i++)
         sch_class_add_cluster(p, class, p->clusters[i]);

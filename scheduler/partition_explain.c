@@ -1,5 +1,6 @@
 /* What an action waits for: facts, each read where the core keeps it. */
 #include "scheduler/explain_impl.h"
+#include "scheduler/partition_gang.h"
 
 #include <stdlib.h>
 #include <string.h>

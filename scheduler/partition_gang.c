@@ -13,8 +13,8 @@
  * nothing is left of the retries, or a member has succeeded before (it has ended, and will not run
  * again): the others end with it.
  */
+#include "scheduler/partition_gang.h"
 #include "scheduler/labels.h"
-#include "scheduler/partition_impl.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -177,8 +177,8 @@ static bool admit_names(struct sch_partition *p, const struct sch_event *event)
     for (uint32_t i = 0; i < event->u.gang.shape->size; i++) {
         const struct sch_gang_member *member = &event->u.gang.members[i];
         SY_ASSERT(member->spec && !member->spec->group);
-        SY_ASSERT(sch_resources_equal(&member->spec->request,
-                                      &event->u.gang.members[0].spec->request));
+        SY_ASSERT(
+            sch_resources_equal(&member->spec->request, &event->u.gang.members[0].spec->request));
         if (!sch_admit_child(p, parent, member->name, event->u.gang.shell))
             return false;
     }
@@ -460,9 +460,8 @@ void sch_gang_end(struct sch_partition *p, struct sch_gang *gang, const struct s
     struct sch_end others = {.state = end->state, .code = end->code, .message = end->message};
     if (end->state == SCH_ACTION_FAILED || end->report) {
         print_end(gang, a, end);
-        others = (struct sch_end){.state = SCH_ACTION_FAILED,
-                                  .code = "GangMemberFailed",
-                                  .message = gang->why.text};
+        others = (struct sch_end){
+            .state = SCH_ACTION_FAILED, .code = "GangMemberFailed", .message = gang->why.text};
     }
     for (uint32_t i = 0; i < gang->shape.size; i++) {
         if (gang->members[i])

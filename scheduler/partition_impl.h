@@ -2,7 +2,8 @@
  * Inside of the partition core; only scheduler/partition*.c and action.c include it.
  *
  *   partition.c          set-up, the dispatch of events, end of a step, reading
- *   action.c             life cycle of an action: create, assign, retry, end, abort of a subtree
+ *   action.c             life cycle of an action: create, assign, end, abort of a subtree
+ *   action_retry.c       what follows the end of an attempt
  *   partition_fifo.c     FIFOs by priority
  *   partition_gate.c     the slots of runs with a limit of concurrency, and who waits for one
  *   partition_cache.c    actions with the same cache key: one runs, the others wait
@@ -75,6 +76,7 @@ struct sch_run_impl {
 };
 
 /* What few actions have. */
+struct sch_gang; /* partition_gang.h */
 struct sch_rare {
     int64_t end_ns;          /* deadline, or timeout of a condition; SY_TIME_NEVER: none */
     int64_t queued_ns;       /* of its queue when it came: most time in it; SY_TIME_NEVER: none */
@@ -82,22 +84,6 @@ struct sch_rare {
     uint64_t memory_bytes;   /* see sch_action_memory_bytes() */
     struct sch_gang *gang;   /* NULL: in none; a reference */
     uint32_t rank;           /* in it */
-};
-
-/* Its members share what is counted of them (attempts, failures): what happens to one happens to
- * the gang. */
-struct sch_gang {
-    uint64_t id; /* of the action with rank 0 */
-    struct sch_gang_shape shape;
-    enum sch_on_loss on_loss;
-    uint32_t refs; /* members, also those that have ended but can be read */
-    uint32_t live; /* members that have not ended */
-    bool ending;   /* one has failed, the others follow in this step */
-    struct sch_table_link by_id;
-    struct sch_link link;   /* p->gangs, while a member lives */
-    struct sch_link broken; /* p->gangs_broken: found incomplete at a rebuild; ends with the step */
-    struct sy_error_text why;          /* of effects of this step */
-    struct sch_action_impl *members[]; /* by rank; NULL: it has ended */
 };
 
 struct sch_action_impl {
@@ -272,9 +258,9 @@ struct sch_class {
     struct sch_gang_shape gang; /* size 0: none; else what is queued, granted and routed is gangs */
     struct sch_table_link by_request, by_id;
     struct sch_heap_entry patience; /* p->patience while it waits for answers of clusters */
-    struct sch_link link;    /* p->classes, in order of creation */
-    struct sch_link idle;    /* p->classes_idle while refs is 0 */
-    struct sch_link touched; /* p->touched: queue changed in this step */
+    struct sch_link link;           /* p->classes, in order of creation */
+    struct sch_link idle;           /* p->classes_idle while refs is 0 */
+    struct sch_link touched;        /* p->touched: queue changed in this step */
     struct sch_link
         runnable; /* p->runnable: has both, an action that may run and a cluster for it */
     struct sch_seat root;
@@ -414,6 +400,12 @@ static inline enum sch_cluster_state sch_cluster_state(const struct sch_cluster 
 static inline struct sch_class *sch_action_class(const struct sch_action_impl *a)
 {
     return a->lane ? a->lane->seat.class : NULL;
+}
+/* Its current attempt is counted, and over. */
+static inline void sch_action_end_attempt(struct sch_action_impl *a)
+{
+    a->base.attempts = sch_action_attempt(&a->base);
+    a->base.ended = a->base.number;
 }
 static inline struct sch_gang *sch_action_gang_of(const struct sch_action_impl *a)
 {
@@ -590,52 +582,6 @@ enum sch_action_state sch_gate_next(const struct sch_action_impl *a);
 void sch_gate_hold(struct sch_partition *p, struct sch_action_impl *a, bool front);
 void sch_gate_unhold(struct sch_partition *p, struct sch_action_impl *a);
 void sch_gates_release(struct sch_partition *p);
-
-/* ---- partition_gang.c ---- */
-void sch_gang_enqueue(struct sch_partition *p, const struct sch_event *event);
-/* A restored member of it; the gang is made with the first one. */
-struct sch_gang *sch_gang_restore(struct sch_partition *p, const struct sch_gang_view *view);
-void sch_gang_join(struct sch_gang *gang, struct sch_action_impl *a, uint32_t rank);
-/* The member has ended. */
-void sch_gang_leave(struct sch_partition *p, struct sch_action_impl *a);
-void sch_gang_unref(struct sch_gang *gang);
-/* Not the first of a gang that waits: that one has the timer, and is in the queue. */
-bool sch_gang_follows(const struct sch_action_impl *a);
-/* The first of it is HELD and there are slots, or it is next: all of them. */
-void sch_gang_released(struct sch_partition *p, struct sch_action_impl *first);
-void sch_gang_assign(struct sch_partition *p, struct sch_action_impl *first,
-                     const struct sch_pair *pair);
-/* Whether the loss or failure of one may be followed by another attempt of all. */
-bool sch_gang_may_restart(const struct sch_gang *gang);
-/* The member's attempt has ended, and the failure is counted: all wait again. */
-void sch_gang_retry(struct sch_partition *p, struct sch_action_impl *a, int64_t delay_ns,
-                    bool front, uint64_t memory_bytes, const char *message,
-                    const struct sch_report *report);
-/* BACKOFF is over. */
-void sch_gang_again(struct sch_partition *p, struct sch_action_impl *first);
-/* The member's attempt never ran. */
-void sch_gang_returned(struct sch_partition *p, struct sch_action_impl *a);
-/* The member has ended other than well: so do the others. */
-void sch_gang_end(struct sch_partition *p, struct sch_gang *gang, const struct sch_action_impl *a,
-                  const struct sch_end *end);
-/* The recovery wait is over. Those of which nobody reported a part wait again, as one. */
-void sch_gang_unreported(struct sch_partition *p, struct sch_gang *gang);
-/* Those that are only partly there, or in two clusters, are lost. */
-void sch_gangs_recovered(struct sch_partition *p);
-/* At the end of the step. */
-void sch_gangs_settle(struct sch_partition *p);
-/* A gang came into the class: clusters say anew whether they have room for one. */
-void sch_gang_ask(struct sch_partition *p, struct sch_class *class);
-/* Whether the next of the class may go to the first of its open pairs. */
-bool sch_gang_may_go(const struct sch_class *class);
-void sch_patience_tick(struct sch_partition *p);
-/* How many of it the known nodes of the cluster, or of its best domain, could hold; as far as its
- * size. */
-uint64_t sch_gang_room(const struct sch_cluster *cluster, const struct sch_resources *request,
-                       const struct sch_gang_shape *gang);
-/* As sch_cluster_fits(): it may hold all of it at once. */
-bool sch_gang_fits(const struct sch_cluster *cluster, const struct sch_resources *request,
-                   const struct sch_gang_shape *gang, struct sy_error_text *ret_misses);
 
 /* ---- partition_cache.c ---- */
 struct sch_cache *sch_cache_find(struct sch_partition *p, const uint8_t *key);

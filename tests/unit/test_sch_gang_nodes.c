@@ -76,16 +76,14 @@ static void node_up(struct world *w, const char *name, const char *labels)
     step(w, (struct sch_op_event){
                 .type = SCH_OP_NODE_UP,
                 .u.node = {.name = name, .traits = &traits, .capacity = {.cpu_milli = 4000}}});
-    step(w,
-         (struct sch_op_event){.type = SCH_OP_NODE_INVENTORY_COMPLETE, .u.node.name = name});
+    step(w, (struct sch_op_event){.type = SCH_OP_NODE_INVENTORY_COMPLETE, .u.node.name = name});
 }
 
 static struct world *world_new(const char *const *labels, unsigned nodes)
 {
     struct world *w = sy_new(struct world);
-    struct sch_operator_options options = {.hold_ns = HOLD,
-                                           .gang_hold_ns = GANG_HOLD,
-                                           .node_lease_ns = 15 * SY_NS_PER_S};
+    struct sch_operator_options options = {
+        .hold_ns = HOLD, .gang_hold_ns = GANG_HOLD, .node_lease_ns = 15 * SY_NS_PER_S};
     w->now = SY_NS_PER_S;
     w->op = sch_operator_new(&options, w->now);
     for (unsigned i = 0; i < nodes; i++) {
@@ -121,8 +119,7 @@ static const struct sch_op_effect *grant_of(const struct world *w, uint32_t clas
 {
     const struct sch_op_effect *last = NULL;
     for (size_t i = 0; i < w->fx.count; i++) {
-        if (w->fx.items[i].type == SCH_OP_SEND_GRANT &&
-            w->fx.items[i].u.grant.class_id == class_id)
+        if (w->fx.items[i].type == SCH_OP_SEND_GRANT && w->fx.items[i].u.grant.class_id == class_id)
             last = &w->fx.items[i];
     }
     return last;
@@ -134,14 +131,13 @@ static struct sch_attempt_key assign_as(struct world *w, uint32_t class_id, uint
     struct sch_attempt_key key = {
         .action = ++w->next_action, .partition = 1, .number = 1, .epoch = 5};
     w->blobs++;
-    step(w, (struct sch_op_event){
-                .type = SCH_OP_ASSIGN,
-                .u.assign = {.key = key,
-                             .class_id = class_id,
-                             .blob = {.data = &w->blobs, .release = blob_release},
-                             .gang_id = gang,
-                             .rank = rank,
-                             .priority = priority}});
+    step(w, (struct sch_op_event){.type = SCH_OP_ASSIGN,
+                                  .u.assign = {.key = key,
+                                               .class_id = class_id,
+                                               .blob = {.data = &w->blobs, .release = blob_release},
+                                               .gang_id = gang,
+                                               .rank = rank,
+                                               .priority = priority}});
     return key;
 }
 
@@ -166,11 +162,11 @@ static void ends(struct world *w, const struct sch_attempt_key *key)
     const char *node = sch_operator_node_of(w->op, key);
     ck_assert_ptr_nonnull(node);
     w->blobs++;
-    step(w, (struct sch_op_event){
-                .type = SCH_OP_OUTCOME,
-                .u.report = {.node = node,
-                             .key = *key,
-                             .blob = {.data = &w->blobs, .release = blob_release}}});
+    step(w,
+         (struct sch_op_event){.type = SCH_OP_OUTCOME,
+                               .u.report = {.node = node,
+                                            .key = *key,
+                                            .blob = {.data = &w->blobs, .release = blob_release}}});
     step(w, (struct sch_op_event){.type = SCH_OP_ACK, .u.key = *key});
 }
 

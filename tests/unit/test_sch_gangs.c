@@ -17,13 +17,12 @@ static void enqueue_as(struct world *w, struct sch_action *parent, struct sch_sp
                        enum sch_on_loss on_loss)
 {
     static const struct sch_gang_shape pair = {.size = SIZE};
-    const struct sch_gang_member members[] = {{.name = "m0", .spec = spec},
-                                              {.name = "m1", .spec = spec},
-                                              {.name = "m2", .spec = spec}};
-    step(w, (struct sch_event){
-                .type = SCH_EVENT_ENQUEUE_GANG,
-                .u.gang = {
-                    .parent = parent, .shape = &pair, .on_loss = on_loss, .members = members}});
+    const struct sch_gang_member members[] = {
+        {.name = "m0", .spec = spec}, {.name = "m1", .spec = spec}, {.name = "m2", .spec = spec}};
+    step(w,
+         (struct sch_event){
+             .type = SCH_EVENT_ENQUEUE_GANG,
+             .u.gang = {.parent = parent, .shape = &pair, .on_loss = on_loss, .members = members}});
 }
 
 static struct gang find(struct world *w, struct sch_action *parent)
@@ -433,8 +432,8 @@ START_TEST(a_gang_of_which_a_part_is_out_is_lost)
     for (int fails = 0; fails < 2; fails++) {
         struct world w = world_new();
         struct sch_spec spec = one_core();
-        struct gang gang = restore(
-            &w, &spec, fails ? SCH_ON_LOSS_FAIL_ALL : SCH_ON_LOSS_RESTART_ALL, NULL);
+        struct gang gang = restore(&w, &spec,
+                                   fails ? SCH_ON_LOSS_FAIL_ALL : SCH_ON_LOSS_RESTART_ALL, NULL);
         up(&w, "east");
         inventory(&w, "east", OLD_ID(3), 1, 4, true);
         inventory(&w, "east", OLD_ID(5), 1, 4, true);

@@ -165,10 +165,8 @@ static void partition_start(struct world *w, size_t p)
                                 .children_failed = row->children_failed,
                                 .child_sequence = row->child_sequence,
                                 .sealed = row->sealed};
-        struct sch_gang_view gang = {.id = row->gang_id,
-                                     .rank = row->rank,
-                                     .shape = &row->gang,
-                                     .on_loss = row->on_loss};
+        struct sch_gang_view gang = {
+            .id = row->gang_id, .rank = row->rank, .shape = &row->gang, .on_loss = row->on_loss};
         r.gang = row->gang.size > 0 ? &gang : NULL;
         if (row->live)
             sch_partition_restore_action(site->core, &r);

@@ -282,8 +282,8 @@ enum cl_parse cl_run_parse(struct cl_run_options *options, const struct cl_args 
         "  switchyard run --function ./libtasks.so:resize --input /tmp/a.png\n"
         "  switchyard run --function ./libtasks.so:resize --lines files.txt\n"
         "  switchyard run --each a b c -- gzip -k {}\n"
-        "  switchyard run --gang 8 --gpu 8:H100 --gang-topology prefer:rack -- ./train\n\n"
-        CL_EXIT_CODES;
+        "  switchyard run --gang 8 --gpu 8:H100 --gang-topology prefer:rack -- "
+        "./train\n\n" CL_EXIT_CODES;
     const struct argp argp = {run_argp_options,
                               parse_run,
                               "[-- COMMAND [ARGUMENT...]]",
