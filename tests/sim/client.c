@@ -11,6 +11,7 @@
 #include "flyteidl2/workflow/run_service.pb-c.h"
 #include "proto/pb.h"
 #include "switchyard/v1/action_service.pb-c.h"
+#include "tests/sim/gangs.h"
 #include "tests/sim/reuse.h"
 #include "tools/src/cl_spec.h"
 
@@ -52,6 +53,8 @@ struct sim_client_run {
     struct sim_keyed keyed[KEYED_MAX];
     unsigned keyed_count, keyed_enqueued;
     unsigned count, enqueued, batch;
+    bool ganged; /* each batch is a gang */
+    Switchyard__V1__Gang__OnLoss on_loss;
     bool abort, abort_acknowledged;
     bool timed;     /* its tasks have a deadline, and a back-off */
     uint32_t limit; /* max_action_concurrency; 0: none */
@@ -196,6 +199,8 @@ static void run_enqueue(struct sim_client_run *run)
         run->batch = 1 + (unsigned)sy_rng_below(sim_rng(run->client->world), BATCH_MAX);
     if (run->batch > run->count - run->enqueued)
         run->batch = run->count - run->enqueued;
+    if (run->ganged && run->batch > SIM_GANG_SIZE_MAX)
+        run->batch = SIM_GANG_SIZE_MAX;
     Switchyard__V1__RunId id;
     run_id_init(&id, run);
     Switchyard__V1__EnqueueActionsRequest request = SWITCHYARD__V1__ENQUEUE_ACTIONS_REQUEST__INIT;
@@ -214,6 +219,10 @@ static void run_enqueue(struct sim_client_run *run)
     }
     request.actions = pointers;
     request.n_actions = run->batch;
+    Switchyard__V1__Gang gang = SWITCHYARD__V1__GANG__INIT;
+    gang.on_loss = run->on_loss;
+    if (run->ganged && run->batch > 1)
+        request.gang = &gang;
     call(run, "/switchyard.v1.ActionService/EnqueueActions", &request.base, on_enqueued);
 }
 
@@ -595,6 +604,8 @@ static void draw_limits(struct sim_client_run *run, struct sy_rng *rng)
     run->limit = sy_rng_chance(rng, 1, 3) ? 2 + (uint32_t)sy_rng_below(rng, 5) : 0;
     run->condition = sy_rng_chance(rng, 1, 3);
     run->patience_s = sy_rng_chance(rng, 1, 2) ? 1 + (int64_t)sy_rng_below(rng, 20) : 0;
+    run->ganged = run->limit == 0 && sy_rng_chance(rng, 1, 2);
+    run->on_loss = (Switchyard__V1__Gang__OnLoss)sy_rng_below(rng, 2);
     run->signals = run->condition && (run->patience_s == 0 || sy_rng_chance(rng, 1, 2));
 }
 

@@ -2,7 +2,7 @@
 #include "agent/executor.h"
 #include "base/loop.h"
 #include "base/mem.h"
-#include "tests/sim/world.h"
+#include "tests/sim/gangs.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -118,6 +118,8 @@ static void executor_start(struct ag_executor *base, const struct ag_work *work)
 {
     struct sim_executor *e = (struct sim_executor *)base;
     room_take(e, &work->request);
+    if (work->gang != NULL)
+        sim_gang_started(e->world, sim_world_gangs(e->world), work);
     struct sim_task *task = sy_new(struct sim_task);
     task->executor = e;
     task->id = work->id;

@@ -51,10 +51,10 @@ static int run_seed(uint64_t seed, bool verbose)
     options.verbose = false;
     sim_run(&options, &second);
     printf("seed %" PRIu64 ": %" PRIu64 " actions, %" PRIu64 " attempts, %" PRIu64
-           " crashes, %" PRIu64 " drops, %" PRIu64 " orders, %" PRIu64
+           " crashes, %" PRIu64 " drops, %" PRIu64 " orders, %" PRIu64 " gangs, %" PRIu64
            " turns, %.1f s, trace %016" PRIx64 "\n",
            seed, first.actions, first.attempts, first.crashes, first.drops, first.verbs,
-           first.turns, (double)first.virtual_ns / 1e9, first.trace_hash);
+           first.gangs, first.turns, (double)first.virtual_ns / 1e9, first.trace_hash);
     if (first.trace_hash == second.trace_hash)
         return 0;
     fprintf(stderr,

@@ -1,7 +1,7 @@
 /* The simulated region: processes, time, faults. See world.h. */
-#include "tests/sim/world.h"
 #include "base/mem.h"
 #include "controlplane/store.h"
+#include "tests/sim/gangs.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -49,6 +49,7 @@ struct sim_world {
     struct sim_process client_process;
     struct sim_client *client;
     struct sim_verbs *verbs;
+    struct sim_gangs *gangs;
     struct sim_link links[8]; /* cut */
     unsigned link_count;
     int64_t next_fault_ns;
@@ -63,6 +64,11 @@ int64_t sim_now(const struct sim_world *world)
 struct sy_rng *sim_rng(struct sim_world *world)
 {
     return &world->rng;
+}
+
+struct sim_gangs *sim_world_gangs(struct sim_world *world)
+{
+    return world->gangs;
 }
 
 static void hash_bytes(uint64_t *hash, const void *data, size_t len)
@@ -475,6 +481,7 @@ static void world_init(struct sim_world *world, const struct sim_options *option
     sy_rpc_mem_set_origin(world->rpc, world->client_process.name);
     world->client = sim_client_new(world, world->client_process.loop, world->rpc,
                                    world->shard.process.name, options);
+    world->gangs = sim_gangs_new();
     world->verbs = sim_verbs_new(world, world->client_process.loop, world->rpc,
                                  world->shard.process.name);
 }
@@ -483,6 +490,7 @@ static void world_deinit(struct sim_world *world)
 {
     sim_client_free(world->client);
     sim_verbs_free(world->verbs);
+    sim_gangs_free(world->gangs);
     if (world->shard.process.up)
         shard_crash(world);
     for (unsigned i = 0; i < world->options.operators; i++)
@@ -525,6 +533,7 @@ void sim_run(const struct sim_options *options, struct sim_result *ret)
     check(world);
     sim_client_audit(world->client);
     world->result.verbs = sim_verbs_done(world->verbs);
+    world->result.gangs = sim_gangs_complete(world->gangs);
     world->result.actions = sim_client_actions(world->client);
     world->result.virtual_ns = world->now_ns - start_ns;
     *ret = world->result;

@@ -45,6 +45,7 @@ void sim_options_draw(struct sim_options *ret, uint64_t seed);
 
 struct sim_world;
 struct sim_executor;
+struct sim_gangs; /* gangs.h */
 
 /* Runs the world until every run has ended or the virtual time limit passed. Returns the trace
  * hash; aborts with the seed when an invariant does not hold. */
@@ -52,7 +53,7 @@ struct sim_result {
     uint64_t trace_hash;
     uint64_t turns, messages, crashes, commits_failed, drops;
     int64_t virtual_ns;
-    uint64_t actions, attempts, verbs;
+    uint64_t actions, attempts, verbs, gangs;
 };
 void sim_run(const struct sim_options *options, struct sim_result *ret);
 
@@ -67,6 +68,7 @@ struct sim_process {
 
 int64_t sim_now(const struct sim_world *world);
 struct sy_rng *sim_rng(struct sim_world *world);
+struct sim_gangs *sim_world_gangs(struct sim_world *world);
 void sim_trace(struct sim_world *world, const char *what, const char *who, uint64_t value);
 _Noreturn void sim_fail(struct sim_world *world, const char *format, ...) SY_PRINTF(2, 3);
 
