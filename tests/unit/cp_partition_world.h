@@ -30,6 +30,8 @@ struct attempt {
     bool used, ended, acked, cancelled;
     uint64_t action;
     uint32_t number, epoch;
+    uint64_t gang; /* 0: in none */
+    uint32_t rank;
     char name[SCH_NAME_MAX], run[200];
     char input[64];
     int kind; /* of the outcome, when ended */
@@ -195,6 +197,8 @@ static inline void operator_assign(struct world *w, const Switchyard__Internal__
     struct attempt *a = &w->attempts[w->attempt_count++];
     *a = (struct attempt){
         .used = true, .action = m->action, .number = m->number, .epoch = m->epoch};
+    a->gang = m->gang ? m->gang->id : 0;
+    a->rank = m->gang ? m->gang->rank : 0;
     snprintf(a->name, sizeof(a->name), "%s", m->name);
     snprintf(a->run, sizeof(a->run), "%s", m->run);
     ck_assert_uint_lt(m->input.len, sizeof(a->input));

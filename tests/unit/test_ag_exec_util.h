@@ -166,6 +166,7 @@ struct bench_task {
     uint32_t cpu_milli;
     size_t inline_max;
     const char *library;
+    const struct ag_gang *gang;
 };
 
 static inline uint64_t bench_start(const struct bench_task *task)
@@ -189,6 +190,7 @@ static inline uint64_t bench_start(const struct bench_task *task)
         .args = args,
         .env = env,
         .timeout_ns = task->timeout_ns,
+        .gang = task->gang,
         .inline_bytes_max = task->inline_max ? task->inline_max : 65536,
     };
     work.request.cpu_milli = task->cpu_milli ? task->cpu_milli : 100;

@@ -31,6 +31,11 @@ START_TEST(results)
     ck_assert_str_eq(a->message, "fail_silent returned -1");
     a = bench_wait(bench_run_function("who", ""), 5000);
     ck_assert_str_eq(a->output, "p/d/r1 t-5 1 0000000007.0000000001 ");
+    ck_assert_str_eq(bench_wait(bench_run_function("gang", ""), 5000)->output, "none");
+    const struct ag_gang gang = {
+        .id = 7, .rank = 1, .size = 4, .host = "h1", .port = 29501, .secret = "5ec7e7"};
+    a = bench_wait(bench_start(&(struct bench_task){.function = "gang", .gang = &gang}), 5000);
+    ck_assert_str_eq(a->output, "0000000000000007 1 4 h1:29501 5ec7e7");
     ck_assert_uint_eq(bench_status().started, 1); /* all in one worker */
     bench_close();
 }

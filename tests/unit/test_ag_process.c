@@ -14,6 +14,7 @@ struct run {
     int64_t timeout_ns;
     size_t inline_max;
     const char *gpus;
+    const struct ag_gang *gang;
 };
 
 static uint64_t start(const struct run *run)
@@ -32,6 +33,7 @@ static uint64_t start(const struct run *run)
         .args = run->args ? run->args : shell,
         .env = env,
         .timeout_ns = run->timeout_ns,
+        .gang = run->gang,
         .inline_bytes_max = run->inline_max ? run->inline_max : 65536,
     };
     work.request.memory_bytes = run->memory_bytes;
@@ -107,6 +109,28 @@ START_TEST(its_environment)
     char dir[160];
     snprintf(dir, sizeof(dir), "%s/work/%d", bench->dir, (int)id);
     ck_assert_int_ne(access(dir, F_OK), 0); /* its directory went with it */
+    bench_close();
+}
+END_TEST
+
+START_TEST(its_gang)
+{
+    struct ag_gang gang = {
+        .id = 0x10000000002, .rank = 1, .size = 4, .host = "h1", .port = 29501, .secret = "5ec7e7"};
+    const char *script = "echo $SWITCHYARD_GANG_ID $SWITCHYARD_GANG_RANK $SWITCHYARD_GANG_SIZE "
+                         "$SWITCHYARD_GANG_ADDRESS $SWITCHYARD_GANG_SECRET $RANK $WORLD_SIZE "
+                         "$MASTER_ADDR $MASTER_PORT";
+    bench_open(NULL, 0, AG_CGROUP_NONE);
+    uint64_t id = start(&(struct run){.script = script, .gang = &gang});
+    bench_wait(id, 5000);
+    ck_assert_str_eq(bench_log(id, 1), "0000010000000002 1 4 h1:29501 5ec7e7 1 4 h1 29501\n");
+    gang.host = "fd00::7";
+    id = start(&(struct run){.script = "echo $SWITCHYARD_GANG_ADDRESS", .gang = &gang});
+    bench_wait(id, 5000);
+    ck_assert_str_eq(bench_log(id, 1), "[fd00::7]:29501\n");
+    id = start(&(struct run){.script = "echo ${SWITCHYARD_GANG_ID-none} ${RANK-none}"});
+    bench_wait(id, 5000);
+    ck_assert_str_eq(bench_log(id, 1), "none none\n");
     bench_close();
 }
 END_TEST
@@ -208,6 +232,7 @@ int main(void)
         ends,
         streams_input_and_output,
         its_environment,
+        its_gang,
         cancel_and_time_limit,
         what_is_left_running_does_not_hold_it_up,
         a_group_kills_what_has_left_the_session,

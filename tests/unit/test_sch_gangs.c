@@ -1,5 +1,6 @@
 /* links: sch */
 /* Gangs in a partition: they wait, go out, are lost and end as one. */
+#include "scheduler/explain.h"
 #include "tests/unit/test_sch_world.h"
 
 #define SIZE 3u
@@ -497,6 +498,23 @@ START_TEST(the_rest_of_one_that_began_to_succeed_fails_in_the_first_step)
 }
 END_TEST
 
+/* The first stands in the queue for all of them, so it is its place that is told. */
+START_TEST(each_member_says_why_the_gang_waits)
+{
+    struct world w = world_new();
+    struct sch_spec spec = one_core();
+    struct sch_action *root = ready(&w);
+    struct gang gang = enqueue(&w, root, &spec, SCH_ON_LOSS_RESTART_ALL);
+    for (unsigned i = 0; i < SIZE; i++) {
+        struct sch_explanation *e = sch_explain(w.p, gang.members[i]);
+        ck_assert(e->waits && e->state == SCH_ACTION_QUEUED);
+        ck_assert_uint_eq(e->ahead.own, 0);
+        sch_explanation_free(e);
+    }
+    world_free(&w);
+}
+END_TEST
+
 START_TEST(contradictory_options_are_refused)
 {
     struct sch_gang_shape gang;
@@ -537,6 +555,7 @@ int main(void)
         a_gang_that_nobody_has_waits_again,
         a_gang_in_two_clusters_is_lost,
         the_rest_of_one_that_began_to_succeed_fails_in_the_first_step,
+        each_member_says_why_the_gang_waits,
         contradictory_options_are_refused,
         NULL,
     };

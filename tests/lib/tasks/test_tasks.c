@@ -12,6 +12,7 @@
 int noop(struct sy_task *task);
 int echo(struct sy_task *task);
 int who(struct sy_task *task);
+int gang(struct sy_task *task);
 int print(struct sy_task *task);
 int print_raw(struct sy_task *task);
 int print_much(struct sy_task *task);
@@ -65,6 +66,17 @@ int who(struct sy_task *task)
     int n = snprintf(text, sizeof(text), "%s %s %u %s %s", sy_task_run(task), sy_task_name(task),
                      sy_task_attempt(task), sy_task_fencing_token(task),
                      getenv("SWITCHYARD_GPUS") ? getenv("SWITCHYARD_GPUS") : "?");
+    return sy_task_output(task, text, (size_t)n);
+}
+
+int gang(struct sy_task *task)
+{
+    struct sy_task_gang mine;
+    char text[512] = "none";
+    int n = 4;
+    if (sy_task_gang(task, &mine))
+        n = snprintf(text, sizeof(text), "%s %u %u %s %s", mine.id, mine.rank, mine.size,
+                     mine.address, mine.secret);
     return sy_task_output(task, text, (size_t)n);
 }
 
