@@ -285,6 +285,8 @@ void sch_op_gangs_place(struct sch_operator *op)
         if (!try_gang(op, gang) && !first)
             first = gang;
     }
+    if (!first)
+        op->reserve_due_ns = SY_TIME_NEVER;
     if (first)
         reserve(op, first);
     else if (op->reserver && op->reserve_end_ns == SY_TIME_NEVER)

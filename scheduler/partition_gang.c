@@ -325,6 +325,7 @@ static struct sch_action counters_of(const struct sch_gang *gang, const struct s
                               .system_failures = a->base.system_failures,
                               .attempts = a->base.attempts};
     for (uint32_t i = 0; i < gang->shape.size; i++) {
+        SY_ASSERT(gang->members[i]);
         const struct sch_action *member = &gang->members[i]->base;
         uint32_t attempts = ended ? sch_action_attempt(member) : member->attempts;
         most.number = member->number > most.number ? member->number : most.number;

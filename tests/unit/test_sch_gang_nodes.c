@@ -328,6 +328,25 @@ START_TEST(what_was_kept_for_one_that_went_elsewhere_is_free_again)
 }
 END_TEST
 
+/* Its nodes were to be chosen anew when everybody stood still; by then it had gone back. */
+START_TEST(a_clock_that_jumps_leaves_nothing_due)
+{
+    struct world *w = world_new(NULL, 2);
+    struct sch_attempt_key keys[4];
+    demand(w, SMALL, 8, 1, NULL);
+    for (unsigned i = 0; i < 4; i++)
+        keys[i] = small(w);
+    demand(w, GANG, 1, 1, &eight);
+    gang(w, GANG, 7, 8, 0, NULL);
+    ends(w, &keys[0]);
+    w->now += GANG_HOLD;
+    step(w, (struct sch_op_event){.type = SCH_OP_TICK});
+    ck_assert_uint_eq(w->returned, 8);
+    ck_assert_int_gt(sch_operator_next_ns(w->op), w->now);
+    world_free(w);
+}
+END_TEST
+
 START_TEST(a_member_that_is_cancelled_takes_the_gang_out)
 {
     struct world *w = world_new(NULL, 2);
@@ -460,6 +479,7 @@ int main(void)
         a_small_gang_passes_a_large_one,
         it_goes_back_whole_and_keeps_its_nodes_for_a_moment,
         what_was_kept_for_one_that_went_elsewhere_is_free_again,
+        a_clock_that_jumps_leaves_nothing_due,
         a_member_that_is_cancelled_takes_the_gang_out,
         only_what_was_granted_is_taken,
         one_that_is_held_is_told_in_an_inventory,
