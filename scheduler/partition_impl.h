@@ -345,6 +345,8 @@ struct sch_partition {
     struct sch_table shares_by_key, seats, rules;
     struct sch_link shares; /* in order of creation */
     struct sch_share *region;
+    struct sch_share *last_tenant; /* that was looked for; held. NULL: none */
+    bool last_unnamed;             /* without naming a queue */
     struct sch_link preemptible;
     int64_t reclaim_at_ns; /* the next round; SY_TIME_NEVER: nothing may be stopped */
     struct sch_link tickets_touched;

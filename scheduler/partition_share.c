@@ -132,6 +132,8 @@ void sch_share_unref(struct sch_partition *p, struct sch_share *share)
     }
 }
 
+static void remember(struct sch_partition *p, struct sch_share *tenant, bool unnamed);
+
 void sch_shares_init(struct sch_partition *p)
 {
     static const struct sch_queue_key region = {0};
@@ -142,6 +144,7 @@ void sch_shares_init(struct sch_partition *p)
 
 void sch_shares_deinit(struct sch_partition *p)
 {
+    remember(p, NULL, false);
     for (struct sch_link *link = p->shares.prev; link != &p->shares;) {
         struct sch_share *share = sy_container_of(link, struct sch_share, link);
         link = link->prev;
@@ -223,11 +226,29 @@ static void say_which(struct sch_partition *p, const char *project, const char *
     }
 }
 
-struct sch_share *sch_share_find_tenant(struct sch_partition *p, const char *project,
-                                        const char *domain, const char *queue, bool make)
+/* Which is most often the one of the call before. */
+static bool is_last(const struct sch_partition *p, const char *project, const char *domain,
+                    const char *name, bool unnamed)
 {
-    bool unnamed = !queue || !queue[0];
-    const char *name = unnamed ? SCH_QUEUE_DEFAULT : queue;
+    const struct sch_share *last = p->last_tenant;
+    return last && p->last_unnamed == unnamed && strcmp(last->parent->key.name, name) == 0 &&
+           strcmp(last->key.domain, domain) == 0 && strcmp(last->key.project, project) == 0;
+}
+
+static void remember(struct sch_partition *p, struct sch_share *tenant, bool unnamed)
+{
+    struct sch_share *before = p->last_tenant;
+    if (tenant)
+        sch_share_ref(tenant);
+    p->last_tenant = tenant;
+    p->last_unnamed = unnamed;
+    if (before)
+        sch_share_unref(p, before);
+}
+
+static struct sch_share *find_tenant(struct sch_partition *p, const char *project,
+                                     const char *domain, const char *name, bool unnamed, bool make)
+{
     struct sch_queue_key own = key_of(project, domain, name),
                          wide[] = {key_of(project, "", name), key_of("", "", name)};
     struct sch_share *share = share_find(p, &own, SCH_SHARE_QUEUE, NULL);
@@ -251,8 +272,22 @@ struct sch_share *sch_share_find_tenant(struct sch_partition *p, const char *pro
         tenant = share_new(p, &key, SCH_SHARE_TENANT, share);
         gather(p, tenant);
     }
-    sch_share_ref(tenant);
     return tenant;
+}
+
+struct sch_share *sch_share_find_tenant(struct sch_partition *p, const char *project,
+                                        const char *domain, const char *queue, bool make)
+{
+    bool unnamed = !queue || !queue[0];
+    const char *name = unnamed ? SCH_QUEUE_DEFAULT : queue;
+    if (!is_last(p, project, domain, name, unnamed)) {
+        struct sch_share *tenant = find_tenant(p, project, domain, name, unnamed, make);
+        if (!tenant)
+            return NULL;
+        remember(p, tenant, unnamed);
+    }
+    sch_share_ref(p->last_tenant);
+    return p->last_tenant;
 }
 
 /* ---- what is out ---- */
@@ -477,7 +512,8 @@ static void refresh_tenants(struct sch_partition *p, const struct sch_share *sha
 
 static void refresh(struct sch_partition *p, struct sch_share *share)
 {
-    if (share->live > 0) /* else it has no tenants */
+    remember(p, NULL, false); /* another queue may be meant by a name from now on */
+    if (share->live > 0)      /* else it has no tenants */
         refresh_tenants(p, share);
     weigh(p, share);
     list_preemptible(p, share);
