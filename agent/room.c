@@ -33,7 +33,9 @@ bool ag_room_could_hold(const struct ag_room *room, const struct sch_resources *
         .capacity = room->capacity, .traits = room->devices.traits, .nodes = 1};
     shape.environment_count = room->environment_count;
     memcpy(shape.environments, room->environments, sizeof(room->environments));
-    return sch_shape_fits(&shape, request, ret_miss);
+    struct sch_resources amounts = *request;
+    memset(amounts.labels, 0, sizeof(amounts.labels));
+    return sch_shape_fits(&shape, &amounts, ret_miss);
 }
 
 uint32_t ag_room_uses(const struct ag_room *room, const struct sch_resources *request)

@@ -2,6 +2,7 @@
 /* Which GPUs an attempt gets, and what a node says of itself. */
 #include "agent/devices.h"
 #include "agent/node_facts.h"
+#include "agent/room.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "tests/lib/test.h"
@@ -31,6 +32,20 @@ START_TEST(groups_stay_whole)
     ag_devices_take(&devices, &three, d); /* no group has three: as few as possible */
     ck_assert(d[0] == 0 && d[1] == 1 && d[2] == 7);
     ck_assert(!ag_devices_fit(&devices, &(struct sch_resources){.gpus = 1}));
+}
+END_TEST
+
+/* Labels of the operator's configuration are those of all its nodes, which do not know them. */
+START_TEST(labels_are_the_operators_business)
+{
+    struct sch_resources capacity = {.cpu_milli = 1000},
+                         request = {.cpu_milli = 1000, .labels = "region=eu"};
+    struct ag_room room;
+    struct sy_error_text miss;
+    ag_room_init(&room, &capacity, NULL, NULL, NULL, 0);
+    ck_assert(ag_room_could_hold(&room, &request, &miss));
+    request.cpu_milli++;
+    ck_assert(!ag_room_could_hold(&room, &request, &miss));
 }
 END_TEST
 
@@ -171,7 +186,11 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {groups_stay_whole, shares_pack_and_slices_are_exact,
-                                  no_device_is_given_twice, a_node_says_what_it_is, NULL};
+    const TTest *const tests[] = {groups_stay_whole,
+                                  labels_are_the_operators_business,
+                                  shares_pack_and_slices_are_exact,
+                                  no_device_is_given_twice,
+                                  a_node_says_what_it_is,
+                                  NULL};
     return sy_test_run("ag_devices", tests);
 }
