@@ -161,6 +161,17 @@ START_TEST(a_page_says_all_of_it)
 }
 END_TEST
 
+START_TEST(room_that_lies_in_pieces_names_a_node)
+{
+    struct answer a;
+    waiting(&a);
+    a.room.space = NULL;
+    char *page = print(&a, 0);
+    says(page, "\n  a node of east has 1 core, 2 x H100 free\n");
+    free(page);
+}
+END_TEST
+
 START_TEST(lines_fit_the_terminal)
 {
     struct answer a;
@@ -228,7 +239,8 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {a_page_says_all_of_it, lines_fit_the_terminal,
-                                  an_ended_one_says_where_its_time_went, messages_are_json, NULL};
+    const TTest *const tests[] = {a_page_says_all_of_it,  room_that_lies_in_pieces_names_a_node,
+                                  lines_fit_the_terminal, an_ended_one_says_where_its_time_went,
+                                  messages_are_json,      NULL};
     return sy_test_run("cl_explain", tests);
 }

@@ -188,7 +188,7 @@ static Text why_text(const Explanation *e, const ClusterView *c, Switchyard__V1_
         sy_error_text_set(&ret, "%s", c->miss);
         break;
     case WHY(GRANTED):
-        sy_error_text_set(&ret, "no node has it free in one piece");
+        sy_error_text_set(&ret, "no node has all of it free");
         break;
     case WHY(ROOM):
         sy_error_text_set(&ret, "short by %s", space_text(c->missing, model_of(e)).text);
@@ -247,8 +247,11 @@ static Text change_text(const struct page *page, const Explanation *e, const Cha
         sy_error_text_set(&ret, "it goes before those that are ahead of it");
         break;
     case CHANGE(ROOM):
-        sy_error_text_set(&ret, "%s%s free in %s%s", space.text, space.text[0] ? " more" : "it has",
-                          c->cluster, space.text[0] ? "" : ", in one piece");
+        if (space.text[0])
+            sy_error_text_set(&ret, "%s more free in %s", space.text, c->cluster);
+        else
+            sy_error_text_set(&ret, "a node of %s has %s free", c->cluster,
+                              request_text(e->request).text);
         break;
     case CHANGE(SLOT):
         sy_error_text_set(&ret, "its run may have %" PRIu64 " actions out (now %" PRIu64 ")",
