@@ -18,6 +18,7 @@ def refused(box, *args, code=None, words=()):
 def test_wrong_arguments(box):
     refused(box, "run", code=2)
     refused(box, "frobnicate", code=2, words=["frobnicate"])
+    assert "\n  uncordon  take back" in box.cli("--help").stdout
     refused(box, "run", "--cpu", "many", "--", "true", words=["many"])
     refused(box, "get", "run", "no-such-run", code=3, words=["no-such-run"])
     refused(box, "logs", "no-such-run", code=3)

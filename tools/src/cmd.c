@@ -1,5 +1,6 @@
 #include "tools/src/cmd.h"
 
+#include "base/buf.h"
 #include "base/mem.h"
 
 #include <ctype.h>
@@ -90,29 +91,23 @@ static error_t parse_top(int key, char *arg, struct argp_state *state)
     }
 }
 
-static const char top_doc[] =
-    "Runs tasks on a Switchyard region and shows what becomes of them.\n\n"
-    "Commands:\n"
-    "  run     run a command or a function, also many at once\n"
-    "  get     show runs, actions, queues, clusters or nodes\n"
-    "  watch   follow the changes of a run\n"
-    "  explain say why an action waits, or where its time went\n"
-    "  logs    print the log of a task\n"
-    "  abort   end a run, or an action and all below it\n"
-    "  create  create a queue\n"
-    "  update  change the settings of a queue\n"
-    "  pause   start nothing more of a queue\n"
-    "  resume  let a paused queue go on\n"
-    "  delete  delete a queue that is empty\n"
-    "  status  show how the region does\n\n"
-    "`switchyard COMMAND --help` tells more."
-    "\v" CL_EXIT_CODES;
+static void write_top_doc(struct sy_buf *ret_doc)
+{
+    sy_buf_printf(ret_doc, "Runs tasks on a Switchyard region and shows what becomes of them.\n\n"
+                           "Commands:\n");
+    for (size_t i = 0; i < SY_COUNT_OF(commands); i++)
+        sy_buf_printf(ret_doc, "  %-9s %s\n", commands[i].name, commands[i].usage);
+    sy_buf_printf(ret_doc, "\n`switchyard COMMAND --help` tells more.\v" CL_EXIT_CODES);
+}
 
 enum cl_exit cl_switchyard(int argc, char **argv)
 {
     static char program[] = CL_PROGRAM;
-    const struct argp argp = {NULL, parse_top, "COMMAND [ARGUMENT...]", top_doc, CL_ARGS_CHILDREN,
-                              NULL, NULL};
+    struct sy_buf doc SY_CLEANUP(sy_buf_deinit) = {0};
+    write_top_doc(&doc);
+    const struct argp argp = {
+        NULL, parse_top, "COMMAND [ARGUMENT...]", (const char *)doc.data, CL_ARGS_CHILDREN,
+        NULL, NULL};
     struct top top = {.command = 0};
     cl_args_init(&top.common);
     argv[0] = program;
