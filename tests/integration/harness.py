@@ -1,6 +1,7 @@
 """A throw-away devbox of real processes, and what tests need to torment it.
 
-Every test is a function test_*(box) in a file test_*.py of this folder; run.py gives each a fresh devbox.
+Every test is a function test_*(box) in a file test_*.py of this folder; run.py gives each a fresh devbox. The function's
+attributes `options` and `settings` (each a --set) are of its `tools/devbox start`.
 """
 import json
 import os
@@ -37,6 +38,9 @@ class Devbox:
             args += ["--set", setting]
         self.devbox(*args)
         self.endpoint = self.devbox("endpoint").stdout.strip()
+
+    def daemons(self):
+        return [line.split()[0] for line in self.devbox("status").stdout.splitlines()]
 
     def pid(self, daemon):
         return int((self.dir / f"{daemon}.pid").read_text())
@@ -87,7 +91,11 @@ class Devbox:
         return done
 
     def json(self, *args, **kwargs):
-        return json.loads(self.cli(*args, "-o", "json", **kwargs).stdout)
+        return json.loads(self.cli("-o", "json", *args, **kwargs).stdout)  # first: after "--" it would be the command's
+
+    def events(self, run):
+        """Waits for the end of the run; every change of it."""
+        return [json.loads(line) for line in self.cli("watch", run, "-o", "json").stdout.splitlines()]
 
     def background(self, *args, **kwargs):
         environment = dict(os.environ, SWITCHYARD_ENDPOINT=self.endpoint)

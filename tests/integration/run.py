@@ -24,7 +24,7 @@ def run(name, function):
     start = time.monotonic()
     box = None
     try:
-        box = harness.Devbox(settings=getattr(function, "settings", ()))
+        box = harness.Devbox(settings=getattr(function, "settings", ()), options=getattr(function, "options", ()))
         function(box)
         box.close()
         print(f"ok      {name}  {time.monotonic() - start:.1f} s", flush=True)
@@ -36,7 +36,7 @@ def run(name, function):
     except Exception:
         traceback.print_exc()
         if box is not None:
-            for daemon in ("shard", "operator", "agent"):
+            for daemon in box.daemons():
                 print(f"--- {daemon}\n" + "\n".join(box.log(daemon).splitlines()[-15:]))
             box.close(keep=True)
             print(f"--- kept in {box.dir}")

@@ -1,0 +1,129 @@
+"""Several clusters: where work goes, and what becomes of it when one of them is gone or fails what it is given."""
+from harness import TASKS, wait_until
+
+EU, US, ASIA = "eu-1", "us-2", "asia-3"  # tools/devbox makes the last the cheapest
+WAIT = 'until [ -e "$0" ]; do sleep 0.05; done'
+SHORT_LEASES = ["shard.heartbeat=200ms", "shard.cluster_lease=1s"]
+
+
+def started(events):
+    """(action, cluster) of each attempt that started, in the order in which that was known."""
+    return [(e["action"], e["cluster"]) for e in events if e["phase"] == "RUNNING" and e["cluster"]]
+
+
+def places(box, *args):
+    """Runs it, and says in which clusters its tasks ended."""
+    run = box.json("run", "--detach", *args)["run"]
+    ends = [e for e in box.events(run) if e["phase"] == "SUCCEEDED" and e["action"] != "a0"]
+    assert ends, f"{args}: nothing succeeded"
+    return {e["cluster"] for e in ends}
+
+
+def running(box, node):
+    return next((n["running"] for n in box.json("get", "nodes") if n["node"] == node), None)
+
+
+def wait_for_state(box, cluster, state):
+    wait_until(lambda: {"cluster": cluster, "state": state}.items() <=
+               next(c for c in box.json("get", "clusters") if c["cluster"] == cluster).items(), f"{cluster} is {state}")
+
+
+def test_policy(box):
+    """Of the clusters that may run a task, its queue's policy takes one; what rules the others out comes first."""
+    box.cli("create", "queue", "cheap", "--policy", "cheapest")
+    box.cli("create", "queue", "poor", "--price-max", "0.01")
+    box.cli("create", "queue", "bound", "--cluster", US, "--policy", "cheapest")
+    many = ["--each", *range(8), "--", "true"]
+    assert places(box, "--queue", "poor", *many) == {ASIA}
+    assert places(box, "--queue", "bound", *many) == {US}
+    assert places(box, "--labels", "region=eu", *many) == {EU}
+    assert places(box, "--gpu", "1:T4", *many) == {US}
+    # Refused at once as soon as all clusters have told what they have.
+    both = ["run", "--detach", "--queue", "poor", "--gpu", "1:T4", "--", "true"]
+    wait_until(lambda: box.cli(*both, check=False).returncode == 5, "what no cluster may run is refused")
+    refusal = box.cli(*both, check=False).stderr
+    assert f"{US}: a core costs 0.02" in refusal and f"{ASIA}: 1 x T4 asked, 8 x H100 there" in refusal, refusal
+    # Until all clusters have answered what they grant, the one that was first has the task.
+    one = ["--queue", "cheap", "--each", "0", "--", "true"]
+    wait_until(lambda: places(box, *one) == {ASIA}, "the cheapest has answered")
+    for _ in range(5):
+        assert places(box, *one) == {ASIA}
+
+
+test_policy.options = ["--clusters", "3"]
+test_policy.settings = ["operator.join_grace=200ms"]
+
+
+def test_dead_cluster(box):
+    """What it ran is queued again after its lease and ends elsewhere; the cluster that comes back disturbs nothing."""
+    box.cli("create", "queue", "q", "--cluster", EU)
+    go = box.dir / "go"
+    run = box.json("run", "--detach", "--queue", "q", "--each", go, go, go, "--", "sh", "-c", WAIT)["run"]
+    wait_until(lambda: running(box, "node-1-1") == 3, "all run in one cluster")
+    box.cli("update", "queue", "q", "--cluster", "")
+    box.kill("operator-1")
+    wait_until(lambda: running(box, "node-2-1") + running(box, "node-3-1") == 3, "all run in the others")
+    box.restart("operator-1")
+    wait_until(lambda: running(box, "node-1-1") == 0, "it is back, and what it still had is stopped")
+    go.touch()
+    events = box.events(run)
+    attempts = {}
+    for action, cluster in started(events):
+        attempts.setdefault(action, []).append(cluster)
+    assert len(attempts) == 3, attempts
+    for clusters in attempts.values():
+        assert clusters[0] == EU and len(clusters) == 2 and clusters[1] in (US, ASIA), attempts
+    finals = [e["action"] for e in events if e["phase"] == "SUCCEEDED" and e["action"] != "a0"]
+    assert sorted(finals) == sorted(attempts)
+
+
+test_dead_cluster.options = ["--clusters", "3"]
+test_dead_cluster.settings = SHORT_LEASES
+
+
+def test_bound_to_dead_cluster(box):
+    """It waits while others run, and starts when its cluster is back."""
+    box.cli("create", "queue", "bound", "--cluster", EU)
+    box.kill("operator-1")
+    wait_for_state(box, EU, "gone")
+    run = box.json("run", "--detach", "--queue", "bound", "--each", 0, 1, "--", "true")["run"]
+    assert EU not in places(box, "--each", *range(20), "--", "true")
+    assert {a["phase"] for a in box.json("get", "actions", run) if a["action"] != "a0"} == {"QUEUED"}
+    box.restart("operator-1")
+    assert {cluster for _, cluster in started(box.events(run))} <= {EU}
+    assert box.json("get", "run", run)["phase"] == "SUCCEEDED"
+
+
+test_bound_to_dead_cluster.options = ["--clusters", "3"]
+test_bound_to_dead_cluster.settings = SHORT_LEASES
+
+
+def break_workers(box, agent):
+    """From now on no worker of it starts."""
+    box.devbox("stop", agent)
+    file = box.dir / f"{agent}.yaml"
+    pool = "  - environment: native\n"
+    text = file.read_text()
+    assert pool in text
+    file.write_text(text.replace(pool, f"{pool}    command: [/bin/false]\n"))
+    box.restart(agent)
+
+
+def test_failing_cluster_is_avoided(box):
+    """The cheapest cluster starts no worker: after a few attempts work goes elsewhere, and all of it ends."""
+    break_workers(box, "agent-3-1")
+    box.cli("create", "queue", "cheap", "--policy", "cheapest", "--actions-max", "1")
+    marks = box.dir / "marks"
+    marks.mkdir()
+    count = 60
+    run = box.json("run", "--detach", "--queue", "cheap", "--function", f"{TASKS}:mark",
+                   "--each", *[marks] * count)["run"]
+    events = box.events(run)
+    ends = {e["action"]: e["cluster"] for e in events if e["phase"] == "SUCCEEDED" and e["action"] != "a0"}
+    assert len(ends) == count and ASIA not in ends.values(), ends
+    failed = [e for e in events if e.get("error")]
+    assert {(e["node"], e["error"]["system"]) for e in failed} == {("node-3-1", True)}, failed
+    assert 3 <= len(failed) < count // 4, len(failed)
+
+
+test_failing_cluster_is_avoided.options = ["--clusters", "3"]
