@@ -132,7 +132,28 @@ void sch_share_unref(struct sch_partition *p, struct sch_share *share)
     }
 }
 
-static void remember(struct sch_partition *p, struct sch_share *tenant, bool unnamed);
+/* ---- the tenant that was looked for last: most often the next one too ---- */
+
+static bool is_last(const struct sch_partition *p, const char *project, const char *domain,
+                    const char *name, bool unnamed)
+{
+    const struct sch_share *last = p->last_tenant;
+    return last && p->last_unnamed == unnamed && strcmp(last->parent->key.name, name) == 0 &&
+           strcmp(last->key.domain, domain) == 0 && strcmp(last->key.project, project) == 0;
+}
+
+static void remember(struct sch_partition *p, struct sch_share *tenant, bool unnamed)
+{
+    struct sch_share *before = p->last_tenant;
+    if (tenant)
+        sch_share_ref(tenant);
+    p->last_tenant = tenant;
+    p->last_unnamed = unnamed;
+    if (before)
+        sch_share_unref(p, before);
+}
+
+/* ---- set-up ---- */
 
 void sch_shares_init(struct sch_partition *p)
 {
@@ -224,26 +245,6 @@ static void say_which(struct sch_partition *p, const char *project, const char *
         if (share->level == SCH_SHARE_QUEUE && share->config && here)
             sy_error_text_add(&p->misses, "%s%s", named++ == 0 ? "there are " : "", key->name);
     }
-}
-
-/* Which is most often the one of the call before. */
-static bool is_last(const struct sch_partition *p, const char *project, const char *domain,
-                    const char *name, bool unnamed)
-{
-    const struct sch_share *last = p->last_tenant;
-    return last && p->last_unnamed == unnamed && strcmp(last->parent->key.name, name) == 0 &&
-           strcmp(last->key.domain, domain) == 0 && strcmp(last->key.project, project) == 0;
-}
-
-static void remember(struct sch_partition *p, struct sch_share *tenant, bool unnamed)
-{
-    struct sch_share *before = p->last_tenant;
-    if (tenant)
-        sch_share_ref(tenant);
-    p->last_tenant = tenant;
-    p->last_unnamed = unnamed;
-    if (before)
-        sch_share_unref(p, before);
 }
 
 static struct sch_share *find_tenant(struct sch_partition *p, const char *project,
