@@ -400,21 +400,40 @@ static void reply_deleted(void *arg)
     cp_reply(c->req, &empty);
 }
 
+static void reply_gone(void *arg)
+{
+    struct change *c = arg;
+    cp_fail(c->req, SY_CODE_NOT_FOUND, "%s does not exist", print_key(&c->key).text);
+}
+
+/* One that is not there an earlier try of this call may have deleted, and then have failed to tell
+ * the other partitions: they are told before the repeat hears NOT_FOUND. */
 static void deleted(void *arg, const struct sy_status *status)
 {
     struct change *c = arg;
     if (status->code == SY_CODE_OK)
         cp_queue_sync_change(c->req, &c->key, reply_deleted, c);
+    else if (status->code == SY_CODE_NOT_FOUND)
+        cp_queue_sync_change(c->req, &c->key, reply_gone, c);
     else
         cp_fail_status(c->req, status);
 }
 
-/* An action that comes after this goes on under default settings. */
+static bool is_there(const struct change *c)
+{
+    struct sy_error_text error;
+    QueueRow *row;
+    enum sy_code code = find(c, c->req->lane->partition, &row, &error);
+    return code != SY_CODE_OK || row != NULL;
+}
+
+/* An action that comes after this goes on under default settings. So there may be some in a queue
+ * that an earlier try has deleted. */
 static void delete_unless_used(struct cp_request *req, void *ctx,
                                const struct cp_queue_numbers *sums)
 {
     struct change *c = ctx;
-    if (sums->actions > 0 && c->key.name[0] != '\0') {
+    if (sums->actions > 0 && c->key.name[0] != '\0' && is_there(c)) {
         cp_fail(
             req, SY_CODE_FAILED_PRECONDITION,
             "%s has actions that have not ended (%llu): let them end, or abort their runs, first",

@@ -338,6 +338,31 @@ START_TEST(a_partition_that_was_away_catches_up)
 }
 END_TEST
 
+/* The queue went, but one partition could not hear of it: the repeat says that there is no such
+ * queue only when that is so everywhere. */
+START_TEST(a_repeated_deletion_is_everywhere)
+{
+    struct world w;
+    world_init_for(&w, _i);
+    for (uint32_t victim = 0; victim < w.partitions; victim++) {
+        queue_create(&w, "p", "d", "x");
+        cp_mem_disk_set(w.disks[victim], 100 * SY_NS_PER_US, 0);
+        struct queue_request q;
+        queue_init(&q, "p", "d", "x");
+        q.request.settings = NULL;
+        struct call call = {.method = QUEUES "DeleteQueue", .request = &q.request.base};
+        enum sy_code code = call_full(&w, &call, NULL, NULL, NULL);
+        ck_assert_int_ne(code, SY_CODE_OK);
+        while (code != SY_CODE_OK && code != SY_CODE_NOT_FOUND) {
+            world_for(&w, 10 * SY_NS_PER_MS);
+            code = call_full(&w, &call, NULL, NULL, NULL);
+        }
+        ck_assert_uint_eq(queues_agree(&w), 0);
+    }
+    world_deinit(&w);
+}
+END_TEST
+
 /* Of many changes at once all partitions keep the same. */
 START_TEST(changes_at_once_stay_in_order)
 {
@@ -383,6 +408,7 @@ int main(void)
                                  trees_are_checked,
                                  changes_are_everywhere_or_nowhere_after_crashes,
                                  a_partition_that_was_away_catches_up,
+                                 a_repeated_deletion_is_everywhere,
                                  changes_at_once_stay_in_order,
                                  NULL};
     const TTest *const once[] = {a_region_has_so_many_queues, NULL};
