@@ -541,7 +541,7 @@ static bool create_gang(struct enqueue *e)
     return true;
 }
 
-/* False: its queue takes no more of them, or is not there. */
+/* False: its queue takes no more of them, is not there, or has no cluster that could run them. */
 static bool create(struct enqueue *e)
 {
     struct cp_partition *p = e->p;
@@ -556,7 +556,8 @@ static bool create(struct enqueue *e)
             e->result->created++;
             continue;
         }
-        if (p->rejected == SCH_REJECT_QUEUE_FULL || p->rejected == SCH_REJECT_NO_QUEUE)
+        if (p->rejected == SCH_REJECT_QUEUE_FULL || p->rejected == SCH_REJECT_NO_QUEUE ||
+            p->rejected == SCH_REJECT_INFEASIBLE)
             return fail(e, cp_explain_rejection(p, &e->error));
         /* A name that comes twice in one call: the second finds the first. All else was checked. */
         SY_ASSERT(p->rejected == SCH_REJECT_EXISTS && p->rejected_action);

@@ -298,10 +298,37 @@ START_TEST(a_project_is_limited)
 }
 END_TEST
 
+/* A cluster could run it, but none that the queue may use. */
+START_TEST(a_queue_without_a_cluster_refuses)
+{
+    struct world w;
+    world_init(&w, 1);
+    struct queue_request q;
+    char *clusters[] = {text_of("elsewhere")};
+    queue_init(&q, "p", "d", "narrow");
+    q.settings.clusters = clusters;
+    q.settings.n_clusters = 1;
+    queue_call(&w, QUEUES "CreateQueue", &q);
+    create_group(&w, "r", "");
+    struct sy_error_text text;
+    ck_assert_int_eq(enqueue(&w, "r", "narrow", 0, 3, &text), SY_CODE_INVALID_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(text.text, "not one of those that the queue may use"));
+    ck_assert_uint_eq(actions_in(&w, "p", "d", "narrow"), 0);
+    enqueue_ok(&w, "r", "", 0, 3);
+    world_for(&w, SY_NS_PER_S);
+    ck_assert_uint_eq(assigned_now(&w), 3);
+    queue_init(&q, "p", "d", "default"); /* it has actions, but nobody created it */
+    q.request.settings = NULL;
+    call_fails(&w, QUEUES "DeleteQueue", &q.request.base, SY_CODE_NOT_FOUND, "does not exist");
+    world_deinit(&w);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const each[] = {the_nearest_queue_of_that_name, an_unknown_queue_is_refused,
                                  a_full_queue_cuts_a_batch, a_limit_holds_over_restarts, NULL};
-    const TTest *const once[] = {limits_and_pauses_are_in_force, a_project_is_limited, NULL};
+    const TTest *const once[] = {limits_and_pauses_are_in_force, a_project_is_limited,
+                                 a_queue_without_a_cluster_refuses, NULL};
     return world_tests("cp_queues_use", each, once);
 }
