@@ -19,7 +19,9 @@ struct part {
 
 struct sch_tokens {
     struct sch_use limits;
-    bool lowered; /* the sum may be above the limits until enough has ended */
+    /* The sum may be above the limits until enough has ended: they were lowered under it, or a
+     * partition that began anew counts all that may be out. */
+    bool over;
     uint32_t count, unknown;
     struct part parts[];
 };
@@ -110,7 +112,7 @@ struct sch_tokens *sch_tokens_new(uint32_t partitions, const struct sch_use *lim
     struct sch_tokens *tokens = sy_calloc(1, sizeof(*tokens) + partitions * sizeof(struct part));
     tokens->count = tokens->unknown = partitions;
     tokens->limits = *limits;
-    tokens->lowered = true; /* what was used before there was a limit */
+    tokens->over = true; /* what was used before there was a limit */
     return tokens;
 }
 
@@ -124,7 +126,7 @@ void sch_tokens_limit(struct sch_tokens *tokens, const struct sch_use *limits)
     for (unsigned i = 0; i < AMOUNTS; i++) {
         uint64_t old = value(&tokens->limits, i), new = value(limits, i);
         if (new > 0 && (old == 0 || new < old))
-            tokens->lowered = true;
+            tokens->over = true;
     }
     tokens->limits = *limits;
 }
@@ -150,7 +152,9 @@ bool sch_tokens_report(struct sch_tokens *tokens, const struct sch_token_report 
     part->wanted = report->wanted;
     if (anew || part->settled)
         part->bound = part->allowed;
-    part->bound = larger(&part->bound, &part->used);
+    struct sch_use bound = larger(&part->bound, &part->used);
+    tokens->over |= !equal(&bound, &part->bound);
+    part->bound = bound;
     return true;
 }
 
@@ -168,7 +172,7 @@ void sch_tokens_check(const struct sch_tokens *tokens)
 {
     static const struct sch_use nothing = {0};
     struct sch_use sum = bounds(tokens);
-    SY_ASSERT(tokens->lowered || sch_use_fits(&sum, &nothing, &tokens->limits));
+    SY_ASSERT(tokens->over || sch_use_fits(&sum, &nothing, &tokens->limits));
 }
 
 /* ---- handing out ---- */
@@ -237,17 +241,33 @@ static bool hand_out(struct sch_tokens *tokens)
     return short_of;
 }
 
-/* What it does not need goes back; when others lack it, also what is above an equal part. */
+/* What it does not need goes back; when others lack it, also what is above an equal part. One that
+ * obeys its allowance and wants more has nothing left of it but what is too small for the next. */
 static void take_back(struct sch_tokens *tokens, struct part *part, double equal_part)
 {
     double has = part_of_limit(tokens, &part->used);
-    if (part->wanted > 0 && has <= equal_part)
+    if (part->wanted > 0 && has <= equal_part && !part->settled)
         return;
     double keep = has > equal_part ? equal_part / has : 1;
     for (unsigned i = 0; i < AMOUNTS; i++) {
         uint64_t target = (uint64_t)((double)value(&part->used, i) * keep);
         if (target < value(&part->allowed, i))
             *amount(&part->allowed, i) = target;
+    }
+}
+
+/* The limits were lowered, or a partition that began anew brought more: all together are allowed no
+ * more than there is, each in proportion, or several would fill up what has ended. */
+static void cut_back(struct sch_tokens *tokens)
+{
+    for (unsigned k = 0; k < AMOUNTS; k++) {
+        uint64_t limit = value(&tokens->limits, k), sum = 0;
+        for (uint32_t i = 0; i < tokens->count; i++)
+            sum += value(&tokens->parts[i].allowed, k);
+        for (uint32_t i = 0; limit > 0 && sum > limit && i < tokens->count; i++) {
+            uint64_t *allowed = amount(&tokens->parts[i].allowed, k);
+            *allowed = (uint64_t)((double)*allowed * (double)limit / (double)sum);
+        }
     }
 }
 
@@ -268,14 +288,17 @@ void sch_tokens_settle(struct sch_tokens *tokens,
         return;
     struct sch_use *before = sy_calloc(tokens->count, sizeof(*before)), sum = bounds(tokens);
     if (sch_use_fits(&sum, &nothing, &tokens->limits))
-        tokens->lowered = false;
+        tokens->over = false;
     for (uint32_t i = 0; i < tokens->count; i++)
         before[i] = tokens->parts[i].allowed;
     double equal_part = hand_out(tokens) ? 1.0 / count_needy(tokens) : 1.0;
     for (uint32_t i = 0; i < tokens->count; i++) {
+        if (equal(&tokens->parts[i].allowed, &before[i]))
+            take_back(tokens, &tokens->parts[i], equal_part);
+    }
+    cut_back(tokens);
+    for (uint32_t i = 0; i < tokens->count; i++) {
         struct part *part = &tokens->parts[i];
-        if (equal(&part->allowed, &before[i]))
-            take_back(tokens, part, equal_part);
         bool changed = !equal(&part->allowed, &before[i]);
         if (!changed && part->settled)
             continue; /* one that has not said that it obeys is told again */

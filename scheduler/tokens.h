@@ -14,6 +14,8 @@
  *
  * Fairness: partitions that want more get it in turns, the one with the smallest part first. When
  * nothing is left, those with more than an equal part may not start new work until it is equal.
+ * When more is in use than the limit each is allowed its part of what was, so that not several fill
+ * up what has ended.
  */
 #pragma once
 
@@ -59,5 +61,6 @@ bool sch_use_any(const struct sch_use *use);
 /* Whether `more` fits beside `used` under `limits`; 0 in `limits`: anything. */
 bool sch_use_fits(const struct sch_use *used, const struct sch_use *more,
                   const struct sch_use *limits);
-/* Aborts when more is allowed or in use than the limit, unless the limit was lowered under it. */
+/* Aborts when more is allowed or in use than the limit, unless the limit was lowered under it, or a
+ * partition began anew: it counts all that may be out. */
 void sch_tokens_check(const struct sch_tokens *tokens);

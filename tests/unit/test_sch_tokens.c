@@ -312,10 +312,111 @@ START_TEST(a_new_partition_keeps_within_what_it_has)
 }
 END_TEST
 
+static void restore(struct region *r, uint32_t i, unsigned actions)
+{
+    struct world *w = &r->partitions[i];
+    const char *clusters[] = {"east"};
+    for (unsigned k = 1; k <= actions; k++) {
+        char name[24];
+        uint64_t id = (1ull << 40) | k;
+        snprintf(name, sizeof(name), "old%u", k);
+        (void)sch_partition_restore_run(w->p, id, "p", "d", name, 0, 1, 1, 0);
+        (void)sch_partition_restore_action(w->p, &(struct sch_restore){.run_id = id,
+                                                                       .action_id = id,
+                                                                       .name = SCH_ROOT_NAME,
+                                                                       .parent = "",
+                                                                       .spec = &w->task,
+                                                                       .queue = "q"});
+    }
+    sch_partition_restored(w->p, clusters, 1, r->now);
+}
+
+/* All that it has may be out, which is more than the limit, while its home goes on. */
+START_TEST(a_new_partition_may_have_more_than_the_limit)
+{
+    struct region *r = region_new(4, 2);
+    submit(r, 3);
+    for (unsigned i = 0; i < 10; i++, tick(r))
+        drain(r);
+    ck_assert_uint_eq(used(r), 1);
+    sch_partition_free(r->partitions[2].p);
+    open_partition(r, 2);
+    r->first = r->count = 0; /* what it says before it has read everything goes nowhere */
+    restore(r, 2, 6);
+    at(r, 2, (struct sch_event){.type = SCH_EVENT_TOKEN_ASK, .u.token_ask = &the_queue});
+    drain(r);
+    for (unsigned i = 0; i < 10; i++, tick(r))
+        drain(r);
+    submit(r, 3);
+    for (unsigned i = 0; i < 10; i++, tick(r))
+        drain(r);
+    ck_assert_uint_eq(used(r), 1); /* nothing new before it is known what is out */
+    at(r, 2,
+       (struct sch_event){.type = SCH_EVENT_CLUSTER_UP,
+                          .u.cluster = {.name = "east", .shapes = &shape, .shape_count = 1}});
+    at(r, 2, (struct sch_event){.type = SCH_EVENT_INVENTORY_COMPLETE, .u.cluster.name = "east"});
+    for (unsigned i = 0; i < 100; i++, tick(r))
+        drain(r);
+    ck_assert_uint_eq(used(r), 2);
+    region_free(r);
+}
+END_TEST
+
+/* ---- the home alone ---- */
+
+static void note(void *ctx, const struct sch_token_allowance *allowance)
+{
+    struct sch_token_allowance *said = ctx;
+    said[allowance->partition] = *allowance;
+}
+
+static void hear(struct sch_tokens *tokens, const struct sch_token_allowance *said, uint64_t used,
+                 uint64_t wanted)
+{
+    struct sch_token_report report = {.partition = said->partition,
+                                      .epoch = 1,
+                                      .sequence = said->sequence,
+                                      .allowed = said->allowed,
+                                      .used = {.actions = used > 0, .cpu_milli = used},
+                                      .wanted = wanted,
+                                      .next = {.actions = 1, .cpu_milli = 500}};
+    ck_assert(sch_tokens_report(tokens, &report));
+}
+
+/* Far below what two use: when that ends they may not both fill it up. What each is allowed then is
+ * too little for a task, so one of them gets it all. */
+START_TEST(a_lowered_limit_is_filled_once)
+{
+    const struct sch_use large = {.cpu_milli = 10000}, small = {.cpu_milli = 800};
+    struct sch_token_allowance said[2] = {{.partition = 0, .allowed = {12, 5200}},
+                                          {.partition = 1, .allowed = {7, 2300}}};
+    struct sch_tokens *tokens = sch_tokens_new(2, &large);
+    hear(tokens, &said[0], 5200, 0);
+    hear(tokens, &said[1], 2300, 0);
+    sch_tokens_settle(tokens, note, said);
+    sch_tokens_limit(tokens, &small);
+    sch_tokens_settle(tokens, note, said);
+    ck_assert_uint_le(said[0].allowed.cpu_milli + said[1].allowed.cpu_milli, 800);
+    bool enough = false;
+    for (unsigned i = 0; i < 10 && !enough; i++) {
+        hear(tokens, &said[i % 2], 0, 1);
+        sch_tokens_settle(tokens, note, said);
+        ck_assert_uint_le(said[0].allowed.cpu_milli + said[1].allowed.cpu_milli, 800);
+        enough = said[0].allowed.cpu_milli >= 500 || said[1].allowed.cpu_milli >= 500;
+    }
+    ck_assert(enough);
+    sch_tokens_free(tokens);
+}
+END_TEST
+
 int main(void)
 {
-    const TTest *const tests[] = {a_limit_is_never_exceeded_and_all_ends, partitions_share_a_limit,
-                                  a_new_home_asks_first, a_new_partition_keeps_within_what_it_has,
+    const TTest *const tests[] = {a_limit_is_never_exceeded_and_all_ends,
+                                  partitions_share_a_limit,
+                                  a_new_home_asks_first,
+                                  a_new_partition_keeps_within_what_it_has,
+                                  a_new_partition_may_have_more_than_the_limit,
+                                  a_lowered_limit_is_filled_once,
                                   NULL};
     return sy_test_run("sch_tokens", tests);
 }
