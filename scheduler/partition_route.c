@@ -178,6 +178,7 @@ void sch_class_update_cluster(struct sch_partition *p, struct sch_class *class,
     SY_ASSERT(pair->cluster == cluster);
     pair->entry.tie = cluster->rank;
     pair->feasible = pair_may_run(class, cluster);
+    pair->told &= pair->feasible; /* what it misses meanwhile it is told when it can run it again */
     class->tell_new = true;
     pair_update(p, pair);
     sch_class_touch(p, class);

@@ -317,6 +317,24 @@ START_TEST(demand_is_gathered)
 }
 END_TEST
 
+/* What changes while its nodes are away it is told when they are back. */
+START_TEST(demand_is_told_to_nodes_that_come_back)
+{
+    struct world w = world_new();
+    struct sch_action *root = create(&w, "run", &w.group);
+    up(&w, "east");
+    (void)child(&w, root, "0", &w.task);
+    ck_assert_uint_eq(nth(&w, SCH_EFFECT_DEMAND, 0)->u.demand.waiting, 1);
+    step(&w, (struct sch_event){.type = SCH_EVENT_CLUSTER_UP, .u.cluster.name = "east"});
+    (void)child(&w, root, "1", &w.task);
+    tick_at(&w, w.now + SY_NS_PER_S);
+    ck_assert_uint_eq(count(&w, SCH_EFFECT_DEMAND), 0); /* it has no nodes */
+    up(&w, "east");
+    ck_assert_uint_eq(nth(&w, SCH_EFFECT_DEMAND, 0)->u.demand.waiting, 2);
+    world_free(&w);
+}
+END_TEST
+
 START_TEST(demand_that_changes_back_is_not_told)
 {
     struct world w = world_new();
@@ -690,6 +708,7 @@ int main(void)
                                   priority_then_arrival,
                                   the_cluster_with_most_grants,
                                   demand_is_gathered,
+                                  demand_is_told_to_nodes_that_come_back,
                                   demand_that_changes_back_is_not_told,
                                   idle_classes_are_bounded,
                                   given_back_attempts_are_not_counted,
