@@ -367,3 +367,15 @@ void cp_partition_check(const struct cp_partition *p)
     if (p->core != NULL)
         sch_partition_check(p->core);
 }
+
+struct sch_partition *cp_partition_core(struct cp_partition *p)
+{
+    return cp_partition_serving(p) ? p->core : NULL;
+}
+
+bool cp_partition_settled(const struct cp_partition *p)
+{
+    return cp_partition_serving(p) && !p->failing && !p->sealed && p->open->rows &&
+           cp_batch_count(p->open->rows) == 0 && p->open->chunk_count == 0 &&
+           p->open->item_count == 0;
+}

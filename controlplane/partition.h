@@ -334,6 +334,10 @@ struct sch_partition_counts cp_partition_counts(struct cp_partition *p);
 
 /* Aborts when an invariant of the core does not hold. For tests and the simulator. */
 void cp_partition_check(const struct cp_partition *p);
+/* For the simulator. Its core; NULL while it does not serve. To be read only. */
+struct sch_partition *cp_partition_core(struct cp_partition *p);
+/* Serves, and all that it applied is durable: a rebuild from its store would know as much. */
+bool cp_partition_settled(const struct cp_partition *p);
 
 /* Stops taking work and closes streams and watches; `done` runs when the last batch is durable. */
 void cp_partition_stop(struct cp_partition *p, sy_fn done, void *ctx);

@@ -49,6 +49,9 @@ int cp_store_rocksdb_open(struct cp_store **ret_store, const char *path, struct 
 struct cp_mem_disk;
 struct cp_mem_disk *cp_mem_disk_new(void);
 void cp_mem_disk_free(struct cp_mem_disk *disk);
+/* What is on it now, without the batch in flight, on a disk of its own whose commits take no time
+ * and do not fail. Nobody iterates over `disk` meanwhile. */
+struct cp_mem_disk *cp_mem_disk_copy(const struct cp_mem_disk *disk);
 /* Commits take sync_ns; with fail_after >= 0 the commit after so many more fails with -ENOSPC, once
  * (0 = the next one; the store that met it stays failed until it is opened again). */
 void cp_mem_disk_set(struct cp_mem_disk *disk, int64_t sync_ns, int64_t fail_after);

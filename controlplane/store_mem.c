@@ -267,6 +267,19 @@ static void write_version(struct cp_mem_disk *disk, unsigned family_index, struc
     node->newest = version;
 }
 
+struct cp_mem_disk *cp_mem_disk_copy(const struct cp_mem_disk *disk)
+{
+    struct cp_mem_disk *copy = cp_mem_disk_new();
+    SY_ASSERT(disk->iterators == 0 && !disk->dirty); /* so each node has one version */
+    for (unsigned i = 0; i < CP_FAMILIES; i++) {
+        for (const struct node *node = disk->families[i].head->next[0]; node; node = node->next[0])
+            write_version(copy, i, (struct sy_span){node->key, node->key_len},
+                          (struct sy_span){node->newest->data, node->newest->len}, false);
+    }
+    copy->sequence = disk->sequence;
+    return copy;
+}
+
 static void apply(struct cp_mem_disk *disk, const struct mem_batch *batch)
 {
     disk->sequence++;

@@ -12,8 +12,9 @@
 #include "proto/pb.h"
 #include "switchyard/v1/action_service.pb-c.h"
 #include "tests/sim/gangs.h"
+#include "tests/sim/queues.h"
 #include "tests/sim/reuse.h"
-#include "tools/src/cl_spec.h"
+#include "tests/sim/tasks.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -37,13 +38,6 @@ enum sim_run_state {
     RUN_DONE,
 };
 
-struct sim_child {
-    bool acknowledged;
-    unsigned finals;  /* final events seen */
-    unsigned results; /* outcomes collected */
-    Switchyard__V1__Phase phase;
-};
-
 struct sim_client_run {
     struct sim_client *client;
     char name[24];
@@ -55,6 +49,8 @@ struct sim_client_run {
     unsigned count, enqueued, batch;
     bool ganged; /* each batch is a gang */
     Switchyard__V1__Gang__OnLoss on_loss;
+    struct sy_buf task_spec;
+    char queue[SCH_QUEUE_NAME_MAX]; /* of the batch; "": the default one */
     bool abort, abort_acknowledged;
     bool timed;     /* its tasks have a deadline, and a back-off */
     uint32_t limit; /* max_action_concurrency; 0: none */
@@ -72,9 +68,10 @@ struct sim_client {
     struct sy_loop *loop;
     struct sy_channel *channel;
     struct sy_arena arena;
-    struct sy_buf group_spec, task_spec, timed_spec, cached_spec;
+    struct sy_buf group_spec, cached_spec;
     struct sim_client_run *runs;
     unsigned run_count;
+    uint64_t pause_ns_max; /* between two batches */
 };
 
 static void run_act(void *arg);
@@ -113,10 +110,14 @@ static void call(struct sim_client_run *run, const char *method, const ProtobufC
     sy_channel_call(run->client->channel, run->client->loop, &options, &bytes, reply, run);
 }
 
-/* What a client may hide by trying again. Anything else is a fault of the system under test. */
+/* What a client may hide by trying again. Anything else is a fault of the system under test. When
+ * children are enqueued an argument is wrong as long as the nodes that could run them are away. */
 static bool may_retry(struct sim_client_run *run, const struct sy_status *status)
 {
-    switch (status->code) {
+    enum sy_code code = status->code;
+    if (code == SY_CODE_INVALID_ARGUMENT && (run->state == RUN_KEYED || run->state == RUN_ENQUEUE))
+        code = SY_CODE_UNAVAILABLE;
+    switch (code) {
     case SY_CODE_UNAVAILABLE:
     case SY_CODE_DEADLINE_EXCEEDED:
     case SY_CODE_RESOURCE_EXHAUSTED:
@@ -181,6 +182,8 @@ static void on_enqueued(void *ctx, const struct sy_status *status, struct sy_spa
         return;
     }
     if (status->code != SY_CODE_OK) {
+        run->queue[0] = '\0'; /* it may be gone, or have no cluster that could run them, */
+        run->ganged &= status->code != SY_CODE_INVALID_ARGUMENT; /* or none could all at once */
         may_retry(run, status);
         return;
     }
@@ -190,13 +193,21 @@ static void on_enqueued(void *ctx, const struct sy_status *status, struct sy_spa
     run->batch = 0;
     if (run->enqueued == run->count)
         run->state = run->signals ? RUN_SIGNAL : RUN_WATCH;
-    act_in(run, (int64_t)sy_rng_below(sim_rng(run->client->world), (uint64_t)SY_NS_PER_S));
+    act_in(run, (int64_t)sy_rng_below(sim_rng(run->client->world), run->client->pause_ns_max));
 }
 
 static void run_enqueue(struct sim_client_run *run)
 {
-    if (run->batch == 0) /* a repeat sends the same batch again */
-        run->batch = 1 + (unsigned)sy_rng_below(sim_rng(run->client->world), BATCH_MAX);
+    struct sim_world *world = run->client->world;
+    if (run->batch == 0) { /* a repeat sends the same batch again */
+        const char *queue = sim_queues_draw(sim_queues_of(world), run->name);
+        if (queue == NULL) {
+            act_in(run, RETRY_NS);
+            return;
+        }
+        run->batch = 1 + (unsigned)sy_rng_below(sim_rng(world), BATCH_MAX);
+        snprintf(run->queue, sizeof(run->queue), "%s", queue);
+    }
     if (run->batch > run->count - run->enqueued)
         run->batch = run->count - run->enqueued;
     if (run->ganged && run->batch > SIM_GANG_SIZE_MAX)
@@ -206,8 +217,8 @@ static void run_enqueue(struct sim_client_run *run)
     Switchyard__V1__EnqueueActionsRequest request = SWITCHYARD__V1__ENQUEUE_ACTIONS_REQUEST__INIT;
     request.run = &id;
     request.parent = (char *)(uintptr_t)SCH_ROOT_NAME;
-    const struct sy_buf *task = run->timed ? &run->client->timed_spec : &run->client->task_spec;
-    request.task_spec = (ProtobufCBinaryData){task->len, task->data};
+    request.task_spec = (ProtobufCBinaryData){run->task_spec.len, run->task_spec.data};
+    request.queue = run->queue;
     request.seal = run->enqueued + run->batch == run->count;
     Switchyard__V1__NewAction actions[BATCH_MAX], *pointers[BATCH_MAX];
     char names[BATCH_MAX][SCH_NAME_MAX];
@@ -550,43 +561,6 @@ static void run_act(void *arg)
 
 /* ---- the whole ---- */
 
-/* The task with all the times that it may have. */
-static void pack_timed(struct sim_client *client, int64_t deadline_s)
-{
-    Google__Protobuf__Duration deadline = GOOGLE__PROTOBUF__DURATION__INIT;
-    Google__Protobuf__Duration base = GOOGLE__PROTOBUF__DURATION__INIT;
-    Flyteidl2__Core__TimeoutStrategy timeouts = FLYTEIDL2__CORE__TIMEOUT_STRATEGY__INIT;
-    Flyteidl2__Core__Backoff backoff = FLYTEIDL2__CORE__BACKOFF__INIT;
-    Flyteidl2__Task__TaskSpec *spec = pb_unpack(&flyteidl2__task__task_spec__descriptor,
-                                                &client->arena, sy_buf_span(&client->task_spec));
-    SY_ASSERT(spec != NULL);
-    deadline.seconds = deadline_s;
-    timeouts.deadline = &deadline;
-    base.nanos = 100000000;
-    backoff.base_value = &base;
-    backoff._factor_case = FLYTEIDL2__CORE__BACKOFF___FACTOR_FACTOR;
-    backoff.factor = 2;
-    spec->task_template->metadata->timeouts = &timeouts;
-    spec->task_template->metadata->retries->backoff = &backoff;
-    pb_pack(&spec->base, &client->timed_spec);
-    sy_arena_reset(&client->arena);
-}
-
-/* A Python task whose output is cached, and made by one at a time. */
-static void pack_cached(struct sim_client *client)
-{
-    Flyteidl2__Task__TaskSpec *spec = pb_unpack(&flyteidl2__task__task_spec__descriptor,
-                                                &client->arena, sy_buf_span(&client->task_spec));
-    SY_ASSERT(spec != NULL);
-    spec->task_template->type = (char *)(uintptr_t) "python";
-    spec->task_template->container->image = (char *)(uintptr_t) "image";
-    spec->task_template->metadata->discoverable = true;
-    spec->task_template->metadata->discovery_version = (char *)(uintptr_t) "v1";
-    spec->task_template->metadata->cache_serializable = true;
-    pb_pack(&spec->base, &client->cached_spec);
-    sy_arena_reset(&client->arena);
-}
-
 static void draw_keys(struct sim_client_run *run, struct sy_rng *rng, uint32_t partitions)
 {
     uint32_t partition = cp_name_partition("sim", "test", run->name, partitions);
@@ -618,33 +592,31 @@ struct sim_client *sim_client_new(struct sim_world *world, struct sy_loop *loop,
     client->channel = sy_channel_new(rpc, target);
     sy_arena_init(&client->arena, 64 << 20);
     struct cl_spec group = {.type = CL_SPEC_GROUP, .name = "simulated"};
-    struct cl_spec task = {.type = CL_SPEC_FUNCTION,
-                           .environment = "native",
-                           .library = "lib.so",
-                           .function = "fn",
-                           .cpu = "500m",
-                           .memory = "1Mi",
-                           .retries = 2};
-    struct sy_error_text error;
-    int r = cl_spec_pack(&group, &client->group_spec, &error);
-    SY_ASSERT(r == 0);
-    r = cl_spec_pack(&task, &client->task_spec, &error);
-    SY_ASSERT(r == 0);
+    sim_spec_pack(&group, &client->group_spec);
     struct sy_rng rng; /* its own: the rest of a seed's world stays as it was */
     sy_rng_init(&rng, options->seed ^ 0x11f7);
-    pack_timed(client, 1 + (int64_t)sy_rng_below(&rng, 30));
-    pack_cached(client);
+    sim_task_pack_cached(&client->arena, &client->cached_spec);
+    client->pause_ns_max = options->size == SIM_FAIR ? SY_NS_PER_S / 100 : SY_NS_PER_S;
     client->run_count = options->runs;
     client->runs = sy_calloc(options->runs, sizeof(*client->runs));
     for (unsigned i = 0; i < options->runs; i++) {
         struct sim_client_run *run = &client->runs[i];
         run->client = client;
         run->count = 1 + (unsigned)sy_rng_below(sim_rng(world), options->actions_each);
+        if (options->size == SIM_FAIR)
+            run->count = options->actions_each;
         run->children = sy_calloc(keyed_index(run, KEYED_MAX), sizeof(*run->children));
-        run->abort = sy_rng_chance(sim_rng(world), 1, 5);
-        draw_limits(run, &rng);
+        if (options->size != SIM_FAIR) {
+            run->abort = sy_rng_chance(sim_rng(world), 1, 5);
+            draw_limits(run, &rng);
+        }
         snprintf(run->name, sizeof(run->name), "run-%04u", i);
-        draw_keys(run, &rng, options->partitions);
+        if (options->clock_step_pct == 0 &&
+            options->size != SIM_FAIR) /* their audit compares times of different machines */
+            draw_keys(run, &rng, options->partitions);
+        unsigned kind = sim_draw_kind(world, &rng);
+        int64_t deadline_s = 1 + (int64_t)sy_rng_below(&rng, 30);
+        sim_task_pack(kind, run->timed ? deadline_s : 0, &client->arena, &run->task_spec);
         sy_timer_init(&run->timer, run_act, run);
         act_in(run, (int64_t)sy_rng_below(sim_rng(world), 5 * (uint64_t)SY_NS_PER_S));
     }
@@ -655,16 +627,23 @@ void sim_client_free(struct sim_client *client)
 {
     for (unsigned i = 0; i < client->run_count; i++) {
         sy_timer_stop(client->loop, &client->runs[i].timer);
+        sy_buf_deinit(&client->runs[i].task_spec);
         free(client->runs[i].children);
     }
     free(client->runs);
     sy_channel_free(client->channel);
     sy_buf_deinit(&client->group_spec);
-    sy_buf_deinit(&client->task_spec);
-    sy_buf_deinit(&client->timed_spec);
     sy_buf_deinit(&client->cached_spec);
     sy_arena_deinit(&client->arena);
     free(client);
+}
+
+bool sim_client_enqueued(const struct sim_client *client)
+{
+    for (unsigned i = 0; i < client->run_count; i++)
+        if (client->runs[i].state < RUN_SIGNAL)
+            return false;
+    return true;
 }
 
 bool sim_client_done(const struct sim_client *client)
@@ -730,6 +709,20 @@ uint64_t sim_client_actions(const struct sim_client *client)
     for (unsigned i = 0; i < client->run_count; i++)
         count += client->runs[i].count + client->runs[i].keyed_count;
     return count;
+}
+
+struct sim_child *sim_client_find(struct sim_client *client, const char *run, const char *name)
+{
+    const char *slash = strrchr(run, '/');
+    const char *own = slash ? slash + 1 : run;
+    for (unsigned i = 0; i < client->run_count; i++) {
+        struct sim_client_run *known = &client->runs[i];
+        if (strcmp(known->name, own) != 0)
+            continue;
+        unsigned child = (unsigned)strtoul(name + 2, NULL, 10);
+        return has_child(known, child) ? &known->children[child] : NULL;
+    }
+    return NULL;
 }
 
 void sim_client_describe(const struct sim_client *client)

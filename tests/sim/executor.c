@@ -1,5 +1,6 @@
 /* The simulated executor: see world.h. */
-#include "agent/executor.h"
+#include "tests/sim/executor.h"
+
 #include "base/loop.h"
 #include "base/mem.h"
 #include "tests/sim/gangs.h"
@@ -9,14 +10,22 @@
 #include <string.h>
 
 struct sim_task {
+    struct sim_attempt attempt;
     struct sim_task *next;
     struct sim_executor *executor;
+    struct sim_child *child;
     struct sy_timer timer;
     uint64_t id;
-    struct sch_resources request;
+    char gpus[64];
     char output[4 * SCH_NAME_MAX];
     enum ag_result_kind kind;
     int64_t started_ns;
+};
+
+/* A GPU, or a slice. */
+struct device {
+    char name[32];
+    uint32_t used_milli;
 };
 
 struct sim_executor {
@@ -26,32 +35,87 @@ struct sim_executor {
     const struct ag_executor_events *events;
     void *ctx;
     struct sim_task *tasks;
-    char node[32];
-    struct sch_resources capacity, used;
-    uint32_t slots, slots_used;
+    char name[32];
+    struct sim_node node;
+    struct sch_resources used;
+    uint32_t slots_used;
+    struct device devices[8];
+    unsigned device_count;
     struct sim_options options;
 };
 
-static void room_take(struct sim_executor *e, const struct sch_resources *request)
+/* ---- room ---- */
+
+static uint32_t part_of_device(const struct sch_resources *request)
 {
-    e->used.cpu_milli += request->cpu_milli;
-    e->used.memory_bytes += request->memory_bytes;
-    e->used.gpus += request->gpus;
-    e->slots_used += request->environment[0] != '\0';
-    if (e->used.cpu_milli > e->capacity.cpu_milli ||
-        e->used.memory_bytes > e->capacity.memory_bytes || e->used.gpus > e->capacity.gpus ||
-        e->slots_used > e->slots)
-        sim_fail(e->world, "node %s: room given twice: %u of %u milli-cpu, %u of %u slots", e->node,
-                 e->used.cpu_milli, e->capacity.cpu_milli, e->slots_used, e->slots);
+    return request->gpu_milli > 0 ? request->gpu_milli : SCH_GPU_MILLI;
 }
 
-static void room_give(struct sim_executor *e, const struct sch_resources *request)
+static uint32_t device_count(const struct sch_resources *request)
 {
+    return request->gpu_milli > 0 ? 1 : request->gpus;
+}
+
+static struct device *find_device(struct sim_executor *e, const char *name, size_t len)
+{
+    for (unsigned i = 0; i < e->device_count; i++) {
+        if (strlen(e->devices[i].name) == len && memcmp(e->devices[i].name, name, len) == 0)
+            return &e->devices[i];
+    }
+    sim_fail(e->world, "node %s has no device '%s'", e->name, name);
+}
+
+/* `gpus`: as many names as are asked for, with commas. */
+static void use_devices(struct sim_executor *e, const struct sch_resources *request,
+                        const char *gpus, bool more)
+{
+    uint32_t part = part_of_device(request), count = 0;
+    for (const char *at = gpus; *at != '\0'; count++) {
+        size_t len = strcspn(at, ",");
+        struct device *device = find_device(e, at, len);
+        device->used_milli += more ? part : -part;
+        if (device->used_milli > SCH_GPU_MILLI)
+            sim_fail(e->world, "node %s: device %s given twice", e->name, device->name);
+        at += len + (at[len] == ',');
+    }
+    if (count != device_count(request))
+        sim_fail(e->world, "node %s: %u devices asked, '%s' given", e->name, device_count(request),
+                 gpus);
+}
+
+static void room_take(struct sim_executor *e, const struct sim_task *task)
+{
+    const struct sch_resources *request = &task->attempt.request, *has = &e->node.capacity;
+    e->used.cpu_milli += request->cpu_milli;
+    e->used.memory_bytes += request->memory_bytes;
+    e->slots_used += request->environment[0] != '\0';
+    if (e->used.cpu_milli > has->cpu_milli || e->used.memory_bytes > has->memory_bytes ||
+        e->slots_used > e->node.environment.slots)
+        sim_fail(e->world, "node %s: room given twice: %u of %u milli-cpu, %u of %u slots", e->name,
+                 e->used.cpu_milli, has->cpu_milli, e->slots_used, e->node.environment.slots);
+    use_devices(e, request, task->gpus, true);
+}
+
+static void room_give(struct sim_executor *e, const struct sim_task *task)
+{
+    const struct sch_resources *request = &task->attempt.request;
     SY_ASSERT(e->used.cpu_milli >= request->cpu_milli);
     e->used.cpu_milli -= request->cpu_milli;
     e->used.memory_bytes -= request->memory_bytes;
-    e->used.gpus -= request->gpus;
     e->slots_used -= request->environment[0] != '\0';
+    use_devices(e, request, task->gpus, false);
+}
+
+/* ---- tasks ---- */
+
+/* What it did by itself; the core may count no more than that as the task's failures. */
+static void keep_books(const struct sim_task *task)
+{
+    struct sim_child *child = task->child;
+    if (child == NULL)
+        return;
+    child->failed += task->kind == AG_RESULT_FAILED || task->kind == AG_RESULT_OUT_OF_MEMORY;
+    child->lost += task->kind == AG_RESULT_LOST;
 }
 
 static void task_end(void *arg)
@@ -62,7 +126,9 @@ static void task_end(void *arg)
     while (*at != task)
         at = &(*at)->next;
     *at = task->next;
-    room_give(e, &task->request);
+    room_give(e, task);
+    keep_books(task);
+    sim_fair_count(e->world, task->attempt.run, -1);
     struct ag_result result = {
         .id = task->id,
         .kind = task->kind,
@@ -73,7 +139,7 @@ static void task_end(void *arg)
     };
     if (task->kind == AG_RESULT_SUCCEEDED)
         result.output = (struct sy_span){(const uint8_t *)task->output, strlen(task->output)};
-    sim_trace(e->world, "end", e->node, task->id);
+    sim_trace(e->world, "end", e->name, task->id);
     e->events->on_result(e->ctx, &result); /* its output lies in the task */
     free(task);
 }
@@ -100,6 +166,8 @@ static enum ag_result_kind draw_end(struct sim_executor *e)
         return AG_RESULT_LOST;
     if (sy_rng_chance(rng, e->options.task_fail_pct, 100))
         return AG_RESULT_FAILED;
+    if (sy_rng_chance(rng, e->options.task_oom_pct, 100))
+        return AG_RESULT_OUT_OF_MEMORY;
     return AG_RESULT_SUCCEEDED;
 }
 
@@ -114,16 +182,38 @@ static void make_output(struct sim_task *task, const struct ag_work *work)
         snprintf(task->output, sizeof(task->output), "%s/%s", work->run, work->name);
 }
 
+/* No fence is given out twice. */
+static void note_start(struct sim_executor *e, struct sim_task *task)
+{
+    const struct sim_attempt *attempt = &task->attempt;
+    uint64_t fence = sim_fence(attempt->epoch, attempt->number);
+    task->child = sim_find_child(e->world, attempt->run, attempt->name);
+    if (task->child == NULL)
+        sim_fail(e->world, "node %s starts %s/%s, which nobody asked for", e->name, attempt->run,
+                 attempt->name);
+    if (task->child->started == fence)
+        sim_fail(e->world, "%s/%s: attempt %u of epoch %u starts twice", attempt->run,
+                 attempt->name, attempt->number, attempt->epoch);
+    task->child->started = fence;
+    sim_fair_count(e->world, attempt->run, 1);
+}
+
 static void executor_start(struct ag_executor *base, const struct ag_work *work)
 {
     struct sim_executor *e = (struct sim_executor *)base;
-    room_take(e, &work->request);
-    if (work->gang != NULL)
-        sim_gang_started(e->world, sim_world_gangs(e->world), work);
     struct sim_task *task = sy_new(struct sim_task);
     task->executor = e;
     task->id = work->id;
-    task->request = work->request;
+    task->attempt.request = work->request;
+    task->attempt.number = work->number;
+    task->attempt.epoch = work->epoch;
+    snprintf(task->attempt.run, sizeof(task->attempt.run), "%s", work->run);
+    snprintf(task->attempt.name, sizeof(task->attempt.name), "%s", work->name);
+    snprintf(task->gpus, sizeof(task->gpus), "%s", work->gpus);
+    note_start(e, task);
+    room_take(e, task);
+    if (work->gang != NULL)
+        sim_gang_started(e->world, sim_world_gangs(e->world), work);
     task->kind = draw_end(e);
     task->started_ns = sy_loop_realtime_ns(e->loop);
     make_output(task, work);
@@ -132,7 +222,7 @@ static void executor_start(struct ag_executor *base, const struct ag_work *work)
     sy_timer_init(&task->timer, task_end, task);
     int64_t lasts = (int64_t)sy_rng_below(sim_rng(e->world), (uint64_t)e->options.task_ns_max + 1);
     sy_timer_start_in(e->loop, &task->timer, lasts);
-    sim_trace(e->world, "start", e->node, work->id);
+    sim_trace(e->world, "start", e->name, work->id);
 }
 
 static void executor_cancel(struct ag_executor *base, uint64_t id, const char *reason)
@@ -186,17 +276,34 @@ static const struct ag_executor_ops executor_ops = {
     .free = executor_free,
 };
 
+static void add_device(struct sim_executor *e, const char *name)
+{
+    SY_ASSERT(e->device_count < SY_COUNT_OF(e->devices));
+    snprintf(e->devices[e->device_count++].name, sizeof(e->devices[0].name), "%s", name);
+}
+
 struct ag_executor *sim_executor_new(struct sim_world *world, struct sy_loop *loop,
-                                     const char *node, const struct sch_resources *capacity,
-                                     uint32_t slots, const struct sim_options *options)
+                                     const char *name, const struct sim_node *node,
+                                     const struct sim_options *options)
 {
     struct sim_executor *e = sy_new(struct sim_executor);
     e->base.ops = &executor_ops;
     e->world = world;
     e->loop = loop;
-    e->capacity = *capacity;
-    e->slots = slots;
+    e->node = *node;
     e->options = *options;
-    strncpy(e->node, node, sizeof(e->node) - 1);
+    snprintf(e->name, sizeof(e->name), "%s", name);
+    for (uint32_t i = 0; i < node->capacity.gpus; i++)
+        add_device(e, (const char[]){(char)('0' + i), '\0'});
+    for (uint32_t i = 0; node->traits.slice_count > 0 && i < node->traits.slices[0].count; i++)
+        add_device(e, sim_slice_names[i]);
     return &e->base;
+}
+
+void sim_executor_each(struct ag_executor *executor,
+                       void (*fn)(void *ctx, struct sim_attempt *attempt), void *ctx)
+{
+    struct sim_executor *e = (struct sim_executor *)executor;
+    for (struct sim_task *task = e->tasks; task != NULL; task = task->next)
+        fn(ctx, &task->attempt);
 }

@@ -16,35 +16,51 @@
 #include "base/rpc.h"
 #include "controlplane/shard.h"
 #include "dataplane/operator.h"
+#include "tests/sim/books.h"
+#include "tests/sim/nodes.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#define SIM_SHARDS_MAX 2
-#define SIM_OPERATORS_MAX 3
-#define SIM_AGENTS_MAX 6
-#define SIM_PARTITIONS_MAX 3
+#define SIM_OPERATORS_MAX 12
+#define SIM_AGENTS_MAX 24
+#define SIM_PARTITIONS_MAX 4
+#define SIM_QUEUES_MAX 8
 
-/* How wild a world is; drawn from its seed (swarm testing: each seed uses some of the faults). */
+enum sim_size {
+    SIM_SMALL,
+    SIM_LARGE,
+    SIM_FAIR, /* no faults, queues that contend; see fair.c */
+};
+
+/* How wild a world is; drawn from its seed. */
 struct sim_options {
     uint64_t seed;
-    unsigned partitions, operators, agents_each;
+    enum sim_size size;
+    unsigned partitions, operators, agents; /* at least one agent an operator */
     unsigned runs, actions_each;
+    unsigned queues;
+    uint32_t queue_pct; /* each second and queue: it is changed */
+    uint32_t kinds;     /* of tasks that come up; bits as sim_task_kind() counts them */
     uint32_t crash_shard_pct, crash_operator_pct, crash_agent_pct; /* each simulated second */
     uint32_t drop_connection_ppm;                                  /* for each message */
-    uint32_t cut_link_pct;    /* each second: cut one link for a while */
+    uint32_t cut_link_pct;    /* each second: cut one link for a while, */
+    bool one_way;             /* maybe in one direction only */
     uint32_t verb_pct;        /* each second: somebody cordons, drains or uncordons a node */
     uint32_t fail_commit_pct; /* each second: the next commit but few fails with a full disk */
+    uint32_t slow_disk_pct;   /* each second: commits of one disk take long until the next */
+    uint32_t clock_step_pct;  /* each second: people's clock is set forward or back */
     int64_t delay_ns_max;
     int64_t sync_ns_max;
     int64_t task_ns_max;
-    uint32_t task_fail_pct, task_lost_pct;
+    uint32_t task_fail_pct, task_lost_pct, task_oom_pct;
+    int64_t reclaim_delay_ns, ageing_ns; /* 0: never */
     bool verbose;
 };
-void sim_options_draw(struct sim_options *ret, uint64_t seed);
+void sim_options_draw(struct sim_options *ret, uint64_t seed, enum sim_size size);
 
 struct sim_world;
-struct sim_executor;
+struct sim_queues;
 struct sim_gangs; /* gangs.h */
 
 /* Runs the world until every run has ended or the virtual time limit passed. Returns the trace
@@ -53,18 +69,11 @@ struct sim_result {
     uint64_t trace_hash;
     uint64_t turns, messages, crashes, commits_failed, drops;
     int64_t virtual_ns;
-    uint64_t actions, attempts, verbs, gangs;
+    uint64_t actions, attempts, verbs, gangs, changes, rebuilds, windows;
 };
 void sim_run(const struct sim_options *options, struct sim_result *ret);
 
 /* ---- for the parts of the simulator ---- */
-
-struct sim_process {
-    char name[24];
-    struct sy_loop *loop;
-    bool up;
-    int64_t restart_at_ns;
-};
 
 int64_t sim_now(const struct sim_world *world);
 struct sy_rng *sim_rng(struct sim_world *world);
@@ -72,12 +81,15 @@ struct sim_gangs *sim_world_gangs(struct sim_world *world);
 void sim_trace(struct sim_world *world, const char *what, const char *who, uint64_t value);
 _Noreturn void sim_fail(struct sim_world *world, const char *format, ...) SY_PRINTF(2, 3);
 
-/* A node's executor: ends tasks after a virtual time, and checks that no room is given twice. The
- * output of a task is its name reversed, so that the auditor can tell whose it is; of a task of a
- * Flyte program, which others may be given, "project/domain/run/action". */
-struct ag_executor *sim_executor_new(struct sim_world *world, struct sy_loop *loop,
-                                     const char *node, const struct sch_resources *capacity,
-                                     uint32_t slots, const struct sim_options *options);
+/* A kind of task that some node of the world can run. */
+unsigned sim_draw_kind(struct sim_world *world, struct sy_rng *rng);
+/* Of "project/domain/run" or the run's name; NULL: nobody asked for such an action. */
+struct sim_child *sim_find_child(struct sim_world *world, const char *run, const char *name);
+/* SIM_FAIR: whose queue is its number modulo theirs. */
+unsigned sim_queue_of_run(const struct sim_world *world, const char *run);
+/* SIM_FAIR: one of the run's tasks started (1), ended (-1). */
+void sim_fair_count(struct sim_world *world, const char *run, int delta);
+const struct sim_queues *sim_queues_of(const struct sim_world *world);
 
 /* Who cordons and drains nodes, by calls to the shard. */
 struct sim_verbs;
@@ -95,8 +107,10 @@ struct sim_client *sim_client_new(struct sim_world *world, struct sy_loop *loop,
                                   const char *target, const struct sim_options *options);
 void sim_client_free(struct sim_client *client);
 bool sim_client_done(const struct sim_client *client);
+bool sim_client_enqueued(const struct sim_client *client); /* all that will be */
 /* What the books say at the end; aborts on a discrepancy. */
 void sim_client_audit(struct sim_client *client);
 uint64_t sim_client_actions(const struct sim_client *client);
+struct sim_child *sim_client_find(struct sim_client *client, const char *run, const char *name);
 /* One line on what is not finished yet. */
 void sim_client_describe(const struct sim_client *client);

@@ -1,0 +1,389 @@
+/*
+ * Invariants of the whole region, from what the cores say and what the executors run.
+ *
+ * Limits. What is out is what a partition has assigned and not seen end. While a partition is away,
+ * or does not know yet what of it is out, its part is not known; then what was known last stands.
+ * With `most`, the largest limit that was in force since: what is out never exceeds the larger of
+ * `most` and what was out before. So a limit holds, and one that is lowered under what runs lets
+ * nothing new start until enough has ended. Nothing is in force in a partition that is away: it
+ * starts nothing. A paused queue is one with a limit of nothing.
+ */
+#include "tests/sim/world_impl.h"
+
+#define AMOUNTS 4
+
+static uint64_t amount(const struct sch_use *use, unsigned i)
+{
+    const uint64_t amounts[AMOUNTS] = {use->actions, use->cpu_milli, use->memory_bytes,
+                                       use->gpu_milli};
+    return amounts[i];
+}
+
+static const struct sch_use everything = {UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
+
+static struct sch_partition *core_of(struct sim_world *world, unsigned i)
+{
+    if (!world->shard.process.up)
+        return NULL;
+    return cp_partition_core(cp_shard_partition(world->shard.shard, i));
+}
+
+static struct sch_use larger(const struct sch_use *a, const struct sch_use *b)
+{
+    return (struct sch_use){a->actions > b->actions ? a->actions : b->actions,
+                            a->cpu_milli > b->cpu_milli ? a->cpu_milli : b->cpu_milli,
+                            a->memory_bytes > b->memory_bytes ? a->memory_bytes : b->memory_bytes,
+                            a->gpu_milli > b->gpu_milli ? a->gpu_milli : b->gpu_milli};
+}
+
+static struct sch_use sum(const struct sch_use *a, const struct sch_use *b)
+{
+    return (struct sch_use){a->actions + b->actions, a->cpu_milli + b->cpu_milli,
+                            a->memory_bytes + b->memory_bytes, a->gpu_milli + b->gpu_milli};
+}
+
+/* ---- what the cores say of queues ---- */
+
+struct look {
+    struct sim_world *world;
+    struct {
+        struct sch_use out, most;
+        unsigned partitions; /* that have it configured */
+        bool paused;         /* in all of these */
+    } queues[SIM_QUEUES_MAX];
+};
+
+/* -1: not one of ours. */
+static int queue_index(const struct sim_world *world, const struct sch_queue_key *key)
+{
+    for (unsigned i = 0; i < sim_queues_count(world->queues); i++) {
+        if (memcmp(&sim_queues_at(world->queues, i)->config.key, key, sizeof(*key)) == 0)
+            return (int)i;
+    }
+    return -1;
+}
+
+static uint64_t or_all(uint64_t limit)
+{
+    return limit > 0 ? limit : UINT64_MAX;
+}
+
+static struct sch_use limits_of(const struct sch_queue_config *config)
+{
+    if (config->paused)
+        return (struct sch_use){0};
+    return (struct sch_use){or_all(config->actions_max), or_all(config->cpu_milli_max),
+                            or_all(config->memory_bytes_max),
+                            or_all((uint64_t)config->gpus_max * SCH_GPU_MILLI)};
+}
+
+static bool add_queue(void *ctx, const struct sch_queue_view *view)
+{
+    struct look *look = ctx;
+    int i = queue_index(look->world, &view->config->key);
+    if (i < 0)
+        return true;
+    struct sch_use out = {view->out, view->cpu_milli, view->memory_bytes, view->gpu_milli};
+    struct sch_use most = limits_of(view->config);
+    look->queues[i].out = sum(&look->queues[i].out, &out);
+    if (!view->configured)
+        return true;
+    look->queues[i].most = larger(&look->queues[i].most, &most);
+    look->queues[i].paused &= view->config->paused;
+    look->queues[i].partitions++;
+    return true;
+}
+
+static struct look look_at_queues(struct sim_world *world, unsigned *ret_serving, bool *ret_known)
+{
+    struct look look = {.world = world};
+    for (unsigned i = 0; i < SIM_QUEUES_MAX; i++)
+        look.queues[i].paused = true;
+    *ret_serving = 0;
+    *ret_known = true;
+    for (unsigned i = 0; i < world->options.partitions; i++) {
+        struct sch_partition *core = core_of(world, i);
+        if (core)
+            sch_partition_each_queue(core, add_queue, &look);
+        *ret_serving += core != NULL;
+        *ret_known &= core && sch_partition_counts(core).recovering == 0;
+    }
+    for (unsigned i = 0; i < SIM_QUEUES_MAX; i++) {
+        look.queues[i].paused &= look.queues[i].partitions == *ret_serving;
+        if (look.queues[i].partitions < *ret_serving)
+            look.queues[i].most = everything;
+    }
+    return look;
+}
+
+static void check_limit(struct sim_world *world, unsigned i, const struct sch_use *out)
+{
+    static const char *const names[AMOUNTS] = {"actions", "milli-cpu", "bytes", "milli-GPU"};
+    const struct sim_ceiling *ceiling = &world->checks.queues[i];
+    for (unsigned k = 0; ceiling->known && k < AMOUNTS; k++) {
+        uint64_t most = amount(&ceiling->most, k), before = amount(&ceiling->out, k);
+        if (amount(out, k) > most && amount(out, k) > before)
+            sim_fail(world, "queue q%u: %" PRIu64 " %s out, limit %" PRIu64 ", before %" PRIu64, i,
+                     amount(out, k), names[k], most, before);
+    }
+}
+
+void sim_check_limits(struct sim_world *world)
+{
+    unsigned serving;
+    bool known;
+    if (world->options.queues == 0)
+        return;
+    struct look look = look_at_queues(world, &serving, &known);
+    for (unsigned i = 0; i < world->options.queues; i++) {
+        struct sim_ceiling *ceiling = &world->checks.queues[i];
+        if (serving > 0)
+            ceiling->most = larger(&ceiling->most, &look.queues[i].most);
+        ceiling->paused &= serving > 0 && look.queues[i].paused;
+        if (!known)
+            continue;
+        check_limit(world, i, &look.queues[i].out);
+        ceiling->known = true;
+        ceiling->out = look.queues[i].out;
+        ceiling->most = look.queues[i].most;
+    }
+}
+
+/* ---- what the executors run ---- */
+
+struct running {
+    struct sim_world *world;
+    struct sch_use queues[SIM_QUEUES_MAX];
+};
+
+static const struct sch_action *action_of(struct sch_partition *core, const char *path,
+                                          const char *name)
+{
+    const char *run_name = strrchr(path, '/');
+    SY_ASSERT(run_name != NULL);
+    const struct sch_run *run = sch_partition_find_run(core, "sim", "test", run_name + 1);
+    return run ? sch_partition_find_action(core, run, name) : NULL;
+}
+
+/* While it is RECOVERING nobody knows. */
+static bool is_current(const struct sch_action *action, const struct sim_attempt *attempt)
+{
+    if (action == NULL)
+        return false;
+    if (action->sm.state == SCH_ACTION_RECOVERING)
+        return attempt->number > action->ended;
+    return (action->sm.state == SCH_ACTION_ASSIGNED || action->sm.state == SCH_ACTION_RUNNING) &&
+           action->number == attempt->number && action->attempt_epoch == attempt->epoch;
+}
+
+static void count_attempt(void *ctx, struct sim_attempt *attempt)
+{
+    struct running *running = ctx;
+    struct sim_world *world = running->world;
+    if (attempt->disowned || !world->shard.process.up)
+        return;
+    unsigned partition = cp_shard_partition_of(world->shard.shard, "sim", "test",
+                                               strrchr(attempt->run, '/') + 1);
+    struct sch_partition *core = core_of(world, partition);
+    if (core == NULL)
+        return;
+    const struct sch_action *action = action_of(core, attempt->run, attempt->name);
+    attempt->disowned = !is_current(action, attempt);
+    int i = attempt->disowned ? -1 : queue_index(world, sch_action_queue(action));
+    if (i < 0)
+        return;
+    struct sch_use one = sch_use_of(&attempt->request);
+    running->queues[i] = sum(&running->queues[i], &one);
+}
+
+/* What runs is no more than what the cores say is out: their word counts in check_limit(). */
+static void check_running(struct sim_world *world)
+{
+    struct running running = {.world = world};
+    for (unsigned i = 0; i < world->options.agents; i++) {
+        if (world->agents[i].process.up)
+            sim_executor_each(world->agents[i].executor, count_attempt, &running);
+    }
+    for (unsigned i = 0; i < world->options.queues; i++) {
+        const struct sim_ceiling *ceiling = &world->checks.queues[i];
+        struct sch_use most = larger(&ceiling->most, &ceiling->out);
+        for (unsigned k = 0; ceiling->known && k < AMOUNTS; k++) {
+            if (amount(&running.queues[i], k) > amount(&most, k))
+                sim_fail(world, "queue q%u: %" PRIu64 " run (amount %u), at most %" PRIu64, i,
+                         amount(&running.queues[i], k), k, amount(&most, k));
+        }
+    }
+}
+
+/* ---- attempts ---- */
+
+struct walk {
+    struct sim_world *world;
+    struct sch_partition *core;
+    uint32_t epoch;
+};
+
+static bool is_paused(const struct sim_world *world, const struct sch_action *action)
+{
+    const struct sch_queue_key *key = sch_action_queue(action);
+    int i = key ? queue_index(world, key) : -1;
+    return i >= 0 && world->checks.queues[i].paused;
+}
+
+/* No failure is counted that was none: a preemption, a drain, a pause. */
+static void check_failures(struct sim_world *world, const struct sch_action *action,
+                           const struct sim_child *child)
+{
+    const struct sim_options *o = &world->options;
+    bool losses = o->crash_shard_pct + o->crash_operator_pct + o->crash_agent_pct +
+                      o->cut_link_pct + o->drop_connection_ppm + o->fail_commit_pct +
+                      o->slow_disk_pct >
+                  0;
+    if (action->user_failures > child->failed || (!losses && action->system_failures > child->lost))
+        sim_fail(world, "%s/%s: %u and %u failures counted, %u and %u seen", action->run->name,
+                 action->name, action->user_failures, action->system_failures, child->failed,
+                 child->lost);
+}
+
+static bool check_action(void *ctx, struct sch_action *action)
+{
+    struct walk *walk = ctx;
+    struct sim_world *world = walk->world;
+    sch_action_each_child(action, check_action, walk);
+    struct sim_child *child = sim_find_child(world, action->run->name, action->name);
+    if (child == NULL || strcmp(action->name, SCH_ROOT_NAME) == 0)
+        return true;
+    check_failures(world, action, child);
+    bool out = action->sm.state == SCH_ACTION_ASSIGNED || action->sm.state == SCH_ACTION_RUNNING;
+    uint64_t fence = sim_fence(action->attempt_epoch, action->number);
+    bool issued = action->attempt_epoch == walk->epoch; /* else it was taken over after a restart */
+    if (!out || fence == child->assigned || (fence < child->assigned && !issued))
+        return true;
+    if (fence < child->assigned)
+        sim_fail(world, "%s/%s: attempt %u of epoch %u after %" PRIu64 " of %" PRIu64,
+                 action->run->name, action->name, action->number, action->attempt_epoch,
+                 child->assigned & UINT32_MAX, child->assigned >> 32);
+    if (issued && is_paused(world, action))
+        sim_fail(world, "%s/%s: attempt %u was assigned while its queue was paused",
+                 action->run->name, action->name, action->number);
+    child->assigned = fence;
+    return true;
+}
+
+static bool check_run(void *ctx, struct sch_run *run)
+{
+    return check_action(ctx, run->root);
+}
+
+static void check_attempts(struct sim_world *world)
+{
+    for (unsigned i = 0; i < world->options.partitions; i++) {
+        struct walk walk = {.world = world, .core = core_of(world, i)};
+        if (walk.core == NULL)
+            continue;
+        walk.epoch = cp_partition_epoch(cp_shard_partition(world->shard.shard, i));
+        if (walk.epoch < world->checks.epochs[i])
+            sim_fail(world, "partition %u: epoch %u after %u", i, walk.epoch,
+                     world->checks.epochs[i]);
+        world->checks.epochs[i] = walk.epoch;
+        sch_partition_each_run(walk.core, check_run, &walk);
+    }
+    for (unsigned i = 0; i < SIM_QUEUES_MAX; i++)
+        world->checks.queues[i].paused = true; /* until a look says otherwise */
+    sim_check_limits(world);
+}
+
+/* ---- what was acknowledged of queues is in force everywhere ---- */
+
+struct in_force {
+    struct sim_world *world;
+    const struct sim_queue *queue;
+    bool found;
+};
+
+static bool same_settings(const struct sch_queue_config *a, const struct sch_queue_config *b)
+{
+    return strcmp(a->parent, b->parent) == 0 && a->weight == b->weight &&
+           a->priority == b->priority && a->actions_max == b->actions_max &&
+           a->cpu_milli_max == b->cpu_milli_max && a->memory_bytes_max == b->memory_bytes_max &&
+           a->gpus_max == b->gpus_max && a->length_max == b->length_max &&
+           a->preemptible == b->preemptible && a->paused == b->paused &&
+           a->preemptible_nodes == b->preemptible_nodes && a->policy == b->policy &&
+           a->cluster_count == b->cluster_count &&
+           memcmp(a->clusters, b->clusters, a->cluster_count * sizeof(a->clusters[0])) == 0;
+}
+
+static bool compare_queue(void *ctx, const struct sch_queue_view *view)
+{
+    struct in_force *in_force = ctx;
+    const struct sim_queue *queue = in_force->queue;
+    if (!view->configured ||
+        memcmp(&view->config->key, &queue->config.key, sizeof(queue->config.key)) != 0)
+        return true;
+    in_force->found = true;
+    if (queue->exists && !same_settings(view->config, &queue->config))
+        sim_fail(in_force->world, "queue %s: not in force as it was acknowledged",
+                 queue->config.key.name);
+    return true;
+}
+
+static void check_in_force(struct sim_world *world)
+{
+    for (unsigned i = 0; i < world->options.partitions; i++) {
+        struct sch_partition *core = core_of(world, i);
+        for (unsigned k = 0; core && k < sim_queues_count(world->queues); k++) {
+            struct in_force in_force = {.world = world, .queue = sim_queues_at(world->queues, k)};
+            if (in_force.queue->changing)
+                continue;
+            sch_partition_each_queue(core, compare_queue, &in_force);
+            if (in_force.found != in_force.queue->exists)
+                sim_fail(world, "queue %s: partition %u %s it", in_force.queue->config.key.name, i,
+                         in_force.found ? "still has" : "has lost");
+        }
+    }
+}
+
+/* ---- for who reads a failing seed ---- */
+
+static bool describe_action(void *ctx, struct sch_action *action)
+{
+    struct walk *walk = ctx;
+    sch_action_each_child(action, describe_action, walk);
+    const struct sch_queue_key *key = sch_action_queue(action);
+    if (walk->epoch > 0) { /* so many more */
+        walk->epoch--;
+        fprintf(stderr, "sim: %s/%s: %s, attempt %u of epoch %u, queue '%s'\n", action->run->name,
+                action->name, sch_action_table.states[action->sm.state].name, action->number,
+                action->attempt_epoch, key ? key->name : "");
+    }
+    return true;
+}
+
+static bool describe_run(void *ctx, struct sch_run *run)
+{
+    return describe_action(ctx, run->root);
+}
+
+void sim_check_describe(struct sim_world *world)
+{
+    struct walk walk = {.world = world, .epoch = 20};
+    for (unsigned i = 0; i < world->options.partitions; i++) {
+        walk.core = core_of(world, i);
+        if (walk.core)
+            sch_partition_each_run(walk.core, describe_run, &walk);
+    }
+}
+
+void sim_check_all(struct sim_world *world)
+{
+    for (unsigned i = 0; world->shard.process.up && i < world->options.partitions; i++)
+        cp_partition_check(cp_shard_partition(world->shard.shard, i));
+    for (unsigned i = 0; i < world->options.operators; i++) {
+        if (world->operators[i].process.up)
+            dp_operator_check(world->operators[i].daemon);
+    }
+    sim_check_limits(world);
+    check_running(world);
+    check_attempts(world);
+    check_in_force(world);
+}

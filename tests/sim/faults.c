@@ -1,0 +1,140 @@
+/* What goes wrong: each second of the virtual clock, and on each message. */
+#include "tests/sim/world_impl.h"
+
+#define STEP_NS_MAX ((uint64_t)20 * SY_NS_PER_S)
+#define SLOW_NS_MAX ((uint64_t)3 * SY_NS_PER_S)
+
+/* ---- the network ---- */
+
+static bool cuts(const struct sim_link *link, const char *from, const char *to)
+{
+    return (strcmp(link->from, from) == 0 && strcmp(link->to, to) == 0) ||
+           (link->both_ways && strcmp(link->from, to) == 0 && strcmp(link->to, from) == 0);
+}
+
+static bool link_is_cut(const struct sim_world *world, const char *from, const char *to)
+{
+    for (unsigned i = 0; i < world->link_count; i++) {
+        const struct sim_link *link = &world->links[i];
+        if (link->until_ns > world->now_ns && cuts(link, from, to))
+            return true;
+    }
+    return false;
+}
+
+static enum sy_fault plan_message(void *ctx, const char *from, const char *to,
+                                  int64_t *ret_delay_ns)
+{
+    struct sim_world *world = ctx;
+    world->result.messages++;
+    *ret_delay_ns = (int64_t)sy_rng_below(&world->rng, (uint64_t)world->options.delay_ns_max + 1);
+    sim_trace(world, ".message", from, (uint64_t)*ret_delay_ns);
+    bool calm = world->now_ns > SIM_HEAL_AT_NS;
+    if (!calm && (link_is_cut(world, from, to) ||
+                  sy_rng_chance(&world->rng, world->options.drop_connection_ppm, 1000000))) {
+        world->result.drops++;
+        sim_trace(world, "drop", to, 0);
+        return SY_FAULT_DROP_CONNECTION;
+    }
+    return SY_FAULT_DELIVER;
+}
+
+static bool plan_connect(void *ctx, const char *from, const char *to)
+{
+    struct sim_world *world = ctx;
+    return world->now_ns > SIM_HEAL_AT_NS || !link_is_cut(world, from, to);
+}
+
+struct sy_rpc_mem_plan sim_faults_plan(struct sim_world *world)
+{
+    return (struct sy_rpc_mem_plan){plan_message, plan_connect, world};
+}
+
+static void cut_a_link(struct sim_world *world)
+{
+    struct sy_rng *rng = &world->rng;
+    if (world->link_count == SY_COUNT_OF(world->links))
+        world->link_count = 0;
+    struct sim_link *link = &world->links[world->link_count++];
+    const struct sim_agent *agent = &world->agents[sy_rng_below(rng, world->options.agents)];
+    const char *cluster = world->operators[agent->operator_index].process.name;
+    const char *other = sy_rng_chance(rng, 1, 2) ? agent->process.name : world->shard.process.name;
+    bool back = sy_rng_chance(rng, 1, 2);
+    link->from = back ? other : cluster;
+    link->to = back ? cluster : other;
+    link->both_ways = !world->options.one_way || sy_rng_chance(rng, 1, 2);
+    link->until_ns = world->now_ns + (int64_t)sy_rng_below(rng, 12 * (uint64_t)SY_NS_PER_S);
+    sim_trace(world, "cut", other, (uint64_t)link->until_ns);
+}
+
+/* ---- processes, people ---- */
+
+static void order_nodes(struct sim_world *world, bool heal)
+{
+    const struct sim_options *o = &world->options;
+    for (unsigned i = 0; i < o->agents && o->verb_pct > 0; i++) {
+        const struct sim_agent *agent = &world->agents[i];
+        const char *cluster = world->operators[agent->operator_index].process.name;
+        if (heal)
+            sim_verbs_open(world->verbs, cluster, agent->process.name);
+        else if (sy_rng_chance(&world->rng, o->verb_pct, 100))
+            sim_verbs_draw(world->verbs, cluster, agent->process.name);
+    }
+}
+
+static void crash_processes(struct sim_world *world)
+{
+    const struct sim_options *o = &world->options;
+    struct sy_rng *rng = &world->rng;
+    if (world->shard.process.up && sy_rng_chance(rng, o->crash_shard_pct, 100))
+        sim_shard_crash(world);
+    for (unsigned i = 0; i < o->operators; i++) {
+        if (world->operators[i].process.up && sy_rng_chance(rng, o->crash_operator_pct, 100))
+            sim_operator_crash(world, i);
+    }
+    for (unsigned i = 0; i < o->agents; i++) {
+        if (world->agents[i].process.up && sy_rng_chance(rng, o->crash_agent_pct, 100))
+            sim_agent_crash(world, i);
+    }
+}
+
+/* ---- disks and clocks ---- */
+
+static void disturb_disks(struct sim_world *world, bool heal)
+{
+    const struct sim_options *o = &world->options;
+    struct sy_rng *rng = &world->rng;
+    for (unsigned i = 0; i < o->partitions; i++) {
+        bool slow = !heal && sy_rng_chance(rng, o->slow_disk_pct, 100);
+        bool fails = !heal && sy_rng_chance(rng, o->fail_commit_pct, 100);
+        int64_t sync_ns = (int64_t)sy_rng_below(rng, (uint64_t)o->sync_ns_max + 1);
+        if (slow)
+            sync_ns += (int64_t)sy_rng_below(rng, SLOW_NS_MAX);
+        world->result.commits_failed += fails;
+        cp_mem_disk_set(world->shard.disks[i], sync_ns, fails ? (int64_t)sy_rng_below(rng, 5) : -1);
+    }
+}
+
+static void step_clock(struct sim_world *world)
+{
+    if (!sy_rng_chance(&world->rng, world->options.clock_step_pct, 100))
+        return;
+    world->realtime_ahead_ns = (int64_t)sy_rng_below(&world->rng, 2 * STEP_NS_MAX) -
+                               (int64_t)STEP_NS_MAX;
+    sim_trace(world, "clock", "", (uint64_t)world->realtime_ahead_ns);
+}
+
+void sim_faults_turn(struct sim_world *world)
+{
+    bool heal = world->now_ns > SIM_HEAL_AT_NS;
+    world->next_fault_ns = world->now_ns + SY_NS_PER_S;
+    order_nodes(world, heal);
+    sim_queues_turn(world->queues, heal);
+    disturb_disks(world, heal);
+    if (heal)
+        return;
+    crash_processes(world);
+    step_clock(world);
+    if (sy_rng_chance(&world->rng, world->options.cut_link_pct, 100))
+        cut_a_link(world);
+}
