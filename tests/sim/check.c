@@ -230,7 +230,8 @@ static bool is_paused(const struct sim_world *world, const struct sch_action *ac
     return i >= 0 && world->checks.queues[i].paused;
 }
 
-/* No failure is counted that was none: a preemption, a drain, a pause. */
+/* No failure is counted that was none: a preemption, a drain, a pause. Members of a gang count
+ * those of any of them. */
 static void check_failures(struct sim_world *world, const struct sch_action *action,
                            const struct sim_child *child)
 {
@@ -239,6 +240,9 @@ static void check_failures(struct sim_world *world, const struct sch_action *act
                       o->cut_link_pct + o->drop_connection_ppm + o->fail_commit_pct +
                       o->slow_disk_pct >
                   0;
+    struct sch_gang_view gang;
+    if (sch_action_gang(action, &gang))
+        return;
     if (action->user_failures > child->failed || (!losses && action->system_failures > child->lost))
         sim_fail(world, "%s/%s: %u and %u failures counted, %u and %u seen", action->run->name,
                  action->name, action->user_failures, action->system_failures, child->failed,
@@ -301,7 +305,7 @@ struct in_force {
     bool found;
 };
 
-static bool same_settings(const struct sch_queue_config *a, const struct sch_queue_config *b)
+bool sim_same_settings(const struct sch_queue_config *a, const struct sch_queue_config *b)
 {
     return strcmp(a->parent, b->parent) == 0 && a->weight == b->weight &&
            a->priority == b->priority && a->actions_max == b->actions_max &&
@@ -321,7 +325,7 @@ static bool compare_queue(void *ctx, const struct sch_queue_view *view)
         memcmp(&view->config->key, &queue->config.key, sizeof(queue->config.key)) != 0)
         return true;
     in_force->found = true;
-    if (queue->exists && !same_settings(view->config, &queue->config))
+    if (queue->exists && !sim_same_settings(view->config, &queue->config))
         sim_fail(in_force->world, "queue %s: not in force as it was acknowledged",
                  queue->config.key.name);
     return true;

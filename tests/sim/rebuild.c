@@ -91,10 +91,11 @@ struct queue_wanted {
 static bool match_queue(void *ctx, const struct sch_queue_view *view)
 {
     struct queue_wanted *wanted = ctx;
-    if (memcmp(view->config, wanted->view->config, sizeof(*view->config)) != 0)
+    const struct sch_queue_config *config = wanted->view->config;
+    if (memcmp(&view->config->key, &config->key, sizeof(config->key)) != 0)
         return true;
-    wanted->found = view->actions == wanted->view->actions &&
-                    view->configured == wanted->view->configured;
+    wanted->found = view->configured && view->actions == wanted->view->actions &&
+                    sim_same_settings(view->config, config);
     return false;
 }
 

@@ -109,6 +109,7 @@ struct sy_rpc_mem_plan sim_faults_plan(struct sim_world *world);
 /* check.c: invariants. After each turn of a shard; now and then, those that cost more. */
 void sim_check_limits(struct sim_world *world);
 void sim_check_all(struct sim_world *world);
+bool sim_same_settings(const struct sch_queue_config *a, const struct sch_queue_config *b);
 /* A few lines on what is live in the cores. */
 void sim_check_describe(struct sim_world *world);
 
