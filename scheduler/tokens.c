@@ -153,7 +153,7 @@ bool sch_tokens_report(struct sch_tokens *tokens, const struct sch_token_report 
     if (anew || part->settled)
         part->bound = part->allowed;
     struct sch_use bound = larger(&part->bound, &part->used);
-    tokens->over |= !equal(&bound, &part->bound);
+    tokens->over |= anew || !equal(&bound, &part->bound);
     part->bound = bound;
     return true;
 }
