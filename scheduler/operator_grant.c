@@ -20,11 +20,13 @@ static uint64_t backlog_max(const struct sch_operator *op, const struct sch_kind
 }
 
 /* How many may come beyond those that are there, never fewer than were granted before; not worth a
- * message while three quarters of it are left. Returns whether to send. */
-static bool raise(uint64_t *granted, uint64_t assigned, uint64_t share)
+ * message while three quarters of it are left, which are at least `least`. Returns whether to send.
+ */
+static bool raise(uint64_t *granted, uint64_t assigned, uint64_t share, uint64_t least)
 {
     uint64_t outstanding = *granted > assigned ? *granted - assigned : 0;
-    if (share <= outstanding || (outstanding > 0 && outstanding > share - share / 4))
+    bool enough = outstanding > 0 && outstanding >= least && outstanding > share - share / 4;
+    if (share <= outstanding || enough)
         return false;
     *granted = assigned + share;
     return true;
@@ -33,7 +35,7 @@ static bool raise(uint64_t *granted, uint64_t assigned, uint64_t share)
 static void grant_class(struct sch_operator *op, struct sch_op_class *class, uint64_t share,
                         uint64_t startable)
 {
-    if (raise(&class->granted, class->assigned, share))
+    if (raise(&class->granted, class->assigned, share, 1))
         sch_class_send_grant(op, class, startable);
 }
 
@@ -179,10 +181,12 @@ void sch_room_grant(struct sch_operator *op, struct sch_op_partition *partition,
     raise_to(&share.cpu_milli, asked.cpu_milli);
     raise_to(&share.memory_bytes, asked.memory_bytes);
     raise_to(&share.gpu_milli, asked.gpu_milli);
-    bool more = raise(&partition->room.cpu_milli, partition->assigned.cpu_milli, share.cpu_milli);
+    bool more = raise(&partition->room.cpu_milli, partition->assigned.cpu_milli, share.cpu_milli,
+                      asked.cpu_milli);
     more |= raise(&partition->room.memory_bytes, partition->assigned.memory_bytes,
-                  share.memory_bytes);
-    more |= raise(&partition->room.gpu_milli, partition->assigned.gpu_milli, share.gpu_milli);
+                  share.memory_bytes, asked.memory_bytes);
+    more |= raise(&partition->room.gpu_milli, partition->assigned.gpu_milli, share.gpu_milli,
+                  asked.gpu_milli);
     if (!more)
         return;
     struct sch_op_effect *effect = sch_op_effect_add(op, SCH_OP_SEND_ROOM);

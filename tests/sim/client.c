@@ -48,6 +48,7 @@ struct sim_client_run {
     unsigned keyed_count, keyed_enqueued;
     unsigned count, enqueued, batch;
     bool ganged; /* each batch is a gang */
+    unsigned gang_max;
     Switchyard__V1__Gang__OnLoss on_loss;
     struct sy_buf task_spec;
     char queue[SCH_QUEUE_NAME_MAX]; /* of the batch; "": the default one */
@@ -182,8 +183,7 @@ static void on_enqueued(void *ctx, const struct sy_status *status, struct sy_spa
         return;
     }
     if (status->code != SY_CODE_OK) {
-        run->queue[0] = '\0'; /* it may be gone, or have no cluster that could run them, */
-        run->ganged &= status->code != SY_CODE_INVALID_ARGUMENT; /* or none could all at once */
+        run->queue[0] = '\0'; /* it may be gone, or have no cluster that could run them */
         may_retry(run, status);
         return;
     }
@@ -210,8 +210,8 @@ static void run_enqueue(struct sim_client_run *run)
     }
     if (run->batch > run->count - run->enqueued)
         run->batch = run->count - run->enqueued;
-    if (run->ganged && run->batch > SIM_GANG_SIZE_MAX)
-        run->batch = SIM_GANG_SIZE_MAX;
+    if (run->ganged && run->batch > run->gang_max)
+        run->batch = run->gang_max;
     Switchyard__V1__RunId id;
     run_id_init(&id, run);
     Switchyard__V1__EnqueueActionsRequest request = SWITCHYARD__V1__ENQUEUE_ACTIONS_REQUEST__INIT;
@@ -615,6 +615,8 @@ struct sim_client *sim_client_new(struct sim_world *world, struct sy_loop *loop,
             options->size != SIM_FAIR) /* their audit compares times of different machines */
             draw_keys(run, &rng, options->partitions);
         unsigned kind = sim_draw_kind(world, &rng);
+        uint32_t places = sim_places(world, kind);
+        run->gang_max = places < SIM_GANG_SIZE_MAX ? places : SIM_GANG_SIZE_MAX;
         int64_t deadline_s = 1 + (int64_t)sy_rng_below(&rng, 30);
         sim_task_pack(kind, run->timed ? deadline_s : 0, &client->arena, &run->task_spec);
         sy_timer_init(&run->timer, run_act, run);

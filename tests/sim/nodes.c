@@ -108,3 +108,15 @@ bool sim_task_fits(unsigned kind, const struct sim_node *node)
                               .environments = {node->environment}};
     return sch_shape_fits(&shape, &request, NULL);
 }
+
+uint32_t sim_task_places(unsigned kind, const struct sim_node *node)
+{
+    struct sch_resources request = request_of(sim_task_kind(kind));
+    if (!sim_task_fits(kind, node))
+        return 0;
+    uint64_t places = node->capacity.cpu_milli / request.cpu_milli;
+    uint64_t by_memory = node->capacity.memory_bytes / request.memory_bytes;
+    places = by_memory < places ? by_memory : places;
+    places = node->environment.slots < places ? node->environment.slots : places;
+    return sch_resources_has_gpu(&request) ? 1 : (uint32_t)places;
+}

@@ -32,3 +32,5 @@ struct sim_task_kind {
 const struct sim_task_kind *sim_task_kind(unsigned kind);
 /* Whether a node could ever run it. */
 bool sim_task_fits(unsigned kind, const struct sim_node *node);
+/* How many of it an empty node holds; without counting GPUs beyond the first. */
+uint32_t sim_task_places(unsigned kind, const struct sim_node *node);

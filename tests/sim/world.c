@@ -78,6 +78,18 @@ unsigned sim_queue_of_run(const struct sim_world *world, const char *run)
     return (unsigned)strtoul(number + 1, NULL, 10) % world->options.queues;
 }
 
+uint32_t sim_places(const struct sim_world *world, unsigned kind)
+{
+    uint32_t places[SIM_OPERATORS_MAX] = {0}, most = 0;
+    for (unsigned i = 0; i < world->options.agents; i++) {
+        const struct sim_agent *agent = &world->agents[i];
+        places[agent->operator_index] += sim_task_places(kind, &agent->node);
+    }
+    for (unsigned i = 0; i < world->options.operators; i++)
+        most = places[i] > most ? places[i] : most;
+    return most;
+}
+
 unsigned sim_draw_kind(struct sim_world *world, struct sy_rng *rng)
 {
     unsigned kinds[SIM_TASK_KINDS], count = 0;

@@ -83,6 +83,8 @@ _Noreturn void sim_fail(struct sim_world *world, const char *format, ...) SY_PRI
 
 /* A kind of task that some node of the world can run. */
 unsigned sim_draw_kind(struct sim_world *world, struct sy_rng *rng);
+/* How many of the kind run at once in the cluster that has most room for them. */
+uint32_t sim_places(const struct sim_world *world, unsigned kind);
 /* Of "project/domain/run" or the run's name; NULL: nobody asked for such an action. */
 struct sim_child *sim_find_child(struct sim_world *world, const char *run, const char *name);
 /* SIM_FAIR: whose queue is its number modulo theirs. */
