@@ -182,7 +182,7 @@ static void set_reserved(struct sch_operator *op, struct sch_node *node, bool re
     if (node->reserved == reserved)
         return;
     node->reserved = reserved;
-    op->choice_came |= !reserved;
+    op->choice_came = true; /* here, or on avoided nodes for those that could only run here */
     sch_node_changed(op, node);
     sch_kinds_dirty(op);
 }
