@@ -120,7 +120,7 @@ static uint64_t more_memory(struct sch_partition *p, const struct sch_action_imp
     double more = (double)now * factor / 1000;
     request.memory_bytes = more < (double)most ? (uint64_t)more : most;
     const struct sch_class *class = sch_action_class(a);
-    return sch_feasible(p, &request, &class->gang, class->rule, NULL) ? request.memory_bytes : 0;
+    return sch_is_runnable(p, &request, &class->gang, class->rule) ? request.memory_bytes : 0;
 }
 
 static void out_of_memory(struct sch_partition *p, struct sch_action_impl *a,

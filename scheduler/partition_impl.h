@@ -703,6 +703,9 @@ const struct sch_rule *sch_rule_ref(struct sch_partition *p,
 void sch_rule_unref(struct sch_partition *p, const struct sch_rule *rule);
 
 /* ---- partition_route.c ---- */
+/* Whether a cluster is known that could run it: what nobody has told does not count. */
+bool sch_is_runnable(const struct sch_partition *p, const struct sch_resources *request,
+                     const struct sch_gang_shape *gang, const struct sch_rule *rule);
 void sch_class_add_cluster(struct sch_partition *p, struct sch_class *class,
                            struct sch_cluster *cluster);
 /* The cluster's connection or shapes changed. */

@@ -47,13 +47,23 @@ bool sch_rule_fits(const struct sch_rule *rule, const struct sch_cluster *cluste
     return true;
 }
 
-static bool pair_may_run(const struct sch_class *class, const struct sch_cluster *cluster)
+static bool may_run(const struct sch_cluster *cluster, const struct sch_resources *request,
+                    const struct sch_gang_shape *gang, const struct sch_rule *rule)
 {
-    if (!sch_rule_fits(class->rule, cluster, NULL) ||
-        sch_gang_room(cluster, &class->request, &class->gang) < class->gang.size)
+    if (!sch_rule_fits(rule, cluster, NULL) || sch_gang_room(cluster, request, gang) < gang->size)
         return false;
     for (size_t i = 0; i < cluster->shape_count; i++) {
-        if (sch_shape_fits(&cluster->shapes[i], &class->request, NULL))
+        if (sch_shape_fits(&cluster->shapes[i], request, NULL))
+            return true;
+    }
+    return false;
+}
+
+bool sch_is_runnable(const struct sch_partition *p, const struct sch_resources *request,
+                     const struct sch_gang_shape *gang, const struct sch_rule *rule)
+{
+    for (size_t i = 0; i < p->cluster_count; i++) {
+        if (may_run(p->clusters[i], request, gang, rule))
             return true;
     }
     return false;
@@ -177,7 +187,7 @@ void sch_class_update_cluster(struct sch_partition *p, struct sch_class *class,
     struct sch_pair *pair = class->pairs[cluster->index];
     SY_ASSERT(pair->cluster == cluster);
     pair->entry.tie = cluster->rank;
-    pair->feasible = pair_may_run(class, cluster);
+    pair->feasible = may_run(cluster, &class->request, &class->gang, class->rule);
     pair->told &= pair->feasible; /* what it misses meanwhile it is told when it can run it again */
     class->tell_new = true;
     pair_update(p, pair);

@@ -60,7 +60,7 @@ const struct sim_task_kind *sim_task_kind(unsigned kind)
         {.spec = {FUNCTION, .environment = "native", .cpu = "500m", .memory = "1Mi"}},
         {.spec = {FUNCTION, .environment = "native", .cpu = "1500m", .memory = "64Mi"}},
         {.spec = {FUNCTION, .environment = "native", .cpu = "250m", .memory = "600Mi"},
-         .memory_max = "1500Mi"},
+         .memory_max = "3Gi"},
         {.spec = {FUNCTION, .environment = "native", .cpu = "100m", .memory = "1Mi",
                   .gpu_milli = 1000}},
         {.spec = {FUNCTION, .environment = "native", .cpu = "100m", .memory = "1Mi",
@@ -115,12 +115,7 @@ uint32_t sim_task_places(unsigned kind, const struct sim_node *node)
     if (!sim_task_fits(kind, node))
         return 0;
     uint64_t places = node->capacity.cpu_milli / request.cpu_milli;
-    uint64_t memory_bytes = request.memory_bytes;
-    if (sim_task_kind(kind)->memory_max) {
-        int r = cl_quantity_parse(sim_task_kind(kind)->memory_max, false, &memory_bytes);
-        SY_ASSERT(r == 0);
-    }
-    uint64_t by_memory = node->capacity.memory_bytes / memory_bytes;
+    uint64_t by_memory = node->capacity.memory_bytes / request.memory_bytes;
     places = by_memory < places ? by_memory : places;
     places = node->environment.slots < places ? node->environment.slots : places;
     return sch_resources_has_gpu(&request) ? 1 : (uint32_t)places;

@@ -26,13 +26,11 @@ void sim_node_draw(struct sim_node *ret, struct sy_rng *rng, bool plain);
 struct sim_task_kind {
     struct cl_spec spec;
     const char *slice;      /* a MIG profile, in place of a whole GPU; NULL: none */
-    const char *memory_max; /* it may be given so much after it ran out of memory, which each node
-                               has; NULL: it fails */
+    const char *memory_max; /* it may be given so much after it ran out of memory; NULL: it fails */
 };
 /* Kind 0 runs on plain nodes. */
 const struct sim_task_kind *sim_task_kind(unsigned kind);
 /* Whether a node could ever run it. */
 bool sim_task_fits(unsigned kind, const struct sim_node *node);
-/* How many of it an empty node holds, with the most memory that they may get; without counting GPUs
- * beyond the first. */
+/* How many of it an empty node holds; without counting GPUs beyond the first. */
 uint32_t sim_task_places(unsigned kind, const struct sim_node *node);

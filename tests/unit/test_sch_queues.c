@@ -651,6 +651,25 @@ START_TEST(more_memory_after_running_out_of_it)
 }
 END_TEST
 
+/* A cluster that has not said what it has may have that much, or not. */
+START_TEST(no_more_memory_than_is_known_of)
+{
+    struct world w = world_new();
+    struct sch_spec spec = {.request = {.memory_bytes = 1ull << 34},
+                            .oom_factor_milli = 2000,
+                            .oom_memory_bytes_max = 1ull << 40};
+    open_cluster(&w);
+    step(&w, (struct sch_event){.type = SCH_EVENT_CLUSTER_UP, .u.cluster.name = "silent"});
+    struct sch_action *a = submit(&w, "p", NULL, &spec, 0);
+    sch_action_ref(a);
+    grant(&w, "east", sch_action_class_id(a), 1);
+    outcome(&w, a, SCH_OUTCOME_OUT_OF_MEMORY);
+    assert_state(a, "failed");
+    sch_action_unref(a);
+    world_free(&w);
+}
+END_TEST
+
 START_TEST(long_queues_are_assigned_in_slices)
 {
     struct world w = world_new();
@@ -711,6 +730,7 @@ int main(void)
                                   a_cluster_that_fails_a_class_is_avoided_for_a_while,
                                   long_queues_are_assigned_in_slices,
                                   more_memory_after_running_out_of_it,
+                                  no_more_memory_than_is_known_of,
                                   configurations_are_checked,
                                   NULL};
     return sy_test_run("sch_queues", tests);
