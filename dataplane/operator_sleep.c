@@ -241,7 +241,7 @@ void dp_sleeps_free(struct dp_sleeps *sleeps)
     if (!sleeps)
         return;
     sy_blobs_free(sleeps->blobs); /* nothing comes back from there any more */
-    struct sleep *sleep, *next;
+    struct sleep *sleep = NULL, *next = NULL;
     HASH_ITER(hh, sleeps->by_key, sleep, next)
     {
         sleep_free(sleep);

@@ -47,7 +47,7 @@ static uint32_t candidates(const struct sch_node *node, const struct sch_op_part
             is_named(a, queues, queue_count))
             ret[count++] = a;
     }
-    qsort(ret, count, sizeof(ret[0]), started_last);
+    qsort(ret, count, sizeof(struct sch_attempt *), started_last);
     return count;
 }
 

@@ -41,7 +41,7 @@ enum sch_policy {
     SCH_POLICY_SPREAD,        /* most free room first; the default */
     SCH_POLICY_PACK,          /* least free room first */
     SCH_POLICY_CHEAPEST,      /* lowest price, then most free room */
-    SCH_POLICY_FASTEST_START, /* a free warm worker, then the least that waits there, then room */
+    SCH_POLICY_FASTEST_START, /* where most would start at once, then most free room */
     SCH_POLICIES,
 };
 

@@ -2,10 +2,10 @@
  * switchyard-bench-decisions: how fast the partition core decides, by itself: whose turn it is and
  * which cluster. In one process and one thread, without daemons, streams or a disk.
  *
- *   routing  actions come one by one and each is assigned at once, to one of 1 to 1,000 clusters
- * that have room; the queue's policy chooses queues   1,000,000 actions wait in 10,000 queues of
- * different weights in 100 projects; room comes for all of them, in the order that shares and
- * priorities give
+ * - routing: actions come one by one and each is assigned at once, to one of 1 to 1,000 clusters
+ *   that have room; the queue's policy chooses.
+ * - queues: 1,000,000 actions wait in 10,000 queues of different weights in 100 projects; room
+ *   comes for all of them, in the order that shares and priorities give.
  */
 #pragma once
 
