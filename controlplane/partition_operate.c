@@ -185,6 +185,10 @@ static enum sy_code check_hello(struct cp_operator *o,
     if (cp_name_check("cluster", hello->cluster, error) < 0 ||
         cp_text_check("endpoint", hello->endpoint, CP_URI_BYTES_MAX, error) < 0)
         return SY_CODE_INVALID_ARGUMENT;
+    if (hello->price < 0) {
+        sy_error_text_set(error, "the price of a core must not be negative");
+        return SY_CODE_INVALID_ARGUMENT;
+    }
     if (hello->max_epoch > p->epoch) {
         sy_error_text_set(error,
                           "cluster %s has seen epoch %u of partition %u, this shard has %u: it is "

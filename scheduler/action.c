@@ -252,7 +252,7 @@ static void join_lane(struct sch_partition *p, struct sch_action_impl *a, struct
                                             tenant->rule);
     a->lane = sch_lane_get(p, class, tenant);
     a->lane->seat.refs++;
-    sch_share_count(tenant, 1);
+    sch_share_count(p, tenant, 1);
     if (tenant->queued_timeout_ns != SY_TIME_NEVER)
         sch_action_rare(a)->queued_ns = tenant->queued_timeout_ns;
     if (sch_state_is_used(sch_action_state(a)))
@@ -263,7 +263,7 @@ static void leave_lane(struct sch_partition *p, struct sch_action_impl *a)
 {
     struct sch_lane *lane = sy_take(a->lane);
     struct sch_class *class = lane->seat.class;
-    sch_share_count(lane->seat.share, -1);
+    sch_share_count(p, lane->seat.share, -1);
     sch_lane_unref(p, lane);
     sch_class_unref(p, class);
 }

@@ -613,6 +613,7 @@ void sch_partition_step(struct sch_partition *p, const struct sch_event *event,
     sch_caches_settle(p);
     sch_gates_release(p);
     sch_lanes_assign(p);
+    sch_shares_end_step(p);
     sch_tickets_end_step(p);
     sch_reclaim_end_step(p);
     sch_demand_end_step(p);

@@ -277,7 +277,8 @@ void sch_gang_ask(struct sch_partition *p, struct sch_class *class)
         sch_pair_ask(p, class->pairs[i]);
     class->told_waiting = UINT64_MAX; /* it is told again, whatever was told before */
     sch_class_touch(p, class);
-    sch_heap_set(&p->patience, &class->patience, p->now_ns + SCH_GANG_PATIENCE_NS);
+    if (!sch_heap_has(&class->patience)) /* those who come meanwhile do not make it longer */
+        sch_heap_set(&p->patience, &class->patience, p->now_ns + SCH_GANG_PATIENCE_NS);
     sch_class_changed(p, class);
 }
 

@@ -156,6 +156,7 @@ struct sch_share {
     int64_t queued_timeout_ns; /* a tenant's: of the queues above, the least; SY_TIME_NEVER: none */
     const struct sch_rule *rule; /* a tenant's; held */
     struct sch_link preemptible; /* p->preemptible: a queue whose work may be stopped */
+    struct sch_link misplaced;   /* p->misplaced: not below its configured parent yet */
     struct sch_ticket *ticket;   /* of a limit that several partitions share; else NULL */
     struct sch_link seats;       /* in no class stopped by its own limits */
     struct sch_link stopped;     /* seats that its limits stop */
@@ -348,6 +349,8 @@ struct sch_partition {
     struct sch_share *last_tenant; /* that was looked for; held. NULL: none */
     bool last_unnamed;             /* without naming a queue */
     struct sch_link preemptible;
+    struct sch_link misplaced;
+    bool emptied; /* in this step a share lost its last action */
     int64_t reclaim_at_ns; /* the next round; SY_TIME_NEVER: nothing may be stopped */
     struct sch_link tickets_touched;
     struct sch_heap ticket_flushes;
@@ -605,7 +608,7 @@ void sch_share_unref(struct sch_partition *p, struct sch_share *share);
 void sch_share_configure(struct sch_partition *p, const struct sch_queue_config *config);
 void sch_share_forget(struct sch_partition *p, const struct sch_queue_key *key);
 /* An action of the tenant is there (delta 1) or gone (-1). */
-void sch_share_count(struct sch_share *tenant, int delta);
+void sch_share_count(struct sch_partition *p, struct sch_share *tenant, int delta);
 /* An action comes into use or out of it: counts, and what limits stop, up to the region. */
 void sch_share_use(struct sch_partition *p, struct sch_share *tenant,
                    const struct sch_resources *request, bool more);
@@ -619,6 +622,8 @@ uint32_t sch_share_weigh(const struct sch_partition *p, const struct sch_share *
                          const struct sch_use *use);
 /* The capacity of the region changed. */
 void sch_share_capacity_changed(struct sch_partition *p);
+/* What is empty now goes below the parent that it is to have. */
+void sch_shares_end_step(struct sch_partition *p);
 void sch_shares_init(struct sch_partition *p);
 void sch_shares_deinit(struct sch_partition *p);
 

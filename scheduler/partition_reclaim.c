@@ -44,7 +44,7 @@ static bool has_more(const struct sch_partition *p, const struct sch_share *vict
 }
 
 static bool may_lose(const struct sch_partition *p, const struct sch_share *victim,
-                     const struct sch_lane *lane, int32_t priority)
+                     const struct sch_lane *lane, int64_t priority)
 {
     int32_t theirs = configured_priority(victim);
     if (victim->use.actions == 0 || theirs > priority)
@@ -69,7 +69,7 @@ static void reclaim(struct sch_partition *p, struct sch_class *class, const stru
 {
     uint32_t victims[SCH_RECLAIM_QUEUES_MAX], count = 0;
     const struct sch_action_impl *first = sch_fifo_first(&lane->queue);
-    int32_t priority = first->base.priority + configured_priority(lane->seat.share);
+    int64_t priority = (int64_t)first->base.priority + configured_priority(lane->seat.share);
     for (struct sch_link *link = p->preemptible.next;
          link != &p->preemptible && count < SCH_RECLAIM_QUEUES_MAX; link = link->next) {
         const struct sch_share *victim = sy_container_of(link, struct sch_share, preemptible);

@@ -71,26 +71,26 @@ bool sch_is_runnable(const struct sch_partition *p, const struct sch_resources *
 
 /* ---- open pairs ---- */
 
-static int64_t capped(int64_t value, int64_t max)
+/* Both may come from a cluster's operator: any number. */
+static int64_t capped(uint64_t value, int64_t max)
 {
-    return value < max ? value : max;
+    return value < (uint64_t)max ? (int64_t)value : max;
 }
 
 /* The least goes first; equal ones by the rank of the cluster's name. */
 static int64_t policy_key(const struct sch_pair *pair)
 {
-    uint64_t left = pair->granted - pair->assigned;
-    int64_t free_grants = left < (uint64_t)FREE_MAX ? (int64_t)left : FREE_MAX, key = 0;
+    int64_t free_grants = capped(pair->granted - pair->assigned, FREE_MAX), key = 0;
     switch (pair->class->rule->content.policy) {
     case SCH_POLICY_PACK:
         key = free_grants;
         break;
     case SCH_POLICY_CHEAPEST:
-        key = capped(pair->cluster->price, PRICE_MAX) * (2 * FREE_MAX) - free_grants;
+        key = capped((uint64_t)pair->cluster->price, PRICE_MAX) * (2 * FREE_MAX) - free_grants;
         break;
     case SCH_POLICY_FASTEST_START:
         key = pair->startable > pair->assigned
-                  ? -capped((int64_t)(pair->startable - pair->assigned), FREE_MAX) - FREE_MAX
+                  ? -capped(pair->startable - pair->assigned, FREE_MAX) - FREE_MAX
                   : -free_grants;
         break;
     case SCH_POLICY_SPREAD:

@@ -76,10 +76,9 @@ static struct sch_share *share_new(struct sch_partition *p, const struct sch_que
     return share;
 }
 
-static struct sch_share *share_get(struct sch_partition *p, const struct sch_queue_key *key,
-                                   const struct sch_queue_config *config);
+static struct sch_share *share_get(struct sch_partition *p, const struct sch_queue_key *key);
 
-/* What a project, domain or queue is below. */
+/* What a project, domain or queue is to be below. */
 static struct sch_share *parent_of(struct sch_partition *p, const struct sch_queue_key *key,
                                    const struct sch_queue_config *config)
 {
@@ -91,17 +90,16 @@ static struct sch_share *parent_of(struct sch_partition *p, const struct sch_que
         memset(above.domain, 0, sizeof(above.domain));
     else if (!key->name[0])
         return p->region;
-    return share_get(p, &above, NULL);
+    return share_get(p, &above);
 }
 
-static struct sch_share *share_get(struct sch_partition *p, const struct sch_queue_key *key,
-                                   const struct sch_queue_config *config)
+static struct sch_share *share_get(struct sch_partition *p, const struct sch_queue_key *key)
 {
     enum sch_share_level level = level_of(key);
     if (level == SCH_SHARE_REGION)
         return p->region;
     struct sch_share *share = share_find(p, key, level, NULL);
-    return share ? share : share_new(p, key, level, parent_of(p, key, config));
+    return share ? share : share_new(p, key, level, parent_of(p, key, NULL));
 }
 
 void sch_share_ref(struct sch_share *share)
@@ -121,6 +119,8 @@ void sch_share_unref(struct sch_partition *p, struct sch_share *share)
         sch_ticket_free(p, share);
         if (sch_link_in_list(&share->preemptible))
             sch_list_remove(&share->preemptible);
+        if (sch_link_in_list(&share->misplaced))
+            sch_list_remove(&share->misplaced);
         SY_ASSERT(!share->config && share->live == 0 && share->use.actions == 0);
         SY_ASSERT(sch_list_empty(&share->seats) && sch_list_empty(&share->stopped));
         if (share->rule)
@@ -159,6 +159,7 @@ void sch_shares_init(struct sch_partition *p)
 {
     static const struct sch_queue_key region = {0};
     sch_list_init(&p->shares);
+    sch_list_init(&p->misplaced);
     p->region = share_new(p, &region, SCH_SHARE_REGION, NULL);
     sch_share_ref(p->region);
 }
@@ -266,7 +267,7 @@ static struct sch_share *find_tenant(struct sch_partition *p, const char *projec
         return NULL;
     }
     if (!share)
-        share = share_get(p, &own, NULL);
+        share = share_get(p, &own);
     struct sch_queue_key key = key_of(project, domain, "");
     struct sch_share *tenant = share_find(p, &key, SCH_SHARE_TENANT, share);
     if (!tenant) {
@@ -436,12 +437,13 @@ bool sch_share_admits(const struct sch_share *share, const struct sch_resources 
 
 /* ---- what is there ---- */
 
-void sch_share_count(struct sch_share *tenant, int delta)
+void sch_share_count(struct sch_partition *p, struct sch_share *tenant, int delta)
 {
     SY_ASSERT(tenant->level == SCH_SHARE_TENANT && (delta == 1 || delta == -1));
     for (struct sch_share *at = tenant; at; at = at->parent) {
         SY_ASSERT(delta > 0 || at->live > at->use.actions);
         at->live += (uint64_t)(int64_t)delta;
+        p->emptied |= at->live == 0;
     }
 }
 
@@ -522,17 +524,94 @@ static void refresh(struct sch_partition *p, struct sch_share *share)
     sch_share_let_go(p, share);
 }
 
-/* While something is in it, or below, it stays where it is. */
+/* ---- moving: a queue with something in it, or below, stays where it is until that is gone ---- */
+
+static unsigned depth_of(const struct sch_share *share)
+{
+    unsigned depth = 0;
+    for (; share->parent; share = share->parent)
+        depth++;
+    return depth;
+}
+
+/* Levels from it down to the lowest queue. */
+static unsigned height_of(const struct sch_partition *p, const struct sch_share *share)
+{
+    if (share->refs == (share->config != NULL))
+        return 1; /* most often: nothing is below it */
+    unsigned lowest = 0;
+    for (struct sch_link *link = p->shares.next; link != &p->shares; link = link->next) {
+        const struct sch_share *at = sy_container_of(link, struct sch_share, link);
+        unsigned depth = is_below(at, share) ? depth_of(at) : 0;
+        lowest = depth > lowest ? depth : lowest;
+    }
+    return lowest - depth_of(share) + 1;
+}
+
 static void set_parent(struct sch_partition *p, struct sch_share *share, struct sch_share *parent)
 {
-    if (share->parent == parent || share->live > 0)
-        return;
-    SY_ASSERT(!is_below(parent, share)); /* the shell has looked for circles */
+    SY_ASSERT(share->live == 0 && !is_below(parent, share));
     SY_ASSERT(sch_list_empty(&share->seats) && sch_list_empty(&share->stopped));
     struct sch_share *old = share->parent;
     sch_share_ref(parent);
     share->parent = parent;
     sch_share_unref(p, old);
+}
+
+/* Says whether it is where it belongs now. The shell has looked for circles and depth, but among
+ * the parents as they are to be: what could not move yet may be in the way. */
+static bool attach(struct sch_partition *p, struct sch_share *share)
+{
+    struct sch_share *parent = parent_of(p, &share->key, share->config);
+    bool there = share->parent == parent;
+    sch_share_ref(parent); /* it may be new */
+    if (!there && share->live == 0 && !is_below(parent, share) &&
+        depth_of(parent) + height_of(p, share) < SCH_SHARE_DEPTH_MAX) {
+        set_parent(p, share, parent);
+        there = true;
+    }
+    sch_share_unref(p, parent);
+    return there;
+}
+
+/* All that can move leave their old places first, and so are not in each other's way. */
+static void settle(struct sch_partition *p)
+{
+    remember(p, NULL, false);
+    for (struct sch_link *link = p->misplaced.next; link != &p->misplaced; link = link->next) {
+        struct sch_share *share = sy_container_of(link, struct sch_share, misplaced);
+        if (share->live > 0)
+            continue;
+        struct sch_share *parent = parent_of(p, &share->key, NULL);
+        if (share->parent != parent)
+            set_parent(p, share, parent);
+    }
+    for (bool more = true; more;) {
+        more = false;
+        for (struct sch_link *link = p->misplaced.next; link != &p->misplaced;) {
+            struct sch_share *share = sy_container_of(link, struct sch_share, misplaced);
+            link = link->next;
+            if (attach(p, share)) {
+                sch_list_remove(&share->misplaced);
+                more = true;
+            }
+        }
+    }
+}
+
+void sch_shares_end_step(struct sch_partition *p)
+{
+    if (p->emptied && !sch_list_empty(&p->misplaced))
+        settle(p);
+    p->emptied = false;
+}
+
+/* Where it is to be may have changed. */
+static void place(struct sch_partition *p, struct sch_share *share)
+{
+    if (!sch_link_in_list(&share->misplaced))
+        sch_list_push_back(&p->misplaced, &share->misplaced);
+    settle(p);
 }
 
 /* Without the room for clusters that are not named: a region may have ten thousand queues. */
@@ -546,14 +625,14 @@ static struct sch_queue_config *copy_config(const struct sch_queue_config *confi
 void sch_share_configure(struct sch_partition *p, const struct sch_queue_config *config)
 {
     SY_ASSERT(sch_queue_config_check(config, NULL) == 0);
-    struct sch_share *share = share_get(p, &config->key, config);
+    struct sch_share *share = share_get(p, &config->key);
     if (!share->config)
         sch_share_ref(share);
     free(share->config);
     share->config = copy_config(config);
     struct sch_use limits = sch_share_limits(share);
     share->limited = sch_use_any(&limits);
-    set_parent(p, share, parent_of(p, &config->key, config));
+    place(p, share);
     refresh(p, share);
 }
 

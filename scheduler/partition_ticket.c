@@ -68,11 +68,15 @@ static struct sch_token_report report_of(const struct sch_partition *p,
                                       .sequence = ticket->sequence,
                                       .allowed = ticket->allowed,
                                       .used = ticket->share->use};
+    const struct sch_use nothing = {0}, limits = sch_share_limits(ticket->share);
     const struct sch_link *stopped = &ticket->share->stopped;
     for (struct sch_link *link = stopped->next; link != stopped; link = link->next) {
         const struct sch_seat *seat = sy_container_of(link, struct sch_seat, link);
+        struct sch_use one = sch_use_times(&seat->class->request, sch_class_unit(seat->class));
+        if (!sch_use_fits(&nothing, &one, &limits))
+            continue; /* more than the limit: others must not wait for it */
         if (report.wanted == 0)
-            report.next = sch_use_times(&seat->class->request, sch_class_unit(seat->class));
+            report.next = one;
         report.wanted += seat->ready;
     }
     if (ticket->share->config && ticket->share->config->paused)
@@ -92,7 +96,10 @@ static void tell(struct sch_partition *p, struct sch_ticket *ticket,
 
 static bool differs(const struct sch_token_report *a, const struct sch_token_report *b)
 {
-    return memcmp(a, b, sizeof(*a)) != 0;
+    return a->partition != b->partition || a->epoch != b->epoch || a->sequence != b->sequence ||
+           a->wanted != b->wanted || memcmp(&a->allowed, &b->allowed, sizeof(a->allowed)) != 0 ||
+           memcmp(&a->used, &b->used, sizeof(a->used)) != 0 ||
+           memcmp(&a->next, &b->next, sizeof(a->next)) != 0;
 }
 
 void sch_tickets_end_step(struct sch_partition *p)

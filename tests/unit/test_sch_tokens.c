@@ -105,6 +105,7 @@ static void configure(struct region *r, uint32_t i)
 {
     struct sch_queue_config config = sch_queue_config_default(&the_queue);
     config.actions_max = r->limit;
+    config.cpu_milli_max = 1000 * r->limit;
     at(r, i, (struct sch_event){.type = SCH_EVENT_QUEUE, .u.queue.config = &config});
 }
 
@@ -260,6 +261,26 @@ START_TEST(partitions_share_a_limit)
 }
 END_TEST
 
+/* One that asks for more than the limit waits for ever; others of its partition do not. */
+START_TEST(one_that_never_fits_stops_no_others)
+{
+    struct region *r = region_new(7, 4);
+    for (uint32_t i = 2; i <= 3; i++) {
+        r->partitions[i].task.request.cpu_milli = 5000;
+        submit(r, i);
+        r->partitions[i].task.request.cpu_milli = 1000;
+        for (unsigned k = 0; k < 20; k++)
+            submit(r, i);
+    }
+    for (unsigned i = 0; i < 400; i++, tick(r)) {
+        drain(r);
+        finish(r, i % PARTITIONS);
+    }
+    ck_assert_uint_eq(r->finished, 40);
+    region_free(r);
+}
+END_TEST
+
 /* The home begins anew: nobody gets more before all have said what they use. */
 START_TEST(a_new_home_asks_first)
 {
@@ -411,12 +432,10 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {a_limit_is_never_exceeded_and_all_ends,
-                                  partitions_share_a_limit,
-                                  a_new_home_asks_first,
-                                  a_new_partition_keeps_within_what_it_has,
-                                  a_new_partition_may_have_more_than_the_limit,
-                                  a_lowered_limit_is_filled_once,
-                                  NULL};
+    const TTest *const tests[] = {
+        a_limit_is_never_exceeded_and_all_ends,   partitions_share_a_limit,
+        one_that_never_fits_stops_no_others,      a_new_home_asks_first,
+        a_new_partition_keeps_within_what_it_has, a_new_partition_may_have_more_than_the_limit,
+        a_lowered_limit_is_filled_once,           NULL};
     return sy_test_run("sch_tokens", tests);
 }
