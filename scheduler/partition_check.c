@@ -421,6 +421,19 @@ static void check_stopped(const struct sch_share *share)
     }
 }
 
+/* Where its configuration says, or known not to be. */
+static void check_parent(const struct sch_share *share)
+{
+    unsigned depth = 0;
+    for (const struct sch_share *at = share->parent; at; at = at->parent)
+        depth++;
+    SY_ASSERT(depth <= SCH_SHARE_DEPTH_MAX);
+    if (share->level != SCH_SHARE_QUEUE || !share->config || sch_link_in_list(&share->misplaced))
+        return;
+    const char *parent = share->parent->level == SCH_SHARE_QUEUE ? share->parent->key.name : "";
+    SY_ASSERT(strcmp(parent, share->config->parent) == 0);
+}
+
 static void check_shares(struct sch_partition *p)
 {
     struct sch_use *out = sy_calloc(p->shares_by_key.count, sizeof(*out));
@@ -437,6 +450,7 @@ static void check_shares(struct sch_partition *p)
         SY_ASSERT(share->live == live[share->check_index]);
         SY_ASSERT(memcmp(&share->use, &out[share->check_index], sizeof(share->use)) == 0);
         check_stopped(share);
+        check_parent(share);
     }
     free(out);
     free(live);
