@@ -142,7 +142,10 @@ START_TEST(a_busy_cluster_gets_it_when_the_others_have_answered_or_are_silent)
     struct gang third = enqueue(&w, last, &spec, SCH_ON_LOSS_RESTART_ALL);
     answer(&w, "east", &third, 9, 0);
     assert_waits(&third);
-    run_until(&w, w.now + SCH_GANG_PATIENCE_NS);
+    run_until(&w, w.now + SCH_GANG_PATIENCE_NS / 2);
+    (void)enqueue(&w, create(&w, "later", &w.group), &spec, SCH_ON_LOSS_RESTART_ALL);
+    assert_waits(&third);
+    run_until(&w, w.now + SCH_GANG_PATIENCE_NS / 2); /* those who come later make it no longer */
     assert_state(third.members[1], "assigned");
     world_free(&w);
 }
