@@ -350,7 +350,7 @@ struct sch_partition {
     bool last_unnamed;             /* without naming a queue */
     struct sch_link preemptible;
     struct sch_link misplaced;
-    bool emptied; /* in this step a share lost its last action */
+    bool emptied;          /* in this step a share lost its last action */
     int64_t reclaim_at_ns; /* the next round; SY_TIME_NEVER: nothing may be stopped */
     struct sch_link tickets_touched;
     struct sch_heap ticket_flushes;
