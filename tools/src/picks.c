@@ -183,6 +183,7 @@ void picks_routing(uint32_t clusters, int policy, unsigned repeat, struct picks_
 static void fill(struct world *w, uint32_t queues, uint64_t actions)
 {
     char project[16], queue[16], name[32];
+    SY_ASSERT(queues > 0);
     struct sch_action **roots = sy_calloc(queues, sizeof(struct sch_action *));
     for (uint32_t i = 0; i < queues; i++) {
         snprintf(project, sizeof(project), "p%u", i % PROJECTS);

@@ -29,12 +29,12 @@ struct choice {
 /* A sort of work: who asks for what, for how long, how many at once. */
 struct work {
     const char *name;
-    bool gpu;
     double part[SIM_WORKLOADS]; /* of the load of GPUs, or of cpu */
     double median_s, sigma;     /* of the log-normal duration */
     double fan_out;             /* mean tasks at once (geometric) */
     double burst;               /* part of the arrivals that come in bursts */
     int32_t priority;
+    bool gpu;
     struct choice choices[CHOICES];
     struct {
         const char *name;
@@ -43,46 +43,41 @@ struct work {
 };
 
 static const struct work works[] = {
-    {"training",
-     true,
-     {0.7, 0.7, 0.7, 0},
-     1380,
-     1.4,
-     1,
-     0.1,
-     0,
-     {{0.55, 8000, 1, 64}, {0.2, 16000, 2, 128}, {0.15, 32000, 4, 256}, {0.1, 64000, 8, 512}},
-     {{"language", 0.5}, {"vision", 0.3}, {"speech", 0.2}}},
-    {"tuning",
-     true,
-     {0.3, 0.3, 0.3, 0},
-     300,
-     1.0,
-     8,
-     0.5,
-     0,
-     {{0.8, 6000, 1, 32}, {0.2, 12000, 1, 96}},
-     {{"vision", 0.6}, {"language", 0.4}}},
-    {"batch",
-     false,
-     {0.95, 0.95, 0, 1},
-     600,
-     1.3,
-     20,
-     0.3,
-     0,
-     {{0.5, 1000, 0, 4}, {0.3, 2000, 0, 8}, {0.15, 4000, 0, 32}, {0.05, 16000, 0, 64}},
-     {{"etl", 0.6}, {"reports", 0.4}}},
-    {"interactive",
-     false,
-     {0.05, 0.05, 0, 0},
-     120,
-     1.5,
-     1,
-     0,
-     10,
-     {{0.7, 1000, 0, 2}, {0.3, 4000, 0, 16}},
-     {{"notebooks", 1}}},
+    {.name = "training",
+     .gpu = true,
+     .part = {0.7, 0.7, 0.7, 0},
+     .median_s = 1380,
+     .sigma = 1.4,
+     .fan_out = 1,
+     .burst = 0.1,
+     .choices =
+         {{0.55, 8000, 1, 64}, {0.2, 16000, 2, 128}, {0.15, 32000, 4, 256}, {0.1, 64000, 8, 512}},
+     .projects = {{"language", 0.5}, {"vision", 0.3}, {"speech", 0.2}}},
+    {.name = "tuning",
+     .gpu = true,
+     .part = {0.3, 0.3, 0.3, 0},
+     .median_s = 300,
+     .sigma = 1.0,
+     .fan_out = 8,
+     .burst = 0.5,
+     .choices = {{0.8, 6000, 1, 32}, {0.2, 12000, 1, 96}},
+     .projects = {{"vision", 0.6}, {"language", 0.4}}},
+    {.name = "batch",
+     .part = {0.95, 0.95, 0, 1},
+     .median_s = 600,
+     .sigma = 1.3,
+     .fan_out = 20,
+     .burst = 0.3,
+     .choices = {{0.5, 1000, 0, 4}, {0.3, 2000, 0, 8}, {0.15, 4000, 0, 32}, {0.05, 16000, 0, 64}},
+     .projects = {{"etl", 0.6}, {"reports", 0.4}}},
+    {.name = "interactive",
+     .part = {0.05, 0.05, 0, 0},
+     .median_s = 120,
+     .sigma = 1.5,
+     .fan_out = 1,
+     .priority = 10,
+     .choices = {{0.7, 1000, 0, 2}, {0.3, 4000, 0, 16}},
+     .projects = {{"notebooks", 1}}},
 };
 
 static const char *const workload_names[SIM_WORKLOADS] = {
