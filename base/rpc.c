@@ -131,27 +131,34 @@ static void queue_drop(struct sy_call *call)
     }
 }
 
-/* Gives the transport the next thing to send, unless it is still at the last one. */
-static void call_pump(struct sy_call *call)
+/* The next thing to send; *ret_message is empty when that is the end alone. Returns flags. */
+static unsigned queue_next(struct sy_call *call, struct sy_buf *ret_message)
 {
-    if (call->sending || call->life != SY_CALL_LIVE)
-        return;
-    struct sy_buf message = {0};
-    bool has_message = call->queue_count > 0;
-    if (!has_message && call->send != SY_SEND_ENDING)
-        return;
-    call->sending_bytes = 0;
-    if (has_message) {
-        message = queue_pop(call);
-        call->sending_bytes = message_cost(&message);
-    }
     unsigned flags = 0;
+    if (call->queue_count > 0) {
+        *ret_message = queue_pop(call);
+        call->sending_bytes += message_cost(ret_message);
+    }
     if (call->queue_count > 0)
         flags |= SY_RPC_SEND_MORE;
     if (call->queue_count == 0 && call->send == SY_SEND_ENDING) {
         flags |= SY_RPC_SEND_END;
         call->send = SY_SEND_ENDED;
     }
+    return flags;
+}
+
+/* Gives the transport the next thing to send, unless it is still at the last one. */
+static void call_pump(struct sy_call *call)
+{
+    if (call->sending || call->life != SY_CALL_LIVE)
+        return;
+    bool has_message = call->queue_count > 0;
+    if (!has_message && call->send != SY_SEND_ENDING)
+        return;
+    struct sy_buf message = {0};
+    call->sending_bytes = 0;
+    unsigned flags = queue_next(call, &message);
     call->sending = true;
     call->ops->send(call, has_message ? &message : NULL, flags);
 }
@@ -288,8 +295,15 @@ static void tell(struct sy_call *call)
 static void kick(void *arg)
 {
     struct sy_call *call = sy_call_ref(arg);
+    call_pump(call);
     tell(call);
     sy_call_unref(call);
+}
+
+static void kick_soon(struct sy_call *call)
+{
+    if (!sy_timer_running(&call->kick))
+        sy_timer_start_in(call->loop, &call->kick, 0);
 }
 
 static void tell_reply(struct sy_call *call)
@@ -403,6 +417,12 @@ void sy_rpc_receive_ended(struct sy_call *call, bool half_closed)
     sy_call_unref(call);
 }
 
+unsigned sy_rpc_send_more(struct sy_call *call, struct sy_buf *ret_message)
+{
+    SY_ASSERT(call->sending && call->queue_count > 0);
+    return queue_next(call, ret_message);
+}
+
 void sy_rpc_sent(struct sy_call *call)
 {
     SY_ASSERT(call->sending);
@@ -490,8 +510,8 @@ void sy_call_set_sink(struct sy_call *call, const struct sy_call_sink *sink, voi
     call->sink_ctx = ctx;
     bool waiting = call->inbox != NULL || call->recv == SY_RECV_HALF_CLOSED ||
                    call->life == SY_CALL_DONE || call->wants_room || call->wants_idle;
-    if (sink != NULL && waiting && !sy_timer_running(&call->kick))
-        sy_timer_start_in(call->loop, &call->kick, 0);
+    if (sink != NULL && waiting)
+        kick_soon(call);
 }
 
 int sy_call_send(struct sy_call *call, struct sy_buf *message)
@@ -507,7 +527,10 @@ int sy_call_send(struct sy_call *call, struct sy_buf *message)
         return SY_RPC_E_FULL;
     }
     queue_push(call, message);
-    call_pump(call);
+    if (call->ops->gathers)
+        kick_soon(call);
+    else
+        call_pump(call);
     return 0;
 }
 

@@ -48,9 +48,9 @@ struct http_call {
     struct sy_buf request;
     struct sy_rpc_message message;
     struct sy_status *ended_status;
-    /* What rpc.c sends, on its way to the HTTP thread. */
-    struct sy_buf out;
-    bool has_out;
+    /* What rpc.c sends, on its way to the HTTP thread: the end, or messages, or both. */
+    struct sy_buf *out;
+    size_t out_count;
     unsigned out_flags;
 
     /* The HTTP thread's. */
@@ -121,11 +121,19 @@ static void ended_on_loop(struct http_call *call)
 
 /* ---- parting ---- */
 
+static void drop_out(struct http_call *call)
+{
+    for (size_t i = 0; i < call->out_count; i++)
+        sy_buf_deinit(&call->out[i]);
+    call->out_count = 0;
+    free(sy_take(call->out));
+}
+
 static void call_free(struct http_call *call)
 {
     sy_buf_deinit(&call->headers);
     sy_buf_deinit(&call->request);
-    sy_buf_deinit(&call->out);
+    drop_out(call);
     sy_buf_deinit(&call->response);
     free(call);
 }
@@ -299,11 +307,11 @@ static void answer_response(struct http_call *call)
 static void send_unary(struct http_call *call)
 {
     bool end = call->out_flags & SY_RPC_SEND_END;
-    if (call->has_out && !call->has_response) {
-        call->response = sy_buf_take(&call->out);
+    if (call->out_count > 0 && !call->has_response) {
+        call->response = sy_buf_take(&call->out[0]);
         call->has_response = true;
     }
-    sy_buf_deinit(&call->out);
+    drop_out(call);
     if (!end) {
         acknowledge(call); /* from here on the loop may send the next */
         return;
@@ -316,21 +324,24 @@ static void send_unary(struct http_call *call)
         answer_response(call);
 }
 
-static bool send_message(struct http_call *call)
+static bool send_message(struct http_call *call, struct sy_buf *message)
 {
-    if (!encode(call, &call->out))
+    if (!encode(call, message))
         return false;
-    bool gzip = compress(call, &call->out);
+    bool gzip = compress(call, message);
     struct sy_buf *out = http_out(call->exchange);
-    sy_connect_append_head(out, gzip ? SY_CONNECT_GZIP : 0, call->out.len);
-    sy_buf_append(out, call->out.data, call->out.len);
-    sy_buf_deinit(&call->out);
+    sy_connect_append_head(out, gzip ? SY_CONNECT_GZIP : 0, message->len);
+    sy_buf_append(out, message->data, message->len);
     return true;
 }
 
 static void send_stream(struct http_call *call)
 {
-    if (call->has_out && !send_message(call)) {
+    bool sent = true;
+    for (size_t i = 0; i < call->out_count && sent; i++)
+        sent = send_message(call, &call->out[i]);
+    drop_out(call);
+    if (!sent) {
         give_up(call,
                 sy_rpc_status_new(SY_CODE_INTERNAL, "a message of the stream has no form in JSON"));
         return;
@@ -339,7 +350,7 @@ static void send_stream(struct http_call *call)
     bool has_room = call->finished || http_has_room(call->exchange);
     if (call->finished)
         append_end(call->exchange, call->base.end_status);
-    else if (!(call->out_flags & SY_RPC_SEND_MORE) || !has_room)
+    else
         http_flush(call->exchange, false);
     if (has_room)
         acknowledge(call);
@@ -350,7 +361,7 @@ static void send_on_http(void *arg)
     struct http_call *call = arg;
     call->sending = true;
     if (call->exchange == NULL) {
-        sy_buf_deinit(&call->out);
+        drop_out(call);
         acknowledge(call);
         return;
     }
@@ -370,9 +381,15 @@ static struct http_call *call_of(struct sy_call *base)
 static void op_send(struct sy_call *base, struct sy_buf *message, unsigned flags)
 {
     struct http_call *call = call_of(base);
-    call->has_out = message != NULL;
-    if (message != NULL)
-        call->out = sy_buf_take(message);
+    SY_ASSERT(call->out == NULL);
+    if (message != NULL) {
+        size_t max = 1 + base->queue_count;
+        call->out = sy_malloc(max * sizeof(*call->out));
+        call->out[call->out_count++] = sy_buf_take(message);
+        while (flags & SY_RPC_SEND_MORE)
+            flags = sy_rpc_send_more(base, &call->out[call->out_count++]);
+        SY_ASSERT(call->out_count == max);
+    }
     call->out_flags = flags;
     sy_loop_post_always(call->http->loop, send_on_http, call);
 }
@@ -415,6 +432,7 @@ static void op_free(struct sy_call *base)
 }
 
 static const struct sy_call_ops call_ops = {
+    .gathers = true,
     .send = op_send,
     .cancel = op_cancel,
     .release = op_release,

@@ -23,6 +23,7 @@
 #include <utlist.h>
 
 #define SHARDS 32
+#define SHARD_CONNECTIONS 32
 /* Of a connection: request line and headers fit in it, and pieces of bodies. */
 #define CONNECTION_MEMORY ((size_t)16 << 10)
 /* A response that nobody reads. */
@@ -511,7 +512,9 @@ void http_adopt(struct sy_http *http, int fd)
         close(fd); /* gone already */
         return;
     }
-    struct http_shard *shard = &http->shards[http->shard_next++ % SHARDS];
+    /* Few connections share few shards, so that one round serves several of them. */
+    size_t used = 1 + http->connection_count / SHARD_CONNECTIONS;
+    struct http_shard *shard = &http->shards[http->shard_next++ % (used < SHARDS ? used : SHARDS)];
     /* Closes it when it fails. */
     if (MHD_add_connection(shard->daemon, fd, (const struct sockaddr *)&address, len) == MHD_YES)
         mark(shard);

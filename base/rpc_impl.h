@@ -58,8 +58,11 @@ enum sy_rpc_send_flags {
 };
 
 struct sy_call_ops {
+    /* Whether messages that are sent in one turn reach `send` together, after it. */
+    bool gathers;
     /* Sends `message` (bytes taken; NULL = none) and, by flags, the end: on the server with
-     * call->end_status (NULL = OK). One at a time; sy_rpc_sent() answers in a later turn. */
+     * call->end_status (NULL = OK). One at a time, except for what it takes by sy_rpc_send_more();
+     * sy_rpc_sent() answers for all of it in a later turn. */
     void (*send)(struct sy_call *call, struct sy_buf *message, unsigned flags);
     /* Client only. sy_rpc_ended() follows, as it would have without. */
     void (*cancel)(struct sy_call *call);
@@ -104,7 +107,7 @@ struct sy_call {
     size_t send_buffer_max;
     struct sy_status *end_status;    /* server: to be sent; NULL = OK */
     struct sy_status *closed_status; /* how it ended; NULL = OK */
-    struct sy_timer kick;            /* delivers what waited for a sink */
+    struct sy_timer kick;            /* delivers what waited for a sink, sends what was gathered */
 
     uint32_t refs;
     uint8_t kind, life, send, recv;
@@ -129,6 +132,8 @@ void sy_rpc_message_received(struct sy_call *call, struct sy_rpc_message *messag
 /* Nothing more is received: the peer half-closed, or the call is ending. */
 void sy_rpc_receive_ended(struct sy_call *call, bool half_closed);
 void sy_rpc_sent(struct sy_call *call); /* what ops->send was given, well or badly */
+/* In ops->send, when the flags were SY_RPC_SEND_MORE: the message after it, and its flags. */
+unsigned sy_rpc_send_more(struct sy_call *call, struct sy_buf *ret_message);
 /* The end is known. Takes a heap status, NULL = OK. On the server any status but NULL means that
  * the call ended otherwise than by its own finish. */
 void sy_rpc_ended(struct sy_call *call, struct sy_status *status);
