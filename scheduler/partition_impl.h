@@ -9,6 +9,7 @@
  *   partition_cache.c    actions with the same cache key: one runs, the others wait
  *   partition_gang.c     gangs: many actions that wait, run and are lost as one
  *   partition_share.c    the tree by which room is shared: projects, domains, queues; their limits
+ *   partition_queue.c    queues as configured: created, changed, moved below another one
  *   partition_ticket.c   limits that hold over several partitions
  *   partition_fair.c     who is next: the order of priority and fair share within a class
  *   partition_lane.c     queued actions of a class and a queue: in, out, assigned
@@ -605,8 +606,14 @@ struct sch_share *sch_share_find_tenant(struct sch_partition *p, const char *pro
                                         const char *domain, const char *queue, bool make);
 void sch_share_ref(struct sch_share *share);
 void sch_share_unref(struct sch_partition *p, struct sch_share *share);
-void sch_share_configure(struct sch_partition *p, const struct sch_queue_config *config);
-void sch_share_forget(struct sch_partition *p, const struct sch_queue_key *key);
+/* NULL: it is not there; with `get` it is made. */
+struct sch_share *sch_share_find(struct sch_partition *p, const struct sch_queue_key *key);
+struct sch_share *sch_share_get(struct sch_partition *p, const struct sch_queue_key *key);
+/* What a project, domain or queue is to be below; made when it lacks. */
+struct sch_share *sch_share_parent_of(struct sch_partition *p, const struct sch_queue_key *key,
+                                      const struct sch_queue_config *config);
+/* A name may mean another queue from now on. */
+void sch_shares_forget_last(struct sch_partition *p);
 /* An action of the tenant is there (delta 1) or gone (-1). */
 void sch_share_count(struct sch_partition *p, struct sch_share *tenant, int delta);
 /* An action comes into use or out of it: counts, and what limits stop, up to the region. */
@@ -620,13 +627,27 @@ bool sch_share_has_length(struct sch_partition *p, const struct sch_share *tenan
 /* Its weighted_share, if it had that out. */
 uint32_t sch_share_weigh(const struct sch_partition *p, const struct sch_share *share,
                          const struct sch_use *use);
+/* Its weight or the capacity changed. */
+void sch_share_reweigh(struct sch_partition *p, struct sch_share *share);
 /* The capacity of the region changed. */
 void sch_share_capacity_changed(struct sch_partition *p);
-/* What is empty now goes below the parent that it is to have. */
-void sch_shares_end_step(struct sch_partition *p);
+/* Its weighted share with one more such request, or one less. */
+double sch_share_would(const struct sch_partition *p, const struct sch_share *share,
+                       const struct sch_resources *request, bool more);
+struct sch_use sch_share_limits(const struct sch_share *share);
+void sch_share_let_go(struct sch_partition *p, struct sch_share *share);
 void sch_shares_init(struct sch_partition *p);
 void sch_shares_deinit(struct sch_partition *p);
 
+/* ---- partition_queue.c ---- */
+void sch_share_configure(struct sch_partition *p, const struct sch_queue_config *config);
+void sch_share_forget(struct sch_partition *p, const struct sch_queue_key *key);
+/* What the settings above the tenant come to for it. */
+void sch_tenant_gather(struct sch_partition *p, struct sch_share *tenant);
+/* What is empty now goes below the parent that it is to have. */
+void sch_shares_end_step(struct sch_partition *p);
+
+/* ---- partition_ticket.c ---- */
 /* What is out, or may be, and what waits for more, may have changed. */
 void sch_ticket_touch(struct sch_partition *p, struct sch_share *share);
 /* The share's limits changed, or it has none any more. */
@@ -643,12 +664,6 @@ void sch_token_allow(struct sch_partition *p, const struct sch_queue_key *key,
                      const struct sch_token_allowance *allowance);
 /* The home asks, or has not heard what was said. */
 void sch_token_ask(struct sch_partition *p, const struct sch_queue_key *key);
-struct sch_share *sch_share_find(struct sch_partition *p, const struct sch_queue_key *key);
-/* Its weighted share with one more such request, or one less. */
-double sch_share_would(const struct sch_partition *p, const struct sch_share *share,
-                       const struct sch_resources *request, bool more);
-struct sch_use sch_share_limits(const struct sch_share *share);
-void sch_share_let_go(struct sch_partition *p, struct sch_share *share);
 
 /* ---- partition_fair.c ---- */
 void sch_seat_init_root(struct sch_partition *p, struct sch_class *class);

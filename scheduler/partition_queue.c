@@ -1,0 +1,239 @@
+/*
+ * Queues as people configure them: what their settings make of those who use them, and what follows
+ * when a queue is created, changed, removed or goes below another one.
+ */
+#include "scheduler/partition_impl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- what holds for a tenant: gathered from the levels above it ---- */
+
+static struct sch_rule_content rule_of(const struct sch_share *tenant)
+{
+    struct sch_rule_content rule = {.price_max = 0};
+    bool policy_known = false;
+    for (const struct sch_share *at = tenant; at; at = at->parent) {
+        const struct sch_queue_config *config = at->config;
+        if (!config)
+            continue;
+        if (!policy_known)
+            rule.policy = (uint32_t)config->policy;
+        policy_known = true;
+        if (config->price_max > 0 && (rule.price_max == 0 || config->price_max < rule.price_max))
+            rule.price_max = config->price_max;
+        rule.preemptible_nodes |= config->preemptible_nodes;
+        if (config->cluster_count > 0 && rule.cluster_count == 0) {
+            rule.cluster_count = config->cluster_count;
+            for (uint32_t i = 0; i < config->cluster_count; i++)
+                memcpy(rule.clusters[i], config->clusters[i], sizeof(rule.clusters[i]));
+        }
+    }
+    return rule;
+}
+
+void sch_tenant_gather(struct sch_partition *p, struct sch_share *tenant)
+{
+    SY_ASSERT(tenant->level == SCH_SHARE_TENANT);
+    struct sch_rule_content content = rule_of(tenant);
+    const struct sch_rule *old = tenant->rule;
+    tenant->rule = sch_rule_ref(p, &content);
+    if (old)
+        sch_rule_unref(p, old);
+    tenant->priority = 0;
+    tenant->queued_timeout_ns = SY_TIME_NEVER;
+    for (const struct sch_share *at = tenant; at; at = at->parent) {
+        if (!at->config)
+            continue;
+        tenant->priority += at->config->priority; /* a few levels, each at most 1,000 */
+        int64_t timeout_ns = at->config->queued_timeout_ns;
+        if (timeout_ns > 0 && timeout_ns < tenant->queued_timeout_ns)
+            tenant->queued_timeout_ns = timeout_ns;
+    }
+}
+
+/* ---- what follows a change ---- */
+
+/* To the class that the rule makes of it, with its priority. */
+static void reclass(struct sch_partition *p, struct sch_share *tenant)
+{
+    struct sch_link *lists[] = {&tenant->seats, &tenant->stopped};
+    for (unsigned i = 0; i < SY_COUNT_OF(lists); i++) {
+        struct sch_link *link = lists[i]->next;
+        while (link != lists[i]) {
+            struct sch_seat *seat = sy_container_of(link, struct sch_seat, link);
+            link = link->next;
+            struct sch_class *class = sch_class_ref(p, &seat->class->request, &seat->class->gang,
+                                                    tenant->rule);
+            if (class != seat->class)
+                sch_lane_move(p, sch_seat_lane(seat), class);
+            sch_seat_update(p, seat);
+            sch_class_unref(p, class);
+        }
+    }
+}
+
+static bool is_below(const struct sch_share *share, const struct sch_share *above)
+{
+    while (share && share != above)
+        share = share->parent;
+    return share != NULL;
+}
+
+static void list_preemptible(struct sch_partition *p, struct sch_share *share)
+{
+    bool now = share->level == SCH_SHARE_QUEUE && share->config && share->config->preemptible;
+    if (now == sch_link_in_list(&share->preemptible))
+        return;
+    if (now)
+        sch_list_push_back(&p->preemptible, &share->preemptible);
+    else
+        sch_list_remove(&share->preemptible);
+}
+
+/* Priorities, rules, limits: everything below it is looked at again. */
+static void refresh_tenants(struct sch_partition *p, const struct sch_share *share)
+{
+    for (struct sch_link *link = p->shares.next; link != &p->shares; link = link->next) {
+        struct sch_share *tenant = sy_container_of(link, struct sch_share, link);
+        if (tenant->level == SCH_SHARE_TENANT && is_below(tenant, share)) {
+            sch_tenant_gather(p, tenant);
+            reclass(p, tenant);
+        }
+    }
+}
+
+static void refresh(struct sch_partition *p, struct sch_share *share)
+{
+    sch_shares_forget_last(p); /* another queue may be meant by a name from now on */
+    if (share->live > 0)       /* else it has no tenants */
+        refresh_tenants(p, share);
+    sch_share_reweigh(p, share);
+    list_preemptible(p, share);
+    sch_ticket_limits(p, share);
+    sch_share_let_go(p, share);
+}
+
+/* ---- moving: a queue with something in it, or below, stays where it is until that is gone ---- */
+
+static unsigned depth_of(const struct sch_share *share)
+{
+    unsigned depth = 0;
+    for (; share->parent; share = share->parent)
+        depth++;
+    return depth;
+}
+
+/* Levels from it down to the lowest queue. */
+static unsigned height_of(const struct sch_partition *p, const struct sch_share *share)
+{
+    if (share->refs == (share->config != NULL))
+        return 1; /* most often: nothing is below it */
+    unsigned lowest = 0;
+    for (struct sch_link *link = p->shares.next; link != &p->shares; link = link->next) {
+        const struct sch_share *at = sy_container_of(link, struct sch_share, link);
+        unsigned depth = is_below(at, share) ? depth_of(at) : 0;
+        lowest = depth > lowest ? depth : lowest;
+    }
+    return lowest - depth_of(share) + 1;
+}
+
+static void set_parent(struct sch_partition *p, struct sch_share *share, struct sch_share *parent)
+{
+    SY_ASSERT(share->live == 0 && !is_below(parent, share));
+    SY_ASSERT(sch_list_empty(&share->seats) && sch_list_empty(&share->stopped));
+    struct sch_share *old = share->parent;
+    sch_share_ref(parent);
+    share->parent = parent;
+    sch_share_unref(p, old);
+}
+
+/* Says whether it is where it belongs now. The shell has looked for circles and depth, but among
+ * the parents as they are to be: what could not move yet may be in the way. */
+static bool attach(struct sch_partition *p, struct sch_share *share)
+{
+    struct sch_share *parent = sch_share_parent_of(p, &share->key, share->config);
+    bool there = share->parent == parent;
+    sch_share_ref(parent); /* it may be new */
+    if (!there && share->live == 0 && !is_below(parent, share) &&
+        depth_of(parent) + height_of(p, share) < SCH_SHARE_DEPTH_MAX) {
+        set_parent(p, share, parent);
+        there = true;
+    }
+    sch_share_unref(p, parent);
+    return there;
+}
+
+/* All that can move leave their old places first, and so are not in each other's way. */
+static void settle(struct sch_partition *p)
+{
+    sch_shares_forget_last(p);
+    for (struct sch_link *link = p->misplaced.next; link != &p->misplaced; link = link->next) {
+        struct sch_share *share = sy_container_of(link, struct sch_share, misplaced);
+        if (share->live > 0)
+            continue;
+        struct sch_share *parent = sch_share_parent_of(p, &share->key, NULL);
+        if (share->parent != parent)
+            set_parent(p, share, parent);
+    }
+    for (bool more = true; more;) {
+        more = false;
+        for (struct sch_link *link = p->misplaced.next; link != &p->misplaced;) {
+            struct sch_share *share = sy_container_of(link, struct sch_share, misplaced);
+            link = link->next;
+            if (attach(p, share)) {
+                sch_list_remove(&share->misplaced);
+                more = true;
+            }
+        }
+    }
+}
+
+void sch_shares_end_step(struct sch_partition *p)
+{
+    if (p->emptied && !sch_list_empty(&p->misplaced))
+        settle(p);
+    p->emptied = false;
+}
+
+/* Where it is to be may have changed. */
+static void place(struct sch_partition *p, struct sch_share *share)
+{
+    if (!sch_link_in_list(&share->misplaced))
+        sch_list_push_back(&p->misplaced, &share->misplaced);
+    settle(p);
+}
+
+/* ---- changes ---- */
+
+/* Without the room for clusters that are not named: a region may have ten thousand queues. */
+static struct sch_queue_config *copy_config(const struct sch_queue_config *config)
+{
+    SY_ASSERT(config->cluster_count <= SCH_QUEUE_CLUSTERS_MAX);
+    return sy_memdup(config, offsetof(struct sch_queue_config, clusters) +
+                                 config->cluster_count * sizeof(config->clusters[0]));
+}
+
+void sch_share_configure(struct sch_partition *p, const struct sch_queue_config *config)
+{
+    SY_ASSERT(sch_queue_config_check(config, NULL) == 0);
+    struct sch_share *share = sch_share_get(p, &config->key);
+    if (!share->config)
+        sch_share_ref(share);
+    free(share->config);
+    share->config = copy_config(config);
+    struct sch_use limits = sch_share_limits(share);
+    share->limited = sch_use_any(&limits);
+    place(p, share);
+    refresh(p, share);
+}
+
+void sch_share_forget(struct sch_partition *p, const struct sch_queue_key *key)
+{
+    struct sch_share *share = sch_share_find(p, key);
+    if (!share || !share->config)
+        return;
+    free(sy_take(share->config));
+    refresh(p, share);
+    sch_share_unref(p, share);
+}
