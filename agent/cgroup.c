@@ -390,6 +390,21 @@ static bool limits_equal(const struct ag_cgroup_limits *a, const struct ag_cgrou
     return a->memory_bytes == b->memory_bytes && a->cpu_milli == b->cpu_milli && a->pids == b->pids;
 }
 
+/* 0 when all of the limits that tree->has were set. */
+static int limit(const struct ag_cgroup_tree *tree, const char *dir,
+                 const struct ag_cgroup_limits *limits)
+{
+    int r = 0;
+    if (tree->has & AG_CGROUP_MEMORY)
+        r = tree->ops->limit_memory(dir, limits->memory_bytes);
+    if (r == 0 && tree->has & AG_CGROUP_CPU)
+        r = tree->ops->limit_cpu(dir, limits->cpu_milli, tree->cpu_quota);
+    if (r == 0 && tree->has & AG_CGROUP_PIDS)
+        r = limits->pids ? ag_cgroup_write_u64(dir, "pids.max", limits->pids)
+                         : ag_cgroup_write(dir, "pids.max", "max");
+    return r;
+}
+
 /* One with the same limits costs no writes; else the one on top is changed. */
 static struct ag_cgroup *pick_free(struct ag_cgroups *c, const struct ag_cgroup_limits *limits)
 {
@@ -419,7 +434,7 @@ struct ag_cgroup *ag_cgroup_take(struct ag_cgroups *c, const struct ag_cgroup_li
         return NULL;
     if (!limits_equal(&g->limits, limits)) {
         for (unsigned i = 0; i < c->tree_count; i++) {
-            int r = c->trees[i].ops->limit(&c->trees[i], g->dirs[i], limits);
+            int r = limit(&c->trees[i], g->dirs[i], limits);
             if (r < 0 && !c->failure_told) {
                 sy_log(c->log, &ag_events, AG_EV_CGROUP_FAILED, SY_STR("group", g->dirs[i]),
                        SY_STR("error", strerror(-r)));

@@ -27,9 +27,8 @@ struct ag_cgroup_ops {
     /* Prepares the subtree whose parent is `base`; sets tree->has to what works of it. -errno:
      * none. */
     int (*prepare)(struct ag_cgroup_tree *tree, const char *base);
-    /* 0 when all of the limits that tree->has were set. */
-    int (*limit)(const struct ag_cgroup_tree *tree, const char *dir,
-                 const struct ag_cgroup_limits *limits);
+    int (*limit_memory)(const char *dir, uint64_t bytes);          /* 0: no limit */
+    int (*limit_cpu)(const char *dir, uint32_t milli, bool quota); /* 0: as any other */
     uint64_t (*oom_kills)(const char *dir);
     uint64_t (*memory_peak)(const char *dir);
     /* False: the peak cannot be set back, so the group is used once. */

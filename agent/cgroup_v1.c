@@ -22,7 +22,7 @@ static int v1_prepare(struct ag_cgroup_tree *tree, const char *base)
     return tree->has != 0 ? 0 : -ENOTSUP;
 }
 
-static int limit_memory(const char *dir, uint64_t bytes)
+static int v1_limit_memory(const char *dir, uint64_t bytes)
 {
     /* The limit with swap may not be below the one without, so the order depends on the direction:
      * lift both first. */
@@ -37,7 +37,7 @@ static int limit_memory(const char *dir, uint64_t bytes)
     return r;
 }
 
-static int limit_cpu(const char *dir, uint32_t milli, bool quota)
+static int v1_limit_cpu(const char *dir, uint32_t milli, bool quota)
 {
     uint64_t shares = milli ? (uint64_t)milli * 1024 / 1000 : 1024;
     if (shares < CPU_SHARES_MIN)
@@ -48,20 +48,6 @@ static int limit_cpu(const char *dir, uint32_t milli, bool quota)
     if (milli == 0)
         return ag_cgroup_write(dir, "cpu.cfs_quota_us", "-1");
     return ag_cgroup_write_u64(dir, "cpu.cfs_quota_us", (uint64_t)milli * CPU_PERIOD_US / 1000);
-}
-
-static int v1_limit(const struct ag_cgroup_tree *tree, const char *dir,
-                    const struct ag_cgroup_limits *limits)
-{
-    int r = 0;
-    if (tree->has & AG_CGROUP_MEMORY)
-        r = limit_memory(dir, limits->memory_bytes);
-    if (r == 0 && tree->has & AG_CGROUP_CPU)
-        r = limit_cpu(dir, limits->cpu_milli, tree->cpu_quota);
-    if (r == 0 && tree->has & AG_CGROUP_PIDS)
-        r = limits->pids ? ag_cgroup_write_u64(dir, "pids.max", limits->pids)
-                         : ag_cgroup_write(dir, "pids.max", "max");
-    return r;
 }
 
 static uint64_t v1_oom_kills(const char *dir)
@@ -86,7 +72,8 @@ static void v1_kill(const char *dir)
 
 const struct ag_cgroup_ops ag_cgroup_v1_ops = {
     .prepare = v1_prepare,
-    .limit = v1_limit,
+    .limit_memory = v1_limit_memory,
+    .limit_cpu = v1_limit_cpu,
     .oom_kills = v1_oom_kills,
     .memory_peak = v1_memory_peak,
     .reset_peak = v1_reset_peak,

@@ -71,7 +71,7 @@ static int v2_prepare(struct ag_cgroup_tree *tree, const char *base)
     return tree->has != 0 ? 0 : -ENOTSUP;
 }
 
-static int limit_cpu(const char *dir, uint32_t milli, bool quota)
+static int v2_limit_cpu(const char *dir, uint32_t milli, bool quota)
 {
     /* As systemd and runc map shares: 1000 milli = 1024 shares = weight 39. */
     uint64_t shares = milli ? (uint64_t)milli * 1024 / 1000 : 1024;
@@ -89,7 +89,7 @@ static int limit_cpu(const char *dir, uint32_t milli, bool quota)
     return ag_cgroup_write(dir, "cpu.max", text);
 }
 
-static int limit_memory(const char *dir, uint64_t bytes)
+static int v2_limit_memory(const char *dir, uint64_t bytes)
 {
     int r = bytes ? ag_cgroup_write_u64(dir, "memory.max", bytes)
                   : ag_cgroup_write(dir, "memory.max", "max");
@@ -97,20 +97,6 @@ static int limit_memory(const char *dir, uint64_t bytes)
         r = ag_cgroup_write(dir, "memory.swap.max", bytes ? "0" : "max");
     if (r == 0)
         r = ag_cgroup_write(dir, "memory.oom.group", "1"); /* half a task is no use */
-    return r;
-}
-
-static int v2_limit(const struct ag_cgroup_tree *tree, const char *dir,
-                    const struct ag_cgroup_limits *limits)
-{
-    int r = 0;
-    if (tree->has & AG_CGROUP_MEMORY)
-        r = limit_memory(dir, limits->memory_bytes);
-    if (r == 0 && tree->has & AG_CGROUP_CPU)
-        r = limit_cpu(dir, limits->cpu_milli, tree->cpu_quota);
-    if (r == 0 && tree->has & AG_CGROUP_PIDS)
-        r = limits->pids ? ag_cgroup_write_u64(dir, "pids.max", limits->pids)
-                         : ag_cgroup_write(dir, "pids.max", "max");
     return r;
 }
 
@@ -139,7 +125,8 @@ static void v2_kill(const char *dir)
 
 const struct ag_cgroup_ops ag_cgroup_v2_ops = {
     .prepare = v2_prepare,
-    .limit = v2_limit,
+    .limit_memory = v2_limit_memory,
+    .limit_cpu = v2_limit_cpu,
     .oom_kills = v2_oom_kills,
     .memory_peak = v2_memory_peak,
     .reset_peak = v2_reset_peak,

@@ -94,13 +94,17 @@ static void format_at(struct sy_error_text *et, size_t at, const char *format, v
     SY_ASSERT(memchr(et->text, 0, sizeof(et->text)));
 }
 
+void sy_error_text_vset(struct sy_error_text *et, const char *format, va_list args)
+{
+    if (et)
+        format_at(et, 0, format, args);
+}
+
 void sy_error_text_set(struct sy_error_text *et, const char *format, ...)
 {
-    if (!et)
-        return;
     va_list args;
     va_start(args, format);
-    format_at(et, 0, format, args);
+    sy_error_text_vset(et, format, args);
     va_end(args);
 }
 

@@ -56,6 +56,7 @@ struct sy_error_text {
 /* Replaces the text. `et` may be NULL, then nothing happens. Control characters that arrive in
  * arguments are shown as '?'. */
 void sy_error_text_set(struct sy_error_text *et, const char *format, ...) SY_PRINTF(2, 3);
+void sy_error_text_vset(struct sy_error_text *et, const char *format, va_list args) SY_PRINTF(2, 0);
 
 /* Appends a further sentence after "; ". For checks that report every problem at once. */
 void sy_error_text_add(struct sy_error_text *et, const char *format, ...) SY_PRINTF(2, 3);

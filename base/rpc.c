@@ -37,14 +37,10 @@ const char *sy_code_name(enum sy_code code)
     return (size_t)code < SY_COUNT_OF(names) ? names[code] : "UNKNOWN";
 }
 
-SY_PRINTF(3, 0)
-static void status_vset(struct sy_status *status, enum sy_code code, const char *format,
-                        va_list args)
+void sy_status_vset(struct sy_status *status, enum sy_code code, const char *format, va_list args)
 {
-    char text[SY_ERROR_TEXT_MAX];
-    vsnprintf(text, sizeof(text), format, args);
     status->code = code;
-    sy_error_text_set(&status->message, "%s", text);
+    sy_error_text_vset(&status->message, format, args);
     sy_buf_clear(&status->details);
 }
 
@@ -52,7 +48,7 @@ void sy_status_set(struct sy_status *status, enum sy_code code, const char *form
 {
     va_list args;
     va_start(args, format);
-    status_vset(status, code, format, args);
+    sy_status_vset(status, code, format, args);
     va_end(args);
 }
 
@@ -67,7 +63,7 @@ struct sy_status *sy_rpc_status_new(enum sy_code code, const char *format, ...)
     struct sy_status *status = sy_new(struct sy_status);
     va_list args;
     va_start(args, format);
-    status_vset(status, code, format, args);
+    sy_status_vset(status, code, format, args);
     va_end(args);
     return status;
 }
@@ -588,7 +584,7 @@ void sy_call_fail(struct sy_call *call, enum sy_code code, const char *format, .
     struct sy_status status = {0};
     va_list args;
     va_start(args, format);
-    status_vset(&status, code, format, args);
+    sy_status_vset(&status, code, format, args);
     va_end(args);
     sy_call_finish(call, &status);
     sy_call_unref(call);

@@ -58,6 +58,8 @@ struct sy_status {
 /* Replaces code and message, and empties the details; `status` must have been zeroed once. */
 void sy_status_set(struct sy_status *status, enum sy_code code, const char *format, ...)
     SY_PRINTF(3, 4);
+void sy_status_vset(struct sy_status *status, enum sy_code code, const char *format, va_list args)
+    SY_PRINTF(3, 0);
 void sy_status_deinit(struct sy_status *status);
 
 struct sy_metadata {

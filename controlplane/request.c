@@ -232,13 +232,11 @@ void cp_fail_status(struct cp_request *req, const struct sy_status *status)
 
 void cp_fail(struct cp_request *req, enum sy_code code, const char *format, ...)
 {
-    char text[SY_ERROR_TEXT_MAX];
+    struct sy_status status = {0};
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
+    sy_status_vset(&status, code, format, args);
     va_end(args);
-    struct sy_status status = {0};
-    sy_status_set(&status, code, "%s", text);
     cp_fail_status(req, &status);
 }
 

@@ -124,13 +124,11 @@ static void fail(struct dp_job *job, const struct sy_status *status)
 
 void dp_job_fail(struct dp_job *job, enum sy_code code, const char *format, ...)
 {
-    char text[SY_ERROR_TEXT_MAX];
+    struct sy_status status = {0};
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
+    sy_status_vset(&status, code, format, args);
     va_end(args);
-    struct sy_status status = {0};
-    sy_status_set(&status, code, "%s", text);
     fail(job, &status);
 }
 

@@ -186,12 +186,10 @@ void dp_link_close(struct dp_link *link, enum sy_code code, const char *format, 
 {
     if (!dp_link_usable(link))
         return;
-    char text[SY_ERROR_TEXT_MAX];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
+    sy_error_text_vset(&link->why_text, format, args);
     va_end(args);
-    sy_error_text_set(&link->why_text, "%s", text);
     link->why = code;
     link->is_closing = true;
     link->next_closing = NULL;

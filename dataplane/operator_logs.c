@@ -89,13 +89,11 @@ static void reader_free(struct reader *reader)
 
 static void SY_PRINTF(3, 4) end(struct reader *reader, enum sy_code code, const char *format, ...)
 {
-    char text[SY_ERROR_TEXT_MAX];
+    struct sy_status status = {0};
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
+    sy_status_vset(&status, code, format, args);
     va_end(args);
-    struct sy_status status = {0};
-    sy_status_set(&status, code, "%s", text);
     dp_links_end_call(&reader->op->links, reader->call, &status);
     sy_status_deinit(&status);
     reader_free(reader);
