@@ -52,7 +52,7 @@ static void take_over(struct ag_agent *agent)
         .on_running = on_running, .on_outcome = on_outcome, .ctx = &left};
     agent->ports.journal->ops->replay(agent->ports.journal, &visitor);
     for (size_t i = 0; i < left.count; i++) /* the journal is written to: not while it is read */
-        ag_report_left_over(agent, &left.running[i]);
+        ag_report_left_over(agent, &left.running[i], left.count == 1);
     if (left.count > 0)
         sy_log(agent->ports.log, &ag_events, AG_EV_LEFT_OVER, SY_U64("attempts", left.count));
     free(left.running);

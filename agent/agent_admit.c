@@ -128,6 +128,7 @@ static void start(struct ag_agent *agent, struct ag_attempt *a, bool pipelined)
         .input_path = a->input_path,
         .timeout_ns = a->timeout_ns,
         .gang = a->gang,
+        .suspect = a->suspect,
         .inline_bytes_max = agent->inline_bytes_max,
     };
     if (a->of_flyte) {

@@ -84,6 +84,7 @@ struct ag_attempt {
     struct sm sm;
     bool pipelined, started, journaled, telling_start;
     bool cancel_asked; /* by the operator */
+    bool suspect;      /* as in the assignment */
     uint32_t calls;
     uint32_t class_number; /* as in the assignment */
     uint32_t attempt;      /* as people count: names its log */
@@ -210,8 +211,8 @@ void ag_report_simple(struct ag_agent *agent, struct ag_attempt *attempt, enum a
                       const char *code, const char *message);
 void ag_report_start_timer(void *agent);
 void ag_report_no_start(struct ag_agent *agent, struct ag_attempt *attempt);
-/* Appends an Outcome of an attempt that an earlier agent ran. */
-void ag_report_left_over(struct ag_agent *agent, const struct ag_attempt_key *key);
+/* Appends an Outcome of an attempt that an earlier agent ran, alone or not. */
+void ag_report_left_over(struct ag_agent *agent, const struct ag_attempt_key *key, bool alone);
 void ag_report_kept(struct ag_agent *agent, const struct ag_attempt_key *key,
                     struct sy_span outcome);
 

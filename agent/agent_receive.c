@@ -110,6 +110,7 @@ static void assign(struct ag_agent *agent, const assignment_msg *msg)
     a->timeout_ns = msg->timeout_ns;
     a->class_number = msg->class_;
     a->gang = gang_new(msg);
+    a->suspect = msg->suspect;
     a->attempt = msg->attempt > 0 ? msg->attempt : msg->number;
     struct ag_spec_entry *spec = ag_spec_find(agent, msg->partition, msg->epoch, msg->spec);
     if (spec == NULL || !spec->valid) {

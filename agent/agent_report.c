@@ -165,6 +165,7 @@ void ag_report_outcome(struct ag_agent *agent, struct ag_attempt *a, const struc
         msg.error_message = message;
         msg.error_kind = (Switchyard__Internal__ErrorKind)result->error_kind;
     }
+    msg.death = (Switchyard__Internal__Death)result->death;
     msg.started_ns = result->started_ns;
     msg.finished_ns = result->finished_ns;
     msg.memory_peak_bytes = result->memory_peak_bytes;
@@ -188,7 +189,7 @@ void ag_report_simple(struct ag_agent *agent, struct ag_attempt *a, enum ag_resu
     ag_report_outcome(agent, a, &result, NULL);
 }
 
-void ag_report_left_over(struct ag_agent *agent, const struct ag_attempt_key *key)
+void ag_report_left_over(struct ag_agent *agent, const struct ag_attempt_key *key, bool alone)
 {
     struct ag_attempt *a = ag_attempt_new(agent, key, AG_ATTEMPT_DONE, "", "", (struct sy_span){0});
     outcome_msg msg = SWITCHYARD__INTERNAL__OUTCOME__INIT;
@@ -196,6 +197,8 @@ void ag_report_left_over(struct ag_agent *agent, const struct ag_attempt_key *ke
     msg.error_code = (char *)(uintptr_t) "AgentRestarted";
     msg.error_message = (char *)(uintptr_t) "the agent of this node ended while the task ran";
     msg.finished_ns = sy_loop_realtime_ns(agent->ports.loop);
+    msg.death = alone ? SWITCHYARD__INTERNAL__DEATH__DEATH_ALONE
+                      : SWITCHYARD__INTERNAL__DEATH__DEATH_NONE;
     pack(agent, a, &msg);
     keep(agent, a);
 }

@@ -236,7 +236,9 @@ void ag_exec_classify(const struct ag_exec_end *end, const char *last_words, str
                  (unsigned long long)(end->memory_limit_bytes >> 20));
     } else if (WIFSIGNALED(status)) {
         /* SIGKILL comes from outside: the machine's own memory shortage, or a person. */
-        ret->kind = WTERMSIG(status) == SIGKILL ? AG_RESULT_LOST : AG_RESULT_FAILED;
+        bool killed = WTERMSIG(status) == SIGKILL;
+        ret->kind = killed ? AG_RESULT_LOST : AG_RESULT_FAILED;
+        ret->death = killed ? AG_DEATH_ALONE : AG_DEATH_NONE;
         ret->error_code = "Signal";
     } else {
         ret->kind = AG_RESULT_FAILED;

@@ -57,6 +57,7 @@ struct ag_work {
     const char *cwd;                    /* NULL: an empty directory of its own; else kept by the
                                            caller until the result */
     const struct ag_pool_options *pool; /* a program for a worker of this pool; NULL: by `type` */
+    bool suspect;                       /* a worker died under it: not among others */
     const struct ag_gang *gang;         /* NULL: in none */
     const struct ag_flyte_work *flyte;  /* NULL: not an action of a Flyte program */
 };
@@ -77,6 +78,12 @@ enum ag_error_kind { /* as ErrorKind of dataplane.proto */
                      AG_ERROR_SYSTEM,
 };
 
+enum ag_death { /* as Death of dataplane.proto */
+                AG_DEATH_NONE,
+                AG_DEATH_ALONE,
+                AG_DEATH_SHARED,
+};
+
 struct ag_result { /* borrowed for the callback */
     uint64_t id;
     enum ag_result_kind kind;
@@ -85,6 +92,7 @@ struct ag_result { /* borrowed for the callback */
     const char *output_uri;  /* where the output is already; NULL: as above */
     const char *error_code, *error_message;
     enum ag_error_kind error_kind;
+    enum ag_death death;             /* of LOST */
     int exit_status;                 /* of a process, as from wait(2) */
     int64_t started_ns, finished_ns; /* realtime */
     uint64_t memory_peak_bytes;

@@ -177,6 +177,7 @@ static void inner_ended(struct ag_flyte_attempt *a, const struct ag_result *resu
     a->result.finished_ns = result->finished_ns;
     a->result.memory_peak_bytes = result->memory_peak_bytes;
     a->result.exit_status = result->exit_status;
+    a->result.death = result->death;
     a->result.kind = result->kind;
     switch (result->kind) {
     case AG_RESULT_SUCCEEDED:

@@ -88,6 +88,13 @@ static void fork_pool(struct ag_flyte_attempt *a, const char *const *env,
     };
 }
 
+/* What its worker would have, which is for several: it may need most of that. */
+static void give_all(struct ag_work *work, const struct ag_spec_flyte *spec)
+{
+    work->request.memory_bytes *= spec->concurrency;
+    work->request.cpu_milli *= spec->concurrency;
+}
+
 void ag_flyte_launch(struct ag_flyte_attempt *a)
 {
     const struct ag_flyte *f = a->flyte;
@@ -103,7 +110,7 @@ void ag_flyte_launch(struct ag_flyte_attempt *a)
     work.args = ag_flyte_args(&a->arena, &a->work, &a->paths, &options);
     work.env = ag_flyte_env(&a->arena, &a->work, &a->paths, &options, a->secrets);
     work.flyte = NULL;
-    if (is_a0(a, work.args[0]) && (a->spec.reusable || f->fork))
+    if (is_a0(a, work.args[0]) && !work.suspect && (a->spec.reusable || f->fork))
         work.pool = &pool;
     const char *bundle = ag_flyte_bundle(work.args);
     if (bundle == NULL && work.pool != NULL)
@@ -114,6 +121,8 @@ void ag_flyte_launch(struct ag_flyte_attempt *a)
         reuse_pool(a, work.env, &pool);
     else if (work.pool != NULL)
         fork_pool(a, ag_flyte_worker_env(&a->arena, &options), &pool);
+    else if (work.suspect && a->spec.reusable)
+        give_all(&work, &a->spec);
     work.cwd = a->cwd;
     ag_flyte_move(a, AG_FLYTE_RUNNING);
     f->ports.inner->ops->start(f->ports.inner, &work);

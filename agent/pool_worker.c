@@ -78,7 +78,18 @@ static bool contains(const uint64_t *ids, uint32_t count, uint64_t id)
     return false;
 }
 
-static void end_running(struct ag_pool_worker *w, struct ag_pool_task *task,
+/* Whether what ran in the worker may have killed it: nothing else says who did, but a task that did
+ * not stop when asked is known. */
+static enum ag_death death_of(const struct ag_pool_worker *w, uint32_t running)
+{
+    for (const struct ag_pool_task *task = w->tasks.first; task != NULL; task = task->next) {
+        if (w->killed_because != NULL && (task->cancelled || task->timed_out))
+            return AG_DEATH_NONE;
+    }
+    return running == 1 ? AG_DEATH_ALONE : AG_DEATH_SHARED;
+}
+
+static void end_running(struct ag_pool_worker *w, struct ag_pool_task *task, enum ag_death death,
                         const struct ag_child_exit *exit, const struct ag_cgroup_usage *usage)
 {
     char how[128], message[SY_ERROR_TEXT_MAX];
@@ -107,6 +118,8 @@ static void end_running(struct ag_pool_worker *w, struct ag_pool_task *task,
         snprintf(message, sizeof(message),
                  "the worker of environment '%s' reached its limit of %llu MiB",
                  w->pool->environment, (unsigned long long)(w->pool->memory_bytes >> 20));
+    } else if (!exit->spawner_died) {
+        result.death = death;
     }
     ag_pool_task_end(task, &result);
 }
@@ -208,6 +221,7 @@ static void conclude(struct ag_pool_worker *w, const struct ag_child_exit *exit)
     uint64_t ids[AG_WORKER_CONCURRENCY_MAX];
     uint32_t running = ag_pool_worker_running(w, ids, AG_WORKER_CONCURRENCY_MAX);
     enum ag_pool_worker_state was = (enum ag_pool_worker_state)w->sm.state;
+    enum ag_death death = death_of(w, running);
     char how[128], words[256] = "", why[512];
     ag_describe_exit(how, sizeof(how), exit);
     if (was == AG_POOL_WORKER_STARTING)
@@ -219,7 +233,7 @@ static void conclude(struct ag_pool_worker *w, const struct ag_child_exit *exit)
     while (w->tasks.first != NULL) {
         struct ag_pool_task *task = w->tasks.first;
         if (contains(ids, running, task->base.id))
-            end_running(w, task, exit, &usage);
+            end_running(w, task, death, exit, &usage);
         else
             ag_pool_requeue(task);
     }

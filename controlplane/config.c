@@ -42,6 +42,9 @@ static const struct sy_config_key keys[] = {
                    "what may wait for one commit; beyond, RESOURCE_EXHAUSTED"),
     SY_CONFIG_INT("system_retries", struct cp_config, system_retries, 10, 1, 1000,
                   "attempts of an action that may be lost before it fails"),
+    SY_CONFIG_INT("worker_deaths_max", struct cp_config, worker_deaths_max, 3, 0, 255,
+                  "so many times its worker, or its node, dies with nothing but the action in it, "
+                  "and the action fails as PoisonTask; 0 = never"),
     SY_CONFIG_DURATION(
         "reclaim_delay", struct cp_config, reclaim_delay_ns, "5s", "100ms", "1h",
         "so long, or twice, work waits for room before preemptible work is stopped for it"),
@@ -144,6 +147,7 @@ struct cp_shard_options cp_config_shard(const struct cp_config *config)
                       .cluster_lease_ns = config->cluster_lease_ns,
                       .recovery_wait_ns = config->recovery_wait_ns,
                       .system_retries = (uint32_t)config->system_retries,
+                      .worker_deaths_max = (uint32_t)config->worker_deaths_max,
                       .ageing_ns = config->ageing_ns,
                       .reclaim_delay_ns = config->reclaim_delay_ns},
     };

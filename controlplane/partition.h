@@ -46,7 +46,8 @@ struct cp_partition_options {
     int64_t cluster_forget_ns; /* a cluster not seen for so long after its lease; default 10 min */
     int64_t recovery_wait_ns;  /* default 10 s */
     uint32_t system_retries;
-    int64_t reclaim_delay_ns; /* see sch_partition_options; 0 = never */
+    uint32_t worker_deaths_max; /* see sch_partition_options; 0 = never */
+    int64_t reclaim_delay_ns;   /* see sch_partition_options; 0 = never */
     int64_t ageing_ns; /* an action gains one in priority for each that it waits; 0 = never */
 };
 

@@ -3,6 +3,8 @@
 
 #include "flyteidl2/core/catalog.pb-c.h"
 
+#define DEATHS_SHOWN 16u
+
 /* ---- errors ---- */
 
 static const char *default_code(enum sch_outcome outcome)
@@ -42,6 +44,26 @@ static bool retries_exhausted(const struct sch_action *action, enum sch_action_s
            (outcome == SCH_OUTCOME_FAILED || outcome == SCH_OUTCOME_OUT_OF_MEMORY);
 }
 
+/* How often, and where, as far as that is known: each attempt that was lost. */
+static const char *print_deaths(struct cp_partition *p, const struct sch_action *action,
+                                const char *message, const char *node)
+{
+    struct sy_arena *arena = &p->open->arena;
+    uint32_t last = sch_action_attempt(action);
+    const char *text = "";
+    for (uint32_t i = last > DEATHS_SHOWN ? last - DEATHS_SHOWN : 1; i < last; i++) {
+        const Switchyard__Internal__Store__OutcomeRow *row;
+        struct cp_key key = cp_key_attempt(action->run->id, action->id, i);
+        int r = cp_row_get(p->store, CP_FAMILY_ATTEMPTS, &key,
+                           &switchyard__internal__store__outcome_row__descriptor, arena,
+                           &p->scratch2, &row);
+        if (r == 0 && row->error && row->error->system && row->node[0])
+            text = sy_arena_printf(arena, "%s%u on %s, ", text, i, row->node);
+    }
+    return sy_arena_printf(arena, "%s, %u times; attempts lost: %s%u on %s", message,
+                           action->deaths, text, last, node[0] ? node : "a node not known");
+}
+
 /* What the core says comes first, then what the task or its agent said. */
 static struct cp_error describe_error(struct cp_partition *p, const struct sch_action *action,
                                       enum sch_action_state state, const char *code,
@@ -64,6 +86,8 @@ static struct cp_error describe_error(struct cp_partition *p, const struct sch_a
         error.code = own; /* no such image, say: a client has more use for that */
         error.message = outcome->error_message;
     } else if (code && outcome && outcome->error_message[0]) {
+        if (strcmp(code, "PoisonTask") == 0)
+            message = print_deaths(p, action, message, outcome->node);
         error.message = sy_arena_printf(arena, "%s (%s: %s)", message ? message : "", own,
                                         outcome->error_message);
     }
@@ -455,7 +479,8 @@ static void send_assign(struct cp_partition *p, const struct sch_effect *effect)
                                                .class_id = effect->u.assign.class_id,
                                                .number = action->number,
                                                .attempt = sch_action_attempt(action),
-                                               .queue = effect->u.assign.queue};
+                                               .queue = effect->u.assign.queue,
+                                               .suspect = action->suspect};
     struct sch_gang_view gang;
     if (sch_action_gang(action, &gang)) {
         item->u.assign.assign.gang_id = gang.id;

@@ -228,6 +228,8 @@ static int restore_action(struct restore *restore, struct sy_span key, struct sy
         .memory_bytes = live->memory_bytes,
         .user_failures = (uint16_t)live->user_failures,
         .system_failures = (uint16_t)live->system_failures,
+        .deaths = (uint8_t)live->deaths,
+        .suspect = live->suspect,
         .children_failed = live->children_failed,
         .child_sequence = live->child_sequence,
         .sealed = live->sealed};
@@ -314,6 +316,7 @@ static int recover(struct cp_partition *p, struct sy_error_text *error)
                                             .epoch = p->epoch,
                                             .actions_max = p->options.actions_max,
                                             .system_retries = p->options.system_retries,
+                                            .worker_deaths_max = p->options.worker_deaths_max,
                                             .cluster_lease_ns = p->options.cluster_lease_ns,
                                             .recovery_wait_ns = p->options.recovery_wait_ns,
                                             .ageing_ns = p->options.ageing_ns,

@@ -315,6 +315,7 @@ static void read_outcomes(struct cp_operator *o, const Message *m)
                                              .number = outcome->number,
                                              .epoch = outcome->epoch,
                                              .outcome = (enum sch_outcome)outcome->kind,
+                                             .death = (enum sch_death)outcome->death,
                                              .started_ns = outcome->started_ns};
         p->report = &report;
         cp_step(p, &event);

@@ -272,6 +272,7 @@ static bool pack_assign(struct cp_operator *o, struct sy_buf *out, const struct 
     cp_put_uint(out, 16, sch_action_memory_bytes(action));
     if (assign->gang_id != 0)
         put_gang_member(out, 17, assign);
+    cp_put_uint(out, 19, assign->suspect);
     cp_put_end(out, begin);
     return true;
 }

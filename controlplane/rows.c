@@ -201,6 +201,8 @@ void cp_row_put_live(struct sy_buf *buf, const struct sch_action *action)
     cp_put_uint(buf, 6, action->children_failed);
     cp_put_uint(buf, 7, action->attempts);
     cp_put_uint(buf, 8, sch_action_memory_bytes(action));
+    cp_put_uint(buf, 9, action->deaths);
+    cp_put_uint(buf, 10, action->suspect);
 }
 
 void cp_row_put_event(struct sy_buf *buf, const struct cp_event_row *row)

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OUTCOME_LOST = 7, OUTCOME_PREEMPTED = 9 };
+enum { OUTCOME_LOST = 7, OUTCOME_PREEMPTED = 9, DEATH_ALONE = 1 };
 
 /* ---- what the core keeps for us ---- */
 
@@ -126,6 +126,7 @@ static void put_lost(struct dp_operator *op, struct sy_buf *record,
     dp_wire_put_u64(record, 10, (uint64_t)effect->u.report.started_ns);
     dp_wire_put_u64(record, 11, (uint64_t)sy_loop_realtime_ns(op->loop));
     dp_wire_put_text(record, 12, effect->u.report.node);
+    dp_wire_put_u64(record, 16, effect->u.report.alone ? DEATH_ALONE : 0);
 }
 
 static void send_outcome(struct dp_operator *op, const struct sch_op_effect *effect)

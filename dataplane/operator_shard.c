@@ -409,6 +409,7 @@ static int on_assignment(struct dp_stream *stream, const struct dp_wire_field *f
     event.u.assign.key = record.key;
     event.u.assign.class_id = (uint32_t)record.value5;
     event.u.assign.queue = (uint32_t)record.value15;
+    event.u.assign.suspect = record.value19 != 0;
     if (record.text17.data && !read_member(record.text17, &event))
         return refuse(stream, SY_CODE_INVALID_ARGUMENT, "a malformed assignment");
     event.u.assign.priority = (int32_t)record.value12;

@@ -174,6 +174,10 @@ static int set_field(const struct dp_wire_field *field, struct dp_record *ret)
         if (field->type == DP_WIRE_VARINT)
             ret->value15 = field->value;
         return 0;
+    case 19:
+        if (field->type == DP_WIRE_VARINT)
+            ret->value19 = field->value;
+        return 0;
     default:
         return 0;
     }

@@ -133,13 +133,32 @@ static void out_of_memory(struct sch_partition *p, struct sch_action_impl *a,
         user_failure(p, a, SCH_ACTION_FAILED, report);
 }
 
-/* What the cluster did with it: a task's own error is no fault of its cluster. */
+/* What the cluster did with it: a task's own error is no fault of its cluster. Nor are the later
+ * losses of a suspect: one that kills its workers counts once, many of a class count. */
 static void note_cluster(struct sch_partition *p, const struct sch_action_impl *a,
                          enum sch_outcome outcome)
 {
-    bool fault = outcome == SCH_OUTCOME_LOST || outcome == SCH_OUTCOME_REFUSED;
-    if (a->base.cluster)
+    bool lost = outcome == SCH_OUTCOME_LOST, fault = lost || outcome == SCH_OUTCOME_REFUSED;
+    if (a->base.cluster && !(lost && a->base.suspect))
         sch_pair_report(p, sch_action_class(a), a->base.cluster, !fault);
+}
+
+/* Only what ran alone in what died is counted: others that ran there are suspects, and run in
+ * workers of their own from then on. */
+static void lost_there(struct sch_partition *p, struct sch_action_impl *a,
+                       const struct sch_report *report)
+{
+    uint32_t most = p->options.worker_deaths_max;
+    a->base.suspect |= report->death != SCH_DEATH_NONE;
+    if (report->death == SCH_DEATH_ALONE && a->base.deaths < UINT8_MAX)
+        a->base.deaths++;
+    if (report->death == SCH_DEATH_ALONE && most > 0 && a->base.deaths >= most) {
+        count_failure(&a->base.system_failures);
+        sch_action_end(p, a, SCH_ACTION_FAILED, "PoisonTask",
+                       "what it ran in died under it, and nothing else ran there", report);
+        return;
+    }
+    sch_action_lost(p, a, "its worker or node died under it", report);
 }
 
 void sch_action_outcome(struct sch_partition *p, struct sch_action_impl *a,
@@ -179,7 +198,7 @@ void sch_action_outcome(struct sch_partition *p, struct sch_action_impl *a,
         break;
     case SCH_OUTCOME_LOST:
     default: /* a kind from a newer operator: not an answer, so try again */
-        sch_action_lost(p, a, "its worker or node died under it", report);
+        lost_there(p, a, report);
         break;
     }
 }

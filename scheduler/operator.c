@@ -230,6 +230,7 @@ void sch_attempt_send_outcome(struct sch_operator *op, struct sch_attempt *a)
     effect->u.report.started_ns = a->started_ns;
     effect->u.report.blob = a->blob.data;
     effect->u.report.reason = a->preempted;
+    effect->u.report.alone = a->alone;
 }
 
 void sch_attempt_send_inventory(struct sch_operator *op, struct sch_attempt *a)

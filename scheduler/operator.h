@@ -159,7 +159,8 @@ struct sch_op_event {
         struct {
             struct sch_attempt_key key;
             uint32_t class_id;
-            uint32_t queue;       /* it may be stopped for others that name this; 0: not */
+            uint32_t queue; /* it may be stopped for others that name this; 0: not */
+            bool suspect;   /* a worker died under it: a loss of it says nothing of the node */
             struct sch_blob blob; /* the assignment, handed on with SEND_ASSIGN; kept while HELD */
             /* Of a member of a gang, whose members come in the order of ranks; 0: of none. */
             uint64_t gang_id;
@@ -253,6 +254,7 @@ struct sch_op_effect {
             const char *node; /* may be "" */
             int64_t started_ns;
             const char *reason; /* RETURNED; OUTCOME without blob: why, NULL: its node was lost */
+            bool alone;         /* its node was lost, and nothing else had started there */
             void *blob;
         } report;
         struct {

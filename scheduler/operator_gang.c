@@ -342,6 +342,7 @@ bool sch_op_gang_assign(struct sch_operator *op, struct sch_op_class *class,
     struct sch_attempt *a = sch_attempt_new(op, &event->u.assign.key, class->kind,
                                             SCH_ATTEMPT_HELD);
     a->class = class;
+    a->suspect = event->u.assign.suspect;
     a->blob = event->u.assign.blob;
     a->gang = gang;
     sch_list_push_back(&gang->attempts, &a->place);

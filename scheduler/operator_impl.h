@@ -209,7 +209,8 @@ struct sch_node {
 struct sch_attempt {
     struct sch_attempt_key key;
     struct sm sm;
-    bool charged, room, cancelled;
+    bool charged, room, cancelled, suspect;
+    bool alone;            /* DONE, its node was lost: it alone had started there */
     bool asked_back;       /* its node drains: that it comes back is no fault of the node */
     const char *preempted; /* why we cancelled it: it ends so, no fault of its node; or NULL */
     uint32_t queue_tag;    /* it may be stopped for others that name this; 0: not */

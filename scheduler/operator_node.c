@@ -149,11 +149,14 @@ void sch_node_up(struct sch_operator *op, const struct sch_op_event *event)
         shapes_changed(op);
 }
 
-static void lose_attempts(struct sch_operator *op, struct sch_link *attempts)
+static void lose_attempts(struct sch_operator *op, const struct sch_node *node,
+                          struct sch_link *attempts)
 {
+    bool one = node->running == 1;
     while (!sch_list_empty(attempts)) {
         struct sch_link *first = attempts->next;
         struct sch_attempt *a = sy_container_of(first, struct sch_attempt, place);
+        a->alone = one && sch_attempt_state(a) == SCH_ATTEMPT_STARTED;
         sch_attempt_done(op, a, (struct sch_blob){0});
         SY_ASSERT(attempts->next != first);
     }
@@ -164,7 +167,7 @@ void sch_node_inventory_complete(struct sch_operator *op, const char *name)
     struct sch_node *node = sch_node_find(op, name);
     if (!node || !node->listing || sch_node_state(node) != SCH_NODE_READY)
         return;
-    lose_attempts(op, &node->unnamed);
+    lose_attempts(op, node, &node->unnamed);
     node->listing = false;
     sch_node_promote(op, node);
     sch_node_changed(op, node);
@@ -191,7 +194,7 @@ static void node_gone(struct sch_operator *op, struct sch_node *node)
 {
     sch_heap_remove(&op->leases, &node->lease);
     sm_move(&node->sm, &sch_node_table, SCH_NODE_GONE, node);
-    lose_attempts(op, &node->attempts);
+    lose_attempts(op, node, &node->attempts);
     sch_node_drained(op, node);
     SY_ASSERT(op->nodes[node->index] == node && sch_list_empty(&node->unnamed));
     sch_table_remove(&op->nodes_by_name, &node->by_name);
@@ -396,7 +399,7 @@ void sch_node_outcome(struct sch_operator *op, const struct sch_op_event *event)
     sch_rate_add(&a->kind->rate, op->now_ns);
     if (a->preempted && event->u.report.cancelled)
         sch_blob_release(&blob);
-    sch_node_ended(op, node, event->u.report.fault && !a->preempted);
+    sch_node_ended(op, node, event->u.report.fault && !a->preempted && !a->suspect);
     sch_attempt_done(op, a, blob);
 }
 

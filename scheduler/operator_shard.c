@@ -232,6 +232,7 @@ void sch_op_assign(struct sch_operator *op, const struct sch_op_event *event)
     struct sch_attempt *a = sch_attempt_new(op, key, class->kind, SCH_ATTEMPT_HELD);
     a->class = class;
     a->queue_tag = event->u.assign.queue;
+    a->suspect = event->u.assign.suspect;
     a->blob = blob;
     sch_attempt_hold(op, a);
     if (class->kind->held_count == 1)

@@ -13,6 +13,7 @@ struct sch_partition *sch_partition_new(const struct sch_partition_options *opti
     SY_ASSERT(options->epoch > 0 && options->epoch <= SCH_EPOCH_MAX);
     SY_ASSERT(options->actions_max > 0 && options->actions_max < UINT32_MAX);
     SY_ASSERT(options->cluster_lease_ns > 0 && options->recovery_wait_ns >= 0);
+    SY_ASSERT(options->worker_deaths_max <= UINT8_MAX);
     struct sch_partition *p = sy_new(struct sch_partition);
     p->options = *options;
     p->last_id = (uint64_t)options->epoch << SCH_ID_COUNTER_BITS;

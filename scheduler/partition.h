@@ -153,6 +153,8 @@ struct sch_action {
     uint16_t user_failures, system_failures;
     struct sm sm;
     bool sealed;       /* group: no more children will come */
+    uint8_t deaths;    /* attempts that alone ran in what died under them, see SCH_DEATH_ALONE */
+    bool suspect;      /* its worker has died under it, alone or not: it runs in one of its own */
     uint32_t ended;    /* attempts up to this number have ended: this is the number to persist */
     uint32_t attempts; /* how many of those ended: without those that were given back unstarted */
     struct sch_cluster *cluster; /* of the current attempt; of the last one when it has ended */
@@ -191,14 +193,15 @@ const char *sch_cluster_name(const struct sch_cluster *cluster);
 
 struct sch_partition_options {
     uint32_t partition;
-    uint32_t partitions;      /* of the region; 0 as 1: its limits are nobody else's */
-    uint32_t epoch;           /* higher at each rebuild: ids are made of it. 1 to 2^24 - 1 */
-    uint64_t actions_max;     /* live actions; beyond: RESOURCE_EXHAUSTED */
-    uint32_t system_retries;  /* attempts that may be lost before the action fails; default 10 */
-    int64_t cluster_lease_ns; /* silence after which a cluster's attempts are requeued */
-    int64_t recovery_wait_ns; /* bound on waiting for inventories after a rebuild */
-    int64_t reclaim_delay_ns; /* so long, or twice, a class waits for room before work that may be
-                                 stopped is; 0 = never */
+    uint32_t partitions;        /* of the region; 0 as 1: its limits are nobody else's */
+    uint32_t epoch;             /* higher at each rebuild: ids are made of it. 1 to 2^24 - 1 */
+    uint64_t actions_max;       /* live actions; beyond: RESOURCE_EXHAUSTED */
+    uint32_t system_retries;    /* attempts that may be lost before the action fails; default 10 */
+    uint32_t worker_deaths_max; /* so many of sch_action.deaths and it fails; 0 = never; <= 255 */
+    int64_t cluster_lease_ns;   /* silence after which a cluster's attempts are requeued */
+    int64_t recovery_wait_ns;   /* bound on waiting for inventories after a rebuild */
+    int64_t reclaim_delay_ns;   /* so long, or twice, a class waits for room before work that may be
+                                   stopped is; 0 = never */
     int64_t ageing_ns; /* an action gains one in priority for each that it waits; 0 = never */
 };
 
@@ -229,6 +232,8 @@ struct sch_restore {
     uint32_t attempts;     /* sch_action.attempts then */
     uint64_t memory_bytes; /* sch_action_memory_bytes() then */
     uint16_t user_failures, system_failures;
+    uint8_t deaths;
+    bool suspect;
     uint32_t children_failed;
     uint64_t child_sequence; /* of the last entry in its child log; read it from that log */
     bool sealed;
@@ -294,11 +299,19 @@ enum sch_outcome {
     SCH_OUTCOME_PREEMPTED, /* stopped by its operator for others, or for a drain: no failure */
 };
 
+/* Of LOST, as Death of dataplane.proto: whether the task may have killed what ran it. */
+enum sch_death {
+    SCH_DEATH_NONE,
+    SCH_DEATH_ALONE,  /* its process, worker, agent or node died, and it alone ran there */
+    SCH_DEATH_SHARED, /* its worker died, and others ran in it */
+};
+
 struct sch_report {
     const char *cluster;
     uint64_t action_id;
     uint32_t number, epoch;
     enum sch_outcome outcome; /* OUTCOME only */
+    enum sch_death death;     /* of LOST */
     int64_t started_ns;       /* realtime; STARTED and OUTCOME */
     const char *reason;       /* RETURNED; may be NULL */
     void *shell;              /* handed back in the effects that this report causes */
@@ -431,7 +444,7 @@ enum sch_effect_type {
     SCH_EFFECT_EVENT,          /* u.event: append to the run's event log, sequence given */
     SCH_EFFECT_CHILD_FINISHED, /* u.child: append to the parent's child log, sequence given */
     /* messages */
-    SCH_EFFECT_ASSIGN, /* u.assign; number and epoch are the action's */
+    SCH_EFFECT_ASSIGN, /* u.assign; number, epoch and suspect are the action's */
     SCH_EFFECT_CANCEL, /* u.cancel */
     SCH_EFFECT_ACK, /* u.ack: the report is settled (accepted, or not wanted): tell its cluster */
     SCH_EFFECT_DEMAND,  /* u.demand */
@@ -472,9 +485,10 @@ struct sch_effect {
             struct sch_action *action; /* RUN_FINISHED: the root */
             enum sch_action_state state;
             /* What the core adds: "Aborted", "ChildFailed", "SystemRetriesExhausted",
-             * "QueuedTimeout", "DeadlineExceeded", "ConditionTimeout", "GangMemberFailed" (another
-             * one of its gang), "Lost" (of a gang that is not restarted). NULL on success, and when
-             * the report says it all (the task's own error). */
+             * "PoisonTask" (worker_deaths_max), "QueuedTimeout", "DeadlineExceeded",
+             * "ConditionTimeout", "GangMemberFailed" (another one of its gang), "Lost" (of a gang
+             * that is not restarted). NULL on success, and when the report says it all (the task's
+             * own error). */
             const char *code, *message;
             const struct sch_report
                 *report; /* the outcome that ended it; NULL: none (abort, timeout, reuse) */

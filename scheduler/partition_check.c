@@ -73,6 +73,8 @@ static void check_action(struct sch_partition *p, struct sch_action_impl *a, str
     SY_ASSERT(a->base.number >= a->base.ended && a->base.ended >= a->base.attempts);
     SY_ASSERT((a->base.run->root == &a->base) == (a->base.parent == NULL));
     SY_ASSERT(!a->base.cluster || a->base.attempt_epoch <= p->options.epoch);
+    SY_ASSERT(a->base.deaths <= a->base.system_failures &&
+              (a->base.deaths == 0 || a->base.suspect));
     check_timer(a);
     check_children(a);
     tally->states[state]++;

@@ -68,6 +68,8 @@ struct sch_action *sch_partition_restore_action(struct sch_partition *p,
     a->base.attempts = r->attempts;
     a->base.user_failures = r->user_failures;
     a->base.system_failures = r->system_failures;
+    a->base.deaths = r->deaths;
+    a->base.suspect = r->suspect;
     a->base.children_failed = r->children_failed;
     a->base.child_sequence = r->child_sequence;
     a->base.sealed = r->sealed;

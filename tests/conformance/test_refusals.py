@@ -6,7 +6,7 @@ import flyte
 import flyte.errors
 from flyte.remote import App
 
-settings = ("shard.system_retries=2",)
+settings = ("shard.system_retries=2", "shard.worker_deaths_max=0")
 env = flyte.TaskEnvironment("refusals")
 gpus = flyte.TaskEnvironment("gpus", resources=flyte.Resources(gpu="H100:8"))
 

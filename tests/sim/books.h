@@ -19,6 +19,7 @@ struct sim_child {
     uint64_t started; /* fence of the last attempt that started: epoch << 32 | number */
     unsigned failed;  /* attempts that ended so by themselves: an error of the task, no memory, */
     unsigned lost;    /* a worker that was gone */
+    unsigned deaths;  /* of these, one that nothing else ran in */
     /* the checks' */
     uint64_t assigned; /* fence of the newest attempt in its core */
 };

@@ -243,6 +243,9 @@ static void check_failures(struct sim_world *world, const struct sch_action *act
     struct sch_gang_view gang;
     if (sch_action_gang(action, &gang))
         return;
+    if (!losses && action->deaths > child->deaths)
+        sim_fail(world, "%s/%s: %u deaths counted, %u seen", action->run->name, action->name,
+                 action->deaths, child->deaths);
     if (action->user_failures > child->failed || (!losses && action->system_failures > child->lost))
         sim_fail(world, "%s/%s: %u and %u failures counted, %u and %u seen", action->run->name,
                  action->name, action->user_failures, action->system_failures, child->failed,

@@ -19,6 +19,7 @@ struct sim_task {
     char gpus[64];
     char output[4 * SCH_NAME_MAX];
     enum ag_result_kind kind;
+    enum ag_death death;
     int64_t started_ns;
 };
 
@@ -116,6 +117,7 @@ static void keep_books(const struct sim_task *task)
         return;
     child->failed += task->kind == AG_RESULT_FAILED || task->kind == AG_RESULT_OUT_OF_MEMORY;
     child->lost += task->kind == AG_RESULT_LOST;
+    child->deaths += task->death == AG_DEATH_ALONE;
 }
 
 static void task_end(void *arg)
@@ -132,6 +134,7 @@ static void task_end(void *arg)
     struct ag_result result = {
         .id = task->id,
         .kind = task->kind,
+        .death = task->death,
         .error_code = task->kind == AG_RESULT_SUCCEEDED ? "" : "SimulatedError",
         .error_message = task->kind == AG_RESULT_SUCCEEDED ? "" : "the simulator said so",
         .started_ns = task->started_ns,
@@ -215,6 +218,8 @@ static void executor_start(struct ag_executor *base, const struct ag_work *work)
     if (work->gang != NULL)
         sim_gang_started(e->world, sim_world_gangs(e->world), work);
     task->kind = draw_end(e);
+    if (task->kind == AG_RESULT_LOST) /* a suspect has its worker for itself */
+        task->death = work->suspect || work->id % 2 ? AG_DEATH_ALONE : AG_DEATH_SHARED;
     task->started_ns = sy_loop_realtime_ns(e->loop);
     make_output(task, work);
     task->next = e->tasks;

@@ -44,6 +44,8 @@ static void compare_actions(const struct comparison *c, const struct sch_action 
         differ(c, "attempts", run, a->name);
     if (a->user_failures != b->user_failures || a->system_failures != b->system_failures)
         differ(c, "failures", run, a->name);
+    if (a->deaths != b->deaths || a->suspect != b->suspect)
+        differ(c, "deaths of workers", run, a->name);
     if (a->children_live != b->children_live || a->children_failed != b->children_failed ||
         a->child_sequence != b->child_sequence || a->sealed != b->sealed)
         differ(c, "children", run, a->name);

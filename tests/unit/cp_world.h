@@ -26,7 +26,7 @@ struct fake_attempt {
     uint64_t action;
     uint32_t number, epoch;
     char name[64];
-    bool ended;
+    bool ended, suspect;
     const Switchyard__Internal__FlyteContext *flyte; /* in w->arena; NULL: a native task */
 };
 
@@ -274,7 +274,8 @@ static void stream_message(void *ctx, struct sy_span bytes)
         struct fake_attempt *a = &s->attempts[s->count++];
         *a = (struct fake_attempt){.action = in->assignments[i]->action,
                                    .number = in->assignments[i]->number,
-                                   .epoch = in->assignments[i]->epoch};
+                                   .epoch = in->assignments[i]->epoch,
+                                   .suspect = in->assignments[i]->suspect};
         snprintf(a->name, sizeof(a->name), "%s", in->assignments[i]->name);
         a->flyte = keep_context(s->world, in->assignments[i]->flyte);
         if (s->world->automatic) {

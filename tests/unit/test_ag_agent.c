@@ -210,6 +210,24 @@ START_TEST(a_restarted_agent_reports_what_ran)
     ck_assert_uint_eq(w->outcome_of[3], 1); /* lost */
     ck_assert_uint_eq(w->outcome_of[4], 0); /* never started: the inventory does not name it */
     ck_assert_uint_eq(w->inventory, 3);
+    ck_assert_int_eq(w->last_death, SWITCHYARD__INTERNAL__DEATH__DEATH_NONE); /* two ran */
+    close_world();
+}
+END_TEST
+
+START_TEST(what_ran_alone_may_have_killed_the_agent)
+{
+    open_world();
+    run(SY_NS_PER_S);
+    send_spec(1, "native", 1000, 10, 0);
+    assign(1, 1);
+    run(SY_NS_PER_MS);
+    crash_agent();
+    start_agent();
+    run(SY_NS_PER_S);
+    ck_assert_uint_eq(w->outcomes, 1);
+    ck_assert_int_eq(w->last_kind, SWITCHYARD__INTERNAL__OUTCOME_KIND__OUTCOME_LOST);
+    ck_assert_int_eq(w->last_death, SWITCHYARD__INTERNAL__DEATH__DEATH_ALONE);
     close_world();
 }
 END_TEST
@@ -346,6 +364,7 @@ int main(void)
         cancel_in_every_state,
         what_has_not_started_is_given_back,
         a_restarted_agent_reports_what_ran,
+        what_ran_alone_may_have_killed_the_agent,
         calls_are_relayed_and_bounded,
         late_replies_match_no_other_call,
         two_agents_number_their_calls_differently,

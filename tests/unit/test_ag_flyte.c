@@ -22,6 +22,7 @@ struct action {
     const char *image;
     int64_t timeout_ns;
     uint64_t memory_bytes;
+    bool reusable, suspect;
     const struct ag_spec_secret *secrets;
     size_t secret_count;
 };
@@ -92,6 +93,9 @@ static uint64_t start(const struct action *action)
         spec.image = action->image;
     spec.secrets = action->secrets;
     spec.secret_count = action->secret_count;
+    spec.reusable = action->reusable;
+    spec.max = 1;
+    spec.concurrency = 4;
     char input[300];
     snprintf(input, sizeof(input), "%s/in.pb", storage);
     struct ag_flyte_work flyte = {.action = 0xabc,
@@ -113,6 +117,7 @@ static uint64_t start(const struct action *action)
                            .args = args,
                            .env = env,
                            .timeout_ns = action->timeout_ns,
+                           .suspect = action->suspect,
                            .flyte = &flyte};
     work.request.memory_bytes = action->memory_bytes;
     bench->executor->ops->start(bench->executor, &work);
@@ -237,6 +242,12 @@ START_TEST(outcomes)
     a = run(&(struct action){.script = "kill -KILL $$", .number = 5});
     ck_assert_int_eq(a->result.kind, AG_RESULT_LOST);
     ck_assert_str_eq(a->code, "Interrupted");
+    ck_assert_int_eq(a->result.death, AG_DEATH_ALONE);
+    const struct action warm = {.script = "exit 3", .number = 7, .reusable = true};
+    ck_assert_int_eq(run(&warm)->result.kind, AG_RESULT_REFUSED); /* no Python here for a worker */
+    struct action suspect = warm;
+    suspect.suspect = true; /* a process of its own */
+    ck_assert_str_eq(run(&suspect)->code, "ExitCode");
     a = run(&(struct action){.script = "printf '\\377' > $2/error.pb", .number = 6});
     ck_assert_int_eq(a->result.kind, AG_RESULT_FAILED);
     ck_assert_str_eq(a->code, "BadErrorFile");

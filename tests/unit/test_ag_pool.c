@@ -130,6 +130,7 @@ START_TEST(a_crash_is_lost_and_the_rest_runs)
             &(struct bench_task){.function = "echo", .input = "x", .pipelined = true});
     struct bench_attempt *a = bench_wait(crash, 5000);
     ck_assert_int_eq(a->result.kind, AG_RESULT_LOST);
+    ck_assert_int_eq(a->result.death, AG_DEATH_ALONE); /* what waits behind is no suspect */
     ck_assert_ptr_nonnull(strstr(a->message, "signal 11 (SIGSEGV)"));
     ck_assert_str_eq(bench_log(crash, 1), "last words\n");
     ck_assert_str_eq(bench_log(crash, 3), "logged words\n");
@@ -139,6 +140,35 @@ START_TEST(a_crash_is_lost_and_the_rest_runs)
     }
     ck_assert_uint_eq(bench_status().died, 1);
     ck_assert_uint_eq(bench_status().started, 2);
+    bench_close();
+}
+END_TEST
+
+static uint64_t run_started(const char *function)
+{
+    uint64_t id = bench_run_function(function, "30000");
+    bench->executor->ops->flush(bench->executor);
+    ck_assert(RUN_UNTIL(bench->loop, bench->attempts[id - 1].started, 5000));
+    return id;
+}
+
+START_TEST(all_that_ran_in_it_are_suspects)
+{
+    open_pool(1, 2);
+    uint64_t innocent = run_started("sleep_ms");
+    struct bench_attempt *a = bench_wait(bench_run_function("print_and_crash", ""), 5000);
+    ck_assert_int_eq(a->result.death, AG_DEATH_SHARED);
+    a = bench_wait(innocent, 5000);
+    ck_assert_int_eq(a->result.kind, AG_RESULT_LOST);
+    ck_assert_int_eq(a->result.death, AG_DEATH_SHARED);
+    innocent = run_started("sleep_ms");
+    uint64_t deaf = run_started("sleep_deaf"); /* we kill its worker, and know for whose sake */
+    bench->executor->ops->cancel(bench->executor, deaf, "test");
+    ck_assert_int_eq(bench_wait(deaf, 5000)->result.death, AG_DEATH_NONE);
+    a = bench_wait(innocent, 5000);
+    ck_assert_int_eq(a->result.kind, AG_RESULT_LOST);
+    ck_assert_int_eq(a->result.death, AG_DEATH_NONE);
+    ck_assert_uint_eq(bench_status().died, 2);
     bench_close();
 }
 END_TEST
@@ -484,6 +514,7 @@ int main(void)
         output_is_attributed_exactly,
         a_task_that_prints_more_than_a_pipe_holds,
         a_crash_is_lost_and_the_rest_runs,
+        all_that_ran_in_it_are_suspects,
         exit_of_a_task_is_the_workers_end,
         cancellation,
         time_limits,

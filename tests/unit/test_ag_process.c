@@ -64,6 +64,7 @@ START_TEST(ends)
     ck_assert_ptr_nonnull(strstr(a->message, "signal 11 (SIGSEGV)"));
     a = shell("kill -KILL $$");
     ck_assert_int_eq(a->result.kind, AG_RESULT_LOST);
+    ck_assert_int_eq(a->result.death, AG_DEATH_ALONE);
     const char *missing[] = {"no-such-program", NULL};
     a = bench_wait(start(&(struct run){.args = missing}), 5000);
     ck_assert_int_eq(a->result.kind, AG_RESULT_REFUSED);

@@ -176,6 +176,7 @@ START_TEST(forks)
     ck_assert_ptr_nonnull(strstr(bench_log(bench->next_id, 2), "ValueError: no"));
     a = fork_("import os; os.kill(os.getpid(), 9)");
     ck_assert_int_eq(a->result.kind, AG_RESULT_LOST);
+    ck_assert_int_eq(a->result.death, AG_DEATH_ALONE);
     a = fork_("import os; os.kill(os.getpid(), 11)");
     ck_assert_str_eq(a->message, "the process was killed by signal 11 (SIGSEGV)");
     a = fork_("import os; os.write(1, b'x' * 300000)");
@@ -262,6 +263,7 @@ START_TEST(its_death_is_not_the_tasks)
     kill((pid_t)atoi(bench_log(id, 1)), SIGKILL);
     ck_assert_int_eq(bench_wait(id, 5000)->result.kind, AG_RESULT_LOST);
     ck_assert_int_eq(bench_wait(sleeper, 5000)->result.kind, AG_RESULT_LOST);
+    ck_assert_int_eq(bench_wait(sleeper, 5000)->result.death, AG_DEATH_SHARED);
     ck_assert_int_eq(fork_("print(1)")->result.kind, AG_RESULT_SUCCEEDED);
     bench_close();
 }
@@ -346,6 +348,7 @@ START_TEST(reused_ones_are_cancelled_or_replaced)
     ck_assert_int_eq(bench_wait(waiting, 10000)->result.kind, AG_RESULT_SUCCEEDED);
     id = reuse("import os; os._exit(3)", 1);
     ck_assert_int_eq(bench_wait(id, 10000)->result.kind, AG_RESULT_LOST);
+    ck_assert_int_eq(bench_wait(id, 10000)->result.death, AG_DEATH_ALONE);
     bench_close();
 }
 END_TEST

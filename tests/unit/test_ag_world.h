@@ -178,7 +178,7 @@ struct world {
     struct sch_environment environment;
     /* what the agent said */
     unsigned outcomes, started, returned, calls, inventory;
-    int last_kind;
+    int last_kind, last_death;
     char last_message[256], last_reason[128];
     uint64_t last_call;
     uint64_t outcome_of[ATTEMPTS_MAX];
@@ -246,6 +246,7 @@ static inline void on_message(void *ctx, struct sy_span span)
         w->outcomes++;
         w->outcome_of[msg->outcomes[i]->action % ATTEMPTS_MAX]++;
         w->last_kind = (int)msg->outcomes[i]->kind;
+        w->last_death = (int)msg->outcomes[i]->death;
         snprintf(w->last_message, sizeof(w->last_message), "%s", msg->outcomes[i]->error_message);
         if (w->acks)
             send_ack(msg->outcomes[i]->action);

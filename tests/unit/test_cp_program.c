@@ -144,6 +144,46 @@ START_TEST(a_parent_hears_typed_ends)
 }
 END_TEST
 
+/* Its worker dies each time, also over a restart: the parent is told, with the nodes. */
+START_TEST(a_parent_hears_of_poison)
+{
+    struct world w;
+    world_init_stopped(&w, 1);
+    w.options.partition.worker_deaths_max = 3;
+    world_connect(&w);
+    operator_connect(&w);
+    create_run(&w, "r", "python");
+    enqueue_flyte(&w, "kid");
+    for (int i = 0; i < 3; i++) {
+        struct fake_stream *stream;
+        struct fake_attempt *a = assigned(&w, "kid", &stream);
+        ck_assert_int_eq(a->suspect, i > 0);
+        Switchyard__Internal__Outcome outcome = SWITCHYARD__INTERNAL__OUTCOME__INIT;
+        outcome.kind = OUTCOME(LOST);
+        outcome.death = SWITCHYARD__INTERNAL__DEATH__DEATH_ALONE;
+        outcome.error_code = text_of("Interrupted");
+        outcome.error_message = text_of("it was killed");
+        outcome.error_kind = SWITCHYARD__INTERNAL__ERROR_KIND__ERROR_KIND_USER;
+        fake_end(stream, a, &outcome);
+        world_for(&w, 100 * SY_NS_PER_MS);
+        if (i == 1)
+            world_restart(&w);
+    }
+    struct stream *s = sy_new(struct stream);
+    struct run_ids ids;
+    watch(&w, s, &ids);
+    world_until(&w, heard(s, "kid", 6));
+    const Flyteidl2__Core__ExecutionError *error = last_update(s, "kid")->error;
+    ck_assert_str_eq(error->code, "PoisonTask");
+    ck_assert_ptr_nonnull(strstr(error->message, "3 times; attempts lost: 1 on n1, 2 on n1, 3 on "
+                                                 "n1 (Interrupted: it was killed)"));
+    ck_assert_int_eq(error->kind, FLYTEIDL2__CORE__EXECUTION_ERROR__ERROR_KIND__USER);
+    stream_close(s);
+    free(s);
+    world_deinit(&w);
+}
+END_TEST
+
 /* ---- conditions ---- */
 
 /* Kinds of flyteidl2.core.SimpleType. */
@@ -389,6 +429,6 @@ int main(void)
                                  queue_and_state_service,
                                  a_limit_of_concurrency,
                                  NULL};
-    const TTest *const once[] = {NULL};
+    const TTest *const once[] = {a_parent_hears_of_poison, NULL};
     return world_tests("cp_program", each, once);
 }

@@ -342,6 +342,19 @@ START_TEST(agent_that_stays_away_loses_its_attempts)
     world_run(&w, 2 * SEC);
     ck_assert_uint_eq(p->outcomes, 3);
     ck_assert_uint_eq(p->lost, 3);
+    ck_assert_uint_eq(p->alone, 0); /* three were there */
+    agent_free(agent);
+    agent = agent_join(&w, "node1", "s2", 4000);
+    agent->hold = true;
+    world_run(&w, SEC);
+    shard_assign(p, CLASS, SPEC, 4, 1);
+    world_run(&w, 10 * MS);
+    agent_started(agent, &agent->held[0]);
+    world_run(&w, 10 * MS);
+    agent_kill(agent);
+    world_run(&w, 16 * SEC);
+    ck_assert_uint_eq(p->lost, 4);
+    ck_assert_uint_eq(p->alone, 1);
     agent_free(agent);
     world_deinit(&w);
 }

@@ -104,7 +104,7 @@ struct fake_partition {
     size_t opened, messages, heartbeats;
     /* What came on this stream. */
     bool complete, complete_early; /* early: before an outcome that came later */
-    size_t inventory, started, outcomes, lost, preempted, returned, calls, shapes, nodes;
+    size_t inventory, started, outcomes, lost, alone, preempted, returned, calls, shapes, nodes;
     size_t nodes_running, nodes_told; /* of the first node; messages that held them */
     uint32_t hello_max_epoch;
     char hello_session[64], hello_endpoint[64], last_return[128], last_outcome_node[64];
@@ -212,6 +212,7 @@ static inline void partition_records(struct fake_partition *p, const PB(Operator
     for (size_t i = 0; i < m->n_outcomes; i++) {
         p->complete_early = p->complete_early || m->inventory_complete;
         p->last_action = m->outcomes[i]->action;
+        p->alone += m->outcomes[i]->death == SWITCHYARD__INTERNAL__DEATH__DEATH_ALONE;
         p->lost += m->outcomes[i]->kind == SWITCHYARD__INTERNAL__OUTCOME_KIND__OUTCOME_LOST;
         p->preempted += m->outcomes[i]->kind ==
                         SWITCHYARD__INTERNAL__OUTCOME_KIND__OUTCOME_PREEMPTED;

@@ -23,6 +23,7 @@
 #define ROWS_MAX 4096u
 #define OLD_MAX 64u
 #define KEYS 3u
+#define DEATHS 3u
 
 static const char *const cluster_names[CLUSTERS] = {"east", "west"};
 static const char *const node_names[NODES] = {"n0", "n1", "n2"};
@@ -40,7 +41,7 @@ struct message {
     enum sch_op_effect_type order; /* TO_NODE: ASSIGN, CANCEL, ACK or GIVE_BACK */
     struct sch_attempt_key key;
     struct sch_resources request;
-    enum sch_outcome outcome;
+    bool suspect; /* of an assignment */
 };
 
 struct queue {
@@ -58,6 +59,8 @@ struct payload {
     size_t *blobs;
     struct sch_resources request;
     enum sch_outcome outcome;
+    enum sch_death death;
+    bool suspect;
 };
 
 /* ---- model agents ---- */
@@ -65,8 +68,9 @@ struct payload {
 struct execution {
     struct sch_attempt_key key;
     struct sch_resources request;
-    bool started, ended;
+    bool started, ended, suspect;
     enum sch_outcome outcome;
+    enum sch_death death;
 };
 
 struct agent {
@@ -84,6 +88,8 @@ struct row {
     uint32_t limit; /* the run's */
     int32_t priority;
     uint16_t user_failures, system_failures;
+    uint8_t deaths;
+    bool suspect;
     uint64_t child_sequence, event_sequence, total; /* the run's, in the root's row */
     int64_t created_ns, timeout_ns;                 /* of a condition */
     const uint8_t *key;                             /* one of cache_keys, or NULL */
@@ -106,7 +112,7 @@ struct site {
 struct world {
     struct sy_rng rng;
     int64_t now;
-    uint64_t hash, names, finished, succeeded, reused, held, signalled, gangs;
+    uint64_t hash, names, finished, succeeded, reused, held, signalled, gangs, poisoned;
     size_t blobs;
     bool healing;
     struct sch_spec specs[PARTITIONS][SPECS];
@@ -192,6 +198,8 @@ static void row_write(struct row *row, const struct sch_action *a)
     row->ended = a->ended;
     row->user_failures = a->user_failures;
     row->system_failures = a->system_failures;
+    row->deaths = a->deaths;
+    row->suspect = a->suspect;
     row->children_failed = a->children_failed;
     row->sealed = a->sealed;
 }
@@ -276,6 +284,9 @@ static void audit_finished(struct world *w, struct site *site, const struct sch_
         ck_assert(!site->rows[i].live || site->rows[i].run_id != row->run_id ||
                   strcmp(site->rows[i].parent, row->name) != 0);
     w->finished++;
+    bool poison = effect->u.final.code && strcmp(effect->u.final.code, "PoisonTask") == 0;
+    ck_assert(poison == (row->deaths + 1 == DEATHS && effect->u.final.action->deaths == DEATHS));
+    w->poisoned += poison;
     if (effect->u.final.state == SCH_ACTION_SUCCEEDED && effect->u.final.report) {
         ck_assert(row->executed); /* no success without a run */
         w->succeeded++;
@@ -306,7 +317,9 @@ static void carry_message(struct world *w, size_t p, const struct sch_effect *ef
         event->u.assign.key = (struct sch_attempt_key){a->id, (uint32_t)p, a->number,
                                                        a->attempt_epoch};
         event->u.assign.class_id = effect->u.assign.class_id;
+        event->u.assign.suspect = a->suspect;
         event->u.assign.blob = payload_new(w, &a->spec->request, 0);
+        ((struct payload *)event->u.assign.blob.data)->suspect = a->suspect;
         struct sch_gang_view gang;
         if (sch_action_gang(a, &gang)) {
             event->u.assign.gang_id = gang.id;
@@ -396,16 +409,18 @@ static struct sch_event *send_up(struct world *w, size_t c, uint32_t p, enum sch
     return &message->up;
 }
 
-static void send_report(struct world *w, size_t c, enum sch_event_type type,
-                        const struct sch_attempt_key *key, const void *payload)
+static struct sch_event *send_report(struct world *w, size_t c, enum sch_event_type type,
+                                     const struct sch_attempt_key *key, const void *payload)
 {
     struct sch_event *event = send_up(w, c, key->partition, type);
     event->u.report.cluster = cluster_names[c];
     event->u.report.action_id = key->action;
     event->u.report.number = key->number;
     event->u.report.epoch = key->epoch;
-    event->u.report.outcome = payload ? ((const struct payload *)payload)->outcome
-                                      : SCH_OUTCOME_LOST;
+    const struct payload *told = payload;
+    event->u.report.outcome = told ? told->outcome : SCH_OUTCOME_LOST;
+    event->u.report.death = told ? told->death : SCH_DEATH_NONE;
+    return event;
 }
 
 static void send_to_node(struct world *w, size_t c, const struct sch_op_effect *effect)
@@ -419,6 +434,7 @@ static void send_to_node(struct world *w, size_t c, const struct sch_op_effect *
     message->key = assigns ? effect->u.assign.key : effect->u.attempt.key;
     if (assigns) {
         message->request = ((struct payload *)effect->u.assign.blob.data)->request;
+        message->suspect = ((struct payload *)effect->u.assign.blob.data)->suspect;
         payload_release(effect->u.assign.blob.data);
     }
     mix(w, message->key.action + n);
@@ -470,7 +486,10 @@ static void op_carry(struct world *w, size_t c, const struct sch_op_effect *effe
         break;
     case SCH_OP_SEND_OUTCOME:
         w->preempted += effect->u.report.reason != NULL;
-        send_report(w, c, SCH_EVENT_OUTCOME, &effect->u.report.key, effect->u.report.blob);
+        event = send_report(w, c, SCH_EVENT_OUTCOME, &effect->u.report.key, effect->u.report.blob);
+        ck_assert(!effect->u.report.alone || !effect->u.report.blob);
+        if (effect->u.report.alone)
+            event->u.report.death = SCH_DEATH_ALONE;
         break;
     case SCH_OP_SEND_RETURNED:
         send_report(w, c, SCH_EVENT_RETURNED, &effect->u.report.key, NULL);
@@ -556,6 +575,7 @@ static void agent_send(struct world *w, size_t c, size_t n, enum sch_op_event_ty
     if (type != SCH_OP_OUTCOME)
         return;
     message->down.u.report.blob = payload_new(w, &x->request, x->outcome);
+    ((struct payload *)message->down.u.report.blob.data)->death = x->death;
     message->down.u.report.cancelled = x->outcome == SCH_OUTCOME_CANCELLED;
     message->down.u.report.fault = x->outcome == SCH_OUTCOME_LOST ||
                                    x->outcome == SCH_OUTCOME_REFUSED;
@@ -570,6 +590,10 @@ static void agent_end(struct world *w, size_t c, size_t n, struct execution *x,
         agent->used_milli -= x->request.cpu_milli;
     x->ended = true;
     x->outcome = outcome;
+    if (outcome == SCH_OUTCOME_LOST) /* a suspect has its worker for itself */
+        x->death = sy_rng_chance(&w->rng, 1, 3) ? SCH_DEATH_NONE
+                   : x->suspect                 ? SCH_DEATH_ALONE
+                                                : SCH_DEATH_SHARED;
     agent_send(w, c, n, SCH_OP_OUTCOME, x);
 }
 
@@ -621,8 +645,8 @@ static void agent_receive(struct world *w, size_t c, size_t n, const struct mess
     struct execution *x = execution_find(agent, &message->key);
     if (message->order == SCH_OP_SEND_ASSIGN && !x) {
         ck_assert_uint_lt(agent->count, SY_COUNT_OF(agent->items));
-        agent->items[agent->count++] = (struct execution){.key = message->key,
-                                                          .request = message->request};
+        agent->items[agent->count++] = (struct execution){
+            .key = message->key, .request = message->request, .suspect = message->suspect};
     } else if (message->order == SCH_OP_SEND_CANCEL && x && !x->ended) {
         agent_end(w, c, n, x, SCH_OUTCOME_CANCELLED);
     } else if (message->order == SCH_OP_SEND_ACK && x && x->ended) {
@@ -631,8 +655,11 @@ static void agent_receive(struct world *w, size_t c, size_t n, const struct mess
     agent_admit(w, c, n);
 }
 
-static enum sch_outcome any_outcome(struct world *w)
+/* What has died once is likely to do so again. */
+static enum sch_outcome any_outcome(struct world *w, const struct execution *x)
 {
+    if (!w->healing && x->suspect && sy_rng_chance(&w->rng, 9, 10))
+        return SCH_OUTCOME_LOST;
     if (w->healing || sy_rng_chance(&w->rng, 2, 3))
         return SCH_OUTCOME_SUCCEEDED;
     return (enum sch_outcome)(1 + sy_rng_below(&w->rng, SCH_OUTCOME_REFUSED));
@@ -648,7 +675,7 @@ static void agent_progress(struct world *w, size_t c, size_t n)
     if (x->ended)
         return;
     if (x->started) {
-        agent_end(w, c, n, x, any_outcome(w));
+        agent_end(w, c, n, x, any_outcome(w, x));
     } else if (!w->healing && w->node_streams[c][n].open && sy_rng_chance(&w->rng, 1, 10)) {
         agent_send(w, c, n, SCH_OP_NODE_RETURNED, x);
         agent_remove(agent, x);

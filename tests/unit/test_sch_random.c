@@ -136,6 +136,7 @@ static void partition_start(struct world *w, size_t p)
                                             .epoch = ++site->epoch,
                                             .actions_max = 120,
                                             .system_retries = 10,
+                                            .worker_deaths_max = DEATHS,
                                             .cluster_lease_ns = 15 * SY_NS_PER_S,
                                             .recovery_wait_ns = 10 * SY_NS_PER_S};
     site->core = sch_partition_new(&options, w->now);
@@ -162,6 +163,8 @@ static void partition_start(struct world *w, size_t p)
                                 .number = row->ended,
                                 .user_failures = row->user_failures,
                                 .system_failures = row->system_failures,
+                                .deaths = row->deaths,
+                                .suspect = row->suspect,
                                 .children_failed = row->children_failed,
                                 .child_sequence = row->child_sequence,
                                 .sealed = row->sealed};
@@ -561,7 +564,7 @@ static void init_specs(struct sch_spec *specs)
 
 /* What the random worlds have done, so that a test that does nothing is seen. */
 struct done {
-    uint64_t succeeded, reused, held, signalled, drained, preempted, gangs;
+    uint64_t succeeded, reused, held, signalled, drained, preempted, gangs, poisoned;
 };
 
 static uint64_t run_seed(uint64_t seed, struct done *done)
@@ -586,6 +589,7 @@ static uint64_t run_seed(uint64_t seed, struct done *done)
     done->preempted += w->preempted;
     done->signalled += w->signalled;
     done->gangs += w->gangs;
+    done->poisoned += w->poisoned;
     for (size_t p = 0; p < PARTITIONS; p++) {
         sch_partition_free(w->sites[p].core);
         for (size_t i = 0; i < SPECS; i++)
@@ -626,6 +630,7 @@ START_TEST(random_worlds_keep_the_promises)
     }
     ck_assert(seeds < 10 || (done.reused > 0 && done.held > 0 && done.signalled > 0));
     ck_assert(seeds < 10 || (done.drained > 0 && done.preempted > 0 && done.gangs > 20));
+    ck_assert(seeds < 10 || done.poisoned > 0);
 }
 END_TEST
 
