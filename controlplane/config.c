@@ -50,6 +50,9 @@ static const struct sy_config_key keys[] = {
         "so long, or twice, work waits for room before preemptible work is stopped for it"),
     SY_CONFIG_DURATION("ageing", struct cp_config, ageing_ns, "60s", "1s", "24h",
                        "an action gains one in priority for each so long that it waits"),
+    SY_CONFIG_DURATION("infeasible_grace", struct cp_config, infeasible_grace_ns, "5m", "1s", "24h",
+                       "so long no cluster could ever run what waits before it fails, in queues "
+                       "that say so"),
     SY_CONFIG_DURATION("heartbeat", struct cp_config, heartbeat_ns, "1s", "10ms", "60s",
                        "operators send something at least this often"),
     SY_CONFIG_DURATION(
@@ -149,6 +152,7 @@ struct cp_shard_options cp_config_shard(const struct cp_config *config)
                       .system_retries = (uint32_t)config->system_retries,
                       .worker_deaths_max = (uint32_t)config->worker_deaths_max,
                       .ageing_ns = config->ageing_ns,
+                      .infeasible_grace_ns = config->infeasible_grace_ns,
                       .reclaim_delay_ns = config->reclaim_delay_ns},
     };
 }

@@ -69,6 +69,12 @@ static enum sch_policy policy_of(Switchyard__V1__PlacementPolicy policy)
     return index < SCH_POLICIES ? (enum sch_policy)index : SCH_POLICIES; /* is refused */
 }
 
+static enum sch_infeasible infeasible_of(Switchyard__V1__InfeasiblePolicy policy)
+{
+    unsigned index = (unsigned)policy; /* numbered alike */
+    return index < SCH_INFEASIBLES ? (enum sch_infeasible)index : SCH_INFEASIBLES; /* is refused */
+}
+
 int cp_queue_config_read(struct sch_queue_config *ret, const struct sch_queue_key *key,
                          const Switchyard__V1__QueueSettings *settings, struct sy_error_text *error)
 {
@@ -98,6 +104,7 @@ int cp_queue_config_read(struct sch_queue_config *ret, const struct sch_queue_ke
     config.paused = settings->paused;
     config.preemptible_nodes = settings->preemptible_nodes;
     config.policy = policy_of(settings->policy);
+    config.infeasible = infeasible_of(settings->infeasible);
     error->text[0] = '\0'; /* it is added to */
     if (sch_queue_config_check(&config, error) < 0)
         return -EINVAL;

@@ -141,7 +141,8 @@ struct sch_explanation {
     int64_t now_ns;       /* monotonic, of the last step: what other times are to be seen from */
     int64_t since_ns;     /* monotonic: it has been waiting since */
     int64_t until_ns;     /* BACKOFF, RECOVERING: at the latest; SY_TIME_NEVER: no such time */
-    int64_t times_out_ns; /* its queued timeout, deadline; SY_TIME_NEVER: none */
+    int64_t times_out_ns; /* its queued timeout, deadline, or it ends since no cluster is left that
+                             could run it; SY_TIME_NEVER: none */
     const struct sch_action *producer; /* CACHE_WAIT */
     uint32_t children;                 /* live ones; of a group: it waits for them */
     const char *cluster; /* ASSIGNED, RUNNING; of a submit: where it would go; else NULL */

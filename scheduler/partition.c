@@ -1,4 +1,5 @@
 #include "scheduler/partition_gang.h"
+#include "scheduler/partition_infeasible.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -92,6 +93,7 @@ void sch_partition_free(struct sch_partition *p)
     sch_heap_deinit(&p->avoided);
     sch_heap_deinit(&p->ticket_flushes);
     sch_heap_deinit(&p->patience);
+    sch_heap_deinit(&p->doomed);
     struct sch_table *tables[] = {
         &p->runs_by_id,    &p->runs_by_name,       &p->actions_by_id, &p->actions_by_name,
         &p->classes_by_id, &p->classes_by_request, &p->levels,        &p->clusters_by_name,
@@ -476,7 +478,7 @@ static void step_tick(struct sch_partition *p)
     sch_patience_tick(p);
     sch_cluster_leases(p);
     sch_recovery_tick(p);
-    sch_verify_tick(p);
+    sch_infeasible_tick(p);
     sch_demand_flush(p);
 }
 
@@ -642,6 +644,7 @@ int64_t sch_partition_next_ns(const struct sch_partition *p)
     at = earlier(at, &p->avoided);
     at = earlier(at, &p->ticket_flushes);
     at = earlier(at, &p->patience);
+    at = earlier(at, &p->doomed);
     int64_t watch = sch_cluster_watch_ns(p);
     return watch < at ? watch : at;
 }
@@ -685,8 +688,7 @@ struct sch_partition_counts sch_partition_counts(const struct sch_partition *p)
     };
 }
 
-/* Whether the cluster could ever run it, by the rules too. */
-static bool cluster_fits(const struct sch_cluster *cluster, const struct sch_resources *request,
+bool sch_cluster_may_run(const struct sch_cluster *cluster, const struct sch_resources *request,
                          const struct sch_gang_shape *gang, const struct sch_rule *rule,
                          struct sy_error_text *ret_misses)
 {
@@ -719,14 +721,14 @@ bool sch_feasible(const struct sch_partition *p, const struct sch_resources *req
         if (gone && p->clusters[i]->shape_count == 0)
             continue; /* it never said what it has */
         known = true;
-        if (cluster_fits(p->clusters[i], request, gang, rule, NULL))
+        if (sch_cluster_may_run(p->clusters[i], request, gang, rule, NULL))
             return true;
     }
     if (!known)
         return true;
     sy_error_text_set(ret_misses, "no cluster can run this");
     for (size_t i = 0; ret_misses && i < p->cluster_count; i++)
-        (void)cluster_fits(p->clusters[i], request, gang, rule, ret_misses);
+        (void)sch_cluster_may_run(p->clusters[i], request, gang, rule, ret_misses);
     return false;
 }
 

@@ -48,7 +48,8 @@
  *     +--> PAUSED (a condition, no worker) --> SUCCEEDED (a signal) | TIMED_OUT
  *     +--> GANG_WAIT --> ASSIGNED, with all others of its gang (and wherever else QUEUED is)
  *   any non-final --> ABORTED, and TIMED_OUT by its deadline
- *   QUEUED --> FAILED: accepted while not all nodes were known, and none can ever run it
+ *   QUEUED --> FAILED: none can ever run it: found so once all nodes were known, or the last one
+ *       that could has left (by the policy of its queue)
  *
  * RECOVERING: after a restart the partition does not know whether an attempt is out; it waits,
  * bounded, for the inventories of the clusters, then queues what nobody reported.
@@ -203,6 +204,9 @@ struct sch_partition_options {
     int64_t reclaim_delay_ns;   /* so long, or twice, a class waits for room before work that may be
                                    stopped is; 0 = never */
     int64_t ageing_ns; /* an action gains one in priority for each that it waits; 0 = never */
+    /* So long no cluster has been there that could ever run what waits before it ends, in queues
+     * with SCH_INFEASIBLE_FAIL. */
+    int64_t infeasible_grace_ns;
 };
 
 struct sch_partition;

@@ -1,4 +1,4 @@
-#include "scheduler/partition_impl.h"
+#include "scheduler/partition_infeasible.h"
 
 #include <stdlib.h>
 #include <string.h>

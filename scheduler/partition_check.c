@@ -1,4 +1,5 @@
 #include "scheduler/partition_gang.h"
+#include "scheduler/partition_infeasible.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -301,6 +302,23 @@ static void check_lane(struct sch_lane *lane, const struct sch_class *class, str
     tally->lanes++;
 }
 
+/* When the last cluster that could run it has left, and it is to end for that. */
+static void check_doom(const struct sch_partition *p, const struct sch_class *class)
+{
+    uint32_t capable = 0;
+    for (size_t i = 0; i < class->pair_count; i++) {
+        const struct sch_pair *pair = class->pairs[i];
+        bool gone = sch_cluster_state(pair->cluster) == SCH_CLUSTER_GONE;
+        SY_ASSERT(pair->capable == (!gone && sch_cluster_may_run(pair->cluster, &class->request,
+                                                                 &class->gang, class->rule, NULL)));
+        SY_ASSERT(pair->capable || gone || !pair->feasible);
+        capable += pair->capable;
+    }
+    SY_ASSERT(capable == class->capable && (capable > 0 || class->incapable_ns <= p->now_ns));
+    SY_ASSERT(sch_class_is_doomed(class) == sch_heap_has(&class->doom) ||
+              sch_link_in_list(&class->touched));
+}
+
 static void check_class(struct sch_partition *p, struct sch_class *class, struct tally *tally)
 {
     SY_ASSERT(sch_class_find(p, class->id) == class);
@@ -317,6 +335,7 @@ static void check_class(struct sch_partition *p, struct sch_class *class, struct
     SY_ASSERT(check_seat(&class->root) == class->root.ready && class->root.ready <= waiting);
     for (size_t i = 0; i < class->pair_count; i++)
         check_pair(p, class, i);
+    check_doom(p, class);
     sch_heap_check(&class->open);
     SY_ASSERT(sch_class_is_runnable(class) == sch_link_in_list(&class->runnable));
     tally->waiting += waiting;
@@ -391,6 +410,7 @@ static void check_tables(const struct sch_partition *p)
     sch_heap_check(&p->ages);
     sch_heap_check(&p->avoided);
     sch_heap_check(&p->patience);
+    sch_heap_check(&p->doomed);
 }
 
 /* What is there and in use of each share, by the actions themselves. */

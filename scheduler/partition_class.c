@@ -1,4 +1,5 @@
 #include "scheduler/partition_gang.h"
+#include "scheduler/partition_infeasible.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -63,6 +64,7 @@ static struct sch_class *class_new(struct sch_partition *p, const struct sch_res
     class->gang = *gang;
     class->rule = sch_rule_ref(p, &rule->content);
     class->told_ns = INT64_MIN / 2;
+    class->incapable_ns = p->now_ns;
     class->short_since_ns = SY_TIME_NEVER;
     sch_seat_init_root(p, class);
     sch_list_push_back(&p->classes, &class->link);
@@ -149,6 +151,7 @@ void sch_class_free(struct sch_partition *p, struct sch_class *class)
         sch_list_remove(&class->runnable);
     sch_heap_remove(&p->flushes, &class->flush);
     sch_heap_remove(&p->patience, &class->patience);
+    sch_heap_remove(&p->doomed, &class->doom);
     sch_table_remove(&p->classes_by_request, &class->by_request);
     sch_table_remove(&p->classes_by_id, &class->by_id);
     sch_list_remove(&class->link);

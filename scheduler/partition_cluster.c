@@ -1,4 +1,4 @@
-#include "scheduler/partition_impl.h"
+#include "scheduler/partition_infeasible.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -179,6 +179,18 @@ static void each_class(struct sch_partition *p, struct sch_cluster *cluster,
         fn(p, sy_container_of(link, struct sch_class, link), cluster);
 }
 
+static void update_capable(struct sch_partition *p, struct sch_class *class,
+                           struct sch_cluster *cluster)
+{
+    sch_pair_capable(p, class->pairs[cluster->index]);
+}
+
+void sch_cluster_learned(struct sch_partition *p, struct sch_cluster *cluster)
+{
+    each_class(p, cluster, update_capable);
+    sch_verify_later(p);
+}
+
 void sch_cluster_up(struct sch_partition *p, const char *name, const struct sch_shape *shapes,
                     size_t shape_count, bool keep_shapes, int64_t price)
 {
@@ -237,7 +249,7 @@ void sch_cluster_inventory_complete(struct sch_partition *p, const char *name)
     cluster_move(cluster, SCH_CLUSTER_READY);
     lose_attempts(p, &cluster->unnamed, "its cluster came back without it");
     sch_recovery_cluster_done(p, cluster);
-    sch_verify_later(p);
+    sch_cluster_learned(p, cluster);
 }
 
 void sch_cluster_leases(struct sch_partition *p)
@@ -249,7 +261,7 @@ void sch_cluster_leases(struct sch_partition *p)
         sch_heap_remove(&p->leases, &cluster->lease);
         cluster_move(cluster, SCH_CLUSTER_GONE);
         count_capacity(p);
-        sch_verify_later(p);
+        sch_cluster_learned(p, cluster);
         lose_attempts(p, &cluster->attempts, "its cluster was silent for longer than its lease");
     }
 }
@@ -259,6 +271,8 @@ void sch_cluster_leases(struct sch_partition *p)
 void sch_cluster_watch(struct sch_partition *p, int64_t now_ns)
 {
     int64_t gap_ns = now_ns - p->now_ns, lease_ns = p->options.cluster_lease_ns;
+    if (gap_ns > lease_ns / 2)
+        sch_infeasible_postpone(p, gap_ns);
     if (gap_ns > lease_ns / 2 && p->leases.count > 0) {
         for (size_t i = 0; i < p->cluster_count; i++) {
             struct sch_cluster *cluster = p->clusters[i];
@@ -278,7 +292,7 @@ void sch_cluster_watch(struct sch_partition *p, int64_t now_ns)
 int64_t sch_cluster_watch_ns(const struct sch_partition *p)
 {
     int64_t at = SY_TIME_NEVER;
-    if (p->leases.count > 0)
+    if (p->leases.count > 0 || p->doomed.count > 0)
         at = p->now_ns + p->options.cluster_lease_ns / 4;
     if (p->recovery_end_ns != SY_TIME_NEVER) {
         int64_t recovery = p->now_ns + p->options.recovery_wait_ns / 4;

@@ -1,4 +1,4 @@
-#include "scheduler/partition_impl.h"
+#include "scheduler/partition_infeasible.h"
 
 #include <stdlib.h>
 
@@ -72,6 +72,7 @@ void sch_demand_end_step(struct sch_partition *p)
     while (!sch_list_empty(&p->touched)) {
         struct sch_class *class = sy_container_of(p->touched.next, struct sch_class, touched);
         sch_list_remove(&class->touched);
+        sch_class_doom(p, class);
         int64_t next_ns = class->told_ns + SCH_DEMAND_INTERVAL_NS;
         bool changed = demand_changed(class), now = changed && p->now_ns >= next_ns;
         if (now || class->tell_new)
@@ -93,110 +94,5 @@ void sch_demand_flush(struct sch_partition *p)
         SY_ASSERT(!sch_heap_has(&class->flush));
         if (demand_changed(class)) /* this very step may have changed it back */
             tell_clusters(p, class, true);
-    }
-}
-
-/* ---- what was let in before it was known what the clusters have ---- */
-
-static void set_unchecked(struct sch_partition *p, struct sch_class *class, uint64_t from)
-{
-    if (class->unchecked_from == 0 && from != 0)
-        p->classes_unchecked++;
-    if (class->unchecked_from != 0 && from == 0)
-        p->classes_unchecked--;
-    class->unchecked_from = from;
-}
-
-void sch_class_checked(struct sch_partition *p, struct sch_class *class)
-{
-    set_unchecked(p, class, 0);
-}
-
-static bool some_cluster_fits(const struct sch_class *class)
-{
-    for (size_t i = 0; i < class->pair_count; i++) {
-        if (class->pairs[i]->feasible)
-            return true;
-    }
-    return false;
-}
-
-void sch_class_accepted(struct sch_partition *p, struct sch_class *class, uint64_t action_id)
-{
-    bool covered = class->unchecked_from != 0 && class->unchecked_from <= action_id;
-    if (!covered && !some_cluster_fits(class))
-        set_unchecked(p, class, action_id);
-}
-
-/* Only now is it in a queue, where those that came unchecked are found. */
-void sch_class_waits(struct sch_partition *p, const struct sch_action_impl *a)
-{
-    if (a->base.id >> SCH_ID_COUNTER_BITS != p->options.epoch)
-        return;
-    sch_class_accepted(p, sch_action_class(a), a->base.id);
-    sch_verify_later(p);
-}
-
-void sch_verify_later(struct sch_partition *p)
-{
-    if (p->classes_unchecked > 0 && p->verify_at_ns == SY_TIME_NEVER)
-        p->verify_at_ns = p->now_ns + SCH_VERIFY_DELAY_NS;
-}
-
-static size_t collect(struct sch_fifo *queue, uint64_t from, struct sch_action **ret)
-{
-    size_t count = 0;
-    for (struct sch_link *link = queue->levels_all.next; link != &queue->levels_all;
-         link = link->next) {
-        const struct sch_level *level = sy_container_of(link, struct sch_level, link);
-        for (struct sch_link *at = level->actions.next; at != &level->actions; at = at->next) {
-            struct sch_action_impl *a = sy_container_of(at, struct sch_action_impl, link);
-            if (a->base.id >= from)
-                ret[count++] = sch_action_ref(&a->base);
-        }
-    }
-    return count;
-}
-
-/* Ending one may end others, so first all of them are found. Those that were there before were
- * possible then: they wait for their nodes to come back. */
-static void fail_unchecked(struct sch_partition *p, struct sch_class *class, uint64_t from)
-{
-    size_t count = 0;
-    struct sch_action **found = sy_calloc(class->waiting + 1, sizeof(struct sch_action *));
-    for (struct sch_link *link = class->lanes.next; link != &class->lanes; link = link->next) {
-        struct sch_lane *lane = sy_container_of(link, struct sch_lane, link);
-        count += collect(&lane->queue, from, found + count);
-    }
-    SY_ASSERT(count <= class->waiting);
-    for (size_t i = 0; i < count; i++) {
-        if (!sch_action_is_final(found[i]))
-            sch_action_end(p, sch_action_impl(found[i]), SCH_ACTION_FAILED, "Infeasible",
-                           p->misses.text, NULL);
-        sch_action_unref(found[i]);
-    }
-    free(found);
-}
-
-/* One class that no cluster fits: p->misses is its answer until the next step. */
-void sch_verify_tick(struct sch_partition *p)
-{
-    if (p->verify_at_ns > p->now_ns)
-        return;
-    p->verify_at_ns = SY_TIME_NEVER;
-    for (struct sch_link *link = p->classes.next; link != &p->classes; link = link->next) {
-        struct sch_class *class = sy_container_of(link, struct sch_class, link);
-        if (class->unchecked_from == 0)
-            continue;
-        bool possible = some_cluster_fits(class);
-        if (!possible && sch_feasible(p, &class->request, &class->gang, class->rule, &p->misses))
-            continue; /* a cluster has not told yet */
-        uint64_t from = class->unchecked_from;
-        set_unchecked(p, class, 0);
-        if (possible)
-            continue;
-        p->verify_at_ns = p->classes_unchecked > 0 ? p->now_ns + SY_NS_PER_MS : SY_TIME_NEVER;
-        fail_unchecked(p, class, from);
-        break;
     }
 }

@@ -419,6 +419,10 @@ static void explain_times(struct sch_explanation *e, const struct sch_partition 
         e->until_ns = p->recovery_end_ns;
     int64_t end_ns = a->rare ? a->rare->end_ns : SY_TIME_NEVER;
     e->times_out_ns = backoff ? end_ns : sch_action_timer_ns(a);
+    const struct sch_class *class = sch_action_class(a);
+    if (e->state == SCH_ACTION_QUEUED && sch_heap_has(&class->doom) &&
+        class->doom.key < e->times_out_ns)
+        e->times_out_ns = class->doom.key;
 }
 
 struct sch_explanation *sch_explain(const struct sch_partition *p, const struct sch_action *action)

@@ -294,5 +294,7 @@ void sch_lane_move(struct sch_partition *p, struct sch_lane *lane, struct sch_cl
     sch_seat_ready(p, &lane->seat, (int64_t)ready);
     from->waiting -= lane->queue.waiting;
     to->waiting += lane->queue.waiting;
+    sch_class_touch(p, from);
+    sch_class_touch(p, to);
     sch_class_move_refs(p, from, to, lane->seat.refs);
 }

@@ -52,6 +52,7 @@
 #define SCH_VERIFY_DELAY_NS SY_NS_PER_S
 /* In one step; a tick at once goes on. A step stays below a millisecond. */
 #define SCH_ASSIGN_MAX 256u
+#define SCH_FAIL_MAX 256u /* likewise: of what no cluster can run */
 #define SCH_SHARE_DEPTH_MAX (3 + SCH_QUEUE_DEPTH_MAX)
 #define SCH_TICKET_INTERVAL_NS (10 * SY_NS_PER_MS)
 #define SCH_TICKET_AGAIN_NS SY_NS_PER_S
@@ -207,7 +208,7 @@ struct sch_rule {
         int64_t price_max;
         uint32_t policy; /* enum sch_policy */
         uint32_t preemptible_nodes, cluster_count;
-        uint32_t zero;
+        uint32_t infeasible; /* enum sch_infeasible: HOLD or FAIL */
         char clusters[SCH_QUEUE_CLUSTERS_MAX][SCH_QUEUE_NAME_MAX];
     } content;
 };
@@ -244,10 +245,11 @@ struct sch_pair {
     struct sch_cluster *cluster;
     uint64_t granted, assigned; /* since CLUSTER_UP */
     uint64_t startable;         /* of those granted, up to this count into room that was free */
-    bool feasible;
-    bool told;                     /* the cluster heard of this class since CLUSTER_UP */
-    bool answered;                 /* of a class of gangs: since the last one came */
-    uint32_t failures;             /* refusals and losses one after the other */
+    bool feasible;     /* a node of it that is known, or was before it was gone, could run it */
+    bool capable;      /* it may run it: it is not gone, and does not say that it could not */
+    bool told;         /* the cluster heard of this class since CLUSTER_UP */
+    bool answered;     /* of a class of gangs: since the last one came */
+    uint32_t failures; /* refusals and losses one after the other */
     int64_t avoided_until_ns;      /* another cluster is taken if one has room; 0: not */
     struct sch_heap_entry avoided; /* p->avoided */
 };
@@ -276,6 +278,9 @@ struct sch_class {
     size_t reclaim_next;
     struct sch_heap_entry flush; /* p->flushes: demand is told again at that time */
     bool tell_new;               /* a cluster may not have heard of it yet */
+    uint32_t capable;            /* of its pairs */
+    int64_t incapable_ns;        /* capable is 0: since when */
+    struct sch_heap_entry doom;  /* p->doomed: what waits ends at that time */
     uint64_t unchecked_from; /* id: those from it on were accepted while it was not known whether
                                 any cluster could run them; 0: none */
     uint64_t told_waiting;   /* as told to all clusters */
@@ -365,6 +370,7 @@ struct sch_partition {
     struct sch_link classes, classes_idle, runnable;
     struct sch_heap avoided, patience;
     size_t class_count, class_idle_count, classes_unchecked;
+    struct sch_heap doomed;
     int64_t verify_at_ns; /* look at the unchecked classes; SY_TIME_NEVER: when clusters change */
     struct sch_heap flushes;
     /* clusters */
@@ -453,6 +459,10 @@ void sch_spec_released(struct sch_partition *p, struct sch_spec *spec);
 bool sch_feasible(const struct sch_partition *p, const struct sch_resources *request,
                   const struct sch_gang_shape *gang, const struct sch_rule *rule,
                   struct sy_error_text *ret_misses);
+/* Whether the cluster could ever run it, as far as is known; says why not. */
+bool sch_cluster_may_run(const struct sch_cluster *cluster, const struct sch_resources *request,
+                         const struct sch_gang_shape *gang, const struct sch_rule *rule,
+                         struct sy_error_text *ret_misses);
 void sch_reject(struct sch_partition *p, enum sch_reject why, struct sch_action_impl *existing,
                 void *shell);
 /* Whether the parent may have a new child of this name; says no otherwise. */
@@ -759,15 +769,6 @@ void sch_reclaim_tick(struct sch_partition *p);
 
 /* ---- partition_demand.c ---- */
 void sch_class_touch(struct sch_partition *p, struct sch_class *class);
-/* A new action of the class was let in: note it when no known node could run it. */
-void sch_class_accepted(struct sch_partition *p, struct sch_class *class, uint64_t action_id);
-/* An action was held, or waited for another's result, and wants to run now. */
-void sch_class_waits(struct sch_partition *p, const struct sch_action_impl *a);
-/* Nothing of it is unchecked any more. */
-void sch_class_checked(struct sch_partition *p, struct sch_class *class);
-/* Something became known of a cluster: what was let in unchecked is looked at soon. */
-void sch_verify_later(struct sch_partition *p);
-void sch_verify_tick(struct sch_partition *p);
 void sch_demand_end_step(struct sch_partition *p);
 void sch_demand_flush(struct sch_partition *p);
 
@@ -781,6 +782,8 @@ bool sch_cluster_fits(const struct sch_cluster *cluster, const struct sch_resour
 void sch_cluster_up(struct sch_partition *p, const char *name, const struct sch_shape *shapes,
                     size_t shape_count, bool keep_shapes, int64_t price);
 void sch_cluster_down(struct sch_partition *p, const char *name);
+/* Whether it is there, or what it has, is known better than before; its stream stays as it is. */
+void sch_cluster_learned(struct sch_partition *p, struct sch_cluster *cluster);
 void sch_cluster_inventory(struct sch_partition *p, const struct sch_report *attempt, bool started);
 void sch_cluster_inventory_complete(struct sch_partition *p, const char *name);
 void sch_cluster_started(struct sch_partition *p, const struct sch_report *report);

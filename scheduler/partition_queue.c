@@ -11,8 +11,8 @@
 
 static struct sch_rule_content rule_of(const struct sch_share *tenant)
 {
-    struct sch_rule_content rule = {.price_max = 0};
-    bool policy_known = false;
+    struct sch_rule_content rule = {.infeasible = SCH_INFEASIBLE_HOLD};
+    bool policy_known = false, infeasible_known = false;
     for (const struct sch_share *at = tenant; at; at = at->parent) {
         const struct sch_queue_config *config = at->config;
         if (!config)
@@ -20,6 +20,10 @@ static struct sch_rule_content rule_of(const struct sch_share *tenant)
         if (!policy_known)
             rule.policy = (uint32_t)config->policy;
         policy_known = true;
+        if (!infeasible_known && config->infeasible != SCH_INFEASIBLE_INHERIT) {
+            rule.infeasible = (uint32_t)config->infeasible;
+            infeasible_known = true;
+        }
         if (config->price_max > 0 && (rule.price_max == 0 || config->price_max < rule.price_max))
             rule.price_max = config->price_max;
         rule.preemptible_nodes |= config->preemptible_nodes;

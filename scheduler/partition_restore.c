@@ -1,4 +1,5 @@
 #include "scheduler/partition_gang.h"
+#include "scheduler/partition_infeasible.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -91,8 +92,10 @@ static void end_recovery(struct sch_partition *p)
     for (size_t i = 0; i < p->cluster_count; i++) {
         struct sch_cluster *cluster = p->clusters[i];
         cluster->awaited = false;
-        if (sch_cluster_state(cluster) == SCH_CLUSTER_EXPECTED)
-            sm_move(&cluster->sm, &sch_cluster_table, SCH_CLUSTER_GONE, cluster);
+        if (sch_cluster_state(cluster) != SCH_CLUSTER_EXPECTED)
+            continue;
+        sm_move(&cluster->sm, &sch_cluster_table, SCH_CLUSTER_GONE, cluster);
+        sch_cluster_learned(p, cluster);
     }
     while (!sch_list_empty(&p->recovering)) {
         struct sch_action_impl *a = sy_container_of(p->recovering.prev, struct sch_action_impl,

@@ -9,6 +9,7 @@
  * room that is left waits with its cluster until the room grows.
  */
 #include "scheduler/partition_gang.h"
+#include "scheduler/partition_infeasible.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -188,6 +189,7 @@ void sch_class_update_cluster(struct sch_partition *p, struct sch_class *class,
     SY_ASSERT(pair->cluster == cluster);
     pair->entry.tie = cluster->rank;
     pair->feasible = may_run(cluster, &class->request, &class->gang, class->rule);
+    sch_pair_capable(p, pair);
     pair->told &= pair->feasible; /* what it misses meanwhile it is told when it can run it again */
     class->tell_new = true;
     pair_update(p, pair);

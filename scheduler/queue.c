@@ -102,6 +102,10 @@ int sch_queue_config_check(const struct sch_queue_config *config, struct sy_erro
         sy_error_text_add(error, "policy %d is not known", (int)config->policy);
         r = -EINVAL;
     }
+    if (config->infeasible >= SCH_INFEASIBLES) {
+        sy_error_text_add(error, "infeasible %d: hold or fail", (int)config->infeasible);
+        r = -EINVAL;
+    }
     return r;
 }
 

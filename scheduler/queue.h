@@ -45,6 +45,14 @@ enum sch_policy {
     SCH_POLICIES,
 };
 
+/* What becomes of an action that waits when no cluster is left that could ever run it. */
+enum sch_infeasible {
+    SCH_INFEASIBLE_INHERIT, /* as above it says; nowhere: HOLD */
+    SCH_INFEASIBLE_HOLD,    /* it waits for one to come */
+    SCH_INFEASIBLE_FAIL,    /* it ends FAILED after sch_partition_options.infeasible_grace_ns */
+    SCH_INFEASIBLES,
+};
+
 struct sch_queue_key {
     char project[SCH_QUEUE_NAME_MAX], domain[SCH_QUEUE_NAME_MAX], name[SCH_QUEUE_NAME_MAX];
 };
@@ -66,6 +74,7 @@ struct sch_queue_config {
     bool paused;       /* nothing of it starts */
     bool preemptible_nodes; /* its actions may run on nodes that can be taken away (spot) */
     enum sch_policy policy;
+    enum sch_infeasible infeasible;
     uint32_t cluster_count; /* 0 = all clusters */
     char clusters[SCH_QUEUE_CLUSTERS_MAX][SCH_QUEUE_NAME_MAX];
 };

@@ -316,7 +316,7 @@ bool sim_same_settings(const struct sch_queue_config *a, const struct sch_queue_
            a->gpus_max == b->gpus_max && a->length_max == b->length_max &&
            a->preemptible == b->preemptible && a->paused == b->paused &&
            a->preemptible_nodes == b->preemptible_nodes && a->policy == b->policy &&
-           a->cluster_count == b->cluster_count &&
+           a->infeasible == b->infeasible && a->cluster_count == b->cluster_count &&
            memcmp(a->clusters, b->clusters, a->cluster_count * sizeof(a->clusters[0])) == 0;
 }
 

@@ -76,6 +76,7 @@ static void message_init(struct message *m, const struct sch_queue_config *confi
     m->settings.preemptible = config->preemptible;
     m->settings.paused = config->paused;
     m->settings.preemptible_nodes = config->preemptible_nodes;
+    m->settings.infeasible = (Switchyard__V1__InfeasiblePolicy)config->infeasible;
     m->settings.policy = (Switchyard__V1__PlacementPolicy)(config->policy + 1);
     for (uint32_t i = 0; i < config->cluster_count; i++)
         m->clusters[i] = text(config->clusters[i]);
@@ -194,6 +195,7 @@ static void draw_settings(const struct sim_queues *queues, struct sch_queue_conf
     ret->preemptible = sy_rng_chance(rng, 1, 2);
     ret->preemptible_nodes = sy_rng_chance(rng, 1, 2);
     ret->policy = (enum sch_policy)sy_rng_below(rng, SCH_POLICIES);
+    ret->infeasible = (enum sch_infeasible)sy_rng_below(rng, SCH_INFEASIBLES);
     ret->paused = false;
     ret->cluster_count = 0;
     for (unsigned i = 0; i < queues->options.operators && sy_rng_chance(rng, 1, 3); i++)

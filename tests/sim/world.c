@@ -400,6 +400,7 @@ static void world_init(struct sim_world *world, const struct sim_options *option
         .system_retries = 1000,
         .reclaim_delay_ns = options->reclaim_delay_ns,
         .ageing_ns = options->ageing_ns,
+        .infeasible_grace_ns = options->infeasible_grace_ns,
     };
     name_processes(world);
     draw_nodes(world);

@@ -112,9 +112,9 @@ struct site {
 struct world {
     struct sy_rng rng;
     int64_t now;
-    uint64_t hash, names, finished, succeeded, reused, held, signalled, gangs, poisoned;
+    uint64_t hash, names, finished, succeeded, reused, held, signalled, gangs, poisoned, infeasible;
     size_t blobs;
-    bool healing;
+    bool healing, strict; /* strict: what no cluster is left for ends */
     struct sch_spec specs[PARTITIONS][SPECS];
     struct site sites[PARTITIONS];
     struct sch_operator *operators[CLUSTERS];
@@ -280,6 +280,12 @@ static void audit_finished(struct world *w, struct site *site, const struct sch_
     ck_assert(!reused || (source && source->succeeded && source->key == row->key && row->key));
     ck_assert(!reused || (row->succeeded && !row->executed)); /* it never ran itself */
     w->reused += reused != NULL;
+    if (effect->u.final.code && strcmp(effect->u.final.code, "Infeasible") == 0) {
+        /* else only what was let in unchecked, in this epoch */
+        ck_assert(w->strict || row->id >> 40 == site->epoch);
+        ck_assert_int_eq(effect->u.final.state, SCH_ACTION_FAILED);
+        w->infeasible++;
+    }
     for (size_t i = 0; i < site->row_count; i++) /* children ended before */
         ck_assert(!site->rows[i].live || site->rows[i].run_id != row->run_id ||
                   strcmp(site->rows[i].parent, row->name) != 0);

@@ -56,6 +56,7 @@ static json_t *settings_json(const Settings *s)
     cl_json_bool(object, "preemptible_nodes", s->preemptible_nodes);
     cl_json_str(object, "policy", cl_policy_name(s->policy));
     cl_json_set(object, "clusters", clusters);
+    cl_json_str(object, "infeasible", cl_infeasible_name(s->infeasible));
     return object;
 }
 
@@ -284,6 +285,7 @@ static void print_queue(const Queue *queue)
     field("Timeout", s->queued_timeout_ns > 0 ? cl_format_duration(s->queued_timeout_ns).text : "");
     field("Preemptible", s->preemptible ? "yes" : "no");
     field("Spot nodes", s->preemptible_nodes ? "yes" : "no");
+    field("Infeasible", cl_infeasible_name(s->infeasible));
     field("Created", queue->created_ns > 0 ? cl_format_time(queue->created_ns).text : "");
     field("Changed", queue->updated_ns > 0 ? cl_format_time(queue->updated_ns).text : "");
 }

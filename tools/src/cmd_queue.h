@@ -6,7 +6,7 @@
 #include <jansson.h>
 
 #define CL_QUEUE_CLUSTERS_MAX 16
-#define CL_QUEUE_FIELDS_MAX 16
+#define CL_QUEUE_FIELDS_MAX 24
 #define CL_QUEUE_PATH_MAX (3 * CL_RUN_NAME_MAX)
 
 struct cl_queue_options {
@@ -36,5 +36,7 @@ Switchyard__V1__QueueId cl_queue_id(const struct cl_client *client,
 void cl_queue_path(const Switchyard__V1__QueueId *id, char ret[CL_QUEUE_PATH_MAX]);
 json_t *cl_queue_json(const Switchyard__V1__Queue *queue);
 const char *cl_policy_name(Switchyard__V1__PlacementPolicy policy); /* "spread" */
+/* "hold", "fail"; "": as above it. */
+const char *cl_infeasible_name(Switchyard__V1__InfeasiblePolicy policy);
 /* False: there is none of that name. */
 bool cl_policy_parse(const char *name, Switchyard__V1__PlacementPolicy *ret);

@@ -19,6 +19,7 @@ enum {
     KEY_CLUSTER,
     KEY_POLICY,
     KEY_PRICE_MAX,
+    KEY_INFEASIBLE,
     KEY_PREEMPTIBLE,
     KEY_NO_PREEMPTIBLE,
     KEY_SPOT,
@@ -99,6 +100,8 @@ static const struct argp_option settings_options[] = {
     {"price-max", KEY_PRICE_MAX, "PRICE", 0, "of a core for an hour, such as 0.035 (0 = any)", 3},
     {"preemptible", KEY_PREEMPTIBLE, NULL, 0, "its tasks may be stopped, and run again later", 3},
     {"no-preemptible", KEY_NO_PREEMPTIBLE, NULL, 0, "not so (default)", 3},
+    {"infeasible", KEY_INFEASIBLE, "hold|fail", 0,
+     "a task that waits when no cluster is left that could run it ('' = as above it: hold)", 3},
     {"spot", KEY_SPOT, NULL, 0, "its tasks may run on nodes that can be taken away", 3},
     {"no-spot", KEY_NO_SPOT, NULL, 0, "not so (default)", 3},
     {0},
@@ -117,6 +120,25 @@ bool cl_policy_parse(const char *name, Switchyard__V1__PlacementPolicy *ret)
     for (size_t i = 1; i < SY_COUNT_OF(policies); i++) {
         if (strcmp(name, policies[i]) == 0) {
             *ret = (Switchyard__V1__PlacementPolicy)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static const char *const infeasibles[] = {"", "hold", "fail"};
+
+const char *cl_infeasible_name(Switchyard__V1__InfeasiblePolicy policy)
+{
+    size_t i = (size_t)policy;
+    return i < SY_COUNT_OF(infeasibles) ? infeasibles[i] : "";
+}
+
+static bool infeasible_parse(const char *name, Switchyard__V1__InfeasiblePolicy *ret)
+{
+    for (size_t i = 0; i < SY_COUNT_OF(infeasibles); i++) {
+        if (strcmp(name, infeasibles[i]) == 0) {
+            *ret = (Switchyard__V1__InfeasiblePolicy)i;
             return true;
         }
     }
@@ -219,6 +241,10 @@ static error_t parse_setting(struct cl_queue_options *options, int key, char *ar
             return cl_args_wrong(
                 common, "--policy '%s': expected spread, pack, cheapest or fastest-start", arg);
         return given(options, "policy");
+    case KEY_INFEASIBLE:
+        if (!infeasible_parse(arg, &s->infeasible))
+            return cl_args_wrong(common, "--infeasible '%s': expected hold or fail", arg);
+        return given(options, "infeasible");
     case KEY_PRICE_MAX:
         if (cl_price_parse(arg, &s->price_max) < 0)
             return cl_args_wrong(common, "--price-max '%s': expected a price such as 0.035", arg);
