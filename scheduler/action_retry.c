@@ -3,6 +3,7 @@
  * the end of the action; and what a timer says of one that waits.
  */
 #include "scheduler/partition_gang.h"
+#include "scheduler/partition_route.h"
 
 const char *sch_retry_code(const char *message, const struct sch_report *report)
 {

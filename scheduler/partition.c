@@ -1,5 +1,6 @@
 #include "scheduler/partition_gang.h"
 #include "scheduler/partition_infeasible.h"
+#include "scheduler/partition_route.h"
 
 #include <stdlib.h>
 #include <string.h>

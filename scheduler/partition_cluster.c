@@ -1,4 +1,5 @@
 #include "scheduler/partition_infeasible.h"
+#include "scheduler/partition_route.h"
 
 #include <stdlib.h>
 #include <string.h>

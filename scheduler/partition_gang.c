@@ -15,6 +15,7 @@
  */
 #include "scheduler/partition_gang.h"
 #include "scheduler/labels.h"
+#include "scheduler/partition_route.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -1,4 +1,5 @@
 #include "scheduler/partition_gang.h"
+#include "scheduler/partition_route.h"
 
 #include <string.h>
 

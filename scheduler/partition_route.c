@@ -8,6 +8,7 @@
  * the order of priority and fair share decides who gets it. A pair whose class is too large for the
  * room that is left waits with its cluster until the room grows.
  */
+#include "scheduler/partition_route.h"
 #include "scheduler/partition_gang.h"
 #include "scheduler/partition_infeasible.h"
 

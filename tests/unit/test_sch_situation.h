@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "scheduler/partition_route.h"
 #include "tests/unit/test_sch_world.h"
 
 #define CLUSTERS_MAX 3
