@@ -241,5 +241,5 @@ void ag_receive(struct ag_agent *agent, struct sy_span message)
         ag_relay_log_read(agent, &wanted);
     }
     if (msg->give_back)
-        ag_agent_return_waiting(agent, "its node is drained");
+        ag_agent_return_waiting(agent, "its operator asked for it back");
 }

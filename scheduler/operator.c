@@ -89,7 +89,7 @@ void sch_operator_free(struct sch_operator *op)
                                   &op->services_by_name};
     for (size_t i = 0; i < SY_COUNT_OF(tables); i++)
         sch_table_deinit(tables[i]);
-    struct sch_heap *heaps[] = {&op->leases, &op->drains, &op->probations};
+    struct sch_heap *heaps[] = {&op->leases, &op->drains, &op->probations, &op->recalls};
     for (size_t i = 0; i < SY_COUNT_OF(heaps); i++)
         sch_heap_deinit(heaps[i]);
     free(op->nodes);
@@ -313,6 +313,7 @@ static void step_tick(struct sch_operator *op)
     sch_verbs_tick(op);
     sch_op_join_tick(op);
     sch_held_tick(op);
+    sch_backlogs_tick(op);
     sch_op_gangs_tick(op);
     sch_grant_tick(op);
 }
@@ -395,7 +396,7 @@ int64_t sch_operator_next_ns(const struct sch_operator *op)
 {
     SY_ASSERT(!op->out);
     int64_t at = sch_node_watch_ns(op);
-    const struct sch_heap *heaps[] = {&op->leases, &op->drains, &op->probations};
+    const struct sch_heap *heaps[] = {&op->leases, &op->drains, &op->probations, &op->recalls};
     for (size_t i = 0; i < SY_COUNT_OF(heaps); i++) {
         const struct sch_heap_entry *top = sch_heap_top(heaps[i]);
         at = top && top->key < at ? top->key : at;

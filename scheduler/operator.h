@@ -21,8 +21,9 @@
  * free room, best fit: fewest free GPUs, then least free cpu, then the node that came first. Work
  * without GPUs goes to nodes with some only when no other has room. Without free room the attempt
  * is still handed to the node with the shortest backlog relative to its slots (the agent starts it
- * when room comes), while that node's backlog is below its bound; else it waits here, at most
- * hold_ns, then is returned. The agent has the last word on room: it never runs more than fits.
+ * when room comes), while that node's backlog is below its bound; else it waits here. What has
+ * waited here or in a backlog for hold_ns is returned (from a backlog, asked back from its agent):
+ * it could start elsewhere. The agent has the last word on room: it never runs more than fits.
  *
  * Gangs. A class of gangs is granted and counted in gangs, one at a time, also without room for it:
  * its members wait here until all of them fit at the same moment, and are placed in that step. The

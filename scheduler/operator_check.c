@@ -105,6 +105,10 @@ static void check_node_room(const struct sch_node *node)
     }
     SY_ASSERT(running == node->running && backlog == node->backlog_count);
     SY_ASSERT(backlog == list_length(&node->backlog));
+    SY_ASSERT((backlog > 0) == sch_heap_has(&node->recall));
+    if (backlog > 0)
+        SY_ASSERT(node->recall.key ==
+                  sy_container_of(node->backlog.next, struct sch_attempt, queue)->held_until_ns);
     check_sums(&all, &room, node);
 }
 
@@ -148,6 +152,7 @@ static void check_nodes(const struct sch_operator *op)
     }
     SY_ASSERT(lost == op->leases.count && memcmp(&free, &op->free, sizeof(free)) == 0);
     sch_heap_check(&op->leases);
+    sch_heap_check(&op->recalls);
 }
 
 static void check_shape(const struct sch_op_shape *shape)

@@ -182,6 +182,7 @@ struct sch_node {
     struct sch_table_link by_name;
     struct sch_heap_entry lease;     /* op->leases while LOST */
     struct sch_heap_entry probation; /* op->probations while AVOIDED */
+    struct sch_heap_entry recall;    /* op->recalls while it has a backlog */
     struct sch_link freed;           /* op->freed */
     struct sch_link changed;         /* op->changed: the index does not know yet */
     struct sch_amount free;          /* as counted in op->free */
@@ -211,7 +212,7 @@ struct sch_attempt {
     struct sm sm;
     bool charged, room, cancelled, suspect;
     bool alone;            /* DONE, its node was lost: it alone had started there */
-    bool asked_back;       /* its node drains: that it comes back is no fault of the node */
+    bool asked_back;       /* by us: that it comes back is no fault of the node */
     const char *preempted; /* why we cancelled it: it ends so, no fault of its node; or NULL */
     uint32_t queue_tag;    /* it may be stopped for others that name this; 0: not */
     uint16_t share;        /* charged with a part of a GPU: of which, in node->shares */
@@ -255,7 +256,7 @@ struct sch_operator {
     struct sch_table shapes_by_bytes, services_by_name;
     struct sch_link shapes, services;
     uint64_t shape_serial;
-    struct sch_heap leases, drains, probations;
+    struct sch_heap leases, drains, probations, recalls;
     struct sch_link changed; /* nodes whose index entry is stale */
     struct sch_link freed;   /* nodes where room came in this step: what is parked may fit there */
     bool choice_came;        /* in this step: it may fit on other nodes, too */
@@ -330,6 +331,8 @@ void sch_node_service_resume(struct sch_operator *op, struct sch_node *node);
 void sch_node_trust(struct sch_operator *op, struct sch_node *node);
 /* An attempt ended there, or came back; `fault`: the node may be the cause. */
 void sch_node_ended(struct sch_operator *op, struct sch_node *node, bool fault);
+/* Its agent is to give back all that has not started. */
+void sch_node_give_back(struct sch_operator *op, const struct sch_node *node);
 /* A drain may be complete. */
 void sch_node_drained(struct sch_operator *op, struct sch_node *node);
 void sch_verbs_tick(struct sch_operator *op);
@@ -379,6 +382,8 @@ void sch_node_charge(struct sch_operator *op, struct sch_attempt *a, bool room);
 void sch_node_uncharge(struct sch_operator *op, struct sch_attempt *a);
 void sch_node_backlog_push(struct sch_operator *op, struct sch_attempt *a);
 void sch_node_backlog_remove(struct sch_operator *op, struct sch_attempt *a);
+/* What has waited in a backlog for hold_ns is asked back. */
+void sch_backlogs_tick(struct sch_operator *op);
 /* Room may have come free: it goes to the node's own backlog first. */
 void sch_node_promote(struct sch_operator *op, struct sch_node *node);
 void sch_attempt_hold(struct sch_operator *op, struct sch_attempt *a);

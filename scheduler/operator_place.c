@@ -31,10 +31,24 @@ void sch_node_uncharge(struct sch_operator *op, struct sch_attempt *a)
 
 /* ---- backlogs ---- */
 
+/* Asked back when its first has waited there for too long. */
+static void watch_backlog(struct sch_operator *op, struct sch_node *node)
+{
+    if (sch_list_empty(&node->backlog)) {
+        sch_heap_remove(&op->recalls, &node->recall);
+        return;
+    }
+    const struct sch_attempt *first = sy_container_of(node->backlog.next, struct sch_attempt,
+                                                      queue);
+    sch_heap_set(&op->recalls, &node->recall, first->held_until_ns);
+}
+
 void sch_node_backlog_push(struct sch_operator *op, struct sch_attempt *a)
 {
     SY_ASSERT(sch_attempt_state(a) == SCH_ATTEMPT_PLACED && !a->charged);
+    a->held_until_ns = op->now_ns + op->options.hold_ns;
     sch_list_push_back(&a->node->backlog, &a->queue);
+    watch_backlog(op, a->node);
     a->node->backlog_count++;
     a->kind->backlog_count++;
     sch_attempt_unstarted(op, a, true);
@@ -45,10 +59,27 @@ void sch_node_backlog_remove(struct sch_operator *op, struct sch_attempt *a)
 {
     SY_ASSERT(a->node->backlog_count > 0 && a->kind->backlog_count > 0);
     sch_list_remove(&a->queue);
+    watch_backlog(op, a->node);
     a->node->backlog_count--;
     a->kind->backlog_count--;
     sch_attempt_unstarted(op, a, false);
     room_came(op, a->node);
+}
+
+/* Attempts ended there so fast that more were sent than fit; now none does, and what waits for the
+ * node could start elsewhere, or go to who is next. */
+void sch_backlogs_tick(struct sch_operator *op)
+{
+    struct sch_heap_entry *top;
+    while ((top = sch_heap_top(&op->recalls)) && top->key <= op->now_ns) {
+        struct sch_node *node = sy_container_of(top, struct sch_node, recall);
+        for (struct sch_link *link = node->backlog.next; link != &node->backlog; link = link->next)
+            sy_container_of(link, struct sch_attempt, queue)->held_until_ns =
+                op->now_ns + op->options.hold_ns; /* then it is asked again */
+        if (!node->listing)
+            sch_node_give_back(op, node);
+        watch_backlog(op, node);
+    }
 }
 
 /* Only the first is looked at, as the agent starts them in order. */

@@ -149,7 +149,7 @@ static void move(struct sch_operator *op, struct sch_op_service *service,
 
 /* ---- drains ---- */
 
-static void give_back(struct sch_operator *op, const struct sch_node *node)
+void sch_node_give_back(struct sch_operator *op, const struct sch_node *node)
 {
     if (sch_node_state(node) != SCH_NODE_READY)
         return;
@@ -192,7 +192,7 @@ void sch_node_service_resume(struct sch_operator *op, struct sch_node *node)
         return;
     if (service->sm.state == SCH_SERVICE_DRAINED && !sch_list_empty(&node->attempts))
         move(op, service, SCH_SERVICE_DRAINING); /* its agent held some after all */
-    give_back(op, node);
+    sch_node_give_back(op, node);
     if (service->deadline_ns <= op->now_ns)
         preempt_all(op, node);
     sch_node_drained(op, node);
@@ -207,7 +207,7 @@ static void drain(struct sch_operator *op, struct sch_op_service *service, int64
         sch_heap_set(&op->drains, &service->due, deadline_ns);
     if (!node)
         return;
-    give_back(op, node);
+    sch_node_give_back(op, node);
     sch_node_drained(op, node);
 }
 

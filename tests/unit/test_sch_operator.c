@@ -403,6 +403,29 @@ START_TEST(room_goes_to_the_backlog_first)
 }
 END_TEST
 
+START_TEST(a_backlog_that_does_not_move_is_asked_back)
+{
+    struct world *w = busy_world(1);
+    struct sch_attempt_key a = assign(w), b = assign(w), c = assign(w);
+    report(w, SCH_OP_STARTED, "n1", a);
+    tick_at(w, w->now + HOLD / 2);
+    report(w, SCH_OP_OUTCOME, "n1", a); /* b is next: what waits from now on is c */
+    report(w, SCH_OP_STARTED, "n1", b);
+    tick_at(w, w->now + HOLD / 2 - 1);
+    ck_assert_uint_eq(count(w, SCH_OP_SEND_GIVE_BACK), 0);
+    tick_at(w, w->now + 1);
+    ck_assert_str_eq(nth(w, SCH_OP_SEND_GIVE_BACK, 0)->u.attempt.node, "n1");
+    tick_at(w, w->now + HOLD - 1);
+    ck_assert_uint_eq(count(w, SCH_OP_SEND_GIVE_BACK), 0); /* on its way */
+    report(w, SCH_OP_NODE_RETURNED, "n1", c);
+    ck_assert_uint_eq(nth(w, SCH_OP_SEND_RETURNED, 0)->u.report.key.action, c.action);
+    ck_assert_str_eq(node_of(w, b), "n1"); /* what runs there goes on */
+    tick_at(w, w->now + HOLD);
+    ck_assert_uint_eq(count(w, SCH_OP_SEND_GIVE_BACK), 0);
+    world_free(w);
+}
+END_TEST
+
 START_TEST(what_fits_nowhere_is_held_then_returned)
 {
     struct world *w = busy_world(1);
@@ -736,6 +759,7 @@ int main(void)
                                   environments_have_slots,
                                   gpus_by_model,
                                   room_goes_to_the_backlog_first,
+                                  a_backlog_that_does_not_move_is_asked_back,
                                   what_fits_nowhere_is_held_then_returned,
                                   cancels,
                                   older_epochs_are_refused,

@@ -175,6 +175,16 @@ void sim_agent_cancel(struct sim_agent *agent, const struct sch_attempt_key *key
     admit(agent);
 }
 
+void sim_agent_give_back(struct sim_agent *agent)
+{
+    while (agent->count > 0) {
+        struct sch_attempt_key key = agent->waiting[agent->count - 1].key;
+        remove_waiting(agent, agent->count - 1);
+        report(agent, SCH_OP_NODE_RETURNED, &key, NULL);
+    }
+    admit(agent); /* nothing is left to be looked at again */
+}
+
 void sim_agent_ended(struct sim_agent *agent, uint32_t task)
 {
     report(agent, SCH_OP_OUTCOME, &agent->all->keys[task], &agent->all->succeeded);

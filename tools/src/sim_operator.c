@@ -60,6 +60,9 @@ static void carry(struct sim_cluster *cluster, const struct sch_op_effect *effec
     case SCH_OP_SEND_CANCEL:
         sim_to_agent(cluster, effect->type, effect->u.attempt.node, &effect->u.attempt.key);
         break;
+    case SCH_OP_SEND_GIVE_BACK:
+        sim_to_agent(cluster, effect->type, effect->u.attempt.node, NULL);
+        break;
     case SCH_OP_SEND_GRANT:
         send_grant(cluster, effect);
         break;
@@ -84,7 +87,6 @@ static void carry(struct sim_cluster *cluster, const struct sch_op_effect *effec
         break;
     case SCH_OP_SEND_ACK:       /* an agent that never loses a message keeps nothing */
     case SCH_OP_SEND_INVENTORY: /* nor does anything run when the streams open */
-    case SCH_OP_SEND_GIVE_BACK: /* nobody drains a node */
     case SCH_OP_SERVICE_CHANGED:
     default:
         break;

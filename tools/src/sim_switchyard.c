@@ -39,6 +39,8 @@ static void deliver(void *owner, void *arg)
     sch_list_remove(&message->link);
     if (message->agent && message->order == SCH_OP_SEND_ASSIGN)
         sim_agent_assign(message->agent, &message->key);
+    else if (message->agent && message->order == SCH_OP_SEND_GIVE_BACK)
+        sim_agent_give_back(message->agent);
     else if (message->agent)
         sim_agent_cancel(message->agent, &message->key);
     else if (message->cluster)
@@ -89,11 +91,12 @@ void sim_to_agent(struct sim_cluster *cluster, enum sch_op_effect_type order, co
     struct sim_switchyard *s = cluster->all;
     const struct sim_node *found = sy_map_entry(sy_map_find(&cluster->nodes, node, strlen(node)),
                                                 struct sim_node, by_name);
-    SY_ASSERT(found && (order == SCH_OP_SEND_ASSIGN || order == SCH_OP_SEND_CANCEL));
+    SY_ASSERT(found && (key == NULL) == (order == SCH_OP_SEND_GIVE_BACK));
     struct message *message = send(s);
     message->agent = &s->agents[found - s->world->nodes];
     message->order = order;
-    message->key = *key;
+    if (key)
+        message->key = *key;
 }
 
 /* ---- actions and tasks ---- */

@@ -58,7 +58,7 @@ struct sch_event *sim_to_partition(struct sim_switchyard *s, enum sch_event_type
 /* CLUSTER_UP; takes the shapes. */
 void sim_shapes_to_partition(struct sim_cluster *cluster, struct sch_shape *shapes, size_t count);
 struct sch_op_event *sim_to_operator(struct sim_cluster *cluster, enum sch_op_event_type type);
-/* ASSIGN, CANCEL; an agent of the simulation has no use for ACK. */
+/* ASSIGN, CANCEL, GIVE_BACK (no key); an agent of the simulation has no use for ACK. */
 void sim_to_agent(struct sim_cluster *cluster, enum sch_op_effect_type order, const char *node,
                   const struct sch_attempt_key *key);
 
@@ -72,5 +72,7 @@ void sim_cluster_step(struct sim_cluster *cluster, struct sch_op_event *event);
 /* ---- sim_agent.c ---- */
 void sim_agent_assign(struct sim_agent *agent, const struct sch_attempt_key *key);
 void sim_agent_cancel(struct sim_agent *agent, const struct sch_attempt_key *key);
+/* All that it has not started. */
+void sim_agent_give_back(struct sim_agent *agent);
 /* A task of its has ended. */
 void sim_agent_ended(struct sim_agent *agent, uint32_t task);
