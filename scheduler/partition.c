@@ -1,6 +1,7 @@
 #include "scheduler/partition_gang.h"
 #include "scheduler/partition_infeasible.h"
 #include "scheduler/partition_route.h"
+#include "scheduler/partition_turn.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@ struct sch_partition *sch_partition_new(const struct sch_partition_options *opti
     SY_ASSERT(options->worker_deaths_max <= UINT8_MAX);
     struct sch_partition *p = sy_new(struct sch_partition);
     p->options = *options;
+    p->options.assign_max = options->assign_max > 0 ? options->assign_max : SCH_ASSIGN_MAX;
     p->last_id = (uint64_t)options->epoch << SCH_ID_COUNTER_BITS;
     p->now_ns = now_ns;
     p->recovery_end_ns = SY_TIME_NEVER;
@@ -30,7 +32,7 @@ struct sch_partition *sch_partition_new(const struct sch_partition_options *opti
     sch_list_init(&p->gangs_broken);
     sch_list_init(&p->classes);
     sch_list_init(&p->classes_idle);
-    sch_list_init(&p->runnable);
+    sch_list_init(&p->undecided);
     sch_list_init(&p->preemptible);
     p->reclaim_at_ns = SY_TIME_NEVER;
     sch_list_init(&p->tickets_touched);
@@ -634,7 +636,7 @@ static int64_t earlier(int64_t at, const struct sch_heap *heap)
 int64_t sch_partition_next_ns(const struct sch_partition *p)
 {
     SY_ASSERT(!p->out);
-    if (!sch_list_empty(&p->runnable) || !sch_list_empty(&p->gangs_broken))
+    if (sch_turn_pending(p) || !sch_list_empty(&p->gangs_broken))
         return p->now_ns; /* more than one step assigns */
     int64_t at = p->recovery_end_ns < p->verify_at_ns ? p->recovery_end_ns : p->verify_at_ns;
     at = p->reclaim_at_ns < at ? p->reclaim_at_ns : at;

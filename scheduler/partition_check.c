@@ -1,5 +1,6 @@
 #include "scheduler/partition_gang.h"
 #include "scheduler/partition_infeasible.h"
+#include "scheduler/partition_turn.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,7 @@ struct tally {
     uint64_t states[SCH_ACTION_STATES];
     uint64_t actions, timers, waiting, held, attempts, keyed, cached, cache_waiting, lanes;
     uint64_t ganged;
+    struct sch_lane *first; /* of all that stand in the tree of turns */
 };
 
 static void check_timer(const struct sch_action_impl *a)
@@ -284,11 +286,26 @@ static uint64_t check_seat(const struct sch_seat *seat)
                                                        entry);
         SY_ASSERT(child->parent == seat && child->class == seat->class && !child->stopped);
         SY_ASSERT(child->ready > 0 && child->share->parent == seat->share);
+        SY_ASSERT(child->contested == (seat->children.count > 1));
+        SY_ASSERT(!child->contested || (uint32_t)child->entry.key == child->share->weighted_share);
         if (!sch_seat_is_lane(child))
             SY_ASSERT(check_seat(child) == child->ready);
         ready += child->ready;
     }
     return ready;
+}
+
+/* A head stands with the best below it, which is where the tops lead. */
+static void check_head(const struct sch_seat *head)
+{
+    const struct sch_seat *at = head;
+    SY_ASSERT((head->turn_lane != NULL) == sch_heap_has(&head->turn));
+    if (!head->turn_lane)
+        return;
+    while (!sch_seat_is_lane(at))
+        at = sy_container_of(sch_heap_top(&at->children), struct sch_seat, entry);
+    SY_ASSERT(&head->turn_lane->seat == at);
+    SY_ASSERT(head->turn.tie == (uint32_t)sch_fifo_first(&head->turn_lane->queue)->base.id);
 }
 
 static void check_lane(struct sch_lane *lane, const struct sch_class *class, struct tally *tally)
@@ -337,7 +354,11 @@ static void check_class(struct sch_partition *p, struct sch_class *class, struct
         check_pair(p, class, i);
     check_doom(p, class);
     sch_heap_check(&class->open);
-    SY_ASSERT(sch_class_is_runnable(class) == sch_link_in_list(&class->runnable));
+    bool undecided = sch_link_in_list(&class->undecided), decided = class->root.turn_lane != NULL;
+    SY_ASSERT(sch_class_is_runnable(class) == (undecided || decided) && !(undecided && decided));
+    check_head(&class->root);
+    if (decided && (!tally->first || sch_lane_before(class->root.turn_lane, tally->first)))
+        tally->first = class->root.turn_lane;
     tally->waiting += waiting;
 }
 
@@ -433,14 +454,60 @@ static void count_use(struct sch_partition *p, struct sch_use *out, uint64_t *li
     }
 }
 
-static void check_stopped(const struct sch_share *share)
+static void check_stopped(const struct sch_share *share, const struct sch_link *list, bool aside,
+                          struct tally *tally)
 {
-    for (struct sch_link *link = share->stopped.next; link != &share->stopped; link = link->next) {
+    const struct sch_stops *stops = share->stops;
+    for (struct sch_link *link = list->next; link != list; link = link->next) {
         const struct sch_seat *seat = sy_container_of(link, struct sch_seat, link);
+        struct sch_use need = sch_use_times(&seat->class->request, sch_class_unit(seat->class));
         SY_ASSERT(seat->stopped && seat->share == share && !sch_heap_has(&seat->entry));
+        SY_ASSERT(seat->aside == aside && (seat->turn_lane == NULL) == aside && seat->ready > 0);
+        SY_ASSERT(stops->least.actions <= need.actions && stops->least.gpu_milli <= need.gpu_milli);
+        check_head(seat);
         /* Else it waits for nothing. */
-        SY_ASSERT(!sch_share_admits(share, &seat->class->request, sch_class_unit(seat->class)));
+        SY_ASSERT((!aside && stops->open) || !sch_share_takes(share, &need));
+        if (!aside && stops->open &&
+            (!tally->first || sch_lane_before(seat->turn_lane, tally->first)))
+            tally->first = seat->turn_lane;
     }
+}
+
+static uint64_t wanted_of(const struct sch_share *share, const struct sch_link *list)
+{
+    const struct sch_use nothing = {0}, limits = sch_share_limits(share);
+    uint64_t wanted = 0;
+    for (struct sch_link *link = list->next; link != list; link = link->next) {
+        const struct sch_seat *seat = sy_container_of(link, struct sch_seat, link);
+        struct sch_use need = sch_use_times(&seat->class->request, sch_class_unit(seat->class));
+        wanted += sch_use_fits(&nothing, &need, &limits) ? seat->ready : 0;
+    }
+    return wanted;
+}
+
+static void check_stops(const struct sch_share *share, struct tally *tally)
+{
+    const struct sch_stops *stops = share->stops;
+    if (!stops)
+        return;
+    check_stopped(share, &stops->seats, false, tally);
+    check_stopped(share, &stops->aside, true, tally);
+    SY_ASSERT(stops->wanted == wanted_of(share, &stops->seats) + wanted_of(share, &stops->aside));
+}
+
+/* Contested ones first; they are told of each change of the share. */
+static void check_seats(const struct sch_share *share)
+{
+    bool contested = true;
+    for (struct sch_link *link = share->seats.next; link != &share->seats; link = link->next) {
+        const struct sch_seat *seat = sy_container_of(link, struct sch_seat, link);
+        SY_ASSERT(seat->share == share && !seat->stopped && !seat->aside && !seat->turn_lane);
+        SY_ASSERT(contested || !seat->contested);
+        contested = seat->contested;
+    }
+    sch_heap_check(&share->front.heap);
+    for (unsigned up = 0; share->held && up < SCH_SHARE_DEPTH_MAX; up++)
+        sch_heap_check(&share->held[up].heap);
 }
 
 /* Where its configuration says, or known not to be. */
@@ -456,7 +523,7 @@ static void check_parent(const struct sch_share *share)
     SY_ASSERT(strcmp(parent, share->config->parent) == 0);
 }
 
-static void check_shares(struct sch_partition *p)
+static void check_shares(struct sch_partition *p, struct tally *tally)
 {
     struct sch_use *out = sy_calloc(p->shares_by_key.count, sizeof(*out));
     uint64_t *live = sy_calloc(p->shares_by_key.count, sizeof(*live));
@@ -471,7 +538,8 @@ static void check_shares(struct sch_partition *p)
         SY_ASSERT((share->parent == NULL) == (share == p->region));
         SY_ASSERT(share->live == live[share->check_index]);
         SY_ASSERT(memcmp(&share->use, &out[share->check_index], sizeof(share->use)) == 0);
-        check_stopped(share);
+        check_stops(share, tally);
+        check_seats(share);
         check_parent(share);
     }
     free(out);
@@ -491,7 +559,9 @@ void sch_partition_check(const struct sch_partition *const_p)
     check_gangs(p, &tally);
     check_classes(p, &tally);
     check_clusters(p, &tally);
-    check_shares(p);
+    check_shares(p, &tally);
+    const struct sch_seat *first = sch_turn_first(p);
+    SY_ASSERT((first ? first->turn_lane : NULL) == tally.first);
     SY_ASSERT(list_length(&p->recovering) == tally.states[SCH_ACTION_RECOVERING]);
     SY_ASSERT(p->recovery_end_ns != SY_TIME_NEVER || sch_list_empty(&p->recovering));
     SY_ASSERT((p->recovery_end_ns != SY_TIME_NEVER) == (p->clusters_awaited > 0));

@@ -1,6 +1,7 @@
 #include "scheduler/partition_gang.h"
 #include "scheduler/partition_infeasible.h"
 #include "scheduler/partition_route.h"
+#include "scheduler/partition_turn.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -148,8 +149,9 @@ void sch_class_free(struct sch_partition *p, struct sch_class *class)
     }
     if (sch_link_in_list(&class->touched))
         sch_list_remove(&class->touched);
-    if (sch_link_in_list(&class->runnable))
-        sch_list_remove(&class->runnable);
+    if (sch_link_in_list(&class->undecided))
+        sch_list_remove(&class->undecided);
+    SY_ASSERT(!class->root.turn_lane);
     sch_heap_remove(&p->flushes, &class->flush);
     sch_heap_remove(&p->patience, &class->patience);
     sch_heap_remove(&p->doomed, &class->doom);
@@ -185,10 +187,9 @@ bool sch_class_is_runnable(const struct sch_class *class)
 void sch_class_changed(struct sch_partition *p, struct sch_class *class)
 {
     bool runnable = sch_class_is_runnable(class);
-    if (runnable == sch_link_in_list(&class->runnable))
-        return;
-    if (runnable)
-        sch_list_push_back(&p->runnable, &class->runnable);
-    else
-        sch_list_remove(&class->runnable);
+    sch_turn_clear(&class->root);
+    if (runnable && !sch_link_in_list(&class->undecided))
+        sch_list_push_back(&p->undecided, &class->undecided);
+    else if (!runnable && sch_link_in_list(&class->undecided))
+        sch_list_remove(&class->undecided);
 }

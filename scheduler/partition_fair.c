@@ -5,7 +5,7 @@
  * furthest below its share at each level. So priority comes before fairness, everywhere, and
  * fairness is hierarchical: dominant-resource fairness (Ghodsi et al., NSDI 2011) level by level.
  */
-#include "scheduler/partition_impl.h"
+#include "scheduler/partition_turn.h"
 
 #include <stdlib.h>
 
@@ -26,7 +26,7 @@ static int32_t key_priority(int64_t key)
     return (int32_t) - (key >> 32); /* the share is the low half, never negative */
 }
 
-static bool has_somebody(const struct sch_seat *seat)
+bool sch_seat_has_somebody(const struct sch_seat *seat)
 {
     if (seat->children.count > 0)
         return true;
@@ -41,23 +41,82 @@ static int64_t seat_key(const struct sch_seat *seat)
     return -(int64_t)priority * KEY_PRIORITY + seat->share->weighted_share;
 }
 
+/* Whose share alone does not matter: it need not be told of each change of it. */
+static void set_contested(struct sch_seat *seat, bool contested)
+{
+    if (seat->contested == contested)
+        return;
+    seat->contested = contested;
+    sch_list_remove(&seat->link);
+    if (contested)
+        sch_list_push_front(&seat->share->seats, &seat->link);
+    else
+        sch_list_push_back(&seat->share->seats, &seat->link);
+}
+
+static struct sch_seat *seat_at(const struct sch_heap *heap, uint32_t index)
+{
+    SY_ASSERT(index < heap->count);
+    return sy_container_of(heap->items[index], struct sch_seat, entry);
+}
+
+static void seat_enter(struct sch_seat *seat, int64_t key)
+{
+    struct sch_heap *heap = &seat->parent->children;
+    if (heap->count == 1 && !sch_heap_has(&seat->entry)) {
+        struct sch_seat *other = seat_at(heap, 0);
+        set_contested(other, true);
+        sch_heap_set(heap, &other->entry, seat_key(other)); /* its share may have changed */
+    }
+    sch_heap_set(heap, &seat->entry, key);
+    set_contested(seat, heap->count > 1);
+}
+
+void sch_seat_exit(struct sch_seat *seat)
+{
+    struct sch_heap *heap = &seat->parent->children;
+    sch_heap_remove(heap, &seat->entry);
+    set_contested(seat, false);
+    if (heap->count == 1)
+        set_contested(seat_at(heap, 0), false);
+}
+
+/* Another one may be next below it. */
+static void tell_head(struct sch_partition *p, struct sch_seat *seat)
+{
+    while (seat->parent && !seat->stopped)
+        seat = seat->parent;
+    if (seat->stopped)
+        sch_seat_held(p, seat);
+    else
+        sch_class_changed(p, seat->class);
+}
+
 void sch_seat_update(struct sch_partition *p, struct sch_seat *seat)
 {
-    for (; seat->parent; seat = seat->parent) {
-        if (seat->stopped)
-            return;
-        if (has_somebody(seat)) {
+    for (; seat->parent && !seat->stopped; seat = seat->parent) {
+        if (sch_seat_has_somebody(seat)) {
             int64_t key = seat_key(seat);
             if (sch_heap_has(&seat->entry) && seat->entry.key == key)
-                return;
-            sch_heap_set(&seat->parent->children, &seat->entry, key);
+                break;
+            seat_enter(seat, key);
         } else if (sch_heap_has(&seat->entry)) {
-            sch_heap_remove(&seat->parent->children, &seat->entry);
+            sch_seat_exit(seat);
         } else {
-            return;
+            break;
         }
     }
-    sch_class_changed(p, seat->class);
+    tell_head(p, seat);
+}
+
+void sch_seat_reweigh(struct sch_partition *p, struct sch_seat *seat)
+{
+    SY_ASSERT(seat->contested && !seat->stopped);
+    struct sch_heap *heap = &seat->parent->children;
+    const struct sch_heap_entry *top = sch_heap_top(heap);
+    sch_heap_set(heap, &seat->entry, seat_key(seat));
+    if (sch_heap_top(heap) != top)
+        tell_head(p, seat);
 }
 
 void sch_seat_ready(struct sch_partition *p, struct sch_seat *seat, int64_t delta)
@@ -66,36 +125,12 @@ void sch_seat_ready(struct sch_partition *p, struct sch_seat *seat, int64_t delt
         SY_ASSERT(delta >= 0 || at->ready >= (uint64_t)-delta);
         at->ready += (uint64_t)delta;
         if (at->stopped) {
+            sch_stops_wanted(at, delta);
             sch_ticket_touch(p, at->share);
             return;
         }
     }
     sch_class_touch(p, seat->class);
-}
-
-/* ---- limits ---- */
-
-void sch_seat_stop(struct sch_partition *p, struct sch_seat *seat)
-{
-    SY_ASSERT(!seat->stopped && seat->parent);
-    sch_heap_remove(&seat->parent->children, &seat->entry);
-    seat->stopped = true;
-    sch_list_remove(&seat->link);
-    sch_list_push_back(&seat->share->stopped, &seat->link);
-    sch_seat_ready(p, seat->parent, -(int64_t)seat->ready);
-    sch_seat_update(p, seat->parent);
-    sch_ticket_touch(p, seat->share);
-}
-
-void sch_seat_go(struct sch_partition *p, struct sch_seat *seat)
-{
-    SY_ASSERT(seat->stopped && seat->parent);
-    seat->stopped = false;
-    sch_list_remove(&seat->link);
-    sch_list_push_back(&seat->share->seats, &seat->link);
-    sch_seat_ready(p, seat->parent, (int64_t)seat->ready);
-    sch_seat_update(p, seat);
-    sch_ticket_touch(p, seat->share);
 }
 
 struct sch_lane *sch_class_next(struct sch_partition *p, struct sch_class *class)
@@ -229,6 +264,7 @@ static void seat_part(struct sch_partition *p, struct sch_seat *seat)
     while (--parent->refs == 0 && parent->parent) {
         struct sch_seat *gone = parent;
         SY_ASSERT(gone->ready == 0 && gone->children.count == 0 && !sch_heap_has(&gone->entry));
+        SY_ASSERT(!gone->stopped);
         parent = gone->parent;
         sch_table_remove(&p->seats, &gone->by_share);
         sch_list_remove(&gone->link);
@@ -268,7 +304,7 @@ void sch_lane_unref(struct sch_partition *p, struct sch_lane *lane)
     SY_ASSERT(lane->seat.refs > 0);
     if (--lane->seat.refs > 0)
         return;
-    SY_ASSERT(lane->queue.waiting == 0 && lane->seat.ready == 0);
+    SY_ASSERT(lane->queue.waiting == 0 && lane->seat.ready == 0 && !lane->seat.stopped);
     sch_list_remove(&lane->link);
     sch_list_remove(&lane->seat.link);
     seat_part(p, &lane->seat);
@@ -285,7 +321,7 @@ void sch_lane_move(struct sch_partition *p, struct sch_lane *lane, struct sch_cl
     if (lane->seat.stopped)
         sch_seat_go(p, &lane->seat);
     sch_seat_ready(p, &lane->seat, -(int64_t)ready);
-    sch_heap_remove(&lane->seat.parent->children, &lane->seat.entry);
+    sch_seat_exit(&lane->seat);
     sch_seat_update(p, lane->seat.parent);
     sch_list_remove(&lane->link);
     seat_part(p, &lane->seat);

@@ -12,6 +12,7 @@
  *   partition_queue.c    queues as configured: created, changed, moved below another one
  *   partition_ticket.c   limits that hold over several partitions
  *   partition_fair.c     who is next: the order of priority and fair share within a class
+ *   partition_turn.c     whose turn it is over all classes, and among those that a limit stops
  *   partition_lane.c     queued actions of a class and a queue: in, out, assigned
  *   partition_class.c    resource classes: a request, and the rules of a queue
  *   partition_route.c    a class on each cluster: grants, room, which cluster is chosen
@@ -138,6 +139,14 @@ enum sch_share_level {
     SCH_SHARE_TENANT,
 };
 
+/* Of a share in a tree of turns: the best of its children; of a tenant, its heads. See
+ * partition_turn.c. */
+struct sch_front {
+    struct sch_share *share;
+    struct sch_heap_entry entry; /* in its parent's heap */
+    struct sch_heap heap;
+};
+
 struct sch_share {
     struct sch_queue_key key; /* a tenant's: its project and domain */
     enum sch_share_level level;
@@ -160,8 +169,10 @@ struct sch_share {
     struct sch_link preemptible; /* p->preemptible: a queue whose work may be stopped */
     struct sch_link misplaced;   /* p->misplaced: not below its configured parent yet */
     struct sch_ticket *ticket;   /* of a limit that several partitions share; else NULL */
-    struct sch_link seats;       /* in no class stopped by its own limits */
-    struct sch_link stopped;     /* seats that its limits stop */
+    struct sch_link seats;       /* that its limits do not stop; contested ones first */
+    struct sch_stops *stops;     /* partition_turn.h; NULL: they never stopped any */
+    struct sch_front front;      /* in the tree of all classes */
+    struct sch_front *held;      /* [i] in the tree of the share i levels up; NULL: in none yet */
     struct sch_tokens *tokens;   /* at the home of such a limit, once somebody has reported */
 };
 
@@ -185,10 +196,13 @@ struct sch_seat {
     struct sch_share *share;
     struct sch_class *class;
     struct sch_table_link by_share; /* p->seats */
-    struct sch_link link;           /* share->seats or share->stopped */
+    struct sch_link link;           /* share->seats, or in share->stops */
+    struct sch_heap_entry turn;     /* of a head, in the tree of turns of its share */
+    struct sch_lane *turn_lane;     /* of a head: its next one, where it stands; NULL: nowhere */
     uint64_t ready; /* QUEUED actions below that no stopped seat up to here holds back */
     uint32_t refs;  /* seats below; of a lane: its live actions */
-    bool stopped;
+    bool stopped, aside;
+    bool contested; /* not alone in its parent's heap, so its share matters there */
 };
 
 /* Actions of a class and a tenant; a leaf of the tree. */
@@ -265,9 +279,8 @@ struct sch_class {
     struct sch_link link;           /* p->classes, in order of creation */
     struct sch_link idle;           /* p->classes_idle while refs is 0 */
     struct sch_link touched;        /* p->touched: queue changed in this step */
-    struct sch_link
-        runnable; /* p->runnable: has both, an action that may run and a cluster for it */
-    struct sch_seat root;
+    struct sch_link undecided;      /* p->undecided: runnable, but who is next is to be found */
+    struct sch_seat root;           /* a head while it is runnable and decided */
     struct sch_link lanes;
     uint64_t waiting; /* QUEUED actions, those that limits hold back too */
     struct sch_starts starts;
@@ -367,7 +380,7 @@ struct sch_partition {
     struct sch_heap ages;
     /* classes */
     struct sch_table classes_by_id, classes_by_request, levels;
-    struct sch_link classes, classes_idle, runnable;
+    struct sch_link classes, classes_idle, undecided;
     struct sch_heap avoided, patience;
     size_t class_count, class_idle_count, classes_unchecked;
     struct sch_heap doomed;
@@ -641,11 +654,12 @@ uint32_t sch_share_weigh(const struct sch_partition *p, const struct sch_share *
 void sch_share_reweigh(struct sch_partition *p, struct sch_share *share);
 /* The capacity of the region changed. */
 void sch_share_capacity_changed(struct sch_partition *p);
+/* Whether its own limits let out so much more. */
+bool sch_share_takes(const struct sch_share *share, const struct sch_use *more);
 /* Its weighted share with one more such request, or one less. */
 double sch_share_would(const struct sch_partition *p, const struct sch_share *share,
                        const struct sch_resources *request, bool more);
 struct sch_use sch_share_limits(const struct sch_share *share);
-void sch_share_let_go(struct sch_partition *p, struct sch_share *share);
 void sch_shares_init(struct sch_partition *p);
 void sch_shares_deinit(struct sch_partition *p);
 
@@ -685,12 +699,15 @@ struct sch_lane *sch_lane_get(struct sch_partition *p, struct sch_class *class,
 const struct sch_lane *sch_lane_peek(const struct sch_partition *p, const struct sch_class *class,
                                      const struct sch_share *tenant);
 void sch_lane_unref(struct sch_partition *p, struct sch_lane *lane);
-/* What may run below the seat changed, or its priority, or its weighted share. */
+/* What may run below the seat changed, or its priority. */
 void sch_seat_update(struct sch_partition *p, struct sch_seat *seat);
+/* The weighted share of a contested seat changed. */
+void sch_seat_reweigh(struct sch_partition *p, struct sch_seat *seat);
 /* So many more (fewer) are QUEUED in the lane. */
 void sch_seat_ready(struct sch_partition *p, struct sch_seat *lane, int64_t delta);
-void sch_seat_stop(struct sch_partition *p, struct sch_seat *seat);
-void sch_seat_go(struct sch_partition *p, struct sch_seat *seat);
+/* Out of its parent's heap. */
+void sch_seat_exit(struct sch_seat *seat);
+bool sch_seat_has_somebody(const struct sch_seat *seat);
 /* Of the class, who is next; NULL: nobody may run. */
 struct sch_lane *sch_class_next(struct sch_partition *p, struct sch_class *class);
 /* Where the ways to two tenants part; false: they are the same one. */
@@ -710,7 +727,7 @@ void sch_lane_move(struct sch_partition *p, struct sch_lane *lane, struct sch_cl
 void sch_lane_push(struct sch_partition *p, struct sch_action_impl *a, bool front);
 void sch_lane_remove(struct sch_partition *p, struct sch_action_impl *a);
 /* At the end of the step: those that may run, the next one first, to the clusters with room. At
- * most SCH_ASSIGN_MAX; then p->runnable is not empty. */
+ * most options.assign_max; then sch_turn_pending(). */
 void sch_lanes_assign(struct sch_partition *p);
 void sch_ages_tick(struct sch_partition *p);
 
@@ -725,8 +742,9 @@ void sch_class_move_refs(struct sch_partition *p, struct sch_class *from, struct
                          uint32_t count);
 struct sch_class *sch_class_find(struct sch_partition *p, uint32_t id);
 void sch_class_free(struct sch_partition *p, struct sch_class *class);
-/* Whether it has somebody who may run and a cluster for him: in p->runnable or not. */
+/* Whether it has somebody who may run and a cluster for him. */
 bool sch_class_is_runnable(const struct sch_class *class);
+/* Who is next in it, or whether it is runnable, may have changed. */
 void sch_class_changed(struct sch_partition *p, struct sch_class *class);
 const struct sch_rule *sch_rule_ref(struct sch_partition *p,
                                     const struct sch_rule_content *content);

@@ -1,5 +1,6 @@
 #include "scheduler/partition_gang.h"
 #include "scheduler/partition_route.h"
+#include "scheduler/partition_turn.h"
 
 #include <string.h>
 
@@ -43,30 +44,11 @@ static void assign(struct sch_partition *p, struct sch_lane *lane, struct sch_pa
     sch_starts_count(&pair->class->starts, p->now_ns);
 }
 
-/* Of all classes that could run something now, who is next. Few can at a time: room comes in small
- * amounts, and a class that found none is out until more comes. */
-static struct sch_lane *next_lane(struct sch_partition *p, struct sch_pair **ret_pair)
-{
-    struct sch_lane *best = NULL;
-    struct sch_link *link = p->runnable.next;
-    while (link != &p->runnable) {
-        struct sch_class *class = sy_container_of(link, struct sch_class, runnable);
-        link = link->next; /* the class may leave the list */
-        struct sch_pair *pair = sch_class_route(p, class);
-        struct sch_lane *lane = pair ? sch_class_next(p, class) : NULL;
-        if (!lane || (best && !sch_lane_before(lane, best)))
-            continue;
-        best = lane;
-        *ret_pair = pair;
-    }
-    return best;
-}
-
 void sch_lanes_assign(struct sch_partition *p)
 {
     struct sch_pair *pair = NULL;
     struct sch_lane *lane;
-    for (unsigned i = 0; i < SCH_ASSIGN_MAX && (lane = next_lane(p, &pair)); i++)
+    for (unsigned i = 0; i < p->options.assign_max && (lane = sch_turn_next(p, &pair)); i++)
         assign(p, lane, pair);
 }
 

@@ -2,7 +2,7 @@
  * Queues as people configure them: what their settings make of those who use them, and what follows
  * when a queue is created, changed, removed or goes below another one.
  */
-#include "scheduler/partition_impl.h"
+#include "scheduler/partition_turn.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -61,8 +61,10 @@ void sch_tenant_gather(struct sch_partition *p, struct sch_share *tenant)
 /* To the class that the rule makes of it, with its priority. */
 static void reclass(struct sch_partition *p, struct sch_share *tenant)
 {
-    struct sch_link *lists[] = {&tenant->seats, &tenant->stopped};
-    for (unsigned i = 0; i < SY_COUNT_OF(lists); i++) {
+    struct sch_stops *stops = tenant->stops;
+    struct sch_link *lists[] = {&tenant->seats, stops ? &stops->seats : NULL,
+                                stops ? &stops->aside : NULL};
+    for (unsigned i = 0; i < SY_COUNT_OF(lists) && lists[i]; i++) {
         struct sch_link *link = lists[i]->next;
         while (link != lists[i]) {
             struct sch_seat *seat = sy_container_of(link, struct sch_seat, link);
@@ -115,7 +117,7 @@ static void refresh(struct sch_partition *p, struct sch_share *share)
     sch_share_reweigh(p, share);
     list_preemptible(p, share);
     sch_ticket_limits(p, share);
-    sch_share_let_go(p, share);
+    sch_stops_open(share);
 }
 
 /* ---- moving: a queue with something in it, or below, stays where it is until that is gone ---- */
@@ -145,7 +147,7 @@ static unsigned height_of(const struct sch_partition *p, const struct sch_share 
 static void set_parent(struct sch_partition *p, struct sch_share *share, struct sch_share *parent)
 {
     SY_ASSERT(share->live == 0 && !is_below(parent, share));
-    SY_ASSERT(sch_list_empty(&share->seats) && sch_list_empty(&share->stopped));
+    SY_ASSERT(sch_list_empty(&share->seats) && share->front.heap.count == 0);
     struct sch_share *old = share->parent;
     sch_share_ref(parent);
     share->parent = parent;
@@ -228,6 +230,7 @@ void sch_share_configure(struct sch_partition *p, const struct sch_queue_config 
     share->config = copy_config(config);
     struct sch_use limits = sch_share_limits(share);
     share->limited = sch_use_any(&limits);
+    sch_stops_limits(share);
     place(p, share);
     refresh(p, share);
 }
@@ -238,6 +241,7 @@ void sch_share_forget(struct sch_partition *p, const struct sch_queue_key *key)
     if (!share || !share->config)
         return;
     free(sy_take(share->config));
+    sch_stops_limits(share);
     refresh(p, share);
     sch_share_unref(p, share);
 }

@@ -221,18 +221,19 @@ void sch_class_grant(struct sch_partition *p, struct sch_class *class, struct sc
     pair_update(p, pair);
 }
 
-/* Those that found it too small look again. */
+/* Those that found it too small look again, as far as it has room for them now. */
 void sch_cluster_room(struct sch_partition *p, struct sch_cluster *cluster,
                       const struct sch_use *granted)
 {
-    struct sch_link again;
     cluster->room_known = true;
     cluster->room_granted = *granted;
-    sch_list_init(&again);
-    sch_list_splice(&again, &cluster->short_of_room);
-    while (!sch_list_empty(&again)) {
-        struct sch_link *link = sch_list_pop(&again);
-        pair_update(p, sy_container_of(link, struct sch_pair, short_link));
+    for (struct sch_link *link = cluster->short_of_room.next; link != &cluster->short_of_room;) {
+        struct sch_pair *pair = sy_container_of(link, struct sch_pair, short_link);
+        link = link->next;
+        if (!has_room(cluster, &pair->class->request))
+            continue;
+        sch_list_remove(&pair->short_link);
+        pair_update(p, pair);
     }
 }
 

@@ -1,4 +1,4 @@
-#include "scheduler/partition_impl.h"
+#include "scheduler/partition_turn.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -67,8 +67,8 @@ static struct sch_share *share_new(struct sch_partition *p, const struct sch_que
     share->id = ++p->last_share_id;
     share->parent = parent;
     share->queued_timeout_ns = SY_TIME_NEVER;
+    share->front.share = share;
     sch_list_init(&share->seats);
-    sch_list_init(&share->stopped);
     sch_list_push_back(&p->shares, &share->link);
     sch_table_add(&p->shares_by_key, &share->by_key, share_hash(key, level, parent));
     if (parent)
@@ -119,7 +119,8 @@ void sch_share_unref(struct sch_partition *p, struct sch_share *share)
         if (sch_link_in_list(&share->misplaced))
             sch_list_remove(&share->misplaced);
         SY_ASSERT(!share->config && share->live == 0 && share->use.actions == 0);
-        SY_ASSERT(sch_list_empty(&share->seats) && sch_list_empty(&share->stopped));
+        SY_ASSERT(sch_list_empty(&share->seats));
+        sch_turn_free(share);
         if (share->rule)
             sch_rule_unref(p, share->rule);
         sch_table_remove(&p->shares_by_key, &share->by_key);
@@ -305,19 +306,12 @@ void sch_share_reweigh(struct sch_partition *p, struct sch_share *share)
     if (bits == share->weighted_share)
         return;
     share->weighted_share = bits;
-    for (struct sch_link *link = share->seats.next; link != &share->seats; link = link->next)
-        sch_seat_update(p, sy_container_of(link, struct sch_seat, link));
-}
-
-/* What its limits stopped may go on, as far as they allow now. */
-void sch_share_let_go(struct sch_partition *p, struct sch_share *share)
-{
-    struct sch_link *link = share->stopped.next;
-    while (link != &share->stopped) {
+    sch_turn_weigh(share);
+    for (struct sch_link *link = share->seats.next; link != &share->seats; link = link->next) {
         struct sch_seat *seat = sy_container_of(link, struct sch_seat, link);
-        link = link->next;
-        if (sch_share_admits(share, &seat->class->request, sch_class_unit(seat->class)))
-            sch_seat_go(p, seat);
+        if (!seat->contested)
+            break; /* nor are those behind it */
+        sch_seat_reweigh(p, seat);
     }
 }
 
@@ -357,8 +351,8 @@ void sch_share_use(struct sch_partition *p, struct sch_share *tenant,
     for (struct sch_share *at = tenant; at; at = at->parent) {
         add_use(&at->use, &one, more);
         sch_share_reweigh(p, at);
-        if (!more && !sch_list_empty(&at->stopped))
-            sch_share_let_go(p, at);
+        if (!more)
+            sch_stops_open(at);
         sch_ticket_touch(p, at);
     }
 }
@@ -380,18 +374,27 @@ struct sch_use sch_share_limits(const struct sch_share *share)
                             .gpu_milli = (uint64_t)config->gpus_max * SCH_GPU_MILLI};
 }
 
+static bool admits_all(const struct sch_share *share)
+{
+    return !share->config || (!share->limited && !share->config->paused);
+}
+
+bool sch_share_takes(const struct sch_share *share, const struct sch_use *more)
+{
+    if (admits_all(share))
+        return true;
+    struct sch_use limits = sch_share_limits(share);
+    return !share->config->paused && sch_use_fits(&share->use, more, &limits) &&
+           (!share->ticket || sch_ticket_admits(share->ticket, more));
+}
+
 bool sch_share_admits(const struct sch_share *share, const struct sch_resources *request,
                       uint32_t count)
 {
-    if (!share->config)
+    if (admits_all(share))
         return true;
-    if (share->config->paused)
-        return false;
-    if (!share->limited)
-        return true;
-    struct sch_use limits = sch_share_limits(share), all = sch_use_times(request, count);
-    return sch_use_fits(&share->use, &all, &limits) &&
-           (!share->ticket || sch_ticket_admits(share->ticket, &all));
+    struct sch_use all = sch_use_times(request, count);
+    return sch_share_takes(share, &all);
 }
 
 /* ---- what is there ---- */

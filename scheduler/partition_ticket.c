@@ -2,7 +2,7 @@
  * Limits that hold over all partitions: this partition's tickets, and the tokens of the queues that
  * are at home here. See tokens.h for what the two say to each other.
  */
-#include "scheduler/partition_impl.h"
+#include "scheduler/partition_turn.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -68,17 +68,8 @@ static struct sch_token_report report_of(const struct sch_partition *p,
                                       .sequence = ticket->sequence,
                                       .allowed = ticket->allowed,
                                       .used = ticket->share->use};
-    const struct sch_use nothing = {0}, limits = sch_share_limits(ticket->share);
-    const struct sch_link *stopped = &ticket->share->stopped;
-    for (struct sch_link *link = stopped->next; link != stopped; link = link->next) {
-        const struct sch_seat *seat = sy_container_of(link, struct sch_seat, link);
-        struct sch_use one = sch_use_times(&seat->class->request, sch_class_unit(seat->class));
-        if (!sch_use_fits(&nothing, &one, &limits))
-            continue; /* more than the limit: others must not wait for it */
-        if (report.wanted == 0)
-            report.next = one;
-        report.wanted += seat->ready;
-    }
+    if (sch_stops_next(ticket->share, &report.next))
+        report.wanted = ticket->share->stops->wanted;
     if (ticket->share->config && ticket->share->config->paused)
         report.wanted = 0;
     return report;
@@ -143,7 +134,7 @@ void sch_token_allow(struct sch_partition *p, const struct sch_queue_key *key,
     if (allowance->sequence > ticket->sequence) {
         ticket->sequence = allowance->sequence;
         ticket->allowed = allowance->allowed;
-        sch_share_let_go(p, share);
+        sch_stops_open(share);
     }
     sch_token_ask(p, key);
 }

@@ -139,7 +139,8 @@ static void partition_start(struct world *w, size_t p)
                                             .worker_deaths_max = DEATHS,
                                             .cluster_lease_ns = 15 * SY_NS_PER_S,
                                             .recovery_wait_ns = 10 * SY_NS_PER_S,
-                                            .infeasible_grace_ns = 5 * SY_NS_PER_S};
+                                            .infeasible_grace_ns = 5 * SY_NS_PER_S,
+                                            .assign_max = site->epoch % 2};
     site->core = sch_partition_new(&options, w->now);
     for (size_t i = 0; i < site->row_count; i++) {
         const struct row *row = &site->rows[i];
@@ -397,8 +398,9 @@ static bool deliver(struct world *w)
 static void ticks(struct world *w)
 {
     for (size_t p = 0; p < PARTITIONS; p++) {
+        /* One assigns one at a time; and a class at a time ends when no cluster is left for it. */
         for (int i = 0; sch_partition_next_ns(w->sites[p].core) <= w->now; i++) {
-            ck_assert_int_lt(i, 20); /* a class at a time ends when no cluster is left for it */
+            ck_assert_int_lt(i, 150);
             step_partition(w, p, (struct sch_event){.type = SCH_EVENT_TICK});
         }
     }

@@ -11,12 +11,13 @@
 struct options {
     unsigned repeat;
     uint64_t count;
-    bool json;
+    bool json, growth;
 };
 
 static const struct argp_option argp_options[] = {
     {"count", 'c', "N", 0, "steps of the churn (100000)", 0},
     {"repeat", 'r', "N", 0, "repetitions, odd (5)", 0},
+    {"growth", 'g', NULL, 0, "only what must not grow with what waits", 0},
     {"json", 'j', NULL, 0, "one JSON object a line", 0},
     {0},
 };
@@ -34,6 +35,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'r':
         options->repeat = (unsigned)number;
         bad = bad || number % 2 == 0 || number > 99;
+        break;
+    case 'g':
+        options->growth = true;
         break;
     case 'j':
         options->json = true;
@@ -68,24 +72,45 @@ static void print_pick(const struct options *options, const char *name,
     const char *policy = r->policy ? r->policy : "";
     if (options->json)
         printf("{\"bench\": \"decisions\", \"instance\": \"%s\", \"policy\": \"%s\", "
-               "\"clusters\": %u, \"queues\": %u, \"actions\": %llu, \"decide_us\": %.3f, "
+               "\"clusters\": %u, \"queues\": %u, \"classes\": %u, \"actions\": %llu, "
+               "\"decide_us\": %.3f, "
                "\"longest_step_us\": %.1f, \"bytes_per_action\": %.0f}\n",
-               name, policy, r->clusters, r->queues, (unsigned long long)r->actions, r->decide_us,
-               r->longest_us, r->bytes_per_action);
+               name, policy, r->clusters, r->queues, r->classes, (unsigned long long)r->actions,
+               r->decide_us, r->longest_us, r->bytes_per_action);
     else
-        printf("%-8s %-13s %8u %6u %8llu %10.2f %12.1f %8.0f\n", name, policy, r->clusters,
-               r->queues, (unsigned long long)r->actions, r->decide_us, r->longest_us,
+        printf("%-8s %-13s %8u %6u %7u %8llu %10.2f %12.1f %8.0f\n", name, policy, r->clusters,
+               r->queues, r->classes, (unsigned long long)r->actions, r->decide_us, r->longest_us,
                r->bytes_per_action);
     fflush(stdout);
+}
+
+static void print_pick_header(const struct options *options)
+{
+    if (!options->json)
+        printf("\n%-8s %-13s %8s %6s %7s %8s %10s %12s %8s\n", "INSTANCE", "POLICY", "CLUSTERS",
+               "QUEUES", "CLASSES", "ACTIONS", "DECIDE us", "LONGEST us", "BYTES");
+}
+
+static void run_operator(const struct options *options)
+{
+    static const uint32_t sizes[] = {10, 100, 1000, 10000, 100000};
+    struct decisions_result result;
+    if (!options->json)
+        printf("%-8s %7s %5s %8s %12s %9s %10s %12s  %-8s %7s\n", "INSTANCE", "NODES", "KINDS",
+               "PLACED", "DECISIONS/S", "PLACE us", "FINISH us", "LONGEST us", "STEP", "FILLED");
+    decisions_packing(options->repeat, &result);
+    print(options, "packing", &result);
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        decisions_churn(sizes[i], options->count, options->repeat, &result);
+        print(options, "churn", &result);
+    }
 }
 
 static void run_picks(const struct options *options)
 {
     static const uint32_t clusters[] = {1, 10, 100, 1000};
     struct picks_result result;
-    if (!options->json)
-        printf("\n%-8s %-13s %8s %6s %8s %10s %12s %8s\n", "INSTANCE", "POLICY", "CLUSTERS",
-               "QUEUES", "ACTIONS", "DECIDE us", "LONGEST us", "BYTES");
+    print_pick_header(options);
     for (int policy = 0; policy < SCH_POLICIES; policy++) {
         for (size_t i = 0; i < sizeof(clusters) / sizeof(clusters[0]); i++) {
             picks_routing(clusters[i], policy, options->repeat, &result);
@@ -98,23 +123,40 @@ static void run_picks(const struct options *options)
     print_pick(options, "queues", &result);
 }
 
+/* It must not grow with what waits. */
+static void run_counts(const struct options *options)
+{
+    static const uint32_t counts[] = {10, 100, 1000, 10000};
+    struct picks_result result;
+    print_pick_header(options);
+    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+        picks_classes(counts[i], 1, options->repeat, &result);
+        print_pick(options, "classes", &result);
+    }
+    for (size_t i = 0; i + 1 < sizeof(counts) / sizeof(counts[0]); i++) {
+        picks_classes(counts[i], 10, options->repeat, &result);
+        print_pick(options, "shared", &result);
+    }
+    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+        picks_limits(1, counts[i], options->repeat, &result);
+        print_pick(options, "limits", &result);
+    }
+    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+        picks_limits(counts[i], 1, options->repeat, &result);
+        print_pick(options, "limits", &result);
+    }
+}
+
 int main(int argc, char **argv)
 {
-    static const uint32_t sizes[] = {10, 100, 1000, 10000, 100000};
     static const char doc[] = "Measures the two cores of the scheduler by themselves.";
     const struct argp argp = {argp_options, parse, NULL, doc, NULL, NULL, NULL};
     struct options options = {.repeat = 5, .count = 100000};
-    struct decisions_result result;
     argp_parse(&argp, argc, argv, 0, NULL, &options);
-    if (!options.json)
-        printf("%-8s %7s %5s %8s %12s %9s %10s %12s  %-8s %7s\n", "INSTANCE", "NODES", "KINDS",
-               "PLACED", "DECISIONS/S", "PLACE us", "FINISH us", "LONGEST us", "STEP", "FILLED");
-    decisions_packing(options.repeat, &result);
-    print(&options, "packing", &result);
-    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-        decisions_churn(sizes[i], options.count, options.repeat, &result);
-        print(&options, "churn", &result);
+    if (!options.growth) {
+        run_operator(&options);
+        run_picks(&options);
     }
-    run_picks(&options);
+    run_counts(&options);
     return EXIT_SUCCESS;
 }

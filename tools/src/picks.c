@@ -11,6 +11,9 @@
 
 #define ROUTED 200000u
 #define PROJECTS 100u
+#define CLASSED 100000u
+#define CLASS_QUEUES 100u
+#define LIMITED_ROUNDS 3u
 #define ENOUGH (UINT64_MAX / 4)
 
 struct world {
@@ -72,11 +75,12 @@ static void cluster_up(struct world *w, const char *name)
     step(w, &complete, false);
 }
 
-static void grant(struct world *w, const char *cluster, uint64_t granted)
+static void grant(struct world *w, const char *cluster, uint32_t class_id, uint64_t granted)
 {
     struct sch_event event = {
         .type = SCH_EVENT_GRANT,
-        .u.grant = {.cluster = cluster, .class_id = 1, .granted = granted, .startable = granted}};
+        .u.grant = {
+            .cluster = cluster, .class_id = class_id, .granted = granted, .startable = granted}};
     step(w, &event, false);
 }
 
@@ -90,8 +94,9 @@ static void room(struct world *w, const char *cluster, uint64_t cores, bool meas
     step(w, &event, measured);
 }
 
+/* `actions_max` 0: no limit. */
 static void configure(struct world *w, const char *project, const char *name, uint32_t weight,
-                      int policy)
+                      int policy, uint32_t actions_max)
 {
     struct sch_queue_key key = {0};
     snprintf(key.project, sizeof(key.project), "%s", project);
@@ -100,6 +105,7 @@ static void configure(struct world *w, const char *project, const char *name, ui
     struct sch_queue_config config = sch_queue_config_default(&key);
     config.weight = weight;
     config.policy = (enum sch_policy)policy;
+    config.actions_max = actions_max;
     struct sch_event event = {.type = SCH_EVENT_QUEUE, .u.queue.config = &config};
     step(w, &event, false);
 }
@@ -114,6 +120,17 @@ static struct sch_action *start_run(struct world *w, const char *project, const 
     step(w, &event, measured);
     struct sch_run *run = sch_partition_find_run(w->p, project, "d", name);
     return sch_partition_find_action(w->p, run, SCH_ROOT_NAME);
+}
+
+static void enqueue(struct world *w, struct sch_action *parent, uint32_t number,
+                    struct sch_spec *spec, const char *queue, bool measured)
+{
+    char name[24];
+    snprintf(name, sizeof(name), "n%07u", number);
+    struct sch_event event = {
+        .type = SCH_EVENT_ENQUEUE,
+        .u.enqueue = {.parent = parent, .name = name, .spec = spec, .queue = queue}};
+    step(w, &event, measured);
 }
 
 static int by_mean(const void *left, const void *right)
@@ -137,7 +154,7 @@ static struct picks_result route(uint32_t clusters, int policy)
     struct world w;
     char name[24];
     open_world(&w);
-    configure(&w, "p", "q", SCH_QUEUE_WEIGHT_DEFAULT, policy);
+    configure(&w, "p", "q", SCH_QUEUE_WEIGHT_DEFAULT, policy, 0);
     for (uint32_t i = 0; i < clusters; i++) {
         snprintf(name, sizeof(name), "c%04u", i);
         cluster_up(&w, name);
@@ -146,16 +163,12 @@ static struct picks_result route(uint32_t clusters, int policy)
     for (uint32_t i = 0; i < clusters; i++) {
         snprintf(name, sizeof(name), "c%04u", i);
         room(&w, name, ENOUGH / 1000, false);
-        grant(&w, name, ROUTED + 1 + i * 7);
+        grant(&w, name, 1, ROUTED + 1 + i * 7);
     }
     w.assigned = 0;
     uint64_t begin = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
     for (uint32_t i = 0; i < ROUTED; i++) {
-        snprintf(name, sizeof(name), "n%u", i);
-        struct sch_event event = {
-            .type = SCH_EVENT_ENQUEUE,
-            .u.enqueue = {.parent = root, .name = name, .spec = &w.spec, .queue = "q"}};
-        step(&w, &event, true);
+        enqueue(&w, root, i, &w.spec, "q", true);
     }
     uint64_t spent_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - begin;
     SY_ASSERT(w.assigned == ROUTED);
@@ -188,18 +201,13 @@ static void fill(struct world *w, uint32_t queues, uint64_t actions)
     for (uint32_t i = 0; i < queues; i++) {
         snprintf(project, sizeof(project), "p%u", i % PROJECTS);
         snprintf(queue, sizeof(queue), "q%u", i);
-        configure(w, project, queue, 1 + i % 500, SCH_POLICY_SPREAD);
+        configure(w, project, queue, 1 + i % 500, SCH_POLICY_SPREAD, 0);
         snprintf(name, sizeof(name), "r%u", i);
         roots[i] = start_run(w, project, name, queue, false);
     }
     for (uint64_t i = queues; i < actions; i++) {
         snprintf(queue, sizeof(queue), "q%u", (uint32_t)(i % queues));
-        snprintf(name, sizeof(name), "n%07llu", (unsigned long long)i);
-        struct sch_event event = {
-            .type = SCH_EVENT_ENQUEUE,
-            .u.enqueue = {
-                .parent = roots[i % queues], .name = name, .spec = &w->spec, .queue = queue}};
-        step(w, &event, false);
+        enqueue(w, roots[i % queues], (uint32_t)i, &w->spec, queue, false);
     }
     free(roots);
 }
@@ -213,7 +221,7 @@ static struct picks_result pick(uint32_t queues, uint64_t actions)
     size_t before = mallinfo2().uordblks;
     fill(&w, queues, actions);
     double bytes = (double)(mallinfo2().uordblks - before) / (double)actions;
-    grant(&w, "east", ENOUGH);
+    grant(&w, "east", 1, ENOUGH);
     w.assigned = 0;
     struct sch_event tick = {.type = SCH_EVENT_TICK};
     uint64_t begin = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
@@ -236,6 +244,174 @@ void picks_queues(uint32_t queues, uint64_t actions, unsigned repeat, struct pic
     struct picks_result *results = sy_calloc(repeat, sizeof(*results));
     for (unsigned i = 0; i < repeat; i++)
         results[i] = pick(queues, actions);
+    *ret = median(results, repeat);
+    free(results);
+}
+
+/* ---- classes ---- */
+
+/* Requests that differ a little. */
+static struct sch_spec *make_specs(uint32_t classes)
+{
+    struct sch_spec *specs = sy_calloc(classes, sizeof(*specs));
+    for (uint32_t i = 0; i < classes; i++)
+        specs[i].request = (struct sch_resources){.cpu_milli = 1000, .memory_bytes = 1 + i};
+    return specs;
+}
+
+static void wait_in_classes(struct world *w, struct sch_spec *specs, uint32_t classes,
+                            uint32_t spread, uint32_t actions)
+{
+    struct sch_action *roots[CLASS_QUEUES];
+    char project[16], queue[16], name[24];
+    for (uint32_t i = 0; i < CLASS_QUEUES; i++) {
+        snprintf(project, sizeof(project), "p%u", i % 10);
+        snprintf(queue, sizeof(queue), "q%u", i);
+        snprintf(name, sizeof(name), "r%u", i);
+        configure(w, project, queue, 50 + i, SCH_POLICY_SPREAD, 0);
+        roots[i] = start_run(w, project, name, queue, false);
+    }
+    for (uint32_t i = 0; i < actions; i++) {
+        uint32_t class = i % classes, at = (class + i / classes % spread * 7) % CLASS_QUEUES;
+        snprintf(queue, sizeof(queue), "q%u", at);
+        enqueue(w, roots[at], i, &specs[class], queue, false);
+    }
+}
+
+static struct picks_result pick_classes(uint32_t classes, uint32_t spread)
+{
+    struct world w;
+    uint32_t actions = spread > 1 ? CLASSED / 10 : CLASSED;
+    struct sch_spec *specs = make_specs(classes);
+    open_world(&w);
+    cluster_up(&w, "east");
+    room(&w, "east", 0, false);
+    wait_in_classes(&w, specs, classes, spread, actions);
+    for (uint32_t id = 1; id <= classes + 1; id++) /* the first is that of the runs' own actions */
+        grant(&w, "east", id, ENOUGH);
+    struct sch_event tick = {.type = SCH_EVENT_TICK};
+    w.assigned = 0;
+    uint64_t begin = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+    room(&w, "east", 2 * CLASSED, true);
+    while (w.assigned < actions + CLASS_QUEUES)
+        step(&w, &tick, true);
+    uint64_t spent_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - begin;
+    struct picks_result result = {.clusters = 1,
+                                  .queues = CLASS_QUEUES,
+                                  .classes = classes,
+                                  .actions = w.assigned,
+                                  .decide_us = (double)spent_ns / (double)w.assigned / 1e3,
+                                  .longest_us = (double)w.longest_ns / 1e3};
+    close_world(&w);
+    free(specs);
+    return result;
+}
+
+void picks_classes(uint32_t classes, uint32_t spread, unsigned repeat, struct picks_result *ret)
+{
+    struct picks_result *results = sy_calloc(repeat, sizeof(*results));
+    for (unsigned i = 0; i < repeat; i++)
+        results[i] = pick_classes(classes, spread);
+    *ret = median(results, repeat);
+    free(results);
+}
+
+/* ---- limits ---- */
+
+/* What is out: a ring. */
+struct out {
+    struct sch_action **actions;
+    size_t first, count, cap;
+};
+
+static void collect(const struct world *w, struct out *out)
+{
+    for (size_t i = 0; i < w->fx.count; i++) {
+        if (w->fx.items[i].type != SCH_EFFECT_ASSIGN)
+            continue;
+        SY_ASSERT(out->count < out->cap);
+        out->actions[(out->first + out->count++) % out->cap] = w->fx.items[i].u.assign.action;
+    }
+}
+
+static void end_oldest(struct world *w, struct out *out)
+{
+    SY_ASSERT(out->count > 0);
+    const struct sch_action *a = out->actions[out->first];
+    struct sch_event event = {.type = SCH_EVENT_OUTCOME,
+                              .u.report = {.cluster = "east",
+                                           .action_id = a->id,
+                                           .number = a->number,
+                                           .epoch = a->attempt_epoch,
+                                           .outcome = SCH_OUTCOME_SUCCEEDED}};
+    out->first = (out->first + 1) % out->cap;
+    out->count--;
+    step(w, &event, true);
+    collect(w, out);
+}
+
+/* In `queues` queues below a limit each, of `classes` classes. */
+static void wait_below_limits(struct world *w, struct out *out, struct sch_spec *specs,
+                              uint32_t queues, uint32_t classes)
+{
+    uint32_t waiting = queues > classes ? queues : classes;
+    char queue[16];
+    for (uint32_t i = 0; i < queues; i++) {
+        snprintf(queue, sizeof(queue), "q%u", i);
+        configure(w, "p", queue, SCH_QUEUE_WEIGHT_DEFAULT, SCH_POLICY_SPREAD, 1);
+    }
+    w->spec.group = true;
+    struct sch_action *root = start_run(w, "p", "run", NULL, false);
+    for (uint32_t i = 0; i < LIMITED_ROUNDS * waiting; i++) {
+        snprintf(queue, sizeof(queue), "q%u", i % queues);
+        enqueue(w, root, i, &specs[i % classes], queue, false);
+    }
+    for (uint32_t id = 1; id <= classes; id++)
+        grant(w, "east", id, ENOUGH);
+    room(w, "east", ENOUGH / 1000, false);
+    collect(w, out);
+    struct sch_event tick = {.type = SCH_EVENT_TICK};
+    while (sch_partition_next_ns(w->p) <= w->now) {
+        step(w, &tick, false);
+        collect(w, out);
+    }
+}
+
+static struct picks_result pick_limits(uint32_t queues, uint32_t classes)
+{
+    struct world w;
+    struct sch_spec *specs = make_specs(classes);
+    struct out out = {.cap = queues + 1};
+    uint32_t ends = (LIMITED_ROUNDS - 1) * (queues > classes ? queues : classes);
+    out.actions = sy_calloc(out.cap, sizeof(struct sch_action *));
+    open_world(&w);
+    cluster_up(&w, "east");
+    room(&w, "east", 0, false);
+    wait_below_limits(&w, &out, specs, queues, classes);
+    SY_ASSERT(out.count == queues);
+    w.assigned = 0;
+    uint64_t begin = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+    for (uint32_t i = 0; i < ends; i++)
+        end_oldest(&w, &out);
+    uint64_t spent_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - begin;
+    SY_ASSERT(w.assigned == ends);
+    struct picks_result result = {.clusters = 1,
+                                  .queues = queues,
+                                  .classes = classes,
+                                  .actions = w.assigned,
+                                  .decide_us = (double)spent_ns / ends / 1e3,
+                                  .longest_us = (double)w.longest_ns / 1e3};
+    close_world(&w);
+    free(out.actions);
+    free(specs);
+    return result;
+}
+
+void picks_limits(uint32_t queues, uint32_t classes, unsigned repeat, struct picks_result *ret)
+{
+    struct picks_result *results = sy_calloc(repeat, sizeof(*results));
+    for (unsigned i = 0; i < repeat; i++)
+        results[i] = pick_limits(queues, classes);
     *ret = median(results, repeat);
     free(results);
 }

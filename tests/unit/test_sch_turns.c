@@ -1,0 +1,468 @@
+/* links: sch */
+/*
+ * Whose turn it is over all classes, and among those that a limit stops: against brute force
+ * (TURNS_SEEDS=n for the first n worlds, TURNS_SEED=n for one).
+ */
+#include "base/rng.h"
+#include "scheduler/partition_turn.h"
+#include "tests/unit/test_sch_world.h"
+
+#include <inttypes.h>
+
+/* ---- a world of few places and many queues and classes ---- */
+
+static struct sch_queue_config queue(const char *project, const char *name)
+{
+    struct sch_queue_key key = {0};
+    snprintf(key.project, sizeof(key.project), "%s", project);
+    snprintf(key.domain, sizeof(key.domain), "%s", name[0] ? "d" : "");
+    snprintf(key.name, sizeof(key.name), "%s", name);
+    return sch_queue_config_default(&key);
+}
+
+static void configure(struct world *w, const struct sch_queue_config *config)
+{
+    struct sy_error_text error = {0};
+    ck_assert_msg(sch_queue_config_check(config, &error) == 0, "%s", error.text);
+    step(w, (struct sch_event){.type = SCH_EVENT_QUEUE, .u.queue.config = config});
+}
+
+static struct sch_action *submit(struct world *w, const char *project, const char *name,
+                                 struct sch_spec *spec, int32_t priority)
+{
+    static unsigned counter;
+    char run_name[24];
+    snprintf(run_name, sizeof(run_name), "r%u", ++counter);
+    step(w, (struct sch_event){.type = SCH_EVENT_CREATE_RUN,
+                               .u.create = {.project = project,
+                                            .domain = "d",
+                                            .name = run_name,
+                                            .spec = spec,
+                                            .priority = priority,
+                                            .queue = name}});
+    struct sch_run *run = sch_partition_find_run(w->p, project, "d", run_name);
+    return run ? sch_partition_find_action(w->p, run, "a0") : NULL; /* no such queue yet */
+}
+
+static void room(struct world *w, const char *cluster, uint64_t cpu_milli)
+{
+    step(w, (struct sch_event){.type = SCH_EVENT_ROOM,
+                               .u.room = {.cluster = cluster,
+                                          .cpu_milli = cpu_milli,
+                                          .memory_bytes = UINT64_MAX / 2,
+                                          .gpu_milli = 1u << 30}});
+}
+
+static struct world open_world(uint32_t assign_max, int64_t ageing_ns)
+{
+    struct sch_partition_options options = {.epoch = 5,
+                                            .actions_max = 1000000,
+                                            .system_retries = 3,
+                                            .cluster_lease_ns = LEASE,
+                                            .assign_max = assign_max,
+                                            .ageing_ns = ageing_ns};
+    struct world w = {.now = SY_NS_PER_S, .task = {.request = {.cpu_milli = 1000}}};
+    w.p = sch_partition_new(&options, w.now);
+    up(&w, "east");
+    complete(&w, "east");
+    return w;
+}
+
+/* As many as there are cores, of every class. */
+static void grant_all(struct world *w, const char *cluster)
+{
+    for (uint32_t id = 1; id <= w->p->last_class_id; id++) {
+        if (sch_class_find(w->p, id))
+            grant(w, cluster, id, 1u << 20);
+    }
+}
+
+static void tick(struct world *w)
+{
+    step(w, (struct sch_event){.type = SCH_EVENT_TICK});
+}
+
+/* ---- brute force ---- */
+
+static bool fits_somewhere(const struct sch_class *class)
+{
+    for (size_t i = 0; i < class->pair_count; i++) {
+        const struct sch_pair *pair = class->pairs[i];
+        const struct sch_cluster *cluster = pair->cluster;
+        if (sch_cluster_connected(cluster) && pair->feasible && pair->granted > pair->assigned &&
+            cluster->room_assigned.cpu_milli + class->request.cpu_milli <=
+                cluster->room_granted.cpu_milli)
+            return true;
+    }
+    return false;
+}
+
+static bool limits_admit(const struct sch_lane *lane)
+{
+    for (const struct sch_share *at = lane->seat.share; at; at = at->parent) {
+        if (!sch_share_admits(at, &lane->seat.class->request, 1))
+            return false;
+    }
+    return true;
+}
+
+static struct sch_action *who_is_next(const struct sch_partition *p)
+{
+    struct sch_lane *best = NULL;
+    for (struct sch_link *at = p->classes.next; at != &p->classes; at = at->next) {
+        struct sch_class *class = sy_container_of(at, struct sch_class, link);
+        for (struct sch_link *link = class->lanes.next; link != &class->lanes; link = link->next) {
+            struct sch_lane *lane = sy_container_of(link, struct sch_lane, link);
+            if (lane->queue.waiting > 0 && fits_somewhere(class) && limits_admit(lane) &&
+                (!best || sch_lane_before(lane, best)))
+                best = lane;
+        }
+    }
+    return best ? &sch_fifo_first(&best->queue)->base : NULL;
+}
+
+/* ---- random worlds ---- */
+
+#define QUEUES 9u
+#define OUT_MAX 128u
+static const struct {
+    const char *project, *name, *parent;
+} queues[QUEUES] = {{"a", "", ""},   {"b", "", ""},   {"a", "x", ""},
+                    {"a", "y", ""},  {"a", "z", ""},  {"b", "x", ""},
+                    {"b", "u", "x"}, {"b", "v", "x"}, {"b", "y", ""}};
+
+struct random_world {
+    struct world w;
+    struct sy_rng rng;
+    struct sch_spec specs[6];
+    struct sch_action *out[OUT_MAX];
+    size_t out_count;
+    uint64_t rooms[2];
+    uint64_t seed;
+    bool closed; /* what comes free is kept back, and comes at once later */
+};
+
+static uint32_t below(struct random_world *r, uint32_t n)
+{
+    return (uint32_t)sy_rng_below(&r->rng, n);
+}
+
+static void collect(struct random_world *r)
+{
+    for (size_t i = 0; i < r->w.fx.count; i++) {
+        if (r->w.fx.items[i].type != SCH_EFFECT_ASSIGN)
+            continue;
+        ck_assert_uint_lt(r->out_count, OUT_MAX);
+        r->out[r->out_count++] = sch_action_ref(r->w.fx.items[i].u.assign.action);
+    }
+    r->w.fx.count = 0; /* once */
+    sch_partition_check(r->w.p);
+}
+
+static void configure_one(struct random_world *r)
+{
+    uint32_t i = below(r, QUEUES);
+    struct sch_queue_config config = queue(queues[i].project, queues[i].name);
+    snprintf(config.parent, sizeof(config.parent), "%s", queues[i].parent);
+    config.weight = 50 + below(r, 4) * 50;
+    config.priority = below(r, 3) == 0 ? (int32_t)below(r, 3) : 0;
+    if (below(r, 2))
+        config.actions_max = 1 + below(r, 9);
+    if (below(r, 3) == 0)
+        config.cpu_milli_max = 1000 + below(r, 12) * 1000;
+    if (below(r, 5) == 0) {
+        config.cluster_count = 1;
+        snprintf(config.clusters[0], sizeof(config.clusters[0]), "west");
+    }
+    config.paused = below(r, 12) == 0;
+    configure(&r->w, &config);
+}
+
+static void submit_one(struct random_world *r)
+{
+    uint32_t i = 2 + below(r, QUEUES - 2);
+    struct sch_spec *spec = &r->specs[below(r, SY_COUNT_OF(r->specs))];
+    (void)submit(&r->w, queues[i].project, below(r, 6) ? queues[i].name : NULL, spec,
+                 below(r, 4) == 0 ? (int32_t)below(r, 3) : 0);
+}
+
+static void end_one(struct random_world *r)
+{
+    if (r->out_count == 0)
+        return;
+    size_t at = below(r, (uint32_t)r->out_count);
+    struct sch_action *a = r->out[at];
+    r->out[at] = r->out[--r->out_count];
+    int c = strcmp(sch_cluster_name(a->cluster), "west") == 0;
+    r->rooms[c] += a->spec->request.cpu_milli;
+    step(&r->w, report(SCH_EVENT_OUTCOME, sch_cluster_name(a->cluster), a->id, a->number,
+                       a->attempt_epoch, below(r, 8) ? SCH_OUTCOME_SUCCEEDED : SCH_OUTCOME_LOST));
+    collect(r);
+    sch_action_unref(a);
+    if (!r->closed)
+        room(&r->w, c ? "west" : "east", r->rooms[c]);
+}
+
+static void open_or_close(struct random_world *r)
+{
+    r->closed = !r->closed;
+    if (r->closed)
+        return;
+    room(&r->w, "east", r->rooms[0]);
+    collect(r);
+    room(&r->w, "west", r->rooms[1]);
+}
+
+static void disturb(struct random_world *r)
+{
+    r->w.now += SY_NS_PER_MS;
+    switch (below(r, 20)) {
+    case 0:
+        configure_one(r);
+        break;
+    case 1:
+        r->w.now += below(r, 3000) * SY_NS_PER_MS;
+        tick(&r->w);
+        break;
+    case 2:
+        grant_all(&r->w, "west");
+        break;
+    case 3:
+        grant_all(&r->w, "east");
+        break;
+    case 4:
+    case 5:
+    case 6:
+    case 7:
+        end_one(r);
+        break;
+    case 8:
+        open_or_close(r);
+        break;
+    default:
+        submit_one(r);
+        break;
+    }
+    collect(r);
+}
+
+/* One at a time, each the one that brute force finds. */
+static uint32_t assign_all(struct random_world *r)
+{
+    uint32_t assigned = 0;
+    tick(&r->w); /* what is due by now, as ageing, is done */
+    collect(r);
+    for (;;) {
+        const struct sch_action *next = who_is_next(r->w.p);
+        tick(&r->w);
+        const struct sch_action *got = count(&r->w, SCH_EFFECT_ASSIGN) > 0
+                                           ? nth(&r->w, SCH_EFFECT_ASSIGN, 0)->u.assign.action
+                                           : NULL;
+        ck_assert_msg(got == next, "seed %" PRIu64 ": action %" PRIu64 " is next, got %" PRIu64,
+                      r->seed, next ? next->id : 0, got ? got->id : 0);
+        collect(r);
+        if (!got)
+            return assigned;
+        assigned++;
+    }
+}
+
+static uint32_t play(uint64_t seed)
+{
+    static struct random_world r;
+    uint32_t compared = 0;
+    r = (struct random_world){
+        .w = open_world(1, SY_NS_PER_S), .seed = seed, .rooms = {20000, 10000}};
+    sy_rng_init(&r.rng, seed);
+    for (uint32_t i = 0; i < SY_COUNT_OF(r.specs); i++)
+        r.specs[i] = (struct sch_spec){
+            .request = {.cpu_milli = 500 + 500 * (i % 4), .memory_bytes = 1000 + i / 4}};
+    up(&r.w, "west");
+    complete(&r.w, "west");
+    room(&r.w, "east", r.rooms[0]);
+    room(&r.w, "west", r.rooms[1]);
+    for (unsigned i = 0; i < 5; i++)
+        configure_one(&r);
+    for (unsigned turn = 0; turn < 120; turn++) {
+        for (uint32_t n = below(&r, 20); n > 0; n--)
+            disturb(&r);
+        compared += assign_all(&r);
+    }
+    for (size_t i = 0; i < r.out_count; i++)
+        sch_action_unref(r.out[i]);
+    world_free(&r.w);
+    return compared;
+}
+
+START_TEST(each_is_the_one_that_brute_force_finds)
+{
+    const char *one = getenv("TURNS_SEED"), *many = getenv("TURNS_SEEDS");
+    uint64_t first = one ? strtoull(one, NULL, 10) : 1;
+    uint64_t last = one ? first : many ? strtoull(many, NULL, 10) : 60;
+    uint32_t compared = 0;
+    for (uint64_t seed = first; seed <= last; seed++)
+        compared += play(seed);
+    ck_assert_uint_gt(compared, 5 * (uint32_t)(last - first + 1));
+}
+END_TEST
+
+/* ---- what comes free lets out as many as it holds ---- */
+
+#define CLASSES 200u
+
+static uint32_t stopped_of(struct world *w, const char *project, const char *name,
+                           const struct sch_seat **ret)
+{
+    struct sch_queue_key key = queue(project, name).key;
+    const struct sch_share *share = sch_share_find(w->p, &key);
+    uint32_t n = 0;
+    ck_assert_ptr_nonnull(share->stops);
+    const struct sch_link *seats = &share->stops->seats;
+    for (const struct sch_link *link = seats->next; link != seats; link = link->next)
+        ret[n++] = sy_container_of((struct sch_link *)(uintptr_t)link, struct sch_seat, link);
+    return n;
+}
+
+START_TEST(an_end_under_a_full_limit_moves_one_of_those_that_wait)
+{
+    struct world w = open_world(0, 0);
+    static struct sch_spec specs[CLASSES];
+    const struct sch_seat *before[CLASSES], *after[CLASSES];
+    struct sch_queue_config config = queue("p", "q");
+    config.actions_max = 10;
+    configure(&w, &config);
+    struct sch_action *actions[CLASSES];
+    for (uint32_t i = 0; i < CLASSES; i++) {
+        specs[i] = (struct sch_spec){.request = {.cpu_milli = 1000, .memory_bytes = 1 + i}};
+        actions[i] = submit(&w, "p", "q", &specs[i], 0);
+    }
+    room(&w, "east", 1u << 30);
+    grant_all(&w, "east");
+    ck_assert_uint_eq(stopped_of(&w, "p", "q", before), CLASSES - 10);
+    outcome(&w, actions[3], SCH_OUTCOME_SUCCEEDED);
+    ck_assert_uint_eq(count(&w, SCH_EFFECT_ASSIGN), 1);
+    ck_assert_ptr_eq(nth(&w, SCH_EFFECT_ASSIGN, 0)->u.assign.action, actions[10]);
+    ck_assert_uint_eq(stopped_of(&w, "p", "q", after), CLASSES - 11);
+    /* None of the others was let go and stopped again: then it would be at the end. */
+    for (uint32_t i = 0; i < CLASSES - 11; i++)
+        ck_assert_ptr_eq(after[i], before[i + 1]);
+    world_free(&w);
+}
+END_TEST
+
+START_TEST(priority_decides_among_those_that_a_limit_stops)
+{
+    struct world w = open_world(0, 0);
+    struct sch_spec other = {.request = {.cpu_milli = 500}};
+    struct sch_queue_config config = queue("p", "q");
+    config.actions_max = 1;
+    configure(&w, &config);
+    room(&w, "east", 0);
+    struct sch_action *first = submit(&w, "p", "q", &w.task, 0);
+    struct sch_action *low = submit(&w, "p", "q", &w.task, 0);
+    struct sch_action *high = submit(&w, "p", "q", &other, 3);
+    grant_all(&w, "east");
+    room(&w, "east", 1u << 30);
+    ck_assert_ptr_eq(nth(&w, SCH_EFFECT_ASSIGN, 0)->u.assign.action, high);
+    struct sch_action *urgent = submit(&w, "p", "q", &w.task, 5); /* it waits with the others */
+    outcome(&w, high, SCH_OUTCOME_SUCCEEDED);
+    ck_assert_ptr_eq(nth(&w, SCH_EFFECT_ASSIGN, 0)->u.assign.action, urgent);
+    outcome(&w, urgent, SCH_OUTCOME_SUCCEEDED);
+    ck_assert_ptr_eq(nth(&w, SCH_EFFECT_ASSIGN, 0)->u.assign.action, first);
+    outcome(&w, first, SCH_OUTCOME_SUCCEEDED);
+    ck_assert_ptr_eq(nth(&w, SCH_EFFECT_ASSIGN, 0)->u.assign.action, low);
+    world_free(&w);
+}
+END_TEST
+
+/* One without a cluster takes nothing of what comes free; nor does one that is too large. */
+START_TEST(who_cannot_use_what_comes_free_is_in_nobodys_way)
+{
+    struct world w = open_world(0, 0);
+    struct sch_spec large = {.request = {.cpu_milli = 3000}}, lost = {.request = {.cpu_milli = 7}};
+    struct sch_queue_config config = queue("p", "q");
+    config.cpu_milli_max = 3000;
+    configure(&w, &config);
+    room(&w, "east", 1u << 30);
+    struct sch_action *small[5];
+    for (unsigned i = 0; i < SY_COUNT_OF(small); i++)
+        small[i] = submit(&w, "p", "q", &w.task, 0);
+    grant_all(&w, "east");
+    ck_assert_uint_eq(count(&w, SCH_EFFECT_ASSIGN), 3);
+    (void)submit(&w, "p", "q", &lost, 9); /* no cluster grants any of it */
+    struct sch_action *big = submit(&w, "p", "q", &large, 5);
+    grant(&w, "east", sch_action_class_id(big), 100);
+    outcome(&w, small[0], SCH_OUTCOME_SUCCEEDED);
+    ck_assert_ptr_eq(nth(&w, SCH_EFFECT_ASSIGN, 0)->u.assign.action, small[3]);
+    outcome(&w, small[1], SCH_OUTCOME_SUCCEEDED);
+    ck_assert_ptr_eq(nth(&w, SCH_EFFECT_ASSIGN, 0)->u.assign.action, small[4]);
+    outcome(&w, small[2], SCH_OUTCOME_SUCCEEDED);
+    outcome(&w, small[3], SCH_OUTCOME_SUCCEEDED);
+    ck_assert_uint_eq(count(&w, SCH_EFFECT_ASSIGN), 0);
+    outcome(&w, small[4], SCH_OUTCOME_SUCCEEDED); /* all three cores are free */
+    ck_assert_ptr_eq(nth(&w, SCH_EFFECT_ASSIGN, 0)->u.assign.action, big);
+    world_free(&w);
+}
+END_TEST
+
+/* ---- many classes ---- */
+
+/* A share that changes is told only to classes in which it has a rival. */
+START_TEST(a_class_of_one_queue_is_not_touched_by_others)
+{
+    struct world w = open_world(0, 0);
+    static struct sch_spec specs[CLASSES];
+    for (uint32_t i = 0; i < CLASSES; i++) {
+        specs[i] = (struct sch_spec){.request = {.cpu_milli = 1000, .memory_bytes = 1 + i}};
+        (void)submit(&w, "p", NULL, &specs[i], 0);
+    }
+    (void)submit(&w, "other", NULL, &specs[7], 0);
+    struct sch_queue_key key = {.project = "p"};
+    const struct sch_share *project = sch_share_find(w.p, &key);
+    uint32_t contested = 0;
+    for (const struct sch_link *link = project->seats.next; link != &project->seats;
+         link = link->next)
+        contested +=
+            sy_container_of((struct sch_link *)(uintptr_t)link, struct sch_seat, link)->contested;
+    ck_assert_uint_eq(contested, 1);
+    world_free(&w);
+}
+END_TEST
+
+/* Two queues with the same classes take turns, in each class's order and over all. */
+START_TEST(turns_over_many_classes_follow_shares)
+{
+    struct world w = open_world(0, 0);
+    static struct sch_spec specs[CLASSES];
+    uint32_t of_a = 0;
+    for (uint32_t i = 0; i < CLASSES; i++) {
+        specs[i] = (struct sch_spec){.request = {.cpu_milli = 1000, .memory_bytes = 1 + i}};
+        (void)submit(&w, "a", NULL, &specs[i], 0);
+    }
+    for (uint32_t i = 0; i < CLASSES; i++)
+        (void)submit(&w, "b", NULL, &specs[i], 0);
+    room(&w, "east", 0);
+    grant_all(&w, "east");
+    room(&w, "east", 100 * 1000);
+    ck_assert_uint_eq(count(&w, SCH_EFFECT_ASSIGN), 100);
+    for (uint32_t i = 0; i < 100; i++) {
+        const struct sch_action *a = nth(&w, SCH_EFFECT_ASSIGN, i)->u.assign.action;
+        of_a += a->run->project[0] == 'a';
+        ck_assert_uint_le(of_a > i / 2 ? of_a - i / 2 : i / 2 - of_a, 1);
+    }
+    ck_assert_uint_eq(of_a, 50);
+    world_free(&w);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {each_is_the_one_that_brute_force_finds,
+                                  an_end_under_a_full_limit_moves_one_of_those_that_wait,
+                                  priority_decides_among_those_that_a_limit_stops,
+                                  who_cannot_use_what_comes_free_is_in_nobodys_way,
+                                  a_class_of_one_queue_is_not_touched_by_others,
+                                  turns_over_many_classes_follow_shares,
+                                  NULL};
+    return sy_test_run("sch_turns", tests);
+}
