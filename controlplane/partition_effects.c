@@ -528,7 +528,8 @@ static void send_reclaim(struct cp_partition *p, const struct sch_effect *effect
     if (!cluster || !cluster->stream)
         return;
     struct cp_reclaim reclaim = {.class_id = effect->u.reclaim.class_id,
-                                 .queue_count = effect->u.reclaim.queue_count};
+                                 .queue_count = effect->u.reclaim.queue_count,
+                                 .gang_id = effect->u.reclaim.gang_id};
     memcpy(reclaim.queues, effect->u.reclaim.queues, sizeof(reclaim.queues));
     cp_operator_reclaim(cluster->stream, &reclaim);
     cp_touch(p);

@@ -145,7 +145,8 @@ struct cp_assign {
 };
 struct cp_reclaim {
     uint32_t class_id, queue_count;
-    uint32_t queues[SCH_RECLAIM_QUEUES_MAX];
+    uint64_t gang_id;
+    struct sch_reclaim_queue queues[SCH_RECLAIM_QUEUES_MAX];
 };
 struct cp_attempt {
     uint64_t action_id;

@@ -341,6 +341,17 @@ static void pack_orders(struct cp_operator *o, struct sy_buf *out)
     }
 }
 
+static void pack_reclaim_queue(struct sy_buf *out, const struct sch_reclaim_queue *queue)
+{
+    size_t begin = cp_put_begin(out, 2);
+    cp_put_uint(out, 1, queue->id);
+    cp_put_uint(out, 2, queue->below.actions);
+    cp_put_uint(out, 3, queue->below.cpu_milli);
+    cp_put_uint(out, 4, queue->below.memory_bytes);
+    cp_put_uint(out, 5, queue->below.gpu_milli);
+    cp_put_end(out, begin);
+}
+
 static void pack_reclaims(struct cp_operator *o, struct sy_buf *out)
 {
     while (o->reclaims.count > 0) {
@@ -348,7 +359,8 @@ static void pack_reclaims(struct cp_operator *o, struct sy_buf *out)
         size_t begin = cp_put_begin(out, RECLAIMS);
         cp_put_uint(out, 1, reclaim->class_id);
         for (uint32_t i = 0; i < reclaim->queue_count; i++)
-            cp_put_uint(out, 2, reclaim->queues[i]);
+            pack_reclaim_queue(out, &reclaim->queues[i]);
+        cp_put_uint(out, 3, reclaim->gang_id);
         cp_put_end(out, begin);
     }
 }

@@ -462,10 +462,20 @@ static int on_reclaim(struct dp_stream *stream, const struct dp_wire_field *fiel
         stream, &switchyard__internal__reclaim__descriptor, field);
     if (!reclaim || reclaim->n_queues > SCH_RECLAIM_QUEUES_MAX)
         return refuse(stream, SY_CODE_INVALID_ARGUMENT, "a malformed reclaim");
+    struct sch_reclaim_queue queues[SCH_RECLAIM_QUEUES_MAX];
+    for (size_t i = 0; i < reclaim->n_queues; i++) {
+        const Switchyard__Internal__ReclaimQueue *queue = reclaim->queues[i];
+        queues[i] = (struct sch_reclaim_queue){.id = queue->queue,
+                                               .below = {.actions = queue->actions,
+                                                         .cpu_milli = queue->cpu_milli,
+                                                         .memory_bytes = queue->memory_bytes,
+                                                         .gpu_milli = queue->gpu_milli}};
+    }
     struct sch_op_event event = {.type = SCH_OP_RECLAIM};
     event.u.reclaim.partition = stream->partition->id;
     event.u.reclaim.class_id = reclaim->class_;
-    event.u.reclaim.queues = reclaim->queues;
+    event.u.reclaim.gang_id = reclaim->gang;
+    event.u.reclaim.queues = queues;
     event.u.reclaim.queue_count = (uint32_t)reclaim->n_queues;
     dp_step(stream->op, &event);
     return 0;

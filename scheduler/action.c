@@ -119,6 +119,8 @@ void sch_action_move(struct sch_partition *p, struct sch_action_impl *a, enum sc
     sch_gate_leave(p, a, from, to);
     sm_move(&a->base.sm, &sch_action_table, to, a);
     enter(p, a, to);
+    if (from == SCH_ACTION_ASSIGNED && sch_action_gang_of(a))
+        sch_gang_unsent(a);
     if (sch_state_is_used(from) != sch_state_is_used(to))
         sch_share_use(p, a->lane->seat.share, &sch_action_class(a)->request, sch_state_is_used(to));
 }
@@ -411,7 +413,9 @@ void sch_action_assign(struct sch_partition *p, struct sch_action_impl *a,
     effect->u.assign.cluster = pair->cluster->name;
     effect->u.assign.class_id = pair->class->id;
     const struct sch_share *queue = a->lane->seat.share->parent;
-    bool stoppable = queue->config && queue->config->preemptible && !sch_action_gang_of(a);
+    const struct sch_gang *gang = sch_action_gang_of(a);
+    bool stoppable = queue->config && queue->config->preemptible &&
+                     (!gang || gang->on_loss == SCH_ON_LOSS_RESTART_ALL);
     effect->u.assign.queue = stoppable ? queue->id : 0;
 }
 

@@ -185,6 +185,7 @@ void sch_action_outcome(struct sch_partition *p, struct sch_action_impl *a,
         user_failure(p, a, SCH_ACTION_TIMED_OUT, report);
         break;
     case SCH_OUTCOME_PREEMPTED:
+        a->base.cluster->preempted++;
         if (gang_may_restart(a))
             retry(p, a, 0, true, 0, "stopped to make room for others", report);
         else

@@ -198,6 +198,7 @@ static void attempt_detach(struct sch_operator *op, struct sch_attempt *a)
         node->running--;
         __attribute__((fallthrough));
     case SCH_ATTEMPT_PLACED:
+        sch_op_placed_leave(a);
         sch_list_remove(&a->place);
         if (sch_link_in_list(&a->queue))
             sch_node_backlog_remove(op, a);

@@ -37,6 +37,7 @@
 #include "scheduler/gang.h"
 #include "scheduler/queue.h"
 #include "scheduler/resources.h"
+#include "scheduler/tokens.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -120,7 +121,8 @@ enum sch_op_event_type {
     SCH_OP_ASSIGN,         /* u.assign */
     SCH_OP_CANCEL,         /* u.key + u.reason */
     SCH_OP_ACK,            /* u.key */
-    SCH_OP_RECLAIM,        /* u.reclaim: room for one of the class, from attempts of these queues */
+    SCH_OP_RECLAIM,        /* u.reclaim: room for one of the class, or for a gang that is held here,
+                              from attempts of these queues */
     SCH_OP_NODE_UP, /* u.node: agent's hello; its inventory follows as NODE_INVENTORY events, then
                        NODE_INVENTORY_COMPLETE */
     SCH_OP_NODE_INVENTORY,          /* u.inventory */
@@ -174,7 +176,8 @@ struct sch_op_event {
         } cancel;
         struct {
             uint32_t partition, class_id, queue_count;
-            const uint32_t *queues;
+            uint64_t gang_id; /* the room is for this one, which is held here; 0: for one action */
+            const struct sch_reclaim_queue *queues;
         } reclaim;
         struct sch_attempt_key key;
         struct {

@@ -12,6 +12,25 @@ static size_t list_length(const struct sch_link *head)
     return n;
 }
 
+/* The sums of a gang that may be stopped. */
+static void check_placed(const struct sch_op_placed *placed)
+{
+    uint32_t count = 0, started = 0;
+    int64_t sum_ms = 0;
+    for (struct sch_link *link = placed->members.next; link != &placed->members;
+         link = link->next) {
+        const struct sch_attempt *a = sy_container_of(link, struct sch_attempt, placed_link);
+        SY_ASSERT(a->placed == placed);
+        count++;
+        if (sch_attempt_state(a) != SCH_ATTEMPT_STARTED)
+            continue;
+        started++;
+        sum_ms += a->since_ns / SY_NS_PER_MS;
+    }
+    SY_ASSERT(count == placed->count && count <= placed->size && placed->seen == 0);
+    SY_ASSERT(started == placed->started && sum_ms == placed->started_sum_ms);
+}
+
 static void check_attempt(const struct sch_attempt *a)
 {
     enum sch_attempt_state state = sch_attempt_state(a);
@@ -23,6 +42,9 @@ static void check_attempt(const struct sch_attempt *a)
     SY_ASSERT(!a->room || a->charged);
     SY_ASSERT(!on_node || !a->blob.data);
     SY_ASSERT(a->partition->id == a->key.partition);
+    SY_ASSERT(!a->placed || (on_node && a->queue_tag != 0));
+    if (a->placed)
+        check_placed(a->placed);
     if (a->class)
         SY_ASSERT(a->class->partition == a->partition && a->class->kind == a->kind);
 }
@@ -86,7 +108,7 @@ static void check_sums(struct use *all, struct use *room, const struct sch_node 
 static void check_node_room(const struct sch_node *node)
 {
     struct use all = {0}, room = {0};
-    uint32_t running = 0, backlog = 0;
+    uint32_t running = 0, backlog = 0, leaving = 0;
     const struct sch_link *lists[] = {&node->attempts, &node->unnamed};
     for (size_t i = 0; i < SY_COUNT_OF(lists); i++) {
         for (struct sch_link *link = lists[i]->next; link != lists[i]; link = link->next) {
@@ -95,6 +117,7 @@ static void check_node_room(const struct sch_node *node)
             SY_ASSERT(a->node == node);
             running += started;
             backlog += sch_link_in_list(&a->queue);
+            leaving += a->charged && a->cancelled;
             SY_ASSERT(lists[i] == &node->unnamed || a->charged != sch_link_in_list(&a->queue));
             SY_ASSERT(lists[i] == &node->attempts || !a->charged);
             if (a->charged)
@@ -104,6 +127,7 @@ static void check_node_room(const struct sch_node *node)
         }
     }
     SY_ASSERT(running == node->running && backlog == node->backlog_count);
+    SY_ASSERT(leaving == node->leaving && node->site == 0);
     SY_ASSERT(backlog == list_length(&node->backlog));
     SY_ASSERT((backlog > 0) == sch_heap_has(&node->recall));
     if (backlog > 0)

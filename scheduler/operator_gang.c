@@ -23,7 +23,12 @@
 
 /* ---- which nodes ---- */
 
-/* Of a node, how many members: they fit now, they would fit when it is empty. */
+/* Whether room is counted as it is, as it will be when what was cancelled has ended, or as if the
+ * nodes were empty. */
+enum when { NOW, SOON, EMPTY };
+
+/* Of a node, how many members: they fit now, or soon; they would fit when it is empty. But for
+ * EMPTY both are the same. */
 struct spot {
     struct sch_node *node;
     struct sy_span domain;
@@ -48,7 +53,7 @@ static int compare_now(const void *left, const void *right)
 }
 
 /* In each domain those with the least in the way first. */
-static int compare_soon(const void *left, const void *right)
+static int compare_empty(const void *left, const void *right)
 {
     const struct spot *a = left, *b = right;
     uint32_t in_way_a = a->slots - a->fits, in_way_b = b->slots - b->fits;
@@ -66,13 +71,19 @@ static bool is_reserver(const struct sch_operator *op, const struct sch_op_gang 
     return gang && op->reserver == gang->partition && op->reserver_id == gang->id;
 }
 
-/* Whether a member may be placed there: when it is empty; with `now`, as it is. */
 static bool is_open_to(const struct sch_operator *op, const struct sch_node *node,
-                       const struct sch_op_gang *gang, bool now)
+                       const struct sch_op_gang *gang, enum when when)
 {
     if (!sch_node_serves(node) || node->health.state == SCH_HEALTH_AVOIDED)
         return false;
-    return !now || (node->backlog_count == 0 && (!node->reserved || is_reserver(op, gang)));
+    return when == EMPTY ||
+           (node->backlog_count == 0 && (!node->reserved || is_reserver(op, gang)));
+}
+
+bool sch_op_gang_may_use(const struct sch_operator *op, const struct sch_node *node,
+                         const struct sch_op_gang *gang)
+{
+    return is_open_to(op, node, gang, SOON);
 }
 
 static uint32_t slots_of(const struct sch_node *node, const struct sch_resources *request)
@@ -80,45 +91,51 @@ static uint32_t slots_of(const struct sch_node *node, const struct sch_resources
     return sch_shape_slots(&node->shape->shape, request);
 }
 
+static uint32_t fits_of(struct sch_node *node, const struct sch_resources *request, enum when when)
+{
+    return when == NOW ? sch_node_fits(node, request) : sch_node_fits_soon(node, request);
+}
+
 /* Whether all nodes together have room: most often not, and then nothing needs to be sorted. */
 static bool holds_all(const struct sch_operator *op, const struct sch_resources *request,
-                      const struct sch_op_gang *gang, uint32_t size, bool now)
+                      const struct sch_op_gang *gang, uint32_t size, enum when when)
 {
     uint64_t room = 0;
     for (uint32_t i = 0; i < op->node_count && room < size; i++) {
-        const struct sch_node *node = op->nodes[i];
-        if (is_open_to(op, node, gang, now))
-            room += now ? sch_node_fits(node, request) : slots_of(node, request);
+        struct sch_node *node = op->nodes[i];
+        if (is_open_to(op, node, gang, when))
+            room += when == EMPTY ? slots_of(node, request) : fits_of(node, request, when);
     }
     return room >= size;
 }
 
 /* Those that could hold a member. With a topology only what is in a domain. To be freed. */
 static struct spots spots_of(const struct sch_operator *op, const struct sch_resources *request,
-                             const struct sch_op_gang *gang, const char *key, bool now)
+                             const struct sch_op_gang *gang, const char *key, enum when when)
 {
     struct spots spots = {.items = sy_calloc(op->node_count + 1, sizeof(*spots.items))};
     for (uint32_t i = 0; i < op->node_count; i++) {
         struct sch_node *node = op->nodes[i];
         struct spot spot = {.node = node, .domain = {(const uint8_t *)"", 0}};
-        if (!is_open_to(op, node, gang, now))
+        if (!is_open_to(op, node, gang, when))
             continue;
         if (node->backlog_count == 0)
-            spot.fits = sch_node_fits(node, request);
-        spot.slots = slots_of(node, request);
+            spot.fits = fits_of(node, request, when);
+        spot.slots = when == EMPTY ? slots_of(node, request) : spot.fits;
         if (key[0])
             spot.domain = sch_label_value(node->shape->shape.traits.labels, key);
-        if (spot.domain.data && (now ? spot.fits : spot.slots) > 0)
+        if (spot.domain.data && spot.slots > 0)
             spots.items[spots.count++] = spot;
     }
     if (spots.count > 1)
-        qsort(spots.items, spots.count, sizeof(*spots.items), now ? compare_now : compare_soon);
+        qsort(spots.items, spots.count, sizeof(*spots.items),
+              when == EMPTY ? compare_empty : compare_now);
     return spots;
 }
 
 /* Leaves those of one domain that has room for `size`: when they are empty the one with the most
- * free now; with `now` the one that has the least room, so that larger ones stay whole. */
-static bool keep_domain(struct spots *spots, uint32_t size, bool now)
+ * free now; else the one that has the least room, so that larger ones stay whole. */
+static bool keep_domain(struct spots *spots, uint32_t size, enum when when)
 {
     uint64_t best_room = 0;
     uint32_t best = 0, best_count = 0;
@@ -131,8 +148,8 @@ static bool keep_domain(struct spots *spots, uint32_t size, bool now)
             fits += spots->items[to].fits;
             slots += spots->items[to].slots;
         }
-        bool holds = (now ? fits : slots) >= size;
-        if (!holds || (best_count > 0 && (now ? fits >= best_room : fits <= best_room)))
+        bool worse = when == EMPTY ? fits <= best_room : fits >= best_room;
+        if (slots < size || (best_count > 0 && worse))
             continue;
         best = from;
         best_count = to - from;
@@ -145,32 +162,32 @@ static bool keep_domain(struct spots *spots, uint32_t size, bool now)
 
 /* In one domain, or without one where that is allowed. False: no room. *ret is to be freed. */
 static bool choose(const struct sch_operator *op, const struct sch_resources *request,
-                   const struct sch_gang_shape *shape, const struct sch_op_gang *gang, bool now,
-                   struct spots *ret)
+                   const struct sch_gang_shape *shape, const struct sch_op_gang *gang,
+                   enum when when, struct spots *ret)
 {
     SY_ASSERT(shape->size > 0);
     *ret = (struct spots){0};
-    if (!holds_all(op, request, gang, shape->size, now))
+    if (!holds_all(op, request, gang, shape->size, when))
         return false;
     if (shape->topology != SCH_TOPOLOGY_NONE) {
-        *ret = spots_of(op, request, gang, shape->key, now);
-        if (keep_domain(ret, shape->size, now))
+        *ret = spots_of(op, request, gang, shape->key, when);
+        if (keep_domain(ret, shape->size, when))
             return true;
         free(sy_take(ret->items));
         if (shape->topology == SCH_TOPOLOGY_REQUIRE)
             return false;
     }
-    *ret = spots_of(op, request, gang, "", now);
-    return keep_domain(ret, shape->size, now);
+    *ret = spots_of(op, request, gang, "", when);
+    return keep_domain(ret, shape->size, when);
 }
 
 static bool has_room(const struct sch_operator *op, const struct sch_resources *request,
-                     const struct sch_gang_shape *shape, bool now)
+                     const struct sch_gang_shape *shape, enum when when)
 {
     struct spots spots;
     if (shape->topology != SCH_TOPOLOGY_REQUIRE)
-        return holds_all(op, request, NULL, shape->size, now);
-    bool found = choose(op, request, shape, NULL, now, &spots);
+        return holds_all(op, request, NULL, shape->size, when);
+    bool found = choose(op, request, shape, NULL, when, &spots);
     free(spots.items);
     return found;
 }
@@ -196,7 +213,7 @@ static void give_up_nodes(struct sch_operator *op)
     op->reserve_next_ns = op->now_ns;
 }
 
-static struct sch_kind *kind_of(const struct sch_op_gang *gang)
+struct sch_kind *sch_op_gang_kind(const struct sch_op_gang *gang)
 {
     SY_ASSERT(gang->count > 0);
     return sy_container_of(gang->attempts.next, struct sch_attempt, place)->kind;
@@ -219,7 +236,11 @@ static void reserve(struct sch_operator *op, const struct sch_op_gang *gang)
     struct spots spots;
     uint64_t slots = 0;
     bool *keep = sy_calloc(op->node_count + 1, sizeof(*keep));
-    if (choose(op, &kind_of(gang)->request, &gang->shape, gang, false, &spots)) {
+    const struct sch_resources *request = &sch_op_gang_kind(gang)->request;
+    bool found = choose(op, request, &gang->shape, gang, SOON, &spots);
+    if (!found)
+        found = choose(op, request, &gang->shape, gang, EMPTY, &spots);
+    if (found) {
         for (uint32_t i = 0; slots < gang->shape.size; i++) {
             keep[spots.items[i].node->index] = true;
             slots += spots.items[i].slots;
@@ -238,12 +259,17 @@ static void place(struct sch_operator *op, struct sch_op_gang *gang, const struc
     const char *first_node = spots->items[0].node->name;
     uint32_t size = gang->shape.size, rank = 0;
     uint64_t id = gang->id;
-    struct sch_kind *kind = kind_of(gang);
+    struct sch_kind *kind = sch_op_gang_kind(gang);
+    struct sch_op_placed *placed = NULL;
     for (uint32_t i = 0; rank < size; i++) {
         SY_ASSERT(i < spots->count);
         for (uint32_t k = 0; k < spots->items[i].fits && rank < size; k++, rank++) {
             struct sch_attempt *a = sy_container_of(gang->attempts.next, struct sch_attempt, place);
             struct sch_op_effect *effect = sch_attempt_place(op, a, spots->items[i].node, true);
+            if (a->queue_tag != 0 && !placed)
+                placed = sch_op_placed_new(size);
+            if (placed)
+                sch_op_placed_join(placed, a);
             effect->u.assign.first_node = first_node;
             effect->u.assign.gang_id = id;
             effect->u.assign.rank = rank;
@@ -258,10 +284,21 @@ static bool is_whole(const struct sch_op_gang *gang)
     return gang->came == gang->shape.size && gang->count == gang->came;
 }
 
+struct sch_op_gang *sch_op_gang_reserver(const struct sch_operator *op, uint32_t partition,
+                                         uint64_t id)
+{
+    for (struct sch_link *link = op->gangs.next; link != &op->gangs; link = link->next) {
+        struct sch_op_gang *gang = sy_container_of(link, struct sch_op_gang, link);
+        if (gang->id == id && gang->partition->id == partition)
+            return is_reserver(op, gang) && is_whole(gang) ? gang : NULL;
+    }
+    return NULL;
+}
+
 static bool try_gang(struct sch_operator *op, struct sch_op_gang *gang)
 {
     struct spots spots;
-    bool found = choose(op, &kind_of(gang)->request, &gang->shape, gang, true, &spots);
+    bool found = choose(op, &sch_op_gang_kind(gang)->request, &gang->shape, gang, NOW, &spots);
     bool reserves = is_reserver(op, gang);
     if (found) {
         place(op, gang, &spots);
@@ -343,6 +380,7 @@ bool sch_op_gang_assign(struct sch_operator *op, struct sch_op_class *class,
                                             SCH_ATTEMPT_HELD);
     a->class = class;
     a->suspect = event->u.assign.suspect;
+    a->queue_tag = event->u.assign.queue;
     a->blob = event->u.assign.blob;
     a->gang = gang;
     sch_list_push_back(&gang->attempts, &a->place);
@@ -375,9 +413,9 @@ void sch_op_gang_grant(struct sch_operator *op, struct sch_op_class *class, bool
 {
     const struct sch_resources *request = &class->kind->request;
     SY_ASSERT(class->gang.size > 0 && class->partition->up);
-    if (class->waiting == 0 || class->gangs_held > 0 || !has_room(op, request, &class->gang, false))
+    if (class->waiting == 0 || class->gangs_held > 0 || !has_room(op, request, &class->gang, EMPTY))
         return;
-    uint64_t startable = class->assigned + has_room(op, request, &class->gang, true);
+    uint64_t startable = class->assigned + has_room(op, request, &class->gang, NOW);
     bool new = class->granted <= class->assigned;
     if (!new && !answer &&class->startable == startable)
         return;

@@ -112,6 +112,16 @@ struct sch_op_gang {
     int64_t held_until_ns;
 };
 
+/* The members of a gang that was placed and may be stopped: together, and only while none of them
+ * has ended. What they have done is counted in sums, so that it need not be added up. */
+struct sch_op_placed {
+    uint32_t size, count, started;
+    int64_t started_sum_ms; /* of those started */
+    bool cancelled;         /* a member is: it ends */
+    struct sch_link members;
+    uint32_t seen; /* within operator_reclaim.c: which victim it is, from 1; else 0 */
+};
+
 /* Nodes that are placed on: TRUSTED ones first; the others only by kinds that no trusted one could
  * ever hold. */
 enum sch_tier_id { SCH_TIER_TRUSTED, SCH_TIER_AVOIDED, SCH_TIERS };
@@ -199,6 +209,8 @@ struct sch_node {
     uint16_t *shares; /* thousandths used, of each GPU that is given in parts; 0: an unused place */
     uint32_t share_count;
     uint32_t running, backlog_count;
+    uint32_t leaving; /* charged attempts that were cancelled: their room comes free */
+    uint32_t site; /* within operator_reclaim.c: its place among those looked at, from 1; else 0 */
     uint64_t finished;
     struct sch_rate rate;
     int64_t faults_since_ns;           /* of the window */
@@ -218,11 +230,14 @@ struct sch_attempt {
     uint16_t share;        /* charged with a part of a GPU: of which, in node->shares */
     struct sch_table_link by_key;
     struct sch_op_partition *partition;
-    struct sch_op_class *class; /* NULL: adopted, or its stream has closed */
-    struct sch_kind *kind;      /* NULL when DONE */
-    struct sch_node *node;      /* NULL while HELD */
-    struct sch_op_gang *gang;   /* while HELD as a member */
-    struct sch_blob blob;       /* HELD: the assignment; DONE: the outcome, NULL = LOST */
+    struct sch_op_class *class;   /* NULL: adopted, or its stream has closed */
+    struct sch_kind *kind;        /* NULL when DONE */
+    struct sch_node *node;        /* NULL while HELD */
+    struct sch_op_gang *gang;     /* while HELD as a member */
+    struct sch_op_placed *placed; /* while PLACED or STARTED as a member that may be stopped */
+    struct sch_link placed_link;
+    int64_t since_ns;     /* STARTED: since when, on our clock */
+    struct sch_blob blob; /* HELD: the assignment; DONE: the outcome, NULL = LOST */
     int64_t started_ns, held_until_ns;
     struct sch_link partition_link; /* partition->attempts */
     /* HELD: op->held, or gang->attempts; PLACED, STARTED: node->attempts or unnamed */
@@ -357,6 +372,10 @@ bool sch_room_prefer(const struct sch_shape *shape, const struct sch_resources *
                      uint64_t least[SCH_FIT_DIMS_MAX]);
 void sch_node_use(struct sch_node *node, struct sch_attempt *a);
 void sch_node_unuse(struct sch_node *node, struct sch_attempt *a);
+/* What unuse took away, exactly as it was. */
+void sch_node_reuse(struct sch_node *node, struct sch_attempt *a);
+/* How many more fit when what is cancelled there has ended. */
+uint32_t sch_node_fits_soon(struct sch_node *node, const struct sch_resources *request);
 
 /* ---- operator_index.c ---- */
 struct sch_kind *sch_kind_ref(struct sch_operator *op, const struct sch_resources *request);
@@ -398,6 +417,12 @@ void sch_held_tick(struct sch_operator *op);
 
 /* ---- operator_reclaim.c ---- */
 void sch_op_reclaim(struct sch_operator *op, const struct sch_op_event *event);
+/* Its members are PLACED from now on: each joins as it is placed. */
+struct sch_op_placed *sch_op_placed_new(uint32_t size);
+void sch_op_placed_join(struct sch_op_placed *placed, struct sch_attempt *a);
+/* The member has started; has ended, or came back. */
+void sch_op_placed_started(struct sch_attempt *a);
+void sch_op_placed_leave(struct sch_attempt *a);
 
 /* ---- operator_gang.c ---- */
 /* A member came, of a class that was found; false: it is refused. */
@@ -411,6 +436,13 @@ void sch_op_gang_grant(struct sch_operator *op, struct sch_op_class *class, bool
 /* At the end of the step. */
 void sch_op_gangs_place(struct sch_operator *op);
 void sch_op_gangs_tick(struct sch_operator *op);
+/* The gang that nodes are kept for, when it is that one; else NULL. */
+struct sch_op_gang *sch_op_gang_reserver(const struct sch_operator *op, uint32_t partition,
+                                         uint64_t id);
+struct sch_kind *sch_op_gang_kind(const struct sch_op_gang *gang);
+/* Whether a member may be placed there once there is room. */
+bool sch_op_gang_may_use(const struct sch_operator *op, const struct sch_node *node,
+                         const struct sch_op_gang *gang);
 int64_t sch_op_gangs_next_ns(const struct sch_operator *op);
 
 /* ---- operator_grant.c ---- */

@@ -276,6 +276,8 @@ static void start(struct sch_operator *op, struct sch_attempt *a, int64_t starte
 {
     sm_move(&a->sm, &sch_attempt_table, SCH_ATTEMPT_STARTED, a);
     a->started_ns = started_ns;
+    a->since_ns = op->now_ns;
+    sch_op_placed_started(a);
     a->node->running++;
     if (sch_link_in_list(&a->queue))
         sch_node_backlog_remove(op, a);

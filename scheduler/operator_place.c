@@ -15,6 +15,7 @@ void sch_node_charge(struct sch_operator *op, struct sch_attempt *a, bool room)
     SY_ASSERT(!room || sch_node_fits(a->node, &a->kind->request) > 0);
     a->charged = true;
     a->room = room;
+    a->node->leaving += a->cancelled;
     sch_node_use(a->node, a);
     sch_node_changed(op, a->node);
 }
@@ -25,6 +26,8 @@ void sch_node_uncharge(struct sch_operator *op, struct sch_attempt *a)
         return;
     SY_ASSERT(a->node && a->kind);
     a->charged = a->room = false;
+    SY_ASSERT(!a->cancelled || a->node->leaving > 0);
+    a->node->leaving -= a->cancelled;
     sch_node_unuse(a->node, a);
     room_came(op, a->node);
 }

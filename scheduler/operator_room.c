@@ -196,9 +196,9 @@ bool sch_room_prefer(const struct sch_shape *shape, const struct sch_resources *
 /* ---- using ---- */
 
 /* The GPU that is used most and has it left; else one of which nothing is. */
-static void use_share(struct sch_node *node, struct sch_attempt *a)
+static uint32_t choose_share(const struct sch_node *node, uint32_t milli)
 {
-    uint32_t milli = a->kind->request.gpu_milli, best = node->share_count, unused = best;
+    uint32_t best = node->share_count, unused = best;
     for (uint32_t i = 0; i < node->share_count; i++) {
         if (node->shares[i] == 0)
             unused = i;
@@ -206,17 +206,21 @@ static void use_share(struct sch_node *node, struct sch_attempt *a)
                  (best == node->share_count || node->shares[i] > node->shares[best]))
             best = i;
     }
-    if (best == node->share_count) {
-        best = unused;
-        node->used_gpus++;
-    }
-    SY_ASSERT(best < UINT16_MAX);
-    if (best == node->share_count) {
+    return best < node->share_count ? best : unused;
+}
+
+static void use_share(struct sch_node *node, struct sch_attempt *a, bool again)
+{
+    uint32_t milli = a->kind->request.gpu_milli;
+    uint32_t share = again ? a->share : choose_share(node, milli);
+    SY_ASSERT(share < UINT16_MAX && share <= node->share_count);
+    if (share == node->share_count) {
         node->shares = sy_realloc(node->shares, ++node->share_count * sizeof(*node->shares));
-        node->shares[best] = 0;
+        node->shares[share] = 0;
     }
-    node->shares[best] += (uint16_t)milli;
-    a->share = (uint16_t)best;
+    node->used_gpus += node->shares[share] == 0;
+    node->shares[share] += (uint16_t)milli;
+    a->share = (uint16_t)share;
 }
 
 static void unuse_share(struct sch_node *node, const struct sch_attempt *a)
@@ -250,7 +254,7 @@ static uint32_t *slices_used(struct sch_node *node, const struct sch_resources *
     return at >= 0 ? &node->slices_used[at] : NULL;
 }
 
-void sch_node_use(struct sch_node *node, struct sch_attempt *a)
+static void use(struct sch_node *node, struct sch_attempt *a, bool again)
 {
     const struct sch_resources *request = &a->kind->request;
     uint32_t *slices = slices_used(node, request);
@@ -259,10 +263,20 @@ void sch_node_use(struct sch_node *node, struct sch_attempt *a)
     if (slices)
         *slices += request->gpus;
     else if (request->gpu_milli > 0)
-        use_share(node, a);
+        use_share(node, a, again);
     else if (!request->gpu_partition[0])
         node->used_gpus += request->gpus;
     add_environment(node, request->environment, true);
+}
+
+void sch_node_use(struct sch_node *node, struct sch_attempt *a)
+{
+    use(node, a, false);
+}
+
+void sch_node_reuse(struct sch_node *node, struct sch_attempt *a)
+{
+    use(node, a, true);
 }
 
 void sch_node_unuse(struct sch_node *node, struct sch_attempt *a)
@@ -283,4 +297,23 @@ void sch_node_unuse(struct sch_node *node, struct sch_attempt *a)
         node->used_gpus -= request->gpus;
     }
     add_environment(node, request->environment, false);
+}
+
+uint32_t sch_node_fits_soon(struct sch_node *node, const struct sch_resources *request)
+{
+    struct sch_link *link;
+    if (node->leaving == 0)
+        return sch_node_fits(node, request);
+    for (link = node->attempts.next; link != &node->attempts; link = link->next) {
+        struct sch_attempt *a = sy_container_of(link, struct sch_attempt, place);
+        if (a->charged && a->cancelled)
+            sch_node_unuse(node, a);
+    }
+    uint32_t fits = sch_node_fits(node, request);
+    for (link = node->attempts.next; link != &node->attempts; link = link->next) {
+        struct sch_attempt *a = sy_container_of(link, struct sch_attempt, place);
+        if (a->charged && a->cancelled)
+            sch_node_reuse(node, a);
+    }
+    return fits;
 }

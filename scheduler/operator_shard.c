@@ -249,7 +249,10 @@ void sch_op_cancel(struct sch_operator *op, const struct sch_attempt_key *key, c
         sch_attempt_returned(op, a, NULL);
         return;
     }
+    a->node->leaving += a->charged && !a->cancelled;
     a->cancelled = true;
+    if (a->placed)
+        a->placed->cancelled = true;
     if (sch_node_state(a->node) != SCH_NODE_READY)
         return; /* it is told when its inventory names the attempt */
     struct sch_op_effect *effect = sch_op_effect_add(op, SCH_OP_SEND_CANCEL);

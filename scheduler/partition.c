@@ -1,5 +1,6 @@
 #include "scheduler/partition_gang.h"
 #include "scheduler/partition_infeasible.h"
+#include "scheduler/partition_reclaim.h"
 #include "scheduler/partition_route.h"
 #include "scheduler/partition_turn.h"
 
@@ -30,6 +31,7 @@ struct sch_partition *sch_partition_new(const struct sch_partition_options *opti
     sch_list_init(&p->runs);
     sch_list_init(&p->gangs);
     sch_list_init(&p->gangs_broken);
+    sch_list_init(&p->gangs_sent);
     sch_list_init(&p->classes);
     sch_list_init(&p->classes_idle);
     sch_list_init(&p->undecided);

@@ -537,7 +537,8 @@ struct sch_effect {
         struct {
             const char *cluster;
             uint32_t class_id, queue_count;
-            uint32_t queues[SCH_RECLAIM_QUEUES_MAX]; /* as in assign */
+            uint64_t gang_id; /* that waits there; 0: for any one of the class */
+            struct sch_reclaim_queue queues[SCH_RECLAIM_QUEUES_MAX];
         } reclaim;
         struct {
             const char *cluster;

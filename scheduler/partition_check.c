@@ -454,6 +454,32 @@ static void count_use(struct sch_partition *p, struct sch_use *out, uint64_t *li
     }
 }
 
+/* And of that what gangs have that wait in their clusters. */
+static void check_waits(struct sch_partition *p)
+{
+    struct sch_use *waits = sy_calloc(p->shares_by_key.count, sizeof(*waits));
+    for (struct sch_link *link = p->gangs_sent.next; link != &p->gangs_sent; link = link->next) {
+        const struct sch_gang *gang = sy_container_of(link, struct sch_gang, sent);
+        SY_ASSERT(gang->live == gang->shape.size);
+        for (uint32_t i = 0; i < gang->shape.size; i++) {
+            const struct sch_action_impl *a = gang->members[i];
+            struct sch_use one = sch_use_of(&sch_action_class(a)->request);
+            SY_ASSERT(sch_action_state(a) == SCH_ACTION_ASSIGNED);
+            for (struct sch_share *at = a->lane->seat.share; at; at = at->parent) {
+                waits[at->check_index].actions += one.actions;
+                waits[at->check_index].cpu_milli += one.cpu_milli;
+                waits[at->check_index].memory_bytes += one.memory_bytes;
+                waits[at->check_index].gpu_milli += one.gpu_milli;
+            }
+        }
+    }
+    for (struct sch_link *link = p->shares.next; link != &p->shares; link = link->next) {
+        const struct sch_share *share = sy_container_of(link, struct sch_share, link);
+        SY_ASSERT(memcmp(&share->waits, &waits[share->check_index], sizeof(*waits)) == 0);
+    }
+    free(waits);
+}
+
 static void check_stopped(const struct sch_share *share, const struct sch_link *list, bool aside,
                           struct tally *tally)
 {
@@ -544,6 +570,7 @@ static void check_shares(struct sch_partition *p, struct tally *tally)
     }
     free(out);
     free(live);
+    check_waits(p);
 }
 
 void sch_partition_check(const struct sch_partition *const_p)

@@ -15,6 +15,7 @@
  */
 #include "scheduler/partition_gang.h"
 #include "scheduler/labels.h"
+#include "scheduler/partition_reclaim.h"
 #include "scheduler/partition_route.h"
 
 #include <inttypes.h>
@@ -73,6 +74,7 @@ void sch_gang_leave(struct sch_partition *p, struct sch_action_impl *a)
 {
     struct sch_gang *gang = a->rare->gang;
     SY_ASSERT(gang->live > 0 && gang->members[a->rare->rank] == a);
+    sch_gang_unsent(a);
     gang->members[a->rare->rank] = NULL;
     if (--gang->live > 0)
         return;
@@ -308,6 +310,21 @@ void sch_patience_tick(struct sch_partition *p)
     }
 }
 
+static void share_waits(const struct sch_action_impl *a, bool more)
+{
+    sch_share_wait(a->lane->seat.share, &sch_action_class(a)->request, a->rare->gang->shape.size,
+                   more);
+}
+
+void sch_gang_unsent(const struct sch_action_impl *a)
+{
+    struct sch_gang *gang = a->rare->gang;
+    if (!sch_link_in_list(&gang->sent))
+        return;
+    sch_list_remove(&gang->sent);
+    share_waits(a, false);
+}
+
 void sch_gang_assign(struct sch_partition *p, struct sch_action_impl *first,
                      const struct sch_pair *pair)
 {
@@ -315,6 +332,22 @@ void sch_gang_assign(struct sch_partition *p, struct sch_action_impl *first,
     SY_ASSERT(gang->live == gang->shape.size && gang->members[0] == first);
     for (uint32_t i = 0; i < gang->shape.size; i++)
         sch_action_assign(p, gang->members[i], pair);
+    gang->sent_ns = p->now_ns;
+    sch_list_push_back(&p->gangs_sent, &gang->sent);
+    share_waits(first, true);
+}
+
+struct sch_gang *sch_gang_next_sent(struct sch_partition *p, int64_t before_ns)
+{
+    if (sch_list_empty(&p->gangs_sent))
+        return NULL;
+    struct sch_gang *gang = sy_container_of(p->gangs_sent.next, struct sch_gang, sent);
+    if (gang->sent_ns > before_ns)
+        return NULL;
+    gang->sent_ns = p->now_ns;
+    sch_list_remove(&gang->sent);
+    sch_list_push_back(&p->gangs_sent, &gang->sent);
+    return gang;
 }
 
 /* ---- all wait again ---- */
@@ -386,15 +419,20 @@ void sch_gang_retry(struct sch_partition *p, struct sch_action_impl *a, int64_t 
 {
     struct sch_gang *gang = a->rare->gang;
     const struct sch_cluster *cluster = a->base.cluster;
+    bool preempted = report && report->outcome == SCH_OUTCOME_PREEMPTED;
     SY_ASSERT(sch_gang_may_restart(gang));
-    say_why(gang, a, message ? "was lost" : "failed");
+    say_why(gang, a,
+            preempted ? "was stopped to make room for others"
+            : message ? "was lost"
+                      : "failed");
     wait_again(p, gang, a, delay_ns, memory_bytes, true);
     for (uint32_t i = 0; i < gang->shape.size; i++) {
         struct sch_action_impl *member = gang->members[i];
         sch_effect_add(p, SCH_EFFECT_UPDATED)->u.action = &member->base;
         struct sch_effect *event =
             member == a ? sch_action_event(p, a, sch_retry_code(message, report), message, report)
-                        : sch_action_event(p, member, "GangRestarted", gang->why.text, NULL);
+                        : sch_action_event(p, member, preempted ? "Preempted" : "GangRestarted",
+                                           gang->why.text, NULL);
         event->u.event.tried = sch_action_attempt(&member->base);
         event->u.event.tried_on = cluster ? sch_cluster_name(cluster) : "";
     }

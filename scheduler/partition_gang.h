@@ -14,6 +14,8 @@ struct sch_gang {
     bool ending;   /* one has failed, the others follow in this step */
     struct sch_table_link by_id;
     struct sch_link link;   /* p->gangs, while a member lives */
+    struct sch_link sent;   /* p->gangs_sent: to a cluster, and not known to have started */
+    int64_t sent_ns;        /* or when others were last asked to stop for it */
     struct sch_link broken; /* p->gangs_broken: found incomplete at a rebuild; ends with the step */
     struct sy_error_text why;          /* of effects of this step */
     struct sch_action_impl *members[]; /* by rank; NULL: it has ended */
@@ -32,6 +34,11 @@ bool sch_gang_follows(const struct sch_action_impl *a);
 void sch_gang_released(struct sch_partition *p, struct sch_action_impl *first);
 void sch_gang_assign(struct sch_partition *p, struct sch_action_impl *first,
                      const struct sch_pair *pair);
+/* A member is not ASSIGNED any more: it does not wait in its cluster, as far as is known. */
+void sch_gang_unsent(const struct sch_action_impl *a);
+/* One that waits in its cluster and was sent there, or returned here, before that time; it is the
+ * last of them from now on. NULL: there is none. */
+struct sch_gang *sch_gang_next_sent(struct sch_partition *p, int64_t before_ns);
 /* Whether the loss or failure of one may be followed by another attempt of all. */
 bool sch_gang_may_restart(const struct sch_gang *gang);
 /* The member's attempt has ended, and the failure is counted: all wait again. */

@@ -67,6 +67,8 @@
 #define SCH_GANG_PATIENCE_NS SY_NS_PER_S
 /* A cluster that gave a gang back is tried after the others for so long. */
 #define SCH_GANG_AVOID_NS (600 * SY_NS_PER_S)
+/* So long at most a class waits for another round of reclaim after those that were in vain. */
+#define SCH_RECLAIM_WAIT_MAX_NS (600 * SY_NS_PER_S)
 #define SCH_ID_COUNTER_BITS 40
 #define SCH_EPOCH_MAX ((1u << 24) - 1)
 
@@ -159,7 +161,8 @@ struct sch_share {
     struct sch_table_link by_key;
     struct sch_link link; /* p->shares */
     struct sch_use use;
-    uint64_t live; /* actions that need a worker, here and below */
+    struct sch_use waits; /* of that: gangs that are out, and have not started */
+    uint64_t live;        /* actions that need a worker, here and below */
     /* Of the resource of which it has most, over its weight, as the bits of a float: they order as
      * the numbers do. The least goes first among siblings. */
     uint32_t weighted_share;
@@ -289,6 +292,12 @@ struct sch_class {
     struct sch_heap open;   /* pairs with grants left; the next one on top */
     int64_t short_since_ns; /* that, as the rounds of reclaim saw it; SY_TIME_NEVER: it is not */
     size_t reclaim_next;
+    /* Which cluster was asked last to stop others for it, and how many had stopped there by then.
+     * How often some did, without that one of the class could start. */
+    const struct sch_cluster *reclaim_asked;
+    uint64_t reclaim_seen;
+    uint32_t reclaim_in_vain;
+    int64_t reclaim_after_ns;    /* not before */
     struct sch_heap_entry flush; /* p->flushes: demand is told again at that time */
     bool tell_new;               /* a cluster may not have heard of it yet */
     uint32_t capable;            /* of its pairs */
@@ -329,6 +338,7 @@ struct sch_cluster {
     bool room_known;         /* else only the grants of its classes count */
     struct sch_use room_granted, room_assigned; /* since CLUSTER_UP */
     struct sch_link short_of_room;
+    uint64_t preempted;                /* attempts that it has stopped for others, or for a drain */
     struct sch_link attempts, unnamed; /* unnamed: by the inventory that is coming in */
     struct sch_heap_entry lease;       /* p->leases while DOWN */
 };
@@ -360,7 +370,7 @@ struct sch_partition {
     uint64_t actions_live;
     struct sch_heap timers;
     struct sch_table caches, gangs_by_id;
-    struct sch_link gangs, gangs_broken;
+    struct sch_link gangs, gangs_broken, gangs_sent;
     /* queues */
     struct sch_table shares_by_key, seats, rules;
     struct sch_link shares; /* in order of creation */
@@ -656,9 +666,6 @@ void sch_share_reweigh(struct sch_partition *p, struct sch_share *share);
 void sch_share_capacity_changed(struct sch_partition *p);
 /* Whether its own limits let out so much more. */
 bool sch_share_takes(const struct sch_share *share, const struct sch_use *more);
-/* Its weighted share with one more such request, or one less. */
-double sch_share_would(const struct sch_partition *p, const struct sch_share *share,
-                       const struct sch_resources *request, bool more);
 struct sch_use sch_share_limits(const struct sch_share *share);
 void sch_shares_init(struct sch_partition *p);
 void sch_shares_deinit(struct sch_partition *p);
@@ -749,10 +756,6 @@ void sch_class_changed(struct sch_partition *p, struct sch_class *class);
 const struct sch_rule *sch_rule_ref(struct sch_partition *p,
                                     const struct sch_rule_content *content);
 void sch_rule_unref(struct sch_partition *p, const struct sch_rule *rule);
-
-/* ---- partition_reclaim.c ---- */
-void sch_reclaim_end_step(struct sch_partition *p);
-void sch_reclaim_tick(struct sch_partition *p);
 
 /* ---- partition_demand.c ---- */
 void sch_class_touch(struct sch_partition *p, struct sch_class *class);

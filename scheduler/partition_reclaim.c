@@ -1,14 +1,32 @@
 /*
  * Room for those who wait, from work that may be stopped. When a class has had no room for a while
- * though it is next in order, one cluster is asked to stop some attempts of preemptible queues that
- * come after it: those of lower priority, or, of equal priority, of a branch of the tree that has
- * more than its share and would still have as much as the other after the exchange. So two queues
- * never take the same room from each other in turns.
+ * though it is next in order, or a gang has waited in its cluster for so long, one cluster is asked
+ * to stop some attempts of preemptible queues that come after it: those of lower priority, or, of
+ * equal priority, of a branch of the tree that has more than its share and would still have as much
+ * as the other after the exchange. So two queues never take the same room from each other in turns.
+ *
+ * A gang is exchanged whole, so the branch of one that stops must have as much left without all of
+ * it; what there is to spare is told with the queue, for who is in which gang is not known here by
+ * cluster. A gang that waits in a cluster has nothing yet, though it counts as out.
  *
  * Which attempts, and on which node, is the operator's choice: it knows what fits where and what
  * has made least progress. What it stops is queued again and uses no retry.
  */
-#include "scheduler/partition_impl.h"
+#include "scheduler/partition_reclaim.h"
+
+#include "scheduler/partition_gang.h"
+
+#define GANGS_MAX 64u /* asked for in one round; the others in the next */
+
+/* Who wants room. */
+struct claim {
+    const struct sch_class *class;
+    const struct sch_share *tenant;
+    struct sch_use need;
+    int64_t priority;
+    const char *cluster;
+    uint64_t gang_id; /* that is out there and waits; 0: one action of the class */
+};
 
 /* ---- who may lose ---- */
 
@@ -34,63 +52,115 @@ static int32_t configured_priority(const struct sch_share *share)
     return sum;
 }
 
+/* Of both, where their ways part, the weighted shares once the room has changed hands. */
 static bool has_more(const struct sch_partition *p, const struct sch_share *victim,
-                     const struct sch_share *lane, const struct sch_resources *request)
+                     const struct claim *claim, struct sch_use *ret_below)
 {
-    const struct sch_share *theirs = below_the_fork(victim, lane);
-    const struct sch_share *ours = below_the_fork(lane, victim);
-    return theirs && ours &&
-           sch_share_would(p, theirs, request, false) >= sch_share_would(p, ours, request, true);
+    const struct sch_share *theirs = below_the_fork(victim, claim->tenant);
+    const struct sch_share *ours = below_the_fork(claim->tenant, victim);
+    if (!theirs || !ours)
+        return false;
+    double after = sch_share_with(p, ours, &claim->need);
+    *ret_below = sch_share_beyond(p, theirs, after);
+    return sch_share_without(p, theirs, &claim->need) >= after;
 }
 
 static bool may_lose(const struct sch_partition *p, const struct sch_share *victim,
-                     const struct sch_lane *lane, int64_t priority)
+                     const struct claim *claim, struct sch_reclaim_queue *ret)
 {
     int32_t theirs = configured_priority(victim);
-    if (victim->use.actions == 0 || theirs > priority)
+    if (victim->use.actions == 0 || theirs > claim->priority)
         return false;
-    return theirs < priority || has_more(p, victim, lane->seat.share, &lane->seat.class->request);
+    ret->id = victim->id;
+    ret->below = (struct sch_use){UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
+    return theirs < claim->priority || has_more(p, victim, claim, &ret->below);
 }
 
 /* ---- asking ---- */
 
 /* In turns, among those that could ever run it. */
-static struct sch_pair *next_cluster(struct sch_class *class)
+static const struct sch_cluster *next_cluster(struct sch_class *class)
 {
     for (size_t i = 0; i < class->pair_count; i++) {
-        struct sch_pair *pair = class->pairs[class->reclaim_next++ % class->pair_count];
+        const struct sch_pair *pair = class->pairs[class->reclaim_next++ % class->pair_count];
         if (sch_cluster_connected(pair->cluster) && pair->feasible)
-            return pair;
+            return pair->cluster;
     }
     return NULL;
 }
 
-static void reclaim(struct sch_partition *p, struct sch_class *class, const struct sch_lane *lane)
+/* Room that came and went to others, of another size or partition, is not asked for again and
+ * again: each time the wait is twice as long. */
+static bool waits_longer(const struct sch_partition *p, struct sch_class *class)
 {
-    uint32_t victims[SCH_RECLAIM_QUEUES_MAX], count = 0;
-    const struct sch_action_impl *first = sch_fifo_first(&lane->queue);
-    int64_t priority = (int64_t)first->base.priority + configured_priority(lane->seat.share);
+    const struct sch_cluster *asked = sy_take(class->reclaim_asked);
+    if (asked && asked->preempted > class->reclaim_seen) {
+        int64_t wait_ns = p->options.reclaim_delay_ns;
+        class->reclaim_in_vain++;
+        for (uint32_t i = 0; i < class->reclaim_in_vain && wait_ns < SCH_RECLAIM_WAIT_MAX_NS; i++)
+            wait_ns *= 2;
+        class->reclaim_after_ns = p->now_ns + wait_ns;
+    }
+    return class->reclaim_after_ns > p->now_ns;
+}
+
+static void reclaim(struct sch_partition *p, const struct claim *claim)
+{
+    struct sch_reclaim_queue queues[SCH_RECLAIM_QUEUES_MAX];
+    uint32_t count = 0;
     for (struct sch_link *link = p->preemptible.next;
          link != &p->preemptible && count < SCH_RECLAIM_QUEUES_MAX; link = link->next) {
         const struct sch_share *victim = sy_container_of(link, struct sch_share, preemptible);
-        if (may_lose(p, victim, lane, priority))
-            victims[count++] = victim->id;
+        count += may_lose(p, victim, claim, &queues[count]);
     }
-    struct sch_pair *pair = count > 0 ? next_cluster(class) : NULL;
-    if (!pair)
+    if (count == 0 || !claim->cluster)
         return;
     struct sch_effect *effect = sch_effect_add(p, SCH_EFFECT_RECLAIM);
-    effect->u.reclaim.cluster = pair->cluster->name;
-    effect->u.reclaim.class_id = class->id;
+    effect->u.reclaim.cluster = claim->cluster;
+    effect->u.reclaim.class_id = claim->class->id;
+    effect->u.reclaim.gang_id = claim->gang_id;
     effect->u.reclaim.queue_count = count;
     for (uint32_t i = 0; i < count; i++)
-        effect->u.reclaim.queues[i] = victims[i];
+        effect->u.reclaim.queues[i] = queues[i];
 }
 
-/* It has somebody who may run, and no cluster for him. */
+static struct claim claim_of(const struct sch_action_impl *a)
+{
+    const struct sch_class *class = sch_action_class(a);
+    const struct sch_share *tenant = a->lane->seat.share;
+    return (struct claim){.class = class,
+                          .tenant = tenant,
+                          .need = sch_use_times(&class->request, sch_class_unit(class)),
+                          .priority = (int64_t)a->base.priority + configured_priority(tenant)};
+}
+
+static void reclaim_for_class(struct sch_partition *p, struct sch_class *class,
+                              const struct sch_lane *lane)
+{
+    if (waits_longer(p, class))
+        return;
+    struct claim claim = claim_of(sch_fifo_first(&lane->queue));
+    const struct sch_cluster *cluster = next_cluster(class);
+    class->reclaim_asked = cluster;
+    class->reclaim_seen = cluster ? cluster->preempted : 0;
+    claim.cluster = cluster ? cluster->name : NULL;
+    reclaim(p, &claim);
+}
+
+static void reclaim_for_gang(struct sch_partition *p, const struct sch_gang *gang)
+{
+    const struct sch_cluster *cluster = gang->members[0]->base.cluster;
+    struct claim claim = claim_of(gang->members[0]);
+    claim.gang_id = gang->id;
+    claim.cluster = sch_cluster_connected(cluster) ? cluster->name : NULL;
+    reclaim(p, &claim);
+}
+
+/* It has somebody who may run, and no cluster for him. Gangs go to busy clusters, and wait there.
+ */
 static bool is_short(const struct sch_class *class)
 {
-    return class->root.children.count > 0 && class->open.count == 0;
+    return class->gang.size == 0 && class->root.children.count > 0 && class->open.count == 0;
 }
 
 void sch_reclaim_end_step(struct sch_partition *p)
@@ -104,11 +174,8 @@ void sch_reclaim_end_step(struct sch_partition *p)
 
 /* One of each class at a time, so that no more is stopped than is needed: the next round sees what
  * the last one gave. */
-void sch_reclaim_tick(struct sch_partition *p)
+static void reclaim_for_classes(struct sch_partition *p)
 {
-    if (p->reclaim_at_ns > p->now_ns)
-        return;
-    p->reclaim_at_ns = p->now_ns + p->options.reclaim_delay_ns;
     for (struct sch_link *link = p->classes.next; link != &p->classes; link = link->next) {
         struct sch_class *class = sy_container_of(link, struct sch_class, link);
         if (!is_short(class)) {
@@ -121,6 +188,18 @@ void sch_reclaim_tick(struct sch_partition *p)
         if (class->short_since_ns == SY_TIME_NEVER)
             class->short_since_ns = p->now_ns;
         else
-            reclaim(p, class, lane);
+            reclaim_for_class(p, class, lane);
     }
+}
+
+void sch_reclaim_tick(struct sch_partition *p)
+{
+    if (p->reclaim_at_ns > p->now_ns)
+        return;
+    int64_t before_ns = p->now_ns - p->options.reclaim_delay_ns;
+    const struct sch_gang *gang;
+    p->reclaim_at_ns = p->now_ns + p->options.reclaim_delay_ns;
+    reclaim_for_classes(p);
+    for (unsigned i = 0; i < GANGS_MAX && (gang = sch_gang_next_sent(p, before_ns)); i++)
+        reclaim_for_gang(p, gang);
 }

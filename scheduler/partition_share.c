@@ -1,6 +1,8 @@
+#include "scheduler/partition_reclaim.h"
 #include "scheduler/partition_turn.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -330,17 +332,58 @@ static uint64_t less(uint64_t used, uint64_t by)
     return used > by ? used - by : 0;
 }
 
-double sch_share_would(const struct sch_partition *p, const struct sch_share *share,
-                       const struct sch_resources *request, bool more)
+/* What it has. */
+static struct sch_use held_by(const struct sch_share *share)
 {
-    struct sch_use use = share->use, one = sch_use_of(request);
-    if (more)
-        add_use(&use, &one, true);
-    else
-        use = (struct sch_use){less(use.actions, one.actions), less(use.cpu_milli, one.cpu_milli),
-                               less(use.memory_bytes, one.memory_bytes),
-                               less(use.gpu_milli, one.gpu_milli)};
+    struct sch_use use = share->use;
+    add_use(&use, &share->waits, false);
+    return use;
+}
+
+double sch_share_with(const struct sch_partition *p, const struct sch_share *share,
+                      const struct sch_use *more)
+{
+    struct sch_use use = held_by(share);
+    add_use(&use, more, true);
     return weighted_share(p, share, &use);
+}
+
+double sch_share_without(const struct sch_partition *p, const struct sch_share *share,
+                         const struct sch_use *gone)
+{
+    struct sch_use use = held_by(share);
+    use = (struct sch_use){less(use.actions, gone->actions), less(use.cpu_milli, gone->cpu_milli),
+                           less(use.memory_bytes, gone->memory_bytes),
+                           less(use.gpu_milli, gone->gpu_milli)};
+    return weighted_share(p, share, &use);
+}
+
+/* Less than this may go, so that `part` of the capacity stays; 0: nothing may. */
+static uint64_t beyond(uint64_t used, double capacity, double part)
+{
+    double keep = ceil(capacity * part);
+    return (double)used >= keep ? used - (uint64_t)keep + 1 : 0;
+}
+
+struct sch_use sch_share_beyond(const struct sch_partition *p, const struct sch_share *share,
+                                double weighted)
+{
+    double part = weighted * weight_of(share) / SCH_QUEUE_WEIGHT_DEFAULT;
+    const struct sch_use use = held_by(share), *capacity = &p->capacity;
+    SY_ASSERT(weighted >= 0);
+    return (struct sch_use){beyond(use.actions, PLACES, part),
+                            beyond(use.cpu_milli, (double)capacity->cpu_milli, part),
+                            beyond(use.memory_bytes, (double)capacity->memory_bytes, part),
+                            beyond(use.gpu_milli, (double)capacity->gpu_milli, part)};
+}
+
+void sch_share_wait(struct sch_share *tenant, const struct sch_resources *request, uint32_t count,
+                    bool more)
+{
+    struct sch_use all = sch_use_times(request, count);
+    SY_ASSERT(tenant->level == SCH_SHARE_TENANT && count > 0);
+    for (struct sch_share *at = tenant; at; at = at->parent)
+        add_use(&at->waits, &all, more);
 }
 
 void sch_share_use(struct sch_partition *p, struct sch_share *tenant,

@@ -31,6 +31,14 @@ struct sch_use sch_use_of(const struct sch_resources *request);
 /* Of so many of them. */
 struct sch_use sch_use_times(const struct sch_resources *request, uint32_t count);
 
+/* A queue whose work may be stopped for others. */
+struct sch_reclaim_queue {
+    uint32_t id; /* as attempts are tagged with it */
+    /* A gang of it only while less than this stops of one of these amounts, all together: its
+     * branch of the tree keeps as much as the one that asks. UINT64_MAX: whatever stops. */
+    struct sch_use below;
+};
+
 struct sch_token_report {
     uint32_t partition, epoch; /* epoch of the partition */
     uint32_t sequence;         /* of the newest allowance that it obeys; 0: of none */

@@ -538,6 +538,173 @@ START_TEST(contradictory_options_are_refused)
 }
 END_TEST
 
+/* ---- preemption ---- */
+
+static void configure(struct world *w, const char *name, bool preemptible, int32_t priority)
+{
+    struct sch_queue_key key = {.project = "p", .domain = "d"};
+    snprintf(key.name, sizeof(key.name), "%s", name);
+    struct sch_queue_config config = sch_queue_config_default(&key);
+    config.preemptible = preemptible;
+    config.priority = priority;
+    step(w, (struct sch_event){.type = SCH_EVENT_QUEUE, .u.queue.config = &config});
+}
+
+static struct world world_that_reclaims(void)
+{
+    struct world w = world_new();
+    struct sch_partition_options options = {.epoch = 5,
+                                            .actions_max = 1000,
+                                            .system_retries = 3,
+                                            .cluster_lease_ns = LEASE,
+                                            .reclaim_delay_ns = SY_NS_PER_S};
+    sch_partition_free(w.p);
+    w.p = sch_partition_new(&options, w.now);
+    configure(&w, "spare", true, 0);
+    configure(&w, "firm", false, 0);
+    return w;
+}
+
+static struct gang enqueue_in(struct world *w, const char *run, const char *queue,
+                              struct sch_spec *spec, enum sch_on_loss on_loss)
+{
+    static const struct sch_gang_shape three = {.size = SIZE};
+    const struct sch_gang_member members[] = {
+        {.name = "m0", .spec = spec}, {.name = "m1", .spec = spec}, {.name = "m2", .spec = spec}};
+    struct sch_action *root = create(w, run, &w->group);
+    step(w, (struct sch_event){.type = SCH_EVENT_ENQUEUE_GANG,
+                               .u.gang = {.parent = root,
+                                          .shape = &three,
+                                          .on_loss = on_loss,
+                                          .members = members,
+                                          .queue = queue}});
+    return find(w, root);
+}
+
+/* The next one within so long; NULL: none. */
+static const struct sch_effect *reclaim_within(struct world *w, int64_t ns)
+{
+    int64_t until = w->now + ns, next;
+    while ((next = sch_partition_next_ns(w->p)) <= until) {
+        tick_at(w, next > w->now ? next : w->now);
+        if (count(w, SCH_EFFECT_RECLAIM) > 0)
+            return nth(w, SCH_EFFECT_RECLAIM, 0);
+    }
+    w->now = until;
+    return NULL;
+}
+
+START_TEST(one_that_is_stopped_for_others_waits_again_whole)
+{
+    struct world w = world_that_reclaims();
+    struct sch_spec spec = one_core();
+    up(&w, "east");
+    complete(&w, "east");
+    struct gang gang = enqueue_in(&w, "run", "spare", &spec, SCH_ON_LOSS_RESTART_ALL);
+    answer(&w, "east", &gang, 1, 1);
+    uint32_t tag = nth(&w, SCH_EFFECT_ASSIGN, 0)->u.assign.queue;
+    for (unsigned i = 0; i < SIZE; i++) {
+        ck_assert_uint_eq(nth(&w, SCH_EFFECT_ASSIGN, i)->u.assign.queue, tag);
+        ck_assert_uint_ne(tag, 0);
+    }
+    for (unsigned i = 0; i < SIZE; i++)
+        started(&w, gang.members[i]);
+    outcome(&w, gang.members[1], SCH_OUTCOME_PREEMPTED);
+    assert_waits(&gang);
+    ck_assert_uint_eq(count(&w, SCH_EFFECT_CANCEL), SIZE - 1);
+    ck_assert_uint_eq(count(&w, SCH_EFFECT_EVENT), SIZE);
+    for (unsigned i = 0; i < SIZE; i++) {
+        const struct sch_effect *event = nth(&w, SCH_EFFECT_EVENT, i);
+        ck_assert_str_eq(event->u.event.code, "Preempted");
+        ck_assert_ptr_nonnull(strstr(event->u.event.message, "make room for others"));
+        ck_assert(gang.members[i]->user_failures == 0 && gang.members[i]->system_failures == 0);
+    }
+    sch_partition_check(w.p);
+    /* One that is not to be restarted is not stopped. */
+    struct gang brittle = enqueue_in(&w, "brittle", "spare", &spec, SCH_ON_LOSS_FAIL_ALL);
+    answer(&w, "east", &gang, 3, 3);
+    assert_state(brittle.members[0], "assigned");
+    for (size_t i = 0; i < count(&w, SCH_EFFECT_ASSIGN); i++) {
+        const struct sch_effect *assign = nth(&w, SCH_EFFECT_ASSIGN, i);
+        bool of_brittle = assign->u.assign.action->run == brittle.members[0]->run;
+        ck_assert_uint_eq(assign->u.assign.queue, of_brittle ? 0 : tag);
+    }
+    world_free(&w);
+}
+END_TEST
+
+/* Only as long as it waits, and the branch that loses keeps as much as it has itself then. */
+START_TEST(others_are_stopped_for_one_that_waits_in_its_cluster)
+{
+    struct world w = world_that_reclaims();
+    struct sch_spec spec = one_core();
+    up(&w, "east");
+    complete(&w, "east");
+    struct sch_action *spare[5];
+    for (unsigned i = 0; i < 5; i++) {
+        char name[8];
+        snprintf(name, sizeof(name), "s%u", i);
+        step(
+            &w,
+            (struct sch_event){
+                .type = SCH_EVENT_CREATE_RUN,
+                .u.create = {
+                    .project = "p", .domain = "d", .name = name, .spec = &spec, .queue = "spare"}});
+        struct sch_run *run = sch_partition_find_run(w.p, "p", "d", name);
+        spare[i] = sch_partition_find_action(w.p, run, "a0");
+    }
+    grant(&w, "east", sch_action_class_id(spare[0]), 5);
+    assert_state(spare[4], "assigned");
+    struct gang gang = enqueue_in(&w, "run", "firm", &spec, SCH_ON_LOSS_RESTART_ALL);
+    answer(&w, "east", &gang, 1, 0);
+    run_until(&w, w.now + SCH_GANG_PATIENCE_NS);
+    assert_state(gang.members[2], "assigned");
+    ck_assert_ptr_null(reclaim_within(&w, 5 * SY_NS_PER_S)); /* 5 - 3 is less than 3 */
+
+    configure(&w, "firm", false, 1);
+    const struct sch_effect *effect = reclaim_within(&w, 5 * SY_NS_PER_S);
+    ck_assert_ptr_nonnull(effect);
+    ck_assert_str_eq(effect->u.reclaim.cluster, "east");
+    ck_assert_uint_eq(effect->u.reclaim.gang_id, gang.members[0]->id);
+    ck_assert_uint_eq(effect->u.reclaim.class_id, sch_action_class_id(gang.members[0]));
+    ck_assert_uint_eq(effect->u.reclaim.queues[0].below.cpu_milli, UINT64_MAX);
+    ck_assert_ptr_nonnull(reclaim_within(&w, 2 * SY_NS_PER_S)); /* and again */
+
+    configure(&w, "firm", false, 0);
+    ck_assert_ptr_null(reclaim_within(&w, 5 * SY_NS_PER_S));
+    for (unsigned i = 0; i < SIZE; i++) /* it has them now, so they count */
+        started(&w, gang.members[i]);
+    configure(&w, "firm", false, 1);
+    ck_assert_ptr_null(reclaim_within(&w, 5 * SY_NS_PER_S));
+    world_free(&w);
+}
+END_TEST
+
+/* What the branch of a gang may lose is told, to the core: 6 of spare's 9 are beyond firm's 3. */
+START_TEST(how_much_a_branch_can_spare_is_told)
+{
+    struct world w = world_that_reclaims();
+    struct sch_spec spec = one_core(), wide = {.request = {.cpu_milli = 3000}};
+    up(&w, "east");
+    complete(&w, "east");
+    struct gang spare = enqueue_in(&w, "run", "spare", &wide, SCH_ON_LOSS_RESTART_ALL);
+    answer(&w, "east", &spare, 1, 1);
+    struct gang gang = enqueue_in(&w, "other", "firm", &spec, SCH_ON_LOSS_RESTART_ALL);
+    answer(&w, "east", &gang, 1, 0);
+    run_until(&w, w.now + SCH_GANG_PATIENCE_NS);
+    assert_state(gang.members[2], "assigned");
+    ck_assert_ptr_null(
+        reclaim_within(&w, 5 * SY_NS_PER_S)); /* spare has not started: it has none */
+    for (unsigned i = 0; i < SIZE; i++)
+        started(&w, spare.members[i]);
+    const struct sch_effect *effect = reclaim_within(&w, 5 * SY_NS_PER_S);
+    ck_assert_ptr_nonnull(effect);
+    ck_assert_uint_eq(effect->u.reclaim.queues[0].below.cpu_milli, 6001);
+    ck_assert_uint_eq(effect->u.reclaim.queues[0].below.memory_bytes, 0);
+    world_free(&w);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -560,6 +727,9 @@ int main(void)
         the_rest_of_one_that_began_to_succeed_fails_in_the_first_step,
         each_member_says_why_the_gang_waits,
         contradictory_options_are_refused,
+        one_that_is_stopped_for_others_waits_again_whole,
+        others_are_stopped_for_one_that_waits_in_its_cluster,
+        how_much_a_branch_can_spare_is_told,
         NULL,
     };
     return sy_test_run("sch_gangs", tests);

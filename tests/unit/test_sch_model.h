@@ -24,20 +24,24 @@
 #define OLD_MAX 64u
 #define KEYS 3u
 #define DEATHS 3u
+#define QUEUES 3u
 
 static const char *const cluster_names[CLUSTERS] = {"east", "west"};
 static const char *const node_names[NODES] = {"n0", "n1", "n2"};
 static const uint8_t cache_keys[KEYS][SCH_CACHE_KEY_BYTES] = {{1}, {2}, {3}};
 static const int64_t condition_timeout = 0;
+/* The first two may be stopped for others, the last one comes before them. */
+static const char *const queue_names[QUEUES] = {"spare", "default", "firm"};
 
 /* ---- streams ---- */
 
 enum { TO_PARTITION, TO_OPERATOR, TO_NODE };
 
 struct message {
-    struct sch_event up;           /* TO_PARTITION */
-    struct sch_op_event down;      /* TO_OPERATOR */
-    struct sch_gang_shape gang;    /* of a demand */
+    struct sch_event up;        /* TO_PARTITION */
+    struct sch_op_event down;   /* TO_OPERATOR */
+    struct sch_gang_shape gang; /* of a demand */
+    struct sch_reclaim_queue queues[QUEUES];
     enum sch_op_effect_type order; /* TO_NODE: ASSIGN, CANCEL, ACK or GIVE_BACK */
     struct sch_attempt_key key;
     struct sch_resources request;
@@ -95,7 +99,7 @@ struct row {
     const uint8_t *key;                             /* one of cache_keys, or NULL */
     struct sch_gang_shape gang;                     /* size 0: none */
     uint64_t gang_id;
-    uint32_t rank, on_loss;
+    uint32_t rank, on_loss, queue;
     bool live, sealed, executed, succeeded;
     bool out; /* assigned or running, in the eyes of this epoch */
 };
@@ -113,6 +117,7 @@ struct world {
     struct sy_rng rng;
     int64_t now;
     uint64_t hash, names, finished, succeeded, reused, held, signalled, gangs, poisoned, infeasible;
+    uint64_t stopped, gangs_stopped, gangs_asked; /* for others; for gangs */
     size_t blobs;
     bool healing, strict; /* strict: what no cluster is left for ends */
     struct sch_spec specs[PARTITIONS][SPECS];
@@ -220,6 +225,9 @@ static void row_new(struct world *w, size_t p, const struct sch_action *a, const
     snprintf(row->name, sizeof(row->name), "%s", a->name);
     snprintf(row->parent, sizeof(row->parent), "%s", a->parent ? a->parent->name : "");
     snprintf(row->run, sizeof(row->run), "%s", a->run->name);
+    const struct sch_queue_key *queue = sch_action_queue(a);
+    while (queue && strcmp(queue->name, queue_names[row->queue]) != 0)
+        row->queue++;
     struct sch_gang_view gang;
     if (sch_action_gang(a, &gang)) {
         row->gang = *gang.shape;
@@ -324,6 +332,7 @@ static void carry_message(struct world *w, size_t p, const struct sch_effect *ef
                                                        a->attempt_epoch};
         event->u.assign.class_id = effect->u.assign.class_id;
         event->u.assign.suspect = a->suspect;
+        event->u.assign.queue = effect->u.assign.queue;
         event->u.assign.blob = payload_new(w, &a->spec->request, 0);
         ((struct payload *)event->u.assign.blob.data)->suspect = a->suspect;
         struct sch_gang_view gang;
@@ -352,6 +361,16 @@ static void carry_message(struct world *w, size_t p, const struct sch_effect *ef
         event->u.demand.waiting = effect->u.demand.waiting;
         if (effect->u.demand.gang)
             sy_container_of(event, struct message, down)->gang = *effect->u.demand.gang;
+    } else if (effect->type == SCH_EFFECT_RECLAIM) {
+        struct sch_op_event *event = send_down(w, p, effect->u.reclaim.cluster, SCH_OP_RECLAIM);
+        ck_assert_uint_le(effect->u.reclaim.queue_count, QUEUES);
+        event->u.reclaim.partition = (uint32_t)p;
+        event->u.reclaim.class_id = effect->u.reclaim.class_id;
+        event->u.reclaim.gang_id = effect->u.reclaim.gang_id;
+        event->u.reclaim.queue_count = effect->u.reclaim.queue_count;
+        memcpy(sy_container_of(event, struct message, down)->queues, effect->u.reclaim.queues,
+               effect->u.reclaim.queue_count * sizeof(struct sch_reclaim_queue));
+        w->gangs_asked += effect->u.reclaim.gang_id != 0;
     }
 }
 
@@ -496,6 +515,8 @@ static void op_carry(struct world *w, size_t c, const struct sch_op_effect *effe
         ck_assert(!effect->u.report.alone || !effect->u.report.blob);
         if (effect->u.report.alone)
             event->u.report.death = SCH_DEATH_ALONE;
+        if (effect->u.report.reason && !effect->u.report.blob)
+            event->u.report.outcome = SCH_OUTCOME_PREEMPTED;
         break;
     case SCH_OP_SEND_RETURNED:
         send_report(w, c, SCH_EVENT_RETURNED, &effect->u.report.key, NULL);
@@ -542,12 +563,45 @@ static void audit_gangs(struct world *w)
     ck_assert_uint_eq(next, 0);
 }
 
+static bool is_stopped(const struct sch_op_effect *effect)
+{
+    return effect->type == SCH_OP_SEND_CANCEL &&
+           strcmp(effect->u.attempt.reason, "preempted: others are next") == 0;
+}
+
+/* What stops for others may, and a gang stops whole. */
+static void audit_stopped(struct world *w, size_t c)
+{
+    bool open = true;
+    for (size_t n = 0; n < NODES; n++)
+        open &= w->node_streams[c][n].open;
+    for (size_t i = 0; i < w->op_fx.count; i++) {
+        if (!is_stopped(&w->op_fx.items[i]))
+            continue;
+        const struct sch_attempt_key *key = &w->op_fx.items[i].u.attempt.key;
+        struct site *site = &w->sites[key->partition];
+        const struct row *row = row_find(site, key->action);
+        uint32_t members = 0;
+        for (size_t k = 0; k < w->op_fx.count; k++) {
+            const struct sch_op_effect *other = &w->op_fx.items[k];
+            members += is_stopped(other) && row->gang_id != 0 &&
+                       row_find(site, other->u.attempt.key.action)->gang_id == row->gang_id;
+        }
+        ck_assert_str_ne(queue_names[row->queue], "firm");
+        ck_assert(row->gang_id == 0 || row->on_loss == SCH_ON_LOSS_RESTART_ALL);
+        ck_assert(!open || members == row->gang.size);
+        w->stopped++;
+        w->gangs_stopped += members > 0;
+    }
+}
+
 static void step_operator(struct world *w, size_t c, struct sch_op_event event)
 {
     event.now_ns = w->now;
     sch_operator_step(w->operators[c], &event, &w->op_fx);
     sch_operator_check(w->operators[c]);
     audit_gangs(w);
+    audit_stopped(w, c);
     for (size_t i = 0; i < w->op_fx.count; i++)
         op_carry(w, c, &w->op_fx.items[i]);
 }
@@ -664,7 +718,7 @@ static void agent_receive(struct world *w, size_t c, size_t n, const struct mess
 /* What has died once is likely to do so again. */
 static enum sch_outcome any_outcome(struct world *w, const struct execution *x)
 {
-    if (!w->healing && x->suspect && sy_rng_chance(&w->rng, 9, 10))
+    if (!w->healing && (x->suspect ? sy_rng_chance(&w->rng, 9, 10) : sy_rng_chance(&w->rng, 1, 6)))
         return SCH_OUTCOME_LOST;
     if (w->healing || sy_rng_chance(&w->rng, 2, 3))
         return SCH_OUTCOME_SUCCEEDED;

@@ -133,8 +133,9 @@ static struct sch_attempt_key assign_queue(struct world *w, uint32_t class_id, u
     return key;
 }
 
-static void reclaim(struct world *w, uint32_t class_id, uint32_t queue)
+static void reclaim(struct world *w, uint32_t class_id, uint32_t id)
 {
+    struct sch_reclaim_queue queue = {.id = id};
     step(w, (struct sch_op_event){
                 .type = SCH_OP_RECLAIM,
                 .u.reclaim = {

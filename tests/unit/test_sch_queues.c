@@ -347,7 +347,7 @@ START_TEST(lower_priority_makes_room)
     ck_assert_ptr_nonnull(reclaim);
     ck_assert_str_eq(reclaim->u.reclaim.cluster, "east");
     ck_assert_uint_eq(reclaim->u.reclaim.queue_count, 1);
-    ck_assert_uint_eq(reclaim->u.reclaim.queues[0], tag);
+    ck_assert_uint_eq(reclaim->u.reclaim.queues[0].id, tag);
     outcome(&w, low, SCH_OUTCOME_PREEMPTED);
     ck_assert_str_eq(nth(&w, SCH_EFFECT_EVENT, 0)->u.event.code, "Preempted");
     ck_assert(low->system_failures == 0 && low->user_failures == 0);

@@ -140,7 +140,8 @@ static void partition_start(struct world *w, size_t p)
                                             .cluster_lease_ns = 15 * SY_NS_PER_S,
                                             .recovery_wait_ns = 10 * SY_NS_PER_S,
                                             .infeasible_grace_ns = 5 * SY_NS_PER_S,
-                                            .assign_max = site->epoch % 2 ? 3 : 0};
+                                            .assign_max = site->epoch % 2 ? 3 : 0,
+                                            .reclaim_delay_ns = 200 * SY_NS_PER_MS};
     site->core = sch_partition_new(&options, w->now);
     for (size_t i = 0; i < site->row_count; i++) {
         const struct row *row = &site->rows[i];
@@ -162,6 +163,7 @@ static void partition_start(struct world *w, size_t p)
                                 .timeout_ns = row->timeout_ns,
                                 .cache_key = row->key,
                                 .priority = row->priority,
+                                .queue = queue_names[row->queue],
                                 .number = row->ended,
                                 .user_failures = row->user_failures,
                                 .system_failures = row->system_failures,
@@ -178,12 +180,22 @@ static void partition_start(struct world *w, size_t p)
     }
     sch_partition_restored(site->core, cluster_names, CLUSTERS, w->now);
     sch_partition_check(site->core);
-    struct sch_queue_key key = {.project = "p", .domain = "d", .name = SCH_QUEUE_DEFAULT};
-    struct sch_queue_config config = sch_queue_config_default(&key);
-    config.infeasible = SCH_INFEASIBLE_FAIL;
-    if (w->strict)
+    for (uint32_t i = 0; i < QUEUES; i++) {
+        struct sch_queue_key key = {.project = "p", .domain = "d"};
+        snprintf(key.name, sizeof(key.name), "%s", queue_names[i]);
+        struct sch_queue_config config = sch_queue_config_default(&key);
+        config.preemptible = i < 2;
+        config.priority = i < 2 ? 0 : 2;
+        if (w->strict && strcmp(key.name, SCH_QUEUE_DEFAULT) == 0)
+            config.infeasible = SCH_INFEASIBLE_FAIL;
         step_partition(w, p,
                        (struct sch_event){.type = SCH_EVENT_QUEUE, .u.queue.config = &config});
+    }
+}
+
+static const char *any_queue(struct world *w)
+{
+    return queue_names[sy_rng_below(&w->rng, QUEUES)];
 }
 
 static void partition_crash(struct world *w, size_t p)
@@ -281,6 +293,7 @@ static void enqueue_gang(struct world *w, size_t p, struct sch_action *parent)
                                                  .shape = &gang,
                                                  .on_loss = sy_rng_chance(&w->rng, 1, 3),
                                                  .members = members,
+                                                 .queue = any_queue(w),
                                                  .priority = (int32_t)sy_rng_below(&w->rng, 4)}});
 }
 
@@ -303,6 +316,7 @@ static void client(struct world *w, size_t p)
         event.u.create.project = "p";
         event.u.create.domain = "d";
         event.u.create.name = name;
+        event.u.create.queue = any_queue(w);
         event.u.create.spec = spec;
         any_cache(w, spec, &event);
     } else if (kind < 16) {
@@ -310,6 +324,7 @@ static void client(struct world *w, size_t p)
         event.u.enqueue.parent = a;
         event.u.enqueue.name = sy_rng_chance(&w->rng, 1, 20) ? a->name : name;
         event.u.enqueue.spec = spec;
+        event.u.enqueue.queue = any_queue(w);
         event.u.enqueue.priority = (int32_t)sy_rng_below(&w->rng, 20) - 10;
         any_cache(w, spec, &event);
     } else if (kind == 16) {
@@ -360,6 +375,8 @@ static void deliver_down(struct world *w, size_t p, size_t c)
     struct sch_op_event event = message.down;
     if (event.type == SCH_OP_DEMAND && message.gang.size > 0)
         event.u.demand.gang = &message.gang;
+    if (event.type == SCH_OP_RECLAIM)
+        event.u.reclaim.queues = message.queues;
     step_operator(w, c, event);
     if (!w->healing && event.type != SCH_OP_ASSIGN && sy_rng_chance(&w->rng, 1, 10))
         step_operator(w, c, event);
@@ -575,9 +592,10 @@ static void init_specs(struct sch_spec *specs)
 /* What the random worlds have done, so that a test that does nothing is seen. */
 struct done {
     uint64_t succeeded, reused, held, signalled, drained, preempted, gangs, poisoned, infeasible;
+    uint64_t stopped, gangs_stopped, gangs_asked;
 };
 
-static uint64_t run_seed(uint64_t seed, struct done *done)
+static struct world *world_new(uint64_t seed)
 {
     struct world *w = sy_new(struct world);
     sy_rng_init(&w->rng, seed);
@@ -589,24 +607,13 @@ static uint64_t run_seed(uint64_t seed, struct done *done)
         init_specs(w->specs[p]);
         partition_start(w, p);
     }
-    for (unsigned i = 0; i < STEPS; i++)
-        random_step(w);
-    heal(w);
-    uint64_t hash = w->hash ^ w->finished;
-    done->succeeded += w->succeeded;
-    done->reused += w->reused;
-    done->held += w->held;
-    done->drained += w->drained;
-    done->preempted += w->preempted;
-    done->signalled += w->signalled;
-    done->gangs += w->gangs;
-    done->poisoned += w->poisoned;
-    done->infeasible += w->infeasible;
-    for (size_t p = 0; p < PARTITIONS; p++) {
+    return w;
+}
+
+static void world_free(struct world *w)
+{
+    for (size_t p = 0; p < PARTITIONS; p++)
         sch_partition_free(w->sites[p].core);
-        for (size_t i = 0; i < SPECS; i++)
-            ck_assert_uint_eq(w->specs[p][i].refs, 0);
-    }
     for (size_t c = 0; c < CLUSTERS; c++) {
         sch_operator_free(w->operators[c]);
         for (size_t p = 0; p < PARTITIONS; p++) {
@@ -622,6 +629,32 @@ static uint64_t run_seed(uint64_t seed, struct done *done)
     sch_effects_deinit(&w->fx);
     sch_op_effects_deinit(&w->op_fx);
     free(w);
+}
+
+static uint64_t run_seed(uint64_t seed, struct done *done)
+{
+    struct world *w = world_new(seed);
+    for (unsigned i = 0; i < STEPS; i++)
+        random_step(w);
+    heal(w);
+    uint64_t hash = w->hash ^ w->finished;
+    done->succeeded += w->succeeded;
+    done->reused += w->reused;
+    done->held += w->held;
+    done->drained += w->drained;
+    done->preempted += w->preempted;
+    done->signalled += w->signalled;
+    done->gangs += w->gangs;
+    done->poisoned += w->poisoned;
+    done->infeasible += w->infeasible;
+    done->stopped += w->stopped;
+    done->gangs_stopped += w->gangs_stopped;
+    done->gangs_asked += w->gangs_asked;
+    for (size_t p = 0; p < PARTITIONS; p++) {
+        for (size_t i = 0; i < SPECS; i++)
+            ck_assert_uint_eq(w->specs[p][i].refs, 0);
+    }
+    world_free(w);
     return hash;
 }
 
@@ -644,11 +677,86 @@ START_TEST(random_worlds_keep_the_promises)
     ck_assert(seeds < 10 || (done.drained > 0 && done.preempted > 0 && done.gangs > 20));
     ck_assert(seeds < 20 || done.poisoned > 0);
     ck_assert(seeds < 20 || done.infeasible > 0);
+    ck_assert(seeds < 10 || (done.stopped > 20 && done.gangs_stopped > 0 && done.gangs_asked > 0));
+    if (only || count)
+        fprintf(stderr, "stopped %llu, of gangs %llu, asked for gangs %llu, poisoned %llu\n",
+                (unsigned long long)done.stopped, (unsigned long long)done.gangs_stopped,
+                (unsigned long long)done.gangs_asked, (unsigned long long)done.poisoned);
+}
+END_TEST
+
+/* ---- who has, and who wants ---- */
+
+static void connect_all(struct world *w)
+{
+    for (size_t c = 0; c < CLUSTERS; c++) {
+        for (size_t n = 0; n < NODES; n++) {
+            for (size_t p = 0; p < PARTITIONS; p++)
+                connect(w, p, c, n);
+        }
+    }
+}
+
+/* Nothing ends by itself, and nothing breaks. */
+static void quiet(struct world *w, int64_t ns)
+{
+    for (int64_t end = w->now + ns; w->now < end; w->now += 50 * SY_NS_PER_MS) {
+        for (unsigned i = 0, silent = 0; i < 400 && silent < 40; i++)
+            silent = deliver(w) ? 0 : silent + 1;
+        ticks(w);
+    }
+}
+
+static struct sch_action *quiet_run(struct world *w, size_t p, struct sch_spec *spec)
+{
+    char name[32];
+    snprintf(name, sizeof(name), "q%u", (unsigned)++w->names);
+    step_partition(
+        w, p,
+        (struct sch_event){
+            .type = SCH_EVENT_CREATE_RUN,
+            .u.create = {
+                .project = "p", .domain = "d", .name = name, .spec = spec, .queue = any_queue(w)}});
+    struct sch_run *run = sch_partition_find_run(w->sites[p].core, "p", "d", name);
+    return run ? sch_partition_find_action(w->sites[p].core, run, SCH_ROOT_NAME) : NULL;
+}
+
+/* Single tasks and gangs of all queues ask for more than there is, and run for ever: after a while
+ * everybody has what is his. Room that was made and went to another size or partition is asked for
+ * again, each time after twice as long. */
+START_TEST(nobody_takes_the_same_room_in_turns)
+{
+    const char *only = getenv("SCH_SEED"), *count = getenv("SCH_SEEDS");
+    uint64_t first = only ? strtoull(only, NULL, 10) : 1;
+    uint64_t seeds = only ? 1 : count ? strtoull(count, NULL, 10) : 10;
+    uint64_t stopped = 0;
+    for (uint64_t seed = first; seed < first + seeds; seed++) {
+        struct world *w = world_new(seed);
+        w->healing = true;
+        connect_all(w);
+        for (unsigned i = 0; i < 40; i++) {
+            size_t p = sy_rng_below(&w->rng, PARTITIONS);
+            if (sy_rng_chance(&w->rng, 1, 3))
+                enqueue_gang(w, p, quiet_run(w, p, &w->specs[p][4]));
+            else
+                quiet_run(w, p, &w->specs[p][sy_rng_below(&w->rng, 2)]);
+            quiet(w, (int64_t)sy_rng_below(&w->rng, SY_NS_PER_S));
+        }
+        quiet(w, 120 * SY_NS_PER_S);
+        uint64_t before = w->stopped;
+        quiet(w, 240 * SY_NS_PER_S);
+        ck_assert_msg(w->stopped - before <= 48, "seed %llu: %llu more were stopped",
+                      (unsigned long long)seed, (unsigned long long)(w->stopped - before));
+        stopped += w->stopped;
+        world_free(w);
+    }
+    ck_assert(seeds < 10 || stopped > 20);
 }
 END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {random_worlds_keep_the_promises, NULL};
+    const TTest *const tests[] = {random_worlds_keep_the_promises,
+                                  nobody_takes_the_same_room_in_turns, NULL};
     return sy_test_run("sch_random", tests);
 }

@@ -155,6 +155,7 @@ static void send_reclaim(struct sim_switchyard *s, const struct sch_effect *effe
     message->owned = sy_memdup(effect->u.reclaim.queues, size);
     message->down.type = SCH_OP_RECLAIM;
     message->down.u.reclaim.class_id = effect->u.reclaim.class_id;
+    message->down.u.reclaim.gang_id = effect->u.reclaim.gang_id;
     message->down.u.reclaim.queues = message->owned;
     message->down.u.reclaim.queue_count = effect->u.reclaim.queue_count;
 }

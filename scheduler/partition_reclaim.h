@@ -1,0 +1,22 @@
+/* Room from work that may be stopped, inside of the partition core; partition_reclaim.c says who.
+ */
+#pragma once
+
+#include "scheduler/partition_impl.h"
+
+void sch_reclaim_end_step(struct sch_partition *p);
+void sch_reclaim_tick(struct sch_partition *p);
+
+/* ---- what a branch of the tree has: partition_share.c ---- */
+/* So many of them that are out wait in their cluster; or no more. */
+void sch_share_wait(struct sch_share *tenant, const struct sch_resources *request, uint32_t count,
+                    bool more);
+/* Its weighted share with so much more out; with so much less. Gangs that wait in their clusters do
+ * not count here: they have nothing yet. */
+double sch_share_with(const struct sch_partition *p, const struct sch_share *share,
+                      const struct sch_use *more);
+double sch_share_without(const struct sch_partition *p, const struct sch_share *share,
+                         const struct sch_use *gone);
+/* What it has beyond a weighted share: it keeps that when less than this of any one amount goes. */
+struct sch_use sch_share_beyond(const struct sch_partition *p, const struct sch_share *share,
+                                double weighted);
