@@ -137,14 +137,31 @@ static void on_turn_end(void *arg)
         sy_timer_start(op->loop, &op->tick, next_ns);
 }
 
-struct dp_partition *dp_partition_get(struct dp_operator *op, uint32_t id, bool create)
+struct dp_partition *dp_partition_find(struct dp_operator *op, uint32_t id)
 {
     struct dp_partition *partition;
     HASH_FIND(hh, op->partitions, &id, sizeof(id), partition);
-    if (partition || !create || HASH_COUNT(op->partitions) >= DP_PARTITIONS_MAX)
+    return partition;
+}
+
+struct dp_partition *dp_partition_get(struct dp_operator *op, uint32_t id, bool served)
+{
+    struct dp_partition *partition = dp_partition_find(op, id);
+    if (partition && (partition->served || !served))
         return partition;
+    unsigned others = HASH_COUNT(op->partitions) - op->partitions_named;
+    if (served ? others >= DP_PARTITIONS_MAX : op->partitions_named >= DP_PARTITIONS_NAMED_MAX)
+        return NULL;
+    if (partition) {
+        SY_ASSERT(op->partitions_named > 0);
+        op->partitions_named--;
+        partition->served = true;
+        return partition;
+    }
     partition = sy_new(struct dp_partition);
     partition->id = id;
+    partition->served = served;
+    op->partitions_named += !served;
     HASH_ADD(hh, op->partitions, id, sizeof(partition->id), partition);
     return partition;
 }

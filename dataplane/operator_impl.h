@@ -30,6 +30,8 @@
 
 #define DP_NAME_MAX 64 /* nodes, shards, sessions; with the NUL */
 #define DP_PARTITIONS_MAX 4096
+/* That agents may name before a shard serves them: none of these takes the place of a real one. */
+#define DP_PARTITIONS_NAMED_MAX 1024
 #define DP_CLASSES_MAX 65536 /* resource classes of a partition */
 #define DP_GREETING_NS (10 * SY_NS_PER_S)
 #define DP_SILENT_BEATS 5
@@ -91,6 +93,7 @@ enum {
 struct dp_partition {
     uint32_t id;
     uint32_t max_epoch;   /* the newest seen, from a welcome or an agent's inventory */
+    bool served;          /* a shard said that it serves it; else only agents named it */
     struct dp_stream *up; /* the one stream that speaks for it; NULL */
     struct dp_specs_use specs;
     UT_hash_handle hh;
@@ -304,6 +307,7 @@ struct dp_operator {
     struct dp_agent *agents_by_node;
     struct dp_agent **slots;
     uint32_t slot_count;
+    uint32_t partitions_named; /* of partitions, those that no shard serves */
     struct dp_sleeps *sleeps; /* NULL: without storage */
     struct dp_logs *logs;
     struct dp_gate gate;
@@ -333,7 +337,9 @@ void dp_touch(struct dp_operator *op);
 void dp_step(struct dp_operator *op, struct sch_op_event *event);
 void dp_apply_effects(struct dp_operator *op);
 struct sy_buf *dp_scratch_key(struct dp_operator *op, const struct sch_attempt_key *key);
-struct dp_partition *dp_partition_get(struct dp_operator *op, uint32_t id, bool create);
+struct dp_partition *dp_partition_find(struct dp_operator *op, uint32_t id);
+/* Made on first use; NULL: there are too many that shards serve, or that only agents have named. */
+struct dp_partition *dp_partition_get(struct dp_operator *op, uint32_t id, bool served);
 
 /* An assignment in the core's keeping. */
 struct sch_blob dp_assignment_blob(struct dp_spec *spec, struct sy_span record);

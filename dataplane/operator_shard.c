@@ -37,7 +37,7 @@ const struct sm_table dp_stream_table = {
 
 struct dp_stream *dp_stream_find(struct dp_operator *op, uint32_t id)
 {
-    struct dp_partition *partition = dp_partition_get(op, id, false);
+    struct dp_partition *partition = dp_partition_find(op, id);
     return partition ? partition->up : NULL;
 }
 
@@ -193,7 +193,7 @@ static void fence(struct dp_stream *stream, uint32_t epoch)
 
 bool dp_partition_saw_epoch(struct dp_operator *op, uint32_t id, uint32_t epoch)
 {
-    struct dp_partition *partition = dp_partition_get(op, id, true);
+    struct dp_partition *partition = dp_partition_get(op, id, false);
     if (!partition || epoch <= partition->max_epoch)
         return partition != NULL;
     partition->max_epoch = epoch;

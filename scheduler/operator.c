@@ -285,6 +285,7 @@ void sch_attempt_free(struct sch_operator *op, struct sch_attempt *a)
     attempt_forget_kind(op, a);
     sch_table_remove(&op->attempts, &a->by_key);
     sch_list_remove(&a->partition_link);
+    sch_op_partition_left(op, a->partition);
     if (a->node)
         sch_node_unref(a->node);
     sch_blob_release(&a->blob);

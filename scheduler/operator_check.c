@@ -301,6 +301,8 @@ static size_t check_partition(const struct sch_op_partition *partition,
 {
     uint64_t waiting = 0, here = 0;
     SY_ASSERT(partition->up || sch_list_empty(&partition->classes));
+    SY_ASSERT(sch_op_partition_is_served(partition) ||
+              (!partition->up && !sch_list_empty(&partition->attempts)));
     for (struct sch_link *link = partition->attempts.next; link != &partition->attempts;
          link = link->next) {
         const struct sch_attempt *a = sy_container_of(link, struct sch_attempt, partition_link);

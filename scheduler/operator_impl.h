@@ -72,7 +72,7 @@ struct sch_amount {
 
 struct sch_op_partition {
     uint32_t id;
-    uint32_t epoch; /* the newest seen */
+    uint32_t epoch; /* of the newest stream; 0: only agents have named it */
     bool up;
     uint64_t waiting, unstarted;      /* over its classes */
     struct sch_amount assigned, room; /* since the stream opened: came; may come */
@@ -313,6 +313,15 @@ void sch_attempt_send_inventory(struct sch_operator *op, struct sch_attempt *a);
 struct sch_op_partition *sch_op_partition_get(struct sch_operator *op, uint32_t id);
 void sch_op_partition_up(struct sch_operator *op, uint32_t id, uint32_t epoch);
 void sch_op_partition_down(struct sch_operator *op, uint32_t id);
+static inline bool sch_op_partition_is_served(const struct sch_op_partition *partition)
+{
+    return partition->epoch > 0;
+}
+/* An attempt of it is gone. */
+void sch_op_partition_left(struct sch_operator *op, struct sch_op_partition *partition);
+/* Outcomes of this node, of partitions that no shard has served, go with it: the agent keeps them
+ * and tells them again. */
+void sch_op_node_left(struct sch_operator *op, const struct sch_node *node);
 void sch_op_partition_free(struct sch_operator *op, struct sch_op_partition *partition);
 void sch_op_demand(struct sch_operator *op, const struct sch_op_event *event);
 void sch_op_assign(struct sch_operator *op, const struct sch_op_event *event);

@@ -157,7 +157,10 @@ static void lose_attempts(struct sch_operator *op, const struct sch_node *node,
         struct sch_link *first = attempts->next;
         struct sch_attempt *a = sy_container_of(first, struct sch_attempt, place);
         a->alone = one && sch_attempt_state(a) == SCH_ATTEMPT_STARTED;
-        sch_attempt_done(op, a, (struct sch_blob){0});
+        if (sch_op_partition_is_served(a->partition))
+            sch_attempt_done(op, a, (struct sch_blob){0});
+        else
+            sch_attempt_free(op, a); /* its inventory will lack it: that says the same */
         SY_ASSERT(attempts->next != first);
     }
 }
@@ -195,6 +198,7 @@ static void node_gone(struct sch_operator *op, struct sch_node *node)
     sch_heap_remove(&op->leases, &node->lease);
     sm_move(&node->sm, &sch_node_table, SCH_NODE_GONE, node);
     lose_attempts(op, node, &node->attempts);
+    sch_op_node_left(op, node);
     sch_node_drained(op, node);
     SY_ASSERT(op->nodes[node->index] == node && sch_list_empty(&node->unnamed));
     sch_table_remove(&op->nodes_by_name, &node->by_name);

@@ -15,7 +15,8 @@ static struct sch_op_partition *partition_find(const struct sch_operator *op, ui
     return NULL;
 }
 
-/* Kept for ever: its epoch fences. There are as many as the region has partitions. */
+/* Once a shard has opened its stream it is kept: its epoch fences, and there are as many as the
+ * region has partitions. One that only agents have named goes with its last attempt. */
 struct sch_op_partition *sch_op_partition_get(struct sch_operator *op, uint32_t id)
 {
     struct sch_op_partition *partition = partition_find(op, id);
@@ -28,6 +29,20 @@ struct sch_op_partition *sch_op_partition_get(struct sch_operator *op, uint32_t 
     sch_table_add(&op->partitions_by_id, &partition->by_id, sch_hash_u64(id, 0));
     sch_list_push_back(&op->partitions, &partition->link);
     return partition;
+}
+
+static void forget(struct sch_operator *op, struct sch_op_partition *partition)
+{
+    SY_ASSERT(sch_list_empty(&partition->attempts) && sch_list_empty(&partition->classes));
+    sch_table_remove(&op->partitions_by_id, &partition->by_id);
+    sch_list_remove(&partition->link);
+    free(partition);
+}
+
+void sch_op_partition_left(struct sch_operator *op, struct sch_op_partition *partition)
+{
+    if (!sch_op_partition_is_served(partition) && sch_list_empty(&partition->attempts))
+        forget(op, partition);
 }
 
 /* ---- classes ---- */
@@ -126,6 +141,7 @@ static void send_complete(struct sch_operator *op, const struct sch_op_partition
 
 void sch_op_partition_up(struct sch_operator *op, uint32_t id, uint32_t epoch)
 {
+    SY_ASSERT(epoch > 0);
     struct sch_op_partition *partition = sch_op_partition_get(op, id);
     if (epoch < partition->epoch)
         return; /* its owner has been replaced: the shell closes the stream */
@@ -155,12 +171,30 @@ void sch_op_partition_down(struct sch_operator *op, uint32_t id)
 void sch_op_partition_free(struct sch_operator *op, struct sch_op_partition *partition)
 {
     close_stream(op, partition);
+    partition->epoch = UINT32_MAX; /* so that it outlives its last attempt */
     while (!sch_list_empty(&partition->attempts))
         sch_attempt_free(
             op, sy_container_of(partition->attempts.next, struct sch_attempt, partition_link));
-    sch_table_remove(&op->partitions_by_id, &partition->by_id);
-    sch_list_remove(&partition->link);
-    free(partition);
+    forget(op, partition);
+}
+
+void sch_op_node_left(struct sch_operator *op, const struct sch_node *node)
+{
+    for (struct sch_link *link = op->partitions.next; link != &op->partitions;) {
+        struct sch_op_partition *partition = sy_container_of(link, struct sch_op_partition, link);
+        link = link->next;
+        if (sch_op_partition_is_served(partition))
+            continue;
+        for (struct sch_link *at = partition->attempts.next; at != &partition->attempts;) {
+            struct sch_attempt *a = sy_container_of(at, struct sch_attempt, partition_link);
+            bool last = at->next == &partition->attempts;
+            at = at->next;
+            if (a->node == node)
+                sch_attempt_free(op, a);
+            if (last)
+                break; /* the partition may be gone */
+        }
+    }
 }
 
 void sch_op_join_tick(struct sch_operator *op)

@@ -1,6 +1,7 @@
 /* links: dp */
 /* The operator when others misbehave: slow, silent, malformed, too many; and after its own stall.
  */
+#include "dataplane/operator_impl.h"
 #include "tests/unit/test_dp_agents.h"
 
 START_TEST(own_stall_forgives_everybody)
@@ -266,6 +267,39 @@ START_TEST(agents_are_bounded)
 }
 END_TEST
 
+/* An agent that names thousands of partitions is refused, and takes no real one's place. */
+START_TEST(partitions_that_agents_name_are_bounded)
+{
+    enum { NAMED = DP_PARTITIONS_NAMED_MAX };
+    struct world w;
+    world_init(&w);
+    world_start(&w);
+    struct held *held = sy_calloc(NAMED + 1, sizeof(*held));
+    for (uint32_t i = 0; i < NAMED + 1; i++)
+        held[i] = (struct held){.partition = 10 + i, .number = 1, .epoch = 3, .action = 1 + i};
+    struct fake_agent *honest = agent_new(&w, "node1", "s1"), *bad = agent_new(&w, "node2", "s2");
+    agent_open(honest);
+    agent_hello(honest, 4000, 4, held, NAMED, true);
+    agent_open(bad);
+    agent_hello(bad, 4000, 4, held, NAMED + 1, true);
+    world_run(&w, 100 * MS);
+    ck_assert_ptr_nonnull(honest->call);
+    ck_assert_ptr_null(bad->call);
+    ck_assert_int_eq(bad->closed, SY_CODE_RESOURCE_EXHAUSTED);
+    for (uint32_t i = 0; i < 100; i++) /* one by one they become real, and make room for others */
+        ck_assert_ptr_nonnull(dp_partition_get(w.op, 10 + i, true));
+    ck_assert_ptr_nonnull(dp_partition_get(w.op, 9, true));
+    ck_assert_ptr_nonnull(dp_partition_get(w.op, 99999, false));
+    for (uint32_t i = 0; i < DP_PARTITIONS_MAX - 101; i++)
+        ck_assert_ptr_nonnull(dp_partition_get(w.op, 200000 + i, true));
+    ck_assert_ptr_null(dp_partition_get(w.op, 8, true)); /* those are too many as well */
+    free(held);
+    agent_free(honest);
+    agent_free(bad);
+    world_deinit(&w);
+}
+END_TEST
+
 START_TEST(bad_options_are_named)
 {
     struct world w;
@@ -307,6 +341,7 @@ int main(void)
         agents_without_the_token_are_refused,
         bad_shard_messages_close_the_stream,
         agents_are_bounded,
+        partitions_that_agents_name_are_bounded,
         bad_options_are_named,
         NULL,
     };
