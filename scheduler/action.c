@@ -405,6 +405,7 @@ void sch_action_occupy(struct sch_partition *p, struct sch_action_impl *a,
 void sch_action_assign(struct sch_partition *p, struct sch_action_impl *a,
                        const struct sch_pair *pair)
 {
+    SY_ASSERT(a->base.number < UINT32_MAX);
     a->base.number++;
     a->base.attempt_epoch = p->options.epoch;
     sch_action_occupy(p, a, pair->cluster, SCH_ACTION_ASSIGNED);

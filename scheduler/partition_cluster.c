@@ -318,7 +318,8 @@ static bool is_current(const struct sch_action_impl *a, const struct sch_report 
 static bool is_adoptable(const struct sch_partition *p, const struct sch_action_impl *a,
                          const struct sch_report *report)
 {
-    if (report->epoch >= p->options.epoch || report->number <= a->base.ended)
+    if (report->epoch >= p->options.epoch || report->number <= a->base.ended ||
+        report->number > SCH_ATTEMPT_NUMBER_MAX)
         return false;
     enum sch_action_state state = sch_action_state(a);
     if (state == SCH_ACTION_RECOVERING)

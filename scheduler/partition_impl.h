@@ -70,6 +70,9 @@
 /* So long at most a class waits for another round of reclaim after those that were in vain. */
 #define SCH_RECLAIM_WAIT_MAX_NS (600 * SY_NS_PER_S)
 #define SCH_ID_COUNTER_BITS 40
+/* No action is assigned so often: an attempt with a higher number is none of ours, and would leave
+ * no numbers for those that follow. */
+#define SCH_ATTEMPT_NUMBER_MAX (1u << 31)
 #define SCH_EPOCH_MAX ((1u << 24) - 1)
 
 struct sch_run_impl {

@@ -196,6 +196,35 @@ START_TEST(recovery_takes_outcomes)
 }
 END_TEST
 
+/* Whatever a cluster says, there are numbers left for the attempts that follow. */
+START_TEST(recovery_takes_no_number_that_cannot_be)
+{
+    struct world w = world_new();
+    struct sch_action *root = restored_world(&w);
+    const char *expected[] = {"east"};
+    sch_partition_restored(w.p, expected, 1, w.now);
+    struct sch_action *c = sch_partition_find_action(w.p, root->run, "child");
+    up(&w, "east");
+    inventory(&w, "east", c->id, UINT32_MAX, 4, true);
+    ck_assert_uint_eq(nth(&w, SCH_EFFECT_CANCEL, 0)->u.cancel.number, UINT32_MAX);
+    ck_assert_uint_eq(nth(&w, SCH_EFFECT_ACK, 0)->u.ack.number, UINT32_MAX);
+    assert_state(c, "recovering");
+    step(&w, report(SCH_EVENT_STARTED, "east", c->id, UINT32_MAX, 4, 0));
+    assert_state(c, "recovering");
+    step(&w, report(SCH_EVENT_OUTCOME, "east", c->id, UINT32_MAX, 4, SCH_OUTCOME_SUCCEEDED));
+    assert_state(c, "recovering");
+    ck_assert_uint_eq(count(&w, SCH_EFFECT_ACK), 1);
+    inventory(&w, "east", c->id, SCH_ATTEMPT_NUMBER_MAX, 4, true); /* the last one that may be */
+    assert_state(c, "running");
+    complete(&w, "east");
+    outcome(&w, c, SCH_OUTCOME_LOST);
+    grant(&w, "east", sch_action_class_id(c), 9);
+    assert_state(c, "assigned");
+    ck_assert_uint_eq(c->number, SCH_ATTEMPT_NUMBER_MAX + 1);
+    world_free(&w);
+}
+END_TEST
+
 START_TEST(recovery_is_bounded)
 {
     struct world w = world_new();
@@ -247,6 +276,7 @@ int main(void)
                                   aborts_reach_clusters_that_were_away,
                                   recovery_adopts_what_is_out,
                                   recovery_takes_outcomes,
+                                  recovery_takes_no_number_that_cannot_be,
                                   recovery_is_bounded,
                                   recovery_without_clusters_waits_for_nothing,
                                   NULL};
