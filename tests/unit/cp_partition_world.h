@@ -62,6 +62,7 @@ struct world {
     size_t attempt_count;
     unsigned specs, cancels, streams;
     struct sy_timer heartbeat;
+    int64_t price; /* of a core, as the operator says */
     enum sy_code closed_code;
     char closed_text[512];
     /* what a root does: NULL = as all others */
@@ -340,6 +341,7 @@ static inline void operator_connect(struct world *w)
     hello.session = (char[]){"s"};
     hello.endpoint = (char[]){"127.0.0.1:9"};
     hello.max_epoch = w->epoch;
+    hello.price = w->price;
     m.hello = &hello;
     m.shapes = shapes;
     m.n_shapes = 1;

@@ -415,6 +415,30 @@ START_TEST(test_operator_of_a_later_owner)
 }
 END_TEST
 
+/* What a cluster asks for a core: nothing below 0, and any number above. */
+START_TEST(test_prices_of_operators)
+{
+    struct world *w = world_new();
+    w->offline = true;
+    world_run(w, 10 * MS);
+    w->price = -1;
+    operator_connect(w);
+    world_run(w, 20 * MS);
+    ck_assert_int_eq(w->closed_code, SY_CODE_INVALID_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(w->closed_text, "price"));
+    ck_assert(!w->welcomed);
+    w->price = INT64_MIN;
+    operator_connect(w);
+    world_run(w, 20 * MS);
+    ck_assert_int_eq(w->closed_code, SY_CODE_INVALID_ARGUMENT);
+    w->price = INT64_MAX;
+    operator_connect(w);
+    world_run(w, 20 * MS);
+    ck_assert(w->welcomed);
+    world_free(w);
+}
+END_TEST
+
 struct refusal {
     struct attempt old;
     unsigned refused;
@@ -507,6 +531,7 @@ int main(void)
         test_operator_restarts,
         test_operator_freezes,
         test_operator_of_a_later_owner,
+        test_prices_of_operators,
         test_old_attempts_may_not_call,
         test_stop,
         NULL,

@@ -2,46 +2,14 @@
 /* What an explanation says of each state; test_sch_explain_random.c holds it against brute force.
  */
 #include "scheduler/explain.h"
-#include "tests/unit/test_sch_world.h"
+#include "tests/unit/test_sch_queue_world.h"
 
 #define GIB (1ull << 30)
-
-static void configure(struct world *w, const struct sch_queue_config *config)
-{
-    step(w, (struct sch_event){.type = SCH_EVENT_QUEUE, .u.queue.config = config});
-}
-
-static struct sch_queue_config queue(const char *name)
-{
-    struct sch_queue_key key = {.project = "p", .domain = "d"};
-    snprintf(key.name, sizeof(key.name), "%s", name);
-    return sch_queue_config_default(&key);
-}
-
-static struct sch_action *submit(struct world *w, const char *name, const char *queue_name,
-                                 struct sch_spec *spec, int32_t priority)
-{
-    step(w, (struct sch_event){.type = SCH_EVENT_CREATE_RUN,
-                               .u.create = {.project = "p",
-                                            .domain = "d",
-                                            .name = name,
-                                            .spec = spec,
-                                            .priority = priority,
-                                            .queue = queue_name}});
-    return sch_partition_find_run(w->p, "p", "d", name)->root;
-}
-
-static void room(struct world *w, const char *cluster, uint64_t cpu_milli)
-{
-    step(w, (struct sch_event){.type = SCH_EVENT_ROOM,
-                               .u.room = {cluster, cpu_milli, 100 * GIB, 8000}});
-}
 
 static struct world one_cluster(uint64_t cpu_milli)
 {
     struct world w = world_new();
-    up(&w, "east");
-    complete(&w, "east");
+    open_cluster(&w, "east");
     room(&w, "east", cpu_milli);
     return w;
 }
@@ -57,7 +25,7 @@ START_TEST(room_is_missing_by_an_amount)
 {
     struct world w = one_cluster(2500);
     struct sch_spec large = {.request = {.cpu_milli = 4000}};
-    struct sch_action *a = submit(&w, "r", NULL, &large, 0);
+    struct sch_action *a = submit(&w, "p", NULL, &large, 0);
     struct sch_explanation *e = explain(&w, a);
     ck_assert(e->waits && e->cluster_count == 1 && e->clusters[0].eligible && !e->clusters[0].room);
     ck_assert_uint_eq(e->clusters[0].free.cpu_milli, 2500);
@@ -76,14 +44,12 @@ END_TEST
 START_TEST(a_limit_is_named_with_its_values)
 {
     struct world w = one_cluster(100000);
-    struct sch_queue_config config = queue("q");
+    struct sch_queue_config config = queue("p", "d", "q");
     config.actions_max = 2;
-    configure(&w, &config);
+    configure(&w, config);
     struct sch_action *a[4];
-    for (int i = 0; i < 4; i++) {
-        char name[] = {'r', (char)('0' + i), '\0'};
-        a[i] = submit(&w, name, "q", &w.task, 0);
-    }
+    for (int i = 0; i < 4; i++)
+        a[i] = submit(&w, "p", "q", &w.task, 0);
     grant(&w, "east", sch_action_class_id(a[0]), 100);
     struct sch_explanation *e = explain(&w, a[3]);
     ck_assert_uint_eq(e->limit_count, 1);
@@ -110,10 +76,10 @@ START_TEST(a_limit_of_the_region_is_lent)
     struct sch_partition_options options = {
         .partitions = 2, .epoch = 5, .actions_max = 100, .cluster_lease_ns = LEASE};
     w.p = sch_partition_new(&options, w.now);
-    struct sch_queue_config config = queue("q");
+    struct sch_queue_config config = queue("p", "d", "q");
     config.actions_max = 10;
-    configure(&w, &config);
-    struct sch_explanation *e = explain(&w, submit(&w, "r", "q", &w.task, 0));
+    configure(&w, config);
+    struct sch_explanation *e = explain(&w, submit(&w, "p", "q", &w.task, 0));
     ck_assert_uint_eq(e->limit_count, 1);
     ck_assert(e->limits[0].used == 0 && e->limits[0].allowed == 0 && e->limits[0].max == 10);
     ck_assert(e->changes[0].type == SCH_CHANGE_LIMIT && e->changes[0].least == 11);
@@ -175,7 +141,7 @@ START_TEST(a_backoff_ends_at_a_time)
     struct world w = one_cluster(100000);
     w.task.retries = 1;
     w.task.backoff_ns = 20 * SY_NS_PER_S;
-    struct sch_action *a = submit(&w, "r", NULL, &w.task, 0);
+    struct sch_action *a = submit(&w, "p", NULL, &w.task, 0);
     grant(&w, "east", sch_action_class_id(a), 100);
     outcome(&w, a, SCH_OUTCOME_FAILED);
     struct sch_explanation *e = explain(&w, a);
@@ -212,10 +178,9 @@ START_TEST(clusters_say_why_not)
     struct world w = one_cluster(100000);
     up(&w, "west");
     down(&w, "west");
-    struct sch_queue_config config = queue("q");
-    config.cluster_count = 1;
-    snprintf(config.clusters[0], sizeof(config.clusters[0]), "west");
-    configure(&w, &config);
+    struct sch_queue_config config = queue("p", "d", "q");
+    name_cluster(&config, "west");
+    configure(&w, config);
     struct sch_spec gpus = {.request = {.cpu_milli = 1000, .gpus = 8, .gpu_model = "H100"}};
     struct sch_submit asked = {
         .project = "p", .domain = "d", .queue = "q", .request = &gpus.request};
@@ -241,10 +206,8 @@ START_TEST(recent_starts_are_a_basis)
 {
     struct world w = one_cluster(0);
     struct sch_action *last = NULL;
-    for (int i = 0; i < 6; i++) {
-        char name[] = {'r', (char)('0' + i), '\0'};
-        last = submit(&w, name, NULL, &w.task, 0);
-    }
+    for (int i = 0; i < 6; i++)
+        last = submit(&w, "p", NULL, &w.task, 0);
     grant(&w, "east", sch_action_class_id(last), 100);
     for (uint64_t i = 1; i <= 3; i++) {
         w.now += 5 * SY_NS_PER_S;
@@ -270,10 +233,10 @@ START_TEST(a_submit_says_who_would_be_behind_it)
 {
     struct world w = one_cluster(0);
     struct sch_spec other = {.request = {.cpu_milli = 2000}};
-    submit(&w, "a", NULL, &w.task, 5);
-    submit(&w, "b", NULL, &w.task, 0);
-    submit(&w, "c", NULL, &other, 1);
-    submit(&w, "d", NULL, &other, 1);
+    submit(&w, "p", NULL, &w.task, 5);
+    submit(&w, "p", NULL, &w.task, 0);
+    submit(&w, "p", NULL, &other, 1);
+    submit(&w, "p", NULL, &other, 1);
     struct sch_submit asked = {
         .project = "p", .domain = "d", .request = &w.task.request, .priority = 3};
     struct sch_explanation *e = sch_explain_submit(w.p, &asked);
@@ -321,19 +284,19 @@ START_TEST(a_cluster_that_fails_the_class_is_named)
 {
     struct world w = one_cluster(100000);
     w.task.retries = 9;
-    struct sch_action *a = submit(&w, "r", NULL, &w.task, 0);
+    struct sch_action *a = submit(&w, "p", NULL, &w.task, 0);
     grant(&w, "east", sch_action_class_id(a), 100);
     for (int i = 0; i < 3; i++) {
         outcome(&w, a, SCH_OUTCOME_LOST);
         run_until(&w, w.now + SY_NS_PER_S);
     }
-    struct sch_action *b = submit(&w, "s", NULL, &w.task, 0);
+    struct sch_action *b = submit(&w, "p", NULL, &w.task, 0);
     assert_state(b, "assigned"); /* nothing else has room */
     room(&w, "east", 100000);
-    struct sch_queue_config config = queue("q");
+    struct sch_queue_config config = queue("p", "d", "q");
     config.paused = true;
-    configure(&w, &config);
-    struct sch_explanation *e = explain(&w, submit(&w, "t", "q", &w.task, 0));
+    configure(&w, config);
+    struct sch_explanation *e = explain(&w, submit(&w, "p", "q", &w.task, 0));
     ck_assert(e->clusters[0].room && e->clusters[0].failures == 3);
     ck_assert_int_gt(e->clusters[0].avoided_until_ns, w.now);
     ck_assert(e->change_count == 1 && e->changes[0].type == SCH_CHANGE_RESUME);

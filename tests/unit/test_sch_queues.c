@@ -1,63 +1,5 @@
 /* links: sch */
-#include "tests/unit/test_sch_world.h"
-
-/* ---- queues, and a cluster with so many places ---- */
-
-static struct sch_queue_config queue(const char *project, const char *domain, const char *name)
-{
-    struct sch_queue_key key = {0};
-    snprintf(key.project, sizeof(key.project), "%s", project);
-    snprintf(key.domain, sizeof(key.domain), "%s", domain);
-    snprintf(key.name, sizeof(key.name), "%s", name);
-    return sch_queue_config_default(&key);
-}
-
-static void name_cluster(struct sch_queue_config *config, const char *name)
-{
-    config->cluster_count = 1;
-    snprintf(config->clusters[0], sizeof(config->clusters[0]), "%s", name);
-}
-
-static void configure(struct world *w, struct sch_queue_config config)
-{
-    struct sy_error_text error = {0};
-    ck_assert_msg(sch_queue_config_check(&config, &error) == 0, "%s", error.text);
-    step(w, (struct sch_event){.type = SCH_EVENT_QUEUE, .u.queue.config = &config});
-    sch_partition_check(w->p);
-}
-
-static struct sch_action *submit(struct world *w, const char *project, const char *queue_name,
-                                 struct sch_spec *spec, int32_t priority)
-{
-    static unsigned counter;
-    char name[24];
-    snprintf(name, sizeof(name), "r%u", ++counter);
-    step(w, (struct sch_event){.type = SCH_EVENT_CREATE_RUN,
-                               .u.create = {.project = project,
-                                            .domain = "d",
-                                            .name = name,
-                                            .spec = spec,
-                                            .priority = priority,
-                                            .queue = queue_name}});
-    struct sch_run *run = sch_partition_find_run(w->p, project, "d", name);
-    return run ? sch_partition_find_action(w->p, run, "a0") : NULL;
-}
-
-static void open_cluster(struct world *w)
-{
-    up(w, "east");
-    complete(w, "east");
-}
-
-/* All classes may be assigned without end; the room says how much of it at a time. */
-static void room(struct world *w, const char *cluster, uint64_t cpu_milli)
-{
-    step(w, (struct sch_event){.type = SCH_EVENT_ROOM,
-                               .u.room = {.cluster = cluster,
-                                          .cpu_milli = cpu_milli,
-                                          .memory_bytes = UINT64_MAX / 2,
-                                          .gpu_milli = 1u << 30}});
-}
+#include "tests/unit/test_sch_queue_world.h"
 
 struct out { /* what was assigned, in order; a place comes free when one is taken from the front */
     struct sch_action *actions[4096];
@@ -97,7 +39,7 @@ static void contend(uint32_t ratio, size_t *ret_light, size_t *ret_heavy)
     light.weight = 100;
     heavy.weight = 300;
     out = (struct out){0};
-    open_cluster(&w);
+    open_cluster(&w, "east");
     configure(&w, light);
     configure(&w, heavy);
     uint64_t granted = 16000;
@@ -150,7 +92,7 @@ START_TEST(projects_share_before_queues)
     struct world w = world_new();
     static struct out out;
     out = (struct out){0};
-    open_cluster(&w);
+    open_cluster(&w, "east");
     room(&w, "east", 0);
     const char *names[] = {"one", "two", "three"};
     for (unsigned i = 0; i < 3; i++)
@@ -184,7 +126,7 @@ START_TEST(an_idle_share_is_lent)
     struct world w = world_new();
     static struct out out;
     out = (struct out){0};
-    open_cluster(&w);
+    open_cluster(&w, "east");
     room(&w, "east", 0);
     configure(&w, queue("p", "d", "busy"));
     configure(&w, queue("p", "d", "rare"));
@@ -211,7 +153,7 @@ START_TEST(queues_have_parents)
     struct world w = world_new();
     static struct out out;
     out = (struct out){0};
-    open_cluster(&w);
+    open_cluster(&w, "east");
     room(&w, "east", 0);
     struct sch_queue_config top = queue("p", "d", "top"), a = queue("p", "d", "a"),
                             b = queue("p", "d", "b");
@@ -253,7 +195,7 @@ START_TEST(priority_comes_before_shares_and_over_classes)
 {
     struct world w = world_new();
     struct sch_spec large = {.request = {.cpu_milli = 4000}};
-    open_cluster(&w);
+    open_cluster(&w, "east");
     room(&w, "east", 0);
     struct sch_queue_config urgent = queue("", "", "urgent");
     urgent.priority = 10;
@@ -282,7 +224,7 @@ START_TEST(waiting_gains_priority)
     struct sch_partition_options options = {
         .epoch = 5, .actions_max = 100, .cluster_lease_ns = LEASE, .ageing_ns = 10 * SY_NS_PER_S};
     w.p = sch_partition_new(&options, w.now);
-    open_cluster(&w);
+    open_cluster(&w, "east");
     struct sch_action *old = submit(&w, "p", NULL, &w.task, 0);
     run_until(&w, w.now + 25 * SY_NS_PER_S);
     struct sch_action *new = submit(&w, "p", NULL, &w.task, 2);
@@ -299,34 +241,6 @@ START_TEST(waiting_gains_priority)
 END_TEST
 
 /* ---- work that may be stopped ---- */
-
-static struct world world_that_reclaims(void)
-{
-    struct world w = world_new();
-    sch_partition_free(w.p);
-    struct sch_partition_options options = {.epoch = 5,
-                                            .actions_max = 1000,
-                                            .system_retries = 3,
-                                            .cluster_lease_ns = LEASE,
-                                            .reclaim_delay_ns = SY_NS_PER_S};
-    w.p = sch_partition_new(&options, w.now);
-    open_cluster(&w);
-    room(&w, "east", 0);
-    return w;
-}
-
-/* The next effect of this kind within so long; NULL: none. */
-static const struct sch_effect *wait_for(struct world *w, enum sch_effect_type type, int64_t ns)
-{
-    int64_t until = w->now + ns, next;
-    while ((next = sch_partition_next_ns(w->p)) <= until) {
-        tick_at(w, next > w->now ? next : w->now);
-        if (count(w, type) > 0)
-            return nth(w, type, 0);
-    }
-    w->now = until;
-    return NULL;
-}
 
 START_TEST(lower_priority_makes_room)
 {
@@ -391,7 +305,7 @@ END_TEST
 START_TEST(a_limit_stops_and_lets_go)
 {
     struct world w = world_new();
-    open_cluster(&w);
+    open_cluster(&w, "east");
     struct sch_queue_config config = queue("p", "d", "q");
     config.actions_max = 2;
     configure(&w, config);
@@ -454,7 +368,7 @@ START_TEST(limits_count_resources_at_each_level)
 {
     struct world w = world_new();
     struct sch_spec large = {.request = {.cpu_milli = 3000}};
-    open_cluster(&w);
+    open_cluster(&w, "east");
     struct sch_queue_config project = queue("p", "", ""), small = queue("p", "d", "small");
     project.cpu_milli_max = 4000;
     small.cpu_milli_max = 2000;
@@ -480,7 +394,7 @@ END_TEST
 START_TEST(a_paused_queue_waits_and_asks_for_nothing)
 {
     struct world w = world_new();
-    open_cluster(&w);
+    open_cluster(&w, "east");
     struct sch_queue_config config = queue("p", "d", "q");
     config.paused = true;
     configure(&w, config);
@@ -510,7 +424,7 @@ START_TEST(length_and_names_are_checked)
     struct sch_action *a = submit(&w, "p", "q", &w.task, 0);
     ck_assert_ptr_null(submit(&w, "p", "q", &w.task, 0));
     ck_assert_int_eq(rejected(&w), SCH_REJECT_QUEUE_FULL);
-    open_cluster(&w);
+    open_cluster(&w, "east");
     grant(&w, "east", sch_action_class_id(a), 100); /* what is out is not in the way */
     ck_assert_ptr_nonnull(submit(&w, "p", "q", &w.task, 0));
     ck_assert_ptr_null(submit(&w, "other", "q", &w.task, 0));
@@ -548,7 +462,7 @@ START_TEST(a_queue_stays_on_its_clusters)
     struct world w = world_new();
     up(&w, "west");
     complete(&w, "west");
-    open_cluster(&w);
+    open_cluster(&w, "east");
     struct sch_queue_config config = queue("p", "d", "q");
     name_cluster(&config, "east");
     configure(&w, config);
@@ -568,25 +482,10 @@ START_TEST(a_queue_stays_on_its_clusters)
 }
 END_TEST
 
-static const char *where(struct world *w, enum sch_policy policy, const char *name)
-{
-    struct sch_queue_config config = queue("p", "d", name);
-    config.policy = policy;
-    config.paused = true;
-    configure(w, config);
-    struct sch_action *a = submit(w, "p", name, &w->task, 0);
-    grant(w, "east", sch_action_class_id(a), 4);
-    grant(w, "west", sch_action_class_id(a), 9);
-    config.paused = false;
-    configure(w, config);
-    assert_state(a, "assigned");
-    return sch_cluster_name(a->cluster);
-}
-
 START_TEST(policies_choose)
 {
     struct world w = world_new();
-    open_cluster(&w);
+    open_cluster(&w, "east");
     up(&w, "west");
     complete(&w, "west");
     ck_assert_str_eq(where(&w, SCH_POLICY_SPREAD, "a"), "west");
@@ -604,7 +503,7 @@ END_TEST
 START_TEST(a_cluster_that_fails_a_class_is_avoided_for_a_while)
 {
     struct world w = world_new();
-    open_cluster(&w);
+    open_cluster(&w, "east");
     up(&w, "west");
     complete(&w, "west");
     struct sch_action *a = submit(&w, "p", NULL, &w.task, 0);
@@ -632,7 +531,7 @@ START_TEST(more_memory_after_running_out_of_it)
     struct world w = world_new();
     struct sch_spec spec = {
         .request = {.memory_bytes = 1000}, .oom_factor_milli = 3000, .oom_memory_bytes_max = 5000};
-    open_cluster(&w);
+    open_cluster(&w, "east");
     struct sch_action *a = submit(&w, "p", NULL, &spec, 0);
     sch_action_ref(a);
     uint64_t expected[] = {1000, 3000, 5000};
@@ -658,7 +557,7 @@ START_TEST(no_more_memory_than_is_known_of)
     struct sch_spec spec = {.request = {.memory_bytes = 1ull << 34},
                             .oom_factor_milli = 2000,
                             .oom_memory_bytes_max = 1ull << 40};
-    open_cluster(&w);
+    open_cluster(&w, "east");
     step(&w, (struct sch_event){.type = SCH_EVENT_CLUSTER_UP, .u.cluster.name = "silent"});
     struct sch_action *a = submit(&w, "p", NULL, &spec, 0);
     sch_action_ref(a);
@@ -673,7 +572,7 @@ END_TEST
 START_TEST(long_queues_are_assigned_in_slices)
 {
     struct world w = world_new();
-    open_cluster(&w);
+    open_cluster(&w, "east");
     struct sch_action *a = NULL;
     for (unsigned i = 0; i < 3 * SCH_ASSIGN_MAX; i++)
         a = submit(&w, "p", NULL, &w.task, 0);

@@ -5,53 +5,11 @@
  */
 #include "base/rng.h"
 #include "scheduler/partition_turn.h"
-#include "tests/unit/test_sch_world.h"
+#include "tests/unit/test_sch_queue_world.h"
 
 #include <inttypes.h>
 
 /* ---- a world of few places and many queues and classes ---- */
-
-static struct sch_queue_config queue(const char *project, const char *name)
-{
-    struct sch_queue_key key = {0};
-    snprintf(key.project, sizeof(key.project), "%s", project);
-    snprintf(key.domain, sizeof(key.domain), "%s", name[0] ? "d" : "");
-    snprintf(key.name, sizeof(key.name), "%s", name);
-    return sch_queue_config_default(&key);
-}
-
-static void configure(struct world *w, const struct sch_queue_config *config)
-{
-    struct sy_error_text error = {0};
-    ck_assert_msg(sch_queue_config_check(config, &error) == 0, "%s", error.text);
-    step(w, (struct sch_event){.type = SCH_EVENT_QUEUE, .u.queue.config = config});
-}
-
-static struct sch_action *submit(struct world *w, const char *project, const char *name,
-                                 struct sch_spec *spec, int32_t priority)
-{
-    static unsigned counter;
-    char run_name[24];
-    snprintf(run_name, sizeof(run_name), "r%u", ++counter);
-    step(w, (struct sch_event){.type = SCH_EVENT_CREATE_RUN,
-                               .u.create = {.project = project,
-                                            .domain = "d",
-                                            .name = run_name,
-                                            .spec = spec,
-                                            .priority = priority,
-                                            .queue = name}});
-    struct sch_run *run = sch_partition_find_run(w->p, project, "d", run_name);
-    return run ? sch_partition_find_action(w->p, run, "a0") : NULL; /* no such queue yet */
-}
-
-static void room(struct world *w, const char *cluster, uint64_t cpu_milli)
-{
-    step(w, (struct sch_event){.type = SCH_EVENT_ROOM,
-                               .u.room = {.cluster = cluster,
-                                          .cpu_milli = cpu_milli,
-                                          .memory_bytes = UINT64_MAX / 2,
-                                          .gpu_milli = 1u << 30}});
-}
 
 static struct world open_world(uint32_t assign_max, int64_t ageing_ns)
 {
@@ -63,8 +21,7 @@ static struct world open_world(uint32_t assign_max, int64_t ageing_ns)
                                             .ageing_ns = ageing_ns};
     struct world w = {.now = SY_NS_PER_S, .task = {.request = {.cpu_milli = 1000}}};
     w.p = sch_partition_new(&options, w.now);
-    up(&w, "east");
-    complete(&w, "east");
+    open_cluster(&w, "east");
     return w;
 }
 
@@ -162,7 +119,8 @@ static void collect(struct random_world *r)
 static void configure_one(struct random_world *r)
 {
     uint32_t i = below(r, QUEUES);
-    struct sch_queue_config config = queue(queues[i].project, queues[i].name);
+    struct sch_queue_config config = queue(queues[i].project, queues[i].name[0] ? "d" : "",
+                                           queues[i].name);
     snprintf(config.parent, sizeof(config.parent), "%s", queues[i].parent);
     config.weight = 50 + below(r, 4) * 50;
     config.priority = below(r, 3) == 0 ? (int32_t)below(r, 3) : 0;
@@ -170,12 +128,10 @@ static void configure_one(struct random_world *r)
         config.actions_max = 1 + below(r, 9);
     if (below(r, 3) == 0)
         config.cpu_milli_max = 1000 + below(r, 12) * 1000;
-    if (below(r, 5) == 0) {
-        config.cluster_count = 1;
-        snprintf(config.clusters[0], sizeof(config.clusters[0]), "west");
-    }
+    if (below(r, 5) == 0)
+        name_cluster(&config, "west");
     config.paused = below(r, 12) == 0;
-    configure(&r->w, &config);
+    configure(&r->w, config);
 }
 
 static void submit_one(struct random_world *r)
@@ -277,8 +233,7 @@ static uint32_t play(uint64_t seed)
     for (uint32_t i = 0; i < SY_COUNT_OF(r.specs); i++)
         r.specs[i] = (struct sch_spec){
             .request = {.cpu_milli = 500 + 500 * (i % 4), .memory_bytes = 1000 + i / 4}};
-    up(&r.w, "west");
-    complete(&r.w, "west");
+    open_cluster(&r.w, "west");
     room(&r.w, "east", r.rooms[0]);
     room(&r.w, "west", r.rooms[1]);
     for (unsigned i = 0; i < 5; i++)
@@ -313,7 +268,7 @@ END_TEST
 static uint32_t stopped_of(struct world *w, const char *project, const char *name,
                            const struct sch_seat **ret)
 {
-    struct sch_queue_key key = queue(project, name).key;
+    struct sch_queue_key key = queue(project, "d", name).key;
     const struct sch_share *share = sch_share_find(w->p, &key);
     uint32_t n = 0;
     ck_assert_ptr_nonnull(share->stops);
@@ -328,9 +283,9 @@ START_TEST(an_end_under_a_full_limit_moves_one_of_those_that_wait)
     struct world w = open_world(0, 0);
     static struct sch_spec specs[CLASSES];
     const struct sch_seat *before[CLASSES], *after[CLASSES];
-    struct sch_queue_config config = queue("p", "q");
+    struct sch_queue_config config = queue("p", "d", "q");
     config.actions_max = 10;
-    configure(&w, &config);
+    configure(&w, config);
     struct sch_action *actions[CLASSES];
     for (uint32_t i = 0; i < CLASSES; i++) {
         specs[i] = (struct sch_spec){.request = {.cpu_milli = 1000, .memory_bytes = 1 + i}};
@@ -354,9 +309,9 @@ START_TEST(priority_decides_among_those_that_a_limit_stops)
 {
     struct world w = open_world(0, 0);
     struct sch_spec other = {.request = {.cpu_milli = 500}};
-    struct sch_queue_config config = queue("p", "q");
+    struct sch_queue_config config = queue("p", "d", "q");
     config.actions_max = 1;
-    configure(&w, &config);
+    configure(&w, config);
     room(&w, "east", 0);
     struct sch_action *first = submit(&w, "p", "q", &w.task, 0);
     struct sch_action *low = submit(&w, "p", "q", &w.task, 0);
@@ -380,9 +335,9 @@ START_TEST(who_cannot_use_what_comes_free_is_in_nobodys_way)
 {
     struct world w = open_world(0, 0);
     struct sch_spec large = {.request = {.cpu_milli = 3000}}, lost = {.request = {.cpu_milli = 7}};
-    struct sch_queue_config config = queue("p", "q");
+    struct sch_queue_config config = queue("p", "d", "q");
     config.cpu_milli_max = 3000;
-    configure(&w, &config);
+    configure(&w, config);
     room(&w, "east", 1u << 30);
     struct sch_action *small[5];
     for (unsigned i = 0; i < SY_COUNT_OF(small); i++)
