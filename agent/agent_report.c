@@ -145,6 +145,18 @@ static void pack(struct ag_agent *agent, struct ag_attempt *a, outcome_msg *msg)
     a->journaled = true;
 }
 
+/* From its coming to its start, as far as its start is known. The start is told by another clock of
+ * this machine, which may have been set meanwhile. */
+static int64_t waited_ns(const struct ag_agent *agent, const struct ag_attempt *a,
+                         const struct ag_result *result)
+{
+    int64_t here_ns = sy_loop_now_ns(agent->ports.loop) - a->arrived_ns;
+    int64_t ago_ns = sy_loop_realtime_ns(agent->ports.loop) - result->started_ns;
+    if (result->started_ns == 0 || ago_ns < 0)
+        return 0;
+    return ago_ns < here_ns ? here_ns - ago_ns : 0;
+}
+
 void ag_report_outcome(struct ag_agent *agent, struct ag_attempt *a, const struct ag_result *result,
                        const char *output_uri)
 {
@@ -166,6 +178,7 @@ void ag_report_outcome(struct ag_agent *agent, struct ag_attempt *a, const struc
         msg.error_kind = (Switchyard__Internal__ErrorKind)result->error_kind;
     }
     msg.death = (Switchyard__Internal__Death)result->death;
+    msg.waited_ns = waited_ns(agent, a, result);
     msg.started_ns = result->started_ns;
     msg.finished_ns = result->finished_ns;
     msg.memory_peak_bytes = result->memory_peak_bytes;

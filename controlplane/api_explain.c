@@ -257,6 +257,13 @@ static void put_attempt(struct cp_request *req, Timeline *timeline, int64_t queu
     attempt->cluster = row->cluster;
     attempt->node = row->node;
     attempt->error = row->error;
+    attempt->granted_ns = row->granted_ns;
+    if (row->granted_ns > 0)
+        attempt->reported_ns = row->granted_ns + row->out_ns;
+    attempt->held_ns = row->held_ns;
+    attempt->waited_ns = row->waited_ns;
+    if (row->started_ns > 0 && row->finished_ns > row->started_ns)
+        attempt->ran_ns = row->finished_ns - row->started_ns;
     timeline->attempts[timeline->n_attempts++] = attempt;
 }
 
@@ -269,6 +276,7 @@ static void put_live_attempt(struct cp_request *req, Timeline *timeline, int64_t
     attempt->number = out ? view->number : view->number + 1;
     attempt->queued_ns = queued_ns;
     if (out) {
+        attempt->granted_ns = view->granted_ns;
         attempt->started_ns = view->started_ns;
         attempt->cluster = text(view->cluster);
         attempt->node = text(view->node);
@@ -285,7 +293,8 @@ static Timeline *timeline_of(struct cp_request *req, const struct cp_action_view
     int64_t queued_ns = view->row->created_ns;
     for (size_t i = 0; i < view->earlier_count; i++) {
         put_attempt(req, timeline, queued_ns, view->earlier[i]);
-        queued_ns = view->earlier[i]->finished_ns;
+        queued_ns = timeline->attempts[i]->reported_ns > 0 ? timeline->attempts[i]->reported_ns
+                                                           : view->earlier[i]->finished_ns;
     }
     if (outcome != NULL) {
         timeline->finished_ns = outcome->finished_ns;

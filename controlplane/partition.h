@@ -209,6 +209,7 @@ struct cp_action_view {
     struct sch_action *live; /* NULL when it ended; borrowed for this turn */
     Switchyard__V1__Phase phase;
     int64_t started_ns; /* of the current or last attempt; 0 = not started */
+    int64_t granted_ns; /* of one that is out: when it was assigned; 0 = not known */
     uint32_t number;
     const char *cluster, *node; /* "" = none */
     /* Attempts that ended without ending the action, in order; none until

@@ -211,15 +211,21 @@ static void set_outcome(struct cp_outcome_row *row, const Switchyard__Internal__
     row->output = (struct sy_span){outcome->output.data, outcome->output.len};
     row->output_uri = outcome->output_uri;
     row->error_kind = outcome->error_kind;
+    row->held_ns = outcome->held_ns > 0 ? outcome->held_ns : 0;
+    row->waited_ns = outcome->waited_ns > 0 ? outcome->waited_ns : 0;
 }
 
 static void set_place(struct cp_partition *p, struct cp_outcome_row *row,
                       const struct sch_action *action)
 {
     const struct cp_place *place = cp_places_find(&p->places, action->id);
-    if (place) {
-        row->started_ns = place->started_ns;
-        row->node = place->node;
+    if (!place)
+        return;
+    row->started_ns = place->started_ns;
+    row->node = place->node;
+    if (place->granted_ns != 0) {
+        row->out_ns = sy_loop_now_ns(p->loop) - place->granted_ns;
+        row->granted_ns = sy_loop_realtime_ns(p->loop) - row->out_ns;
     }
 }
 
@@ -470,6 +476,7 @@ static void send_assign(struct cp_partition *p, const struct sch_effect *effect)
     SY_ASSERT(cluster && cluster->stream);
     struct cp_item *item = cp_group_add(p, CP_ITEM_ASSIGN);
     struct cp_spec_use *use = cp_spec_use_of(action->spec);
+    cp_places_grant(&p->places, action->id, sy_loop_now_ns(p->loop));
     use->spec->pins++;
     p->open->urgent |= action->id <= p->durable_id_high; /* it has waited for room */
     item->stream_serial = cluster->stream->serial;

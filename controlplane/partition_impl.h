@@ -294,11 +294,12 @@ struct cp_cluster {
     size_t node_count;
 };
 
-/* ---- where attempts run, for people: (action id) -> start and node ---- */
+/* ---- what is out, for people: (action id) -> since when, start and node ---- */
 
 struct cp_place {
     uint64_t action_id;
-    int64_t started_ns;
+    int64_t granted_ns; /* monotonic: it was assigned; 0: by a shard before */
+    int64_t started_ns; /* realtime, on its node; 0: not yet */
     char node[SCH_NAME_MAX];
 };
 struct cp_places {
@@ -307,6 +308,8 @@ struct cp_places {
 };
 void cp_places_set(struct cp_places *places, uint64_t action_id, int64_t started_ns,
                    const char *node);
+/* Assigned now; not started yet. */
+void cp_places_grant(struct cp_places *places, uint64_t action_id, int64_t now_ns);
 const struct cp_place *cp_places_find(const struct cp_places *places, uint64_t action_id);
 void cp_places_remove(struct cp_places *places, uint64_t action_id);
 void cp_places_deinit(struct cp_places *places);

@@ -323,6 +323,14 @@ static void read_outcomes(struct cp_operator *o, const Message *m)
     }
 }
 
+/* Nor are others of its gang out any more; they are given back as well. */
+static void forget_returned(struct cp_partition *p, uint64_t action_id)
+{
+    const struct sch_action *action = sch_partition_find_action_by_id(p->core, action_id);
+    if (action && action->sm.state != SCH_ACTION_ASSIGNED && action->sm.state != SCH_ACTION_RUNNING)
+        cp_places_remove(&p->places, action_id);
+}
+
 static void read_returned(struct cp_operator *o, const Message *m)
 {
     struct cp_partition *p = o->p;
@@ -340,6 +348,7 @@ static void read_returned(struct cp_operator *o, const Message *m)
         p->report = &report;
         cp_step(p, &event);
         p->report = NULL;
+        forget_returned(p, returned->action);
     }
 }
 

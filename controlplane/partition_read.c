@@ -98,6 +98,9 @@ static void fill_live(struct cp_partition *p, struct cp_action_view *view)
     if (place) {
         view->started_ns = place->started_ns;
         view->node = place->node;
+        if (place->granted_ns != 0)
+            view->granted_ns = sy_loop_realtime_ns(p->loop) -
+                               (sy_loop_now_ns(p->loop) - place->granted_ns);
     }
     if (live->cluster)
         view->cluster = sch_cluster_name(live->cluster);

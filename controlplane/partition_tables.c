@@ -83,15 +83,32 @@ static void places_resize(struct cp_places *places, size_t cap)
     free(old.slots);
 }
 
-void cp_places_set(struct cp_places *places, uint64_t action_id, int64_t started_ns,
-                   const char *node)
+static struct cp_place *place_get(struct cp_places *places, uint64_t action_id)
 {
     SY_ASSERT(action_id != 0);
     if (places->count * 2 >= places->cap)
         places_resize(places, places->cap ? places->cap * 2 : 64);
     struct cp_place *place = &places->slots[place_at(places, action_id)];
-    places->count += place->action_id == 0;
-    place->action_id = action_id;
+    if (place->action_id == 0) {
+        place->action_id = action_id;
+        place->granted_ns = 0;
+        places->count++;
+    }
+    return place;
+}
+
+void cp_places_grant(struct cp_places *places, uint64_t action_id, int64_t now_ns)
+{
+    struct cp_place *place = place_get(places, action_id);
+    place->granted_ns = now_ns;
+    place->started_ns = 0;
+    place->node[0] = '\0';
+}
+
+void cp_places_set(struct cp_places *places, uint64_t action_id, int64_t started_ns,
+                   const char *node)
+{
+    struct cp_place *place = place_get(places, action_id);
     place->started_ns = started_ns;
     size_t len = strnlen(node, sizeof(place->node) - 1);
     memcpy(place->node, node, len);

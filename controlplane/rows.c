@@ -189,6 +189,10 @@ void cp_row_put_outcome(struct sy_buf *buf, const struct cp_outcome_row *row)
     cp_put_str(buf, 15, row->reused_from);
     cp_put_uint(buf, 16, row->recovered);
     cp_put_uint(buf, 17, row->error_kind);
+    cp_put_int(buf, 18, row->granted_ns);
+    cp_put_int(buf, 19, row->out_ns);
+    cp_put_int(buf, 20, row->held_ns);
+    cp_put_int(buf, 21, row->waited_ns);
 }
 
 void cp_row_put_live(struct sy_buf *buf, const struct sch_action *action)

@@ -76,7 +76,8 @@ struct cp_outcome_row {
     uint32_t cache;
     const char *reused_from;
     bool recovered;
-    uint32_t error_kind; /* internal.ErrorKind */
+    uint32_t error_kind;                            /* internal.ErrorKind */
+    int64_t granted_ns, out_ns, held_ns, waited_ns; /* of the attempt, see store.proto */
 };
 void cp_row_put_outcome(struct sy_buf *buf, const struct cp_outcome_row *row);
 

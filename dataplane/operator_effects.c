@@ -7,6 +7,7 @@
 #include <string.h>
 
 enum { OUTCOME_LOST = 7, OUTCOME_PREEMPTED = 9, DEATH_ALONE = 1 };
+#define OUTCOME_HELD 18u /* the field that we add */
 
 /* ---- what the core keeps for us ---- */
 
@@ -135,13 +136,14 @@ static void send_outcome(struct dp_operator *op, const struct sch_op_effect *eff
     if (!stream)
         return;
     const struct outcome *outcome = effect->u.report.blob;
-    if (outcome) {
-        dp_link_put(&stream->link, DP_TO_SHARD_OUTCOMES,
-                    (struct sy_span){outcome->bytes, outcome->len});
-        return;
-    }
     struct sy_buf *record = dp_scratch_key(op, &effect->u.report.key);
-    put_lost(op, record, effect);
+    if (outcome) {
+        sy_buf_clear(record);
+        sy_buf_append(record, outcome->bytes, outcome->len);
+    } else {
+        put_lost(op, record, effect);
+    }
+    dp_wire_put_u64(record, OUTCOME_HELD, (uint64_t)effect->u.report.held_ns);
     dp_link_put(&stream->link, DP_TO_SHARD_OUTCOMES, sy_buf_span(record));
 }
 

@@ -232,6 +232,7 @@ void sch_attempt_send_outcome(struct sch_operator *op, struct sch_attempt *a)
     effect->u.report.blob = a->blob.data;
     effect->u.report.reason = a->preempted;
     effect->u.report.alone = a->alone;
+    effect->u.report.held_ns = a->held_ns;
 }
 
 void sch_attempt_send_inventory(struct sch_operator *op, struct sch_attempt *a)

@@ -259,6 +259,7 @@ struct sch_op_effect {
             int64_t started_ns;
             const char *reason; /* RETURNED; OUTCOME without blob: why, NULL: its node was lost */
             bool alone;         /* its node was lost, and nothing else had started there */
+            int64_t held_ns;    /* OUTCOME: how long it waited here for a node; 0: not known */
             void *blob;
         } report;
         struct {

@@ -38,6 +38,7 @@ static void check_attempt(const struct sch_attempt *a)
     SY_ASSERT(state != SCH_ATTEMPT_RETURNED && sch_attempt_table.invariant(a, state));
     SY_ASSERT((a->kind == NULL) == (state == SCH_ATTEMPT_DONE));
     SY_ASSERT((a->node == NULL) == (state == SCH_ATTEMPT_HELD));
+    SY_ASSERT(a->held_ns >= 0 && (!a->alone || state == SCH_ATTEMPT_DONE));
     SY_ASSERT(sch_link_in_list(&a->place) == (state != SCH_ATTEMPT_DONE));
     SY_ASSERT(!a->room || a->charged);
     SY_ASSERT(!on_node || !a->blob.data);

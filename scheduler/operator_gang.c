@@ -381,6 +381,7 @@ bool sch_op_gang_assign(struct sch_operator *op, struct sch_op_class *class,
     a->class = class;
     a->suspect = event->u.assign.suspect;
     a->queue_tag = event->u.assign.queue;
+    a->held_ns = op->now_ns;
     a->blob = event->u.assign.blob;
     a->gang = gang;
     sch_list_push_back(&gang->attempts, &a->place);

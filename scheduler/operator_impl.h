@@ -239,6 +239,7 @@ struct sch_attempt {
     int64_t since_ns;     /* STARTED: since when, on our clock */
     struct sch_blob blob; /* HELD: the assignment; DONE: the outcome, NULL = LOST */
     int64_t started_ns, held_until_ns;
+    int64_t held_ns;                /* HELD: since when; then for how long; 0: adopted */
     struct sch_link partition_link; /* partition->attempts */
     /* HELD: op->held, or gang->attempts; PLACED, STARTED: node->attempts or unnamed */
     struct sch_link place;

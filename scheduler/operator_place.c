@@ -141,6 +141,7 @@ struct sch_op_effect *sch_attempt_place(struct sch_operator *op, struct sch_atte
     a->node = node;
     a->node->refs++;
     sm_move(&a->sm, &sch_attempt_table, SCH_ATTEMPT_PLACED, a);
+    a->held_ns = op->now_ns - a->held_ns;
     sch_list_push_back(&a->node->attempts, &a->place);
     if (room)
         sch_node_charge(op, a, true);

@@ -267,6 +267,7 @@ void sch_op_assign(struct sch_operator *op, const struct sch_op_event *event)
     a->class = class;
     a->queue_tag = event->u.assign.queue;
     a->suspect = event->u.assign.suspect;
+    a->held_ns = op->now_ns;
     a->blob = blob;
     sch_attempt_hold(op, a);
     if (class->kind->held_count == 1)

@@ -57,7 +57,11 @@ def test_paused(box):
     assert answer["explanation"] is None and answer["phase"] == "SUCCEEDED"
     (attempt,) = answer["timeline"]["attempts"]
     assert attempt["queued_ns"] <= attempt["started_ns"] <= attempt["ended_ns"], attempt
-    assert "WAITED" in box.cli("explain", "r").stdout
+    assert attempt["queued_ns"] <= attempt["granted_ns"] <= attempt["reported_ns"], attempt
+    parts = [attempt[name] for name in ("held_ns", "waited_ns", "ran_ns")]
+    assert min(parts) >= 0 and parts[2] > 0, attempt
+    assert sum(parts) <= attempt["reported_ns"] - attempt["granted_ns"], attempt
+    assert "REPORTING" in box.cli("explain", "r").stdout
 
 
 def test_dry_run(box):

@@ -174,7 +174,7 @@ UNUSED static void fake_start(struct fake_stream *s, const struct fake_attempt *
     stream_send(s, &m);
 }
 
-/* Of *outcome all but the attempt and the times. */
+/* Of *outcome all but the attempt, and the times unless they are set. */
 UNUSED static void fake_end(struct fake_stream *s, struct fake_attempt *a,
                             Switchyard__Internal__Outcome *outcome)
 {
@@ -185,7 +185,8 @@ UNUSED static void fake_end(struct fake_stream *s, struct fake_attempt *a,
     outcome->number = a->number;
     outcome->epoch = a->epoch;
     outcome->node = node;
-    outcome->started_ns = outcome->finished_ns = world_realtime(s->world);
+    if (outcome->started_ns == 0)
+        outcome->started_ns = outcome->finished_ns = world_realtime(s->world);
     m.n_outcomes = 1;
     m.outcomes = &outcome;
     a->ended = true;

@@ -88,6 +88,29 @@ START_TEST(outcomes_are_kept_until_acknowledged)
 }
 END_TEST
 
+START_TEST(an_outcome_says_how_long_it_waited_here)
+{
+    open_world();
+    w->acks = true;
+    run(SY_NS_PER_S);
+    send_spec(1, "native", 2000, 10, 0);
+    assign(1, 1);
+    assign(2, 1); /* waits: there is room for one */
+    run(3 * SY_NS_PER_S);
+    fake_end(w->fake, 1, AG_RESULT_SUCCEEDED);
+    run(SY_NS_PER_MS);
+    ck_assert_int_eq(w->last_waited_ns, 0); /* its start is told as before it came */
+    w->fake->told_started_ns = sy_loop_realtime_ns(w->loop);
+    run(5 * SY_NS_PER_S);
+    fake_end(w->fake, 2, AG_RESULT_SUCCEEDED);
+    run(SY_NS_PER_MS);
+    ck_assert_uint_eq(w->outcome_of[2], 1);
+    ck_assert_int_ge(w->last_waited_ns, 3 * SY_NS_PER_S);
+    ck_assert_int_le(w->last_waited_ns, 3 * SY_NS_PER_S + 2 * SY_NS_PER_MS);
+    close_world();
+}
+END_TEST
+
 START_TEST(heartbeats_and_silence)
 {
     open_world();
@@ -358,6 +381,7 @@ int main(void)
         an_attempt_from_assignment_to_acknowledgement,
         short_attempts_report_no_start,
         outcomes_are_kept_until_acknowledged,
+        an_outcome_says_how_long_it_waited_here,
         heartbeats_and_silence,
         older_epochs_are_refused,
         what_can_never_run_is_refused,

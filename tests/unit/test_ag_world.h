@@ -35,6 +35,7 @@ struct fake {
     struct sch_resources capacity;
     uint32_t slots;
     uint32_t last_code;
+    int64_t told_started_ns; /* 0: long ago */
     char order[ATTEMPTS_MAX * 8];
 };
 
@@ -122,7 +123,7 @@ static inline void fake_end(struct fake *f, uint64_t id, enum ag_result_kind kin
                                .error_code = "Code",
                                .error_message = "bad \xff text",
                                .output = {(const uint8_t *)"out", 3},
-                               .started_ns = 5,
+                               .started_ns = f->told_started_ns ? f->told_started_ns : 5,
                                .finished_ns = 9};
     f->events->on_result(f->ctx, &result);
 }
@@ -179,6 +180,7 @@ struct world {
     /* what the agent said */
     unsigned outcomes, started, returned, calls, inventory;
     int last_kind, last_death;
+    int64_t last_waited_ns;
     char last_message[256], last_reason[128];
     uint64_t last_call;
     uint64_t outcome_of[ATTEMPTS_MAX];
@@ -247,6 +249,7 @@ static inline void on_message(void *ctx, struct sy_span span)
         w->outcome_of[msg->outcomes[i]->action % ATTEMPTS_MAX]++;
         w->last_kind = (int)msg->outcomes[i]->kind;
         w->last_death = (int)msg->outcomes[i]->death;
+        w->last_waited_ns = msg->outcomes[i]->waited_ns;
         snprintf(w->last_message, sizeof(w->last_message), "%s", msg->outcomes[i]->error_message);
         if (w->acks)
             send_ack(msg->outcomes[i]->action);

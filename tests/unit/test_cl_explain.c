@@ -186,6 +186,17 @@ START_TEST(lines_fit_the_terminal)
 }
 END_TEST
 
+/* One space for many. */
+static void squeeze(char *page)
+{
+    char *to = page;
+    for (const char *from = page; *from != '\0'; from++) {
+        if (*from != ' ' || from == page || from[-1] != ' ')
+            *to++ = *from;
+    }
+    *to = '\0';
+}
+
 START_TEST(an_ended_one_says_where_its_time_went)
 {
     struct answer a;
@@ -213,6 +224,18 @@ START_TEST(an_ended_one_says_where_its_time_went)
     says(page, "10.00s");
     says(page, "30.00s");
     says(page, "OutOfMemory: too much");
+    ck_assert_ptr_null(strstr(page, "0s\n")); /* what nobody has told is left empty */
+    free(page);
+    a.attempt.granted_ns = NOW - 55 * SY_NS_PER_S; /* its node's clock is an hour late */
+    a.attempt.reported_ns = NOW - 18 * SY_NS_PER_S;
+    a.attempt.started_ns -= 3600 * SY_NS_PER_S;
+    a.attempt.ended_ns -= 3600 * SY_NS_PER_S;
+    a.attempt.held_ns = 2 * SY_NS_PER_S;
+    a.attempt.waited_ns = 3 * SY_NS_PER_S;
+    a.attempt.ran_ns = 30 * SY_NS_PER_S;
+    page = print(&a, 0);
+    squeeze(page);
+    says(page, " 1 5.00s 2.00s 3.00s 30.00s 2.00s east n1 ");
     free(page);
 }
 END_TEST

@@ -172,6 +172,46 @@ START_TEST(a_finished_one_says_where_its_time_went)
 }
 END_TEST
 
+/* Its node's clock is a day off: what is told are durations. */
+START_TEST(parts_of_an_attempt_are_measured_by_one_clock_each)
+{
+    struct world w;
+    world_init(&w, 1);
+    int64_t created_ns = world_realtime(&w);
+    submit(&w, "r", "");
+    struct fake_stream *s = &w.streams[0];
+    world_for(&w, 10 * SY_NS_PER_S);
+    const Switchyard__V1__Attempt *live = explain(&w, "r", "")->timeline->attempts[0];
+    ck_assert(live->granted_ns >= created_ns && live->granted_ns < created_ns + SY_NS_PER_S);
+    ck_assert(live->started_ns == 0 && live->reported_ns == 0);
+    Switchyard__Internal__Outcome outcome = SWITCHYARD__INTERNAL__OUTCOME__INIT;
+    outcome.kind = OUTCOME(LOST);
+    outcome.held_ns = 2 * SY_NS_PER_S;
+    outcome.waited_ns = 3 * SY_NS_PER_S;
+    outcome.started_ns = created_ns - 86400 * SY_NS_PER_S;
+    outcome.finished_ns = outcome.started_ns + 4 * SY_NS_PER_S;
+    outcome.error_code = outcome.error_message = (char *)(uintptr_t) "x";
+    fake_end(s, &s->attempts[0], &outcome);
+    world_for(&w, SY_NS_PER_S);
+    const Switchyard__V1__Timeline *t = explain(&w, "r", "")->timeline;
+    const Switchyard__V1__Attempt *a = t->attempts[0];
+    ck_assert(a->held_ns == 2 * SY_NS_PER_S && a->waited_ns == 3 * SY_NS_PER_S);
+    ck_assert(a->ran_ns == 4 * SY_NS_PER_S && a->granted_ns == live->granted_ns);
+    ck_assert(a->reported_ns >= created_ns + 10 * SY_NS_PER_S);
+    ck_assert(a->reported_ns < created_ns + 11 * SY_NS_PER_S);
+    ck_assert(t->attempts[1]->queued_ns == a->reported_ns);
+    ck_assert(t->attempts[1]->granted_ns >= a->reported_ns); /* the next one is out */
+    world_restart(&w); /* the operator knows of none: it is lost, and nobody knows since when */
+    world_for(&w, SY_NS_PER_S);
+    finish_task(&w, "a0", OUTCOME(SUCCEEDED));
+    world_for(&w, SY_NS_PER_S);
+    t = explain(&w, "r", "")->timeline;
+    ck_assert(t->attempts[0]->held_ns == 2 * SY_NS_PER_S);
+    ck_assert_int_gt(t->attempts[t->n_attempts - 1]->reported_ns, 0);
+    world_deinit(&w);
+}
+END_TEST
+
 START_TEST(a_dry_run_writes_nothing)
 {
     struct world w;
@@ -223,8 +263,8 @@ END_TEST
 int main(void)
 {
     const TTest *const each[] = {a_paused_queue_is_named, a_dry_run_writes_nothing, NULL};
-    const TTest *const once[] = {a_limit_is_named_and_the_oldest_that_waits,
-                                 a_finished_one_says_where_its_time_went, what_is_wrong_is_said,
-                                 NULL};
+    const TTest *const once[] = {
+        a_limit_is_named_and_the_oldest_that_waits, a_finished_one_says_where_its_time_went,
+        parts_of_an_attempt_are_measured_by_one_clock_each, what_is_wrong_is_said, NULL};
     return world_tests("cp_explain", each, once);
 }

@@ -126,10 +126,34 @@ START_TEST(a_file_that_is_none_stops_the_start)
 }
 END_TEST
 
+START_TEST(an_outcome_goes_on_with_the_time_without_a_node)
+{
+    struct world w;
+    struct fake_agent *agent;
+    struct fake_partition *p = world_with_grants(&w, &agent);
+    shard_spec(p, SPEC);
+    shard_order(p, SWITCHYARD__INTERNAL__NODE_VERB__NODE_VERB_CORDON, "node1", 0);
+    world_run(&w, 10 * MS);
+    shard_assign(p, CLASS, SPEC, 1, 1);
+    world_run(&w, SEC);
+    ck_assert_uint_eq(p->outcomes, 0);
+    shard_order(p, SWITCHYARD__INTERNAL__NODE_VERB__NODE_VERB_UNCORDON, "node1", 0);
+    world_run(&w, 10 * MS);
+    ck_assert_uint_eq(p->outcomes, 1);
+    ck_assert_int_eq(p->last_kind, SWITCHYARD__INTERNAL__OUTCOME_KIND__OUTCOME_SUCCEEDED);
+    ck_assert(p->last_held_ns > SEC - 10 * MS && p->last_held_ns < SEC + 10 * MS);
+    agent_free(agent);
+    world_deinit(&w);
+}
+END_TEST
+
 int main(void)
 {
-    const TTest *const tests[] = {
-        a_drain_gives_back_and_preempts, orders_that_make_no_sense_are_refused,
-        what_was_said_outlives_the_operator, a_file_that_is_none_stops_the_start, NULL};
+    const TTest *const tests[] = {a_drain_gives_back_and_preempts,
+                                  orders_that_make_no_sense_are_refused,
+                                  what_was_said_outlives_the_operator,
+                                  a_file_that_is_none_stops_the_start,
+                                  an_outcome_goes_on_with_the_time_without_a_node,
+                                  NULL};
     return sy_test_run("dp_nodes", tests);
 }

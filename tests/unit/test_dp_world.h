@@ -114,7 +114,7 @@ struct fake_partition {
     char node_state[16], node_reason[128]; /* of the first */
     char last_error[512];
     int last_kind; /* of an outcome */
-    int64_t last_slept_ns;
+    int64_t last_slept_ns, last_held_ns;
     uint64_t granted[16];
     uint64_t last_action;
     bool ack;  /* acknowledge outcomes at once */
@@ -222,6 +222,7 @@ static inline void partition_records(struct fake_partition *p, const PB(Operator
         snprintf(p->last_error, sizeof(p->last_error), "%s: %s", m->outcomes[i]->error_code,
                  m->outcomes[i]->error_message);
         p->last_kind = m->outcomes[i]->kind;
+        p->last_held_ns = m->outcomes[i]->held_ns;
         p->last_slept_ns = m->outcomes[i]->finished_ns - m->outcomes[i]->started_ns;
         if (p->ack)
             shard_ack(p, m->outcomes[i]);

@@ -355,32 +355,54 @@ static const char *between(struct cl_short *buffer, int64_t from_ns, int64_t to_
     return buffer->text;
 }
 
+/* How long each part of an attempt took; "": that is not known. */
+struct parts {
+    struct cl_short queued, placing, starting, ran, reporting;
+};
+
+static const char *lasted(struct cl_short *buffer, int64_t ns)
+{
+    *buffer = cl_format_duration(ns);
+    return buffer->text;
+}
+
+static void put_attempt(struct cl_table *table, const struct page *page,
+                        const Switchyard__V1__Attempt *a)
+{
+    struct parts parts;
+    const char *cells[] = {"", "", "", "", "", "", a->cluster, a->node, ""};
+    int64_t ended_ns = a->ended_ns > 0 ? a->ended_ns : page->now_ns;
+    int64_t started_ns = a->started_ns > 0 ? a->started_ns : ended_ns;
+    char number[16];
+    Text error = {0};
+    snprintf(number, sizeof(number), "%" PRIu32, a->number);
+    cells[0] = number;
+    cells[1] = between(&parts.queued, a->queued_ns, a->granted_ns > 0 ? a->granted_ns : started_ns);
+    if (a->ran_ns > 0 && a->reported_ns > 0) {
+        int64_t rest_ns = a->reported_ns - a->granted_ns - a->held_ns - a->waited_ns - a->ran_ns;
+        cells[2] = lasted(&parts.placing, a->held_ns);
+        cells[3] = lasted(&parts.starting, a->waited_ns);
+        cells[5] = lasted(&parts.reporting, rest_ns > 0 ? rest_ns : 0);
+    }
+    cells[4] = a->ran_ns > 0 ? lasted(&parts.ran, a->ran_ns)
+                             : between(&parts.ran, a->started_ns, ended_ns);
+    if (a->error)
+        sy_error_text_set(&error, "%s: %s", a->error->code, a->error->message);
+    cells[8] = error.text;
+    cl_table_add(table, cells);
+}
+
 static void put_timeline(const struct page *page, const Switchyard__V1__Timeline *timeline)
 {
-    static const struct cl_column columns[] = {{"ATTEMPT", true, 0, 0}, {"WAITED", true, 0, 0},
-                                               {"RAN", true, 0, 0},     {"CLUSTER", false, 6, 2},
-                                               {"NODE", false, 6, 1},   {"ERROR", false, 16, 0}};
+    static const struct cl_column columns[] = {
+        {"ATTEMPT", true, 0, 0},  {"QUEUED", true, 0, 0}, {"PLACING", true, 0, 0},
+        {"STARTING", true, 0, 0}, {"RAN", true, 0, 0},    {"REPORTING", true, 0, 0},
+        {"CLUSTER", false, 6, 2}, {"NODE", false, 6, 1},  {"ERROR", false, 16, 0}};
     if (!timeline || timeline->n_attempts == 0)
         return;
     struct cl_table *table = cl_table_new(columns, SY_COUNT_OF(columns));
-    for (size_t i = 0; i < timeline->n_attempts; i++) {
-        const Switchyard__V1__Attempt *a = timeline->attempts[i];
-        struct cl_short waited, ran;
-        int64_t ended_ns = a->ended_ns > 0 ? a->ended_ns : page->now_ns;
-        char number[16];
-        Text error = {0};
-        snprintf(number, sizeof(number), "%" PRIu32, a->number);
-        if (a->error)
-            sy_error_text_set(&error, "%s: %s", a->error->code, a->error->message);
-        int64_t started_ns = a->started_ns > 0 ? a->started_ns : ended_ns;
-        const char *cells[] = {number,
-                               between(&waited, a->queued_ns, started_ns),
-                               between(&ran, a->started_ns, ended_ns),
-                               a->cluster,
-                               a->node,
-                               error.text};
-        cl_table_add(table, cells);
-    }
+    for (size_t i = 0; i < timeline->n_attempts; i++)
+        put_attempt(table, page, timeline->attempts[i]);
     fputc('\n', page->file);
     cl_table_print(table, page->file, page->width, 0);
     cl_table_free(table);
