@@ -86,8 +86,8 @@ struct ag_attempt {
     bool cancel_asked; /* by the operator */
     bool suspect;      /* as in the assignment */
     uint32_t calls;
-    uint32_t class_number; /* as in the assignment */
-    uint32_t attempt;      /* as people count: names its log */
+    uint32_t class_number, queue; /* as in the assignment */
+    uint32_t attempt;             /* as people count: names its log */
     struct ag_spec_entry *spec;
     struct ag_class *class; /* of what it asks for: its spec, or more memory than that */
     struct ag_attempt *next, *previous;             /* waiting; or outcomes to send, or sent */

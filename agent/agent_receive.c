@@ -109,6 +109,7 @@ static void assign(struct ag_agent *agent, const assignment_msg *msg)
         pb_pack(&msg->flyte->base, &a->flyte);
     a->timeout_ns = msg->timeout_ns;
     a->class_number = msg->class_;
+    a->queue = msg->queue;
     a->gang = gang_new(msg);
     a->suspect = msg->suspect;
     a->attempt = msg->attempt > 0 ? msg->attempt : msg->number;

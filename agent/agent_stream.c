@@ -146,6 +146,7 @@ static void put_inventory(struct ag_agent *agent, struct sy_buf *buf)
         msg.number = a->key.number;
         msg.epoch = a->key.epoch;
         msg.class_ = a->class_number;
+        msg.queue = a->gang == NULL ? a->queue : 0; /* a gang stops whole, or not */
         msg.started = a->started || a->sm.state >= AG_ATTEMPT_UPLOADING;
         msg.started_ns = a->started_ns;
         msg.node = agent->node;

@@ -12,6 +12,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define DEADLINE_NS_MAX (365 * 24 * 3600 * SY_NS_PER_S)
 
@@ -91,6 +92,19 @@ static void add_amounts(Switchyard__V1__Amounts *sum, const Switchyard__V1__Amou
     sum->gpus += more->gpus;
 }
 
+/* What was told last is not what is. */
+static void set_unreachable(struct sy_arena *arena, Switchyard__V1__Node *node, int64_t silent_ns)
+{
+    char since[32] = "";
+    time_t seconds = (time_t)(silent_ns / SY_NS_PER_S);
+    struct tm parts;
+    if (gmtime_r(&seconds, &parts) != NULL)
+        (void)strftime(since, sizeof(since), "%Y-%m-%dT%H:%M:%SZ", &parts);
+    node->state = copy(arena, "unreachable");
+    node->reason = sy_arena_printf(arena, "no word of its cluster since %s", since);
+    SY_ASSERT(node->reason != NULL);
+}
+
 static bool copy_cluster(void *ctx, const struct cp_cluster_view *from)
 {
     struct cp_gather_part *part = ctx;
@@ -108,6 +122,8 @@ static bool copy_cluster(void *ctx, const struct cp_cluster_view *from)
     report->nodes = make(arena, from->node_count * sizeof(void *));
     for (size_t i = 0; i < from->node_count; i++) {
         Switchyard__V1__Node *node = copy_node(arena, cluster->name, &from->nodes[i]);
+        if (from->silent_ns != 0)
+            set_unreachable(arena, node, from->silent_ns);
         add_amounts(cluster->capacity, node->capacity);
         add_amounts(cluster->used, node->used);
         cluster->running += node->running;

@@ -155,14 +155,17 @@ void cp_partition_each_cluster(struct cp_partition *p,
 {
     DL_SORT(p->clusters, by_name); /* it is kept in order of use */
     for (const struct cp_cluster *cluster = p->clusters; cluster; cluster = cluster->next) {
-        bool gone = sy_loop_now_ns(p->loop) - cluster->lost_ns >= p->options.cluster_lease_ns;
-        struct cp_cluster_view view = {.name = cluster->name,
-                                       .endpoint = cluster->endpoint ? cluster->endpoint : "",
-                                       .state = cluster->stream ? "ready"
-                                                : gone          ? "gone"
-                                                                : "lost",
-                                       .nodes = cluster->nodes,
-                                       .node_count = cluster->node_count};
+        int64_t silent_ns = sy_loop_now_ns(p->loop) - cluster->lost_ns;
+        bool gone = silent_ns >= p->options.cluster_lease_ns;
+        struct cp_cluster_view view = {
+            .name = cluster->name,
+            .endpoint = cluster->endpoint ? cluster->endpoint : "",
+            .state = cluster->stream ? "ready"
+                     : gone          ? "gone"
+                                     : "lost",
+            .silent_ns = cluster->stream ? 0 : sy_loop_realtime_ns(p->loop) - silent_ns,
+            .nodes = cluster->nodes,
+            .node_count = cluster->node_count};
         if (!fn(ctx, &view))
             return;
     }

@@ -57,7 +57,7 @@ static const struct sy_config_key keys[] = {
                   "the first port where rank 0 of a gang may listen; below those that the kernel "
                   "gives by itself"),
     SY_CONFIG_INT("gang_ports", struct dp_config, gang_ports, 1000, 1, 60000,
-                  "how many there are, given in turns on each node"),
+                  "how many there are, given in turns on each host"),
     SY_CONFIG_SIZE("object_bytes_max", struct dp_config, object_bytes_max, "1GiB", "1KiB", "1TiB",
                    "largest object"),
     SY_CONFIG_SIZE("peer_bytes_max", struct dp_config, peer_bytes_max, "256MiB", "1MiB", "64GiB",

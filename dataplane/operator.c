@@ -290,6 +290,7 @@ static struct dp_operator *operator_alloc(const struct dp_operator_options *opti
     op->peer_bytes_max = options->peer_bytes_max > 0 ? options->peer_bytes_max : PEER_BYTES_DEFAULT;
     op->gang_port = options->gang_port > 0 ? options->gang_port : 29500;
     op->gang_ports = options->gang_ports > 0 ? options->gang_ports : 1000;
+    dp_gang_init(op);
     op->agents_max = options->streams_max > 0 ? options->streams_max : STREAMS_DEFAULT;
     op->now_ns = sy_loop_now_ns(op->loop);
     dp_links_init(&op->links, op->loop, touch, on_ended, op);

@@ -1,14 +1,17 @@
 /*
  * Where the members of a gang meet: the host of rank 0, and a port of the range that the cluster
- * keeps free for this. The ports of a node are given in turns, so that gangs on one node differ;
- * nobody holds a port until rank 0 listens. With it goes a secret, drawn anew for each attempt of a
- * gang, by which members know each other.
+ * keeps free for this. The ports of a host are given in turns, so that gangs there differ,
+ * whichever of its agents they came through and however often that has attached; the first one is
+ * drawn when the operator starts, since gangs of the one before may run. Nobody holds a port until
+ * rank 0 listens. With it goes a secret, drawn anew for each attempt of a gang, by which members
+ * know each other.
  */
 #include "base/mem.h"
 #include "dataplane/operator_impl.h"
 
 #include <string.h>
 #include <sys/random.h>
+#include <xxhash.h>
 
 #define SECRET_BYTES 32
 
@@ -38,9 +41,17 @@ void dp_gang_set_address(struct dp_agent *agent, const char *told)
         host_of_peer(agent->address, sizeof(agent->address), sy_call_peer(agent->link.call));
 }
 
-static uint32_t next_port(struct dp_operator *op, struct dp_agent *agent)
+static uint32_t next_port(struct dp_operator *op, const char *host)
 {
-    return op->gang_port + agent->gang_ports_given++ % op->gang_ports;
+    uint64_t hash = XXH3_64bits(host, strlen(host));
+    return op->gang_port + op->gang_turns[hash % DP_GANG_TURNS]++ % op->gang_ports;
+}
+
+void dp_gang_init(struct dp_operator *op)
+{
+    uint32_t first = (uint32_t)sy_rng_below(&op->rng, op->gang_ports);
+    for (size_t i = 0; i < DP_GANG_TURNS; i++)
+        op->gang_turns[i] = first;
 }
 
 /* When the node is not attached nobody can start, and the gang is lost soon. */
@@ -53,7 +64,7 @@ static void meet(struct dp_operator *op, const char *node)
     SY_ASSERT(drawn == (ssize_t)sizeof(secret));
     sy_buf_clear(to);
     dp_wire_put_text(to, 1, agent ? agent->address : "");
-    dp_wire_put_u64(to, 2, agent ? next_port(op, agent) : 0);
+    dp_wire_put_u64(to, 2, agent ? next_port(op, agent->address) : 0);
     dp_wire_put_bytes(to, 3, (struct sy_span){secret, sizeof(secret)});
 }
 

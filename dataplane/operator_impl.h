@@ -35,6 +35,7 @@
 #define DP_CLASSES_MAX 65536 /* resource classes of a partition */
 #define DP_GREETING_NS (10 * SY_NS_PER_S)
 #define DP_SILENT_BEATS 5
+#define DP_GANG_TURNS 1024u
 
 /* Field numbers of dataplane.proto: ShardMessage is read, OperatorMessage written, ... */
 enum {
@@ -201,7 +202,6 @@ struct dp_agent {
     uint32_t slot; /* while UP: index into op->slots */
     char node[DP_NAME_MAX], session[DP_NAME_MAX], boot_id[DP_NAME_MAX];
     char address[DP_ADDRESS_MAX]; /* where other nodes reach it */
-    uint32_t gang_ports_given;
     struct dp_agent_calls calls;
     /* Specs that the agent shall forget. Told only when no assignment is queued: an assignment
      * that came before must still find its spec. */
@@ -219,6 +219,8 @@ struct dp_agent *dp_agent_find(struct dp_operator *op, const char *node);
 /* Hands over an assignment, after its spec. */
 void dp_agent_assign(struct dp_agent *agent, struct dp_spec *spec, struct sy_span record);
 /* operator_gang.c: as the agent told ("": as its stream comes). */
+/* Once, when the range of ports is known. */
+void dp_gang_init(struct dp_operator *op);
 void dp_gang_set_address(struct dp_agent *agent, const char *told);
 /* The assignment with the rendezvous of its gang; valid until op->scratch is used again. */
 struct sy_span dp_gang_assignment(struct dp_operator *op, const struct sch_op_effect *effect,
@@ -308,7 +310,7 @@ struct dp_operator {
     struct dp_agent **slots;
     uint32_t slot_count;
     uint32_t partitions_named; /* of partitions, those that no shard serves */
-    struct dp_sleeps *sleeps; /* NULL: without storage */
+    struct dp_sleeps *sleeps;  /* NULL: without storage */
     struct dp_logs *logs;
     struct dp_gate gate;
     struct dp_objects *objects;
@@ -325,7 +327,9 @@ struct dp_operator {
     struct sy_arena arena;          /* for decoding one record */
     struct sy_buf scratch;          /* for encoding one */
     uint32_t gang_port, gang_ports; /* the first of so many */
-    struct sy_buf rendezvous;       /* of the gang whose members are being sent */
+    /* How many were given, by host: hosts that share a place share their turn. */
+    uint32_t gang_turns[DP_GANG_TURNS];
+    struct sy_buf rendezvous; /* of the gang whose members are being sent */
     bool drained;
     sy_fn stop_done;
     void *stop_ctx;

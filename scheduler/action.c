@@ -417,7 +417,7 @@ void sch_action_assign(struct sch_partition *p, struct sch_action_impl *a,
     const struct sch_gang *gang = sch_action_gang_of(a);
     bool stoppable = queue->config && queue->config->preemptible &&
                      (!gang || gang->on_loss == SCH_ON_LOSS_RESTART_ALL);
-    effect->u.assign.queue = stoppable ? queue->id : 0;
+    effect->u.assign.queue = stoppable ? sch_share_tag(queue) : 0;
 }
 
 void sch_action_place(struct sch_partition *p, struct sch_action_impl *a, bool front)

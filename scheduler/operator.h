@@ -193,6 +193,7 @@ struct sch_op_event {
             struct sch_resources request;
             bool started;
             int64_t started_ns; /* realtime */
+            uint32_t queue;     /* as in assign */
         } inventory;
         struct {
             const char *node;

@@ -326,6 +326,7 @@ static void adopt(struct sch_operator *op, struct sch_node *node, const struct s
     const struct sch_attempt_key *key = &event->u.inventory.key;
     struct sch_kind *kind = sch_kind_ref(op, &event->u.inventory.request);
     struct sch_attempt *a = sch_attempt_new(op, key, kind, SCH_ATTEMPT_PLACED);
+    a->queue_tag = event->u.inventory.queue;
     set_node(a, node);
     sch_list_push_back(&node->attempts, &a->place);
     if (event->u.inventory.started)

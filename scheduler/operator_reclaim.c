@@ -106,12 +106,10 @@ static int64_t cost_ms(const struct sch_operator *op, const struct sch_attempt *
     return RESTART_MS + (started ? now_ms - a->since_ns / SY_NS_PER_MS : 0);
 }
 
-/* Tags of an earlier epoch name other queues. */
 static const struct sch_reclaim_queue *queue_of(const struct plan *plan,
                                                 const struct sch_attempt *a)
 {
-    if (a->queue_tag == 0 || a->partition->id != plan->event->u.reclaim.partition ||
-        a->key.epoch != a->partition->epoch)
+    if (a->queue_tag == 0 || a->partition->id != plan->event->u.reclaim.partition)
         return NULL;
     for (uint32_t i = 0; i < plan->event->u.reclaim.queue_count; i++) {
         if (plan->event->u.reclaim.queues[i].id == a->queue_tag)

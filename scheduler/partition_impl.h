@@ -665,6 +665,10 @@ uint32_t sch_share_weigh(const struct sch_partition *p, const struct sch_share *
                          const struct sch_use *use);
 /* Its weight or the capacity changed. */
 void sch_share_reweigh(struct sch_partition *p, struct sch_share *share);
+/* Names the queue to operators: from its key, so the same after a restart of either. Not 0. Two
+ * queues in four thousand millions share one; then work of both may be stopped where that of one
+ * may. */
+uint32_t sch_share_tag(const struct sch_share *queue);
 /* The capacity of the region changed. */
 void sch_share_capacity_changed(struct sch_partition *p);
 /* Whether its own limits let out so much more. */

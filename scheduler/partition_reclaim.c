@@ -71,7 +71,7 @@ static bool may_lose(const struct sch_partition *p, const struct sch_share *vict
     int32_t theirs = configured_priority(victim);
     if (victim->use.actions == 0 || theirs > claim->priority)
         return false;
-    ret->id = victim->id;
+    ret->id = sch_share_tag(victim);
     ret->below = (struct sch_use){UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
     return theirs < claim->priority || has_more(p, victim, claim, &ret->below);
 }

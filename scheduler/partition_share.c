@@ -20,6 +20,13 @@ static uint32_t share_hash(const struct sch_queue_key *key, enum sch_share_level
     return sch_hash_u64(hash, level == SCH_SHARE_TENANT ? parent->id : 0);
 }
 
+uint32_t sch_share_tag(const struct sch_share *queue)
+{
+    SY_ASSERT(queue->level == SCH_SHARE_QUEUE);
+    uint32_t hash = share_hash(&queue->key, SCH_SHARE_QUEUE, NULL);
+    return hash > 0 ? hash : 1;
+}
+
 static bool keys_equal(const struct sch_queue_key *a, const struct sch_queue_key *b)
 {
     return strcmp(a->name, b->name) == 0 && strcmp(a->domain, b->domain) == 0 &&

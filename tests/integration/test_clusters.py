@@ -86,6 +86,9 @@ def test_bound_to_dead_cluster(box):
     box.cli("create", "queue", "bound", "--cluster", EU)
     box.kill("operator-1")
     wait_for_state(box, EU, "gone")
+    states = {node["node"]: (node["state"], node["reason"]) for node in box.json("get", "nodes")}
+    assert states["node-1-1"][0] == "unreachable" and "since 20" in states["node-1-1"][1], states
+    assert states["node-2-1"][0] == "ready", states
     run = box.json("run", "--detach", "--queue", "bound", "--each", 0, 1, "--", "true")["run"]
     assert EU not in places(box, "--each", *range(20), "--", "true")
     assert {a["phase"] for a in box.json("get", "actions", run) if a["action"] != "a0"} == {"QUEUED"}

@@ -107,3 +107,22 @@ def test_one_that_is_too_large_is_refused(box):
     assert "asked together in one rack, it holds 0" in rack.stderr, rack.stderr
     for wrong in (["--gang", "1"], ["--gang", "2", "--gang-topology", "rack"], ["--gang-on-loss", "fail"]):
         assert box.cli("run", *wrong, "--", "true", check=False).returncode != 0
+
+
+def test_two_nodes_of_a_host_share_no_port(box):
+    """Two gangs run at once, each on a node of its own, and both nodes are this machine."""
+    directory = box.dir / "ports"
+    directory.mkdir()
+    say = 'echo "$SWITCHYARD_NODE $SWITCHYARD_GANG_ADDRESS" >$0/$SWITCHYARD_GANG_ID.$SWITCHYARD_GANG_RANK; while [ ! -e $0/go ]; do sleep 0.05; done'
+    for name in "one", "two":
+        box.cli("run", "--detach", "--name", name, "--gang", 2, "--cpu", "2", "--", "sh", "-c", say, directory)
+    lines = wait_until(lambda: (files := list(directory.iterdir())) and len(files) == 4 and
+                       all(f.read_text().endswith("\n") for f in files) and [f.read_text().split() for f in files],
+                       "both run")
+    addresses = {address for _, address in lines}
+    assert len({node for node, _ in lines}) == 2 and len(addresses) == 2, lines
+    assert len({address.rsplit(":", 1)[0] for address in addresses}) == 1, lines
+    (directory / "go").touch()
+
+
+test_two_nodes_of_a_host_share_no_port.options = ["--clusters", "1", "--nodes", "2"]

@@ -59,14 +59,29 @@ static struct sim_gang *gang_get(struct sim_gangs *gangs, const struct ag_work *
     return gang;
 }
 
+/* The ports of a host are given in turns, and there are more than gangs here; a new operator begins
+ * its turn anywhere. */
+static void check_port(struct sim_world *world, const struct sim_gangs *gangs,
+                       const struct sim_gang *gang)
+{
+    size_t len = strcspn(gang->meet, " ") + 1;
+    bool restarts = sim_world_options(world)->crash_operator_pct > 0;
+    for (const struct sim_gang *other = gangs->first; other && !restarts; other = other->next) {
+        if (other != gang && strncmp(other->meet, gang->meet, len) == 0)
+            sim_fail(world, "two gangs shall meet at %.*s", (int)len, gang->meet);
+    }
+}
+
 void sim_gang_started(struct sim_world *world, struct sim_gangs *gangs, const struct ag_work *work)
 {
     char meet[512];
     const struct ag_gang *told = work->gang;
     struct sim_gang *gang = gang_get(gangs, work);
     snprintf(meet, sizeof(meet), "%s:%u %s", told->host, told->port, told->secret);
-    if (gang->started == 0)
+    if (gang->started == 0) {
         memcpy(gang->meet, meet, sizeof(meet));
+        check_port(world, gangs, gang);
+    }
     if (strcmp(gang->meet, meet) != 0 || told->port == 0 || strlen(told->secret) != 64)
         sim_fail(world, "%s/%s shall meet at %s, others of its gang at %s", work->run, work->name,
                  meet, gang->meet);

@@ -13,6 +13,11 @@ struct sy_rng *sim_rng(struct sim_world *world)
     return &world->rng;
 }
 
+const struct sim_options *sim_world_options(const struct sim_world *world)
+{
+    return &world->options;
+}
+
 struct sim_gangs *sim_world_gangs(struct sim_world *world)
 {
     return world->gangs;

@@ -79,6 +79,7 @@ void sim_run(const struct sim_options *options, struct sim_result *ret);
 int64_t sim_now(const struct sim_world *world);
 struct sy_rng *sim_rng(struct sim_world *world);
 struct sim_gangs *sim_world_gangs(struct sim_world *world);
+const struct sim_options *sim_world_options(const struct sim_world *world);
 void sim_trace(struct sim_world *world, const char *what, const char *who, uint64_t value);
 _Noreturn void sim_fail(struct sim_world *world, const char *format, ...) SY_PRINTF(2, 3);
 

@@ -74,6 +74,8 @@ START_TEST(outcomes_are_kept_until_acknowledged)
     w->welcomed = true;
     run(30 * SY_NS_PER_S);
     ck_assert_uint_eq(w->inventory, 3); /* those that are done are named as well */
+    ck_assert(w->inventory_queue > 40 &&
+              w->inventory_queue <= 43); /* a new operator knows no queues */
     ck_assert_uint_eq(w->outcomes, 2);
     sy_call_finish(w->call, NULL);
     run(10 * SY_NS_PER_S);

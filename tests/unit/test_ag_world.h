@@ -181,6 +181,7 @@ struct world {
     unsigned outcomes, started, returned, calls, inventory;
     int last_kind, last_death;
     int64_t last_waited_ns;
+    uint32_t inventory_queue; /* of the last one named */
     char last_message[256], last_reason[128];
     uint64_t last_call;
     uint64_t outcome_of[ATTEMPTS_MAX];
@@ -225,6 +226,8 @@ static inline void on_message(void *ctx, struct sy_span span)
     if (msg->hello != NULL) {
         w->hellos++;
         w->inventory = (unsigned)msg->n_inventory;
+        for (size_t i = 0; i < msg->n_inventory; i++)
+            w->inventory_queue = msg->inventory[i]->queue;
         ck_assert_str_eq(msg->hello->node, "n1");
         ck_assert_uint_eq(msg->hello->n_environments, 1);
         if (w->welcomed) {
@@ -451,6 +454,7 @@ static inline void send_assignment_epoch(uint64_t action, uint32_t spec, uint32_
     a.number = 1;
     a.epoch = epoch;
     a.spec = spec;
+    a.queue = 40 + (uint32_t)action;
     a.run = (char *)(uintptr_t) "p/d/r";
     a.name = name;
     msg.assignments = list;

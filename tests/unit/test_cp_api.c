@@ -580,6 +580,14 @@ START_TEST(the_region)
     ck_assert_uint_eq(found->n_nodes, 1);
     ck_assert_str_eq(found->nodes[0]->name, "n1");
     ck_assert_str_eq(found->nodes[0]->cluster, "c1");
+    ck_assert_str_eq(found->nodes[0]->state, "ready");
+    for (uint32_t i = 0; i < w.partitions; i++)
+        sy_call_finish(w.streams[i].call, NULL);
+    world_for(&w, SY_NS_PER_S);
+    found = call_ok(&w, REGION "ListNodes", &nodes.base,
+                    &switchyard__v1__list_nodes_response__descriptor);
+    ck_assert_str_eq(found->nodes[0]->state, "unreachable");
+    ck_assert_ptr_nonnull(strstr(found->nodes[0]->reason, "no word of its cluster since 20"));
     nodes.cluster = text_of("nowhere");
     call_fails(&w, REGION "ListNodes", &nodes.base, SY_CODE_NOT_FOUND, "nowhere");
     world_deinit(&w);

@@ -427,28 +427,6 @@ START_TEST(a_backlog_that_does_not_move_is_asked_back)
 }
 END_TEST
 
-START_TEST(an_end_says_how_long_it_was_held)
-{
-    struct world *w = busy_world(1);
-    struct sch_attempt_key keys[3];
-    partition_up(w, 2, 9);
-    demand(w, 2, 50);
-    for (size_t i = 0; i < 3; i++)
-        keys[i] = assign(w);
-    struct sch_attempt_key held = assign_class(w, 2, 9, 1);
-    ck_assert_str_eq(node_of(w, held), "none");
-    run_until(w, w->now + HOLD / 2);
-    for (size_t i = 0; i < 3; i++) {
-        report(w, SCH_OP_OUTCOME, "n1", keys[i]);
-        ck_assert_int_eq(nth(w, SCH_OP_SEND_OUTCOME, 0)->u.report.held_ns, 0);
-    }
-    run_until(w, w->now + SY_NS_PER_S); /* on its node */
-    report(w, SCH_OP_OUTCOME, "n1", held);
-    ck_assert_int_eq(nth(w, SCH_OP_SEND_OUTCOME, 0)->u.report.held_ns, HOLD / 2);
-    world_free(w);
-}
-END_TEST
-
 START_TEST(what_fits_nowhere_is_held_then_returned)
 {
     struct world *w = busy_world(1);
@@ -809,7 +787,6 @@ int main(void)
                                   gpus_by_model,
                                   room_goes_to_the_backlog_first,
                                   a_backlog_that_does_not_move_is_asked_back,
-                                  an_end_says_how_long_it_was_held,
                                   what_fits_nowhere_is_held_then_returned,
                                   cancels,
                                   older_epochs_are_refused,

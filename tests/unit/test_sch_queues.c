@@ -242,6 +242,29 @@ END_TEST
 
 /* ---- work that may be stopped ---- */
 
+/* Operators keep it over restarts of partitions. */
+START_TEST(a_queue_is_named_alike_in_every_epoch)
+{
+    uint32_t tags[2];
+    for (uint32_t i = 0; i < 2; i++) {
+        struct world w = world_that_reclaims();
+        struct sch_queue_config other = queue("p", "d", "other"), spare = queue("p", "d", "spare");
+        other.preemptible = spare.preemptible = true;
+        configure(&w, i == 0 ? other : spare);
+        configure(&w, i == 0 ? spare : other);
+        struct sch_action *low = submit(&w, "p", "spare", &w.task, 0);
+        grant(&w, "east", sch_action_class_id(low), 10);
+        room(&w, "east", 1000);
+        tags[i] = nth(&w, SCH_EFFECT_ASSIGN, 0)->u.assign.queue;
+        (void)submit(&w, "p", "other", &w.task, 0);
+        room(&w, "east", 2000);
+        ck_assert_uint_ne(nth(&w, SCH_EFFECT_ASSIGN, 0)->u.assign.queue, tags[i]);
+        world_free(&w);
+    }
+    ck_assert(tags[0] == tags[1] && tags[0] != 0);
+}
+END_TEST
+
 START_TEST(lower_priority_makes_room)
 {
     struct world w = world_that_reclaims();
@@ -616,6 +639,7 @@ int main(void)
                                   queues_have_parents,
                                   priority_comes_before_shares_and_over_classes,
                                   waiting_gains_priority,
+                                  a_queue_is_named_alike_in_every_epoch,
                                   lower_priority_makes_room,
                                   what_was_borrowed_is_given_back,
                                   a_limit_stops_and_lets_go,

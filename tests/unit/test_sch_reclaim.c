@@ -127,14 +127,44 @@ START_TEST(a_gang_of_which_a_member_has_ended_does_not_stop)
 }
 END_TEST
 
-START_TEST(tags_of_an_earlier_epoch_name_nobody)
+/* A queue has the same tag in every epoch. */
+START_TEST(a_partition_that_restarted_stops_what_it_takes_over)
 {
     struct sch_attempt_key keys[6];
     struct world *w = world_with_gang(keys);
     step(w, (struct sch_op_event){.type = SCH_OP_PARTITION_UP, .u.partition = {1, 6}});
     demand(w, LARGE, 1, 3, NULL);
     reclaim(w, LARGE, 0);
-    ck_assert_uint_eq(cancels(w), 0);
+    ck_assert_uint_eq(cancels(w), 6);
+    world_free(w);
+}
+END_TEST
+
+/* Its agents have told it of which queues they are. */
+START_TEST(an_operator_that_restarted_stops_what_it_takes_over)
+{
+    struct world *w = world_new(NULL, 1);
+    step(w, (struct sch_op_event){.type = SCH_OP_NODE_DOWN, .u.node.name = "n0"});
+    step(w, (struct sch_op_event){.type = SCH_OP_NODE_UP,
+                                  .u.node = {.name = "n0", .capacity = {.cpu_milli = 4000}}});
+    struct sch_attempt_key keys[3];
+    for (uint32_t i = 0; i < 3; i++) {
+        keys[i] = (struct sch_attempt_key){
+            .action = 900 + i, .partition = 1, .number = 1, .epoch = 5};
+        step(w, (struct sch_op_event){.type = SCH_OP_NODE_INVENTORY,
+                                      .u.inventory = {.node = "n0",
+                                                      .key = keys[i],
+                                                      .request = {.cpu_milli = 1000},
+                                                      .started = true,
+                                                      .queue = i == 1 ? 0 : SPARE}});
+    }
+    step(w, (struct sch_op_event){.type = SCH_OP_NODE_INVENTORY_COMPLETE, .u.node.name = "n0"});
+    demand(w, LARGE, 1, 4, NULL);
+    reclaim(w, LARGE, 0);
+    ck_assert_uint_eq(cancels(w), 0); /* one that must not stop would be in the way */
+    demand(w, LARGE + 1, 1, 3, NULL);
+    reclaim(w, LARGE + 1, 0);
+    ck_assert(cancels(w) == 2 && stops(w, &keys[0]) && stops(w, &keys[2]));
     world_free(w);
 }
 END_TEST
@@ -403,7 +433,8 @@ int main(void)
     const TTest *const tests[] = {a_gang_stops_whole,
                                   a_gang_stops_only_if_its_branch_can_spare_all_of_it,
                                   a_gang_of_which_a_member_has_ended_does_not_stop,
-                                  tags_of_an_earlier_epoch_name_nobody,
+                                  a_partition_that_restarted_stops_what_it_takes_over,
+                                  an_operator_that_restarted_stops_what_it_takes_over,
                                   the_cheapest_stop,
                                   as_many_stop_for_a_gang_as_it_needs,
                                   none_stops_for_a_gang_that_would_not_fit_all_the_same,

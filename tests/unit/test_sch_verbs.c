@@ -240,6 +240,29 @@ START_TEST(a_closed_node_takes_nothing_and_an_open_one_takes_what_waited)
 }
 END_TEST
 
+START_TEST(an_end_says_how_long_it_was_held)
+{
+    struct world *w = world_new();
+    assign(w); /* more is granted meanwhile */
+    report(w, SCH_OP_OUTCOME, w->action, false);
+    verb(w, SCH_OP_NODE_CORDON, 0);
+    assign(w);
+    ck_assert_str_eq(w->placed, "");
+    run_for(w, SY_NS_PER_S / 2);
+    verb(w, SCH_OP_NODE_UNCORDON, 0);
+    ck_assert_str_eq(w->placed, "n");
+    run_for(w, 3 * SY_NS_PER_S); /* on its node */
+    report(w, SCH_OP_OUTCOME, w->action, false);
+    int64_t held_ns = -1;
+    for (size_t i = 0; i < w->fx.count; i++) {
+        if (w->fx.items[i].type == SCH_OP_SEND_OUTCOME)
+            held_ns = w->fx.items[i].u.report.held_ns;
+    }
+    ck_assert_int_eq(held_ns, SY_NS_PER_S / 2);
+    world_free(w);
+}
+END_TEST
+
 START_TEST(a_drain_cancels_what_runs_at_its_deadline)
 {
     struct world *w = world_new();
@@ -375,6 +398,7 @@ int main(void)
     const TTest *const tests[] = {
         every_pair_of_the_service,
         a_closed_node_takes_nothing_and_an_open_one_takes_what_waited,
+        an_end_says_how_long_it_was_held,
         a_drain_cancels_what_runs_at_its_deadline,
         a_node_that_comes_later_is_closed_too,
         a_node_that_fails_attempts_is_avoided_for_a_while,
