@@ -75,6 +75,22 @@ START_TEST(test_run_a_command)
 }
 END_TEST
 
+START_TEST(test_variables_and_gangs)
+{
+    struct cl_run_options options;
+    struct line line;
+    ck_assert(parse_run(&options, &line,
+                        "run --env A=1 --env B_2=x=y --env C= --gang 2 --dry-run -- ls") ==
+              CL_PARSE_OK);
+    ck_assert_uint_eq(options.variable_count, 3);
+    ck_assert_str_eq(options.variables[0], "A=1");
+    ck_assert_str_eq(options.variables[1], "B_2=x=y");
+    ck_assert_str_eq(options.variables[2], "C=");
+    ck_assert(options.gang == 2 && options.dry_run);
+    cl_run_options_deinit(&options);
+}
+END_TEST
+
 START_TEST(test_run_for_each)
 {
     struct cl_run_options options;
@@ -116,6 +132,15 @@ START_TEST(test_run_refuses_in_one_sentence)
         {"run --timeout 10 -- ls", "'10'"},
         {"run --timeout 0 -- ls", "'0'"},
         {"run --priority 99999999999 -- ls", "'99999999999'"},
+        {"run --env -- ls", "--env '--'"},
+        {"run --env A -- ls", "--env 'A'"},
+        {"run --env =1 -- ls", "--env '=1'"},
+        {"run --env 1A=1 -- ls", "--env '1A=1'"},
+        {"run --env A-B=1 -- ls", "--env 'A-B=1'"},
+        {"run --gang 1 -- ls", "'1'"},
+        {"run --gang 2 --logs -- ls", "--gang excludes"},
+        {"run --gang-topology prefer:rack -- ls", "for --gang N"},
+        {"run --gang 2 --gang-topology rack -- ls", "'rack'"},
         {"run --name a/b -- ls", "'a/b'"},
         {"run --function x.so:f -- ls", "exclude"},
         {"run --each a --lines f -- ls", "exclude"},
@@ -389,6 +414,7 @@ int main(void)
 {
     const TTest *const tests[] = {
         test_run_a_command,
+        test_variables_and_gangs,
         test_run_for_each,
         test_run_refuses_in_one_sentence,
         test_substitution,

@@ -30,6 +30,40 @@ static const char *request(const Flyteidl2__Core__Container *container, int name
     return NULL;
 }
 
+START_TEST(test_variables)
+{
+    static const char *const args[] = {"env"};
+    static const char *const variables[] = {"A=1", "B=x=y", "C="};
+    struct cl_spec spec = {.type = CL_SPEC_PROCESS,
+                           .args = args,
+                           .arg_count = 1,
+                           .node_labels = "disk=ssd",
+                           .variables = variables,
+                           .variable_count = 3};
+    static const char *const want[][2] = {
+        {"A", "1"}, {"B", "x=y"}, {"C", ""}, {"SWITCHYARD_NODE_LABELS", "disk=ssd"}};
+    struct sy_arena arena;
+    const Flyteidl2__Core__Container *read = packed(&spec, &arena)->task_template->container;
+    ck_assert_uint_eq(read->n_env, SY_COUNT_OF(want));
+    for (size_t i = 0; i < read->n_env; i++) {
+        ck_assert_str_eq(read->env[i]->key, want[i][0]);
+        ck_assert_str_eq(read->env[i]->value, want[i][1]);
+    }
+    sy_arena_deinit(&arena);
+    static const char *const wrong[] = {"A", "=1", "", "A B=1", "7=1"};
+    struct sy_buf unused SY_CLEANUP(sy_buf_deinit) = {0};
+    for (size_t i = 0; i < SY_COUNT_OF(wrong); i++) {
+        struct sy_error_text error = {""};
+        spec.variables = &wrong[i];
+        spec.variable_count = 1;
+        ck_assert_int_eq(cl_variable_check(wrong[i]), -EINVAL);
+        ck_assert_int_eq(cl_spec_pack(&spec, &unused, &error), -EINVAL);
+        ck_assert_ptr_nonnull(strstr(error.text, "expected KEY=VALUE"));
+    }
+    ck_assert_uint_eq(unused.len, 0);
+}
+END_TEST
+
 START_TEST(test_a_function_with_everything)
 {
     struct cl_spec spec = {.type = CL_SPEC_FUNCTION,
@@ -210,6 +244,7 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {
+        test_variables,
         test_a_function_with_everything,
         test_a_process_with_the_defaults,
         test_a_group_needs_nothing,

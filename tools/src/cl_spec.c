@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define VARIABLES_MAX 2
+#define OWN_VARIABLES 2u
 #define REQUESTS_MAX 3
 
 static const char *const type_names[] = {
@@ -166,6 +166,13 @@ static const char *display_name(const struct cl_spec *spec)
     return slash && slash[1] ? slash + 1 : spec->args[0];
 }
 
+int cl_variable_check(const char *text)
+{
+    size_t length = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789");
+    bool starts_well = length > 0 && (text[0] < '0' || text[0] > '9');
+    return starts_well && text[length] == '=' ? 0 : -EINVAL;
+}
+
 static int check(const struct cl_spec *spec, struct sy_error_text *error)
 {
     if (spec->type == CL_SPEC_PROCESS && (spec->arg_count == 0 || !*spec->args[0])) {
@@ -174,6 +181,12 @@ static int check(const struct cl_spec *spec, struct sy_error_text *error)
     }
     if (spec->type == CL_SPEC_FUNCTION && (!spec->library || !spec->function)) {
         sy_error_text_set(error, "there is no function to run");
+        return -EINVAL;
+    }
+    for (size_t i = 0; i < spec->variable_count; i++) {
+        if (cl_variable_check(spec->variables[i]) == 0)
+            continue;
+        sy_error_text_set(error, "variable '%s': expected KEY=VALUE", spec->variables[i]);
         return -EINVAL;
     }
     uint64_t unused;
@@ -193,7 +206,8 @@ static int check(const struct cl_spec *spec, struct sy_error_text *error)
 struct parts {
     Flyteidl2__Core__Resources__ResourceEntry entries[REQUESTS_MAX];
     Flyteidl2__Core__Resources__ResourceEntry *requests[REQUESTS_MAX];
-    Flyteidl2__Core__KeyValuePair variables[VARIABLES_MAX], *env[VARIABLES_MAX];
+    Flyteidl2__Core__KeyValuePair *variables, **env; /* freed after packing */
+    char **keys;
     char gpus[16];
     const char *args[2];
     Flyteidl2__Core__Resources resources;
@@ -221,13 +235,38 @@ static void add_variable(struct parts *parts, const char *key, const char *value
     size_t i = parts->container.n_env;
     if (!value)
         return;
-    SY_ASSERT(i < VARIABLES_MAX);
     flyteidl2__core__key_value_pair__init(&parts->variables[i]);
     parts->variables[i].key = cl_unconst(key);
     parts->variables[i].value = cl_unconst(value);
     parts->env[i] = &parts->variables[i];
     parts->container.env = parts->env;
     parts->container.n_env++;
+}
+
+static void add_variables(struct parts *parts, const struct cl_spec *spec)
+{
+    size_t most = spec->variable_count + OWN_VARIABLES;
+    parts->variables = sy_calloc(most, sizeof(*parts->variables));
+    parts->env = sy_calloc(most, sizeof(Flyteidl2__Core__KeyValuePair *));
+    parts->keys = sy_calloc(spec->variable_count + 1, sizeof(*parts->keys));
+    for (size_t i = 0; i < spec->variable_count; i++) {
+        const char *value = strchr(spec->variables[i], '=');
+        SY_ASSERT(value);
+        parts->keys[i] = sy_strndup(spec->variables[i], (size_t)(value - spec->variables[i]));
+        add_variable(parts, parts->keys[i], value + 1);
+    }
+    add_variable(parts, "SWITCHYARD_NODE_LABELS", spec->node_labels);
+    add_variable(parts, "SWITCHYARD_TOLERATIONS", spec->tolerations);
+    SY_ASSERT(parts->container.n_env <= most);
+}
+
+static void free_variables(struct parts *parts)
+{
+    for (size_t i = 0; parts->keys && parts->keys[i]; i++)
+        free(parts->keys[i]);
+    free(parts->keys);
+    free(parts->variables);
+    free(parts->env);
 }
 
 static void fill_container(struct parts *parts, const struct cl_spec *spec)
@@ -244,8 +283,7 @@ static void fill_container(struct parts *parts, const struct cl_spec *spec)
         snprintf(parts->gpus, sizeof(parts->gpus), "%um", spec->gpu_milli);
         add_request(parts, FLYTEIDL2__CORE__RESOURCES__RESOURCE_NAME__GPU, parts->gpus);
     }
-    add_variable(parts, "SWITCHYARD_NODE_LABELS", spec->node_labels);
-    add_variable(parts, "SWITCHYARD_TOLERATIONS", spec->tolerations);
+    add_variables(parts, spec);
     const char *const *args = spec->args;
     size_t count = spec->arg_count;
     if (function) {
@@ -306,5 +344,6 @@ int cl_spec_pack(const struct cl_spec *spec, struct sy_buf *append, struct sy_er
     message.task_template = &task;
     message.short_name = cl_unconst(display_name(spec));
     pb_pack(&message.base, append);
+    free_variables(&parts);
     return 0;
 }

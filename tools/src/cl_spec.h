@@ -27,6 +27,8 @@ struct cl_spec {
     uint32_t gpu_milli;       /* thousandths: whole GPUs, or a part of one */
     const char *node_labels, *tolerations; /* as docs/nodes.md has them; NULL: none */
     const char *gpu_model;                 /* NULL: any */
+    const char *const *variables;          /* of its environment: "KEY=VALUE" */
+    size_t variable_count;
     uint32_t retries;
     int64_t timeout_ns; /* of one attempt; 0 = none */
 };
@@ -44,6 +46,8 @@ char *cl_task_library(const char *given, const char *name, struct sy_error_text 
 int cl_spec_pack(const struct cl_spec *spec, struct sy_buf *append,
                  struct sy_error_text *error) SY_MUST_USE;
 
+/* "KEY=VALUE", the key a name that a shell could set. -EINVAL. */
+int cl_variable_check(const char *text) SY_MUST_USE;
 /* A Kubernetes quantity: "0", "2", "0.5", "500m" (only with `milli`), "64Mi", "1G"; in thousandths
  * with `milli`, rounded up. -EINVAL. */
 int cl_quantity_parse(const char *text, bool milli, uint64_t *ret) SY_MUST_USE;

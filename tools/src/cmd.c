@@ -158,3 +158,19 @@ bool cl_name_ok(struct cl_args *common, const char *what, const char *name)
                       name);
     return good;
 }
+
+error_t cl_run_action_parse(struct cl_args *common, int key, char *arg,
+                            const struct argp_state *state, const char **run, const char **action)
+{
+    switch (key) {
+    case ARGP_KEY_ARG:
+        if (state->arg_num > 1)
+            return cl_args_wrong(common, "unexpected argument '%s': expected RUN [ACTION]", arg);
+        *(state->arg_num == 0 ? run : action) = arg;
+        return cl_name_ok(common, state->arg_num == 0 ? "run" : "action", arg) ? 0 : EINVAL;
+    case ARGP_KEY_END:
+        return *run ? 0 : cl_args_wrong(common, "which run? Expected RUN [ACTION]");
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}

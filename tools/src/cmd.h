@@ -44,6 +44,8 @@ struct cl_run_options {
     size_t command_count;
     char **each;
     size_t each_count;
+    char **variables; /* --env */
+    size_t variable_count;
     const char *lines;
     const char *cpu, *memory, *environment, *name, *queue, *gpu_model, *node_labels, *tolerations;
     uint32_t gpu_milli, retries;
@@ -54,7 +56,7 @@ struct cl_run_options {
     int64_t timeout_ns;
     bool has_each, has_priority, has_on_loss, detach, logs, dry_run;
 };
-/* Allocates `command` and `each`. */
+/* Allocates `command`, `each` and `variables`. */
 enum cl_parse cl_run_parse(struct cl_run_options *options, const struct cl_args *defaults, int argc,
                            char **argv);
 void cl_run_options_deinit(struct cl_run_options *options);
@@ -120,3 +122,6 @@ enum cl_exit cl_not_found(const struct cl_client *client, struct cl_error *error
                           const char *action);
 /* First wrong character of a run's or action's name, as a sentence. */
 bool cl_name_ok(struct cl_args *common, const char *what, const char *name);
+/* The arguments of commands on RUN [ACTION]: what argp says that is not an option of theirs. */
+error_t cl_run_action_parse(struct cl_args *common, int key, char *arg,
+                            const struct argp_state *state, const char **run, const char **action);

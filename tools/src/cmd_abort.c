@@ -27,17 +27,8 @@ static error_t parse_abort(int key, char *arg, struct argp_state *state)
     case KEY_REASON:
         options->reason = arg;
         return 0;
-    case ARGP_KEY_ARG:
-        if (state->arg_num > 1)
-            return cl_args_wrong(common, "unexpected argument '%s': expected RUN [ACTION]", arg);
-        if (!cl_name_ok(common, state->arg_num == 0 ? "run" : "action", arg))
-            return EINVAL;
-        *(state->arg_num == 0 ? &options->run : &options->action) = arg;
-        return 0;
-    case ARGP_KEY_END:
-        return options->run ? 0 : cl_args_wrong(common, "which run? Expected RUN [ACTION]");
     default:
-        return ARGP_ERR_UNKNOWN;
+        return cl_run_action_parse(common, key, arg, state, &options->run, &options->action);
     }
 }
 

@@ -24,7 +24,7 @@ enum cl_exit cl_run_pack_spec(const struct cl_run_options *options, const char *
     union {
         char **in;
         const char *const *out;
-    } command = {options->command};
+    } command = {options->command}, variables = {options->variables};
     struct cl_spec spec = {
         .type = options->function ? CL_SPEC_FUNCTION : CL_SPEC_PROCESS,
         .args = args ? args : command.out,
@@ -35,6 +35,8 @@ enum cl_exit cl_run_pack_spec(const struct cl_run_options *options, const char *
         .node_labels = options->node_labels,
         .tolerations = options->tolerations,
         .gpu_model = options->gpu_model,
+        .variables = variables.out,
+        .variable_count = options->variable_count,
         .retries = options->retries,
         .timeout_ns = options->timeout_ns,
     };

@@ -29,6 +29,7 @@ enum {
     KEY_GANG,
     KEY_GANG_TOPOLOGY,
     KEY_GANG_ON_LOSS,
+    KEY_ENV,
 };
 
 static const struct argp_option run_argp_options[] = {
@@ -52,6 +53,7 @@ static const struct argp_option run_argp_options[] = {
     {"environment", KEY_ENVIRONMENT, "NAME", 0,
      "pool of warm workers, for --function (SWITCHYARD_ENVIRONMENT, " CL_ENVIRONMENT_DEFAULT ")",
      2},
+    {"env", KEY_ENV, "KEY=VALUE", 0, "a variable of its environment; may be repeated", 2},
     {"gang", KEY_GANG, "N", 0,
      "N of it at the same moment in one cluster, all or none; see SWITCHYARD_GANG_RANK and others",
      2},
@@ -107,6 +109,11 @@ static error_t parse_need(struct cl_run_options *options, int key, char *arg)
         return 0;
     case KEY_TOLERATIONS:
         options->tolerations = arg;
+        return 0;
+    case KEY_ENV:
+        if (cl_variable_check(arg) < 0)
+            return cl_args_wrong(common, "--env '%s': expected KEY=VALUE, such as DEBUG=1", arg);
+        append(&options->variables, &options->variable_count, arg);
         return 0;
     case KEY_ENVIRONMENT:
         options->environment = arg;
@@ -226,8 +233,8 @@ static error_t check_whole(struct cl_run_options *options)
         return cl_args_wrong(common, "--input is for one --function, without --each or --lines");
     if (options->logs && (fan_out || options->detach))
         return cl_args_wrong(common, "--logs is for one task that is waited for");
-    if (options->gang > 0 && (fan_out || options->logs || options->dry_run))
-        return cl_args_wrong(common, "--gang excludes --each, --lines, --logs and --dry-run");
+    if (options->gang > 0 && (fan_out || options->logs))
+        return cl_args_wrong(common, "--gang excludes --each, --lines and --logs");
     if (options->gang == 0 && (options->gang_key || options->has_on_loss))
         return cl_args_wrong(common, "--gang-topology and --gang-on-loss are for --gang N");
     if (options->environment && !options->function)
@@ -299,4 +306,5 @@ void cl_run_options_deinit(struct cl_run_options *options)
 {
     free(options->command);
     free(options->each);
+    free(options->variables);
 }
