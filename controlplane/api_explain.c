@@ -138,6 +138,8 @@ static Switchyard__V1__ClusterView *cluster_of(struct cp_request *req,
     ret->price_max = from->price_max;
     ret->avoided_until_ns = realtime(req, from->avoided_until_ns);
     ret->failures = from->failures;
+    ret->holds = from->holds;
+    ret->fits = from->fits;
     return ret;
 }
 
@@ -237,6 +239,10 @@ static Explanation *explanation_of(struct cp_request *req, const struct sch_expl
     ret->times_out_ns = realtime(req, e->times_out_ns);
     ret->producer = producer_of(req, e->producer);
     ret->children = e->children;
+    ret->members = e->gang.size;
+    ret->held = e->held;
+    if (e->gang.topology == SCH_TOPOLOGY_REQUIRE)
+        ret->domain = text(e->gang.key);
     if (e->cluster != NULL)
         ret->cluster = text(e->cluster);
     if (e->waits)
@@ -384,6 +390,20 @@ static bool check_name(struct cp_request *req, struct sy_error_text *ret_refusal
     return false;
 }
 
+/* False: the request has failed. */
+static bool dry_run_gang(struct cp_request *req, struct sch_gang_shape *ret)
+{
+    const Switchyard__V1__DryRunRequest *m = req->message;
+    const Switchyard__V1__Gang none = SWITCHYARD__V1__GANG__INIT;
+    const Switchyard__V1__Gang *gang = m->gang != NULL ? m->gang : &none;
+    struct sy_error_text error;
+    int r = sch_gang_shape_init(ret, m->members, (uint32_t)gang->topology, gang->topology_key,
+                                (uint32_t)gang->on_loss, &error);
+    if (r < 0)
+        cp_fail(req, SY_CODE_INVALID_ARGUMENT, "%s", error.text);
+    return r == 0;
+}
+
 static void dry_run(struct cp_request *req)
 {
     const Switchyard__V1__DryRunRequest *m = req->message;
@@ -399,6 +419,12 @@ static void dry_run(struct cp_request *req)
     if (m->queue[0] != '\0' && cp_name_check("queue", m->queue, &error) < 0) {
         cp_fail(req, SY_CODE_INVALID_ARGUMENT, "%s", error.text);
         return;
+    }
+    struct sch_gang_shape gang;
+    if (m->members > 0 || m->gang != NULL) {
+        if (!dry_run_gang(req, &gang))
+            return;
+        request.gang = &gang;
     }
     enum sy_code code = cp_partition_dry_run(req->lane->partition, &request, &e, &refusal, &error);
     if (code != SY_CODE_OK) {

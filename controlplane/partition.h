@@ -238,6 +238,7 @@ struct cp_dry_run {
     const char *project, *domain, *queue;
     struct sy_span task_spec;
     int32_t priority;
+    const struct sch_gang_shape *gang; /* NULL: one task */
 };
 enum sy_code cp_partition_dry_run(struct cp_partition *p, const struct cp_dry_run *request,
                                   struct sch_explanation **ret_explanation,

@@ -79,6 +79,7 @@ enum sy_code cp_partition_dry_run(struct cp_partition *p, const struct cp_dry_ru
                                 .domain = request->domain,
                                 .queue = request->queue,
                                 .request = &spec.request,
+                                .gang = request->gang,
                                 .priority = request->priority};
     struct sch_explanation *e = sch_explain_submit(p->core, &submit);
     if (e->refused)

@@ -14,6 +14,12 @@
  * not allow it, or is stopped) counts by its room alone, though that may lie in pieces on many
  * nodes; and only this partition's actions are seen.
  *
+ * A gang is explained as a whole, whichever member is asked about: its limits, slots, amounts and
+ * changes are those of all members, and it starts when all of them do. A cluster counts by its room
+ * and by what its nodes could hold at once; in which pieces its room lies only its operator knows,
+ * which says so when it has been asked (NO_GRANT). A gang that was sent to a busy cluster waits
+ * there, in ASSIGNED (`held`): its operator keeps nodes for it.
+ *
  * Where more lanes wait than are looked at, that it goes first is stated when anybody is ahead.
  *
  * Ownership: an explanation is the caller's, sch_explanation_free(); names of clusters in it are
@@ -49,13 +55,14 @@ enum sch_change_type {
     SCH_CHANGE_TIME,    /* at_ns has come: the end of its back-off */
     SCH_CHANGE_FIRST,   /* it goes before those that are ahead of it */
     SCH_CHANGE_ROOM,    /* cluster: `amounts` more free, and where the action fits (then maybe 0) */
-    SCH_CHANGE_SLOT,    /* its run may have one more action out: `least` */
+    SCH_CHANGE_SLOT,    /* its run may have so many more actions out: `least` in all */
     SCH_CHANGE_LIMIT,   /* queue, limit: `least` at least */
     SCH_CHANGE_RESUME,  /* queue is not paused */
     SCH_CHANGE_ALLOW,   /* queue may use the cluster */
     SCH_CHANGE_PRICE,   /* queue pays `least`, in millionths an hour for a core */
     SCH_CHANGE_CONNECT, /* the cluster connects, with room for it; "": any that could run it */
-    SCH_CHANGE_NODE,    /* the cluster has another node, with `amounts` free */
+    SCH_CHANGE_NODE, /* the cluster has another node, with `amounts` free; for a gang nodes, in one
+                        domain if that is required */
 };
 
 struct sch_change {
@@ -93,6 +100,9 @@ struct sch_explain_cluster {
     struct sch_use free;       /* room left; only when room_known */
     bool room_known;
     struct sch_use missing;
+    /* Of a gang, members: that its nodes, or those of its best domain, could hold at once when they
+     * are empty; that there is room for now, at most (only when room_known). Up to its size. */
+    uint32_t holds, fits;
     int64_t avoided_until_ns; /* monotonic; its class failed there, so others come before it; 0: not
                                */
     uint32_t failures;        /* of the class there, one after the other */
@@ -136,8 +146,10 @@ struct sch_explanation {
     enum sch_action_state state;
     bool waits; /* the fields below say for what; else only state, cluster, children */
     struct sch_queue_key queue;
-    int32_t priority; /* with its queues' and what waiting has gained */
-    struct sch_resources request;
+    int32_t priority;             /* with its queues' and what waiting has gained */
+    struct sch_resources request; /* of a gang: of each member */
+    struct sch_gang_shape gang;   /* size 0: none. It is set of what does not wait, too */
+    bool held;            /* ASSIGNED: it waits in its cluster until there is room for all of it */
     int64_t now_ns;       /* monotonic, of the last step: what other times are to be seen from */
     int64_t since_ns;     /* monotonic: it has been waiting since */
     int64_t until_ns;     /* BACKOFF, RECOVERING: at the latest; SY_TIME_NEVER: no such time */
@@ -166,11 +178,12 @@ struct sch_explanation {
 
 struct sch_explanation *sch_explain(const struct sch_partition *p, const struct sch_action *action);
 
-/* A root action that is not there: as if it had been submitted just now. */
+/* A root action, or a gang, that is not there: as if it had been submitted just now. */
 struct sch_submit {
     const char *project, *domain;
     const char *queue; /* NULL or "": the default one */
     const struct sch_resources *request;
+    const struct sch_gang_shape *gang; /* NULL: one action */
     int32_t priority;
 };
 struct sch_explanation *sch_explain_submit(struct sch_partition *p,

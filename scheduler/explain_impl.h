@@ -16,6 +16,8 @@
 struct sch_query {
     const struct sch_partition *p;
     const struct sch_resources *request;
+    const struct sch_gang_shape *gang; /* size 0: none */
+    struct sch_use need;               /* of all of it */
     const struct sch_share *tenant;
     const struct sch_class *class; /* NULL: there is none yet */
     const struct sch_lane *lane;   /* likewise */

@@ -78,7 +78,7 @@ static struct left left_of(const struct sch_query *q, const struct sch_explain_c
     const struct sch_cluster *cluster = facts->cluster;
     struct left left = {.cluster = cluster, .room = facts->free};
     const struct sch_resources *request = q->request;
-    struct sch_use one = sch_use_of(request);
+    struct sch_use one = q->need;
     bool connects = facts->why_not & SCH_WHY_NOT_CONNECTED, node = facts->why_not & SCH_WHY_SHAPE;
     for (const struct sch_share *at = q->tenant; at; at = at->parent)
         left.taken[left.depth++].share = at;
@@ -137,10 +137,16 @@ static bool is_own(const struct left *left, const struct taken *taken)
     return taken < left->taken + left->depth;
 }
 
+/* Of one that waits in the class: an action, or a gang. */
+static struct sch_use use_of(const struct sch_class *class)
+{
+    return sch_use_times(&class->request, sch_class_unit(class));
+}
+
 static bool lane_is_admitted(const struct sch_query *q, struct left *left,
                              const struct sch_lane *lane)
 {
-    struct sch_use own = sch_use_of(q->request), one = sch_use_of(&lane->seat.class->request);
+    struct sch_use own = q->need, one = use_of(lane->seat.class);
     for (const struct sch_share *at = lane->seat.share; at; at = at->parent) {
         const struct taken *taken = taken_of(left, at);
         if (!taken || !admits_after(taken, is_own(left, taken) ? &own : NULL, &one))
@@ -149,16 +155,15 @@ static bool lane_is_admitted(const struct sch_query *q, struct left *left,
     return true;
 }
 
-static bool room_for(const struct left *left, const struct sch_resources *request)
+static bool room_for(const struct left *left, const struct sch_use *one)
 {
-    struct sch_use one = sch_use_of(request);
-    return !left->room_known || sch_room_fits(&left->room, &one);
+    return !left->room_known || sch_room_fits(&left->room, one);
 }
 
 static bool cluster_has_room(const struct sch_cluster *cluster, const struct sch_use *taken,
-                             const struct sch_resources *request)
+                             const struct sch_use *one)
 {
-    struct sch_use room = sch_cluster_free_room(cluster), sum = sch_use_of(request);
+    struct sch_use room = sch_cluster_free_room(cluster), sum = *one;
     add_use(&sum, taken);
     return !cluster->room_known || sch_room_fits(&room, &sum);
 }
@@ -194,12 +199,13 @@ static bool goes_there(const struct sch_query *q, struct left *left, const struc
 {
     static const struct sch_use nothing;
     const struct sch_class *class = lane->seat.class;
+    struct sch_use one = use_of(class);
     const struct sch_pair *pair = pair_at(class, left->cluster);
     bool pieces = pair && sch_cluster_connected(left->cluster) && sch_grant_is_known(class, pair) &&
                   pair->granted <= pair->assigned &&
-                  cluster_has_room(left->cluster, &nothing, &class->request);
+                  cluster_has_room(left->cluster, &nothing, &one);
     bool granted = class == q->class ? left->grants > 0 : !pieces;
-    return granted && room_for(left, &class->request) && lane_is_allowed(left, lane) &&
+    return granted && room_for(left, &one) && lane_is_allowed(left, lane) &&
            shape_fits_after(left, &class->request);
 }
 
@@ -209,6 +215,7 @@ static bool goes_elsewhere(struct sch_query *q, const struct left *left,
                            const struct sch_class *class)
 {
     uint64_t gone = class == q->class ? left->own_elsewhere : 0;
+    struct sch_use one = use_of(class);
     for (size_t i = 0; i < class->pair_count; i++) {
         const struct sch_pair *pair = class->pairs[i];
         if (pair->cluster == left->cluster || !pair->feasible ||
@@ -220,7 +227,7 @@ static bool goes_elsewhere(struct sch_query *q, const struct left *left,
         bool asked = sch_grant_is_known(class, pair);
         uint64_t granted = asked ? pair->granted : most(pair->granted, pair->assigned + 1);
         if ((!known || granted > pair->assigned + gone) &&
-            cluster_has_room(pair->cluster, &left->elsewhere, &class->request))
+            cluster_has_room(pair->cluster, &left->elsewhere, &one))
             return true;
     }
     return false;
@@ -229,7 +236,7 @@ static bool goes_elsewhere(struct sch_query *q, const struct left *left,
 static void take(struct left *left, const struct sch_query *q, const struct sch_lane *lane,
                  bool there)
 {
-    struct sch_use one = sch_use_of(&lane->seat.class->request);
+    struct sch_use one = use_of(lane->seat.class);
     bool own = lane->seat.class == q->class;
     for (const struct sch_share *at = lane->seat.share; at; at = at->parent)
         add_use(&taken_of(left, at)->use, &one); /* it was admitted, so it is there */
@@ -261,11 +268,11 @@ static bool starts(struct sch_query *q, struct left *left, const struct sch_lane
 /* Whether the action itself would still start. */
 static bool action_fits(struct sch_query *q, const struct left *left)
 {
-    struct sch_use one = sch_use_of(q->request);
+    struct sch_use one = q->need;
     bool admitted = true;
     for (unsigned i = 0; admitted && i < left->depth; i++)
         admitted = admits_after(&left->taken[i], &one, &one);
-    bool there = left->grants > 0 && room_for(left, q->request);
+    bool there = left->grants > 0 && room_for(left, &one);
     return admitted && (there || (q->class && goes_elsewhere(q, left, q->class)));
 }
 

@@ -35,8 +35,9 @@ static void add_common(struct sch_query *q)
     if (e->state == SCH_ACTION_BACKOFF)
         add(q, (struct sch_change){.type = SCH_CHANGE_TIME, .at_ns = e->until_ns});
     if (q->slot)
-        add(q, (struct sch_change){
-                   .type = SCH_CHANGE_SLOT, .now = e->slots_max, .least = e->slots_used + 1});
+        add(q, (struct sch_change){.type = SCH_CHANGE_SLOT,
+                                   .now = e->slots_max,
+                                   .least = e->slots_used + q->need.actions});
     for (size_t i = 0; i < e->limit_count; i++)
         add_limit(q, &e->limits[i]);
 }
@@ -69,7 +70,9 @@ static bool needs_room(const struct sch_explain_cluster *c)
 
 static void add_cluster(struct sch_query *q, const struct sch_explain_cluster *c)
 {
-    struct sch_use one = sch_use_of(q->request);
+    struct sch_use more = q->need;
+    if (q->gang->size > 0 && (c->why_not & SCH_WHY_SHAPE)) /* what is there holds the others */
+        more = sch_use_times(q->request, q->gang->size - c->holds);
     if (needs_room(c))
         add(q, (struct sch_change){
                    .type = SCH_CHANGE_ROOM, .cluster = c->name, .amounts = c->missing});
@@ -82,7 +85,7 @@ static void add_cluster(struct sch_query *q, const struct sch_explain_cluster *c
     if (c->why_not & SCH_WHY_NOT_CONNECTED)
         add(q, (struct sch_change){.type = SCH_CHANGE_CONNECT, .cluster = c->name});
     if (c->why_not & SCH_WHY_SHAPE)
-        add(q, (struct sch_change){.type = SCH_CHANGE_NODE, .cluster = c->name, .amounts = one});
+        add(q, (struct sch_change){.type = SCH_CHANGE_NODE, .cluster = c->name, .amounts = more});
 }
 
 struct cost {

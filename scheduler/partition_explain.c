@@ -2,6 +2,7 @@
 #include "scheduler/explain_impl.h"
 #include "scheduler/partition_gang.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -61,7 +62,7 @@ static void add_limit(struct sch_query *q, struct sch_explain_limit limit)
 
 static void find_limits(struct sch_query *q)
 {
-    struct sch_use one = sch_use_of(q->request);
+    struct sch_use one = q->need;
     for (const struct sch_share *at = q->tenant; at; at = at->parent) {
         if (!at->config)
             continue;
@@ -87,6 +88,26 @@ static void find_limits(struct sch_query *q)
 static uint64_t above(uint64_t value, uint64_t floor)
 {
     return value > floor ? value - floor : 0;
+}
+
+static uint64_t fits(uint64_t have, uint64_t need)
+{
+    return need > 0 ? have / need : UINT64_MAX;
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* How many of it, by its room. */
+static uint64_t cluster_fits(const struct sch_explain_cluster *at, const struct sch_use *one)
+{
+    if (!at->room_known)
+        return UINT64_MAX;
+    return least(fits(at->free.cpu_milli, one->cpu_milli),
+                 least(fits(at->free.memory_bytes, one->memory_bytes),
+                       fits(at->free.gpu_milli, one->gpu_milli)));
 }
 
 const struct sch_share *sch_share_with_list(const struct sch_share *tenant)
@@ -135,17 +156,31 @@ static uint32_t check_shapes(const struct sch_query *q, const struct sch_cluster
     size_t count = cluster->shape_count;
     if (count == 0 && !sch_cluster_connected(cluster))
         return 0; /* it never said what it has */
+    ret->holds = (uint32_t)least(sch_gang_room(cluster, q->request, q->gang), q->gang->size);
     if (count == 0)
         sy_error_text_set(&ret->miss, "it has no nodes");
-    return count > 0 && sch_shapes_fit(cluster->shapes, count, q->request, &ret->miss)
-               ? 0
-               : SCH_WHY_SHAPE;
+    if (count == 0 || !sch_shapes_fit(cluster->shapes, count, q->request, &ret->miss))
+        return SCH_WHY_SHAPE;
+    bool held = ret->holds == q->gang->size;
+    if (!held)
+        sy_error_text_set(
+            &ret->miss, "%" PRIu32 " asked together%s%s, it holds %" PRIu32, q->gang->size,
+            q->gang->topology == SCH_TOPOLOGY_REQUIRE ? " in one " : "",
+            q->gang->topology == SCH_TOPOLOGY_REQUIRE ? q->gang->key : "", ret->holds);
+    return held ? 0 : SCH_WHY_SHAPE;
+}
+
+/* A gang is granted by busy clusters, too: they say apart whether it would start there. */
+static bool is_granted(const struct sch_query *q, const struct sch_pair *pair)
+{
+    return pair->granted > pair->assigned &&
+           (q->gang->size == 0 || !pair->answered || pair->startable > pair->assigned);
 }
 
 static uint32_t check_room(const struct sch_query *q, const struct sch_cluster *cluster,
                            struct sch_explain_cluster *ret)
 {
-    struct sch_use one = sch_use_of(q->request);
+    struct sch_use one = q->need, each = sch_use_of(q->request);
     uint32_t why = 0;
     if (!sch_cluster_connected(cluster))
         return SCH_WHY_NOT_CONNECTED;
@@ -158,9 +193,10 @@ static uint32_t check_room(const struct sch_query *q, const struct sch_cluster *
             .gpu_milli = above(one.gpu_milli, ret->free.gpu_milli),
         };
         why |= sch_room_fits(&ret->free, &one) ? 0 : SCH_WHY_ROOM;
+        ret->fits = (uint32_t)least(cluster_fits(ret, &each), ret->holds);
     }
     const struct sch_pair *pair = q->class ? q->class->pairs[cluster->index] : NULL;
-    if (pair && sch_grant_is_known(q->class, pair) && pair->granted <= pair->assigned)
+    if (pair && sch_grant_is_known(q->class, pair) && !is_granted(q, pair))
         why |= SCH_WHY_NO_GRANT;
     return why;
 }
@@ -373,6 +409,7 @@ static void explain_query(struct sch_query *q, const struct sch_action_impl *a)
     e->queue = q->tenant->parent->key;
     e->priority = q->priority;
     e->request = *q->request;
+    e->gang = *q->gang;
     q->steps = SCH_EXPLAIN_STEPS_MAX;
     find_limits(q);
     explain_clusters(q);
@@ -392,7 +429,8 @@ static void explain_slots(struct sch_query *q, const struct sch_action_impl *a)
     bool held = sch_action_state(a) == SCH_ACTION_HELD;
     count_fifo(&gate->held, held ? a : NULL, a->base.priority, &ahead, &behind);
     e->slots_ahead = ahead.own;
-    q->slot = held || gate->held.waiting > 0 || run->concurrency_used >= run->concurrency_max;
+    uint64_t slots = run->concurrency_used + q->need.actions;
+    q->slot = held || gate->held.waiting > 0 || slots > run->concurrency_max;
 }
 
 static int32_t priority_of(const struct sch_partition *p, const struct sch_action_impl *a)
@@ -437,16 +475,22 @@ struct sch_explanation *sch_explain(const struct sch_partition *p, const struct 
     e->children = action->children_live;
     e->cluster = action->cluster ? action->cluster->name : NULL;
     explain_times(e, p, a);
+    const struct sch_gang *gang = sch_action_gang_of(a);
+    e->gang = gang ? gang->shape : sch_no_gang;
+    e->held = gang && sch_link_in_list(&gang->sent);
     if (!a->lane || sch_state_is_out(e->state) || sch_action_is_final(action))
         return e;
-    struct sch_query q = {.p = p,
-                          .request = &sch_action_class(a)->request,
-                          .tenant = a->lane->seat.share,
-                          .class = sch_action_class(a),
-                          .lane = a->lane,
-                          .id = action->id,
-                          .priority = priority_of(p, a),
-                          .e = e};
+    struct sch_query q = {
+        .p = p,
+        .request = &sch_action_class(a)->request,
+        .gang = &sch_action_class(a)->gang,
+        .need = sch_use_times(&sch_action_class(a)->request, sch_class_unit(sch_action_class(a))),
+        .tenant = a->lane->seat.share,
+        .class = sch_action_class(a),
+        .lane = a->lane,
+        .id = action->id,
+        .priority = priority_of(p, a),
+        .e = e};
     explain_query(&q, a);
     explain_slots(&q, a);
     if (e->state == SCH_ACTION_CACHE_WAIT || e->state == SCH_ACTION_RECOVERING)
@@ -459,16 +503,18 @@ struct sch_explanation *sch_explain(const struct sch_partition *p, const struct 
 /* ---- what is not there yet ---- */
 
 static bool submit_is_refused(struct sch_partition *p, const struct sch_submit *submit,
-                              const struct sch_share *tenant, struct sch_explanation *e)
+                              const struct sch_gang_shape *gang, const struct sch_share *tenant,
+                              struct sch_explanation *e)
 {
+    uint32_t count = gang->size > 0 ? gang->size : 1;
     e->refused = true;
-    if (p->actions_live >= p->options.actions_max)
+    if (p->actions_live + count > p->options.actions_max)
         e->why = SCH_REJECT_FULL;
     else if (!tenant)
         e->why = SCH_REJECT_NO_QUEUE;
-    else if (!sch_share_has_length(p, tenant, 1))
+    else if (!sch_share_has_length(p, tenant, count))
         e->why = SCH_REJECT_QUEUE_FULL;
-    else if (!sch_feasible(p, submit->request, &sch_no_gang, tenant->rule, &p->misses))
+    else if (!sch_feasible(p, submit->request, gang, tenant->rule, &p->misses))
         e->why = SCH_REJECT_INFEASIBLE;
     else
         e->refused = false;
@@ -477,32 +523,12 @@ static bool submit_is_refused(struct sch_partition *p, const struct sch_submit *
     return e->refused;
 }
 
-static uint64_t fits(uint64_t have, uint64_t need)
-{
-    return need > 0 ? have / need : UINT64_MAX;
-}
-
-static uint64_t least(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
-/* How many of it, by its room. */
-static uint64_t cluster_fits(const struct sch_explain_cluster *at, const struct sch_use *one)
-{
-    if (!at->room_known)
-        return UINT64_MAX;
-    return least(fits(at->free.cpu_milli, one->cpu_milli),
-                 least(fits(at->free.memory_bytes, one->memory_bytes),
-                       fits(at->free.gpu_milli, one->gpu_milli)));
-}
-
 /* The cluster that the policy takes, by room alone: what operators will grant is not known. */
 static const char *would_go_to(const struct sch_query *q)
 {
     const struct sch_explain_cluster *best = NULL;
     enum sch_policy policy = (enum sch_policy)q->tenant->rule->content.policy;
-    struct sch_use one = sch_use_of(q->request);
+    struct sch_use one = q->need;
     uint64_t best_fits = 0;
     for (size_t i = 0; i < q->e->cluster_count; i++) {
         const struct sch_explain_cluster *at = &q->e->clusters[i];
@@ -526,17 +552,20 @@ struct sch_explanation *sch_explain_submit(struct sch_partition *p, const struct
 {
     struct sch_explanation *e = explanation_new(p);
     SY_ASSERT(!p->out && submit->request);
+    const struct sch_gang_shape *gang = submit->gang ? submit->gang : &sch_no_gang;
     struct sch_share *tenant = sch_share_find_tenant(p, submit->project, submit->domain,
                                                      submit->queue, false);
     e->state = SCH_ACTION_QUEUED;
     e->since_ns = p->now_ns;
-    (void)submit_is_refused(p, submit, tenant, e);
+    (void)submit_is_refused(p, submit, gang, tenant, e);
     if (!tenant)
         return e;
     struct sch_query q = {.p = p,
                           .request = submit->request,
+                          .gang = gang,
+                          .need = sch_use_times(submit->request, gang->size > 0 ? gang->size : 1),
                           .tenant = tenant,
-                          .class = sch_class_peek(p, submit->request, &sch_no_gang, tenant->rule),
+                          .class = sch_class_peek(p, submit->request, gang, tenant->rule),
                           .id = UINT64_MAX,
                           .priority = submit->priority + tenant->priority,
                           .e = e};

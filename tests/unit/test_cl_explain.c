@@ -172,6 +172,27 @@ START_TEST(room_that_lies_in_pieces_names_a_node)
 }
 END_TEST
 
+START_TEST(a_gang_is_told_as_a_whole)
+{
+    struct answer a;
+    waiting(&a);
+    a.e.members = 4;
+    a.e.domain = text("rack");
+    a.east.fits = 2;
+    char *page = print(&a, 0);
+    says(page, "\n  a cluster with room for a gang of 4, each 1 core, 2 x H100, all in one rack\n");
+    says(page, "short by 2 x H100; room for 2 of 4 at most");
+    free(page);
+    a.e.state = text("assigned");
+    a.e.cluster = text("east");
+    a.e.held = true;
+    page = print(&a, 0);
+    says(page, "action train is assigned in cluster east\n");
+    says(page, "\n  its gang of 4 waits there until all of it has room");
+    free(page);
+}
+END_TEST
+
 START_TEST(lines_fit_the_terminal)
 {
     struct answer a;
@@ -262,8 +283,12 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {a_page_says_all_of_it,  room_that_lies_in_pieces_names_a_node,
-                                  lines_fit_the_terminal, an_ended_one_says_where_its_time_went,
-                                  messages_are_json,      NULL};
+    const TTest *const tests[] = {a_page_says_all_of_it,
+                                  room_that_lies_in_pieces_names_a_node,
+                                  a_gang_is_told_as_a_whole,
+                                  lines_fit_the_terminal,
+                                  an_ended_one_says_where_its_time_went,
+                                  messages_are_json,
+                                  NULL};
     return sy_test_run("cl_explain", tests);
 }

@@ -240,6 +240,41 @@ START_TEST(a_dry_run_writes_nothing)
 }
 END_TEST
 
+START_TEST(a_dry_run_of_a_gang)
+{
+    struct world w;
+    struct dry_request d;
+    Switchyard__V1__Gang gang = SWITCHYARD__V1__GANG__INIT;
+    world_init_for(&w, _i);
+    configure(&w, "q", 2, false);
+    dry_init(&w, &d, "r", "q", "20");
+    d.request.members = 3;
+    const ProtobufCMessageDescriptor *type = &switchyard__v1__dry_run_response__descriptor;
+    const Switchyard__V1__DryRunResponse *r = call_ok(&w, EXPLAIN "DryRun", &d.request.base, type);
+    ck_assert_str_eq(r->refused, "");
+    ck_assert_uint_eq(r->explanation->members, 3);
+    ck_assert_uint_eq(r->explanation->n_limits, 1);
+    ck_assert_uint_eq(r->explanation->limits[0]->need, 3);
+    ck_assert_uint_ge(r->explanation->changes[0]->least, 3);
+    ck_assert_uint_eq(r->explanation->clusters[0]->holds, 3);
+    d.request.members = 1000;
+    r = call_ok(&w, EXPLAIN "DryRun", &d.request.base, type);
+    ck_assert_ptr_nonnull(strstr(r->refused, "1000 x (20.000 cores) asked together, it holds "));
+    ck_assert_uint_lt(r->explanation->clusters[0]->holds, 1000);
+    ck_assert(!r->explanation->clusters[0]->eligible);
+    struct sy_error_text text;
+    struct call call = {.method = EXPLAIN "DryRun", .request = &d.request.base};
+    d.request.gang = &gang;
+    gang.topology = SWITCHYARD__V1__GANG__TOPOLOGY__TOPOLOGY_REQUIRE;
+    ck_assert_int_eq(call_full(&w, &call, NULL, NULL, &text), SY_CODE_INVALID_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(text.text, "gang.topology_key"));
+    d.request.members = 1;
+    ck_assert_int_eq(call_full(&w, &call, NULL, NULL, &text), SY_CODE_INVALID_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(text.text, "1 members"));
+    world_deinit(&w);
+}
+END_TEST
+
 START_TEST(what_is_wrong_is_said)
 {
     struct world w;
@@ -262,7 +297,8 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const each[] = {a_paused_queue_is_named, a_dry_run_writes_nothing, NULL};
+    const TTest *const each[] = {a_paused_queue_is_named, a_dry_run_writes_nothing,
+                                 a_dry_run_of_a_gang, NULL};
     const TTest *const once[] = {
         a_limit_is_named_and_the_oldest_that_waits, a_finished_one_says_where_its_time_went,
         parts_of_an_attempt_are_measured_by_one_clock_each, what_is_wrong_is_said, NULL};

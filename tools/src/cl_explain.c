@@ -121,6 +121,16 @@ static Text request_text(const Switchyard__V1__Request *r)
     return ret;
 }
 
+/* Of the action, or of each member: "a gang of 4, each 2 cores, all in one rack". */
+static Text needs_text(const Explanation *e)
+{
+    Text ret = request_text(e->request), each = ret;
+    if (e->members > 0)
+        sy_error_text_set(&ret, "a gang of %" PRIu32 ", each %s%s%s", e->members, each.text,
+                          e->domain[0] ? ", all in one " : "", e->domain);
+    return ret;
+}
+
 static const char *model_of(const Explanation *e)
 {
     return e->request ? e->request->gpu_model : "";
@@ -188,10 +198,14 @@ static Text why_text(const Explanation *e, const ClusterView *c, Switchyard__V1_
         sy_error_text_set(&ret, "%s", c->miss);
         break;
     case WHY(GRANTED):
-        sy_error_text_set(&ret, "no node has all of it free");
+        sy_error_text_set(&ret, e->members > 0 ? "no room for all of it at once"
+                                               : "no node has all of it free");
         break;
     case WHY(ROOM):
         sy_error_text_set(&ret, "short by %s", space_text(c->missing, model_of(e)).text);
+        if (e->members > 0)
+            sy_error_text_add(&ret, "room for %" PRIu32 " of %" PRIu32 " at most", c->fits,
+                              e->members);
         break;
     default:
         sy_error_text_set(&ret, "?");
@@ -250,8 +264,8 @@ static Text change_text(const struct page *page, const Explanation *e, const Cha
         if (space.text[0])
             sy_error_text_set(&ret, "%s more free in %s", space.text, c->cluster);
         else
-            sy_error_text_set(&ret, "a node of %s has %s free", c->cluster,
-                              request_text(e->request).text);
+            sy_error_text_set(&ret, "%s%s has %s free", e->members > 0 ? "" : "a node of ",
+                              c->cluster, needs_text(e).text);
         break;
     case CHANGE(SLOT):
         sy_error_text_set(&ret, "its run may have %" PRIu64 " actions out (now %" PRIu64 ")",
@@ -277,8 +291,12 @@ static Text change_text(const struct page *page, const Explanation *e, const Cha
                           c->cluster[0] ? "cluster " : "a cluster", c->cluster);
         break;
     case CHANGE(NODE):
-        sy_error_text_set(&ret, "cluster %s has a node with %s", c->cluster,
-                          request_text(e->request).text);
+        if (e->members > 0)
+            sy_error_text_set(&ret, "cluster %s has more nodes, with %s for it", c->cluster,
+                              space.text);
+        else
+            sy_error_text_set(&ret, "cluster %s has a node with %s", c->cluster,
+                              request_text(e->request).text);
         break;
     default:
         sy_error_text_set(&ret, "?");
@@ -439,7 +457,7 @@ static void put_explanation(const struct page *page, const Explanation *e)
     for (size_t i = 0; i < e->n_clusters; i++)
         room |= e->clusters[i]->room;
     if (!room)
-        put_line(page, 2, "a cluster with room for %s", request_text(e->request).text);
+        put_line(page, 2, "a cluster with room for %s", needs_text(e).text);
     else if (e->n_limits == 0 && strcmp(e->state, "queued") == 0)
         put_line(page, 2, "nothing");
     put_changes(page, e);
@@ -466,6 +484,11 @@ void cl_explain_print(const Switchyard__V1__ExplainActionResponse *answer, FILE 
                                                               : "");
     } else if (is_out(e)) {
         put_line(&page, 0, "action %s is %s in cluster %s", answer->action, e->state, e->cluster);
+        if (e->held)
+            put_line(&page, 2,
+                     "its gang of %" PRIu32 " waits there until all of it has room: nodes are kept "
+                     "for one gang at a time",
+                     e->members);
     } else {
         struct cl_short since = cl_format_duration(now_ns > e->since_ns ? now_ns - e->since_ns : 0);
         put_line(&page, 0, "action %s is %s%s%s, for %s", answer->action, e->state,
@@ -488,7 +511,7 @@ void cl_explain_print_dry(const Switchyard__V1__DryRunResponse *answer, FILE *fi
     }
     if (!e->waits)
         return;
-    Text queue = queue_name(e->queue), request = request_text(e->request);
+    Text queue = queue_name(e->queue), request = needs_text(e);
     put_line(&page, 0, "asks for %s, in queue %s with priority %" PRId32, request.text, queue.text,
              e->priority);
     if (e->starts_now && !answer->refused[0])

@@ -19,17 +19,8 @@ static error_t parse_explain(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_INIT:
         state->child_inputs[0] = common;
         return 0;
-    case ARGP_KEY_ARG:
-        if (state->arg_num > 1)
-            return cl_args_wrong(common, "unexpected argument '%s': expected RUN [ACTION]", arg);
-        if (!cl_name_ok(common, state->arg_num == 0 ? "run" : "action", arg))
-            return EINVAL;
-        *(state->arg_num == 0 ? &options->run : &options->action) = arg;
-        return 0;
-    case ARGP_KEY_END:
-        return options->run ? 0 : cl_args_wrong(common, "which run? Expected RUN [ACTION]");
     default:
-        return ARGP_ERR_UNKNOWN;
+        return cl_run_action_parse(common, key, arg, state, &options->run, &options->action);
     }
 }
 
@@ -101,6 +92,11 @@ enum cl_exit cl_run_dry(struct cl_client *client, const struct cl_run_options *o
     request.task_spec = (ProtobufCBinaryData){spec.len, spec.data};
     if (options->queue)
         request.queue = cl_unconst(options->queue);
+    Switchyard__V1__Gang gang = SWITCHYARD__V1__GANG__INIT;
+    cl_run_fill_gang(options, &gang);
+    request.members = options->gang;
+    if (options->gang > 0)
+        request.gang = &gang;
     struct sy_arena arena;
     sy_arena_init(&arena, CL_ARENA_BYTES_MAX);
     const Switchyard__V1__DryRunResponse *answer = cl_call(client, &cl_dry_run, &request.base,

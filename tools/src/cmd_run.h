@@ -37,6 +37,8 @@ void cl_run_show_progress(struct cl_run_summary *summary);
 /* One task's spec; `args` and `arg_count` replace the command's when not NULL. */
 enum cl_exit cl_run_pack_spec(const struct cl_run_options *options, const char *const *args,
                               size_t arg_count, struct sy_buf *append, struct cl_error *error);
+/* Of a run with `gang`. */
+void cl_run_fill_gang(const struct cl_run_options *options, Switchyard__V1__Gang *ret);
 /* Asks what would become of it, and prints the answer. Of a fan-out: of one of its tasks. */
 enum cl_exit cl_run_dry(struct cl_client *client, const struct cl_run_options *options,
                         struct cl_error *error);

@@ -170,6 +170,13 @@ static enum cl_exit enqueue_single(struct cl_enqueue *enqueue, const struct cl_r
     return exit_code;
 }
 
+void cl_run_fill_gang(const struct cl_run_options *options, Switchyard__V1__Gang *ret)
+{
+    ret->topology = (Switchyard__V1__Gang__Topology)options->gang_topology;
+    ret->topology_key = cl_unconst(options->gang_key ? options->gang_key : "");
+    ret->on_loss = (Switchyard__V1__Gang__OnLoss)options->gang_on_loss;
+}
+
 /* All members in one message; each gets the same input. */
 static enum cl_exit enqueue_gang(struct cl_enqueue *enqueue, const struct cl_run_options *options,
                                  struct sy_span input, struct cl_run_summary *summary,
@@ -185,9 +192,7 @@ static enum cl_exit enqueue_gang(struct cl_enqueue *enqueue, const struct cl_run
         return exit_code;
     }
     Switchyard__V1__Gang gang = SWITCHYARD__V1__GANG__INIT;
-    gang.topology = (Switchyard__V1__Gang__Topology)options->gang_topology;
-    gang.topology_key = (char *)(uintptr_t)(options->gang_key ? options->gang_key : "");
-    gang.on_loss = (Switchyard__V1__Gang__OnLoss)options->gang_on_loss;
+    cl_run_fill_gang(options, &gang);
     enqueue->gang = &gang;
     struct cl_batcher batcher;
     cl_batcher_init(&batcher, enqueue, &spec, "n", options->gang);
