@@ -446,8 +446,7 @@ static void end_cancelled(struct ag_pool_task *task)
     ag_pool_task_end(task, &result);
 }
 
-/* Since when it runs, as far as can be known; 0: it does not yet. */
-static int64_t running_since(const struct ag_pool_task *task)
+int64_t ag_pool_running_since(const struct ag_pool_task *task)
 {
     const struct ag_worker_page *page = task->worker->page;
     if (atomic_load(&page->magic) != AG_WORKER_PAGE_MAGIC)
@@ -478,7 +477,7 @@ static void on_task_timer(void *arg)
                                               : "a task in it did not stop at its time limit");
         return;
     }
-    int64_t since_ns = running_since(task);
+    int64_t since_ns = ag_pool_running_since(task);
     int64_t ran_ns = since_ns > 0 ? sy_loop_realtime_ns(exec->loop) - since_ns : 0;
     if (ran_ns < task->timeout_ns) {
         sy_timer_start_in(exec->loop, &task->timer, task->timeout_ns - (ran_ns > 0 ? ran_ns : 0));

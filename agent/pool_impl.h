@@ -133,6 +133,8 @@ void ag_pool_worker_drop(struct ag_pool_task *task);
 void ag_pool_task_end(struct ag_pool_task *task, struct ag_result *result);
 /* Back to the front of the line. */
 void ag_pool_requeue(struct ag_pool_task *task);
+/* Since when it runs in its worker, realtime, as far as can be known; 0: it does not yet. */
+int64_t ag_pool_running_since(const struct ag_pool_task *task);
 /* No worker can be had: everything that waits is refused. */
 void ag_pool_refuse_pending(struct ag_pool *pool, const char *why);
 

@@ -101,6 +101,7 @@ static void end_running(struct ag_pool_worker *w, struct ag_pool_task *task, enu
         .kind = AG_RESULT_LOST,
         .error_code = "WorkerDied",
         .error_message = message,
+        .started_ns = ag_pool_running_since(task),
         .finished_ns = sy_loop_realtime_ns(w->pool->exec->loop),
         .memory_peak_bytes = usage->memory_peak_bytes,
     };

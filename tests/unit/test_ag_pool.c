@@ -131,6 +131,8 @@ START_TEST(a_crash_is_lost_and_the_rest_runs)
     struct bench_attempt *a = bench_wait(crash, 5000);
     ck_assert_int_eq(a->result.kind, AG_RESULT_LOST);
     ck_assert_int_eq(a->result.death, AG_DEATH_ALONE); /* what waits behind is no suspect */
+    ck_assert_int_gt(a->result.started_ns, 0);
+    ck_assert_int_le(a->result.started_ns, a->result.finished_ns);
     ck_assert_ptr_nonnull(strstr(a->message, "signal 11 (SIGSEGV)"));
     ck_assert_str_eq(bench_log(crash, 1), "last words\n");
     ck_assert_str_eq(bench_log(crash, 3), "logged words\n");
