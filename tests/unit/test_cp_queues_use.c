@@ -48,6 +48,52 @@ static void set_paused(struct world *w, const char *name, bool paused)
     queue_call(w, paused ? QUEUES "PauseQueue" : QUEUES "ResumeQueue", &q);
 }
 
+/* A queue of p/d with a limit; `q` can change it afterwards. */
+static void create_limited(struct world *w, struct queue_request *q, const char *domain,
+                           const char *name, uint64_t actions_max)
+{
+    queue_init(q, "p", domain, name);
+    q->settings.actions_max = actions_max;
+    queue_call(w, QUEUES "CreateQueue", q);
+}
+
+/* A run that has so many actions in its queue. */
+static void fan_out(struct world *w, const char *run, const char *queue, unsigned count)
+{
+    create_group(w, run, queue);
+    enqueue_ok(w, run, "", 0, count);
+}
+
+/* So many runs that there is one in every partition: "r0", "r1", ... */
+#define RUNS 9
+static const char *run_name(unsigned i)
+{
+    static const char *const names[RUNS] = {"r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8"};
+    ck_assert_uint_lt(i, RUNS);
+    return names[i];
+}
+
+/* How many attempts the operators have been given. */
+static size_t assigned_now(struct world *w)
+{
+    size_t count = 0;
+    for (uint32_t i = 0; i < w->partitions; i++)
+        count += w->streams[i].count;
+    return count;
+}
+
+static size_t assigned_soon(struct world *w)
+{
+    world_for(w, SY_NS_PER_S);
+    return assigned_now(w);
+}
+
+static uint64_t out_soon(struct world *w, const char *name)
+{
+    world_for(w, SY_NS_PER_S);
+    return status(w, "p", "d", name)->out;
+}
+
 /* What the core of each partition has is what its rows say. */
 struct told {
     struct world *w;
@@ -89,8 +135,8 @@ START_TEST(the_nearest_queue_of_that_name)
     queue_create(&w, "p", "", "mid");
     queue_create(&w, "", "", "mid");
     queue_create(&w, "", "", "far");
-    for (size_t i = 0; i < 9; i++) { /* runs in every partition */
-        char run[] = {'r', (char)('0' + i), '\0'};
+    for (unsigned i = 0; i < RUNS; i++) {
+        const char *run = run_name(i);
         create_group(&w, run, "mid");
         set_paused(&w, "near", true);
         enqueue_ok(&w, run, "near", 0, 1);
@@ -186,52 +232,35 @@ START_TEST(a_full_queue_cuts_a_batch)
 }
 END_TEST
 
-static size_t assigned_now(struct world *w)
-{
-    size_t count = 0;
-    for (uint32_t i = 0; i < w->partitions; i++)
-        count += w->streams[i].count;
-    return count;
-}
-
 START_TEST(limits_and_pauses_are_in_force)
 {
     struct world w;
     world_init(&w, 1);
     struct queue_request q;
-    queue_init(&q, "p", "d", "two");
-    q.settings.actions_max = 2;
-    queue_call(&w, QUEUES "CreateQueue", &q);
-    create_group(&w, "r", "two");
-    enqueue_ok(&w, "r", "", 0, 5);
-    world_for(&w, SY_NS_PER_S);
-    ck_assert_uint_eq(assigned_now(&w), 2);
+    create_limited(&w, &q, "d", "two", 2);
+    fan_out(&w, "r", "two", 5);
+    ck_assert_uint_eq(assigned_soon(&w), 2);
     const Switchyard__V1__QueueStatus *now = status(&w, "p", "d", "two");
     ck_assert_uint_eq(now->actions, 5);
     ck_assert_uint_eq(now->out, 2);
     ck_assert_uint_eq(now->out_amounts->cpu_milli, 2000);
     set_paused(&w, "two", true);
     finish_task(&w, "n-000000", OUTCOME(SUCCEEDED));
-    world_for(&w, SY_NS_PER_S);
-    ck_assert_uint_eq(assigned_now(&w), 2); /* nothing new */
+    ck_assert_uint_eq(assigned_soon(&w), 2); /* nothing new */
     set_paused(&w, "two", false);
-    world_for(&w, SY_NS_PER_S);
-    ck_assert_uint_eq(assigned_now(&w), 3);
+    ck_assert_uint_eq(assigned_soon(&w), 3);
 
     char *fields[] = {text_of("actions_max")};
     q.request.n_fields = 1;
     q.request.fields = fields;
     q.settings.actions_max = 1; /* below what is out: that goes on */
     queue_call(&w, QUEUES "UpdateQueue", &q);
-    world_for(&w, SY_NS_PER_S);
-    ck_assert_uint_eq(status(&w, "p", "d", "two")->out, 2);
+    ck_assert_uint_eq(out_soon(&w, "two"), 2);
     finish_task(&w, "n-000001", OUTCOME(SUCCEEDED));
-    world_for(&w, SY_NS_PER_S);
-    ck_assert_uint_eq(status(&w, "p", "d", "two")->out, 1);
+    ck_assert_uint_eq(out_soon(&w, "two"), 1);
     q.settings.actions_max = 0;
     queue_call(&w, QUEUES "UpdateQueue", &q);
-    world_for(&w, SY_NS_PER_S);
-    ck_assert_uint_eq(status(&w, "p", "d", "two")->out, 3);
+    ck_assert_uint_eq(out_soon(&w, "two"), 3);
 
     q.request.settings = NULL;
     q.request.n_fields = 0;
@@ -253,14 +282,9 @@ START_TEST(a_limit_holds_over_restarts)
     struct world w;
     world_init_for(&w, _i);
     struct queue_request q;
-    queue_init(&q, "p", "d", "few");
-    q.settings.actions_max = 5;
-    queue_call(&w, QUEUES "CreateQueue", &q);
-    for (size_t i = 0; i < 9; i++) { /* in every partition */
-        char run[] = {'r', (char)('0' + i), '\0'};
-        create_group(&w, run, "few");
-        enqueue_ok(&w, run, "", 0, 2);
-    }
+    create_limited(&w, &q, "d", "few", 5);
+    for (unsigned i = 0; i < RUNS; i++)
+        fan_out(&w, run_name(i), "few", 2);
     for (int restarts = 0; restarts < 5; restarts++) {
         for (int i = 0; i < 50; i++) {
             world_for(&w, 100 * SY_NS_PER_MS);
@@ -283,17 +307,12 @@ START_TEST(a_project_is_limited)
     struct world w;
     world_init(&w, 1);
     struct queue_request q;
-    queue_init(&q, "p", "", "");
-    q.settings.actions_max = 1;
-    queue_call(&w, QUEUES "CreateQueue", &q);
-    create_group(&w, "r", "");
-    enqueue_ok(&w, "r", "", 0, 3);
-    world_for(&w, SY_NS_PER_S);
-    ck_assert_uint_eq(assigned_now(&w), 1);
+    create_limited(&w, &q, "", "", 1);
+    fan_out(&w, "r", "", 3);
+    ck_assert_uint_eq(assigned_soon(&w), 1);
     ck_assert_uint_eq(actions_in(&w, "p", "", ""), 3);
     queue_delete(&w, "p", "", "");
-    world_for(&w, SY_NS_PER_S);
-    ck_assert_uint_eq(assigned_now(&w), 3);
+    ck_assert_uint_eq(assigned_soon(&w), 3);
     world_deinit(&w);
 }
 END_TEST
@@ -315,8 +334,7 @@ START_TEST(a_queue_without_a_cluster_refuses)
     ck_assert_ptr_nonnull(strstr(text.text, "not one of those that the queue may use"));
     ck_assert_uint_eq(actions_in(&w, "p", "d", "narrow"), 0);
     enqueue_ok(&w, "r", "", 0, 3);
-    world_for(&w, SY_NS_PER_S);
-    ck_assert_uint_eq(assigned_now(&w), 3);
+    ck_assert_uint_eq(assigned_soon(&w), 3);
     queue_init(&q, "p", "d", "default"); /* it has actions, but nobody created it */
     q.request.settings = NULL;
     call_fails(&w, QUEUES "DeleteQueue", &q.request.base, SY_CODE_NOT_FOUND, "does not exist");

@@ -9,6 +9,8 @@
 #define PARTITIONS 4u
 #define HOME 1u
 #define MESSAGES 4096u
+#define ALL PARTITIONS /* in turns */
+#define NOBODY (PARTITIONS + 1)
 
 struct message {
     enum sch_event_type type;
@@ -124,6 +126,14 @@ static void open_partition(struct region *r, uint32_t i)
     configure(r, i);
 }
 
+static void connect(struct region *r, uint32_t i)
+{
+    at(r, i,
+       (struct sch_event){.type = SCH_EVENT_CLUSTER_UP,
+                          .u.cluster = {.name = "east", .shapes = &shape, .shape_count = 1}});
+    at(r, i, (struct sch_event){.type = SCH_EVENT_INVENTORY_COMPLETE, .u.cluster.name = "east"});
+}
+
 static void submit(struct region *r, uint32_t i)
 {
     char name[24];
@@ -142,6 +152,12 @@ static void submit(struct region *r, uint32_t i)
        (struct sch_event){
            .type = SCH_EVENT_GRANT,
            .u.grant = {.cluster = "east", .class_id = class_id, .granted = 1u << 20}});
+}
+
+static void submit_many(struct region *r, uint32_t i, unsigned count)
+{
+    for (unsigned k = 0; k < count; k++)
+        submit(r, i);
 }
 
 static void finish(struct region *r, uint32_t i)
@@ -172,20 +188,29 @@ static struct region *region_new(uint64_t seed, uint64_t limit)
     for (uint32_t i = 0; i < PARTITIONS; i++) {
         r->partitions[i] = (struct world){.task = {.request = {.cpu_milli = 1000}}};
         open_partition(r, i);
-        at(r, i,
-           (struct sch_event){.type = SCH_EVENT_CLUSTER_UP,
-                              .u.cluster = {.name = "east", .shapes = &shape, .shape_count = 1}});
-        at(r, i,
-           (struct sch_event){.type = SCH_EVENT_INVENTORY_COMPLETE, .u.cluster.name = "east"});
+        connect(r, i);
     }
     return r;
+}
+
+static void drop_out(struct region *r, uint32_t i)
+{
+    while (r->out_count[i] > 0)
+        sch_action_unref(r->out[i][--r->out_count[i]]);
+}
+
+/* What was out and what waited is not known any more. */
+static void restart(struct region *r, uint32_t i)
+{
+    drop_out(r, i);
+    sch_partition_free(r->partitions[i].p);
+    open_partition(r, i);
 }
 
 static void region_free(struct region *r)
 {
     for (uint32_t i = 0; i < PARTITIONS; i++) {
-        while (r->out_count[i] > 0)
-            sch_action_unref(r->out[i][--r->out_count[i]]);
+        drop_out(r, i);
         world_free(&r->partitions[i]);
     }
     free(r);
@@ -196,6 +221,21 @@ static void drain(struct region *r)
     while (r->first < r->count)
         deliver(r);
     deliver(r);
+}
+
+/* Messages arrive, time goes on; `finisher` ends one each time. */
+static void turn(struct region *r, unsigned turns, uint32_t finisher)
+{
+    for (unsigned i = 0; i < turns; i++, tick(r)) {
+        drain(r);
+        if (finisher != NOBODY)
+            finish(r, finisher == ALL ? i % PARTITIONS : finisher);
+    }
+}
+
+static void settle(struct region *r, unsigned turns)
+{
+    turn(r, turns, NOBODY);
 }
 
 /* Whatever is lost: never above the limit, and all of it ends. */
@@ -243,17 +283,11 @@ END_TEST
 START_TEST(partitions_share_a_limit)
 {
     struct region *r = region_new(1, 8);
-    for (unsigned i = 0; i < 200; i++)
-        submit(r, 2);
-    for (unsigned i = 0; i < 10; i++, tick(r))
-        drain(r);
+    submit_many(r, 2, 200);
+    settle(r, 10);
     ck_assert_uint_eq(r->out_count[2], 8);
-    for (unsigned i = 0; i < 100; i++)
-        submit(r, 3);
-    for (unsigned i = 0; i < 40; i++, tick(r)) {
-        drain(r);
-        finish(r, 2);
-    }
+    submit_many(r, 3, 100);
+    turn(r, 40, 2);
     ck_assert_uint_ge(r->out_count[3], 3);
     ck_assert_uint_ge(r->out_count[2], 3);
     ck_assert_uint_eq(used(r), 8);
@@ -269,13 +303,9 @@ START_TEST(one_that_never_fits_stops_no_others)
         r->partitions[i].task.request.cpu_milli = 5000;
         submit(r, i);
         r->partitions[i].task.request.cpu_milli = 1000;
-        for (unsigned k = 0; k < 20; k++)
-            submit(r, i);
+        submit_many(r, i, 20);
     }
-    for (unsigned i = 0; i < 400; i++, tick(r)) {
-        drain(r);
-        finish(r, i % PARTITIONS);
-    }
+    turn(r, 400, ALL);
     ck_assert_uint_eq(r->finished, 40);
     region_free(r);
 }
@@ -285,19 +315,12 @@ END_TEST
 START_TEST(a_new_home_asks_first)
 {
     struct region *r = region_new(2, 4);
-    for (unsigned i = 0; i < 50; i++)
-        submit(r, 2);
-    for (unsigned i = 0; i < 10; i++, tick(r))
-        drain(r);
+    submit_many(r, 2, 50);
+    settle(r, 10);
     ck_assert_uint_eq(used(r), 4);
-    sch_partition_free(r->partitions[HOME].p);
-    open_partition(r, HOME);
-    for (unsigned i = 0; i < 50; i++)
-        submit(r, 3);
-    for (unsigned i = 0; i < 300; i++, tick(r)) {
-        drain(r);
-        finish(r, i % PARTITIONS);
-    }
+    restart(r, HOME);
+    submit_many(r, 3, 50);
+    turn(r, 300, ALL);
     ck_assert_uint_ge(r->finished, 20);
     region_free(r);
 }
@@ -307,27 +330,18 @@ END_TEST
 START_TEST(a_new_partition_keeps_within_what_it_has)
 {
     struct region *r = region_new(3, 4);
-    for (unsigned i = 0; i < 6; i++)
-        submit(r, 2);
-    for (unsigned i = 0; i < 10; i++, tick(r))
-        drain(r);
+    submit_many(r, 2, 6);
+    settle(r, 10);
     ck_assert_uint_eq(r->out_count[2], 4);
     struct sch_token_allowance old = {.partition = 2, .epoch = 1, .sequence = 99};
     old.allowed.actions = 100;
     send(r, (struct message){SCH_EVENT_TOKEN_ALLOW, 2, .allowance = old});
-    while (r->out_count[2] > 0)
-        sch_action_unref(r->out[2][--r->out_count[2]]);
-    sch_partition_free(r->partitions[2].p);
-    open_partition(r, 2);
+    restart(r, 2);
     struct world *w = &r->partitions[2];
-    at(r, 2,
-       (struct sch_event){.type = SCH_EVENT_CLUSTER_UP,
-                          .u.cluster = {.name = "east", .shapes = &shape, .shape_count = 1}});
-    at(r, 2, (struct sch_event){.type = SCH_EVENT_INVENTORY_COMPLETE, .u.cluster.name = "east"});
+    connect(r, 2);
     submit(r, 2);
     ck_assert_uint_eq(count(w, SCH_EFFECT_ASSIGN), 0);
-    for (unsigned i = 0; i < 300; i++, tick(r))
-        drain(r);
+    settle(r, 300);
     ck_assert_uint_eq(r->out_count[2], 1);
     region_free(r);
 }
@@ -357,27 +371,19 @@ START_TEST(a_new_partition_may_have_more_than_the_limit)
 {
     struct region *r = region_new(4, 2);
     submit(r, 3);
-    for (unsigned i = 0; i < 10; i++, tick(r))
-        drain(r);
+    settle(r, 10);
     ck_assert_uint_eq(used(r), 1);
-    sch_partition_free(r->partitions[2].p);
-    open_partition(r, 2);
+    restart(r, 2);
     r->first = r->count = 0; /* what it says before it has read everything goes nowhere */
     restore(r, 2, 6);
     at(r, 2, (struct sch_event){.type = SCH_EVENT_TOKEN_ASK, .u.token_ask = &the_queue});
     drain(r);
-    for (unsigned i = 0; i < 10; i++, tick(r))
-        drain(r);
+    settle(r, 10);
     submit(r, 3);
-    for (unsigned i = 0; i < 10; i++, tick(r))
-        drain(r);
+    settle(r, 10);
     ck_assert_uint_eq(used(r), 1); /* nothing new before it is known what is out */
-    at(r, 2,
-       (struct sch_event){.type = SCH_EVENT_CLUSTER_UP,
-                          .u.cluster = {.name = "east", .shapes = &shape, .shape_count = 1}});
-    at(r, 2, (struct sch_event){.type = SCH_EVENT_INVENTORY_COMPLETE, .u.cluster.name = "east"});
-    for (unsigned i = 0; i < 100; i++, tick(r))
-        drain(r);
+    connect(r, 2);
+    settle(r, 100);
     ck_assert_uint_eq(used(r), 2);
     region_free(r);
 }
