@@ -650,6 +650,8 @@ int64_t sch_partition_next_ns(const struct sch_partition *p)
     at = earlier(at, &p->ticket_flushes);
     at = earlier(at, &p->patience);
     at = earlier(at, &p->doomed);
+    if (sch_turns_closed(p) && p->turns_closed_ns < at)
+        at = p->turns_closed_ns;
     int64_t watch = sch_cluster_watch_ns(p);
     return watch < at ? watch : at;
 }

@@ -308,6 +308,25 @@ static void check_head(const struct sch_seat *head)
     SY_ASSERT(head->turn.tie == (uint32_t)sch_fifo_first(&head->turn_lane->queue)->base.id);
 }
 
+/* Who is not asked could go nowhere. */
+static void check_closed(const struct sch_partition *p, const struct sch_class *class)
+{
+    const struct sch_resources *request = &class->request;
+    if (!class->root.turn_lane || !sch_turns_closed(p))
+        return;
+    SY_ASSERT(class->gang.size == 0);
+    for (size_t i = 0; i < p->cluster_count; i++) {
+        const struct sch_cluster *c = p->clusters[i];
+        SY_ASSERT(!sch_cluster_connected(c) ||
+                  (c->room_known &&
+                   (c->room_assigned.cpu_milli + request->cpu_milli > c->room_granted.cpu_milli ||
+                    c->room_assigned.memory_bytes + request->memory_bytes >
+                        c->room_granted.memory_bytes ||
+                    c->room_assigned.gpu_milli + sch_resources_gpu_milli(request) >
+                        c->room_granted.gpu_milli)));
+    }
+}
+
 static void check_lane(struct sch_lane *lane, const struct sch_class *class, struct tally *tally)
 {
     uint64_t waiting = check_fifo(&lane->queue, SCH_ACTION_QUEUED);
@@ -357,6 +376,7 @@ static void check_class(struct sch_partition *p, struct sch_class *class, struct
     bool undecided = sch_link_in_list(&class->undecided), decided = class->root.turn_lane != NULL;
     SY_ASSERT(sch_class_is_runnable(class) == (undecided || decided) && !(undecided && decided));
     check_head(&class->root);
+    check_closed(p, class);
     if (decided && (!tally->first || sch_lane_before(class->root.turn_lane, tally->first)))
         tally->first = class->root.turn_lane;
     tally->waiting += waiting;

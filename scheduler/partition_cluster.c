@@ -1,5 +1,6 @@
 #include "scheduler/partition_infeasible.h"
 #include "scheduler/partition_route.h"
+#include "scheduler/partition_turn.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -210,6 +211,7 @@ void sch_cluster_up(struct sch_partition *p, const char *name, const struct sch_
         sch_list_splice(&cluster->unnamed, &cluster->attempts);
         cluster->grace_restarted = false;
         cluster->room_known = false;
+        sch_turns_room(p);
         cluster->room_granted = cluster->room_assigned = (struct sch_use){0};
     }
     count_capacity(p);

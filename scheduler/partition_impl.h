@@ -394,6 +394,9 @@ struct sch_partition {
     /* classes */
     struct sch_table classes_by_id, classes_by_request, levels;
     struct sch_link classes, classes_idle, undecided;
+    struct sch_use turns_least; /* nobody who stands in the tree of turns needs less */
+    bool turns_looked;          /* whether a cluster has room for that is known */
+    int64_t turns_closed_ns;    /* none has: until then nobody is asked. 0: they are */
     struct sch_heap avoided, patience;
     size_t class_count, class_idle_count, classes_unchecked;
     struct sch_heap doomed;

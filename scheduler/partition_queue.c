@@ -117,7 +117,7 @@ static void refresh(struct sch_partition *p, struct sch_share *share)
     sch_share_reweigh(p, share);
     list_preemptible(p, share);
     sch_ticket_limits(p, share);
-    sch_stops_open(share);
+    sch_stops_open(p, share);
 }
 
 /* ---- moving: a queue with something in it, or below, stays where it is until that is gone ---- */

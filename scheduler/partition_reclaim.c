@@ -15,6 +15,7 @@
 #include "scheduler/partition_reclaim.h"
 
 #include "scheduler/partition_gang.h"
+#include "scheduler/partition_turn.h"
 
 #define GANGS_MAX 64u /* asked for in one round; the others in the next */
 
@@ -158,9 +159,10 @@ static void reclaim_for_gang(struct sch_partition *p, const struct sch_gang *gan
 
 /* It has somebody who may run, and no cluster for him. Gangs go to busy clusters, and wait there.
  */
-static bool is_short(const struct sch_class *class)
+static bool is_short(const struct sch_partition *p, const struct sch_class *class)
 {
-    return class->gang.size == 0 && class->root.children.count > 0 && class->open.count == 0;
+    bool room = class->open.count > 0 && !(class->root.turn_lane && sch_turns_closed(p));
+    return class->gang.size == 0 && class->root.children.count > 0 && !room;
 }
 
 void sch_reclaim_end_step(struct sch_partition *p)
@@ -178,7 +180,7 @@ static void reclaim_for_classes(struct sch_partition *p)
 {
     for (struct sch_link *link = p->classes.next; link != &p->classes; link = link->next) {
         struct sch_class *class = sy_container_of(link, struct sch_class, link);
-        if (!is_short(class)) {
+        if (!is_short(p, class)) {
             class->short_since_ns = SY_TIME_NEVER;
             continue;
         }

@@ -11,6 +11,7 @@
 #include "scheduler/partition_route.h"
 #include "scheduler/partition_gang.h"
 #include "scheduler/partition_infeasible.h"
+#include "scheduler/partition_turn.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -227,6 +228,7 @@ void sch_cluster_room(struct sch_partition *p, struct sch_cluster *cluster,
 {
     cluster->room_known = true;
     cluster->room_granted = *granted;
+    sch_turns_room(p);
     for (struct sch_link *link = cluster->short_of_room.next; link != &cluster->short_of_room;) {
         struct sch_pair *pair = sy_container_of(link, struct sch_pair, short_link);
         link = link->next;

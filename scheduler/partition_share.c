@@ -402,7 +402,7 @@ void sch_share_use(struct sch_partition *p, struct sch_share *tenant,
         add_use(&at->use, &one, more);
         sch_share_reweigh(p, at);
         if (!more)
-            sch_stops_open(at);
+            sch_stops_open(p, at);
         sch_ticket_touch(p, at);
     }
 }

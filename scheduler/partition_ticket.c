@@ -134,7 +134,7 @@ void sch_token_allow(struct sch_partition *p, const struct sch_queue_key *key,
     if (allowance->sequence > ticket->sequence) {
         ticket->sequence = allowance->sequence;
         ticket->allowed = allowance->allowed;
-        sch_stops_open(share);
+        sch_stops_open(p, share);
     }
     sch_token_ask(p, key);
 }

@@ -13,6 +13,11 @@
  * that is too large for what is free steps aside until more is, and is in nobody's way; when no one
  * can fit, by the least that any of them needs, the tree is closed again.
  *
+ * Room. A class that no cluster has room for leaves the tree until one has. But when no cluster has
+ * room for the least that anybody in the tree needs, all stay where they are and nobody is asked,
+ * until there is more: so a little room costs a look at the first few, and not at all that wait for
+ * some. This is believed for a while only: what a limit lets out must get to ask clusters for room.
+ *
  * What stands in a tree is a head: the root of a class, or a seat that is stopped. Each lane is
  * below one head, and a head stands with the best of those below it.
  */
@@ -20,8 +25,10 @@
 #include "scheduler/partition_route.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define KEY_PRIORITY ((int64_t)1 << 32)
+#define CLOSED_NS SY_NS_PER_S
 
 /* ---- trees of turns ---- */
 
@@ -224,14 +231,29 @@ static void step_aside(struct sch_seat *seat)
         sch_list_push_back(&stops->aside, &seat->link);
 }
 
+/* Whether it is less now. */
+static bool lessen(struct sch_use *least, const struct sch_use *need)
+{
+    struct sch_use before = *least;
+    least->actions = need->actions < least->actions ? need->actions : least->actions;
+    least->cpu_milli = need->cpu_milli < least->cpu_milli ? need->cpu_milli : least->cpu_milli;
+    least->memory_bytes = need->memory_bytes < least->memory_bytes ? need->memory_bytes
+                                                                   : least->memory_bytes;
+    least->gpu_milli = need->gpu_milli < least->gpu_milli ? need->gpu_milli : least->gpu_milli;
+    return memcmp(&before, least, sizeof(before)) != 0;
+}
+
 static void least_of(struct sch_use *least, const struct sch_seat *seat)
 {
     struct sch_use need = need_of(seat);
-    least->actions = need.actions < least->actions ? need.actions : least->actions;
-    least->cpu_milli = need.cpu_milli < least->cpu_milli ? need.cpu_milli : least->cpu_milli;
-    least->memory_bytes = need.memory_bytes < least->memory_bytes ? need.memory_bytes
-                                                                  : least->memory_bytes;
-    least->gpu_milli = need.gpu_milli < least->gpu_milli ? need.gpu_milli : least->gpu_milli;
+    (void)lessen(least, &need);
+}
+
+/* Somebody who needs this may be next. */
+static void expect(struct sch_partition *p, const struct sch_use *need)
+{
+    if (lessen(&p->turns_least, need))
+        sch_turns_room(p);
 }
 
 static const struct sch_use no_need = {UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
@@ -297,6 +319,8 @@ void sch_seat_stop(struct sch_partition *p, struct sch_seat *seat)
     sch_list_push_back(&seat->share->stops->seats, &seat->link);
     least_of(&seat->share->stops->least, seat);
     sch_stops_wanted(seat, (int64_t)seat->ready);
+    if (seat->share->stops->open)
+        expect(p, &seat->share->stops->least);
     if (could_ever_go(seat))
         turn_set(seat, best_below(seat));
     else
@@ -362,7 +386,7 @@ bool sch_stops_next(const struct sch_share *share, struct sch_use *ret)
     return true;
 }
 
-void sch_stops_open(struct sch_share *share)
+void sch_stops_open(struct sch_partition *p, struct sch_share *share)
 {
     struct sch_stops *stops = share->stops;
     if (!stops)
@@ -379,7 +403,10 @@ void sch_stops_open(struct sch_share *share)
         sch_list_push_back(&stops->seats, &seat->link);
         turn_set(seat, best_below(seat));
     }
-    set_open(share, open && !sch_list_empty(&stops->seats));
+    open = open && !sch_list_empty(&stops->seats);
+    if (open)
+        expect(p, &stops->least);
+    set_open(share, open);
 }
 
 /* It would be this one's turn, if its limit let it. */
@@ -401,7 +428,7 @@ static void try_to_go(struct sch_partition *p, struct sch_seat *seat)
     set_open(share, false);
 }
 
-/* ---- whose turn ---- */
+/* ---- the first ---- */
 
 static struct sch_seat *earlier(struct sch_seat *a, struct sch_seat *b)
 {
@@ -424,6 +451,59 @@ struct sch_seat *sch_turn_first(const struct sch_partition *p)
     }
 }
 
+/* ---- room ---- */
+
+static bool has_room(const struct sch_cluster *cluster, const struct sch_use *need)
+{
+    const struct sch_use *granted = &cluster->room_granted, *assigned = &cluster->room_assigned;
+    return !cluster->room_known ||
+           (assigned->cpu_milli + need->cpu_milli <= granted->cpu_milli &&
+            assigned->memory_bytes + need->memory_bytes <= granted->memory_bytes &&
+            assigned->gpu_milli + need->gpu_milli <= granted->gpu_milli);
+}
+
+static bool some_cluster_has_room(const struct sch_partition *p, const struct sch_use *need)
+{
+    for (size_t i = 0; i < p->cluster_count; i++) {
+        if (sch_cluster_connected(p->clusters[i]) && has_room(p->clusters[i], need))
+            return true;
+    }
+    return false;
+}
+
+void sch_turns_room(struct sch_partition *p)
+{
+    p->turns_looked = false;
+    p->turns_closed_ns = 0;
+}
+
+bool sch_turns_closed(const struct sch_partition *p)
+{
+    return p->turns_closed_ns > p->now_ns;
+}
+
+/* One who was next found no room. */
+static void look_for_room(struct sch_partition *p)
+{
+    bool gangs = p->turns_least.actions == 0;
+    if (!p->turns_looked && !gangs && !some_cluster_has_room(p, &p->turns_least))
+        p->turns_closed_ns = p->now_ns + CLOSED_NS;
+    p->turns_looked = true;
+}
+
+/* Gangs go where there is no room yet: as if they needed nothing, not even to be one. */
+static void expect_class(struct sch_partition *p, const struct sch_class *class)
+{
+    struct sch_use need = {0};
+    if (class->gang.size == 0)
+        need = need_of(&class->root);
+    if (p->region->front.heap.count == 0)
+        p->turns_least = no_need;
+    expect(p, &need);
+}
+
+/* ---- whose turn ---- */
+
 static void decide(struct sch_partition *p)
 {
     while (!sch_list_empty(&p->undecided)) {
@@ -432,8 +512,10 @@ static void decide(struct sch_partition *p)
         struct sch_lane *lane = sch_class_next(p, class);
         if (sch_link_in_list(&class->undecided))
             sch_list_remove(&class->undecided); /* limits stopped some of it: it is found anew */
-        if (lane)
-            turn_set(&class->root, lane);
+        if (!lane)
+            continue;
+        expect_class(p, class);
+        turn_set(&class->root, lane);
     }
 }
 
@@ -441,7 +523,7 @@ struct sch_lane *sch_turn_next(struct sch_partition *p, struct sch_pair **ret_pa
 {
     for (;;) {
         decide(p);
-        struct sch_seat *head = sch_turn_first(p);
+        struct sch_seat *head = sch_turns_closed(p) ? NULL : sch_turn_first(p);
         if (!head)
             return NULL;
         if (head->stopped) {
@@ -450,12 +532,17 @@ struct sch_lane *sch_turn_next(struct sch_partition *p, struct sch_pair **ret_pa
         }
         struct sch_lane *lane = head->turn_lane;
         *ret_pair = sch_class_route(p, head->class);
-        if (*ret_pair && sch_class_next(p, head->class) == lane)
-            return lane; /* else it is out, or another one of the class is next */
+        if (!*ret_pair)
+            look_for_room(p);
+        else if (sch_class_next(p, head->class) == lane) {
+            p->turns_looked = false; /* there will be less */
+            return lane;
+        } /* else another one of the class is next */
     }
 }
 
 bool sch_turn_pending(const struct sch_partition *p)
 {
-    return !sch_list_empty(&p->undecided) || p->region->front.heap.count > 0;
+    return !sch_list_empty(&p->undecided) ||
+           (p->region->front.heap.count > 0 && !sch_turns_closed(p));
 }

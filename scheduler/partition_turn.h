@@ -18,7 +18,7 @@ void sch_seat_go(struct sch_partition *p, struct sch_seat *seat);
 /* Something below the stopped seat changed. */
 void sch_seat_held(struct sch_partition *p, struct sch_seat *seat);
 /* The share has more room, or other limits: those that it stops may go on in their turn. */
-void sch_stops_open(struct sch_share *share);
+void sch_stops_open(struct sch_partition *p, struct sch_share *share);
 void sch_stops_limits(struct sch_share *share);
 void sch_stops_wanted(struct sch_seat *seat, int64_t delta);
 /* What the share wants next; false: nothing that its limits could ever let out. */
@@ -34,3 +34,7 @@ struct sch_lane *sch_turn_next(struct sch_partition *p, struct sch_pair **ret_pa
 bool sch_turn_pending(const struct sch_partition *p);
 /* Of those that stand in the tree of all classes, or would by a limit that is open; NULL: none. */
 struct sch_seat *sch_turn_first(const struct sch_partition *p);
+/* A cluster may have more room. */
+void sch_turns_room(struct sch_partition *p);
+/* Nobody who stands is asked: no cluster has room for any of them. */
+bool sch_turns_closed(const struct sch_partition *p);

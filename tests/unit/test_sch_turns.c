@@ -384,6 +384,70 @@ START_TEST(a_class_of_one_queue_is_not_touched_by_others)
 }
 END_TEST
 
+static size_t short_of_room(struct world *w, const char *cluster)
+{
+    const struct sch_link *list = &sch_cluster_find(w->p, cluster)->short_of_room;
+    size_t n = 0;
+    for (const struct sch_link *link = list->next; link != list; link = link->next)
+        n++;
+    return n;
+}
+
+/* Room for one is given to one, and the others are not asked: they stay where they stand. */
+START_TEST(a_little_room_is_not_offered_to_all)
+{
+    struct world w = open_world(0, 0);
+    static struct sch_spec specs[CLASSES];
+    struct sch_spec tiny = {.request = {.cpu_milli = 100}};
+    for (uint32_t i = 0; i < CLASSES; i++) {
+        specs[i] = (struct sch_spec){.request = {.cpu_milli = 1000, .memory_bytes = 1 + i}};
+        (void)submit(&w, "p", NULL, &specs[i], 0);
+    }
+    room(&w, "east", 0);
+    grant_all(&w, "east");
+    ck_assert_uint_eq(short_of_room(&w, "east"), CLASSES); /* each asked when it was granted */
+    for (uint32_t i = 1; i <= 3; i++) {
+        room(&w, "east", i * 1000 + 500);
+        ck_assert_uint_eq(count(&w, SCH_EFFECT_ASSIGN), 1);
+        ck_assert_uint_le(short_of_room(&w, "east"), 1);
+        ck_assert_int_gt(sch_partition_next_ns(w.p), w.now);
+        sch_partition_check(w.p);
+    }
+    struct sch_action *small = submit(&w, "p", NULL, &tiny, -5); /* it needs less than all others */
+    grant_all(&w, "east");
+    assert_state(small, "assigned");
+    ck_assert_uint_eq(w.p->state_counts[SCH_ACTION_ASSIGNED], 4);
+    world_free(&w);
+}
+END_TEST
+
+/* It is not asked because there is no room; but a cluster that is told of it may have some. */
+START_TEST(what_a_limit_lets_out_asks_for_room_though_there_is_none)
+{
+    struct world w = open_world(0, 0);
+    struct sch_spec other = {.request = {.cpu_milli = 2000}};
+    struct sch_queue_config config = queue("p", "d", "q");
+    config.actions_max = 1;
+    configure(&w, config);
+    struct sch_action *first = submit(&w, "p", "q", &w.task, 0);
+    struct sch_action *held = submit(&w, "p", "q", &other, 0);
+    struct sch_action *waits = submit(&w, "p", NULL, &w.task, 0);
+    room(&w, "east", 5000);
+    grant_all(&w, "east");
+    assert_state(first, "assigned");
+    ck_assert(held->sm.state == SCH_ACTION_QUEUED && waits->sm.state == SCH_ACTION_ASSIGNED);
+    room(&w, "east", 2000); /* it was promised by mistake */
+    (void)submit(&w, "p", NULL, &w.task, 0);
+    outcome(&w, first, SCH_OUTCOME_SUCCEEDED);
+    w.now += SY_NS_PER_S;
+    tick(&w);
+    ck_assert_uint_eq(sch_action_impl(held)->lane->seat.class->root.ready, 1);
+    room(&w, "east", 4000);
+    ck_assert_uint_eq(w.p->state_counts[SCH_ACTION_ASSIGNED], 2);
+    world_free(&w);
+}
+END_TEST
+
 /* Two queues with the same classes take turns, in each class's order and over all. */
 START_TEST(turns_over_many_classes_follow_shares)
 {
@@ -417,6 +481,8 @@ int main(void)
                                   priority_decides_among_those_that_a_limit_stops,
                                   who_cannot_use_what_comes_free_is_in_nobodys_way,
                                   a_class_of_one_queue_is_not_touched_by_others,
+                                  a_little_room_is_not_offered_to_all,
+                                  what_a_limit_lets_out_asks_for_room_though_there_is_none,
                                   turns_over_many_classes_follow_shares,
                                   NULL};
     return sy_test_run("sch_turns", tests);

@@ -130,11 +130,15 @@ static void run_counts(const struct options *options)
     struct picks_result result;
     print_pick_header(options);
     for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
-        picks_classes(counts[i], 1, options->repeat, &result);
+        picks_classes(counts[i], 1, false, options->repeat, &result);
         print_pick(options, "classes", &result);
     }
+    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+        picks_classes(counts[i], 1, true, options->repeat, &result);
+        print_pick(options, "slowly", &result);
+    }
     for (size_t i = 0; i + 1 < sizeof(counts) / sizeof(counts[0]); i++) {
-        picks_classes(counts[i], 10, options->repeat, &result);
+        picks_classes(counts[i], 10, false, options->repeat, &result);
         print_pick(options, "shared", &result);
     }
     for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {

@@ -13,6 +13,7 @@
 #define PROJECTS 100u
 #define CLASSED 100000u
 #define CLASS_QUEUES 100u
+#define SLOW_PICKS 3000u
 #define LIMITED_ROUNDS 3u
 #define ENOUGH (UINT64_MAX / 4)
 
@@ -278,10 +279,25 @@ static void wait_in_classes(struct world *w, struct sch_spec *specs, uint32_t cl
     }
 }
 
-static struct picks_result pick_classes(uint32_t classes, uint32_t spread)
+/* A core at a time from the second on, or room for all of them at once. */
+static void give_room(struct world *w, uint32_t picks, bool slowly)
+{
+    struct sch_event tick = {.type = SCH_EVENT_TICK};
+    if (!slowly)
+        room(w, "east", 2 * CLASSED, true);
+    for (uint32_t cores = 2; w->assigned < picks; cores++) {
+        if (slowly)
+            room(w, "east", cores, true);
+        else
+            step(w, &tick, true);
+    }
+}
+
+static struct picks_result pick_classes(uint32_t classes, uint32_t spread, bool slowly)
 {
     struct world w;
-    uint32_t actions = spread > 1 ? CLASSED / 10 : CLASSED;
+    uint32_t actions = spread > 1 || slowly ? CLASSED / 10 : CLASSED;
+    uint32_t picks = slowly ? SLOW_PICKS : actions + CLASS_QUEUES;
     struct sch_spec *specs = make_specs(classes);
     open_world(&w);
     cluster_up(&w, "east");
@@ -289,12 +305,11 @@ static struct picks_result pick_classes(uint32_t classes, uint32_t spread)
     wait_in_classes(&w, specs, classes, spread, actions);
     for (uint32_t id = 1; id <= classes + 1; id++) /* the first is that of the runs' own actions */
         grant(&w, "east", id, ENOUGH);
-    struct sch_event tick = {.type = SCH_EVENT_TICK};
+    if (slowly)
+        room(&w, "east", 1, false); /* all of them are looked at, once */
     w.assigned = 0;
     uint64_t begin = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
-    room(&w, "east", 2 * CLASSED, true);
-    while (w.assigned < actions + CLASS_QUEUES)
-        step(&w, &tick, true);
+    give_room(&w, picks, slowly);
     uint64_t spent_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - begin;
     struct picks_result result = {.clusters = 1,
                                   .queues = CLASS_QUEUES,
@@ -307,11 +322,12 @@ static struct picks_result pick_classes(uint32_t classes, uint32_t spread)
     return result;
 }
 
-void picks_classes(uint32_t classes, uint32_t spread, unsigned repeat, struct picks_result *ret)
+void picks_classes(uint32_t classes, uint32_t spread, bool slowly, unsigned repeat,
+                   struct picks_result *ret)
 {
     struct picks_result *results = sy_calloc(repeat, sizeof(*results));
     for (unsigned i = 0; i < repeat; i++)
-        results[i] = pick_classes(classes, spread);
+        results[i] = pick_classes(classes, spread, slowly);
     *ret = median(results, repeat);
     free(results);
 }

@@ -7,12 +7,13 @@
  * - queues: 1,000,000 actions wait in 10,000 queues of different weights in 100 projects; room
  *   comes for all of them, in the order that shares and priorities give.
  * - classes: 100,000 actions of 10 to 10,000 classes (requests that differ) wait in 100 queues;
- *   room comes for all of them. Each class in one queue, or each in ten.
+ *   room comes for all of them, or for one at a time. Each class in one queue, or each in ten.
  * - limits: so many queues of one class, or so many classes of one queue, wait for a limit that is
  *   full; one action after the other ends, and lets the next one out.
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct picks_result {
@@ -28,7 +29,8 @@ struct picks_result {
 /* `repeat` is odd: the one with the median mean. */
 void picks_routing(uint32_t clusters, int policy, unsigned repeat, struct picks_result *ret);
 void picks_queues(uint32_t queues, uint64_t actions, unsigned repeat, struct picks_result *ret);
-/* Each class in `spread` of the queues. */
-void picks_classes(uint32_t classes, uint32_t spread, unsigned repeat, struct picks_result *ret);
+/* Each class in `spread` of the queues; `slowly`: room comes a core at a time. */
+void picks_classes(uint32_t classes, uint32_t spread, bool slowly, unsigned repeat,
+                   struct picks_result *ret);
 /* One action of each queue may be out at a time. */
 void picks_limits(uint32_t queues, uint32_t classes, unsigned repeat, struct picks_result *ret);
