@@ -64,7 +64,8 @@ static const struct sch_queue_key *key(const struct reading *reading, size_t tas
 /* ---- our own format ---- */
 
 #define HEADER                                                                                     \
-    "arrival_s,duration_s,cpu,memory,gpus,gpu_model,project,domain,queue,priority,count\n"
+    "arrival_s,duration_s,cpu,memory,gpus,gpu_model,project,domain,queue,priority,count,"          \
+    "gang,topology\n"
 
 START_TEST(test_rows_become_tasks_in_order_of_arrival)
 {
@@ -144,6 +145,15 @@ static const struct {
     {"0,1,1,,,,a b,,,,", "project 'a b'"},
     {"0,1,1,,,,,,,1001,", "priority '1001'"},
     {"0,1,1,,,,,,,,0", "count '0'"},
+    {"0,1,1,,,,,,,,,x,", "gang 'x': expected a number"},
+    {"0,1,1,,,,,,,,,-2,", "gang '-2'"},
+    {"0,1,1,,,,,,,,,1,", "1 members, expected 2 to 1024"},
+    {"0,1,1,,,,,,,,,1025,", "gang '1025'"},
+    {"0,1,1,,,,,,,,,2.5,", "gang '2.5': a whole number"},
+    {"0,1,1,,,,,,,,,2,rack", "topology 'rack': expected prefer:LABEL"},
+    {"0,1,1,,,,,,,,,2,require:", "topology 'require:'"},
+    {"0,1,1,,,,,,,,,,prefer:rack", "of a gang"},
+    {"0,1,1,,,,,,,,4000000,1024,", "tasks in all"},
     {"0,1", "2 fields, 'cpu' is number 3"},
 };
 
@@ -167,6 +177,38 @@ START_TEST(test_a_bad_row_is_told_and_counted)
 }
 END_TEST
 
+START_TEST(test_gangs_are_tasks_that_follow_one_another)
+{
+    struct reading reading;
+    const struct sim_read_options options = {.format = SIM_FORMAT_CSV};
+    int r = read_text(&reading,
+                      HEADER "5,1,1,,,,,,,,1,,\n"
+                             "5,1,2,,,,,,,,2,3,require:rack\n"
+                             "5,1,2,,,,,,,,1,2,\n",
+                      options, true);
+    ck_assert_int_eq(r, 0);
+    const struct sim_trace *trace = &reading.trace;
+    ck_assert_uint_eq(trace->count, 1 + 2 * 3 + 2);
+    ck_assert_ptr_null(sim_trace_gang(trace, 0));
+    for (uint32_t i = 1; i < 7; i++) {
+        const struct sch_gang_shape *gang = sim_trace_gang(trace, i);
+        ck_assert(gang->size == 3 && gang->topology == SCH_TOPOLOGY_REQUIRE);
+        ck_assert_str_eq(gang->key, "rack");
+        ck_assert_uint_eq(trace->tasks[i].rank, (i - 1) % 3);
+    }
+    ck_assert_uint_eq(sim_trace_gang(trace, 7)->size, 2);
+    ck_assert_uint_eq(trace->gang_count, 2);
+    reading_deinit(&reading);
+    r = read_text(&reading,
+                  "{\"arrival_s\": 0, \"duration_s\": 1, \"cpu\": 4, \"gang\": 2, "
+                  "\"topology\": \"prefer:rack\"}\n",
+                  (struct sim_read_options){.format = SIM_FORMAT_JSONL}, true);
+    ck_assert_int_eq(r, 0);
+    ck_assert_uint_eq(sim_trace_gang(&reading.trace, 1)->topology, SCH_TOPOLOGY_PREFER);
+    reading_deinit(&reading);
+}
+END_TEST
+
 START_TEST(test_a_file_without_tasks_is_an_error)
 {
     struct reading reading;
@@ -187,7 +229,8 @@ START_TEST(test_what_is_written_is_read_again)
     size_t len = 0;
     const struct sim_read_options options = {.format = SIM_FORMAT_CSV};
     ck_assert_int_eq(read_text(&first,
-                               HEADER "0,1.5,0.25,3MiB,0,,a,b,q,1,3\n7,2,4,1GiB,2,T4,c,d,,0,1\n",
+                               HEADER "0,1.5,0.25,3MiB,0,,a,b,q,1,3\n7,2,4,1GiB,2,T4,c,d,,0,1\n"
+                                      "8,2,4,,0,,c,d,,0,2,3,require:rack\n8,2,4,,0,,c,d,,0,1,2,\n",
                                options, true),
                      0);
     FILE *file = open_memstream(&written, &len);
@@ -322,6 +365,7 @@ int main(void)
         test_columns_may_be_few_and_in_any_order,
         test_json_lines_say_the_same,
         test_a_bad_row_is_told_and_counted,
+        test_gangs_are_tasks_that_follow_one_another,
         test_a_file_without_tasks_is_an_error,
         test_what_is_written_is_read_again,
         test_alibaba_2020_by_task,

@@ -198,6 +198,50 @@ START_TEST(test_preempted_work_runs_again)
 }
 END_TEST
 
+/* n-0 and n-1 are a rack, m-0 another: the gang of four two-core tasks waits for the first rack,
+ * which a long task is in; the gang that no rack could hold is refused, and counted once. */
+START_TEST(test_gangs_wait_whole_and_keep_to_a_rack)
+{
+    struct sim_region region;
+    struct sim_trace trace = {0};
+    struct sy_error_text error;
+    region_from(&region,
+                "clusters: [{name: c, nodes: [{name: n, count: 2, cpu_milli: 4000, memory: "
+                "1GiB, labels: rack=a}, {name: m, cpu_milli: 4000, memory: 1GiB, labels: "
+                "rack=b}]}]\n");
+    struct sim_row row = {.duration_ns = 100000000000,
+                          .request = {.cpu_milli = 2000},
+                          .key = {.project = "p", .domain = "d"},
+                          .count = 1};
+    ck_assert_int_eq(sim_trace_add(&trace, &row, &error), 0); /* on m, or n: one fits less there */
+    row.request.cpu_milli = 4000;
+    row.arrival_ns = 1000000000;
+    ck_assert_int_eq(sim_trace_add(&trace, &row, &error), 0);
+    row.request.cpu_milli = 2000;
+    row.arrival_ns = 11000000000;
+    ck_assert_int_eq(sch_gang_shape_init(&row.gang, 4, SCH_TOPOLOGY_REQUIRE, "rack", 0, &error), 0);
+    ck_assert_int_eq(sim_trace_add(&trace, &row, &error), 0);
+    row.gang.size = 5;
+    ck_assert_int_eq(sim_trace_add(&trace, &row, &error), 0);
+    sim_trace_sort(&trace);
+    struct sim_result *result = run(&region, &trace, "configured");
+    const struct sim_queue_result *gangs = &result->gangs;
+    ck_assert_uint_eq(gangs->tasks, 2);
+    ck_assert_uint_eq(gangs->refused, 1);
+    ck_assert_uint_eq(gangs->unplaced, 0);
+    ck_assert_uint_eq(gangs->waits.count, 1);
+    ck_assert_uint_eq(result->total.refused, 5);
+    ck_assert_uint_eq(result->total.waits.count, 6);
+    ck_assert_double_ge(gangs->waits.seconds[0],
+                        89); /* until the first, or the second, has ended */
+    ck_assert_double_le(gangs->waits.seconds[0], 92);
+    ck_assert_ptr_nonnull(strstr(result->refusal, "asked together in one rack, it holds 4"));
+    sim_result_free(result);
+    sim_trace_deinit(&trace);
+    sim_region_deinit(&region);
+}
+END_TEST
+
 START_TEST(test_what_never_runs_is_told)
 {
     struct sim_region region;
@@ -229,6 +273,8 @@ static const struct {
     {"clusters: [{name: c, nodes: [{memory: 1GiB}]}]\n", "cpu_milli"},
     {"clusters: [{name: c, nodes: [{cpu_milli: 1, memory: 1GiB, gpu_model: T4}]}]\n",
      "without gpus"},
+    {"clusters: [{name: c, nodes: [{cpu_milli: 1, memory: 1GiB, labels: 'a b=c'}]}]\n",
+     "nodes 'node': labels: "},
     {"clusters: [{name: c, nodes: [{cpu_milli: 1, memory: 1GiB}]}, {name: c, nodes: []}]\n",
      "cluster 'c' is there twice"},
     {"clusters: [{name: c, nodes: [{count: 99999, cpu_milli: 1, memory: 1GiB}, "
@@ -318,6 +364,34 @@ START_TEST(test_a_generated_trace_asks_for_the_load)
 }
 END_TEST
 
+/* Only training on whole nodes, and all of them run: those the region holds. */
+START_TEST(test_generated_training_has_gangs_that_run)
+{
+    struct sim_region region;
+    struct sim_trace trace = {0}, mixed = {0};
+    struct sy_error_text error;
+    region_from(&region, "clusters: [{name: c, nodes: [{count: 20, cpu_milli: 96000, memory: "
+                         "768GiB, gpus: 8}]}]\n");
+    struct sim_generate_options options = {
+        .workload = SIM_WORKLOAD_GPU_TRAINING, .hours = 8, .load = 0.6, .seed = 2};
+    ck_assert_int_eq(sim_generate(&trace, &region, &options, &error), 0);
+    ck_assert_uint_gt(trace.gang_count, 0);
+    for (uint32_t i = 0; i < trace.count; i++)
+        ck_assert(trace.tasks[i].gang == 0 || trace.kinds[trace.tasks[i].kind]->request.gpus == 8);
+    struct sim_result *result = run(&region, &trace, "configured");
+    ck_assert_uint_gt(result->gangs.tasks, 5);
+    ck_assert_uint_eq(result->gangs.waits.count, result->gangs.tasks);
+    ck_assert_uint_eq(result->total.waits.count, trace.count);
+    sim_result_free(result);
+    options.workload = SIM_WORKLOAD_MIXED;
+    ck_assert_int_eq(sim_generate(&mixed, &region, &options, &error), 0);
+    ck_assert_uint_eq(mixed.gang_count, 0);
+    sim_trace_deinit(&mixed);
+    sim_trace_deinit(&trace);
+    sim_region_deinit(&region);
+}
+END_TEST
+
 static char *report(const struct sim_region *region, const struct sim_trace *trace,
                     const char *policy)
 {
@@ -363,10 +437,12 @@ int main(void)
         test_kubernetes_spreads_where_first_fit_fills,
         test_shares_follow_weights_while_queues_compete,
         test_preempted_work_runs_again,
+        test_gangs_wait_whole_and_keep_to_a_rack,
         test_what_never_runs_is_told,
         test_a_wrong_region_says_what_is_wrong,
         test_the_same_seed_gives_the_same_trace,
         test_a_generated_trace_asks_for_the_load,
+        test_generated_training_has_gangs_that_run,
         test_the_same_trace_gives_the_same_report,
         NULL,
     };

@@ -206,6 +206,24 @@ static const char *draw_project(struct generator *g, const struct work *work)
     return work->projects[i].name;
 }
 
+/* Of training that takes a whole node some is on several, at once. */
+static uint32_t draw_gang(struct generator *g, const struct choice *choice)
+{
+    static const struct {
+        uint32_t members;
+        double chance;
+    } sizes[] = {{2, 0.20}, {4, 0.10}, {8, 0.05}};
+    double at = uniform(g);
+    if (g->options->workload != SIM_WORKLOAD_GPU_TRAINING || choice->gpus < 8)
+        return 0;
+    for (unsigned i = 0; i < SY_COUNT_OF(sizes); i++) {
+        if (at < sizes[i].chance)
+            return sizes[i].members;
+        at -= sizes[i].chance;
+    }
+    return 0;
+}
+
 /* ---- work until there is enough ---- */
 
 struct offered {
@@ -225,6 +243,7 @@ static int add_rows(struct generator *g, const struct work *work, double target_
                               .duration_ns = llround(duration_s * 1e3) * 1000000,
                               .priority = work->priority,
                               .count = draw_count(g, work)};
+        row.gang.size = row.count == 1 ? draw_gang(g, choice) : 0;
         double unit = work->gpu ? choice->gpus : choice->cpu_milli / 1e3;
         double most = ceil((target_s - sum_s) / (duration_s * unit));
         if (row.count > most)
@@ -237,9 +256,10 @@ static int add_rows(struct generator *g, const struct work *work, double target_
         int r = sim_trace_add(g->trace, &row, error);
         if (r < 0)
             return r;
-        sum_s += duration_s * unit * row.count;
-        offered->cpu_s += duration_s * row.count * choice->cpu_milli / 1e3;
-        offered->gpu_s += duration_s * row.count * choice->gpus;
+        double tasks = row.count * (row.gang.size > 0 ? row.gang.size : 1.0);
+        sum_s += duration_s * unit * tasks;
+        offered->cpu_s += duration_s * tasks * choice->cpu_milli / 1e3;
+        offered->gpu_s += duration_s * tasks * choice->gpus;
     }
     return 0;
 }

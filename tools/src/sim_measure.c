@@ -199,6 +199,12 @@ static const struct sch_resources *request_of(const struct sim_measure *m, uint3
     return &m->trace->kinds[m->trace->tasks[task].kind]->request;
 }
 
+/* Of which the first member is counted. */
+static bool is_gang(const struct sim_measure *m, uint32_t task)
+{
+    return m->trace->tasks[task].gang > 0 && m->trace->tasks[task].rank == 0;
+}
+
 static void waits(struct sim_measure *m, uint32_t task, int by)
 {
     struct queue_state *queue = &m->queues[m->trace->tasks[task].queue];
@@ -229,9 +235,12 @@ void sim_measure_start(struct sim_measure *m, int64_t now_ns, uint32_t task, uin
     advance(m, now_ns);
     waits(m, task, -1);
     uses(m, task, node, 1);
+    double waited_s = (double)(now_ns - SIM_ORIGIN_NS - of_trace->arrival_ns) / 1e9;
     if (first)
-        of_queue->seconds[of_queue->count++] =
-            (double)(now_ns - SIM_ORIGIN_NS - of_trace->arrival_ns) / 1e9;
+        of_queue->seconds[of_queue->count++] = waited_s;
+    struct sim_waits *of_gangs = &m->result->gangs.waits;
+    if (first && is_gang(m, task))
+        of_gangs->seconds[of_gangs->count++] = waited_s;
 }
 
 void sim_measure_leave(struct sim_measure *m, int64_t now_ns, uint32_t task, uint32_t node)
@@ -245,6 +254,7 @@ void sim_measure_preempted(struct sim_measure *m, int64_t now_ns, uint32_t task)
     advance(m, now_ns);
     waits(m, task, 1);
     m->result->queues[m->trace->tasks[task].queue].preempted++;
+    m->result->gangs.preempted += is_gang(m, task);
 }
 
 void sim_measure_refused(struct sim_measure *m, int64_t now_ns, uint32_t task, const char *why)
@@ -252,6 +262,7 @@ void sim_measure_refused(struct sim_measure *m, int64_t now_ns, uint32_t task, c
     advance(m, now_ns);
     waits(m, task, -1);
     m->result->queues[m->trace->tasks[task].queue].refused++;
+    m->result->gangs.refused += is_gang(m, task);
     if (!m->result->refusal[0])
         snprintf(m->result->refusal, sizeof(m->result->refusal), "%s", why);
 }
@@ -261,6 +272,7 @@ void sim_measure_gave_up(struct sim_measure *m, int64_t now_ns, uint32_t task)
     advance(m, now_ns);
     waits(m, task, -1);
     m->result->queues[m->trace->tasks[task].queue].gave_up++;
+    m->result->gangs.gave_up += is_gang(m, task);
 }
 
 /* ---- begin and end ---- */
@@ -279,6 +291,15 @@ static void make_queues(struct sim_measure *m)
         queue->tasks = of_trace->tasks;
         queue->waits.seconds = sy_calloc(queue->tasks, sizeof(double));
     }
+}
+
+static void make_gangs(struct sim_measure *m)
+{
+    struct sim_queue_result *gangs = &m->result->gangs;
+    snprintf(gangs->name, sizeof(gangs->name), "gangs");
+    for (uint32_t i = 0; i < m->trace->count; i++)
+        gangs->tasks += is_gang(m, i);
+    gangs->waits.seconds = sy_calloc(gangs->tasks + 1, sizeof(double));
 }
 
 struct sim_measure *sim_measure_new(const struct sim_region *region, const struct sim_trace *trace,
@@ -308,6 +329,7 @@ struct sim_measure *sim_measure_new(const struct sim_region *region, const struc
         add(&m->clusters[region->cluster_count].capacity, &nodes[i].capacity, 1);
     }
     make_queues(m);
+    make_gangs(m);
     result->cluster_count = region->cluster_count;
     result->clusters = sy_calloc(region->cluster_count, sizeof(*result->clusters));
     result->sample_columns = (region->cluster_count + 1) * SIM_SAMPLE_OF_CLUSTER +
@@ -357,6 +379,9 @@ static void finish_queues(struct sim_measure *m)
         total->entitled += queue->entitled;
     }
     finish_waits(&total->waits);
+    struct sim_queue_result *gangs = &result->gangs;
+    finish_waits(&gangs->waits);
+    gangs->unplaced = gangs->tasks - gangs->waits.count - gangs->refused - gangs->gave_up;
 }
 
 static void finish_cluster(const struct sim_measure *m, size_t c, struct sim_cluster_result *ret)
@@ -402,6 +427,7 @@ void sim_result_free(struct sim_result *result)
     for (size_t i = 0; i < result->queue_count; i++)
         free(result->queues[i].waits.seconds);
     free(result->total.waits.seconds);
+    free(result->gangs.waits.seconds);
     free(result->queues);
     free(result->clusters);
     free(result->samples);

@@ -46,7 +46,8 @@ struct sim_result {
     size_t queue_count, cluster_count;
     struct sim_cluster_result all; /* the region */
     struct sim_queue_result total;
-    double arrivals_s, last_end_s;   /* the last arrival; the last end */
+    struct sim_queue_result gangs; /* of all queues, each once: how long it waited; tasks 0: none */
+    double arrivals_s, last_end_s; /* the last arrival; the last end */
     char refusal[SY_ERROR_TEXT_MAX]; /* the first reason, or "" */
     float *samples;                  /* rows of sample_columns */
     size_t sample_count, sample_columns;

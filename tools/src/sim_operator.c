@@ -126,6 +126,7 @@ static void node_up(struct sim_cluster *cluster, struct sim_node *node)
     struct sch_op_event event = {.type = SCH_OP_NODE_UP};
     event.u.node.name = node->name;
     event.u.node.capacity = node->capacity;
+    event.u.node.traits = node->traits;
     sy_map_add(&cluster->nodes, &node->by_name, node->name, strlen(node->name));
     sim_cluster_step(cluster, &event);
     event.type = SCH_OP_NODE_INVENTORY_COMPLETE;

@@ -164,6 +164,29 @@ static int plot_waits(const struct plots *plots, struct sy_error_text *error)
     return finish(plots, "waits.svg", &chart, error);
 }
 
+/* Each gang once. */
+static int plot_gang_waits(const struct plots *plots, struct sy_error_text *error)
+{
+    struct sim_chart chart = {.title = "How long gangs waited",
+                              .x_label = "waited at most",
+                              .y_label = "of the gangs that started",
+                              .x_scale = SIM_SCALE_SECONDS,
+                              .y_percent = true,
+                              .x_max = longest_wait(plots),
+                              .y_max = 1,
+                              .count = 1,
+                              .legend = plots->by_run,
+                              .legend_count = plots->count};
+    if (plots->variants[0].result->gangs.tasks == 0)
+        return 0;
+    chart.panels = panels_new(1, plots->count);
+    chart.panels[0].title = "all queues";
+    for (size_t v = 0; v < plots->count; v++)
+        line_of_waits(&chart.panels[0].lines[v], &plots->variants[v].result->gangs.waits,
+                      (unsigned)v);
+    return finish(plots, "gang-waits.svg", &chart, error);
+}
+
 /* A panel for each run, a line for each queue. */
 static struct sim_chart by_queue(const struct plots *plots, const char *title, size_t lines)
 {
@@ -291,6 +314,7 @@ int sim_plot_all(const char *folder, const struct sim_variant *variants, size_t 
     r = r == 0 ? plot_utilisation(&plots, error) : r;
     r = r == 0 ? plot_waits(&plots, error) : r;
     r = r == 0 ? plot_queue_waits(&plots, error) : r;
+    r = r == 0 ? plot_gang_waits(&plots, error) : r;
     r = r == 0 ? plot_fairness(&plots, error) : r;
     return r == 0 ? plot_queue_length(&plots, error) : r;
 }

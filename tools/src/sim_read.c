@@ -52,15 +52,36 @@ bool sim_read_name(const struct sim_rows *rows, size_t column, char *ret, size_t
 
 /* ---- our own format ---- */
 
-enum { ARRIVAL, DURATION, CPU, MEMORY, GPUS, MODEL, PROJECT, DOMAIN_NAME, QUEUE, PRIORITY, COUNT };
+enum {
+    ARRIVAL,
+    DURATION,
+    CPU,
+    MEMORY,
+    GPUS,
+    MODEL,
+    PROJECT,
+    DOMAIN_NAME,
+    QUEUE,
+    PRIORITY,
+    COUNT,
+    GANG,
+    TOPOLOGY
+};
 
 static const struct sim_column own_columns[] = {
-    [ARRIVAL] = {"arrival_s", true}, [DURATION] = {"duration_s", true},
-    [CPU] = {"cpu", true},           [MEMORY] = {"memory", false},
-    [GPUS] = {"gpus", false},        [MODEL] = {"gpu_model", false},
-    [PROJECT] = {"project", false},  [DOMAIN_NAME] = {"domain", false},
-    [QUEUE] = {"queue", false},      [PRIORITY] = {"priority", false},
+    [ARRIVAL] = {"arrival_s", true},
+    [DURATION] = {"duration_s", true},
+    [CPU] = {"cpu", true},
+    [MEMORY] = {"memory", false},
+    [GPUS] = {"gpus", false},
+    [MODEL] = {"gpu_model", false},
+    [PROJECT] = {"project", false},
+    [DOMAIN_NAME] = {"domain", false},
+    [QUEUE] = {"queue", false},
+    [PRIORITY] = {"priority", false},
     [COUNT] = {"count", false},
+    [GANG] = {"gang", false},
+    [TOPOLOGY] = {"topology", false},
 };
 
 static bool read_memory(const struct sim_rows *rows, uint64_t *ret, struct sy_error_text *why)
@@ -75,6 +96,39 @@ static bool read_memory(const struct sim_rows *rows, uint64_t *ret, struct sy_er
     return true;
 }
 
+/* "gang": members, 0 or nothing: no gang; "topology": "prefer:rack", "require:rack". */
+static bool read_gang(const struct sim_rows *rows, struct sch_gang_shape *ret,
+                      struct sy_error_text *why)
+{
+    static const struct {
+        const char *word;
+        uint32_t topology;
+    } words[] = {{"prefer:", SCH_TOPOLOGY_PREFER}, {"require:", SCH_TOPOLOGY_REQUIRE}};
+    const char *text = rows->fields[TOPOLOGY], *key = "";
+    uint32_t topology = SCH_TOPOLOGY_NONE;
+    double members;
+    if (!sim_rows_number(rows, GANG, 0, SCH_GANG_SIZE_MAX, 0, &members, why))
+        return false;
+    for (unsigned i = 0; i < SY_COUNT_OF(words); i++) {
+        size_t length = strlen(words[i].word);
+        if (strncmp(text, words[i].word, length) != 0 || !text[length])
+            continue;
+        topology = words[i].topology;
+        key = text + length;
+    }
+    if (text[0] && (topology == SCH_TOPOLOGY_NONE || members == 0)) {
+        sy_error_text_set(why, "topology '%.80s': expected prefer:LABEL or require:LABEL of a gang",
+                          text);
+        return false;
+    }
+    if (members != floor(members)) {
+        sy_error_text_set(why, "gang '%s': a whole number of members", rows->fields[GANG]);
+        return false;
+    }
+    return members == 0 || sch_gang_shape_init(ret, (uint64_t)members, topology, key,
+                                               SCH_ON_LOSS_RESTART_ALL, why) == 0;
+}
+
 static bool read_own_row(const struct sim_rows *rows, struct sim_row *ret,
                          struct sy_error_text *why)
 {
@@ -87,7 +141,7 @@ static bool read_own_row(const struct sim_rows *rows, struct sim_row *ret,
         !sim_rows_number(rows, GPUS, 0, SCH_GPUS_MAX, 0, &gpus, why) ||
         !sim_rows_number(rows, PRIORITY, -SIM_PRIORITY_MAX, SIM_PRIORITY_MAX, 0, &priority, why) ||
         !sim_rows_number(rows, COUNT, 1, SIM_TASKS_MAX, 1, &count, why) ||
-        !read_memory(rows, &ret->request.memory_bytes, why) ||
+        !read_memory(rows, &ret->request.memory_bytes, why) || !read_gang(rows, &ret->gang, why) ||
         sch_gpu_model_set(ret->request.gpu_model, rows->fields[MODEL], why) < 0 ||
         !sim_read_name(rows, PROJECT, ret->key.project, sizeof(ret->key.project), why) ||
         !sim_read_name(rows, DOMAIN_NAME, ret->key.domain, sizeof(ret->key.domain), why) ||

@@ -3,6 +3,7 @@
 #include "base/config.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "scheduler/labels.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +12,7 @@
 /* ---- what a file may say ---- */
 
 struct group_text {
-    char *name, *gpu_model;
+    char *name, *gpu_model, *labels;
     int64_t count, cpu_milli, memory_bytes, gpus;
 };
 
@@ -24,6 +25,8 @@ static const struct sy_config_key group_keys[] = {
                    "of each node"),
     SY_CONFIG_INT("gpus", struct group_text, gpus, 0, 0, 1024, "of each node"),
     SY_CONFIG_STRING("gpu_model", struct group_text, gpu_model, "", "H100, A100, ..."),
+    SY_CONFIG_STRING("labels", struct group_text, labels, "",
+                     "of each node, such as rack=a,zone=b; topologies of gangs name their keys"),
 };
 
 struct cluster_text {
@@ -128,6 +131,10 @@ static int take_group(struct sim_region *region, struct sim_node_group *ret,
     }
     struct sy_error_text why;
     int r = copy_name(ret->name, sizeof(ret->name), "nodes", text->name, error);
+    if (sch_labels_parse(ret->traits.labels, sizeof(ret->traits.labels), text->labels, &why) < 0) {
+        sy_error_text_add(error, "nodes '%s': labels: %s", text->name, why.text);
+        r = -EINVAL;
+    }
     if (sch_gpu_model_set(ret->capacity.gpu_model, text->gpu_model, &why) < 0) {
         sy_error_text_add(error, "nodes '%s': %s", text->name, why.text);
         r = -EINVAL;

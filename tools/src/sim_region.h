@@ -15,6 +15,7 @@
 struct sim_node_group {
     char name[SCH_QUEUE_NAME_MAX];
     struct sch_resources capacity;
+    struct sch_traits traits; /* labels */
     uint32_t count;
 };
 

@@ -78,6 +78,10 @@ static void print_queues(const struct sim_variant *variants, size_t count, FILE 
     }
     for (size_t v = 0; v < count; v++)
         add_queue(table, &variants[v].result->total, variants[v].name);
+    for (size_t v = 0; v < count; v++) {
+        if (variants[v].result->gangs.tasks > 0)
+            add_queue(table, &variants[v].result->gangs, variants[v].name);
+    }
     cl_table_print(table, file, width, 0);
     cl_table_free(table);
 }
@@ -183,6 +187,8 @@ static json_t *run_json(const struct sim_variant *variant)
     cl_json_real(object, "last_end_s", result->last_end_s);
     cl_json_str(object, "first_refusal", result->refusal);
     cl_json_set(object, "all", queue_json(&result->total));
+    if (result->gangs.tasks > 0)
+        cl_json_set(object, "gangs", queue_json(&result->gangs));
     cl_json_set(object, "region", cluster_json(&result->all));
     cl_json_set(object, "queues", queues);
     cl_json_set(object, "clusters", clusters);

@@ -136,6 +136,25 @@ static const char *reason_of(const struct sch_effect *effect)
     return effect->u.rejected.why == SCH_REJECT_FULL ? "the partition is full" : "refused";
 }
 
+/* All members of a gang, of which the first is told. */
+static void rejected(struct sim_switchyard *s, const struct sch_effect *effect)
+{
+    uint32_t task = (uint32_t)((uintptr_t)effect->u.rejected.shell - 1);
+    const struct sch_gang_shape *gang = sim_trace_gang(s->world->trace, task);
+    for (uint32_t i = 0; i < (gang ? gang->size : 1); i++)
+        sim_world_refuse(s->world, task + i, reason_of(effect));
+}
+
+/* As the trace has it: the core's own may be gone when the message comes. */
+static const struct sch_gang_shape *own_shape(const struct sim_switchyard *s,
+                                              const struct sch_gang_shape *shape)
+{
+    struct sy_map_link *found = sy_map_find(&s->world->trace->gangs_by_shape, shape,
+                                            sizeof(*shape));
+    SY_ASSERT(found);
+    return &sy_map_entry(found, struct sim_gang, link)->shape;
+}
+
 /* ---- effects of the partition ---- */
 
 static struct sim_cluster *cluster_named(struct sim_switchyard *s, const char *name)
@@ -160,6 +179,16 @@ static void send_reclaim(struct sim_switchyard *s, const struct sch_effect *effe
     message->down.u.reclaim.queue_count = effect->u.reclaim.queue_count;
 }
 
+static void fill_gang(struct sch_op_event *event, const struct sch_action *action)
+{
+    struct sch_gang_view gang;
+    if (!sch_action_gang(action, &gang))
+        return;
+    event->u.assign.gang_id = gang.id;
+    event->u.assign.rank = gang.rank;
+    event->u.assign.priority = action->priority;
+}
+
 static void carry(struct sim_switchyard *s, const struct sch_effect *effect)
 {
     struct sch_op_event *event;
@@ -171,8 +200,7 @@ static void carry(struct sim_switchyard *s, const struct sch_effect *effect)
         finished(s, effect);
         break;
     case SCH_EFFECT_REJECTED:
-        sim_world_refuse(s->world, (uint32_t)((uintptr_t)effect->u.rejected.shell - 1),
-                         reason_of(effect));
+        rejected(s, effect);
         break;
     case SCH_EFFECT_ASSIGN:
         event = sim_to_operator(cluster_named(s, effect->u.assign.cluster), SCH_OP_ASSIGN);
@@ -181,6 +209,7 @@ static void carry(struct sim_switchyard *s, const struct sch_effect *effect)
                                                        .epoch = EPOCH};
         event->u.assign.class_id = effect->u.assign.class_id;
         event->u.assign.queue = effect->u.assign.queue;
+        fill_gang(event, effect->u.assign.action);
         break;
     case SCH_EFFECT_CANCEL:
         event = sim_to_operator(cluster_named(s, effect->u.cancel.cluster), SCH_OP_CANCEL);
@@ -201,6 +230,8 @@ static void carry(struct sim_switchyard *s, const struct sch_effect *effect)
         event->u.demand.waiting = effect->u.demand.waiting;
         event->u.demand.oldest_age_ns = effect->u.demand.oldest_age_ns;
         event->u.demand.top_priority = effect->u.demand.top_priority;
+        if (effect->u.demand.gang)
+            event->u.demand.gang = own_shape(s, effect->u.demand.gang);
         break;
     case SCH_EFFECT_RECLAIM:
         send_reclaim(s, effect);
@@ -314,12 +345,43 @@ static void *switchyard_new(struct sim_world *world)
     return s;
 }
 
+/* Its members follow it in the trace. */
+static void arrive_gang(struct sim_switchyard *s, uint32_t task, const struct sch_gang_shape *shape)
+{
+    const struct sim_task *of_trace = &s->world->trace->tasks[task];
+    struct sch_gang_member *members = sy_calloc(shape->size, sizeof(*members));
+    char(*names)[SCH_NAME_MAX] = sy_calloc(shape->size, sizeof(*names));
+    for (uint32_t i = 0; i < shape->size; i++) {
+        SY_ASSERT(of_trace[i].gang == of_trace->gang && of_trace[i].rank == i);
+        snprintf(names[i], sizeof(names[i]), "t%u", task + i);
+        members[i] = (struct sch_gang_member){.name = names[i],
+                                              .spec = &s->specs[of_trace->kind],
+                                              .shell = (void *)((uintptr_t)task + i + 1)};
+    }
+    struct sch_event event = {.type = SCH_EVENT_ENQUEUE_GANG};
+    event.u.gang.parent = s->roots[of_trace->queue];
+    event.u.gang.shape = shape;
+    event.u.gang.members = members;
+    event.u.gang.priority = of_trace->priority;
+    event.u.gang.queue = s->world->trace->queues[of_trace->queue]->key.name;
+    event.u.gang.shell = (void *)((uintptr_t)task + 1);
+    step(s, &event);
+    free(members);
+    free(names);
+}
+
+/* A gang comes when all of its members have. */
 static void switchyard_arrive(void *scheduler, uint32_t task)
 {
     struct sim_switchyard *s = scheduler;
     const struct sim_task *of_trace = &s->world->trace->tasks[task];
     const struct sch_queue_key *key = &s->world->trace->queues[of_trace->queue]->key;
+    const struct sch_gang_shape *gang = sim_trace_gang(s->world->trace, task);
     char name[SCH_NAME_MAX];
+    if (gang && of_trace->rank + 1 == gang->size)
+        arrive_gang(s, task - of_trace->rank, gang);
+    if (gang)
+        return;
     snprintf(name, sizeof(name), "t%u", task);
     struct sch_event event = {.type = SCH_EVENT_ENQUEUE};
     event.u.enqueue.parent = s->roots[of_trace->queue];

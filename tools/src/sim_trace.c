@@ -12,6 +12,10 @@ void sim_trace_deinit(struct sim_trace *trace)
         free(trace->kinds[i]);
     for (size_t i = 0; i < trace->queue_count; i++)
         free(trace->queues[i]);
+    for (size_t i = 0; i < trace->gang_count; i++)
+        free(trace->gangs[i]);
+    sy_map_deinit(&trace->gangs_by_shape);
+    free(trace->gangs);
     sy_map_deinit(&trace->kinds_by_request);
     sy_map_deinit(&trace->queues_by_key);
     free(trace->tasks);
@@ -48,6 +52,11 @@ static int check_request(const struct sch_resources *request, struct sy_error_te
     return -EINVAL;
 }
 
+static uint32_t members_of(const struct sim_row *row)
+{
+    return row->gang.size > 0 ? row->gang.size : 1;
+}
+
 static int check_row(const struct sim_trace *trace, const struct sim_row *row,
                      struct sy_error_text *error)
 {
@@ -69,7 +78,7 @@ static int check_row(const struct sim_trace *trace, const struct sim_row *row,
                           SIM_PRIORITY_MAX);
         return -EINVAL;
     }
-    if (row->count == 0 || row->count > SIM_TASKS_MAX - trace->count) {
+    if (row->count == 0 || row->count > (SIM_TASKS_MAX - trace->count) / members_of(row)) {
         sy_error_text_set(error, "count %" PRIu32 ": 1 or more, %u tasks in all", row->count,
                           SIM_TASKS_MAX);
         return -EINVAL;
@@ -108,6 +117,30 @@ static uint32_t find_queue(struct sim_trace *trace, const struct sch_queue_key *
     return queue->index;
 }
 
+/* Its index + 1. */
+static uint32_t find_gang(struct sim_trace *trace, const struct sch_gang_shape *shape)
+{
+    if (shape->size == 0)
+        return 0;
+    struct sy_map_link *found = sy_map_find(&trace->gangs_by_shape, shape, sizeof(*shape));
+    if (found)
+        return sy_map_entry(found, struct sim_gang, link)->index + 1;
+    struct sim_gang *gang = sy_new(struct sim_gang);
+    gang->shape = *shape;
+    sy_map_add(&trace->gangs_by_shape, &gang->link, &gang->shape, sizeof(gang->shape));
+    trace->gangs = sy_realloc(trace->gangs, (trace->gang_count + 1) * sizeof(struct sim_gang *));
+    trace->gangs[trace->gang_count] = gang;
+    gang->index = (uint32_t)trace->gang_count++;
+    return gang->index + 1;
+}
+
+const struct sch_gang_shape *sim_trace_gang(const struct sim_trace *trace, uint32_t task)
+{
+    uint32_t gang = trace->tasks[task].gang;
+    SY_ASSERT(task < trace->count && gang <= trace->gang_count);
+    return gang > 0 ? &trace->gangs[gang - 1]->shape : NULL;
+}
+
 int sim_trace_add(struct sim_trace *trace, const struct sim_row *row, struct sy_error_text *error)
 {
     int r = check_row(trace, row, error);
@@ -117,14 +150,17 @@ int sim_trace_add(struct sim_trace *trace, const struct sim_row *row, struct sy_
                             .duration_ns = row->duration_ns,
                             .kind = find_kind(trace, &row->request),
                             .queue = find_queue(trace, &row->key),
+                            .gang = find_gang(trace, &row->gang),
                             .priority = row->priority};
-    if (trace->count + row->count > trace->cap) {
-        trace->cap = 2 * (trace->count + row->count);
+    uint32_t members = members_of(row), count = row->count * members;
+    if (trace->count + count > trace->cap) {
+        trace->cap = 2 * (trace->count + count);
         trace->tasks = sy_realloc(trace->tasks, trace->cap * sizeof(*trace->tasks));
     }
-    trace->kinds[task.kind]->tasks += row->count;
-    trace->queues[task.queue]->tasks += row->count;
-    for (uint32_t i = 0; i < row->count; i++) {
+    trace->kinds[task.kind]->tasks += count;
+    trace->queues[task.queue]->tasks += count;
+    for (uint32_t i = 0; i < count; i++) {
+        task.rank = i % members;
         task.row = (uint32_t)trace->count;
         trace->tasks[trace->count++] = task;
     }
@@ -152,13 +188,14 @@ void sim_trace_sort(struct sim_trace *trace)
 static bool alike(const struct sim_task *a, const struct sim_task *b)
 {
     return a->arrival_ns == b->arrival_ns && a->duration_ns == b->duration_ns &&
-           a->kind == b->kind && a->queue == b->queue && a->priority == b->priority;
+           a->kind == b->kind && a->queue == b->queue && a->gang == b->gang &&
+           a->priority == b->priority;
 }
 
 void sim_trace_write(const struct sim_trace *trace, FILE *file)
 {
     fprintf(file, "arrival_s,duration_s,cpu,memory,gpus,gpu_model,project,domain,queue,priority,"
-                  "count\n");
+                  "count,gang,topology\n");
     size_t next;
     for (size_t i = 0; i < trace->count; i = next) {
         const struct sim_task *task = &trace->tasks[i];
@@ -167,9 +204,15 @@ void sim_trace_write(const struct sim_trace *trace, FILE *file)
         next = i + 1;
         while (next < trace->count && alike(task, &trace->tasks[next]))
             next++;
-        fprintf(file, "%.3f,%.3f,%.15g,%" PRIu64 ",%" PRIu32 ",%s,%s,%s,%s,%" PRId32 ",%zu\n",
+        static const char *const words[] = {"", "prefer:", "require:"};
+        const struct sch_gang_shape *gang = sim_trace_gang(trace, (uint32_t)i);
+        uint32_t members = gang ? gang->size : 1;
+        fprintf(file,
+                "%.3f,%.3f,%.15g,%" PRIu64 ",%" PRIu32 ",%s,%s,%s,%s,%" PRId32 ",%zu,%" PRIu32
+                ",%s%s\n",
                 (double)task->arrival_ns / 1e9, (double)task->duration_ns / 1e9,
                 request->cpu_milli / 1e3, request->memory_bytes, request->gpus, request->gpu_model,
-                key->project, key->domain, key->name, task->priority, next - i);
+                key->project, key->domain, key->name, task->priority, (next - i) / members,
+                gang ? members : 0, gang ? words[gang->topology] : "", gang ? gang->key : "");
     }
 }

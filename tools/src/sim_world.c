@@ -162,6 +162,7 @@ static void make_nodes(struct sim_world *world)
                 struct sim_node *node = &world->nodes[world->node_count++];
                 node->cluster = (uint32_t)c;
                 node->capacity = cluster->groups[g].capacity;
+                node->traits = &cluster->groups[g].traits;
                 snprintf(node->name, sizeof(node->name), "%s-%u", cluster->groups[g].name, i);
             }
         }

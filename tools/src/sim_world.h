@@ -22,7 +22,8 @@ struct sim_node {
     char name[SCH_QUEUE_NAME_MAX + 16];
     uint32_t cluster;
     struct sch_resources capacity, used; /* used: by tasks that run */
-    struct sy_map_link by_name;          /* of its cluster; the policy's */
+    const struct sch_traits *traits;
+    struct sy_map_link by_name; /* of its cluster; the policy's */
 };
 
 struct sim_world;
