@@ -120,12 +120,13 @@ static Switchyard__V1__ClusterView *cluster_of(struct cp_request *req,
 {
     Switchyard__V1__ClusterView *ret = part(req, &switchyard__v1__cluster_view__descriptor);
     ret->name = text(from->name);
+    ret->region = text(from->region);
     ret->state = text(from->state);
     ret->eligible = from->eligible;
     ret->room = from->room;
     ret->awaited = from->awaited;
-    ret->why_not = zeroed(req, 6 * sizeof(*ret->why_not));
-    for (unsigned bit = 0; bit < 6; bit++) {
+    ret->why_not = zeroed(req, 7 * sizeof(*ret->why_not));
+    for (unsigned bit = 0; bit < 7; bit++) {
         if (from->why_not & (1u << bit))
             ret->why_not[ret->n_why_not++] = (Switchyard__V1__WhyNot)(bit + 1);
     }
@@ -175,7 +176,7 @@ static void put_changes(struct cp_request *req, const struct sch_explanation *e,
         change->kind = (Switchyard__V1__ChangeKind)(from->type + 1);
         bool limit = from->type == SCH_CHANGE_LIMIT;
         if (limit || from->type == SCH_CHANGE_RESUME || from->type == SCH_CHANGE_ALLOW ||
-            from->type == SCH_CHANGE_PRICE)
+            from->type == SCH_CHANGE_PRICE || from->type == SCH_CHANGE_REGION)
             change->queue = queue_of(req, &from->queue);
         if (limit)
             change->limit = (Switchyard__V1__LimitKind)(from->limit + 1);
@@ -183,6 +184,8 @@ static void put_changes(struct cp_request *req, const struct sch_explanation *e,
             change->space = space_of(req, &from->amounts);
         if (from->cluster != NULL)
             change->cluster = text(from->cluster);
+        if (from->region != NULL)
+            change->region = text(from->region);
         change->now = from->now;
         change->least = from->least;
         change->at_ns = realtime(req, from->at_ns);

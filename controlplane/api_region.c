@@ -116,6 +116,7 @@ static bool copy_cluster(void *ctx, const struct cp_cluster_view *from)
     cluster->name = copy(arena, from->name);
     cluster->state = copy(arena, from->state);
     cluster->endpoint = copy(arena, from->endpoint);
+    cluster->region = copy(arena, from->region);
     cluster->nodes = (uint32_t)from->node_count;
     cluster->capacity = amounts(arena, 0, 0, 0);
     cluster->used = amounts(arena, 0, 0, 0);

@@ -326,9 +326,10 @@ struct cp_node_view {
 };
 struct cp_cluster_view {
     const char *name, *endpoint;
-    const char *state; /* "ready", "lost", "gone" */
-    int64_t silent_ns; /* realtime: since when it has no stream, as far as this shard knows; 0: it
-                          has */
+    const char *region; /* "": not known */
+    const char *state;  /* "ready", "lost", "gone" */
+    int64_t silent_ns;  /* realtime: since when it has no stream, as far as this shard knows; 0: it
+                           has */
     const struct cp_node_view *nodes;
     size_t node_count;
 };

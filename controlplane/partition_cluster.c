@@ -160,6 +160,7 @@ void cp_partition_each_cluster(struct cp_partition *p,
         struct cp_cluster_view view = {
             .name = cluster->name,
             .endpoint = cluster->endpoint ? cluster->endpoint : "",
+            .region = cluster->region,
             .state = cluster->stream ? "ready"
                      : gone          ? "gone"
                                      : "lost",

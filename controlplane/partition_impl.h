@@ -286,6 +286,7 @@ struct cp_cluster {
     uint32_t refs;
     char name[SCH_NAME_MAX];
     char *endpoint;
+    char region[SCH_NAME_MAX];  /* as its last hello said */
     struct cp_operator *stream; /* NULL: not connected */
     int64_t lost_ns;            /* since when */
     bool expected;              /* named by the store, never seen since the open */

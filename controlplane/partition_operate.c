@@ -130,6 +130,7 @@ static bool cluster_up(struct cp_operator *o, const Message *m)
     event.u.cluster.keep_shapes = !m->shapes_set;
     if (m->hello)
         o->price = m->hello->price;
+    event.u.cluster.region = o->cluster->region;
     event.u.cluster.price = o->price;
     SY_AUTOFREE struct sch_shape *shapes = NULL;
     if (m->shapes_set) {
@@ -183,7 +184,8 @@ static enum sy_code check_hello(struct cp_operator *o,
         return SY_CODE_INVALID_ARGUMENT;
     }
     if (cp_name_check("cluster", hello->cluster, error) < 0 ||
-        cp_text_check("endpoint", hello->endpoint, CP_URI_BYTES_MAX, error) < 0)
+        cp_text_check("endpoint", hello->endpoint, CP_URI_BYTES_MAX, error) < 0 ||
+        (hello->region[0] != '\0' && cp_name_check("region", hello->region, error) < 0))
         return SY_CODE_INVALID_ARGUMENT;
     if (hello->price < 0) {
         sy_error_text_set(error, "the price of a core must not be negative");
@@ -219,6 +221,7 @@ static bool say_hello(struct cp_operator *o, const Message *m)
     o->cluster = cp_cluster_ref(cluster);
     cluster->stream = o;
     cluster->expected = false;
+    snprintf(cluster->region, sizeof(cluster->region), "%s", m->hello->region);
     o->serial = ++p->last_serial;
     o->welcome = true;
     register_cluster(o, m->hello->endpoint);

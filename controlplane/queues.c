@@ -12,6 +12,22 @@ static int read_name(char ret[SCH_QUEUE_NAME_MAX], const char *what, const char 
     return 0;
 }
 
+static int read_names(char ret[][SCH_QUEUE_NAME_MAX], uint32_t *ret_count, uint32_t max,
+                      const char *what, char *const *names, size_t count,
+                      struct sy_error_text *error)
+{
+    if (count > max) {
+        sy_error_text_set(error, "%s: %zu, at most %u are allowed", what, count, max);
+        return -EINVAL;
+    }
+    *ret_count = (uint32_t)count;
+    for (size_t i = 0; i < count; i++) {
+        if (read_name(ret[i], what, names[i], error) < 0)
+            return -EINVAL;
+    }
+    return 0;
+}
+
 int cp_queue_id_check(const Switchyard__V1__QueueId *id, struct sy_error_text *error)
 {
     char unused[SCH_QUEUE_NAME_MAX];
@@ -81,16 +97,14 @@ int cp_queue_config_read(struct sch_queue_config *ret, const struct sch_queue_ke
     struct sch_queue_config config = sch_queue_config_default(key);
     if (read_name(config.parent, "settings.parent", settings->parent, error) < 0)
         return -EINVAL;
-    if (settings->n_clusters > SCH_QUEUE_CLUSTERS_MAX) {
-        sy_error_text_set(error, "settings.clusters: %zu, at most %u are allowed",
-                          settings->n_clusters, SCH_QUEUE_CLUSTERS_MAX);
+    if (read_names(config.clusters, &config.cluster_count, SCH_QUEUE_CLUSTERS_MAX,
+                   "settings.clusters", settings->clusters, settings->n_clusters, error) < 0 ||
+        read_names(config.preferred, &config.preferred_count, SCH_QUEUE_PREFERRED_MAX,
+                   "settings.preferred_clusters", settings->preferred_clusters,
+                   settings->n_preferred_clusters, error) < 0 ||
+        read_names(config.regions, &config.region_count, SCH_QUEUE_REGIONS_MAX, "settings.regions",
+                   settings->regions, settings->n_regions, error) < 0)
         return -EINVAL;
-    }
-    config.cluster_count = (uint32_t)settings->n_clusters;
-    for (uint32_t i = 0; i < config.cluster_count; i++) {
-        if (read_name(config.clusters[i], "settings.clusters", settings->clusters[i], error) < 0)
-            return -EINVAL;
-    }
     config.weight = settings->weight;
     config.priority = settings->priority;
     config.actions_max = settings->actions_max;

@@ -25,6 +25,9 @@ static const struct sy_config_key keys[] = {
                      "how clients reach it; empty = as listen says"),
     SY_CONFIG_STRINGS("shards", struct dp_config, shards, NULL,
                       "control-plane shards to dial, host:port each"),
+    SY_CONFIG_STRING("region", struct dp_config, region, "",
+                     "where this cluster is, as queues name the regions of their work: \"eu\"; "
+                     "it is the label region of its nodes too; empty = not said"),
     SY_CONFIG_MAP("labels", struct dp_config, labels, "",
                   "of all nodes of this cluster, for tasks to ask for: \"region: eu\""),
     SY_CONFIG_STRING("data_dir", struct dp_config, data_dir, NULL,
@@ -67,14 +70,33 @@ static const struct sy_config_key keys[] = {
     SY_CONFIG_ENUM("log_level", struct dp_config, log_level, "info", log_levels, "what is logged"),
 };
 
-static int read_labels(char ret[SCH_NODE_LABELS_MAX], const struct sy_config_map *labels,
+/* With the region, of which they may say nothing else. */
+static int read_labels(char ret[SCH_NODE_LABELS_MAX], const struct dp_config *config,
                        struct sy_error_text *error)
 {
+    const struct sy_config_map *labels = &config->labels;
     memset(ret, 0, SCH_NODE_LABELS_MAX);
     int r = 0;
     for (size_t i = 0; r == 0 && i < labels->count; i++)
         r = sch_labels_put(ret, SCH_NODE_LABELS_MAX, labels->pairs[i].key, labels->pairs[i].value,
                            error);
+    if (r < 0)
+        return -EINVAL;
+    if (!config->region[0])
+        return 0;
+    struct sy_span said = sch_label_value(ret, "region");
+    if (said.data &&
+        (said.len != strlen(config->region) || memcmp(said.data, config->region, said.len) != 0)) {
+        sy_error_text_set(error, "region: '%s', but the label region says '%.*s'", config->region,
+                          (int)said.len, (const char *)said.data);
+        return -EINVAL;
+    }
+    r = sch_labels_put(ret, SCH_NODE_LABELS_MAX, "region", config->region, error);
+    if (r == 0 && strchr(config->region, '/')) { /* more than a label it is a name */
+        sy_error_text_set(error, "region: '%s': letters, digits, '-', '_' and '.' make a name",
+                          config->region);
+        r = -EINVAL;
+    }
     return r < 0 ? -EINVAL : 0;
 }
 
@@ -91,7 +113,7 @@ static int check(const struct dp_config *config, const char *name, struct sy_err
         return -EINVAL;
     }
     char labels[SCH_NODE_LABELS_MAX];
-    int r = read_labels(labels, &config->labels, error);
+    int r = read_labels(labels, config, error);
     if (r < 0)
         return r;
     if (config->gang_port + config->gang_ports - 1 > UINT16_MAX) {
@@ -170,12 +192,13 @@ int dp_config_options_init(struct dp_config_options *options, const struct dp_co
     char *const *shards = config->shards.items;
     for (size_t i = 0; i < config->shards.count; i++)
         options->shards[i] = shards[i];
-    int r = read_labels(options->labels, &config->labels, error);
+    int r = read_labels(options->labels, config, error);
     if (r < 0)
         return r;
     options->options = (struct dp_operator_options){
         .cluster = config->cluster,
         .labels = options->labels,
+        .region = config->region,
         .listen = config->listen,
         .allow_origins = config->allow_origins.items,
         .allow_origin_count = config->allow_origins.count,

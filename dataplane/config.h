@@ -9,6 +9,7 @@ struct dp_config {
     struct sy_config_list shards, allow_origins; /* of char * */
     struct sy_config_map labels;
     int64_t core_price_micros;
+    char *region;
     int64_t heartbeat_ns, node_lease_ns, join_grace_ns, hold_ns, gang_hold_ns;
     int64_t gang_port, gang_ports;
     int64_t object_bytes_max, peer_bytes_max, streams_max;

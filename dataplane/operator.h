@@ -22,6 +22,7 @@ struct dp_operator_options {
     const char *cluster;
     const char *listen;               /* agents, objects, logs: "127.0.0.1:8091" */
     const char *labels;               /* "region=eu,tier=gold": of all its nodes; NULL = none */
+    const char *region;               /* where it is, for queues; NULL or "" = not said */
     const char *const *allow_origins; /* as in struct sy_server_options */
     size_t allow_origin_count;
     const char *endpoint;      /* how clients reach `listen`; "" = the same */

@@ -288,8 +288,9 @@ struct dp_operator {
     char *cluster, *endpoint;
     int64_t core_price_micros;
     char labels[SCH_NODE_LABELS_MAX]; /* of all its nodes */
-    char *orders_path;                /* NULL: not kept */
-    bool orders_due;                  /* to be written */
+    char region[DP_NAME_MAX];
+    char *orders_path; /* NULL: not kept */
+    bool orders_due;   /* to be written */
     char session[27];
     int64_t heartbeat_ns, silence_ns;
     size_t peer_bytes_max, agents_max;

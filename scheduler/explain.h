@@ -59,6 +59,7 @@ enum sch_change_type {
     SCH_CHANGE_LIMIT,   /* queue, limit: `least` at least */
     SCH_CHANGE_RESUME,  /* queue is not paused */
     SCH_CHANGE_ALLOW,   /* queue may use the cluster */
+    SCH_CHANGE_REGION,  /* queue's work may run in `region`; "": its regions do not count */
     SCH_CHANGE_PRICE,   /* queue pays `least`, in millionths an hour for a core */
     SCH_CHANGE_CONNECT, /* the cluster connects, with room for it; "": any that could run it */
     SCH_CHANGE_NODE, /* the cluster has another node, with `amounts` free; for a gang nodes, in one
@@ -67,9 +68,10 @@ enum sch_change_type {
 
 struct sch_change {
     enum sch_change_type type;
-    struct sch_queue_key queue; /* LIMIT, RESUME, ALLOW, PRICE */
+    struct sch_queue_key queue; /* LIMIT, RESUME, ALLOW, REGION, PRICE */
     enum sch_limit limit;
-    const char *cluster; /* ROOM, ALLOW, PRICE, CONNECT, NODE */
+    const char *cluster; /* ROOM, ALLOW, REGION, PRICE, CONNECT, NODE */
+    const char *region;  /* REGION: of the cluster; "" when that is not known */
     uint64_t now, least; /* SLOT, LIMIT, PRICE: the value that is and the least that would do */
     struct sch_use amounts;
     int64_t at_ns; /* monotonic */
@@ -84,11 +86,13 @@ enum sch_why_not {
     SCH_WHY_NO_GRANT = 1u << 4,    /* the operator granted none: no node has it free in one piece,
                                       or it has not answered yet */
     SCH_WHY_ROOM = 1u << 5,        /* room is short by `missing` */
+    SCH_WHY_REGION = 1u << 6,      /* not in a region where its queue's work may run */
 };
 
 struct sch_explain_cluster {
     const struct sch_cluster *cluster;
     const char *name;
+    const char *region;        /* "": not known */
     const char *state;         /* of sch_cluster_table */
     bool eligible;             /* it could run it: allowed, and large enough */
     bool room;                 /* and now */

@@ -41,6 +41,13 @@ static inline bool sch_price_is_short(const struct sch_share *share, int64_t pri
 {
     return share->config && share->config->price_max > 0 && price > share->config->price_max;
 }
+/* It keeps its work out of the region; "": of a cluster that does not say. */
+static inline bool sch_region_is_out(const struct sch_share *share, const char *region)
+{
+    const struct sch_queue_config *config = share->config;
+    return config && config->region_count > 0 &&
+           !sch_names_have(config->regions, config->region_count, region);
+}
 struct sch_use sch_cluster_free_room(const struct sch_cluster *cluster);
 static inline bool sch_room_fits(const struct sch_use *room, const struct sch_use *one)
 {

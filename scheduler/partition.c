@@ -2,6 +2,7 @@
 #include "scheduler/partition_infeasible.h"
 #include "scheduler/partition_reclaim.h"
 #include "scheduler/partition_route.h"
+#include "scheduler/partition_ticket.h"
 #include "scheduler/partition_turn.h"
 
 #include <stdlib.h>
@@ -528,8 +529,7 @@ static void step_token(struct sch_partition *p, const struct sch_event *event)
 
 static void step_cluster_up(struct sch_partition *p, const struct sch_event *event)
 {
-    sch_cluster_up(p, event->u.cluster.name, event->u.cluster.shapes, event->u.cluster.shape_count,
-                   event->u.cluster.keep_shapes, event->u.cluster.price);
+    sch_cluster_up(p, &event->u.cluster);
 }
 
 static void dispatch(struct sch_partition *p, const struct sch_event *event)

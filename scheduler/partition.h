@@ -230,6 +230,7 @@ struct sch_restore {
     int64_t timeout_ns;       /* as in SCH_EVENT_CONDITION; spec NULL only */
     const uint8_t *cache_key; /* as in SCH_EVENT_ENQUEUE */
     const char *queue;        /* likewise; one that is gone is made again, unconfigured */
+    enum sch_queue_reach queue_reach; /* of sch_action_queue() when it was created */
     const struct sch_gang_view *gang; /* as it was created; NULL: in none */
     int32_t priority;
     uint32_t
@@ -392,12 +393,13 @@ struct sch_event {
             struct sch_action *action; /* and everything below it */
             const char *reason;
         } abort;
-        struct {
+        struct sch_cluster_said {
             const char *name;
             const struct sch_shape *shapes; /* UP */
             size_t shape_count;
             bool keep_shapes; /* UP: the shapes are not known yet or did not change */
             int64_t price; /* UP: of a core, in millionths of a currency an hour; 0 = not known */
+            const char *region; /* UP: where it is; NULL or "" = not known */
         } cluster;
         struct {
             const char *cluster;

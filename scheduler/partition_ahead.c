@@ -179,7 +179,9 @@ static bool lane_is_allowed(struct left *left, const struct sch_lane *lane)
         return false;
     for (const struct sch_share *at = lane->seat.share; at; at = at->parent) {
         const struct taken *taken = taken_of(left, at);
-        if (sch_price_is_short(at, left->cluster->price) && !(taken && is_own(left, taken)))
+        bool kept_out = sch_price_is_short(at, left->cluster->price) ||
+                        sch_region_is_out(at, left->cluster->region);
+        if (kept_out && !(taken && is_own(left, taken)))
             return false;
     }
     return true;

@@ -44,19 +44,32 @@ static void add_common(struct sch_query *q)
 
 /* ---- one cluster ---- */
 
-static unsigned add_prices(struct sch_query *q, const struct sch_explain_cluster *c, bool really)
+/* A queue, or a level, pays less than it costs; keeps its work out of where it is. */
+static bool is_short_of(const struct sch_share *share, const struct sch_explain_cluster *c,
+                        enum sch_change_type type)
+{
+    if (type == SCH_CHANGE_PRICE)
+        return sch_price_is_short(share, c->price);
+    return sch_region_is_out(share, c->region);
+}
+
+/* PRICE or REGION, of each level that it takes. */
+static unsigned add_levels(struct sch_query *q, const struct sch_explain_cluster *c,
+                           enum sch_change_type type, bool really)
 {
     unsigned count = 0;
     for (const struct sch_share *at = q->tenant; at; at = at->parent) {
-        if (!sch_price_is_short(at, c->price))
+        if (!is_short_of(at, c, type))
             continue;
         count++;
+        struct sch_change change = {.type = type, .queue = at->key, .cluster = c->name};
+        change.region = c->region;
+        if (type == SCH_CHANGE_PRICE) {
+            change.now = (uint64_t)at->config->price_max;
+            change.least = (uint64_t)c->price;
+        }
         if (really)
-            add(q, (struct sch_change){.type = SCH_CHANGE_PRICE,
-                                       .queue = at->key,
-                                       .cluster = c->name,
-                                       .now = (uint64_t)at->config->price_max,
-                                       .least = (uint64_t)c->price});
+            add(q, change);
     }
     return count;
 }
@@ -80,8 +93,10 @@ static void add_cluster(struct sch_query *q, const struct sch_explain_cluster *c
         add(q, (struct sch_change){.type = SCH_CHANGE_ALLOW,
                                    .queue = sch_share_with_list(q->tenant)->key,
                                    .cluster = c->name});
+    if (c->why_not & SCH_WHY_REGION)
+        (void)add_levels(q, c, SCH_CHANGE_REGION, true);
     if (c->why_not & SCH_WHY_PRICE)
-        (void)add_prices(q, c, true);
+        (void)add_levels(q, c, SCH_CHANGE_PRICE, true);
     if (c->why_not & SCH_WHY_NOT_CONNECTED)
         add(q, (struct sch_change){.type = SCH_CHANGE_CONNECT, .cluster = c->name});
     if (c->why_not & SCH_WHY_SHAPE)
@@ -102,6 +117,7 @@ static struct cost cost_of(struct sch_query *q, const struct sch_explain_cluster
     } changes[] = {
         {needs_room(c), SCH_CHANGE_ROOM},
         {c->why_not & SCH_WHY_NOT_ALLOWED, SCH_CHANGE_ALLOW},
+        {c->why_not & SCH_WHY_REGION, SCH_CHANGE_REGION},
         {c->why_not & SCH_WHY_PRICE, SCH_CHANGE_PRICE},
         {c->why_not & SCH_WHY_NOT_CONNECTED, SCH_CHANGE_CONNECT},
         {c->why_not & SCH_WHY_SHAPE, SCH_CHANGE_NODE},
@@ -109,8 +125,8 @@ static struct cost cost_of(struct sch_query *q, const struct sch_explain_cluster
     for (size_t i = 0; i < SY_COUNT_OF(changes); i++) {
         if (!changes[i].needed)
             continue;
-        bool prices = changes[i].type == SCH_CHANGE_PRICE;
-        cost.changes += prices ? add_prices(q, c, false) : 1;
+        bool levels = changes[i].type == SCH_CHANGE_PRICE || changes[i].type == SCH_CHANGE_REGION;
+        cost.changes += levels ? add_levels(q, c, changes[i].type, false) : 1;
         cost.hardest = changes[i].type;
     }
     return cost;
@@ -146,15 +162,33 @@ static const struct sch_explain_cluster *cheapest(struct sch_query *q, bool *ret
     return best;
 }
 
+/* One where all levels let it run, or the nearest one does. */
+static const char *region_for(const struct sch_query *q)
+{
+    const struct sch_rule_content *rule = &q->tenant->rule->content;
+    if (rule->region_count > 0)
+        return rule->regions[0];
+    for (const struct sch_share *at = q->tenant; at && rule->resident; at = at->parent) {
+        if (at->config && at->config->region_count > 0)
+            return at->config->regions[0];
+    }
+    return "";
+}
+
 /* No cluster is known: one that its queue allows, with room for it. */
 static void add_any_cluster(struct sch_query *q)
 {
     const struct sch_share *list = sch_share_with_list(q->tenant);
     const char *name = list ? list->config->clusters[0] : "";
     struct sch_cluster cluster = {.index = UINT32_MAX};
-    struct sch_explain_cluster facts = {
-        .cluster = &cluster, .name = name, .why_not = SCH_WHY_NOT_CONNECTED};
+    struct sch_explain_cluster facts = {.cluster = &cluster,
+                                        .name = name,
+                                        .region = region_for(q),
+                                        .why_not = SCH_WHY_NOT_CONNECTED};
+    if (add_levels(q, &facts, SCH_CHANGE_REGION, false) > 0)
+        facts.why_not |= SCH_WHY_REGION;
     memcpy(cluster.name, name, strlen(name));
+    memcpy(cluster.region, facts.region, strlen(facts.region));
     if (sch_query_others_first(q, &facts))
         add(q, (struct sch_change){.type = SCH_CHANGE_FIRST});
     add_cluster(q, &facts);

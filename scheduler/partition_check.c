@@ -271,8 +271,13 @@ static void check_pair(const struct sch_partition *p, const struct sch_class *cl
     bool open = connected && pair->feasible && pair->granted > pair->assigned;
     SY_ASSERT(pair->class == class && pair->cluster == p->clusters[index]);
     SY_ASSERT(pair->entry.tie == pair->cluster->rank && pair->assigned <= pair->granted);
-    SY_ASSERT(open == (sch_heap_has(&pair->entry) || sch_link_in_list(&pair->short_link)));
-    SY_ASSERT(!(sch_heap_has(&pair->entry) && sch_link_in_list(&pair->short_link)));
+    bool listed = sch_heap_has(&pair->entry), short_of = sch_link_in_list(&pair->short_link);
+    SY_ASSERT(!open || listed || short_of);
+    SY_ASSERT(open || !short_of);
+    if (!open && listed) /* more grants were expected, or more room */
+        SY_ASSERT(connected && pair->feasible && pair->expected_ns > 0);
+    if (listed && short_of)
+        SY_ASSERT(pair->expected_ns > 0);
     SY_ASSERT(sch_heap_has(&pair->avoided) == (pair->avoided_until_ns > 0));
     SY_ASSERT(!(connected && pair->feasible) || pair->told || class->tell_new);
 }

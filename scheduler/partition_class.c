@@ -9,8 +9,10 @@
 /* ---- rules ---- */
 
 /* Compared and hashed as bytes. */
-_Static_assert(sizeof(struct sch_rule_content) == sizeof(int64_t) + 4 * sizeof(uint32_t) +
-                                                      SCH_QUEUE_CLUSTERS_MAX * SCH_QUEUE_NAME_MAX,
+_Static_assert(sizeof(struct sch_rule_content) ==
+                   sizeof(int64_t) + 8 * sizeof(uint32_t) +
+                       (SCH_QUEUE_CLUSTERS_MAX + SCH_QUEUE_PREFERRED_MAX + SCH_QUEUE_REGIONS_MAX) *
+                           SCH_QUEUE_NAME_MAX,
                "no padding");
 
 static uint32_t rule_hash(const struct sch_rule_content *content)
@@ -181,7 +183,7 @@ struct sch_class *sch_class_find(struct sch_partition *p, uint32_t id)
 bool sch_class_is_runnable(const struct sch_class *class)
 {
     return class->root.children.count > 0 && class->open.count > 0 &&
-           (class->gang.size == 0 || sch_gang_may_go(class));
+           (class->gang.size > 0 ? sch_gang_may_go(class) : !sch_class_is_patient(class));
 }
 
 void sch_class_changed(struct sch_partition *p, struct sch_class *class)

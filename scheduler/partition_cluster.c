@@ -193,20 +193,28 @@ void sch_cluster_learned(struct sch_partition *p, struct sch_cluster *cluster)
     sch_verify_later(p);
 }
 
-void sch_cluster_up(struct sch_partition *p, const char *name, const struct sch_shape *shapes,
-                    size_t shape_count, bool keep_shapes, int64_t price)
+static void set_region(struct sch_cluster *cluster, const char *region)
 {
-    struct sch_cluster *cluster = sch_cluster_find(p, name);
+    SY_ASSERT(!region || strlen(region) < sizeof(cluster->region));
+    memset(cluster->region, 0, sizeof(cluster->region));
+    if (region)
+        memcpy(cluster->region, region, strlen(region));
+}
+
+void sch_cluster_up(struct sch_partition *p, const struct sch_cluster_said *said)
+{
+    struct sch_cluster *cluster = sch_cluster_find(p, said->name);
     bool opened = !cluster || !sch_cluster_connected(cluster);
     if (!cluster) {
-        cluster = sch_cluster_add(p, name, SCH_CLUSTER_JOINING);
+        cluster = sch_cluster_add(p, said->name, SCH_CLUSTER_JOINING);
     } else if (opened) {
         sch_heap_remove(&p->leases, &cluster->lease);
         cluster_move(cluster, SCH_CLUSTER_JOINING);
     }
-    cluster->price = price;
-    if (!keep_shapes)
-        set_shapes(cluster, shapes, shape_count);
+    cluster->price = said->price;
+    set_region(cluster, said->region);
+    if (!said->keep_shapes)
+        set_shapes(cluster, said->shapes, said->shape_count);
     if (opened) {
         sch_list_splice(&cluster->unnamed, &cluster->attempts);
         cluster->grace_restarted = false;

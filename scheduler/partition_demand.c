@@ -1,4 +1,5 @@
 #include "scheduler/partition_infeasible.h"
+#include "scheduler/partition_route.h"
 
 #include <stdlib.h>
 
@@ -42,6 +43,8 @@ static void tell(struct sch_partition *p, struct sch_class *class, struct sch_pa
     effect->u.demand.waiting = class->root.ready;
     effect->u.demand.oldest_age_ns = p->now_ns - oldest_ns(p, class);
     effect->u.demand.top_priority = top_priority(class);
+    if (!pair->told)
+        sch_pair_expect(p, pair);
     pair->told = true;
 }
 

@@ -1,6 +1,7 @@
 /* What an action waits for: facts, each read where the core keeps it. */
 #include "scheduler/explain_impl.h"
 #include "scheduler/partition_gang.h"
+#include "scheduler/partition_route.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -143,6 +144,7 @@ static uint32_t check_rule(const struct sch_query *q, const struct sch_cluster *
             why = 0;
     }
     const struct sch_rule_content *rule = &q->tenant->rule->content;
+    why |= sch_rule_has_region(q->tenant->rule, cluster) ? 0 : SCH_WHY_REGION;
     if (rule->price_max > 0 && cluster->price > rule->price_max) {
         ret->price_max = rule->price_max;
         why |= SCH_WHY_PRICE;
@@ -206,6 +208,7 @@ static void explain_cluster(const struct sch_query *q, const struct sch_cluster 
 {
     ret->cluster = cluster;
     ret->name = cluster->name;
+    ret->region = cluster->region;
     ret->state = sm_name(&cluster->sm, &sch_cluster_table);
     ret->awaited = cluster->awaited;
     ret->price = cluster->price;
@@ -538,6 +541,9 @@ static const char *would_go_to(const struct sch_query *q)
         bool better = !best || (policy == SCH_POLICY_PACK ? n < best_fits : n > best_fits);
         if (best && policy == SCH_POLICY_CHEAPEST && at->price != best->price)
             better = at->price < best->price;
+        if (best && sch_rule_prefers(q->tenant->rule, at->cluster) !=
+                        sch_rule_prefers(q->tenant->rule, best->cluster))
+            better = sch_rule_prefers(q->tenant->rule, at->cluster);
         if (best && (at->avoided_until_ns > 0) != (best->avoided_until_ns > 0))
             better = best->avoided_until_ns > 0;
         if (!better)

@@ -5,6 +5,8 @@
  * furthest below its share at each level. So priority comes before fairness, everywhere, and
  * fairness is hierarchical: dominant-resource fairness (Ghodsi et al., NSDI 2011) level by level.
  */
+#include "scheduler/partition_route.h"
+#include "scheduler/partition_ticket.h"
 #include "scheduler/partition_turn.h"
 
 #include <stdlib.h>
@@ -123,6 +125,8 @@ void sch_seat_ready(struct sch_partition *p, struct sch_seat *seat, int64_t delt
 {
     for (struct sch_seat *at = seat; at; at = at->parent) {
         SY_ASSERT(delta >= 0 || at->ready >= (uint64_t)-delta);
+        if (!at->parent && at->ready == 0 && delta > 0)
+            sch_class_be_patient(p, at->class);
         at->ready += (uint64_t)delta;
         if (at->stopped) {
             sch_stops_wanted(at, delta);

@@ -301,15 +301,6 @@ bool sch_gang_may_go(const struct sch_class *class)
     return true;
 }
 
-void sch_patience_tick(struct sch_partition *p)
-{
-    struct sch_heap_entry *top;
-    while ((top = sch_heap_top(&p->patience)) && top->key <= p->now_ns) {
-        sch_heap_remove(&p->patience, top);
-        sch_class_changed(p, sy_container_of(top, struct sch_class, patience));
-    }
-}
-
 static void share_waits(const struct sch_action_impl *a, bool more)
 {
     sch_share_wait(a->lane->seat.share, &sch_action_class(a)->request, a->rare->gang->shape.size,

@@ -62,7 +62,6 @@ void sch_gangs_settle(struct sch_partition *p);
 void sch_gang_ask(struct sch_partition *p, struct sch_class *class);
 /* Whether the next of the class may go to the first of its open pairs. */
 bool sch_gang_may_go(const struct sch_class *class);
-void sch_patience_tick(struct sch_partition *p);
 /* How many of it the known nodes of the cluster, or of its best domain, could hold; as far as its
  * size. */
 uint64_t sch_gang_room(const struct sch_cluster *cluster, const struct sch_resources *request,

@@ -53,6 +53,9 @@
 #define SCH_VERIFY_DELAY_NS SY_NS_PER_S
 /* In one step; a tick at once goes on. A step stays below a millisecond. */
 #define SCH_ASSIGN_MAX 256u
+/* So long what waits is kept for a better cluster that is asked: the gathering of demand and of
+ * grants, and the way to and fro. */
+#define SCH_ANSWER_PATIENCE_NS (10 * SY_NS_PER_MS)
 #define SCH_FAIL_MAX 256u /* likewise: of what no cluster can run */
 #define SCH_SHARE_DEPTH_MAX (3 + SCH_QUEUE_DEPTH_MAX)
 #define SCH_TICKET_INTERVAL_NS (10 * SY_NS_PER_MS)
@@ -229,6 +232,12 @@ struct sch_rule {
         uint32_t policy; /* enum sch_policy */
         uint32_t preemptible_nodes, cluster_count;
         uint32_t infeasible; /* enum sch_infeasible: HOLD or FAIL */
+        uint32_t preferred_count;
+        uint32_t resident; /* 1: only in `regions`; of levels that contradict each other in none */
+        uint32_t region_count;
+        uint32_t zero;
+        char preferred[SCH_QUEUE_PREFERRED_MAX][SCH_QUEUE_NAME_MAX];
+        char regions[SCH_QUEUE_REGIONS_MAX][SCH_QUEUE_NAME_MAX];
         char clusters[SCH_QUEUE_CLUSTERS_MAX][SCH_QUEUE_NAME_MAX];
     } content;
 };
@@ -256,8 +265,9 @@ struct sch_keyed {
     uint8_t key[SCH_CACHE_KEY_BYTES];
 };
 
-/* A class on a cluster. In class->open while something is granted, by the class's policy; but in
- * cluster->short_of_room after the cluster's room was found too small for one more. */
+/* A class on a cluster. In class->open while something is granted, or expected, by the class's
+ * policy; but in cluster->short_of_room after the cluster's room was found too small for one more
+ * (in both while more room is expected). */
 struct sch_pair {
     struct sch_heap_entry entry;
     struct sch_link short_link;
@@ -265,11 +275,14 @@ struct sch_pair {
     struct sch_cluster *cluster;
     uint64_t granted, assigned; /* since CLUSTER_UP */
     uint64_t startable;         /* of those granted, up to this count into room that was free */
-    bool feasible;     /* a node of it that is known, or was before it was gone, could run it */
-    bool capable;      /* it may run it: it is not gone, and does not say that it could not */
-    bool told;         /* the cluster heard of this class since CLUSTER_UP */
-    bool answered;     /* of a class of gangs: since the last one came */
-    uint32_t failures; /* refusals and losses one after the other */
+    bool feasible;       /* a node of it that is known, or was before it was gone, could run it */
+    bool preferred;      /* by the class's rule, or that prefers none */
+    int64_t expected_ns; /* = class->patience.key: it is asked, and others wait for its answer that
+                            long; else that is over, or never was */
+    bool capable;        /* it may run it: it is not gone, and does not say that it could not */
+    bool told;           /* the cluster heard of this class since CLUSTER_UP */
+    bool answered;       /* of a class of gangs: since the last one came */
+    uint32_t failures;   /* refusals and losses one after the other */
     int64_t avoided_until_ns;      /* another cluster is taken if one has room; 0: not */
     struct sch_heap_entry avoided; /* p->avoided */
 };
@@ -336,9 +349,10 @@ struct sch_cluster {
     struct sch_table_link by_name;
     struct sch_shape *shapes;
     size_t shape_count;
-    struct sch_use capacity; /* of its nodes, by its shapes; actions: its nodes */
-    int64_t price;           /* of a core, in millionths an hour */
-    bool room_known;         /* else only the grants of its classes count */
+    struct sch_use capacity;   /* of its nodes, by its shapes; actions: its nodes */
+    int64_t price;             /* of a core, in millionths an hour */
+    char region[SCH_NAME_MAX]; /* "": not known */
+    bool room_known;           /* else only the grants of its classes count */
     struct sch_use room_granted, room_assigned; /* since CLUSTER_UP */
     struct sch_link short_of_room;
     uint64_t preempted;                /* attempts that it has stopped for others, or for a drain */
@@ -643,6 +657,10 @@ void sch_cache_restored(struct sch_partition *p);
  * With `make` the queue is made. */
 struct sch_share *sch_share_find_tenant(struct sch_partition *p, const char *project,
                                         const char *domain, const char *queue, bool make);
+/* The tenant in which a restored action was; its queue is made when it is gone. */
+struct sch_share *sch_share_restore_tenant(struct sch_partition *p, const char *project,
+                                           const char *domain, const char *queue,
+                                           enum sch_queue_reach reach);
 void sch_share_ref(struct sch_share *share);
 void sch_share_unref(struct sch_partition *p, struct sch_share *share);
 /* NULL: it is not there; with `get` it is made. */
@@ -689,22 +707,6 @@ void sch_tenant_gather(struct sch_partition *p, struct sch_share *tenant);
 void sch_shares_end_step(struct sch_partition *p);
 
 /* ---- partition_ticket.c ---- */
-/* What is out, or may be, and what waits for more, may have changed. */
-void sch_ticket_touch(struct sch_partition *p, struct sch_share *share);
-/* The share's limits changed, or it has none any more. */
-void sch_ticket_limits(struct sch_partition *p, struct sch_share *share);
-void sch_ticket_free(struct sch_partition *p, struct sch_share *share);
-bool sch_ticket_admits(const struct sch_ticket *ticket, const struct sch_use *one);
-void sch_tickets_end_step(struct sch_partition *p);
-void sch_tickets_tick(struct sch_partition *p);
-/* At the home. */
-void sch_token_report(struct sch_partition *p, const struct sch_queue_key *key,
-                      const struct sch_token_report *report);
-/* At the partition. */
-void sch_token_allow(struct sch_partition *p, const struct sch_queue_key *key,
-                     const struct sch_token_allowance *allowance);
-/* The home asks, or has not heard what was said. */
-void sch_token_ask(struct sch_partition *p, const struct sch_queue_key *key);
 
 /* ---- partition_fair.c ---- */
 void sch_seat_init_root(struct sch_partition *p, struct sch_class *class);
@@ -779,8 +781,7 @@ struct sch_cluster *sch_cluster_add(struct sch_partition *p, const char *name,
 void sch_cluster_free(struct sch_cluster *cluster);
 bool sch_cluster_fits(const struct sch_cluster *cluster, const struct sch_resources *request,
                       struct sy_error_text *ret_misses);
-void sch_cluster_up(struct sch_partition *p, const char *name, const struct sch_shape *shapes,
-                    size_t shape_count, bool keep_shapes, int64_t price);
+void sch_cluster_up(struct sch_partition *p, const struct sch_cluster_said *said);
 void sch_cluster_down(struct sch_partition *p, const char *name);
 /* Whether it is there, or what it has, is known better than before; its stream stays as it is. */
 void sch_cluster_learned(struct sch_partition *p, struct sch_cluster *cluster);

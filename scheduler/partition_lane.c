@@ -35,10 +35,12 @@ void sch_lane_remove(struct sch_partition *p, struct sch_action_impl *a)
 static void assign(struct sch_partition *p, struct sch_lane *lane, struct sch_pair *pair)
 {
     struct sch_action_impl *a = sch_fifo_first(&lane->queue);
-    if (sch_action_gang_of(a))
+    if (sch_action_gang_of(a)) {
         sch_gang_assign(p, a, pair);
-    else
+    } else {
+        pair = sch_pair_near(a, pair);
         sch_action_assign(p, a, pair);
+    }
     sch_pair_take(p, pair);
     pair->class->reclaim_in_vain = 0;
     pair->class->reclaim_after_ns = 0;

@@ -2,12 +2,42 @@
  * Queues as people configure them: what their settings make of those who use them, and what follows
  * when a queue is created, changed, removed or goes below another one.
  */
+#include "scheduler/partition_ticket.h"
 #include "scheduler/partition_turn.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 /* ---- what holds for a tenant: gathered from the levels above it ---- */
+
+/* Of the nearest level that names any. */
+static void take_names(char to[][SCH_QUEUE_NAME_MAX], uint32_t *to_count,
+                       const char from[][SCH_QUEUE_NAME_MAX], uint32_t count)
+{
+    if (*to_count > 0)
+        return;
+    *to_count = count;
+    for (uint32_t i = 0; i < count; i++)
+        memcpy(to[i], from[i], SCH_QUEUE_NAME_MAX);
+}
+
+/* Where all levels allow it: none can let out what one above keeps in. */
+static void narrow_regions(struct sch_rule_content *rule, const struct sch_queue_config *config)
+{
+    if (config->region_count == 0)
+        return;
+    uint32_t kept = 0;
+    if (!rule->resident)
+        take_names(rule->regions, &rule->region_count, config->regions, config->region_count);
+    rule->resident = 1;
+    for (uint32_t i = 0; i < rule->region_count; i++) {
+        if (sch_names_have(config->regions, config->region_count, rule->regions[i]))
+            memmove(rule->regions[kept++], rule->regions[i], SCH_QUEUE_NAME_MAX);
+    }
+    for (uint32_t i = kept; i < rule->region_count; i++)
+        memset(rule->regions[i], 0, SCH_QUEUE_NAME_MAX); /* it is compared as bytes */
+    rule->region_count = kept;
+}
 
 static struct sch_rule_content rule_of(const struct sch_share *tenant)
 {
@@ -27,11 +57,10 @@ static struct sch_rule_content rule_of(const struct sch_share *tenant)
         if (config->price_max > 0 && (rule.price_max == 0 || config->price_max < rule.price_max))
             rule.price_max = config->price_max;
         rule.preemptible_nodes |= config->preemptible_nodes;
-        if (config->cluster_count > 0 && rule.cluster_count == 0) {
-            rule.cluster_count = config->cluster_count;
-            for (uint32_t i = 0; i < config->cluster_count; i++)
-                memcpy(rule.clusters[i], config->clusters[i], sizeof(rule.clusters[i]));
-        }
+        take_names(rule.clusters, &rule.cluster_count, config->clusters, config->cluster_count);
+        take_names(rule.preferred, &rule.preferred_count, config->preferred,
+                   config->preferred_count);
+        narrow_regions(&rule, config);
     }
     return rule;
 }

@@ -7,6 +7,13 @@
  * room says how much may come in all. So clusters need not split their room between classes, and
  * the order of priority and fair share decides who gets it. A pair whose class is too large for the
  * room that is left waits with its cluster until the room grows.
+ *
+ * Some policies have an order between clusters: the price, those that the queue prefers, those
+ * where it starts at once. There the first one that answers is not the best one. So for
+ * SCH_ANSWER_PATIENCE_NS from when somebody waits, a pair that is asked (for the first time, or for
+ * more than it had granted, or for more room) keeps its place among the open ones; while it is the
+ * first of them nothing goes to those behind it. What comes meanwhile does not make that longer, so
+ * a cluster that stays full delays a burst once.
  */
 #include "scheduler/partition_route.h"
 #include "scheduler/partition_gang.h"
@@ -17,34 +24,51 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A key's parts, the lowest first: free room, the policy's rank, then what comes before policies.
+ */
 #define FREE_MAX ((int64_t)1 << 20)
-#define PRICE_MAX ((int64_t)1 << 40)
+#define RANK (2 * FREE_MAX)
+#define PRICE_MAX ((int64_t)1 << 38)
+#define OTHER_KEY ((int64_t)1 << 60)   /* behind those that the queue prefers */
 #define BUSY_KEY ((int64_t)1 << 61)    /* of a gang: behind those that have room for it now */
 #define AVOIDED_KEY ((int64_t)1 << 62) /* behind all that are not avoided */
 
 /* ---- where a class may run at all ---- */
 
-static bool rule_names(const struct sch_rule_content *rule, const char *cluster)
+bool sch_rule_has_region(const struct sch_rule *rule, const struct sch_cluster *cluster)
 {
-    for (uint32_t i = 0; i < rule->cluster_count; i++) {
-        if (strcmp(rule->clusters[i], cluster) == 0)
-            return true;
-    }
-    return rule->cluster_count == 0;
+    const struct sch_rule_content *content = &rule->content;
+    return !content->resident || sch_cluster_state(cluster) == SCH_CLUSTER_EXPECTED ||
+           sch_names_have(content->regions, content->region_count, cluster->region);
+}
+
+bool sch_rule_prefers(const struct sch_rule *rule, const struct sch_cluster *cluster)
+{
+    const struct sch_rule_content *content = &rule->content;
+    return content->preferred_count == 0 ||
+           sch_names_have(content->preferred, content->preferred_count, cluster->name);
 }
 
 bool sch_rule_fits(const struct sch_rule *rule, const struct sch_cluster *cluster,
                    struct sy_error_text *ret_misses)
 {
-    if (!rule_names(&rule->content, cluster->name)) {
+    const struct sch_rule_content *content = &rule->content;
+    if (content->cluster_count > 0 &&
+        !sch_names_have(content->clusters, content->cluster_count, cluster->name)) {
         sy_error_text_add(ret_misses, "cluster %s: not one of those that the queue may use",
                           cluster->name);
         return false;
     }
-    if (rule->content.price_max > 0 && cluster->price > rule->content.price_max) {
+    if (!sch_rule_has_region(rule, cluster)) {
+        sy_error_text_add(
+            ret_misses, "cluster %s: %s%s, the queue's work may not run there", cluster->name,
+            cluster->region[0] ? "in region " : "does not say its region", cluster->region);
+        return false;
+    }
+    if (content->price_max > 0 && cluster->price > content->price_max) {
         sy_error_text_add(ret_misses, "cluster %s: a core costs %.6f an hour, the queue pays %.6f",
                           cluster->name, (double)cluster->price / 1e6,
-                          (double)rule->content.price_max / 1e6);
+                          (double)content->price_max / 1e6);
         return false;
     }
     return true;
@@ -80,43 +104,75 @@ static int64_t capped(uint64_t value, int64_t max)
     return value < (uint64_t)max ? (int64_t)value : max;
 }
 
+static enum sch_policy policy_of(const struct sch_class *class)
+{
+    return (enum sch_policy) class->rule->content.policy;
+}
+
+/* What an order between clusters means for it: they are not alike but for their room. */
+static bool has_order(const struct sch_class *class)
+{
+    enum sch_policy policy = policy_of(class);
+    return class->gang.size == 0 &&
+           (class->rule->content.preferred_count > 0 || policy == SCH_POLICY_CHEAPEST ||
+            policy == SCH_POLICY_FASTEST_START);
+}
+
+static bool is_open(const struct sch_pair *pair)
+{
+    return sch_cluster_connected(pair->cluster) && pair->feasible && pair->granted > pair->assigned;
+}
+
+static bool is_expected(const struct sch_pair *pair)
+{
+    const struct sch_heap_entry *patience = &pair->class->patience;
+    return pair->class->gang.size == 0 && sch_heap_has(patience) &&
+           pair->expected_ns == patience->key;
+}
+
+/* Of what is expected one is taken for free, at once. */
+static int64_t startable(const struct sch_pair *pair)
+{
+    if (!is_open(pair))
+        return 1;
+    return pair->startable > pair->assigned ? capped(pair->startable - pair->assigned, FREE_MAX)
+                                            : 0;
+}
+
+/* The policy's, before free room. */
+static int64_t rank_of(const struct sch_pair *pair)
+{
+    if (policy_of(pair->class) == SCH_POLICY_CHEAPEST)
+        return capped((uint64_t)pair->cluster->price, PRICE_MAX);
+    return policy_of(pair->class) == SCH_POLICY_FASTEST_START && startable(pair) == 0;
+}
+
 /* The least goes first; equal ones by the rank of the cluster's name. */
 static int64_t policy_key(const struct sch_pair *pair)
 {
-    int64_t free_grants = capped(pair->granted - pair->assigned, FREE_MAX), key = 0;
-    switch (pair->class->rule->content.policy) {
-    case SCH_POLICY_PACK:
-        key = free_grants;
-        break;
-    case SCH_POLICY_CHEAPEST:
-        key = capped((uint64_t)pair->cluster->price, PRICE_MAX) * (2 * FREE_MAX) - free_grants;
-        break;
-    case SCH_POLICY_FASTEST_START:
-        key = pair->startable > pair->assigned
-                  ? -capped(pair->startable - pair->assigned, FREE_MAX) - FREE_MAX
-                  : -free_grants;
-        break;
-    case SCH_POLICY_SPREAD:
-    default:
-        key = -free_grants;
-        break;
-    }
-    if (pair->class->gang.size > 0 && pair->avoided_until_ns > 0)
+    int64_t room = capped(pair->granted - pair->assigned, FREE_MAX), rank = rank_of(pair);
+    bool gang = pair->class->gang.size > 0;
+    if (policy_of(pair->class) == SCH_POLICY_FASTEST_START && rank == 0)
+        room = startable(pair);
+    if (policy_of(pair->class) == SCH_POLICY_PACK)
+        room = -room;
+    if (gang && pair->avoided_until_ns > 0)
         return AVOIDED_KEY + pair->avoided_until_ns / SY_NS_PER_MS; /* they take turns */
-    if (pair->avoided_until_ns > 0)
-        return key / 4 + AVOIDED_KEY;
-    bool busy = pair->class->gang.size > 0 && pair->startable <= pair->assigned;
-    return busy ? key / 4 + BUSY_KEY : key;
+    int64_t key = rank * RANK - room;
+    key += pair->preferred ? 0 : OTHER_KEY;
+    key += gang && pair->startable <= pair->assigned ? BUSY_KEY : 0;
+    return key + (pair->avoided_until_ns > 0 ? AVOIDED_KEY : 0);
 }
 
 static void pair_update(struct sch_partition *p, struct sch_pair *pair)
 {
     struct sch_class *class = pair->class;
-    bool open = sch_cluster_connected(pair->cluster) && pair->feasible &&
-                pair->granted > pair->assigned;
+    bool open = is_open(pair);
+    bool expected = !open && is_expected(pair) && sch_cluster_connected(pair->cluster) &&
+                    pair->feasible;
     if (!open && sch_link_in_list(&pair->short_link))
         sch_list_remove(&pair->short_link);
-    if (!open)
+    if (!open && !expected)
         sch_heap_remove(&class->open, &pair->entry);
     else if (!sch_link_in_list(&pair->short_link))
         sch_heap_set(&class->open, &pair->entry, policy_key(pair));
@@ -132,20 +188,104 @@ static bool has_room(const struct sch_cluster *cluster, const struct sch_resourc
             assigned->gpu_milli + sch_resources_gpu_milli(request) <= granted->gpu_milli);
 }
 
+static struct sch_pair *first_pair(const struct sch_class *class)
+{
+    struct sch_heap_entry *top = sch_heap_top(&class->open);
+    return top ? sy_container_of(top, struct sch_pair, entry) : NULL;
+}
+
+/* ---- waiting for better ones ---- */
+
+void sch_class_be_patient(struct sch_partition *p, struct sch_class *class)
+{
+    if (has_order(class) && !sch_heap_has(&class->patience))
+        sch_heap_set(&p->patience, &class->patience, p->now_ns + SCH_ANSWER_PATIENCE_NS);
+}
+
+bool sch_class_is_patient(const struct sch_class *class)
+{
+    const struct sch_pair *first = first_pair(class);
+    return first && is_expected(first) && (!is_open(first) || sch_link_in_list(&first->short_link));
+}
+
+static void expect(struct sch_pair *pair)
+{
+    if (has_order(pair->class) && sch_heap_has(&pair->class->patience))
+        pair->expected_ns = pair->class->patience.key;
+}
+
+void sch_pair_expect(struct sch_partition *p, struct sch_pair *pair)
+{
+    if (pair->class->root.ready == 0)
+        return;
+    sch_class_be_patient(p, pair->class);
+    expect(pair);
+    pair_update(p, pair);
+}
+
+/* What has not answered by now is no longer waited for. */
+void sch_patience_tick(struct sch_partition *p)
+{
+    struct sch_heap_entry *top;
+    while ((top = sch_heap_top(&p->patience)) && top->key <= p->now_ns) {
+        sch_heap_remove(&p->patience, top);
+        sch_class_changed(p, sy_container_of(top, struct sch_class, patience));
+    }
+}
+
+/* ---- the choice ---- */
+
+/* Out of the way of others until the cluster has more room; maybe that comes at once. */
+static void set_short(struct sch_pair *pair)
+{
+    expect(pair);
+    if (!is_expected(pair))
+        sch_heap_remove(&pair->class->open, &pair->entry);
+    if (!sch_link_in_list(&pair->short_link))
+        sch_list_push_back(&pair->cluster->short_of_room, &pair->short_link);
+}
+
 /* The grant alone decides for a gang: its cluster keeps it until it has made room. */
 struct sch_pair *sch_class_route(struct sch_partition *p, struct sch_class *class)
 {
-    struct sch_heap_entry *top;
-    while ((top = sch_heap_top(&class->open))) {
-        struct sch_pair *pair = sy_container_of(top, struct sch_pair, entry);
-        SY_ASSERT(pair->class == class && pair->feasible && pair->assigned < pair->granted);
+    struct sch_pair *pair;
+    while ((pair = first_pair(class)) && !sch_class_is_patient(class)) {
+        SY_ASSERT(pair->class == class && pair->feasible && pair->assigned <= pair->granted);
+        if (!is_open(pair)) {
+            sch_heap_remove(&class->open, &pair->entry); /* it did not answer in time */
+            continue;
+        }
         if (class->gang.size > 0 || has_room(pair->cluster, &class->request))
             return pair;
-        sch_heap_remove(&class->open, &pair->entry);
-        sch_list_push_back(&pair->cluster->short_of_room, &pair->short_link);
+        if (sch_link_in_list(&pair->short_link))
+            sch_heap_remove(&class->open, &pair->entry); /* no more came in time */
+        else
+            set_short(pair);
     }
     sch_class_changed(p, class);
     return NULL;
+}
+
+static const struct sch_cluster *home_of(const struct sch_action_impl *a)
+{
+    const struct sch_action *at = a->base.parent;
+    while (at && !at->cluster && at->parent)
+        at = at->parent; /* a group has none */
+    return at ? at->cluster : NULL;
+}
+
+struct sch_pair *sch_pair_near(const struct sch_action_impl *a, struct sch_pair *best)
+{
+    struct sch_class *class = best->class;
+    enum sch_policy policy = policy_of(class);
+    if (policy == SCH_POLICY_SPREAD || policy == SCH_POLICY_PACK)
+        return best; /* free room decides */
+    const struct sch_cluster *home = home_of(a);
+    struct sch_pair *near = home ? class->pairs[home->index] : NULL;
+    bool as_good = near && is_open(near) && has_room(home, &class->request) &&
+                   rank_of(near) == rank_of(best) && near->preferred == best->preferred &&
+                   (near->avoided_until_ns > 0) == (best->avoided_until_ns > 0);
+    return as_good ? near : best;
 }
 
 void sch_pair_take(struct sch_partition *p, struct sch_pair *pair)
@@ -154,6 +294,8 @@ void sch_pair_take(struct sch_partition *p, struct sch_pair *pair)
     uint64_t unit = sch_class_unit(pair->class);
     SY_ASSERT(pair->assigned < pair->granted && pair->feasible);
     pair->assigned++;
+    if (pair->assigned == pair->granted)
+        expect(pair); /* it is asked for more by now */
     room->actions += unit;
     room->cpu_milli += unit * pair->class->request.cpu_milli;
     room->memory_bytes += unit * pair->class->request.memory_bytes;
@@ -171,6 +313,7 @@ void sch_class_add_cluster(struct sch_partition *p, struct sch_class *class,
     struct sch_pair *pair = sy_new(struct sch_pair);
     pair->class = class;
     pair->cluster = cluster;
+    pair->preferred = sch_rule_prefers(class->rule, cluster);
     class->pairs[class->pair_count++] = pair;
     sch_class_update_cluster(p, class, cluster);
 }

@@ -29,6 +29,20 @@ void sch_avoided_tick(struct sch_partition *p);
 void sch_pair_ask(struct sch_partition *p, struct sch_pair *pair);
 /* The others first, for so long. */
 void sch_pair_avoid(struct sch_partition *p, struct sch_pair *pair, int64_t ns);
+/* Whether the cluster is in a region where a queue's work may run; true while that is not known. */
+bool sch_rule_has_region(const struct sch_rule *rule, const struct sch_cluster *cluster);
+bool sch_rule_prefers(const struct sch_rule *rule, const struct sch_cluster *cluster);
 /* Whether a queue's work may run on the cluster; says why not. */
 bool sch_rule_fits(const struct sch_rule *rule, const struct sch_cluster *cluster,
                    struct sy_error_text *ret_misses);
+/* A class whose policy has an order between clusters waits for the better ones: from when somebody
+ * waits in it. */
+void sch_class_be_patient(struct sch_partition *p, struct sch_class *class);
+/* The first of its pairs has not answered yet. */
+bool sch_class_is_patient(const struct sch_class *class);
+/* The cluster was asked, for the first time. */
+void sch_pair_expect(struct sch_partition *p, struct sch_pair *pair);
+void sch_patience_tick(struct sch_partition *p);
+/* Instead of the best one by the class's policy, for this action: as good, and where its parent
+ * is. */
+struct sch_pair *sch_pair_near(const struct sch_action_impl *a, struct sch_pair *best);

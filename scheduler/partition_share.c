@@ -1,4 +1,5 @@
 #include "scheduler/partition_reclaim.h"
+#include "scheduler/partition_ticket.h"
 #include "scheduler/partition_turn.h"
 
 #include <inttypes.h>
@@ -217,6 +218,18 @@ static void say_which(struct sch_partition *p, const char *project, const char *
     }
 }
 
+static struct sch_share *tenant_of(struct sch_partition *p, struct sch_share *share,
+                                   const char *project, const char *domain)
+{
+    struct sch_queue_key key = key_of(project, domain, "");
+    struct sch_share *tenant = share_find(p, &key, SCH_SHARE_TENANT, share);
+    if (!tenant) {
+        tenant = share_new(p, &key, SCH_SHARE_TENANT, share);
+        sch_tenant_gather(p, tenant);
+    }
+    return tenant;
+}
+
 static struct sch_share *find_tenant(struct sch_partition *p, const char *project,
                                      const char *domain, const char *name, bool unnamed, bool make)
 {
@@ -237,13 +250,7 @@ static struct sch_share *find_tenant(struct sch_partition *p, const char *projec
     }
     if (!share)
         share = sch_share_get(p, &own);
-    struct sch_queue_key key = key_of(project, domain, "");
-    struct sch_share *tenant = share_find(p, &key, SCH_SHARE_TENANT, share);
-    if (!tenant) {
-        tenant = share_new(p, &key, SCH_SHARE_TENANT, share);
-        sch_tenant_gather(p, tenant);
-    }
-    return tenant;
+    return tenant_of(p, share, project, domain);
 }
 
 struct sch_share *sch_share_find_tenant(struct sch_partition *p, const char *project,
@@ -259,6 +266,20 @@ struct sch_share *sch_share_find_tenant(struct sch_partition *p, const char *pro
     }
     sch_share_ref(p->last_tenant);
     return p->last_tenant;
+}
+
+struct sch_share *sch_share_restore_tenant(struct sch_partition *p, const char *project,
+                                           const char *domain, const char *queue,
+                                           enum sch_queue_reach reach)
+{
+    SY_ASSERT(reach < SCH_REACHES);
+    if (reach == SCH_REACH_NEAREST || !queue || !queue[0])
+        return sch_share_find_tenant(p, project, domain, queue, true);
+    struct sch_queue_key key = key_of(reach == SCH_REACH_REGION ? "" : project,
+                                      reach == SCH_REACH_DOMAIN ? domain : "", queue);
+    struct sch_share *tenant = tenant_of(p, sch_share_get(p, &key), project, domain);
+    sch_share_ref(tenant);
+    return tenant;
 }
 
 /* ---- what is out ---- */

@@ -2,6 +2,7 @@
  * Limits that hold over all partitions: this partition's tickets, and the tokens of the queues that
  * are at home here. See tokens.h for what the two say to each other.
  */
+#include "scheduler/partition_ticket.h"
 #include "scheduler/partition_turn.h"
 
 #include <stdlib.h>

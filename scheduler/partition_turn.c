@@ -23,6 +23,7 @@
  */
 #include "scheduler/partition_turn.h"
 #include "scheduler/partition_route.h"
+#include "scheduler/partition_ticket.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -55,26 +55,52 @@ static int check_key(const struct sch_queue_config *config, struct sy_error_text
 
 /* ---- values ---- */
 
-static int check_clusters(const struct sch_queue_config *config, struct sy_error_text *error)
+bool sch_names_have(const char names[][SCH_QUEUE_NAME_MAX], uint32_t count, const char *name)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (strcmp(names[i], name) == 0)
+            return true;
+    }
+    return false;
+}
+
+static int check_names(const char *what, const char names[][SCH_QUEUE_NAME_MAX], uint32_t count,
+                       uint32_t max, struct sy_error_text *error)
 {
     int r = 0;
-    if (config->cluster_count > SCH_QUEUE_CLUSTERS_MAX) {
-        sy_error_text_add(error, "clusters: %" PRIu32 " given, %u at most", config->cluster_count,
-                          SCH_QUEUE_CLUSTERS_MAX);
+    if (count > max) {
+        sy_error_text_add(error, "%ss: %" PRIu32 " given, %" PRIu32 " at most", what, count, max);
         return -EINVAL;
     }
-    for (uint32_t i = 0; i < config->cluster_count; i++) {
-        const char *name = config->clusters[i];
-        if (!name[0] || check_name("cluster", name, error) < 0) {
+    for (uint32_t i = 0; i < count; i++) {
+        if (!names[i][0] || check_name(what, names[i], error) < 0) {
             r = -EINVAL;
+        } else if (sch_names_have(names, i, names[i])) {
+            sy_error_text_add(error, "%s '%s' is named twice", what, names[i]);
+            r = -EINVAL;
+        }
+    }
+    return r;
+}
+
+/* Where it may run, and would. */
+static int check_places(const struct sch_queue_config *config, struct sy_error_text *error)
+{
+    int r = check_names("cluster", config->clusters, config->cluster_count, SCH_QUEUE_CLUSTERS_MAX,
+                        error);
+    int preferred = check_names("preferred cluster", config->preferred, config->preferred_count,
+                                SCH_QUEUE_PREFERRED_MAX, error);
+    int regions = check_names("region", config->regions, config->region_count,
+                              SCH_QUEUE_REGIONS_MAX, error);
+    if (r < 0 || preferred < 0 || regions < 0)
+        return -EINVAL;
+    for (uint32_t i = 0; config->cluster_count > 0 && i < config->preferred_count; i++) {
+        if (sch_names_have(config->clusters, config->cluster_count, config->preferred[i]))
             continue;
-        }
-        for (uint32_t k = 0; k < i; k++) {
-            if (strcmp(config->clusters[k], name) == 0) {
-                sy_error_text_add(error, "cluster '%s' is named twice", name);
-                r = -EINVAL;
-            }
-        }
+        sy_error_text_add(error,
+                          "preferred cluster '%s' is not one of the clusters that it may use",
+                          config->preferred[i]);
+        r = -EINVAL;
     }
     return r;
 }
@@ -82,7 +108,7 @@ static int check_clusters(const struct sch_queue_config *config, struct sy_error
 int sch_queue_config_check(const struct sch_queue_config *config, struct sy_error_text *error)
 {
     int r = check_key(config, error);
-    r = check_clusters(config, error) < 0 ? -EINVAL : r;
+    r = check_places(config, error) < 0 ? -EINVAL : r;
     if (config->weight == 0 || config->weight > SCH_QUEUE_WEIGHT_MAX) {
         sy_error_text_add(error, "weight %" PRIu32 ": 1 to %u (to stop a queue, pause it)",
                           config->weight, SCH_QUEUE_WEIGHT_MAX);
@@ -109,6 +135,14 @@ int sch_queue_config_check(const struct sch_queue_config *config, struct sy_erro
     return r;
 }
 
+enum sch_queue_reach sch_queue_key_reach(const struct sch_queue_key *key)
+{
+    SY_ASSERT(key->name[0]);
+    return key->domain[0]    ? SCH_REACH_DOMAIN
+           : key->project[0] ? SCH_REACH_PROJECT
+                             : SCH_REACH_REGION;
+}
+
 void sch_queue_key_print(const struct sch_queue_key *key, struct sy_error_text *ret)
 {
     sy_error_text_set(ret, "%s%s%s%s%s", key->project, key->domain[0] ? "/" : "", key->domain,
@@ -116,10 +150,9 @@ void sch_queue_key_print(const struct sch_queue_key *key, struct sy_error_text *
 }
 
 static const char *const policy_names[SCH_POLICIES] = {
-    [SCH_POLICY_SPREAD] = "spread",
-    [SCH_POLICY_PACK] = "pack",
-    [SCH_POLICY_CHEAPEST] = "cheapest",
-    [SCH_POLICY_FASTEST_START] = "fastest-start",
+    [SCH_POLICY_SPREAD] = "spread",     [SCH_POLICY_PACK] = "pack",
+    [SCH_POLICY_CHEAPEST] = "cheapest", [SCH_POLICY_FASTEST_START] = "fastest-start",
+    [SCH_POLICY_LOCALITY] = "locality",
 };
 
 const char *sch_policy_name(enum sch_policy policy)

@@ -30,6 +30,8 @@
 #define SCH_QUEUE_NAME_MAX 64 /* with the NUL */
 #define SCH_QUEUE_DEFAULT "default"
 #define SCH_QUEUE_CLUSTERS_MAX 16u
+#define SCH_QUEUE_PREFERRED_MAX 4u
+#define SCH_QUEUE_REGIONS_MAX 4u
 #define SCH_QUEUE_DEPTH_MAX 4u     /* queues above each other */
 #define SCH_RECLAIM_QUEUES_MAX 32u /* named at a time as those whose work may be stopped */
 #define SCH_QUEUE_WEIGHT_DEFAULT 100u
@@ -42,6 +44,7 @@ enum sch_policy {
     SCH_POLICY_PACK,          /* least free room first */
     SCH_POLICY_CHEAPEST,      /* lowest price, then most free room */
     SCH_POLICY_FASTEST_START, /* where most would start at once, then most free room */
+    SCH_POLICY_LOCALITY,      /* where its parent runs or ran, then most free room */
     SCH_POLICIES,
 };
 
@@ -55,6 +58,15 @@ enum sch_infeasible {
 
 struct sch_queue_key {
     char project[SCH_QUEUE_NAME_MAX], domain[SCH_QUEUE_NAME_MAX], name[SCH_QUEUE_NAME_MAX];
+};
+
+/* How far the queue reaches in which an action was let in. */
+enum sch_queue_reach {
+    SCH_REACH_NEAREST, /* not known: by its name, as for a new action */
+    SCH_REACH_DOMAIN,
+    SCH_REACH_PROJECT,
+    SCH_REACH_REGION,
+    SCH_REACHES,
 };
 
 struct sch_queue_config {
@@ -75,6 +87,13 @@ struct sch_queue_config {
     bool preemptible_nodes; /* its actions may run on nodes that can be taken away (spot) */
     enum sch_policy policy;
     enum sch_infeasible infeasible;
+    /* Where its actions go as long as there is room, before the policy is asked; 0 = as above it */
+    uint32_t preferred_count;
+    char preferred[SCH_QUEUE_PREFERRED_MAX][SCH_QUEUE_NAME_MAX];
+    /* Regions of clusters where its actions may run, and so their data may be; those of the levels
+     * above hold too. 0 = as above it. */
+    uint32_t region_count;
+    char regions[SCH_QUEUE_REGIONS_MAX][SCH_QUEUE_NAME_MAX];
     uint32_t cluster_count; /* 0 = all clusters */
     char clusters[SCH_QUEUE_CLUSTERS_MAX][SCH_QUEUE_NAME_MAX];
 };
@@ -85,6 +104,9 @@ struct sch_queue_config sch_queue_config_default(const struct sch_queue_key *key
  * the parent exists and is not below the queue itself the caller sees to. */
 int sch_queue_config_check(const struct sch_queue_config *config,
                            struct sy_error_text *error) SY_MUST_USE;
+/* Whether the name is one of them. */
+bool sch_names_have(const char names[][SCH_QUEUE_NAME_MAX], uint32_t count, const char *name);
+enum sch_queue_reach sch_queue_key_reach(const struct sch_queue_key *key);
 /* "fraud/prod/batch", "gpu": for people. */
 void sch_queue_key_print(const struct sch_queue_key *key, struct sy_error_text *ret);
 const char *sch_policy_name(enum sch_policy policy);

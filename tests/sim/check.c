@@ -317,6 +317,10 @@ bool sim_same_settings(const struct sch_queue_config *a, const struct sch_queue_
            a->preemptible == b->preemptible && a->paused == b->paused &&
            a->preemptible_nodes == b->preemptible_nodes && a->policy == b->policy &&
            a->infeasible == b->infeasible && a->cluster_count == b->cluster_count &&
+           a->preferred_count == b->preferred_count &&
+           memcmp(a->preferred, b->preferred, a->preferred_count * sizeof(a->preferred[0])) == 0 &&
+           a->region_count == b->region_count &&
+           memcmp(a->regions, b->regions, a->region_count * sizeof(a->regions[0])) == 0 &&
            memcmp(a->clusters, b->clusters, a->cluster_count * sizeof(a->clusters[0])) == 0;
 }
 

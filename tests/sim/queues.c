@@ -53,7 +53,8 @@ struct message {
     Switchyard__V1__UpdateQueueRequest request; /* all requests begin alike */
     Switchyard__V1__QueueId id;
     Switchyard__V1__QueueSettings settings;
-    char *clusters[SCH_QUEUE_CLUSTERS_MAX];
+    char *clusters[SCH_QUEUE_CLUSTERS_MAX], *preferred[SCH_QUEUE_PREFERRED_MAX];
+    char *regions[SCH_QUEUE_REGIONS_MAX];
 };
 
 static void message_init(struct message *m, const struct sch_queue_config *config)
@@ -82,6 +83,14 @@ static void message_init(struct message *m, const struct sch_queue_config *confi
         m->clusters[i] = text(config->clusters[i]);
     m->settings.clusters = m->clusters;
     m->settings.n_clusters = config->cluster_count;
+    for (uint32_t i = 0; i < config->preferred_count; i++)
+        m->preferred[i] = text(config->preferred[i]);
+    m->settings.preferred_clusters = m->preferred;
+    m->settings.n_preferred_clusters = config->preferred_count;
+    for (uint32_t i = 0; i < config->region_count; i++)
+        m->regions[i] = text(config->regions[i]);
+    m->settings.regions = m->regions;
+    m->settings.n_regions = config->region_count;
 }
 
 static void on_reply(void *ctx, const struct sy_status *status, struct sy_span response);
@@ -200,6 +209,16 @@ static void draw_settings(const struct sim_queues *queues, struct sch_queue_conf
     ret->cluster_count = 0;
     for (unsigned i = 0; i < queues->options.operators && sy_rng_chance(rng, 1, 3); i++)
         snprintf(ret->clusters[ret->cluster_count++], SCH_QUEUE_NAME_MAX, "operator-%u", i);
+    memset(ret->preferred, 0, sizeof(ret->preferred));
+    memset(ret->regions, 0, sizeof(ret->regions));
+    ret->preferred_count = sy_rng_chance(rng, 1, 3);
+    unsigned liked = (unsigned)sy_rng_below(rng, queues->options.operators);
+    if (ret->cluster_count > 0)
+        memcpy(ret->preferred[0], ret->clusters[ret->cluster_count - 1], SCH_QUEUE_NAME_MAX);
+    else
+        snprintf(ret->preferred[0], SCH_QUEUE_NAME_MAX, "operator-%u", liked);
+    ret->region_count = sy_rng_chance(rng, 1, 6);
+    snprintf(ret->regions[0], SCH_QUEUE_NAME_MAX, "%s", sim_region_of(liked));
 }
 
 /* A queue of the same project and domain that is there, and was made before this one. */

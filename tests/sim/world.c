@@ -174,6 +174,7 @@ static void operator_start(struct sim_world *world, unsigned i)
         .cluster = o->process.name,
         .listen = o->process.name,
         .endpoint = o->process.name,
+        .region = sim_region_of((unsigned)(o - world->operators)),
         .shards = shards,
         .streams_max = 1000,
         .heartbeat_ns = SY_NS_PER_S,

@@ -89,6 +89,11 @@ unsigned sim_draw_kind(struct sim_world *world, struct sy_rng *rng);
 uint32_t sim_places(const struct sim_world *world, unsigned kind);
 /* Of "project/domain/run" or the run's name; NULL: nobody asked for such an action. */
 struct sim_child *sim_find_child(struct sim_world *world, const char *run, const char *name);
+/* Of the n-th operator. */
+static inline const char *sim_region_of(unsigned operator)
+{
+    return operator% 2 == 0 ? "eu" : "us";
+}
 /* SIM_FAIR: whose queue is its number modulo theirs. */
 unsigned sim_queue_of_run(const struct sim_world *world, const char *run);
 /* SIM_FAIR: one of the run's tasks started (1), ended (-1). */

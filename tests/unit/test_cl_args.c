@@ -202,7 +202,7 @@ START_TEST(test_queues)
                     "--actions-max 10 --cpu-max 1.5 --memory-max 64GiB --gpus-max 8 "
                     "--length-max 100 --queued-timeout 10m --cluster a --cluster b "
                     "--policy fastest-start --price-max 0.035 --preemptible --spot "
-                    "--infeasible fail"),
+                    "--infeasible fail --prefer-cluster b --region eu --region us"),
         CL_PARSE_OK);
     ck_assert_str_eq(o.target.name, "batch");
     ck_assert_int_eq(o.target.scope, CL_SCOPE_DOMAIN);
@@ -222,6 +222,10 @@ START_TEST(test_queues)
     ck_assert_int_eq(o.settings.price_max, 35000);
     ck_assert(o.settings.preemptible && o.settings.preemptible_nodes);
     ck_assert_str_eq(cl_infeasible_name(o.settings.infeasible), "fail");
+    ck_assert_uint_eq(o.settings.n_preferred_clusters, 1);
+    ck_assert_str_eq(o.settings.preferred_clusters[0], "b");
+    ck_assert_uint_eq(o.settings.n_regions, 2);
+    ck_assert_str_eq(o.settings.regions[1], "us");
 
     ck_assert_int_eq(parse_queue(&o, CL_QUEUE_UPDATE, &line,
                                  "update queue gpu --scope region --no-spot --queued-timeout 0"),
@@ -248,8 +252,8 @@ START_TEST(test_settings_are_fields)
                 "update queue q --parent p --weight 7 --priority 5 --actions-max 1 --cpu-max 1 "
                 "--memory-max 1 --gpus-max 1 --length-max 1 --queued-timeout 1s --cluster a "
                 "--cluster b --policy pack --price-max 1 --preemptible --no-preemptible --spot "
-                "--infeasible hold");
-    ck_assert_uint_eq(o.field_count, 15);
+                "--infeasible hold --prefer-cluster b --region eu");
+    ck_assert_uint_eq(o.field_count, 17);
     for (size_t i = 0; i < o.field_count; i++)
         ck_assert_msg(protobuf_c_message_descriptor_get_field_by_name(
                           &switchyard__v1__queue_settings__descriptor, o.fields[i]) != NULL,
@@ -276,6 +280,11 @@ START_TEST(test_queues_refuse_in_one_sentence)
         {CL_QUEUE_CREATE, "create queue a --policy best", "'best'"},
         {CL_QUEUE_CREATE, "create queue a --price-max free", "'free'"},
         {CL_QUEUE_CREATE, "create queue a --infeasible wait", "'wait'"},
+        {CL_QUEUE_CREATE, "create queue a --region eu/west", "--region 'eu/west'"},
+        {CL_QUEUE_CREATE,
+         "create queue a --prefer-cluster a --prefer-cluster b --prefer-cluster c "
+         "--prefer-cluster d --prefer-cluster e",
+         "--prefer-cluster: at most 4"},
         {CL_QUEUE_CREATE, "create queue a --cluster b/c", "'b/c'"},
         {CL_QUEUE_CREATE, "create queue a --scope world", "'world'"},
         {CL_QUEUE_CREATE, "create queue a --level", "--level"},

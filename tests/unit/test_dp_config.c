@@ -56,6 +56,8 @@ START_TEST(errors_name_the_key)
     expect_error("heartbeat: fast\n", "heartbeat", "fast");
     expect_error("heartbeat: 1ms\n", "heartbeat", "10ms");
     expect_error("heartbeat: 10s\n", "node_lease", "heartbeat");
+    expect_error("region: eu\nlabels: {region: us}\n", "region", "us");
+    expect_error("region: eu/west\n", "region", "eu/west");
     expect_error("gang_port: 65000\n", "gang_ports", "beyond port 65535");
     expect_error("object_bytes_max: 2PB\n", "object_bytes_max", "2PB");
     expect_error("log_level: loud\n", "log_level", "loud");

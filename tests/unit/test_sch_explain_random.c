@@ -36,6 +36,11 @@ static void change_queue(struct situation *s, const struct sch_action *action,
         config.paused = false;
     if (c->type == SCH_CHANGE_PRICE)
         config.price_max = (int64_t)c->least;
+    if (c->type == SCH_CHANGE_REGION && !c->region[0])
+        config.region_count = 0;
+    else if (c->type == SCH_CHANGE_REGION && config.region_count > 0 &&
+             !sch_names_have(config.regions, config.region_count, c->region))
+        snprintf(config.regions[config.region_count++], SCH_QUEUE_NAME_MAX, "%s", c->region);
     if (c->type == SCH_CHANGE_ALLOW)
         snprintf(config.clusters[config.cluster_count++], SCH_QUEUE_NAME_MAX, "%s", c->cluster);
     if (c->type == SCH_CHANGE_LIMIT && c->limit == SCH_LIMIT_ACTIONS)
@@ -90,8 +95,21 @@ static void connect(struct situation *s, const struct sch_action *action, const 
     struct sch_cluster *cluster = sch_cluster_find(s->w.p, name);
     struct sch_shape new = {.capacity = *request, .nodes = 1};
     name = name[0] ? name : "new";
-    sch_cluster_up(s->w.p, name, &new, cluster ? 0 : 1, cluster != NULL,
-                   cluster ? cluster->price : 0);
+    const struct sch_rule_content *rule =
+        &sch_action_impl_const(action)->lane->seat.share->rule->content;
+    struct sch_cluster_said said = {.name = name,
+                                    .shapes = &new,
+                                    .shape_count = cluster ? 0 : 1,
+                                    .keep_shapes = cluster != NULL,
+                                    .price = cluster ? cluster->price : 0,
+                                    .region = cluster              ? cluster->region
+                                              : rule->region_count ? rule->regions[0]
+                                                                   : NULL};
+    char region[SCH_NAME_MAX] = "";
+    if (said.region)
+        snprintf(region, sizeof(region), "%s", said.region);
+    said.region = region; /* what it had is overwritten */
+    sch_cluster_up(s->w.p, &said);
     struct sch_use room = sch_use_of(request);
     sch_cluster_room(s->w.p, sch_cluster_find(s->w.p, name), &room);
 }
@@ -110,7 +128,13 @@ static void add_node(struct situation *s, const struct sch_action *action, const
             sch_class_update_cluster(s->w.p, sy_container_of(at, struct sch_class, link), cluster);
         return;
     }
-    sch_cluster_up(s->w.p, name, shapes, 2, false, cluster->price);
+    char region[SCH_NAME_MAX];
+    memcpy(region, cluster->region, sizeof(region));
+    sch_cluster_up(s->w.p, &(struct sch_cluster_said){.name = name,
+                                                      .shapes = shapes,
+                                                      .shape_count = 2,
+                                                      .price = cluster->price,
+                                                      .region = region});
     add_room(s, cluster, &room);
 }
 
@@ -292,6 +316,13 @@ static void add_cluster_changes(const struct sch_action *action,
                                            .queue = share->key,
                                            .cluster = c->name,
                                            .least = (uint64_t)c->price});
+        if (config && config->region_count > 0 &&
+            !sch_names_have(config->regions, config->region_count, c->region))
+            add_change(all, count,
+                       (struct sch_change){.type = SCH_CHANGE_REGION,
+                                           .queue = share->key,
+                                           .cluster = c->name,
+                                           .region = c->region});
         if (config && config->cluster_count > 0 && !listed &&
             strcmp(config->clusters[0], c->name) != 0)
             add_change(all, count,
@@ -351,8 +382,8 @@ struct check {
     const struct sch_explanation *e;
 };
 
-static const char *const type_names[] = {"time",   "first", "room",  "slot",    "limit",
-                                         "resume", "allow", "price", "connect", "node"};
+static const char *const type_names[] = {"time",  "first",  "room",  "slot",    "limit", "resume",
+                                         "allow", "region", "price", "connect", "node"};
 
 static void say(const struct check *c, const struct sch_change *changes, size_t count)
 {
@@ -462,8 +493,9 @@ static void check_cluster(const struct check *c, const struct sch_explain_cluste
     if (c->e->state == SCH_ACTION_BACKOFF && c->e->slots_max > 0)
         return; /* whether it needs a slot then: check_set() */
     must(c, true, set, n);
-    if ((cluster->why_not & SCH_WHY_PRICE) && some_cluster(c->e, SCH_WHY_PRICE))
-        return; /* a price that is paid here is paid there */
+    const uint32_t shared = SCH_WHY_PRICE | SCH_WHY_REGION;
+    if ((cluster->why_not & shared) && some_cluster(c->e, shared))
+        return; /* a price that is paid here is paid there, and so are regions alike */
     for (size_t drop = 0; drop < n; drop++) {
         struct sch_change kept = set[drop];
         if (kept.type == SCH_CHANGE_FIRST)

@@ -120,6 +120,8 @@ struct world {
     uint64_t stopped, gangs_stopped, gangs_asked; /* for others; for gangs */
     size_t blobs;
     bool healing, strict; /* strict: what no cluster is left for ends */
+    bool prefers;         /* the queue prefers one cluster */
+    enum sch_policy policy;
     struct sch_spec specs[PARTITIONS][SPECS];
     struct site sites[PARTITIONS];
     struct sch_operator *operators[CLUSTERS];

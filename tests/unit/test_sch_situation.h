@@ -16,6 +16,7 @@ struct place { /* a cluster: one that grants what fits, by its room */
     char name[8];
     struct sch_shape shape;
     int64_t price;
+    const char *region;
     bool up, room_known, pieces; /* pieces: it has room, but grants nothing */
     struct sch_use room;
     uint32_t grants; /* to each class; room is not known */
@@ -23,7 +24,7 @@ struct place { /* a cluster: one that grants what fits, by its room */
 
 struct situation {
     struct world w;
-    uint64_t random;
+    uint64_t random, places_random;
     struct place places[CLUSTERS_MAX];
     unsigned place_count;
     struct sch_spec specs[3];
@@ -42,6 +43,18 @@ static inline bool chance(struct situation *s, uint32_t percent)
     return draw(s, 100) < percent;
 }
 
+/* Of a stream of its own, so that the rest stays as it was without regions. */
+static inline uint32_t draw_place(struct situation *s)
+{
+    s->places_random = s->places_random * 6364136223846793005ull + 1442695040888963407ull;
+    return (uint32_t)(s->places_random >> 33);
+}
+
+static inline const char *draw_region(struct situation *s)
+{
+    return draw_place(s) % 100 < 60 ? "eu" : "us";
+}
+
 static inline struct sch_queue_config draw_queue(struct situation *s, const char *project,
                                                  const char *domain, const char *name)
 {
@@ -58,6 +71,9 @@ static inline struct sch_queue_config draw_queue(struct situation *s, const char
     config.memory_bytes_max = chance(s, 10) ? (1 + draw(s, 5)) << 30 : 0;
     config.gpus_max = chance(s, 15) ? 1 + draw(s, 3) : 0;
     config.price_max = chance(s, 15) ? 1 + draw(s, 3) : 0;
+    config.region_count = draw_place(s) % 100 < 15;
+    if (config.region_count > 0)
+        snprintf(config.regions[0], sizeof(config.regions[0]), "%s", draw_region(s));
     config.cluster_count = chance(s, 20) ? 1 : 0;
     if (config.cluster_count > 0)
         snprintf(config.clusters[0], sizeof(config.clusters[0]), "c%u", draw(s, CLUSTERS_MAX));
@@ -136,7 +152,8 @@ static inline void open_place(struct situation *s, const struct place *place)
                                .u.cluster = {.name = place->name,
                                              .shapes = &place->shape,
                                              .shape_count = 1,
-                                             .price = place->price}});
+                                             .price = place->price,
+                                             .region = place->region}});
     complete(w, place->name);
     if (place->room_known)
         step(w, (struct sch_event){.type = SCH_EVENT_ROOM,
@@ -156,6 +173,7 @@ static inline void make_places(struct situation *s)
                                 .room_known = chance(s, 80),
                                 .pieces = chance(s, 15),
                                 .grants = draw(s, 3)};
+        place->region = draw_region(s);
         snprintf(place->name, sizeof(place->name), "c%u", i);
         place->shape = (struct sch_shape){.capacity = {.cpu_milli = 1000u << draw(s, 4),
                                                        .memory_bytes = 1ull << (30 + draw(s, 4)),
@@ -249,6 +267,7 @@ static inline struct situation *situation_new(uint64_t seed)
 {
     struct situation *s = sy_new(struct situation);
     s->random = seed * 2654435761u + 17;
+    s->places_random = s->random;
     (void)draw(s, 2);
     s->w = world_new();
     make_places(s);

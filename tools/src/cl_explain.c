@@ -190,6 +190,10 @@ static Text why_text(const Explanation *e, const ClusterView *c, Switchyard__V1_
     case WHY(ALLOWED):
         sy_error_text_set(&ret, "its queue does not allow it");
         break;
+    case WHY(REGION):
+        sy_error_text_set(&ret, "%s%s, its queue's work may not run there",
+                          c->region[0] ? "in region " : "its region is not known", c->region);
+        break;
     case WHY(PRICE):
         sy_error_text_set(&ret, "a core costs %.6g an hour, its queue pays %.6g",
                           (double)c->price / 1e6, (double)c->price_max / 1e6);
@@ -281,6 +285,14 @@ static Text change_text(const struct page *page, const Explanation *e, const Cha
         break;
     case CHANGE(ALLOW):
         sy_error_text_set(&ret, "queue %s allows cluster %s", queue.text, c->cluster);
+        break;
+    case CHANGE(REGION):
+        if (c->region[0])
+            sy_error_text_set(&ret, "queue %s may run in region %s, where cluster %s is",
+                              queue.text, c->region, c->cluster);
+        else
+            sy_error_text_set(&ret, "queue %s may run in all regions: cluster %s says none",
+                              queue.text, c->cluster);
         break;
     case CHANGE(PRICE):
         sy_error_text_set(&ret, "queue %s pays %.6g an hour for a core, for cluster %s (now %.6g)",

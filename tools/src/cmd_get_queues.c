@@ -36,11 +36,17 @@ static bool whole(const Queue *queue)
 
 /* ---- JSON ---- */
 
+static json_t *names_json(char *const *names, size_t count)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(array, cl_json_bytes(names[i], strlen(names[i])));
+    return array;
+}
+
 static json_t *settings_json(const Settings *s)
 {
-    json_t *object = json_object(), *clusters = json_array();
-    for (size_t i = 0; i < s->n_clusters; i++)
-        json_array_append_new(clusters, cl_json_bytes(s->clusters[i], strlen(s->clusters[i])));
+    json_t *object = json_object();
     cl_json_str(object, "parent", s->parent);
     cl_json_int(object, "weight", s->weight);
     cl_json_int(object, "priority", s->priority);
@@ -55,7 +61,10 @@ static json_t *settings_json(const Settings *s)
     cl_json_bool(object, "paused", s->paused);
     cl_json_bool(object, "preemptible_nodes", s->preemptible_nodes);
     cl_json_str(object, "policy", cl_policy_name(s->policy));
-    cl_json_set(object, "clusters", clusters);
+    cl_json_set(object, "clusters", names_json(s->clusters, s->n_clusters));
+    cl_json_set(object, "preferred_clusters",
+                names_json(s->preferred_clusters, s->n_preferred_clusters));
+    cl_json_set(object, "regions", names_json(s->regions, s->n_regions));
     cl_json_str(object, "infeasible", cl_infeasible_name(s->infeasible));
     return object;
 }
@@ -259,6 +268,12 @@ static void field(const char *name, const char *value)
         printf("%-12s %s\n", name, value);
 }
 
+static void fields(const char *name, char *const *values, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        field(i == 0 ? name : "", values[i]);
+}
+
 static void print_queue(const Queue *queue)
 {
     const Settings *s = queue->settings;
@@ -279,8 +294,9 @@ static void print_queue(const Queue *queue)
     field("Priority", number(s->priority).text);
     field("Parent", s->parent);
     field("Policy", cl_policy_name(s->policy));
-    for (size_t i = 0; i < s->n_clusters; i++)
-        field(i == 0 ? "Clusters" : "", s->clusters[i]);
+    fields("Clusters", s->clusters, s->n_clusters);
+    fields("Preferred", s->preferred_clusters, s->n_preferred_clusters);
+    fields("Regions", s->regions, s->n_regions);
     field("Price", price);
     field("Timeout", s->queued_timeout_ns > 0 ? cl_format_duration(s->queued_timeout_ns).text : "");
     field("Preemptible", s->preemptible ? "yes" : "no");

@@ -6,6 +6,8 @@
 #include <jansson.h>
 
 #define CL_QUEUE_CLUSTERS_MAX 16
+#define CL_QUEUE_PREFERRED_MAX 4
+#define CL_QUEUE_REGIONS_MAX 4
 #define CL_QUEUE_FIELDS_MAX 24
 #define CL_QUEUE_PATH_MAX (3 * CL_RUN_NAME_MAX)
 
@@ -13,7 +15,8 @@ struct cl_queue_options {
     struct cl_args common;
     struct cl_queue_target target;
     Switchyard__V1__QueueSettings settings;
-    char *clusters[CL_QUEUE_CLUSTERS_MAX];
+    char *clusters[CL_QUEUE_CLUSTERS_MAX], *preferred[CL_QUEUE_PREFERRED_MAX];
+    char *regions[CL_QUEUE_REGIONS_MAX];
     char *fields[CL_QUEUE_FIELDS_MAX]; /* names of what was given */
     size_t field_count;
 };

@@ -18,6 +18,8 @@ enum {
     KEY_QUEUED_TIMEOUT,
     KEY_CLUSTER,
     KEY_POLICY,
+    KEY_PREFER_CLUSTER,
+    KEY_REGION,
     KEY_PRICE_MAX,
     KEY_INFEASIBLE,
     KEY_PREEMPTIBLE,
@@ -95,8 +97,13 @@ static const struct argp_option settings_options[] = {
      "a task that waits longer ends TIMED_OUT (0 = never)", 2},
     {"cluster", KEY_CLUSTER, "NAME", 0,
      "its tasks run there only; may be given 16 times ('' = everywhere)", 3},
+    {"prefer-cluster", KEY_PREFER_CLUSTER, "NAME", 0,
+     "they go there while there is room; may be given 4 times ('' = as above it)", 3},
+    {"region", KEY_REGION, "NAME", 0,
+     "they run in clusters of that region only; may be given 4 times ('' = as above it)", 3},
     {"policy", KEY_POLICY, "NAME", 0,
-     "which of the clusters with room: spread (default), pack, cheapest or fastest-start", 3},
+     "which of the clusters with room: spread (default), pack, cheapest, fastest-start or locality",
+     3},
     {"price-max", KEY_PRICE_MAX, "PRICE", 0, "of a core for an hour, such as 0.035 (0 = any)", 3},
     {"preemptible", KEY_PREEMPTIBLE, NULL, 0, "its tasks may be stopped, and run again later", 3},
     {"no-preemptible", KEY_NO_PREEMPTIBLE, NULL, 0, "not so (default)", 3},
@@ -107,7 +114,8 @@ static const struct argp_option settings_options[] = {
     {0},
 };
 
-static const char *const policies[] = {NULL, "spread", "pack", "cheapest", "fastest-start"};
+static const char *const policies[] = {NULL,       "spread",        "pack",
+                                       "cheapest", "fastest-start", "locality"};
 
 const char *cl_policy_name(Switchyard__V1__PlacementPolicy policy)
 {
@@ -156,18 +164,44 @@ static error_t given(struct cl_queue_options *options, const char *field)
     return 0;
 }
 
-static error_t take_cluster(struct cl_queue_options *options, char *arg)
+struct names {
+    const char *flag, *field;
+    char ***names;
+    size_t *count;
+    char **storage;
+    size_t max;
+};
+
+/* One more of a list; '' is none. */
+static error_t take_name(struct cl_queue_options *options, const struct names *list, char *arg)
 {
     struct cl_args *common = &options->common;
-    Switchyard__V1__QueueSettings *s = &options->settings;
-    s->clusters = options->clusters;
-    if (*arg && !cl_name_ok(common, "--cluster", arg))
+    *list->names = list->storage;
+    if (*arg && !cl_name_ok(common, list->flag, arg))
         return EINVAL;
-    if (s->n_clusters == CL_QUEUE_CLUSTERS_MAX)
-        return cl_args_wrong(common, "--cluster: at most %d may be named", CL_QUEUE_CLUSTERS_MAX);
+    if (*list->count == list->max)
+        return cl_args_wrong(common, "%s: at most %zu may be named", list->flag, list->max);
     if (*arg)
-        options->clusters[s->n_clusters++] = arg;
-    return given(options, "clusters");
+        list->storage[(*list->count)++] = arg;
+    return given(options, list->field);
+}
+
+/* Those that are lists of names. */
+static error_t parse_names(struct cl_queue_options *options, int key, char *arg)
+{
+    Switchyard__V1__QueueSettings *s = &options->settings;
+    const struct names clusters = {"--cluster",    "clusters",        &s->clusters,
+                                   &s->n_clusters, options->clusters, CL_QUEUE_CLUSTERS_MAX};
+    const struct names preferred = {"--prefer-cluster",     "preferred_clusters",
+                                    &s->preferred_clusters, &s->n_preferred_clusters,
+                                    options->preferred,     CL_QUEUE_PREFERRED_MAX};
+    const struct names regions = {"--region",    "regions",        &s->regions,
+                                  &s->n_regions, options->regions, CL_QUEUE_REGIONS_MAX};
+    return take_name(options,
+                     key == KEY_CLUSTER          ? &clusters
+                     : key == KEY_PREFER_CLUSTER ? &preferred
+                                                 : &regions,
+                     arg);
 }
 
 static error_t take_duration(struct cl_queue_options *options, const char *arg)
@@ -235,11 +269,14 @@ static error_t parse_setting(struct cl_queue_options *options, int key, char *ar
     case KEY_QUEUED_TIMEOUT:
         return take_duration(options, arg);
     case KEY_CLUSTER:
-        return take_cluster(options, arg);
+    case KEY_PREFER_CLUSTER:
+    case KEY_REGION:
+        return parse_names(options, key, arg);
     case KEY_POLICY:
         if (!cl_policy_parse(arg, &s->policy))
             return cl_args_wrong(
-                common, "--policy '%s': expected spread, pack, cheapest or fastest-start", arg);
+                common, "--policy '%s': expected spread, pack, cheapest, fastest-start or locality",
+                arg);
         return given(options, "policy");
     case KEY_INFEASIBLE:
         if (!infeasible_parse(arg, &s->infeasible))

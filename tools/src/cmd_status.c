@@ -48,9 +48,10 @@ static json_t *amounts_json(const Switchyard__V1__Amounts *given)
 /* ---- clusters ---- */
 
 static const struct cl_column cluster_columns[] = {
-    {"CLUSTER", false, 6, 0}, {"STATE", false, 0, 0},  {"NODES", true, 0, 3},
-    {"RUNNING", true, 0, 1},  {"BACKLOG", true, 0, 4}, {"CPU", true, 0, 2},
-    {"MEMORY", true, 0, 5},   {"GPUS", true, 0, 6},    {"ENDPOINT", false, 8, 7},
+    {"CLUSTER", false, 6, 0},  {"STATE", false, 0, 0},  {"NODES", true, 0, 3},
+    {"RUNNING", true, 0, 1},   {"BACKLOG", true, 0, 4}, {"CPU", true, 0, 2},
+    {"MEMORY", true, 0, 5},    {"GPUS", true, 0, 6},    {"REGION", false, 6, 8},
+    {"ENDPOINT", false, 8, 7},
 };
 
 static json_t *clusters_json(Switchyard__V1__Cluster *const *clusters, size_t count)
@@ -62,6 +63,7 @@ static json_t *clusters_json(Switchyard__V1__Cluster *const *clusters, size_t co
         cl_json_str(object, "cluster", c->name);
         cl_json_str(object, "state", c->state);
         cl_json_str(object, "endpoint", c->endpoint);
+        cl_json_str(object, "region", c->region);
         cl_json_int(object, "nodes", c->nodes);
         cl_json_int(object, "running", (int64_t)c->running);
         cl_json_int(object, "backlog", (int64_t)c->backlog);
@@ -81,7 +83,7 @@ static void print_clusters(Switchyard__V1__Cluster *const *clusters, size_t coun
         struct cl_short nodes = cl_format_count(c->nodes), running = cl_format_count(c->running);
         struct cl_short backlog = cl_format_count(c->backlog);
         const char *cells[] = {c->name,  c->state,    nodes.text, running.text, backlog.text,
-                               pair.cpu, pair.memory, pair.gpus,  c->endpoint};
+                               pair.cpu, pair.memory, pair.gpus,  c->region,    c->endpoint};
         cl_table_add(table, cells);
     }
     cl_table_print(table, stdout, cl_terminal_width(stdout), 0);

@@ -51,7 +51,8 @@ struct queue_text {
     struct sy_config_list clusters;
 };
 
-static const char *const policies[] = {"spread", "pack", "cheapest", "fastest-start", NULL};
+static const char *const policies[] = {"spread",        "pack",     "cheapest",
+                                       "fastest-start", "locality", NULL};
 
 static const struct sy_config_key queue_keys[] = {
     SY_CONFIG_STRING("project", struct queue_text, project, "", "empty: a queue of the region"),

@@ -66,7 +66,7 @@ struct sim_world {
 
 /* Sets policy and cluster_policy. -EINVAL: there is none of that name. */
 #define SIM_POLICY_NAMES                                                                           \
-    "configured, spread, pack, cheapest, fastest-start, fifo, first-fit or kubernetes"
+    "configured, spread, pack, cheapest, fastest-start, locality, fifo, first-fit or kubernetes"
 int sim_policy_parse(const char *name, struct sim_options *ret) SY_MUST_USE;
 extern const struct sim_policy sim_policy_switchyard, sim_policy_fifo, sim_policy_first_fit,
     sim_policy_kubernetes;

@@ -1,0 +1,471 @@
+/* links: sch */
+/* Which cluster: preferred ones, regions, locality, and waiting for a better one's answer. */
+#include "scheduler/explain.h"
+#include "tests/unit/test_sch_world.h"
+
+static struct sch_queue_config queue(const char *project, const char *domain, const char *name)
+{
+    struct sch_queue_key key = {0};
+    snprintf(key.project, sizeof(key.project), "%s", project);
+    snprintf(key.domain, sizeof(key.domain), "%s", domain);
+    snprintf(key.name, sizeof(key.name), "%s", name);
+    return sch_queue_config_default(&key);
+}
+
+static void configure(struct world *w, struct sch_queue_config config)
+{
+    struct sy_error_text error = {0};
+    ck_assert_msg(sch_queue_config_check(&config, &error) == 0, "%s", error.text);
+    step(w, (struct sch_event){.type = SCH_EVENT_QUEUE, .u.queue.config = &config});
+    sch_partition_check(w->p);
+}
+
+static void prefer(struct sch_queue_config *config, const char *name)
+{
+    snprintf(config->preferred[config->preferred_count++], SCH_QUEUE_NAME_MAX, "%s", name);
+}
+
+static void keep_in(struct sch_queue_config *config, const char *region)
+{
+    snprintf(config->regions[config->region_count++], SCH_QUEUE_NAME_MAX, "%s", region);
+}
+
+static void ready(struct world *w, const char *cluster, int64_t price, const char *region)
+{
+    step(w, (struct sch_event){.type = SCH_EVENT_CLUSTER_UP,
+                               .u.cluster = {.name = cluster,
+                                             .shapes = &shape,
+                                             .shape_count = 1,
+                                             .price = price,
+                                             .region = region}});
+    complete(w, cluster);
+}
+
+static struct sch_action *child_in(struct world *w, struct sch_action *parent, const char *name,
+                                   const char *queue_name)
+{
+    step(w,
+         (struct sch_event){
+             .type = SCH_EVENT_ENQUEUE,
+             .u.enqueue = {.parent = parent, .name = name, .spec = &w->task, .queue = queue_name}});
+    sch_partition_check(w->p);
+    return sch_partition_find_action(w->p, parent->run, name);
+}
+
+static void room(struct world *w, const char *cluster, uint64_t cpu_milli)
+{
+    step(w, (struct sch_event){.type = SCH_EVENT_ROOM,
+                               .u.room = {.cluster = cluster,
+                                          .cpu_milli = cpu_milli,
+                                          .memory_bytes = UINT64_MAX / 2,
+                                          .gpu_milli = 1u << 30}});
+    sch_partition_check(w->p);
+}
+
+static void assert_on(const struct sch_action *a, const char *cluster)
+{
+    assert_state(a, "assigned");
+    ck_assert_str_eq(sch_cluster_name(a->cluster), cluster);
+}
+
+/* "east" is the better one by the queue's policy. */
+static struct world two_clusters(enum sch_policy policy)
+{
+    struct world w = world_new();
+    struct sch_queue_config config = queue("p", "d", "q");
+    config.policy = policy;
+    configure(&w, config);
+    ready(&w, "east", 100, "eu");
+    ready(&w, "west", 200, "us");
+    return w;
+}
+
+/* ---- preferred clusters ---- */
+
+START_TEST(preferred_clusters_come_first_while_they_have_room)
+{
+    struct world w = two_clusters(SCH_POLICY_SPREAD);
+    struct sch_queue_config config = queue("p", "d", "q");
+    prefer(&config, "west");
+    configure(&w, config);
+    struct sch_action *root = create(&w, "run", &w.group);
+    struct sch_action *a = child_in(&w, root, "a", "q"), *b = child_in(&w, root, "b", "q");
+    grant(&w, "east", sch_action_class_id(a), 9); /* more room, and the first to answer */
+    assert_state(a, "queued");
+    grant(&w, "west", sch_action_class_id(a), 1);
+    assert_on(a, "west");
+    assert_state(b, "queued"); /* west was asked for more */
+    run_until(&w, w.now + SCH_ANSWER_PATIENCE_NS);
+    assert_on(b, "east");
+    struct sch_action *c = child_in(&w, root, "c", "q"); /* west has not answered by now */
+    assert_on(c, "east");
+    grant(&w, "west", sch_action_class_id(a), 2);
+    assert_on(child_in(&w, root, "d", "q"), "west");
+    world_free(&w);
+}
+END_TEST
+
+START_TEST(a_child_prefers_what_its_parent_does_unless_it_says_otherwise)
+{
+    struct world w = two_clusters(SCH_POLICY_SPREAD);
+    struct sch_queue_config level = queue("p", "d", ""), own = queue("p", "d", "own");
+    prefer(&level, "west");
+    prefer(&own, "east");
+    configure(&w, level);
+    configure(&w, own);
+    struct sch_action *root = create(&w, "run", &w.group);
+    struct sch_action *a = child_in(&w, root, "a", NULL), *b = child_in(&w, root, "b", "own");
+    const char *const clusters[] = {"east", "west"};
+    for (unsigned i = 0; i < 2; i++) {
+        grant(&w, clusters[i], sch_action_class_id(a), 1);
+        grant(&w, clusters[i], sch_action_class_id(b), 1);
+    }
+    assert_on(a, "west");
+    assert_on(b, "east");
+    world_free(&w);
+}
+END_TEST
+
+START_TEST(contradictions_are_refused)
+{
+    struct sch_queue_config config = queue("p", "d", "q");
+    struct sy_error_text error = {0};
+    config.cluster_count = 1;
+    snprintf(config.clusters[0], sizeof(config.clusters[0]), "east");
+    prefer(&config, "west");
+    ck_assert_int_eq(sch_queue_config_check(&config, &error), -EINVAL);
+    ck_assert_str_eq(error.text,
+                     "preferred cluster 'west' is not one of the clusters that it may use");
+    static const char *const names[] = {"", "a b", "twice"};
+    for (unsigned i = 0; i < SY_COUNT_OF(names); i++) {
+        struct sch_queue_config wrong = queue("p", "d", "q");
+        keep_in(&wrong, "twice");
+        keep_in(&wrong, names[i]);
+        ck_assert_int_eq(sch_queue_config_check(&wrong, NULL), -EINVAL);
+    }
+    config = queue("p", "d", "q");
+    config.region_count = SCH_QUEUE_REGIONS_MAX + 1;
+    ck_assert_int_eq(sch_queue_config_check(&config, NULL), -EINVAL);
+}
+END_TEST
+
+/* ---- regions ---- */
+
+START_TEST(work_stays_in_its_regions)
+{
+    struct world w = two_clusters(SCH_POLICY_SPREAD);
+    struct sch_queue_config level = queue("p", "", ""), own = queue("p", "d", "q"),
+                            wide = queue("p", "d", "wide");
+    keep_in(&level, "us");
+    keep_in(&level, "ap");
+    keep_in(&own, "eu");
+    keep_in(&wide, "eu"); /* it cannot let out what its project keeps in */
+    keep_in(&wide, "us");
+    configure(&w, level);
+    configure(&w, own);
+    configure(&w, wide);
+    ready(&w, "lost", 1, NULL); /* says no region: it is in none */
+    struct sch_action *root = create(&w, "run", &w.group);
+    struct sch_action *a = child_in(&w, root, "a", "wide");
+    static const char *const clusters[] = {"east", "lost", "west"};
+    for (unsigned i = 0; i < 3; i++)
+        grant(&w, clusters[i], sch_action_class_id(a), 1);
+    assert_on(a, "west");
+    ck_assert_ptr_null(child_in(&w, root, "b", "q"));
+    const struct sch_effect *no = nth(&w, SCH_EFFECT_REJECTED, 0);
+    ck_assert_int_eq(no->u.rejected.why, SCH_REJECT_INFEASIBLE);
+    ck_assert_str_eq(no->u.rejected.text,
+                     "no cluster can run this; "
+                     "cluster east: in region eu, the queue's work may not run there; "
+                     "cluster west: in region us, the queue's work may not run there; "
+                     "cluster lost: does not say its region, the queue's work may not run there");
+    /* Live, and for what waits. */
+    configure(&w, queue("p", "", ""));
+    struct sch_action *b = child_in(&w, root, "b", "q");
+    grant(&w, "west", sch_action_class_id(b), 1);
+    assert_state(b, "queued");
+    grant(&w, "east", sch_action_class_id(b), 1);
+    assert_on(b, "east");
+    world_free(&w);
+}
+END_TEST
+
+/* Before a cluster is back after a restart its region is not known. */
+START_TEST(a_cluster_that_has_not_come_back_may_be_anywhere)
+{
+    struct world w = world_new();
+    const char *expected[] = {"east"};
+    struct sch_restore r = {
+        .run_id = (4ull << 40) | 1, .action_id = (4ull << 40) | 2, .name = "a0", .parent = ""};
+    r.spec = &w.task;
+    r.queue = "q";
+    sch_partition_restore_run(w.p, r.run_id, "p", "d", "run", 5, 40, 9, 0);
+    struct sch_action *root = sch_partition_restore_action(w.p, &r);
+    sch_partition_restored(w.p, expected, 1, w.now);
+    struct sch_queue_config config = queue("p", "d", "q");
+    keep_in(&config, "eu");
+    configure(&w, config);
+    struct sch_action *a = child_in(&w, root, "a", "q"); /* not refused */
+    ck_assert_ptr_nonnull(a);
+    ready(&w, "east", 1, "eu");
+    grant(&w, "east", sch_action_class_id(a), 2);
+    assert_on(a, "east");
+    world_free(&w);
+}
+END_TEST
+
+START_TEST(explain_names_the_region)
+{
+    struct world w = world_new();
+    struct sch_queue_config level = queue("p", "", ""), own = queue("p", "d", "q");
+    keep_in(&level, "eu");
+    keep_in(&own, "ap");
+    configure(&w, level);
+    configure(&w, own);
+    struct sch_submit submit = {
+        .project = "p", .domain = "d", .queue = "q", .request = &w.task.request};
+    ready(&w, "lost", 0, NULL);
+    struct sch_explanation *e = sch_explain_submit(w.p, &submit);
+    ck_assert(e->refused && e->why == SCH_REJECT_INFEASIBLE);
+    ck_assert_uint_eq(e->clusters[0].why_not, SCH_WHY_REGION);
+    ck_assert(!e->clusters[0].eligible);
+    ck_assert_uint_eq(e->change_count, 2); /* both levels */
+    for (size_t i = 0; i < 2; i++) {
+        ck_assert_int_eq(e->changes[i].type, SCH_CHANGE_REGION);
+        ck_assert_str_eq(e->changes[i].region, "");
+    }
+    sch_explanation_free(e);
+    ready(&w, "near", 0, "eu");
+    e = sch_explain_submit(w.p, &submit);
+    ck_assert_uint_eq(e->change_count, 1);
+    ck_assert_str_eq(e->changes[0].queue.name, "q");
+    ck_assert_str_eq(e->changes[0].region, "eu");
+    ck_assert_str_eq(e->changes[0].cluster, "near");
+    sch_explanation_free(e);
+    keep_in(&own, "eu");
+    configure(&w, own);
+    e = sch_explain_submit(w.p, &submit);
+    ck_assert(e->starts_now && !e->refused);
+    ck_assert_str_eq(e->cluster, "near");
+    sch_explanation_free(e);
+    world_free(&w);
+}
+END_TEST
+
+/* ---- locality ---- */
+
+START_TEST(a_child_goes_where_its_parent_is)
+{
+    struct world w = two_clusters(SCH_POLICY_LOCALITY);
+    struct sch_queue_config config = queue("p", "d", "cheap");
+    config.policy = SCH_POLICY_CHEAPEST;
+    configure(&w, config);
+    struct sch_action *root = create(&w, "run", &w.task);
+    grant(&w, "west", sch_action_class_id(root), 1);
+    assert_on(root, "west");
+    struct sch_action *group = child(&w, root, "group", &w.group);
+    struct sch_action *a = child_in(&w, root, "a", "q");
+    grant(&w, "west", sch_action_class_id(a), 2);
+    assert_on(a, "west");
+    grant(&w, "east", sch_action_class_id(a), 9);
+    assert_on(child_in(&w, group, "b", "q"), "west"); /* its nearest ancestor that has one */
+    assert_on(child_in(&w, root, "c", "q"), "east");  /* west has no room */
+    /* Others look at it when they find clusters alike: here by the price. */
+    ready(&w, "east", 200, "us");
+    config.paused = true;
+    configure(&w, config);
+    struct sch_action *d = child_in(&w, root, "d", "cheap");
+    struct sch_action *f = child_in(&w, root, "f", "cheap");
+    grant(&w, "east", sch_action_class_id(d), 9);
+    grant(&w, "west", sch_action_class_id(d), 1);
+    config.paused = false;
+    configure(&w, config);
+    assert_on(d, "west");
+    assert_on(f, "east");
+    world_free(&w);
+}
+END_TEST
+
+/* ---- waiting for a better cluster ---- */
+
+START_TEST(the_better_cluster_is_waited_for_not_the_first_to_answer)
+{
+    struct world w = two_clusters(SCH_POLICY_CHEAPEST);
+    struct sch_action *root = create(&w, "run", &w.group);
+    struct sch_action *a = child_in(&w, root, "a", "q"), *b = child_in(&w, root, "b", "q");
+    grant(&w, "west", sch_action_class_id(a), 9);
+    assert_state(a, "queued");
+    w.now += SCH_ANSWER_PATIENCE_NS / 2;
+    grant(&w, "east", sch_action_class_id(a), 1);
+    assert_on(a, "east");
+    grant(&w, "east", sch_action_class_id(a), 2);
+    assert_on(b, "east");
+    world_free(&w);
+}
+END_TEST
+
+START_TEST(one_that_does_not_answer_delays_a_burst_once)
+{
+    struct world w = two_clusters(SCH_POLICY_CHEAPEST);
+    struct sch_action *root = create(&w, "run", &w.group);
+    struct sch_action *a = child_in(&w, root, "a", "q");
+    int64_t until = w.now + SCH_ANSWER_PATIENCE_NS;
+    grant(&w, "west", sch_action_class_id(a), 2);
+    run_until(&w, until - 1);
+    assert_state(a, "queued");
+    struct sch_action *b = child_in(&w, root, "b", "q"); /* it does not begin anew */
+    struct sch_action *c = child_in(&w, root, "c", "q");
+    run_until(&w, until);
+    assert_on(a, "west");
+    assert_on(b, "west");
+    /* While somebody waits all that is granted goes out at once, from whom it comes. */
+    run_until(&w, w.now + SY_NS_PER_S);
+    grant(&w, "west", sch_action_class_id(a), 3);
+    assert_on(c, "west");
+    run_until(&w, w.now + SY_NS_PER_S);
+    grant(&w, "west", sch_action_class_id(a), 9);
+    assert_on(child_in(&w, root, "d", "q"), "west"); /* east was asked long ago: it is full */
+    world_free(&w);
+}
+END_TEST
+
+START_TEST(more_than_it_keeps_ready_is_waited_for)
+{
+    struct world w = two_clusters(SCH_POLICY_CHEAPEST);
+    struct sch_action *root = create(&w, "run", &w.group), *actions[6];
+    struct sch_action *first = child_in(&w, root, "first", "q");
+    grant(&w, "east", sch_action_class_id(first), 3);
+    grant(&w, "west", sch_action_class_id(first), 9);
+    assert_on(first, "east");
+    run_until(&w, w.now + SY_NS_PER_S);
+    for (unsigned i = 0; i < SY_COUNT_OF(actions); i++) {
+        char name[8];
+        snprintf(name, sizeof(name), "k%u", i);
+        actions[i] = child_in(&w, root, name, "q");
+    }
+    assert_on(actions[0], "east");
+    assert_on(actions[1], "east");
+    assert_state(actions[2], "queued"); /* east has room: it is asked for more */
+    grant(&w, "east", sch_action_class_id(first), 5);
+    assert_on(actions[2], "east");
+    assert_on(actions[3], "east");
+    assert_state(actions[4], "queued");
+    run_until(&w, w.now + SCH_ANSWER_PATIENCE_NS);
+    assert_on(actions[4], "west");
+    assert_on(actions[5], "west");
+    world_free(&w);
+}
+END_TEST
+
+/* Of all classes together: the same. */
+START_TEST(more_room_is_waited_for)
+{
+    struct world w = two_clusters(SCH_POLICY_CHEAPEST);
+    struct sch_action *root = create(&w, "run", &w.group);
+    room(&w, "east", 1000);
+    struct sch_action *a = child_in(&w, root, "a", "q");
+    grant(&w, "east", sch_action_class_id(a), 9);
+    grant(&w, "west", sch_action_class_id(a), 9);
+    assert_on(a, "east");
+    struct sch_action *b = child_in(&w, root, "b", "q"), *c = child_in(&w, root, "c", "q");
+    assert_state(b, "queued");
+    room(&w, "east", 2000);
+    assert_on(b, "east");
+    assert_state(c, "queued");
+    run_until(&w, w.now + SCH_ANSWER_PATIENCE_NS);
+    assert_on(c, "west");
+    run_until(&w, w.now + SY_NS_PER_S);
+    assert_on(child_in(&w, root, "d", "q"), "west"); /* at once: that east is full is known */
+    room(&w, "east", 3000);
+    assert_on(child_in(&w, root, "e", "q"), "east");
+    world_free(&w);
+}
+END_TEST
+
+START_TEST(where_it_starts_at_once_is_waited_for)
+{
+    struct world w = two_clusters(SCH_POLICY_FASTEST_START);
+    struct sch_action *root = create(&w, "run", &w.group);
+    struct sch_action *a = child_in(&w, root, "a", "q"), *b = child_in(&w, root, "b", "q");
+    grant(&w, "west", sch_action_class_id(a), 9); /* into its backlog */
+    assert_state(a, "queued");
+    step(&w, (struct sch_event){
+                 .type = SCH_EVENT_GRANT,
+                 .u.grant = {"east", sch_action_class_id(a), .granted = 1, .startable = 1}});
+    assert_on(a, "east");
+    run_until(&w, w.now + SCH_ANSWER_PATIENCE_NS);
+    assert_on(b, "west");
+    world_free(&w);
+}
+END_TEST
+
+START_TEST(what_is_resumed_is_a_burst_too)
+{
+    struct world w = two_clusters(SCH_POLICY_CHEAPEST);
+    struct sch_queue_config config = queue("p", "d", "q");
+    config.policy = SCH_POLICY_CHEAPEST;
+    config.paused = true;
+    configure(&w, config);
+    struct sch_action *root = create(&w, "run", &w.group);
+    struct sch_action *a = child_in(&w, root, "a", "q"), *b = child_in(&w, root, "b", "q");
+    grant(&w, "east", sch_action_class_id(a), 1);
+    grant(&w, "west", sch_action_class_id(a), 9);
+    run_until(&w, w.now + SY_NS_PER_S);
+    config.paused = false;
+    configure(&w, config);
+    assert_on(a, "east");
+    assert_state(b, "queued");
+    grant(&w, "east", sch_action_class_id(a), 2);
+    assert_on(b, "east");
+    world_free(&w);
+}
+END_TEST
+
+START_TEST(without_an_order_nothing_waits)
+{
+    static const enum sch_policy policies[] = {SCH_POLICY_SPREAD, SCH_POLICY_PACK,
+                                               SCH_POLICY_LOCALITY};
+    for (unsigned i = 0; i < SY_COUNT_OF(policies); i++) {
+        struct world w = two_clusters(policies[i]);
+        struct sch_action *root = create(&w, "run", &w.group);
+        struct sch_action *a = child_in(&w, root, "a", "q");
+        grant(&w, "west", sch_action_class_id(a), 1);
+        assert_on(a, "west");
+        world_free(&w);
+    }
+}
+END_TEST
+
+START_TEST(one_that_leaves_is_not_waited_for)
+{
+    struct world w = two_clusters(SCH_POLICY_CHEAPEST);
+    struct sch_action *root = create(&w, "run", &w.group);
+    struct sch_action *a = child_in(&w, root, "a", "q");
+    grant(&w, "west", sch_action_class_id(a), 9);
+    assert_state(a, "queued");
+    down(&w, "east");
+    assert_on(a, "west");
+    world_free(&w);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {preferred_clusters_come_first_while_they_have_room,
+                                  a_child_prefers_what_its_parent_does_unless_it_says_otherwise,
+                                  contradictions_are_refused,
+                                  work_stays_in_its_regions,
+                                  a_cluster_that_has_not_come_back_may_be_anywhere,
+                                  explain_names_the_region,
+                                  a_child_goes_where_its_parent_is,
+                                  the_better_cluster_is_waited_for_not_the_first_to_answer,
+                                  one_that_does_not_answer_delays_a_burst_once,
+                                  more_than_it_keeps_ready_is_waited_for,
+                                  more_room_is_waited_for,
+                                  where_it_starts_at_once_is_waited_for,
+                                  what_is_resumed_is_a_burst_too,
+                                  without_an_order_nothing_waits,
+                                  one_that_leaves_is_not_waited_for,
+                                  NULL};
+    return sy_test_run("sch_route", tests);
+}
