@@ -163,6 +163,10 @@ static void row_created(struct cp_partition *p, struct sch_action *action,
     row.gang = sch_action_gang(action, &gang) ? &gang : NULL;
     if (creating->run)
         row_run(p, action->run, creating->run);
+    const struct cp_live_run *run = action->run->shell;
+    const struct sch_queue_key *queue = sch_action_queue(action);
+    if (queue && ((row.queue && row.queue[0]) || run->queue[0]))
+        row.queue_reach = sch_queue_key_reach(queue);
     cp_raise_name_high(action->run, action->name);
     struct cp_key key = cp_key_action(action->run->id, action->name);
     if (creating->again)

@@ -250,6 +250,9 @@ static int restore_action(struct restore *restore, struct sy_span key, struct sy
     action.gang = row->gang ? &gang : NULL;
     const struct cp_live_run *of = restore->run->shell;
     action.queue = row->queue[0] != '\0' ? row->queue : of->queue;
+    if (row->queue_reach >= SCH_REACHES)
+        return damaged(restore, "the reach of its queue", run_id, name);
+    action.queue_reach = (enum sch_queue_reach)row->queue_reach;
     (void)sch_partition_restore_action(restore->p->core, &action);
     return 0;
 }

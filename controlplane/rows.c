@@ -167,6 +167,7 @@ void cp_row_put_action(struct sy_buf *buf, const struct cp_action_row *row)
     cp_put_str(buf, 10, row->queue);
     if (row->gang)
         put_gang(buf, 11, row->gang);
+    cp_put_uint(buf, 12, row->queue_reach);
 }
 
 void cp_row_put_outcome(struct sy_buf *buf, const struct cp_outcome_row *row)

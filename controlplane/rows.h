@@ -53,6 +53,7 @@ struct cp_action_row {
     const struct sch_gang_view *gang; /* NULL: in none */
     struct sy_span flyte;
     const char *queue; /* NULL or "": the run's */
+    enum sch_queue_reach queue_reach;
 };
 void cp_row_put_action(struct sy_buf *buf, const struct cp_action_row *row);
 

@@ -42,8 +42,9 @@ struct sch_action *sch_partition_restore_action(struct sch_partition *p,
     SY_ASSERT(!sch_action_find_by_name(p, run, r->name));
     struct sch_action_impl *parent = root ? NULL : sch_action_find_by_name(p, run, r->parent);
     bool runs = r->spec && !r->spec->group;
-    struct sch_share *tenant =
-        runs ? sch_share_find_tenant(p, run->project, run->domain, r->queue, true) : NULL;
+    struct sch_share *tenant = runs ? sch_share_restore_tenant(p, run->project, run->domain,
+                                                               r->queue, r->queue_reach)
+                                    : NULL;
     struct sch_action_new new = {
         .id = r->action_id,
         .run = sch_run_impl(run),

@@ -24,13 +24,13 @@ static const char *name_of(const struct sch_action *action)
     return action ? action->name : "";
 }
 
-/* One that is gone is made again where the run is: a name for the rest of its actions. */
+/* One that is gone is made again, where it was. */
 static bool same_queue(const struct sch_action *a, const struct sch_action *b)
 {
     const struct sch_queue_key *key_a = sch_action_queue(a), *key_b = sch_action_queue(b);
     if (!key_a || !key_b)
         return key_a == key_b;
-    return strcmp(key_a->name, key_b->name) == 0;
+    return memcmp(key_a, key_b, sizeof(*key_a)) == 0;
 }
 
 /* Conditions and groups keep their state; what else is out the rebuild has still to hear. */

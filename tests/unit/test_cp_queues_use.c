@@ -159,6 +159,32 @@ START_TEST(the_nearest_queue_of_that_name)
 }
 END_TEST
 
+/* A queue of its name that is made later is not its own, whenever the shard starts. */
+START_TEST(a_nearer_queue_takes_nothing_over)
+{
+    struct world w;
+    world_init_for(&w, _i);
+    queue_create(&w, "", "", "far");
+    queue_create(&w, "p", "", "mid");
+    for (size_t i = 0; i < 9; i++) {
+        char run[] = {'r', (char)('0' + i), '\0'};
+        create_group(&w, run, "mid");
+        enqueue_ok(&w, run, "far", 0, 2);
+        enqueue_ok(&w, run, "", 10, 1);
+    }
+    queue_create(&w, "p", "d", "far");
+    queue_create(&w, "p", "d", "mid");
+    for (int restarts = 0; restarts < 2; restarts++) {
+        ck_assert_uint_eq(actions_in(&w, "", "", "far"), 18);
+        ck_assert_uint_eq(actions_in(&w, "p", "d", "far"), 0);
+        ck_assert_uint_eq(actions_in(&w, "p", "", "mid"), 9);
+        ck_assert_uint_eq(actions_in(&w, "p", "d", "mid"), 0);
+        world_restart(&w);
+    }
+    world_deinit(&w);
+}
+END_TEST
+
 START_TEST(an_unknown_queue_is_refused)
 {
     struct world w;
@@ -344,8 +370,9 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const each[] = {the_nearest_queue_of_that_name, an_unknown_queue_is_refused,
-                                 a_full_queue_cuts_a_batch, a_limit_holds_over_restarts, NULL};
+    const TTest *const each[] = {the_nearest_queue_of_that_name, a_nearer_queue_takes_nothing_over,
+                                 an_unknown_queue_is_refused,    a_full_queue_cuts_a_batch,
+                                 a_limit_holds_over_restarts,    NULL};
     const TTest *const once[] = {limits_and_pauses_are_in_force, a_project_is_limited,
                                  a_queue_without_a_cluster_refuses, NULL};
     return world_tests("cp_queues_use", each, once);

@@ -76,10 +76,42 @@ START_TEST(queues_that_stay_make_no_tree_deeper)
 }
 END_TEST
 
+/* ---- where restored actions are ---- */
+
+/* Its queue was deleted while it came: it is there still, under default settings. */
+START_TEST(what_was_in_a_deleted_queue_stays_there)
+{
+    static const struct sch_queue_key keys[] = {
+        {"p", "d", "gone"}, {"p", "", "gone"}, {"", "", "gone"}};
+    for (unsigned i = 0; i < SY_COUNT_OF(keys); i++) {
+        struct world w = world_new();
+        struct sch_restore r = {.run_id = (4ull << 40) | 1,
+                                .action_id = (4ull << 40) | 2,
+                                .name = "a0",
+                                .parent = "",
+                                .spec = &w.task,
+                                .queue = "gone",
+                                .queue_reach = sch_queue_key_reach(&keys[i])};
+        sch_partition_restore_run(w.p, r.run_id, "p", "d", "run", 5, 40, 9, 0);
+        const struct sch_action *a = sch_partition_restore_action(w.p, &r);
+        sch_partition_restored(w.p, NULL, 0, w.now);
+        ck_assert_mem_eq(sch_action_queue(a), &keys[i], sizeof(keys[i]));
+        /* Another one of its name is not its own. */
+        for (unsigned k = 0; k < SY_COUNT_OF(keys); k++) {
+            struct sch_queue_config config = sch_queue_config_default(&keys[k]);
+            step(&w, (struct sch_event){.type = SCH_EVENT_QUEUE, .u.queue.config = &config});
+            ck_assert_mem_eq(sch_action_queue(a), &keys[i], sizeof(keys[i]));
+            sch_partition_check(w.p);
+        }
+        world_free(&w);
+    }
+}
+END_TEST
+
 int main(void)
 {
-    const TTest *tests[] = {a_busy_queue_gets_its_new_parent_when_it_is_empty,
-                            queues_that_swap_places_make_no_circle,
-                            queues_that_stay_make_no_tree_deeper, NULL};
+    const TTest *tests[] = {
+        a_busy_queue_gets_its_new_parent_when_it_is_empty, queues_that_swap_places_make_no_circle,
+        queues_that_stay_make_no_tree_deeper, what_was_in_a_deleted_queue_stays_there, NULL};
     return sy_test_run("sch_queue_tree", tests);
 }
