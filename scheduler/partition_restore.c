@@ -1,3 +1,4 @@
+#include "scheduler/partition_cache.h"
 #include "scheduler/partition_gang.h"
 #include "scheduler/partition_infeasible.h"
 
