@@ -396,6 +396,7 @@ struct sch_partition {
     bool last_unnamed;             /* without naming a queue */
     struct sch_link preemptible;
     struct sch_link misplaced;
+    bool turns_looked;     /* whether a cluster has room for turns_least is known */
     bool emptied;          /* in this step a share lost its last action */
     int64_t reclaim_at_ns; /* the next round; SY_TIME_NEVER: nothing may be stopped */
     struct sch_link tickets_touched;
@@ -409,8 +410,7 @@ struct sch_partition {
     struct sch_table classes_by_id, classes_by_request, levels;
     struct sch_link classes, classes_idle, undecided;
     struct sch_use turns_least; /* nobody who stands in the tree of turns needs less */
-    bool turns_looked;          /* whether a cluster has room for that is known */
-    int64_t turns_closed_ns;    /* none has: until then nobody is asked. 0: they are */
+    int64_t turns_closed_ns;    /* no cluster has room for that: until then nobody is asked */
     struct sch_heap avoided, patience;
     size_t class_count, class_idle_count, classes_unchecked;
     struct sch_heap doomed;
