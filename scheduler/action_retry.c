@@ -162,6 +162,16 @@ static void lost_there(struct sch_partition *p, struct sch_action_impl *a,
     sch_action_lost(p, a, "its worker or node died under it", report);
 }
 
+/* A gang is granted by a cluster whatever the room is for: it would be back before those for whom
+ * it was stopped. */
+static int64_t preempted_ns(const struct sch_partition *p, const struct sch_action_impl *a)
+{
+    int64_t wait_ns = 2 * p->options.reclaim_delay_ns;
+    if (!sch_action_gang_of(a) || wait_ns == 0)
+        return 0;
+    return wait_ns > SY_NS_PER_S ? wait_ns : SY_NS_PER_S;
+}
+
 void sch_action_outcome(struct sch_partition *p, struct sch_action_impl *a,
                         const struct sch_report *report)
 {
@@ -187,7 +197,7 @@ void sch_action_outcome(struct sch_partition *p, struct sch_action_impl *a,
     case SCH_OUTCOME_PREEMPTED:
         a->base.cluster->preempted++;
         if (gang_may_restart(a))
-            retry(p, a, 0, true, 0, "stopped to make room for others", report);
+            retry(p, a, preempted_ns(p, a), true, 0, "stopped to make room for others", report);
         else
             sch_action_lost(p, a, "stopped to make room for others", report);
         break;

@@ -126,3 +126,52 @@ def test_two_nodes_of_a_host_share_no_port(box):
 
 
 test_two_nodes_of_a_host_share_no_port.options = ["--clusters", "1", "--nodes", "2"]
+
+
+def queues(box):
+    box.cli("create", "queue", "spare", "--preemptible")
+    box.cli("create", "queue", "urgent", "--priority", "100")
+
+
+def attempts_of(box, run):
+    return [a for a in box.json("get", "actions", run) if a["action"] != "a0"]
+
+
+def test_it_stops_whole_for_what_is_urgent(box):
+    """Two of its members would have to go from a node; all four do, and start again without a retry."""
+    queues(box)
+    directory, run = start(box, "--queue", "spare", "--cpu", "1500m")
+    wait_until(lambda: met(directory, 1), "all of them met")
+    urgent = box.background("run", "--queue", "urgent", "--cpu", "3", "--", "sh", "-c",
+                            f"while [ ! -e {directory}/done ]; do sleep 0.05; done")
+    wait_until(lambda: box.json("status")["partitions"][0]["actions_running"] == 1, "only the urgent one runs")
+    assert met(directory, 2) is None
+    (directory / "done").touch()
+    wait_until(lambda: met(directory, 2), "all of them met again")
+    (directory / "go").touch()
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == 0, err
+    assert urgent.wait(timeout=60) == 0
+    assert {a["phase"] for a in attempts_of(box, "gang")} == {"SUCCEEDED"}
+
+
+def test_others_stop_for_it(box):
+    """They have both nodes; each is stopped once, and runs again when the gang has ended."""
+    queues(box)
+    spare = box.background("run", "--queue", "spare", "--cpu", "1", "--name", "singles", "--each", *range(8), "--",
+                           "sh", "-c", f"while [ ! -e {box.dir}/gang/go ]; do sleep 0.05; done")
+    wait_until(lambda: box.json("status")["partitions"][0]["actions_running"] == 8, "they have all of it")
+    directory, run = start(box, "--queue", "urgent", "--cpu", "2")
+    wait_until(lambda: met(directory, 1), "all of the gang met")
+    (directory / "go").touch()
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == 0, err
+    assert spare.wait(timeout=60) == 0
+    singles = attempts_of(box, "singles")
+    assert {a["phase"] for a in singles} == {"SUCCEEDED"}, singles
+
+
+for test in test_it_stops_whole_for_what_is_urgent, test_others_stop_for_it:
+    test.options = ["--clusters", "1", "--nodes", "2"]
+    test.settings = ["shard.reclaim_delay=300ms"]
+del test

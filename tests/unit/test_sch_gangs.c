@@ -610,7 +610,8 @@ START_TEST(one_that_is_stopped_for_others_waits_again_whole)
     for (unsigned i = 0; i < SIZE; i++)
         started(&w, gang.members[i]);
     outcome(&w, gang.members[1], SCH_OUTCOME_PREEMPTED);
-    assert_waits(&gang);
+    for (unsigned i = 0; i < SIZE; i++)
+        assert_state(gang.members[i], "backoff"); /* those for whom it was stopped come first */
     ck_assert_uint_eq(count(&w, SCH_EFFECT_CANCEL), SIZE - 1);
     ck_assert_uint_eq(count(&w, SCH_EFFECT_EVENT), SIZE);
     for (unsigned i = 0; i < SIZE; i++) {
@@ -620,6 +621,8 @@ START_TEST(one_that_is_stopped_for_others_waits_again_whole)
         ck_assert(gang.members[i]->user_failures == 0 && gang.members[i]->system_failures == 0);
     }
     sch_partition_check(w.p);
+    run_until(&w, w.now + 2 * SY_NS_PER_S);
+    assert_waits(&gang);
     /* One that is not to be restarted is not stopped. */
     struct gang brittle = enqueue_in(&w, "brittle", "spare", &spec, SCH_ON_LOSS_FAIL_ALL);
     answer(&w, "east", &gang, 3, 3);
