@@ -259,7 +259,7 @@ struct sch_op_effect {
             const char *node; /* may be "" */
             int64_t started_ns;
             const char *reason; /* RETURNED; OUTCOME without blob: why, NULL: its node was lost */
-            bool alone;         /* its node was lost, and nothing else had started there */
+            bool alone;         /* its node was lost soon after it had started, alone there */
             int64_t held_ns;    /* OUTCOME: how long it waited here for a node; 0: not known */
             void *blob;
         } report;

@@ -51,6 +51,8 @@
 #define SCH_OP_FAULTS_MAX 5u
 #define SCH_OP_FAULT_WINDOW_NS (60 * SY_NS_PER_S)
 #define SCH_OP_AVOID_NS (60 * SY_NS_PER_S)
+/* A node that is lost so soon after an attempt began there may have been killed by it. */
+#define SCH_OP_SUSPECT_NS (10 * 60 * SY_NS_PER_S)
 #define SCH_OP_GANG_HOLD_NS (60 * SY_NS_PER_S)
 /* The nodes that are kept for a gang are chosen anew at most this often. */
 #define SCH_OP_RESERVE_INTERVAL_NS (100 * SY_NS_PER_MS)
@@ -223,7 +225,7 @@ struct sch_attempt {
     struct sch_attempt_key key;
     struct sm sm;
     bool charged, room, cancelled, suspect;
-    bool alone;            /* DONE, its node was lost: it alone had started there */
+    bool alone;            /* DONE, its node was lost: it alone had started there, not long ago */
     bool asked_back;       /* by us: that it comes back is no fault of the node */
     const char *preempted; /* why we cancelled it: it ends so, no fault of its node; or NULL */
     uint32_t queue_tag;    /* it may be stopped for others that name this; 0: not */

@@ -152,11 +152,12 @@ void sch_node_up(struct sch_operator *op, const struct sch_op_event *event)
 static void lose_attempts(struct sch_operator *op, const struct sch_node *node,
                           struct sch_link *attempts)
 {
+    int64_t suspect_ns = op->now_ns - op->options.node_lease_ns - SCH_OP_SUSPECT_NS;
     bool one = node->running == 1;
     while (!sch_list_empty(attempts)) {
         struct sch_link *first = attempts->next;
         struct sch_attempt *a = sy_container_of(first, struct sch_attempt, place);
-        a->alone = one && sch_attempt_state(a) == SCH_ATTEMPT_STARTED;
+        a->alone = one && sch_attempt_state(a) == SCH_ATTEMPT_STARTED && a->since_ns >= suspect_ns;
         if (sch_op_partition_is_served(a->partition))
             sch_attempt_done(op, a, (struct sch_blob){0});
         else

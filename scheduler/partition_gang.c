@@ -504,6 +504,28 @@ void sch_gang_end(struct sch_partition *p, struct sch_gang *gang, const struct s
 
 /* ---- after a rebuild ---- */
 
+/* What was given back changes no row by itself, but the row of a member is also written when its
+ * children change: so one may know of later attempts than the others. */
+void sch_gangs_restored(struct sch_partition *p)
+{
+    for (struct sch_link *link = p->gangs.next; link != &p->gangs; link = link->next) {
+        struct sch_gang *gang = sy_container_of(link, struct sch_gang, link);
+        uint32_t ended = 0, attempts = 0;
+        for (uint32_t i = 0; i < gang->shape.size; i++) {
+            const struct sch_action_impl *a = gang->members[i];
+            ended = a && a->base.ended > ended ? a->base.ended : ended;
+            attempts = a && a->base.attempts > attempts ? a->base.attempts : attempts;
+        }
+        for (uint32_t i = 0; i < gang->shape.size; i++) {
+            struct sch_action_impl *a = gang->members[i];
+            if (!a)
+                continue;
+            a->base.number = a->base.ended = ended;
+            a->base.attempts = attempts;
+        }
+    }
+}
+
 static struct sch_action_impl *first_live(const struct sch_gang *gang)
 {
     uint32_t i = 0;

@@ -22,6 +22,8 @@ struct sch_gang {
 };
 
 void sch_gang_enqueue(struct sch_partition *p, const struct sch_event *event);
+/* All members are there. */
+void sch_gangs_restored(struct sch_partition *p);
 /* A restored member of it; the gang is made with the first one. */
 struct sch_gang *sch_gang_restore(struct sch_partition *p, const struct sch_gang_view *view);
 void sch_gang_join(struct sch_gang *gang, struct sch_action_impl *a, uint32_t rank);

@@ -135,6 +135,7 @@ void sch_partition_restored(struct sch_partition *p, const char *const *expected
         sch_action_link_parent(orphan->action, parent);
     }
     sch_cache_restored(p);
+    sch_gangs_restored(p);
     sch_recovery_free(p);
     check_run_restored(p);
     for (size_t i = 0; i < count; i++) {

@@ -386,9 +386,10 @@ END_TEST
 
 #define OLD_ID(n) ((4ull << 40) | (n))
 
-/* Members by rank; those that `left` says have ended before. */
-static struct gang restore(struct world *w, struct sch_spec *spec, enum sch_on_loss on_loss,
-                           bool left[SIZE])
+/* Members by rank; those that `left` says have ended before. `numbers`: what their rows know of;
+ * NULL: of no attempt. */
+static struct gang restore_at(struct world *w, struct sch_spec *spec, enum sch_on_loss on_loss,
+                              const bool left[SIZE], const uint32_t numbers[SIZE])
 {
     static const char *const names[] = {"m0", "m1", "m2"}, *const clusters[] = {"east", "west"};
     static const struct sch_gang_shape shape_of_three = {.size = SIZE};
@@ -405,6 +406,7 @@ static struct gang restore(struct world *w, struct sch_spec *spec, enum sch_on_l
                                 .name = names[i],
                                 .parent = "a0",
                                 .spec = spec,
+                                .number = numbers ? numbers[i] : 0,
                                 .gang = &view};
         if (!left || !left[i])
             gang.members[i] = sch_partition_restore_action(w->p, &r);
@@ -413,6 +415,32 @@ static struct gang restore(struct world *w, struct sch_spec *spec, enum sch_on_l
     sch_partition_check(w->p);
     return gang;
 }
+
+static struct gang restore(struct world *w, struct sch_spec *spec, enum sch_on_loss on_loss,
+                           const bool left[SIZE])
+{
+    return restore_at(w, spec, on_loss, left, NULL);
+}
+
+/* The row of a member is written anew when its children change, those of the others are not. */
+START_TEST(members_know_of_the_same_attempts)
+{
+    struct world w = world_new();
+    struct sch_spec spec = one_core();
+    struct gang gang = restore_at(&w, &spec, SCH_ON_LOSS_RESTART_ALL, NULL,
+                                  (const uint32_t[SIZE]){4, 7, 4});
+    for (unsigned i = 0; i < SIZE; i++)
+        ck_assert_uint_eq(gang.members[i]->ended, 7);
+    up(&w, "east");
+    for (uint32_t i = 0; i < SIZE; i++)
+        inventory(&w, "east", OLD_ID(3 + i), 8, 4, true);
+    complete(&w, "east");
+    run_until(&w, w.now + WAIT);
+    for (unsigned i = 0; i < SIZE; i++)
+        assert_state(gang.members[i], "running");
+    world_free(&w);
+}
+END_TEST
 
 START_TEST(members_are_adopted_one_by_one)
 {
@@ -723,6 +751,7 @@ int main(void)
         it_counts_whole_against_limits_and_lets_others_pass,
         a_run_with_slots_gives_them_all_at_once,
         what_no_cluster_could_hold_is_refused,
+        members_know_of_the_same_attempts,
         members_are_adopted_one_by_one,
         a_gang_of_which_a_part_is_out_is_lost,
         a_gang_that_nobody_has_waits_again,

@@ -284,6 +284,19 @@ static void run_one(struct cluster *c, bool suspect, bool starts)
                                          .u.report = {.node = "n", .key = key_of(c->action)}});
 }
 
+/* What has run for long has not killed its node: machines die, and spot ones are taken away. */
+START_TEST(a_node_that_is_lost_late_is_no_suspicion)
+{
+    struct cluster c = cluster_new();
+    run_one(&c, false, true);
+    op_run_for(&c, SCH_OP_SUSPECT_NS + 1);
+    op_step(&c, (struct sch_op_event){.type = SCH_OP_NODE_DOWN, .u.node.name = "n"});
+    op_run_for(&c, LEASE);
+    ck_assert(c.told_alone == 0 && c.told_other == 1);
+    cluster_free(&c);
+}
+END_TEST
+
 START_TEST(a_lost_node_tells_who_ran_there_alone)
 {
     struct cluster c = cluster_new();
@@ -332,6 +345,7 @@ int main(void)
                                   deaths_are_remembered_over_a_restart,
                                   a_cluster_is_blamed_once_for_each,
                                   the_member_that_did_it_is_named,
+                                  a_node_that_is_lost_late_is_no_suspicion,
                                   a_lost_node_tells_who_ran_there_alone,
                                   a_node_is_not_blamed_for_suspects,
                                   NULL};
