@@ -141,6 +141,8 @@ void sy_rpc_ended(struct sy_call *call, struct sy_status *status);
 void sy_rpc_abandon(struct sy_call *call);
 
 struct sy_status *sy_rpc_status_new(enum sy_code code, const char *format, ...) SY_PRINTF(2, 3);
+/* Without details that are too large to be sent. */
+struct sy_status *sy_rpc_status_copy(const struct sy_status *status);
 void sy_rpc_status_free(struct sy_status *status);
 
 /* ---- servers, channels, transports ---- */
