@@ -141,6 +141,8 @@ static Switchyard__V1__ClusterView *cluster_of(struct cp_request *req,
     ret->failures = from->failures;
     ret->holds = from->holds;
     ret->fits = from->fits;
+    ret->kept = from->kept;
+    ret->kept_for_others = from->kept_for_others;
     return ret;
 }
 

@@ -48,6 +48,8 @@ static const struct sy_config_key keys[] = {
     SY_CONFIG_DURATION(
         "reclaim_delay", struct cp_config, reclaim_delay_ns, "5s", "100ms", "1h",
         "so long, or twice, work waits for room before preemptible work is stopped for it"),
+    SY_CONFIG_DURATION("reserve_after", struct cp_config, reserve_after_ns, "60s", "1s", "24h",
+                       "so long large work waits for room before a node is kept for it"),
     SY_CONFIG_DURATION("ageing", struct cp_config, ageing_ns, "60s", "1s", "24h",
                        "an action gains one in priority for each so long that it waits"),
     SY_CONFIG_DURATION("infeasible_grace", struct cp_config, infeasible_grace_ns, "5m", "1s", "24h",
@@ -152,6 +154,7 @@ struct cp_shard_options cp_config_shard(const struct cp_config *config)
                       .system_retries = (uint32_t)config->system_retries,
                       .worker_deaths_max = (uint32_t)config->worker_deaths_max,
                       .ageing_ns = config->ageing_ns,
+                      .reserve_after_ns = config->reserve_after_ns,
                       .infeasible_grace_ns = config->infeasible_grace_ns,
                       .reclaim_delay_ns = config->reclaim_delay_ns},
     };

@@ -48,6 +48,7 @@ struct cp_partition_options {
     uint32_t system_retries;
     uint32_t worker_deaths_max; /* see sch_partition_options; 0 = never */
     int64_t reclaim_delay_ns;   /* see sch_partition_options; 0 = never */
+    int64_t reserve_after_ns;   /* the same */
     int64_t ageing_ns; /* an action gains one in priority for each that it waits; 0 = never */
     int64_t infeasible_grace_ns; /* see sch_partition_options */
 };

@@ -528,7 +528,8 @@ static void send_demand(struct cp_partition *p, const struct sch_effect *effect)
                                            .gang = gang ? *gang : (struct sch_gang_shape){0},
                                            .waiting = effect->u.demand.waiting,
                                            .oldest_age_ns = effect->u.demand.oldest_age_ns,
-                                           .top_priority = effect->u.demand.top_priority});
+                                           .top_priority = effect->u.demand.top_priority,
+                                           .keep = effect->u.demand.keep});
     cp_touch(p);
 }
 

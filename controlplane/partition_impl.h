@@ -223,6 +223,7 @@ struct cp_demand {
     uint64_t waiting;
     int64_t oldest_age_ns;
     int32_t top_priority;
+    uint32_t keep;
 };
 
 struct cp_cancel {

@@ -323,6 +323,7 @@ static int recover(struct cp_partition *p, struct sy_error_text *error)
                                             .cluster_lease_ns = p->options.cluster_lease_ns,
                                             .recovery_wait_ns = p->options.recovery_wait_ns,
                                             .ageing_ns = p->options.ageing_ns,
+                                            .reserve_after_ns = p->options.reserve_after_ns,
                                             .infeasible_grace_ns = p->options.infeasible_grace_ns,
                                             .reclaim_delay_ns = p->options.reclaim_delay_ns};
     p->core = sch_partition_new(&options, sy_loop_now_ns(p->loop));

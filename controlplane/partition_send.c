@@ -182,6 +182,7 @@ static void pack_demands(struct cp_operator *o, struct sy_buf *out)
         cp_put_int(out, 5, demand->top_priority);
         if (demand->gang.size > 0)
             put_gang_shape(out, 6, &demand->gang);
+        cp_put_uint(out, 7, demand->keep);
         cp_put_end(out, begin);
     }
     cp_id_map_clear(&o->demand_by_class);

@@ -313,6 +313,7 @@ static int on_demand(struct dp_stream *stream, const struct dp_wire_field *field
     event.u.demand.waiting = demand->waiting;
     event.u.demand.oldest_age_ns = demand->oldest_age_ns;
     event.u.demand.top_priority = demand->top_priority;
+    event.u.demand.keep = demand->keep;
     struct sch_gang_shape gang;
     if (demand->gang) {
         if (sch_gang_shape_init(&gang, demand->gang->size, demand->gang->topology,

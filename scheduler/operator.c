@@ -54,7 +54,7 @@ struct sch_operator *sch_operator_new(const struct sch_operator_options *options
     op->now_ns = now_ns;
     op->join_end_ns = options->join_grace_ns > 0 ? now_ns + options->join_grace_ns : SY_TIME_NEVER;
     op->granted_ns = op->shapes_ns = INT64_MIN / 2;
-    op->grant_due_ns = op->shapes_due_ns = SY_TIME_NEVER;
+    op->grant_due_ns = op->shapes_due_ns = op->claim_due_ns = SY_TIME_NEVER;
     op->reserve_end_ns = op->reserve_due_ns = SY_TIME_NEVER;
     sch_list_init(&op->gangs);
     sch_list_init(&op->partitions);
@@ -63,6 +63,8 @@ struct sch_operator *sch_operator_new(const struct sch_operator_options *options
     sch_list_init(&op->kinds_asking);
     sch_list_init(&op->kinds_dirty);
     sch_list_init(&op->held);
+    sch_list_init(&op->claims);
+    sch_list_init(&op->claiming);
     sch_list_init(&op->changed);
     sch_list_init(&op->freed);
     sch_list_init(&op->shapes);
@@ -297,6 +299,7 @@ void sch_attempt_free(struct sch_operator *op, struct sch_attempt *a)
 
 static void end_step(struct sch_operator *op)
 {
+    sch_claims_end_step(op);
     if (op->choice_came || op->gangs_due || !sch_list_empty(&op->freed))
         sch_op_gangs_place(op); /* first: what is smaller fits more often */
     op->gangs_due = false;
@@ -411,6 +414,7 @@ int64_t sch_operator_next_ns(const struct sch_operator *op)
     int64_t gangs = sch_op_gangs_next_ns(op);
     at = gangs < at ? gangs : at;
     at = op->join_end_ns < at ? op->join_end_ns : at;
+    at = op->claim_due_ns < at ? op->claim_due_ns : at;
     at = op->grant_due_ns < at ? op->grant_due_ns : at;
     return op->shapes_due_ns < at ? op->shapes_due_ns : at;
 }

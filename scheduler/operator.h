@@ -156,6 +156,7 @@ struct sch_op_event {
             struct sch_resources request;
             const struct sch_gang_shape *gang; /* NULL: single actions */
             uint64_t waiting;                  /* gangs, of a class of gangs */
+            uint32_t keep; /* nodes that are to be kept for them; see operator_claim.c */
             int64_t oldest_age_ns;
             int32_t top_priority;
         } demand;

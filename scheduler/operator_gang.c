@@ -76,8 +76,9 @@ static bool is_open_to(const struct sch_operator *op, const struct sch_node *nod
 {
     if (!sch_node_serves(node) || node->health.state == SCH_HEALTH_AVOIDED)
         return false;
-    return when == EMPTY ||
-           (node->backlog_count == 0 && (!node->reserved || is_reserver(op, gang)));
+    if (when == EMPTY)
+        return !gang || !node->claim || !sch_claim_is_before_gang(op, node->claim);
+    return node->backlog_count == 0 && !node->claim && (!node->reserved || is_reserver(op, gang));
 }
 
 bool sch_op_gang_may_use(const struct sch_operator *op, const struct sch_node *node,
@@ -198,6 +199,7 @@ static void set_reserved(struct sch_operator *op, struct sch_node *node, bool re
 {
     if (node->reserved == reserved)
         return;
+    sch_claim_leave(op, node);
     node->reserved = reserved;
     op->choice_came = true; /* here, or on avoided nodes for those that could only run here */
     sch_node_changed(op, node);
@@ -225,6 +227,7 @@ static void reserve(struct sch_operator *op, const struct sch_op_gang *gang)
         give_up_nodes(op);
         op->reserver = gang->partition;
         op->reserver_id = gang->id;
+        op->reserver_since_ns = op->now_ns;
     }
     op->reserve_end_ns = SY_TIME_NEVER;
     if (op->now_ns < op->reserve_next_ns) {

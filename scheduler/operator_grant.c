@@ -67,8 +67,6 @@ void sch_kind_grant(struct sch_operator *op, struct sch_kind *kind)
         else
             weights += class->waiting + 1;
     }
-    if (kind->capable == 0)
-        return;
     for (struct sch_link *link = kind->classes.next; link != &kind->classes; link = link->next) {
         struct sch_op_class *class = sy_container_of(link, struct sch_op_class, kind_link);
         if (class->gang.size > 0)
@@ -77,7 +75,8 @@ void sch_kind_grant(struct sch_operator *op, struct sch_kind *kind)
         uint64_t share = free_room * (class->waiting + 1) / weights;
         if (share == 0 && class->unstarted == 0 && free_room > 0)
             share = 1;
-        grant_class(op, class, share, kind->room < share ? kind->room : share);
+        uint64_t startable = kind->room < share ? kind->room : share;
+        grant_class(op, class, share + class->claims_ready, startable + class->claims_ready);
     }
 }
 
@@ -181,6 +180,8 @@ void sch_room_grant(struct sch_operator *op, struct sch_op_partition *partition,
     raise_to(&share.cpu_milli, asked.cpu_milli);
     raise_to(&share.memory_bytes, asked.memory_bytes);
     raise_to(&share.gpu_milli, asked.gpu_milli);
+    sch_claims_add_room(op, partition, &share);
+    sch_claims_add_room(op, partition, &asked);
     bool more = raise(&partition->room.cpu_milli, partition->assigned.cpu_milli, share.cpu_milli,
                       asked.cpu_milli);
     more |= raise(&partition->room.memory_bytes, partition->assigned.memory_bytes,

@@ -9,6 +9,7 @@
  *   operator_index.c   shapes and kinds: which node takes a request
  *   operator_place.c   placing, backlogs, what is held
  *   operator_gang.c    gangs that wait, the nodes that are kept for one, and their placement
+ *   operator_claim.c   the nodes that are kept for single actions that nothing else has room for
  *   operator_grant.c   how much each shard may send
  *   operator_reclaim.c which attempts stop for others
  *   operator_check.c   every invariant
@@ -58,7 +59,12 @@
 #define SCH_OP_RESERVE_INTERVAL_NS (100 * SY_NS_PER_MS)
 /* And for one that went back they are kept so long: its shard may have no other cluster for it. */
 #define SCH_OP_RESERVE_GRACE_NS (2 * SY_NS_PER_S)
-#define SCH_OP_GANGS_TRIED 16u        /* when room comes, the first so many */
+/* For single actions one node in so many is kept, at least one; each is chosen anew in turns. */
+#define SCH_OP_CLAIM_NODES 32u
+#define SCH_OP_CLAIMS_MAX 16u
+#define SCH_OP_CLAIM_INTERVAL_NS (100 * SY_NS_PER_MS)
+#define SCH_OP_CLAIM_YOUNG_NS (300 * SY_NS_PER_S) /* what ran for less is as good as new */
+#define SCH_OP_GANGS_TRIED 16u                    /* when room comes, the first so many */
 #define SCH_OP_WAITING_MAX (1u << 28) /* of one class: sums and products stay in 64 bits */
 
 /* Completions in the current and the previous window. */
@@ -97,6 +103,18 @@ struct sch_op_class {
     struct sch_gang_shape gang; /* size 0: none; else all numbers but unstarted are of gangs */
     uint64_t startable;         /* as last told; of gangs */
     uint32_t gangs_held;
+    uint32_t keep; /* of single actions: for so many nodes are to be kept */
+    uint32_t claims, claims_allowed, claims_ready;
+    struct sch_link claiming; /* op->claiming while `keep` is not 0 */
+};
+
+/* A node that is kept for one more of a class; see operator_claim.c. */
+struct sch_op_claim {
+    struct sch_op_class *class;
+    struct sch_node *node; /* NULL: none could be kept */
+    bool ready;            /* there is room by now */
+    int64_t since_ns;
+    struct sch_link link; /* op->claims, in the order in which they choose */
 };
 
 /* A gang that waits: some of its members on the way, or all of them here. */
@@ -186,11 +204,12 @@ struct sch_node {
     char *name;
     struct sm sm;
     struct sm health;
-    bool listing;         /* its inventory is coming in: nothing is placed */
-    bool reserved;        /* for a gang: nothing else is placed */
-    bool grace_restarted; /* once for each time it is LOST */
-    uint32_t refs;        /* being known, attempts */
-    uint32_t index;       /* in op->nodes */
+    bool listing;               /* its inventory is coming in: nothing is placed */
+    bool reserved;              /* for a gang: nothing else is placed */
+    struct sch_op_claim *claim; /* it is kept for that one; NULL */
+    bool grace_restarted;       /* once for each time it is LOST */
+    uint32_t refs;              /* being known, attempts */
+    uint32_t index;             /* in op->nodes */
     struct sch_table_link by_name;
     struct sch_heap_entry lease;     /* op->leases while LOST */
     struct sch_heap_entry probation; /* op->probations while AVOIDED */
@@ -265,9 +284,14 @@ struct sch_operator {
     /* Whose the reserved nodes are; partition NULL: none are. */
     struct sch_op_partition *reserver;
     uint64_t reserver_id;
+    int64_t reserver_since_ns;
     int64_t reserve_end_ns;  /* it went back: until when they are kept; SY_TIME_NEVER: it is here */
     int64_t reserve_next_ns; /* not chosen anew before */
     int64_t reserve_due_ns;  /* when that is to be done; SY_TIME_NEVER: with the next change */
+    struct sch_link claims, claiming; /* classes: those that wait for longest first */
+    uint32_t claim_count;
+    bool claims_changed;     /* in this step: how many each class has */
+    int64_t claim_due_ns;    /* the next one chooses; SY_TIME_NEVER: there is none */
     struct sch_node **nodes; /* that are not GONE, in no order */
     uint32_t node_count, node_cap;
     uint64_t node_serial; /* ties are decided by age */
@@ -363,7 +387,7 @@ void sch_node_give_back(struct sch_operator *op, const struct sch_node *node);
 /* A drain may be complete. */
 void sch_node_drained(struct sch_operator *op, struct sch_node *node);
 void sch_verbs_tick(struct sch_operator *op);
-/* It takes work: anything; what is not of the gang that it is reserved for. */
+/* It takes work: anything; what it is not kept for. */
 bool sch_node_serves(const struct sch_node *node);
 bool sch_node_placeable(const struct sch_node *node);
 struct sch_op_service *sch_service_find(const struct sch_operator *op, const char *name);
@@ -456,6 +480,21 @@ struct sch_kind *sch_op_gang_kind(const struct sch_op_gang *gang);
 bool sch_op_gang_may_use(const struct sch_operator *op, const struct sch_node *node,
                          const struct sch_op_gang *gang);
 int64_t sch_op_gangs_next_ns(const struct sch_operator *op);
+
+/* ---- operator_claim.c ---- */
+/* A shard asks for so many nodes to be kept, or has another number waiting. */
+void sch_class_keep(struct sch_operator *op, struct sch_op_class *class, uint32_t nodes);
+void sch_class_drop_claims(struct sch_operator *op, struct sch_op_class *class);
+/* The node is for others now, or goes. */
+void sch_claim_leave(struct sch_operator *op, struct sch_node *node);
+/* It began to keep nodes before the gang that does. */
+bool sch_claim_is_before_gang(const struct sch_operator *op, const struct sch_op_claim *claim);
+/* A HELD attempt goes to a node that is kept for its class, and has room; false: there is none. */
+bool sch_claim_place(struct sch_operator *op, struct sch_attempt *a);
+void sch_claims_end_step(struct sch_operator *op);
+/* What is free for it on nodes that are kept. */
+void sch_claims_add_room(const struct sch_operator *op, const struct sch_op_partition *partition,
+                         struct sch_amount *room);
 
 /* ---- operator_grant.c ---- */
 void sch_amount_add(struct sch_amount *amount, const struct sch_resources *request, bool add);

@@ -71,6 +71,7 @@ static struct sch_node *node_new(struct sch_operator *op, const char *name)
     }
     node->index = op->node_count++;
     op->nodes[node->index] = node;
+    op->claims_changed = true; /* as many as there are nodes */
     return node;
 }
 
@@ -201,12 +202,13 @@ static void node_gone(struct sch_operator *op, struct sch_node *node)
     lose_attempts(op, node, &node->attempts);
     sch_op_node_left(op, node);
     sch_node_drained(op, node);
-    SY_ASSERT(op->nodes[node->index] == node && sch_list_empty(&node->unnamed));
+    SY_ASSERT(op->nodes[node->index] == node && sch_list_empty(&node->unnamed) && !node->claim);
     sch_table_remove(&op->nodes_by_name, &node->by_name);
     sch_heap_remove(&op->probations, &node->probation);
     sch_node_leave_index(op, node);
     op->nodes[node->index] = op->nodes[--op->node_count];
     op->nodes[node->index]->index = node->index;
+    op->claims_changed = true;
     sch_node_unref(node);
     shapes_changed(op);
 }

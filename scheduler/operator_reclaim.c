@@ -383,13 +383,21 @@ static void carry_out(struct sch_operator *op, const struct plan *plan)
 
 /* ---- for one action ---- */
 
-static bool reclaim_node(struct sch_operator *op, struct plan *next, struct plan *best)
+/* On one that is kept for the class, too. */
+static bool may_make_room(const struct sch_node *node, const struct sch_op_class *class)
+{
+    return sch_node_placeable(node) ||
+           (sch_node_serves(node) && node->claim && node->claim->class == class);
+}
+
+static bool reclaim_node(struct sch_operator *op, const struct sch_op_class *class,
+                         struct plan *next, struct plan *best)
 {
     uint32_t budget = ATTEMPTS_MAX;
     bool lacks = true;
     for (uint32_t i = 0; i < op->node_count && i < NODES_MAX && lacks; i++) {
         struct site site = {.node = op->nodes[op->reclaim_next++ % op->node_count]};
-        if (sch_node_placeable(site.node) &&
+        if (may_make_room(site.node, class) &&
             sch_shape_fits(&site.node->shape->shape, next->request, NULL))
             lacks = try_sites(next, best, &site, 1, &budget);
     }
@@ -458,7 +466,7 @@ void sch_op_reclaim(struct sch_operator *op, const struct sch_op_event *event)
                         .request = gang ? &sch_op_gang_kind(gang)->request : &class->kind->request,
                         .wanted = gang ? gang->shape.size : 1};
     struct plan next = best;
-    if (gang ? reclaim_nodes(op, gang, &next, &best) : reclaim_node(op, &next, &best))
+    if (gang ? reclaim_nodes(op, gang, &next, &best) : reclaim_node(op, class, &next, &best))
         carry_out(op, &best);
     if (gang) { /* what comes free is kept for it */
         op->reserve_next_ns = op->now_ns;

@@ -107,6 +107,7 @@ static void class_free(struct sch_operator *op, struct sch_op_class *class)
 {
     SY_ASSERT(!sch_link_in_list(&class->partition_link));
     set_waiting(op, class, 0);
+    sch_class_drop_claims(op, class);
     sch_table_remove(&op->classes_by_id, &class->by_id);
     sch_list_remove(&class->kind_link);
     sch_kind_unref(op, class->kind);
@@ -221,6 +222,7 @@ void sch_op_demand(struct sch_operator *op, const struct sch_op_event *event)
     if (!class)
         class = class_new(op, partition, event);
     set_waiting(op, class, event->u.demand.waiting);
+    sch_class_keep(op, class, class->gang.size > 0 ? 0 : event->u.demand.keep);
     sch_kind_grant(op, class->kind);
     if (class->gang.size > 0)
         sch_op_gang_grant(op, class, true);
@@ -270,7 +272,7 @@ void sch_op_assign(struct sch_operator *op, const struct sch_op_event *event)
     a->held_ns = op->now_ns;
     a->blob = blob;
     sch_attempt_hold(op, a);
-    if (class->kind->held_count == 1)
+    if (!sch_claim_place(op, a) && class->kind->held_count == 1)
         (void)sch_kind_place(op, class->kind);
     sch_kind_dirty(op, class->kind);
 }

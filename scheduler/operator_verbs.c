@@ -56,7 +56,7 @@ bool sch_node_serves(const struct sch_node *node)
 
 bool sch_node_placeable(const struct sch_node *node)
 {
-    return sch_node_serves(node) && !node->reserved;
+    return sch_node_serves(node) && !node->reserved && !node->claim;
 }
 
 /* Some kinds may choose among other nodes now. */

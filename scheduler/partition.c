@@ -2,6 +2,7 @@
 #include "scheduler/partition_gang.h"
 #include "scheduler/partition_infeasible.h"
 #include "scheduler/partition_reclaim.h"
+#include "scheduler/partition_reserve.h"
 #include "scheduler/partition_route.h"
 #include "scheduler/partition_ticket.h"
 #include "scheduler/partition_turn.h"
@@ -38,7 +39,7 @@ struct sch_partition *sch_partition_new(const struct sch_partition_options *opti
     sch_list_init(&p->classes_idle);
     sch_list_init(&p->undecided);
     sch_list_init(&p->preemptible);
-    p->reclaim_at_ns = SY_TIME_NEVER;
+    p->reclaim_at_ns = p->reserve_at_ns = SY_TIME_NEVER;
     sch_list_init(&p->tickets_touched);
     sch_shares_init(p);
     sch_list_init(&p->recovering);
@@ -482,6 +483,7 @@ static void step_tick(struct sch_partition *p)
     sch_avoided_tick(p);
     sch_tickets_tick(p);
     sch_reclaim_tick(p);
+    sch_reserve_tick(p);
     sch_patience_tick(p);
     sch_cluster_leases(p);
     sch_recovery_tick(p);
@@ -625,6 +627,7 @@ void sch_partition_step(struct sch_partition *p, const struct sch_event *event,
     sch_shares_end_step(p);
     sch_tickets_end_step(p);
     sch_reclaim_end_step(p);
+    sch_reserve_end_step(p);
     sch_demand_end_step(p);
     tell_specs_unused(p);
     p->out = NULL;
@@ -643,6 +646,7 @@ int64_t sch_partition_next_ns(const struct sch_partition *p)
         return p->now_ns; /* more than one step assigns */
     int64_t at = p->recovery_end_ns < p->verify_at_ns ? p->recovery_end_ns : p->verify_at_ns;
     at = p->reclaim_at_ns < at ? p->reclaim_at_ns : at;
+    at = p->reserve_at_ns < at ? p->reserve_at_ns : at;
     at = earlier(at, &p->timers);
     at = earlier(at, &p->flushes);
     at = earlier(at, &p->leases);

@@ -203,6 +203,8 @@ struct sch_partition_options {
     int64_t recovery_wait_ns;   /* bound on waiting for inventories after a rebuild */
     int64_t reclaim_delay_ns;   /* so long, or twice, a class waits for room before work that may be
                                    stopped is; 0 = never */
+    int64_t reserve_after_ns; /* so long, or a second more, a class waits for room before nodes are
+                                 kept for it; 0 = never */
     int64_t ageing_ns; /* an action gains one in priority for each that it waits; 0 = never */
     /* So long no cluster has been there that could ever run what waits before it ends, in queues
      * with SCH_INFEASIBLE_FAIL. */
@@ -550,6 +552,7 @@ struct sch_effect {
             uint64_t waiting;
             int64_t oldest_age_ns;
             int32_t top_priority;
+            uint32_t keep; /* nodes that the cluster is to keep for the class */
         } demand;
         struct {
             const struct sch_queue_key *key;

@@ -1,6 +1,7 @@
 #include "scheduler/partition_cache.h"
 #include "scheduler/partition_gang.h"
 #include "scheduler/partition_infeasible.h"
+#include "scheduler/partition_reserve.h"
 #include "scheduler/partition_turn.h"
 
 #include <stdlib.h>
@@ -20,7 +21,7 @@ static size_t list_length(const struct sch_link *head)
 struct tally {
     uint64_t states[SCH_ACTION_STATES];
     uint64_t actions, timers, waiting, held, attempts, keyed, cached, cache_waiting, lanes;
-    uint64_t ganged;
+    uint64_t ganged, reserves;
     struct sch_lane *first; /* of all that stand in the tree of turns */
 };
 
@@ -283,6 +284,19 @@ static void check_pair(const struct sch_partition *p, const struct sch_class *cl
     SY_ASSERT(!(connected && pair->feasible) || pair->told || class->tell_new);
 }
 
+/* Nodes that clusters are asked to keep. */
+static void check_reserves(const struct sch_class *class, struct tally *tally)
+{
+    uint32_t reserves = 0;
+    for (size_t i = 0; i < class->pair_count; i++) {
+        SY_ASSERT(class->pairs[i]->reserves <= class->pairs[i]->cluster->reserves);
+        reserves += class->pairs[i]->reserves;
+    }
+    SY_ASSERT(reserves == class->reserves && reserves <= SCH_RESERVE_OF_CLASS_MAX);
+    SY_ASSERT(reserves == 0 || class->gang.size == 0);
+    tally->reserves += reserves;
+}
+
 static uint64_t check_seat(const struct sch_seat *seat)
 {
     uint64_t ready = 0;
@@ -395,10 +409,13 @@ static void check_classes(struct sch_partition *p, struct tally *tally)
     for (struct sch_link *link = p->classes.next; link != &p->classes; link = link->next) {
         struct sch_class *class = sy_container_of(link, struct sch_class, link);
         check_class(p, class, tally);
+        check_reserves(class, tally);
         refs += class->refs;
         unchecked += class->unchecked_from != 0;
     }
     SY_ASSERT(unchecked == p->classes_unchecked);
+    SY_ASSERT(tally->reserves == p->reserves && p->reserves <= SCH_RESERVES_MAX);
+    SY_ASSERT(p->reserves == 0 || p->reserve_at_ns != SY_TIME_NEVER);
     SY_ASSERT(tally->waiting == tally->states[SCH_ACTION_QUEUED]);
     SY_ASSERT(refs ==
               p->actions_live - tally->states[SCH_ACTION_GROUP] - tally->states[SCH_ACTION_PAUSED]);

@@ -1,4 +1,5 @@
 #include "scheduler/partition_infeasible.h"
+#include "scheduler/partition_reserve.h"
 #include "scheduler/partition_route.h"
 
 #include <stdlib.h>
@@ -33,7 +34,7 @@ static int64_t oldest_ns(const struct sch_partition *p, const struct sch_class *
     return first ? sch_fifo_oldest_ns(&first->queue, p->now_ns) : p->now_ns;
 }
 
-static void tell(struct sch_partition *p, struct sch_class *class, struct sch_pair *pair)
+void sch_demand_tell(struct sch_partition *p, struct sch_class *class, struct sch_pair *pair)
 {
     struct sch_effect *effect = sch_effect_add(p, SCH_EFFECT_DEMAND);
     effect->u.demand.cluster = pair->cluster->name;
@@ -45,6 +46,7 @@ static void tell(struct sch_partition *p, struct sch_class *class, struct sch_pa
     effect->u.demand.top_priority = top_priority(class);
     if (!pair->told)
         sch_pair_expect(p, pair);
+    effect->u.demand.keep = pair->reserves;
     pair->told = true;
 }
 
@@ -55,7 +57,7 @@ static void tell_clusters(struct sch_partition *p, struct sch_class *class, bool
         struct sch_pair *pair = class->pairs[i];
         bool eligible = sch_cluster_connected(pair->cluster) && pair->feasible;
         if (eligible && (all || !pair->told))
-            tell(p, class, pair);
+            sch_demand_tell(p, class, pair);
     }
     class->tell_new = false;
     if (all) {

@@ -219,6 +219,8 @@ static void explain_cluster(const struct sch_query *q, const struct sch_cluster 
     const struct sch_pair *pair = q->class ? q->class->pairs[cluster->index] : NULL;
     ret->avoided_until_ns = pair ? pair->avoided_until_ns : 0;
     ret->failures = pair ? pair->failures : 0;
+    ret->kept = pair ? pair->reserves : 0;
+    ret->kept_for_others = cluster->reserves - ret->kept;
 }
 
 static void explain_clusters(const struct sch_query *q)

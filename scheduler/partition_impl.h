@@ -16,6 +16,7 @@
  *   partition_lane.c     queued actions of a class and a queue: in, out, assigned
  *   partition_class.c    resource classes: a request, and the rules of a queue
  *   partition_route.c    a class on each cluster: grants, room, which cluster is chosen
+ *   partition_reserve.c  nodes that are kept for those who wait too long
  *   partition_reclaim.c  room for those who wait, from work that may be stopped
  *   partition_demand.c   what clusters are told; what was let in unchecked
  *   partition_cluster.c  clusters up and down, leases, inventories, what reports mean
@@ -281,6 +282,7 @@ struct sch_pair {
                             long; else that is over, or never was */
     bool capable;        /* it may run it: it is not gone, and does not say that it could not */
     bool told;           /* the cluster heard of this class since CLUSTER_UP */
+    uint32_t reserves;   /* nodes that it is asked to keep for the class */
     bool answered;       /* of a class of gangs: since the last one came */
     uint32_t failures;   /* refusals and losses one after the other */
     int64_t avoided_until_ns;      /* another cluster is taken if one has room; 0: not */
@@ -314,6 +316,7 @@ struct sch_class {
     uint64_t reclaim_seen;
     uint32_t reclaim_in_vain;
     int64_t reclaim_after_ns;    /* not before */
+    uint32_t reserves;           /* over its pairs */
     struct sch_heap_entry flush; /* p->flushes: demand is told again at that time */
     bool tell_new;               /* a cluster may not have heard of it yet */
     uint32_t capable;            /* of its pairs */
@@ -356,6 +359,7 @@ struct sch_cluster {
     struct sch_use room_granted, room_assigned; /* since CLUSTER_UP */
     struct sch_link short_of_room;
     uint64_t preempted;                /* attempts that it has stopped for others, or for a drain */
+    uint32_t reserves;                 /* nodes that it is asked to keep */
     struct sch_link attempts, unnamed; /* unnamed: by the inventory that is coming in */
     struct sch_heap_entry lease;       /* p->leases while DOWN */
 };
@@ -399,6 +403,8 @@ struct sch_partition {
     bool turns_looked;     /* whether a cluster has room for turns_least is known */
     bool emptied;          /* in this step a share lost its last action */
     int64_t reclaim_at_ns; /* the next round; SY_TIME_NEVER: nothing may be stopped */
+    int64_t reserve_at_ns; /* the next round; SY_TIME_NEVER: nobody waits */
+    uint32_t reserves;     /* over all classes */
     struct sch_link tickets_touched;
     struct sch_heap ticket_flushes;
     uint32_t last_share_id;

@@ -157,9 +157,7 @@ static void reclaim_for_gang(struct sch_partition *p, const struct sch_gang *gan
     reclaim(p, &claim);
 }
 
-/* It has somebody who may run, and no cluster for him. Gangs go to busy clusters, and wait there.
- */
-static bool is_short(const struct sch_partition *p, const struct sch_class *class)
+bool sch_class_is_short(const struct sch_partition *p, const struct sch_class *class)
 {
     bool room = class->open.count > 0 && !(class->root.turn_lane && sch_turns_closed(p));
     return class->gang.size == 0 && class->root.children.count > 0 && !room;
@@ -180,7 +178,7 @@ static void reclaim_for_classes(struct sch_partition *p)
 {
     for (struct sch_link *link = p->classes.next; link != &p->classes; link = link->next) {
         struct sch_class *class = sy_container_of(link, struct sch_class, link);
-        if (!is_short(p, class)) {
+        if (!sch_class_is_short(p, class)) {
             class->short_since_ns = SY_TIME_NEVER;
             continue;
         }

@@ -4,6 +4,9 @@
 
 #include "scheduler/partition_impl.h"
 
+/* It has somebody who may run, and no cluster for him. Gangs go to busy clusters, and wait there.
+ */
+bool sch_class_is_short(const struct sch_partition *p, const struct sch_class *class);
 void sch_reclaim_end_step(struct sch_partition *p);
 void sch_reclaim_tick(struct sch_partition *p);
 

@@ -18,6 +18,7 @@
 #include "scheduler/partition_route.h"
 #include "scheduler/partition_gang.h"
 #include "scheduler/partition_infeasible.h"
+#include "scheduler/partition_reserve.h"
 #include "scheduler/partition_turn.h"
 
 #include <inttypes.h>
@@ -296,6 +297,7 @@ void sch_pair_take(struct sch_partition *p, struct sch_pair *pair)
     pair->assigned++;
     if (pair->assigned == pair->granted)
         expect(pair); /* it is asked for more by now */
+    sch_pair_reserved(p, pair);
     room->actions += unit;
     room->cpu_milli += unit * pair->class->request.cpu_milli;
     room->memory_bytes += unit * pair->class->request.memory_bytes;
@@ -323,6 +325,7 @@ void sch_pair_free(struct sch_partition *p, struct sch_pair *pair)
     if (sch_link_in_list(&pair->short_link))
         sch_list_remove(&pair->short_link);
     sch_heap_remove(&p->avoided, &pair->avoided);
+    sch_pair_reset_reserves(p, pair);
     free(pair);
 }
 
@@ -348,6 +351,7 @@ void sch_class_reset_cluster(struct sch_partition *p, struct sch_class *class,
     struct sch_pair *pair = class->pairs[cluster->index];
     pair->granted = pair->startable = pair->assigned = 0;
     pair->told = pair->answered = false;
+    sch_pair_reset_reserves(p, pair);
     sch_class_update_cluster(p, class, cluster);
 }
 

@@ -59,6 +59,7 @@ static void draw_times(struct sim_options *o, struct sy_rng *rng)
     o->sync_ns_max = (int64_t)sy_rng_below(rng, 100 * SY_NS_PER_MS);
     o->task_ns_max = (int64_t)sy_rng_below(rng, 3 * SY_NS_PER_S);
     o->reclaim_delay_ns = (int64_t)sometimes(rng, 20) * 100 * SY_NS_PER_MS;
+    o->reserve_after_ns = (int64_t)sometimes(rng, 20) * 100 * SY_NS_PER_MS;
     o->ageing_ns = (int64_t)sometimes(rng, 40) * 100 * SY_NS_PER_MS;
     o->infeasible_grace_ns = (int64_t)up_to(rng, 100) * 100 * SY_NS_PER_MS;
 }

@@ -405,6 +405,7 @@ static void world_init(struct sim_world *world, const struct sim_options *option
         .recovery_wait_ns = 6 * SY_NS_PER_S,
         .system_retries = 1000,
         .reclaim_delay_ns = options->reclaim_delay_ns,
+        .reserve_after_ns = options->reserve_after_ns,
         .ageing_ns = options->ageing_ns,
         .infeasible_grace_ns = options->infeasible_grace_ns,
     };

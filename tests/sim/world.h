@@ -55,7 +55,7 @@ struct sim_options {
     int64_t task_ns_max;
     uint32_t task_fail_pct, task_lost_pct, task_oom_pct;
     int64_t reclaim_delay_ns, ageing_ns; /* 0: never */
-    int64_t infeasible_grace_ns;
+    int64_t infeasible_grace_ns, reserve_after_ns;
     bool verbose;
 };
 void sim_options_draw(struct sim_options *ret, uint64_t seed, enum sim_size size);

@@ -117,11 +117,12 @@ struct world {
     struct sy_rng rng;
     int64_t now;
     uint64_t hash, names, finished, succeeded, reused, held, signalled, gangs, poisoned, infeasible;
-    uint64_t stopped, gangs_stopped, gangs_asked; /* for others; for gangs */
+    uint64_t kept, stopped, gangs_stopped, gangs_asked; /* for others; for gangs */
     size_t blobs;
     bool healing, strict; /* strict: what no cluster is left for ends */
     bool prefers;         /* the queue prefers one cluster */
     enum sch_policy policy;
+    bool reserves; /* nodes are kept for large actions */
     struct sch_spec specs[PARTITIONS][SPECS];
     struct site sites[PARTITIONS];
     struct sch_operator *operators[CLUSTERS];
@@ -361,6 +362,8 @@ static void carry_message(struct world *w, size_t p, const struct sch_effect *ef
         event->u.demand.class_id = effect->u.demand.class_id;
         event->u.demand.request = *effect->u.demand.request;
         event->u.demand.waiting = effect->u.demand.waiting;
+        event->u.demand.keep = effect->u.demand.keep;
+        w->kept += effect->u.demand.keep > 0;
         if (effect->u.demand.gang)
             sy_container_of(event, struct message, down)->gang = *effect->u.demand.gang;
     } else if (effect->type == SCH_EFFECT_RECLAIM) {

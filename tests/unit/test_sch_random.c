@@ -141,6 +141,7 @@ static void partition_start(struct world *w, size_t p)
                                             .cluster_lease_ns = 15 * SY_NS_PER_S,
                                             .recovery_wait_ns = 10 * SY_NS_PER_S,
                                             .infeasible_grace_ns = 5 * SY_NS_PER_S,
+                                            .reserve_after_ns = w->reserves ? SY_NS_PER_S : 0,
                                             .assign_max = site->epoch % 2 ? 3 : 0,
                                             .reclaim_delay_ns = 200 * SY_NS_PER_MS};
     site->core = sch_partition_new(&options, w->now);
@@ -596,7 +597,7 @@ static void init_specs(struct sch_spec *specs)
 /* What the random worlds have done, so that a test that does nothing is seen. */
 struct done {
     uint64_t succeeded, reused, held, signalled, drained, preempted, gangs, poisoned, infeasible;
-    uint64_t stopped, gangs_stopped, gangs_asked;
+    uint64_t kept, stopped, gangs_stopped, gangs_asked;
 };
 
 static struct world *world_new(uint64_t seed)
@@ -607,6 +608,7 @@ static struct world *world_new(uint64_t seed)
     w->strict = seed % 2 == 0;
     w->prefers = seed % 3 == 0;
     w->policy = (enum sch_policy)(seed % SCH_POLICIES);
+    w->reserves = seed % 3 == 1;
     for (size_t c = 0; c < CLUSTERS; c++)
         operator_start(w, c);
     for (size_t p = 0; p < PARTITIONS; p++) {
@@ -653,6 +655,7 @@ static uint64_t run_seed(uint64_t seed, struct done *done)
     done->gangs += w->gangs;
     done->poisoned += w->poisoned;
     done->infeasible += w->infeasible;
+    done->kept += w->kept;
     done->stopped += w->stopped;
     done->gangs_stopped += w->gangs_stopped;
     done->gangs_asked += w->gangs_asked;
@@ -683,6 +686,7 @@ START_TEST(random_worlds_keep_the_promises)
     ck_assert(seeds < 10 || (done.drained > 0 && done.preempted > 0 && done.gangs > 20));
     ck_assert(seeds < 20 || done.poisoned > 0);
     ck_assert(seeds < 20 || done.infeasible > 0);
+    ck_assert(seeds < 10 || done.kept > 10);
     ck_assert(seeds < 20 || (done.stopped > 20 && done.gangs_stopped > 0 && done.gangs_asked > 0));
     if (only || count)
         fprintf(stderr, "stopped %llu, of gangs %llu, asked for gangs %llu, poisoned %llu\n",

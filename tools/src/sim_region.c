@@ -85,7 +85,7 @@ static const struct sy_config_key queue_keys[] = {
 };
 
 struct region_text {
-    int64_t ageing_ns, reclaim_delay_ns;
+    int64_t ageing_ns, reclaim_delay_ns, reserve_after_ns;
     struct sy_config_list clusters, queues;
 };
 
@@ -94,6 +94,8 @@ static const struct sy_config_key region_keys[] = {
                        "a task gains one in priority for each that it waits"),
     SY_CONFIG_DURATION("reclaim_delay", struct region_text, reclaim_delay_ns, "5s", "100ms", "1h",
                        "a wait, after which preemptible work is stopped for what is next"),
+    SY_CONFIG_DURATION("reserve_after", struct region_text, reserve_after_ns, "60s", "1s", "24h",
+                       "a wait, after which a node is kept for what no node has room for"),
     SY_CONFIG_LIST("clusters", struct region_text, clusters, NULL, struct cluster_text,
                    cluster_keys, "at least one"),
     SY_CONFIG_LIST("queues", struct region_text, queues, "", struct queue_text, queue_keys,
@@ -240,6 +242,7 @@ static int take_region(struct sim_region *region, const struct region_text *text
     int r = 0;
     region->ageing_ns = text->ageing_ns;
     region->reclaim_delay_ns = text->reclaim_delay_ns;
+    region->reserve_after_ns = text->reserve_after_ns;
     region->clusters = sy_calloc(text->clusters.count, sizeof(*region->clusters));
     region->queues = sy_calloc(text->queues.count, sizeof(*region->queues));
     for (size_t i = 0; i < text->clusters.count; i++)

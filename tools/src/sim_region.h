@@ -27,7 +27,7 @@ struct sim_cluster_config {
 };
 
 struct sim_region {
-    int64_t ageing_ns, reclaim_delay_ns;
+    int64_t ageing_ns, reclaim_delay_ns, reserve_after_ns;
     struct sim_cluster_config *clusters;
     struct sch_queue_config *queues; /* parents before their children */
     size_t cluster_count, queue_count;

@@ -232,6 +232,7 @@ static void carry(struct sim_switchyard *s, const struct sch_effect *effect)
         event->u.demand.top_priority = effect->u.demand.top_priority;
         if (effect->u.demand.gang)
             event->u.demand.gang = own_shape(s, effect->u.demand.gang);
+        event->u.demand.keep = effect->u.demand.keep;
         break;
     case SCH_EFFECT_RECLAIM:
         send_reclaim(s, effect);
@@ -322,6 +323,7 @@ static void *switchyard_new(struct sim_world *world)
                                             .cluster_lease_ns = 30 * SY_NS_PER_S,
                                             .recovery_wait_ns = 10 * SY_NS_PER_S,
                                             .reclaim_delay_ns = world->region->reclaim_delay_ns,
+                                            .reserve_after_ns = world->region->reserve_after_ns,
                                             .ageing_ns = world->region->ageing_ns};
     s->world = world;
     s->tick_ns = SY_TIME_NEVER;

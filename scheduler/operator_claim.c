@@ -1,0 +1,301 @@
+/*
+ * Nodes that are kept for single actions, when only a node with much room would hold them: smaller
+ * work takes what comes free, and they would wait for ever (operator_gang.c is the same for gangs).
+ *
+ * A partition says for how many of a class nodes are to be kept here; each is a claim. It keeps a
+ * node, and nothing new is placed there. A claim is ready when there is room: then its class is
+ * granted one more, and who comes is placed there. So nobody is bound to this cluster meanwhile.
+ *
+ * Which node: where what is in the way has not run for long, for what has will go on for long (the
+ * tails of durations are heavy); of these the one that misses least. Another one takes its place
+ * when less is missing there. So what is missing only shrinks, and a claim is ready at the latest
+ * when what is on its node has ended.
+ *
+ * At most one node in SCH_OP_CLAIM_NODES is kept, or one; classes share them in turns, and one that
+ * got its node goes behind the others. Between a gang's reservation and claims who began to keep
+ * nodes first has the first choice, so neither waits for more than what was there before it.
+ */
+#include "scheduler/operator_impl.h"
+
+#include <stdlib.h>
+
+/* ---- claims and nodes ---- */
+
+static void keep(struct sch_operator *op, struct sch_op_claim *claim, struct sch_node *node)
+{
+    struct sch_node *nodes[] = {claim->node, node};
+    if (claim->ready)
+        claim->class->claims_ready--;
+    claim->ready = false;
+    if (claim->node)
+        claim->node->claim = NULL;
+    if (node) {
+        node->claim = claim;
+        node->reserved = false;
+    }
+    claim->node = node;
+    for (size_t i = 0; i < SY_COUNT_OF(nodes); i++) {
+        if (nodes[i] && sch_node_state(nodes[i]) != SCH_NODE_GONE)
+            sch_node_changed(op, nodes[i]);
+    }
+    op->choice_came = true; /* on the one that is left, or on avoided ones */
+    sch_kinds_dirty(op);
+}
+
+void sch_claim_leave(struct sch_operator *op, struct sch_node *node)
+{
+    if (node->claim)
+        keep(op, node->claim, NULL);
+}
+
+static void claim_free(struct sch_operator *op, struct sch_op_claim *claim)
+{
+    if (claim->node)
+        keep(op, claim, NULL);
+    SY_ASSERT(claim->class->claims > 0 && op->claim_count > 0);
+    claim->class->claims--;
+    op->claim_count--;
+    sch_list_remove(&claim->link);
+    free(claim);
+}
+
+static void claim_new(struct sch_operator *op, struct sch_op_class *class)
+{
+    struct sch_op_claim *claim = sy_new(struct sch_op_claim);
+    claim->class = class;
+    claim->since_ns = op->now_ns;
+    class->claims++;
+    op->claim_count++;
+    sch_list_insert_after(&op->claims, &claim->link); /* it chooses next */
+    op->claim_due_ns = op->now_ns;
+}
+
+bool sch_claim_is_before_gang(const struct sch_operator *op, const struct sch_op_claim *claim)
+{
+    return !op->reserver || claim->since_ns < op->reserver_since_ns;
+}
+
+/* ---- how many ---- */
+
+static uint32_t wanted(const struct sch_op_class *class)
+{
+    if (class->kind->shape_count == 0)
+        return 0; /* nodes that could hold it have gone */
+    return class->keep < class->waiting ? class->keep : (uint32_t) class->waiting;
+}
+
+/* In turns, so that many of one class do not keep all. */
+static void share_out(struct sch_operator *op)
+{
+    uint32_t left = op->node_count / SCH_OP_CLAIM_NODES, given = 1;
+    left = left == 0 ? 1 : left < SCH_OP_CLAIMS_MAX ? left : SCH_OP_CLAIMS_MAX;
+    for (struct sch_link *link = op->claiming.next; link != &op->claiming; link = link->next)
+        sy_container_of(link, struct sch_op_class, claiming)->claims_allowed = 0;
+    for (uint32_t turn = 0; given > 0; turn++) {
+        given = 0;
+        for (struct sch_link *link = op->claiming.next; link != &op->claiming && left > 0;
+             link = link->next) {
+            struct sch_op_class *class = sy_container_of(link, struct sch_op_class, claiming);
+            if (wanted(class) <= turn)
+                continue;
+            class->claims_allowed++;
+            given++;
+            left--;
+        }
+    }
+}
+
+static void settle(struct sch_operator *op)
+{
+    op->claims_changed = false;
+    share_out(op);
+    for (struct sch_link *link = op->claims.prev, *before; link != &op->claims; link = before) {
+        struct sch_op_claim *claim = sy_container_of(link, struct sch_op_claim, link);
+        before = link->prev;
+        if (claim->class->claims > claim->class->claims_allowed)
+            claim_free(op, claim);
+    }
+    for (struct sch_link *link = op->claiming.next; link != &op->claiming; link = link->next) {
+        struct sch_op_class *class = sy_container_of(link, struct sch_op_class, claiming);
+        while (class->claims < class->claims_allowed)
+            claim_new(op, class);
+    }
+}
+
+/* ---- which node ---- */
+
+struct candidate {
+    struct sch_node *node;
+    uint64_t missing;
+    int64_t age_ns;
+};
+
+/* Of what it needs there, in thousandths of each. */
+static uint64_t missing(const struct sch_node *node, const struct sch_resources *request)
+{
+    const struct sch_shape *shape = &node->shape->shape;
+    uint64_t least[SCH_FIT_DIMS_MAX], there[SCH_FIT_DIMS_MAX], sum = 0;
+    sch_room_least(shape, request, least);
+    sch_room_vector(node, there);
+    for (uint32_t i = 0; i < sch_room_dims(shape); i++)
+        sum += least[i] > there[i] ? (least[i] - there[i]) * 1000 / least[i] : 0;
+    return sum;
+}
+
+static bool may_keep(const struct sch_operator *op, const struct sch_op_claim *claim,
+                     const struct sch_node *node)
+{
+    return sch_node_serves(node) && node->health.state == SCH_HEALTH_TRUSTED &&
+           (!node->claim || node->claim == claim) &&
+           (!node->reserved || sch_claim_is_before_gang(op, claim)) &&
+           sch_shape_fits(&node->shape->shape, &claim->class->kind->request, NULL);
+}
+
+/* For how long the oldest of what is in the way has run. */
+static int64_t age_of(const struct sch_operator *op, const struct sch_node *node,
+                      const struct sch_resources *request)
+{
+    int64_t most_ns = SCH_OP_CLAIM_YOUNG_NS;
+    for (const struct sch_link *link = node->attempts.next; link != &node->attempts;
+         link = link->next) {
+        const struct sch_attempt *a = sy_container_of((struct sch_link *)(uintptr_t)link,
+                                                      struct sch_attempt, place);
+        bool in_way = !sch_resources_has_gpu(request) || sch_resources_has_gpu(&a->kind->request);
+        int64_t age_ns = sch_attempt_state(a) == SCH_ATTEMPT_STARTED ? op->now_ns - a->since_ns : 0;
+        if (in_way && age_ns > most_ns)
+            most_ns = age_ns;
+    }
+    return most_ns;
+}
+
+static bool is_better(const struct candidate *a, const struct candidate *b, bool had)
+{
+    if (!b->node || a->missing == 0 || b->missing == 0)
+        return !b->node || a->missing < b->missing;
+    if (had)
+        return a->missing < b->missing && a->age_ns <= b->age_ns;
+    return a->age_ns < b->age_ns || (a->age_ns == b->age_ns && a->missing < b->missing);
+}
+
+static struct candidate candidate(const struct sch_operator *op, struct sch_node *node,
+                                  const struct sch_resources *request)
+{
+    return (struct candidate){node, missing(node, request), age_of(op, node, request)};
+}
+
+static void choose(struct sch_operator *op, struct sch_op_claim *claim)
+{
+    const struct sch_resources *request = &claim->class->kind->request;
+    struct candidate best = {0};
+    bool had = claim->node;
+    if (had)
+        best = candidate(op, claim->node, request);
+    for (uint32_t i = 0; i < op->node_count; i++) {
+        if (!may_keep(op, claim, op->nodes[i]))
+            continue;
+        struct candidate other = candidate(op, op->nodes[i], request);
+        if (is_better(&other, &best, had))
+            best = other;
+    }
+    if (best.node != claim->node)
+        keep(op, claim, best.node);
+}
+
+/* Those that have no node at once, of the others one at a time. */
+static void choose_next(struct sch_operator *op)
+{
+    bool more = true;
+    for (uint32_t i = 0; i < op->claim_count && more; i++) {
+        struct sch_op_claim *claim = sy_container_of(sch_list_pop(&op->claims), struct sch_op_claim,
+                                                     link);
+        more = !claim->node;
+        choose(op, claim);
+        sch_list_push_back(&op->claims, &claim->link);
+    }
+    op->claim_due_ns = op->claim_count > 0 ? op->now_ns + SCH_OP_CLAIM_INTERVAL_NS : SY_TIME_NEVER;
+}
+
+static void look_at(struct sch_operator *op, struct sch_op_claim *claim)
+{
+    struct sch_node *node = claim->node;
+    struct sch_op_class *class = claim->class;
+    if (!sch_node_serves(node) || node->health.state == SCH_HEALTH_AVOIDED) {
+        keep(op, claim, NULL);
+        return;
+    }
+    bool ready = node->backlog_count == 0 && sch_node_fits(node, &class->kind->request) > 0;
+    if (ready == claim->ready)
+        return;
+    claim->ready = ready;
+    class->claims_ready += ready ? 1 : UINT32_MAX;
+    sch_kind_dirty(op, class->kind);
+}
+
+void sch_claims_end_step(struct sch_operator *op)
+{
+    if (op->claims_changed)
+        settle(op);
+    if (op->claim_due_ns <= op->now_ns)
+        choose_next(op);
+    for (struct sch_link *link = op->claims.next; link != &op->claims; link = link->next) {
+        struct sch_op_claim *claim = sy_container_of(link, struct sch_op_claim, link);
+        if (claim->node)
+            look_at(op, claim);
+    }
+}
+
+void sch_claims_add_room(const struct sch_operator *op, const struct sch_op_partition *partition,
+                         struct sch_amount *room)
+{
+    for (const struct sch_link *link = op->claims.next; link != &op->claims; link = link->next) {
+        const struct sch_op_claim *claim = sy_container_of((struct sch_link *)(uintptr_t)link,
+                                                           struct sch_op_claim, link);
+        if (claim->ready && claim->class->partition == partition)
+            sch_amount_add(room, &claim->class->kind->request, true);
+    }
+}
+
+/* ---- what shards say ---- */
+
+void sch_class_keep(struct sch_operator *op, struct sch_op_class *class, uint32_t nodes)
+{
+    op->claims_changed |= class->keep > 0 || nodes > 0; /* or what waits has changed */
+    if (class->keep > 0 && nodes == 0)
+        sch_list_remove(&class->claiming);
+    if (class->keep == 0 && nodes > 0)
+        sch_list_push_back(&op->claiming, &class->claiming);
+    if (nodes == 0)
+        class->claims_allowed = 0;
+    class->keep = nodes;
+}
+
+void sch_class_drop_claims(struct sch_operator *op, struct sch_op_class *class)
+{
+    sch_class_keep(op, class, 0);
+    for (struct sch_link *link = op->claims.next, *next; link != &op->claims; link = next) {
+        next = link->next;
+        struct sch_op_claim *claim = sy_container_of(link, struct sch_op_claim, link);
+        if (claim->class == class)
+            claim_free(op, claim);
+    }
+    SY_ASSERT(class->claims == 0 && class->claims_ready == 0);
+}
+
+bool sch_claim_place(struct sch_operator *op, struct sch_attempt *a)
+{
+    struct sch_op_class *class = a->class;
+    struct sch_link *link = op->claims.next;
+    if (class->claims_ready == 0)
+        return false;
+    while (!sy_container_of(link, struct sch_op_claim, link)->ready ||
+           sy_container_of(link, struct sch_op_claim, link)->class != class)
+        link = link->next;
+    struct sch_op_claim *claim = sy_container_of(link, struct sch_op_claim, link);
+    SY_ASSERT(link != &op->claims && sch_node_fits(claim->node, &a->kind->request) > 0);
+    (void)sch_attempt_place(op, a, claim->node, true);
+    claim_free(op, claim);
+    uint32_t left = class->keep > 0 ? class->keep - 1 : 0;
+    sch_class_keep(op, class, 0); /* others come first now */
+    sch_class_keep(op, class, left);
+    return true;
+}

@@ -1,0 +1,386 @@
+/* links: sch */
+/* Nodes of a cluster that are kept for large single actions. Nodes have four cores. */
+#include "base/mem.h"
+#include "scheduler/operator_impl.h"
+#include "tests/lib/test.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HOLD (2 * SY_NS_PER_S)
+#define SMALL 1u /* classes by the cores that one takes */
+#define WIDE 3u
+#define LARGE 4u
+#define GANG 9u
+
+struct world {
+    struct sch_operator *op;
+    struct sch_op_effects fx;
+    int64_t now;
+    uint64_t next_action;
+    size_t blobs, cancels;
+    uint64_t granted[8], gpu_room; /* of classes, as last told */
+};
+
+static void blob_release(void *data)
+{
+    --*(size_t *)data;
+}
+
+static struct sch_blob blob(struct world *w)
+{
+    w->blobs++;
+    return (struct sch_blob){.data = &w->blobs, .release = blob_release};
+}
+
+static void step(struct world *w, struct sch_op_event event)
+{
+    event.now_ns = w->now;
+    sch_operator_step(w->op, &event, &w->fx);
+    for (size_t i = 0; i < w->fx.count; i++) {
+        const struct sch_op_effect *effect = &w->fx.items[i];
+        if (effect->type == SCH_OP_SEND_ASSIGN)
+            effect->u.assign.blob.release(effect->u.assign.blob.data);
+        if (effect->type == SCH_OP_SEND_GRANT && effect->u.grant.class_id < 8)
+            w->granted[effect->u.grant.class_id] = effect->u.grant.granted;
+        w->cancels += effect->type == SCH_OP_SEND_CANCEL;
+    }
+    sch_operator_check(w->op);
+}
+
+static void run_for(struct world *w, int64_t ns)
+{
+    int64_t until = w->now + ns, next;
+    while ((next = sch_operator_next_ns(w->op)) <= until) {
+        w->now = next > w->now ? next : w->now;
+        step(w, (struct sch_op_event){.type = SCH_OP_TICK});
+    }
+    w->now = until;
+}
+
+static void partition_up(struct world *w)
+{
+    step(w, (struct sch_op_event){.type = SCH_OP_PARTITION_UP, .u.partition = {1, 5}});
+}
+
+static struct world *world_new(unsigned nodes)
+{
+    struct world *w = sy_new(struct world);
+    struct sch_operator_options options = {.hold_ns = HOLD, .node_lease_ns = 15 * SY_NS_PER_S};
+    w->now = SY_NS_PER_S;
+    w->op = sch_operator_new(&options, w->now);
+    for (unsigned i = 0; i < nodes; i++) {
+        char name[8];
+        snprintf(name, sizeof(name), "n%u", i);
+        step(w, (struct sch_op_event){.type = SCH_OP_NODE_UP,
+                                      .u.node = {.name = name, .capacity = {.cpu_milli = 4000}}});
+        step(w, (struct sch_op_event){.type = SCH_OP_NODE_INVENTORY_COMPLETE, .u.node.name = name});
+    }
+    partition_up(w);
+    return w;
+}
+
+static void world_free(struct world *w)
+{
+    sch_operator_free(w->op);
+    ck_assert_uint_eq(w->blobs, 0);
+    sch_op_effects_deinit(&w->fx);
+    free(w);
+}
+
+static void demand_of(struct world *w, uint32_t class_id, uint64_t waiting, uint32_t keep,
+                      const struct sch_gang_shape *gang)
+{
+    uint32_t cores = gang ? LARGE : class_id;
+    step(w, (struct sch_op_event){.type = SCH_OP_DEMAND,
+                                  .u.demand = {.partition = 1,
+                                               .class_id = class_id,
+                                               .request = {.cpu_milli = 1000 * cores},
+                                               .gang = gang,
+                                               .waiting = waiting,
+                                               .keep = keep}});
+}
+
+static void demand(struct world *w, uint32_t class_id, uint64_t waiting, uint32_t keep)
+{
+    demand_of(w, class_id, waiting, keep, NULL);
+}
+
+static struct sch_attempt_key assign_as(struct world *w, uint32_t class_id, uint64_t gang,
+                                        uint32_t rank)
+{
+    struct sch_attempt_key key = {
+        .action = ++w->next_action, .partition = 1, .number = 1, .epoch = 5};
+    step(w, (struct sch_op_event){.type = SCH_OP_ASSIGN,
+                                  .u.assign = {.key = key,
+                                               .class_id = class_id,
+                                               .queue = class_id,
+                                               .blob = blob(w),
+                                               .gang_id = gang,
+                                               .rank = rank}});
+    return key;
+}
+
+static const char *node_of(const struct world *w, struct sch_attempt_key key)
+{
+    const char *node = sch_operator_node_of(w->op, &key);
+    return node ? node : "none";
+}
+
+/* It starts at once. */
+static struct sch_attempt_key assign(struct world *w, uint32_t class_id)
+{
+    struct sch_attempt_key key = assign_as(w, class_id, 0, 0);
+    step(w, (struct sch_op_event){.type = SCH_OP_STARTED,
+                                  .u.report = {.node = node_of(w, key), .key = key}});
+    return key;
+}
+
+static void ends(struct world *w, struct sch_attempt_key key)
+{
+    step(w,
+         (struct sch_op_event){.type = SCH_OP_OUTCOME,
+                               .u.report = {.node = node_of(w, key), .key = key, .blob = blob(w)}});
+    step(w, (struct sch_op_event){.type = SCH_OP_ACK, .u.key = key});
+}
+
+/* The nodes that are kept, of the first ten: "n0 n2". */
+static const char *kept(const struct world *w)
+{
+    static char text[64];
+    text[0] = 0;
+    for (uint32_t i = 0; i < w->op->node_count && i < 10; i++) {
+        if (w->op->nodes[i]->claim)
+            snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%s", text[0] ? " " : "",
+                     w->op->nodes[i]->name);
+    }
+    return text;
+}
+
+/* Two nodes, full of small work: keys[0..3] are on n0, the others on n1. */
+static struct world *full_world(struct sch_attempt_key keys[8])
+{
+    struct world *w = world_new(2);
+    demand(w, SMALL, 100, 0);
+    for (unsigned i = 0; i < 8; i++)
+        keys[i] = assign(w, SMALL);
+    ck_assert_str_eq(node_of(w, keys[3]), "n0");
+    ck_assert_str_eq(node_of(w, keys[4]), "n1");
+    demand(w, LARGE, 0, 0);
+    ck_assert_uint_eq(w->granted[LARGE], 0);
+    return w;
+}
+
+START_TEST(what_comes_free_on_a_kept_node_stays_free_until_it_is_enough)
+{
+    struct sch_attempt_key keys[8];
+    struct world *w = full_world(keys);
+    ends(w, keys[1]);
+    demand(w, LARGE, 1, 1);
+    ck_assert_str_eq(kept(w), "n0"); /* least is missing there */
+    run_for(w, SY_NS_PER_S);
+    ck_assert_uint_eq(w->granted[SMALL], 8);
+    ends(w, keys[4]);
+    run_for(w, SY_NS_PER_S);
+    ck_assert_uint_eq(w->granted[SMALL], 9); /* others go on beside it */
+    ck_assert_str_eq(node_of(w, assign(w, SMALL)), "n1");
+    ends(w, keys[0]);
+    ends(w, keys[2]);
+    run_for(w, SY_NS_PER_S);
+    ck_assert_uint_eq(w->granted[LARGE], 0);
+    ends(w, keys[3]);
+    run_for(w, SY_NS_PER_S);
+    ck_assert_uint_eq(w->granted[LARGE], 1);
+    struct sch_attempt_key large = assign(w, LARGE);
+    ck_assert_str_eq(node_of(w, large), "n0");
+    ck_assert_str_eq(kept(w), "");
+    ends(w, large);
+    run_for(w, SY_NS_PER_S);
+    ck_assert_uint_eq(w->granted[SMALL], 13); /* nine came, and four fit now */
+    world_free(w);
+}
+END_TEST
+
+START_TEST(a_node_where_less_is_missing_takes_its_place)
+{
+    struct sch_attempt_key keys[8];
+    struct world *w = full_world(keys);
+    demand(w, LARGE, 1, 1);
+    ck_assert_str_eq(kept(w), "n0");
+    ends(w, keys[4]);
+    run_for(w, SY_NS_PER_S);
+    ck_assert_str_eq(kept(w), "n1");
+    ends(w, keys[0]);
+    run_for(w, SY_NS_PER_S);
+    ck_assert_str_eq(kept(w), "n1"); /* as much is missing there: it stays */
+    world_free(w);
+}
+END_TEST
+
+START_TEST(where_work_has_run_for_long_it_is_not_waited_for)
+{
+    struct sch_attempt_key keys[8];
+    struct world *w = full_world(keys);
+    for (unsigned i = 5; i < 8; i++)
+        ends(w, keys[i]);
+    run_for(w, 600 * SY_NS_PER_S);
+    for (unsigned i = 0; i < 4; i++)
+        ends(w, keys[i]);
+    for (unsigned i = 0; i < 7; i++) /* n1 is filled up first */
+        keys[i] = assign(w, SMALL);
+    ends(w, keys[0]);
+    ends(w, keys[1]);
+    ends(w, keys[2]);
+    demand(w, LARGE, 1, 1);
+    ck_assert_str_eq(kept(w), "n0"); /* four cores are missing there, on n1 one, for long */
+    world_free(w);
+}
+END_TEST
+
+START_TEST(a_part_of_the_nodes_is_kept_and_classes_take_turns)
+{
+    struct world *w = world_new(96);
+    demand(w, SMALL, 1000, 0);
+    for (unsigned i = 0; i < 96 * 4; i++)
+        (void)assign(w, SMALL);
+    demand(w, LARGE, 50, 50);
+    ck_assert_str_eq(kept(w), "n0 n1 n2");
+    demand(w, WIDE, 1, 5); /* for what waits only */
+    ck_assert_uint_eq(w->op->claim_count, 3);
+    ck_assert_uint_eq(sch_op_class_find(w->op, 1, WIDE)->claims, 1);
+    demand(w, LARGE, 0, 50);
+    ck_assert_uint_eq(w->op->claim_count, 1);
+    demand(w, WIDE, 3, 0);
+    ck_assert_str_eq(kept(w), "");
+    world_free(w);
+}
+END_TEST
+
+START_TEST(who_got_a_node_goes_behind_the_others)
+{
+    struct sch_attempt_key keys[8];
+    struct world *w = full_world(keys);
+    demand(w, LARGE, 2, 2);
+    demand(w, WIDE, 1, 1);
+    for (unsigned i = 0; i < 4; i++)
+        ends(w, keys[i]);
+    run_for(w, SY_NS_PER_S);
+    ck_assert_str_eq(node_of(w, assign(w, LARGE)), "n0");
+    ck_assert_uint_eq(sch_op_class_find(w->op, 1, WIDE)->claims, 1);
+    ck_assert_uint_eq(sch_op_class_find(w->op, 1, LARGE)->claims, 0);
+    for (unsigned i = 4; i < 7; i++)
+        ends(w, keys[i]);
+    run_for(w, SY_NS_PER_S);
+    ck_assert_str_eq(node_of(w, assign(w, WIDE)), "n1");
+    ck_assert_uint_eq(sch_op_class_find(w->op, 1, LARGE)->claims, 1);
+    world_free(w);
+}
+END_TEST
+
+START_TEST(it_ends_with_its_stream_and_moves_when_its_node_is_lost)
+{
+    struct sch_attempt_key keys[8];
+    struct world *w = full_world(keys);
+    demand(w, LARGE, 1, 1);
+    step(w, (struct sch_op_event){.type = SCH_OP_NODE_DOWN, .u.node.name = "n0"});
+    run_for(w, SY_NS_PER_S);
+    ck_assert_str_eq(kept(w), "n1");
+    step(w, (struct sch_op_event){.type = SCH_OP_NODE_CORDON, .u.verb.node = "n1"});
+    run_for(w, SY_NS_PER_S);
+    ck_assert_str_eq(kept(w), "");
+    step(w, (struct sch_op_event){.type = SCH_OP_NODE_UNCORDON, .u.verb.node = "n1"});
+    run_for(w, 60 * SY_NS_PER_S); /* n0 is gone */
+    ck_assert_str_eq(kept(w), "n1");
+    step(w, (struct sch_op_event){.type = SCH_OP_PARTITION_DOWN, .u.partition.partition = 1});
+    ck_assert_str_eq(kept(w), "");
+    world_free(w);
+}
+END_TEST
+
+START_TEST(the_only_node_is_kept_too)
+{
+    struct world *w = world_new(1);
+    demand(w, SMALL, 100, 0);
+    demand(w, LARGE, 0, 0);
+    struct sch_attempt_key small = assign(w, SMALL);
+    demand(w, LARGE, 1, 1);
+    ends(w, small);
+    run_for(w, SY_NS_PER_S); /* no node takes anything else: it is granted all the same */
+    uint64_t before = w->granted[SMALL];
+    ck_assert_str_eq(node_of(w, assign(w, LARGE)), "n0");
+    ck_assert_uint_eq(w->granted[SMALL], before);
+    world_free(w);
+}
+END_TEST
+
+static const struct sch_gang_shape two = {.size = 2};
+
+START_TEST(between_a_gang_and_a_claim_the_earlier_one_chooses)
+{
+    struct sch_attempt_key keys[8];
+    struct world *w = full_world(keys);
+    demand(w, LARGE, 1, 1);
+    ck_assert_str_eq(kept(w), "n0");
+    run_for(w, SY_NS_PER_S);
+    demand_of(w, GANG, 1, 0, &two);
+    (void)assign_as(w, GANG, 7, 0);
+    (void)assign_as(w, GANG, 7, 1);
+    run_for(w, SY_NS_PER_S);
+    ck_assert_str_eq(kept(w), "n0"); /* the gang needs both nodes, and comes next */
+    for (unsigned i = 0; i < 4; i++)
+        ends(w, keys[i]);
+    run_for(w, SY_NS_PER_S);
+    struct sch_attempt_key large = assign(w, LARGE);
+    ck_assert_str_eq(node_of(w, large), "n0");
+    run_for(w, SY_NS_PER_S);
+    ck_assert(w->op->nodes[0]->reserved && w->op->nodes[1]->reserved);
+    demand(w, LARGE, 1, 1); /* another one has to wait for the gang */
+    run_for(w, SY_NS_PER_S);
+    ck_assert_str_eq(kept(w), "");
+    for (unsigned i = 4; i < 8; i++)
+        ends(w, keys[i]);
+    ends(w, large);
+    ck_assert_uint_eq(w->op->nodes[1]->used_cpu_milli, 4000);
+    run_for(w, SY_NS_PER_S);
+    ck_assert_uint_eq(strlen(kept(w)), 2);
+    world_free(w);
+}
+END_TEST
+
+START_TEST(preemption_empties_the_node_that_is_kept)
+{
+    struct sch_attempt_key keys[8];
+    struct sch_reclaim_queue queue = {.id = SMALL};
+    struct world *w = full_world(keys);
+    ends(w, keys[0]);
+    demand(w, LARGE, 1, 1);
+    ck_assert_str_eq(kept(w), "n0");
+    w->cancels = 0;
+    step(w,
+         (struct sch_op_event){
+             .type = SCH_OP_RECLAIM,
+             .u.reclaim = {.partition = 1, .class_id = LARGE, .queue_count = 1, .queues = &queue}});
+    ck_assert_uint_eq(w->cancels, 3);
+    for (unsigned i = 1; i < 4; i++)
+        ends(w, keys[i]);
+    run_for(w, SY_NS_PER_S);
+    ck_assert_str_eq(node_of(w, assign(w, LARGE)), "n0");
+    world_free(w);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {what_comes_free_on_a_kept_node_stays_free_until_it_is_enough,
+                                  a_node_where_less_is_missing_takes_its_place,
+                                  where_work_has_run_for_long_it_is_not_waited_for,
+                                  a_part_of_the_nodes_is_kept_and_classes_take_turns,
+                                  who_got_a_node_goes_behind_the_others,
+                                  it_ends_with_its_stream_and_moves_when_its_node_is_lost,
+                                  the_only_node_is_kept_too,
+                                  between_a_gang_and_a_claim_the_earlier_one_chooses,
+                                  preemption_empties_the_node_that_is_kept,
+                                  NULL};
+    return sy_test_run("sch_claims", tests);
+}
