@@ -60,7 +60,7 @@
 /* And for one that went back they are kept so long: its shard may have no other cluster for it. */
 #define SCH_OP_RESERVE_GRACE_NS (2 * SY_NS_PER_S)
 /* For single actions one node in so many is kept, at least one; each is chosen anew in turns. */
-#define SCH_OP_CLAIM_NODES 32u
+#define SCH_OP_CLAIM_NODES 48u
 #define SCH_OP_CLAIMS_MAX 16u
 #define SCH_OP_CLAIM_INTERVAL_NS (100 * SY_NS_PER_MS)
 #define SCH_OP_CLAIM_YOUNG_NS (300 * SY_NS_PER_S) /* what ran for less is as good as new */
