@@ -240,9 +240,10 @@ END_TEST
 
 START_TEST(a_part_of_the_nodes_is_kept_and_classes_take_turns)
 {
-    struct world *w = world_new(96);
+    uint32_t nodes = 3 * SCH_OP_CLAIM_NODES;
+    struct world *w = world_new(nodes);
     demand(w, SMALL, 1000, 0);
-    for (unsigned i = 0; i < 96 * 4; i++)
+    for (unsigned i = 0; i < nodes * 4; i++)
         (void)assign(w, SMALL);
     demand(w, LARGE, 50, 50);
     ck_assert_str_eq(kept(w), "n0 n1 n2");
