@@ -24,7 +24,7 @@ struct claim {
     const struct sch_class *class;
     const struct sch_share *tenant;
     struct sch_use need;
-    int64_t priority;
+    int32_t priority;
     const char *cluster;
     uint64_t gang_id; /* that is out there and waits; 0: one action of the class */
 };
@@ -44,7 +44,8 @@ static const struct sch_share *below_the_fork(const struct sch_share *share,
     return NULL; /* one is above the other */
 }
 
-/* Priorities as configured: what somebody gains by waiting stops nobody. */
+/* Priorities as configured: what somebody gains by waiting stops nobody. Nor does an action's own
+ * priority: that of those it would stop is not known here, and it would win whoever asks. */
 static int32_t configured_priority(const struct sch_share *share)
 {
     int32_t sum = 0;
@@ -132,7 +133,7 @@ static struct claim claim_of(const struct sch_action_impl *a)
     return (struct claim){.class = class,
                           .tenant = tenant,
                           .need = sch_use_times(&class->request, sch_class_unit(class)),
-                          .priority = (int64_t)a->base.priority + configured_priority(tenant)};
+                          .priority = configured_priority(tenant)};
 }
 
 static void reclaim_for_class(struct sch_partition *p, struct sch_class *class,

@@ -270,6 +270,7 @@ START_TEST(lower_priority_makes_room)
     struct world w = world_that_reclaims();
     struct sch_queue_config spare = queue("p", "d", "spare"), firm = queue("p", "d", "firm");
     spare.preemptible = true;
+    firm.priority = 1;
     configure(&w, spare);
     configure(&w, firm);
     struct sch_action *low = submit(&w, "p", "spare", &w.task, 0);
@@ -279,7 +280,7 @@ START_TEST(lower_priority_makes_room)
     uint32_t tag = nth(&w, SCH_EFFECT_ASSIGN, 0)->u.assign.queue;
     ck_assert_uint_ne(tag, 0);
     ck_assert_ptr_null(wait_for(&w, SCH_EFFECT_RECLAIM, 5 * SY_NS_PER_S));
-    struct sch_action *high = submit(&w, "p", "firm", &w.task, 1);
+    struct sch_action *high = submit(&w, "p", "firm", &w.task, 0);
     const struct sch_effect *reclaim = wait_for(&w, SCH_EFFECT_RECLAIM, 5 * SY_NS_PER_S);
     ck_assert_ptr_nonnull(reclaim);
     ck_assert_str_eq(reclaim->u.reclaim.cluster, "east");
@@ -293,6 +294,27 @@ START_TEST(lower_priority_makes_room)
     assert_state(low, "queued");
     ck_assert_ptr_null(wait_for(&w, SCH_EFFECT_RECLAIM, 5 * SY_NS_PER_S));
     sch_partition_check(w.p);
+    world_free(&w);
+}
+END_TEST
+
+/* Else two queues of equal standing, in which everybody says that he is urgent, would stop each
+ * other in turns. */
+START_TEST(an_actions_own_priority_stops_nobody)
+{
+    struct world w = world_that_reclaims();
+    const char *const names[] = {"a", "b"};
+    for (unsigned i = 0; i < 2; i++) {
+        struct sch_queue_config config = queue("p", "d", names[i]);
+        config.preemptible = true;
+        configure(&w, config);
+    }
+    struct sch_action *first = submit(&w, "p", "a", &w.task, 5);
+    grant(&w, "east", sch_action_class_id(first), 10);
+    room(&w, "east", 1000);
+    assert_state(first, "assigned");
+    submit(&w, "p", "b", &w.task, 9);
+    ck_assert_ptr_null(wait_for(&w, SCH_EFFECT_RECLAIM, 20 * SY_NS_PER_S));
     world_free(&w);
 }
 END_TEST
@@ -641,6 +663,7 @@ int main(void)
                                   waiting_gains_priority,
                                   a_queue_is_named_alike_in_every_epoch,
                                   lower_priority_makes_room,
+                                  an_actions_own_priority_stops_nobody,
                                   what_was_borrowed_is_given_back,
                                   a_limit_stops_and_lets_go,
                                   a_limit_holds_over_a_restart,
