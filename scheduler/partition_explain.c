@@ -438,6 +438,13 @@ static void explain_slots(struct sch_query *q, const struct sch_action_impl *a)
     q->slot = held || gate->held.waiting > 0 || slots > run->concurrency_max;
 }
 
+static int32_t clamp_priority(int64_t priority)
+{
+    return priority > INT32_MAX    ? INT32_MAX
+           : priority < -INT32_MAX ? -INT32_MAX
+                                   : (int32_t)priority;
+}
+
 static int32_t priority_of(const struct sch_partition *p, const struct sch_action_impl *a)
 {
     int64_t priority = (int64_t)a->base.priority + a->lane->seat.share->priority;
@@ -446,9 +453,7 @@ static int32_t priority_of(const struct sch_partition *p, const struct sch_actio
         int64_t boost = waited_ns / p->options.ageing_ns;
         priority += boost < SCH_BOOST_MAX ? boost : SCH_BOOST_MAX;
     }
-    return priority > INT32_MAX    ? INT32_MAX
-           : priority < -INT32_MAX ? -INT32_MAX
-                                   : (int32_t)priority;
+    return clamp_priority(priority);
 }
 
 static void explain_times(struct sch_explanation *e, const struct sch_partition *p,
@@ -575,7 +580,7 @@ struct sch_explanation *sch_explain_submit(struct sch_partition *p, const struct
                           .tenant = tenant,
                           .class = sch_class_peek(p, submit->request, gang, tenant->rule),
                           .id = UINT64_MAX,
-                          .priority = submit->priority + tenant->priority,
+                          .priority = clamp_priority((int64_t)submit->priority + tenant->priority),
                           .e = e};
     q.lane = q.class ? sch_lane_peek(p, q.class, tenant) : NULL;
     explain_query(&q, NULL);

@@ -5,6 +5,7 @@
  * furthest below its share at each level. So priority comes before fairness, everywhere, and
  * fairness is hierarchical: dominant-resource fairness (Ghodsi et al., NSDI 2011) level by level.
  */
+#include "scheduler/partition_infeasible.h"
 #include "scheduler/partition_route.h"
 #include "scheduler/partition_ticket.h"
 #include "scheduler/partition_turn.h"
@@ -334,6 +335,10 @@ void sch_lane_move(struct sch_partition *p, struct sch_lane *lane, struct sch_cl
     sch_seat_ready(p, &lane->seat, (int64_t)ready);
     from->waiting -= lane->queue.waiting;
     to->waiting += lane->queue.waiting;
+    if (from->unchecked_from != 0) {
+        sch_class_accepted(p, to, from->unchecked_from);
+        sch_verify_later(p);
+    }
     sch_class_touch(p, from);
     sch_class_touch(p, to);
     sch_class_move_refs(p, from, to, lane->seat.refs);

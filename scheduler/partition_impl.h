@@ -403,6 +403,7 @@ struct sch_partition {
     bool turns_looked;     /* whether a cluster has room for turns_least is known */
     bool emptied;          /* in this step a share lost its last action */
     int64_t reclaim_at_ns; /* the next round; SY_TIME_NEVER: nothing may be stopped */
+    uint32_t reclaim_from; /* it goes on behind this class */
     int64_t reserve_at_ns; /* the next round; SY_TIME_NEVER: nobody waits */
     uint32_t reserves;     /* over all classes */
     struct sch_link tickets_touched;
@@ -701,8 +702,6 @@ void sch_share_forget(struct sch_partition *p, const struct sch_queue_key *key);
 void sch_tenant_gather(struct sch_partition *p, struct sch_share *tenant);
 /* What is empty now goes below the parent that it is to have. */
 void sch_shares_end_step(struct sch_partition *p);
-
-/* ---- partition_ticket.c ---- */
 
 /* ---- partition_fair.c ---- */
 void sch_seat_init_root(struct sch_partition *p, struct sch_class *class);

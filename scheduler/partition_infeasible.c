@@ -177,9 +177,10 @@ void sch_infeasible_postpone(struct sch_partition *p, int64_t ns)
     SY_ASSERT(ns > 0);
     for (struct sch_link *link = p->classes.next; link != &p->classes; link = link->next) {
         struct sch_class *class = sy_container_of(link, struct sch_class, link);
+        if (!sch_heap_has(&class->doom))
+            continue;
         class->incapable_ns += ns;
-        if (sch_heap_has(&class->doom))
-            class->doom.key += ns;
+        class->doom.key += ns;
     }
 }
 
@@ -203,7 +204,10 @@ static void fail_doomed(struct sch_partition *p)
         return;
     struct sch_class *class = sy_container_of(top, struct sch_class, doom);
     struct found found = {.count = 0};
-    SY_ASSERT(sch_class_is_doomed(class));
+    if (!sch_class_is_doomed(class)) { /* its last ones have ended in this very step */
+        sch_class_doom(p, class);
+        return;
+    }
     find(class, 0, &found);
     SY_ASSERT(found.count > 0);
     say_why(p, class);

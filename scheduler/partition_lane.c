@@ -42,6 +42,7 @@ static void assign(struct sch_partition *p, struct sch_lane *lane, struct sch_pa
         sch_action_assign(p, a, pair);
     }
     sch_pair_take(p, pair);
+    pair->class->reclaim_asked = NULL; /* what was asked for came, if it was asked for */
     pair->class->reclaim_in_vain = 0;
     pair->class->reclaim_after_ns = 0;
     sch_starts_count(&lane->starts, p->now_ns);

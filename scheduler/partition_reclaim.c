@@ -17,7 +17,9 @@
 #include "scheduler/partition_gang.h"
 #include "scheduler/partition_turn.h"
 
-#define GANGS_MAX 64u /* asked for in one round; the others in the next */
+/* Asked for in one round; the others in the next. */
+#define GANGS_MAX 64u
+#define CLASSES_MAX 64u
 
 /* Who wants room. */
 struct claim {
@@ -70,8 +72,10 @@ static bool has_more(const struct sch_partition *p, const struct sch_share *vict
 static bool may_lose(const struct sch_partition *p, const struct sch_share *victim,
                      const struct claim *claim, struct sch_reclaim_queue *ret)
 {
+    if (victim->use.actions == 0)
+        return false;
     int32_t theirs = configured_priority(victim);
-    if (victim->use.actions == 0 || theirs > claim->priority)
+    if (theirs > claim->priority)
         return false;
     ret->id = sch_share_tag(victim);
     ret->below = (struct sch_use){UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
@@ -110,12 +114,14 @@ static void reclaim(struct sch_partition *p, const struct claim *claim)
 {
     struct sch_reclaim_queue queues[SCH_RECLAIM_QUEUES_MAX];
     uint32_t count = 0;
+    if (!claim->cluster)
+        return;
     for (struct sch_link *link = p->preemptible.next;
          link != &p->preemptible && count < SCH_RECLAIM_QUEUES_MAX; link = link->next) {
         const struct sch_share *victim = sy_container_of(link, struct sch_share, preemptible);
         count += may_lose(p, victim, claim, &queues[count]);
     }
-    if (count == 0 || !claim->cluster)
+    if (count == 0)
         return;
     struct sch_effect *effect = sch_effect_add(p, SCH_EFFECT_RECLAIM);
     effect->u.reclaim.cluster = claim->cluster;
@@ -177,6 +183,8 @@ void sch_reclaim_end_step(struct sch_partition *p)
  * the last one gave. */
 static void reclaim_for_classes(struct sch_partition *p)
 {
+    uint32_t from = p->reclaim_from, left = CLASSES_MAX;
+    p->reclaim_from = 0;
     for (struct sch_link *link = p->classes.next; link != &p->classes; link = link->next) {
         struct sch_class *class = sy_container_of(link, struct sch_class, link);
         if (!sch_class_is_short(p, class)) {
@@ -186,10 +194,12 @@ static void reclaim_for_classes(struct sch_partition *p)
         struct sch_lane *lane = sch_class_next(p, class);
         if (!lane)
             continue;
-        if (class->short_since_ns == SY_TIME_NEVER)
+        if (class->short_since_ns == SY_TIME_NEVER) {
             class->short_since_ns = p->now_ns;
-        else
+        } else if (class->id > from && left > 0) {
             reclaim_for_class(p, class, lane);
+            p->reclaim_from = --left > 0 ? 0 : class->id;
+        }
     }
 }
 

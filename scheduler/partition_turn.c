@@ -404,7 +404,10 @@ void sch_stops_open(struct sch_partition *p, struct sch_share *share)
         sch_list_push_back(&stops->seats, &seat->link);
         turn_set(seat, best_below(seat));
     }
-    open = open && !sch_list_empty(&stops->seats);
+    if (open && sch_list_empty(&stops->seats)) { /* who needed the least is gone */
+        recount(stops);
+        open = false;
+    }
     if (open)
         expect(p, &stops->least);
     set_open(share, open);

@@ -101,6 +101,26 @@ START_TEST(it_ends_when_the_last_capable_cluster_has_left)
 }
 END_TEST
 
+/* Both are due in one step, and the timeout is looked at first. */
+START_TEST(it_may_time_out_at_that_very_moment)
+{
+    struct world w = world_with_grace(5);
+    configure(&w, "d", "strict", SCH_INFEASIBLE_FAIL);
+    w.task.queued_timeout_ns = GRACE;
+    ready(&w, "east");
+    struct sch_action *a = child_in(&w, create(&w, "run", &w.group), "a", "strict");
+    shrink(&w, "east");
+    w.now += GRACE;
+    tick_at(&w, w.now);
+    sch_partition_check(w.p);
+    ck_assert_int_eq(nth(&w, SCH_EFFECT_FINISHED, 0)->u.final.state, SCH_ACTION_TIMED_OUT);
+    tick_at(&w, w.now + GRACE);
+    sch_partition_check(w.p);
+    sch_action_unref(a);
+    world_free(&w);
+}
+END_TEST
+
 START_TEST(one_that_comes_back_in_time_saves_it)
 {
     struct world w = world_with_grace(5);
@@ -308,6 +328,7 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {it_ends_when_the_last_capable_cluster_has_left,
+                                  it_may_time_out_at_that_very_moment,
                                   one_that_comes_back_in_time_saves_it,
                                   after_a_restart_nothing_ends_before_the_clusters_could_tell,
                                   time_in_which_nobody_looked_does_not_count,

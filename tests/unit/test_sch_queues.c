@@ -319,6 +319,33 @@ START_TEST(an_actions_own_priority_stops_nobody)
 }
 END_TEST
 
+/* As long as what was asked for comes, the next one is asked for in the next round. */
+START_TEST(each_round_makes_room_for_one)
+{
+    struct world w = world_that_reclaims();
+    struct sch_queue_config spare = queue("p", "d", "spare"), firm = queue("p", "d", "firm");
+    spare.preemptible = true;
+    firm.priority = 1;
+    configure(&w, spare);
+    configure(&w, firm);
+    struct sch_action *low[3];
+    for (unsigned i = 0; i < 3; i++)
+        low[i] = submit(&w, "p", "spare", &w.task, 0);
+    grant(&w, "east", sch_action_class_id(low[0]), 100);
+    room(&w, "east", 3000);
+    for (unsigned i = 0; i < 3; i++)
+        (void)submit(&w, "p", "firm", &w.task, 0);
+    ck_assert_ptr_nonnull(wait_for(&w, SCH_EFFECT_RECLAIM, 5 * SY_NS_PER_S));
+    for (unsigned i = 0; i < 2; i++) {
+        outcome(&w, low[i], SCH_OUTCOME_PREEMPTED);
+        room(&w, "east", 4000 + 1000 * i);
+        ck_assert(is_of(nth(&w, SCH_EFFECT_ASSIGN, 0)->u.assign.action, "firm"));
+        ck_assert_ptr_nonnull(wait_for(&w, SCH_EFFECT_RECLAIM, 2500 * SY_NS_PER_MS));
+    }
+    world_free(&w);
+}
+END_TEST
+
 /* One that has borrowed gives back until both have the same, and no further. */
 START_TEST(what_was_borrowed_is_given_back)
 {
@@ -664,6 +691,7 @@ int main(void)
                                   a_queue_is_named_alike_in_every_epoch,
                                   lower_priority_makes_room,
                                   an_actions_own_priority_stops_nobody,
+                                  each_round_makes_room_for_one,
                                   what_was_borrowed_is_given_back,
                                   a_limit_stops_and_lets_go,
                                   a_limit_holds_over_a_restart,
