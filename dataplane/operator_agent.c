@@ -220,8 +220,7 @@ static bool read_environments(const Switchyard__Internal__AgentHello *hello,
 static bool read_capacity(const Switchyard__Internal__AgentHello *hello, struct sch_resources *ret)
 {
     return hello->capacity && dp_resources_from(hello->capacity, ret) &&
-           ret->cpu_milli <= SCH_CPU_MILLI_MAX && ret->memory_bytes <= SCH_MEMORY_BYTES_MAX &&
-           ret->gpus <= SCH_GPUS_MAX && ret->environment[0] == '\0';
+           ret->environment[0] == '\0';
 }
 
 /* The cluster's labels are its nodes' too, unless a node says otherwise. */
@@ -291,7 +290,8 @@ static int on_inventory(struct dp_agent *agent, const struct dp_wire_field *fiel
         agent, &switchyard__internal__inventory_entry__descriptor, field);
     struct sch_op_event event = {.type = SCH_OP_NODE_INVENTORY};
     if (!entry || !dp_resources_from(entry->request, &event.u.inventory.request))
-        return refuse(agent, SY_CODE_INVALID_ARGUMENT, "a malformed inventory entry");
+        return refuse(agent, SY_CODE_INVALID_ARGUMENT,
+                      "a malformed inventory entry, or more than a request may ask for");
     if (!dp_partition_saw_epoch(agent->op, entry->partition, entry->epoch))
         return refuse(agent, SY_CODE_RESOURCE_EXHAUSTED, "attempts of too many partitions");
     event.u.inventory.node = agent->node;

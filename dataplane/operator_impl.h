@@ -218,9 +218,10 @@ void dp_agents_forgive(struct dp_operator *op, int64_t now_ns);
 struct dp_agent *dp_agent_find(struct dp_operator *op, const char *node);
 /* Hands over an assignment, after its spec. */
 void dp_agent_assign(struct dp_agent *agent, struct dp_spec *spec, struct sy_span record);
-/* operator_gang.c: as the agent told ("": as its stream comes). */
+/* operator_gang.c */
 /* Once, when the range of ports is known. */
 void dp_gang_init(struct dp_operator *op);
+/* As the agent told ("": as its stream comes). */
 void dp_gang_set_address(struct dp_agent *agent, const char *told);
 /* The assignment with the rendezvous of its gang; valid until op->scratch is used again. */
 struct sy_span dp_gang_assignment(struct dp_operator *op, const struct sch_op_effect *effect,
@@ -355,7 +356,7 @@ struct sch_blob dp_outcome_blob(struct sy_span record);
 void dp_status_put_shapes(struct dp_operator *op, struct dp_link *link);
 void dp_status_put_nodes(struct dp_operator *op, struct dp_link *link);
 
-/* From decoded messages; false when a text is too long. */
+/* From decoded messages; false when a text is too long, or an amount too large to be added up. */
 typedef struct Switchyard__Internal__Resources dp_pb_resources;
 bool dp_resources_from(const dp_pb_resources *from, struct sch_resources *ret);
 typedef struct Switchyard__Internal__Traits dp_pb_traits;

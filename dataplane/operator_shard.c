@@ -276,6 +276,8 @@ static int on_welcome(struct dp_stream *stream, const struct dp_wire_field *fiel
         return refuse(stream, SY_CODE_INVALID_ARGUMENT, "a welcome for another partition");
     if (stream->sm.state != DP_STREAM_GREETING)
         return refuse(stream, SY_CODE_FAILED_PRECONDITION, "a second welcome");
+    if (welcome->epoch == 0)
+        return refuse(stream, SY_CODE_INVALID_ARGUMENT, "a welcome without an epoch");
     if (check_epoch(stream, welcome->epoch) != 0)
         return STOP;
     struct dp_partition *partition = stream->partition;

@@ -27,6 +27,9 @@ bool dp_resources_from(const dp_pb_resources *from, struct sch_resources *ret)
         resources.cpu_milli = from->cpu_milli;
         resources.memory_bytes = from->memory_bytes;
         resources.gpus = from->gpus;
+        if (from->cpu_milli > SCH_CPU_MILLI_MAX || from->memory_bytes > SCH_MEMORY_BYTES_MAX ||
+            from->gpus > SCH_GPUS_MAX)
+            return false;
         if (!copy_text(resources.gpu_model, sizeof(resources.gpu_model), from->gpu_model) ||
             !copy_text(resources.environment, sizeof(resources.environment), from->environment) ||
             !copy_text(resources.gpu_partition, sizeof(resources.gpu_partition),

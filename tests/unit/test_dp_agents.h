@@ -34,6 +34,7 @@ struct fake_agent {
     bool hold; /* keep what is assigned instead of running it at once */
     bool beat; /* send heartbeats */
     size_t output_bytes;
+    uint64_t entry_memory; /* that each entry of its inventory asks for */
     struct sy_timer beat_timer;
     /* Answers LogRead; NULL: never. */
     void (*on_log_read)(struct fake_agent *agent, const PB(LogRead) * read);
@@ -264,6 +265,7 @@ static inline void agent_hello(struct fake_agent *agent, uint32_t cpu_milli, uin
     hello.n_environments = slots > 0 ? 1 : 0;
     PB(Resources) request = PB_INIT(RESOURCES);
     request.cpu_milli = 1000;
+    request.memory_bytes = agent->entry_memory;
     PB(InventoryEntry) *items = sy_calloc(held_count + 1, sizeof(*items));
     PB(InventoryEntry) **list = sy_calloc(held_count + 1, sizeof(*list));
     for (size_t i = 0; i < held_count; i++) {

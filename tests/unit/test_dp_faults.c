@@ -162,6 +162,18 @@ START_TEST(bad_agents_are_refused_with_a_sentence)
     expect_refused(agent, SY_CODE_INVALID_ARGUMENT);
     agent_hello(agent, 1000, 70000, NULL, 0, false);
     expect_refused(agent, SY_CODE_INVALID_ARGUMENT);
+    static const struct held two[] = {{.partition = 1, .number = 1, .epoch = 3, .action = 1},
+                                      {.partition = 1, .number = 1, .epoch = 3, .action = 2}};
+    agent->entry_memory = UINT64_MAX; /* such amounts cannot be added up */
+    agent_hello(agent, 1000, 1, two, 2, false);
+    expect_refused(agent, SY_CODE_INVALID_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(agent->closed_text, "inventory"));
+    agent->entry_memory = 1 << 20;
+    agent_hello(agent, 1000, 1, two, 2, false);
+    world_run(&w, 10 * MS);
+    ck_assert_ptr_nonnull(agent->call);
+    agent_kill(agent);
+    agent_open(agent);
     agent_hello(agent, 1000, 1, NULL, 0, false);
     agent_hello(agent, 1000, 1, NULL, 0, false);
     expect_refused(agent, SY_CODE_FAILED_PRECONDITION);
@@ -241,6 +253,44 @@ START_TEST(bad_shard_messages_close_the_stream)
     shard_raw(p, "\x48\x01\xa2\x06\x01x", 6); /* a heartbeat, and a field of the future */
     world_run(&w, 20 * MS);
     ck_assert_ptr_nonnull(p->call);
+    agent_free(agent);
+    world_deinit(&w);
+}
+END_TEST
+
+START_TEST(a_welcome_names_an_epoch)
+{
+    struct world w;
+    world_init(&w);
+    struct fake_shard *shard = shard_new(&w, 0, 1, 0);
+    world_start(&w);
+    world_run(&w, SEC);
+    struct fake_partition *p = &shard->partitions[0];
+    ck_assert_uint_ge(p->opened, 2); /* refused; it is dialled again */
+    ck_assert(!p->complete);
+    shard_kill(shard);
+    p->epoch = 5;
+    shard_listen(shard);
+    world_run(&w, 10 * SEC);
+    ck_assert_ptr_nonnull(p->call);
+    ck_assert(p->complete);
+    world_deinit(&w);
+}
+END_TEST
+
+/* What a demand asks for is bounded as what a node has. */
+START_TEST(a_demand_for_too_much_closes_the_stream)
+{
+    struct world w;
+    struct fake_agent *agent;
+    struct fake_partition *p = world_with_grants(&w, &agent);
+    size_t opened = p->opened;
+    shard_demand(p, CLASS + 1, SCH_CPU_MILLI_MAX, "", 1);
+    world_run(&w, SEC);
+    ck_assert_uint_eq(p->opened, opened);
+    shard_demand(p, CLASS + 1, SCH_CPU_MILLI_MAX + 1, "", 1);
+    world_run(&w, 5 * SEC);
+    ck_assert_uint_eq(p->opened, opened + 1);
     agent_free(agent);
     world_deinit(&w);
 }
@@ -340,6 +390,8 @@ int main(void)
         bad_agents_are_refused_with_a_sentence,
         agents_without_the_token_are_refused,
         bad_shard_messages_close_the_stream,
+        a_welcome_names_an_epoch,
+        a_demand_for_too_much_closes_the_stream,
         agents_are_bounded,
         partitions_that_agents_name_are_bounded,
         bad_options_are_named,
