@@ -242,13 +242,6 @@ static void place(struct sch_partition *p, struct sch_share *share)
 /* ---- changes ---- */
 
 /* Without the room for clusters that are not named: a region may have ten thousand queues. */
-static struct sch_queue_config *copy_config(const struct sch_queue_config *config)
-{
-    SY_ASSERT(config->cluster_count <= SCH_QUEUE_CLUSTERS_MAX);
-    return sy_memdup(config, offsetof(struct sch_queue_config, clusters) +
-                                 config->cluster_count * sizeof(config->clusters[0]));
-}
-
 void sch_share_configure(struct sch_partition *p, const struct sch_queue_config *config)
 {
     SY_ASSERT(sch_queue_config_check(config, NULL) == 0);
@@ -256,7 +249,7 @@ void sch_share_configure(struct sch_partition *p, const struct sch_queue_config 
     if (!share->config)
         sch_share_ref(share);
     free(share->config);
-    share->config = copy_config(config);
+    share->config = sy_memdup(config, sch_queue_config_size(config));
     struct sch_use limits = sch_share_limits(share);
     share->limited = sch_use_any(&limits);
     sch_stops_limits(share);

@@ -4,6 +4,19 @@
 #include <inttypes.h>
 #include <string.h>
 
+size_t sch_queue_config_size(const struct sch_queue_config *config)
+{
+    SY_ASSERT(config->cluster_count <= SCH_QUEUE_CLUSTERS_MAX);
+    if (config->cluster_count > 0)
+        return offsetof(struct sch_queue_config, clusters) +
+               config->cluster_count * sizeof(config->clusters[0]);
+    if (config->region_count > 0)
+        return offsetof(struct sch_queue_config, regions) +
+               config->region_count * sizeof(config->regions[0]);
+    return offsetof(struct sch_queue_config, preferred) +
+           config->preferred_count * sizeof(config->preferred[0]);
+}
+
 struct sch_queue_config sch_queue_config_default(const struct sch_queue_key *key)
 {
     return (struct sch_queue_config){.key = *key, .weight = SCH_QUEUE_WEIGHT_DEFAULT};

@@ -25,6 +25,7 @@
 #include "base/error.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define SCH_QUEUE_NAME_MAX 64 /* with the NUL */
@@ -87,17 +88,18 @@ struct sch_queue_config {
     bool preemptible_nodes; /* its actions may run on nodes that can be taken away (spot) */
     enum sch_policy policy;
     enum sch_infeasible infeasible;
-    /* Where its actions go as long as there is room, before the policy is asked; 0 = as above it */
-    uint32_t preferred_count;
+    uint32_t preferred_count, region_count, cluster_count;
+    /* The names come last: a copy may end behind the last one that is used. */
+    /* Where its actions go as long as there is room, before the policy is asked; none: as above. */
     char preferred[SCH_QUEUE_PREFERRED_MAX][SCH_QUEUE_NAME_MAX];
     /* Regions of clusters where its actions may run, and so their data may be; those of the levels
-     * above hold too. 0 = as above it. */
-    uint32_t region_count;
+     * above hold too. None: as above it. */
     char regions[SCH_QUEUE_REGIONS_MAX][SCH_QUEUE_NAME_MAX];
-    uint32_t cluster_count; /* 0 = all clusters */
-    char clusters[SCH_QUEUE_CLUSTERS_MAX][SCH_QUEUE_NAME_MAX];
+    char clusters[SCH_QUEUE_CLUSTERS_MAX][SCH_QUEUE_NAME_MAX]; /* none: all */
 };
 
+/* Up to behind its last name. */
+size_t sch_queue_config_size(const struct sch_queue_config *config);
 /* What a queue is that nobody configured. */
 struct sch_queue_config sch_queue_config_default(const struct sch_queue_key *key);
 /* 0, or -EINVAL with a sentence that names the field, the value and what would be right. Whether

@@ -30,8 +30,7 @@ static void change_queue(struct situation *s, const struct sch_action *action,
 {
     const struct sch_queue_config *old = level_of(action, &c->queue)->config;
     struct sch_queue_config config = sch_queue_config_default(&c->queue);
-    memcpy(&config, old, offsetof(struct sch_queue_config, clusters)); /* it keeps what it uses */
-    memcpy(config.clusters, old->clusters, old->cluster_count * sizeof(config.clusters[0]));
+    memcpy(&config, old, sch_queue_config_size(old)); /* it keeps what it uses */
     if (c->type == SCH_CHANGE_RESUME)
         config.paused = false;
     if (c->type == SCH_CHANGE_PRICE)
