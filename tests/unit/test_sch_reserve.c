@@ -141,11 +141,12 @@ END_TEST
 START_TEST(who_is_first_in_order_is_asked_for_first)
 {
     struct world w = world_that_reserves();
+    struct sch_spec specs[20] = {0};
     cluster(&w, "east", 100);
     struct sch_action *root = create(&w, "run", &w.group), *first = NULL;
     for (uint32_t i = 0; i < 20; i++) { /* more classes than are asked for */
         char name[8];
-        struct sch_spec *spec = sy_new(struct sch_spec);
+        struct sch_spec *spec = &specs[i];
         snprintf(name, sizeof(name), "a%u", i + 1);
         spec->request.cpu_milli = 5000 + i;
         step(&w, (struct sch_event){
