@@ -39,6 +39,7 @@ static void check_attempt(const struct sch_attempt *a)
     SY_ASSERT((a->kind == NULL) == (state == SCH_ATTEMPT_DONE));
     SY_ASSERT((a->node == NULL) == (state == SCH_ATTEMPT_HELD));
     SY_ASSERT(a->held_ns >= 0 && (!a->alone || state == SCH_ATTEMPT_DONE));
+    SY_ASSERT(!a->single || (state != SCH_ATTEMPT_HELD && !a->placed));
     SY_ASSERT(sch_link_in_list(&a->place) == (state != SCH_ATTEMPT_DONE));
     SY_ASSERT(!a->room || a->charged);
     SY_ASSERT(!on_node || !a->blob.data);

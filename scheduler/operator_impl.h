@@ -54,6 +54,8 @@
 #define SCH_OP_AVOID_NS (60 * SY_NS_PER_S)
 /* A node that is lost so soon after an attempt began there may have been killed by it. */
 #define SCH_OP_SUSPECT_NS (10 * 60 * SY_NS_PER_S)
+/* What comes back so soon after its node was asked for all it had may have been on the way. */
+#define SCH_OP_GIVE_BACK_NS SY_NS_PER_S
 #define SCH_OP_GANG_HOLD_NS (60 * SY_NS_PER_S)
 /* The nodes that are kept for a gang are chosen anew at most this often. */
 #define SCH_OP_RESERVE_INTERVAL_NS (100 * SY_NS_PER_MS)
@@ -234,6 +236,7 @@ struct sch_node {
     uint32_t site; /* within operator_reclaim.c: its place among those looked at, from 1; else 0 */
     uint64_t finished;
     struct sch_rate rate;
+    int64_t asked_ns;                  /* when it was last asked to give back what it has */
     int64_t faults_since_ns;           /* of the window */
     uint32_t faults, ends;             /* in it: attempts refused or lost; all that ended */
     struct sch_link attempts, unnamed; /* PLACED and STARTED; unnamed by the open inventory */
@@ -245,6 +248,7 @@ struct sch_attempt {
     struct sm sm;
     bool charged, room, cancelled, suspect;
     bool alone;            /* DONE, its node was lost: it alone had started there, not long ago */
+    bool single;           /* it was placed as a single action; false also when adopted */
     bool asked_back;       /* by us: that it comes back is no fault of the node */
     const char *preempted; /* why we cancelled it: it ends so, no fault of its node; or NULL */
     uint32_t queue_tag;    /* it may be stopped for others that name this; 0: not */
@@ -383,7 +387,7 @@ void sch_node_trust(struct sch_operator *op, struct sch_node *node);
 /* An attempt ended there, or came back; `fault`: the node may be the cause. */
 void sch_node_ended(struct sch_operator *op, struct sch_node *node, bool fault);
 /* Its agent is to give back all that has not started. */
-void sch_node_give_back(struct sch_operator *op, const struct sch_node *node);
+void sch_node_give_back(struct sch_operator *op, struct sch_node *node);
 /* A drain may be complete. */
 void sch_node_drained(struct sch_operator *op, struct sch_node *node);
 void sch_verbs_tick(struct sch_operator *op);
@@ -418,9 +422,9 @@ struct sch_kind *sch_kind_ref(struct sch_operator *op, const struct sch_resource
 void sch_kind_unref(struct sch_operator *op, struct sch_kind *kind);
 /* Brings its room and capable up to date. */
 void sch_kind_sync(struct sch_operator *op, struct sch_kind *kind);
-/* The node with room for one more; or, without, whose backlog takes it (*ret_room false); NULL. */
 /* Whether there is room for it, or its backlog takes it; known already that no other node has. */
 bool sch_kind_takes(struct sch_operator *op, struct sch_kind *kind, const struct sch_node *node);
+/* The node with room for one more; or, without, whose backlog takes it (*ret_room false); NULL. */
 struct sch_node *sch_kind_choose(struct sch_operator *op, struct sch_kind *kind, bool *ret_room);
 uint32_t sch_node_backlog_max(const struct sch_node *node);
 /* Its room, its backlog, or whether anything is placed there. */

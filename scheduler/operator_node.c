@@ -59,6 +59,7 @@ static struct sch_node *node_new(struct sch_operator *op, const char *name)
     node->name = sy_strdup(name);
     node->refs = 1;
     node->tier = -1;
+    node->asked_ns = INT64_MIN / 2; /* never */
     sm_init(&node->sm, &sch_node_table, SCH_NODE_READY);
     sm_init(&node->health, &sch_health_table, SCH_HEALTH_TRUSTED);
     sch_list_init(&node->attempts);
@@ -332,10 +333,11 @@ static void adopt(struct sch_operator *op, struct sch_node *node, const struct s
     a->queue_tag = event->u.inventory.queue;
     set_node(a, node);
     sch_list_push_back(&node->attempts, &a->place);
-    if (event->u.inventory.started)
+    if (event->u.inventory.started) {
         start(op, a, event->u.inventory.started_ns);
-    else
+    } else {
         sch_node_backlog_push(op, a);
+    }
     sch_attempt_send_inventory(op, a);
 }
 
@@ -419,7 +421,8 @@ void sch_node_returned(struct sch_operator *op, const struct sch_op_event *event
     if (!a || sch_attempt_state(a) == SCH_ATTEMPT_DONE)
         return;
     const char *reason = event->u.report.reason ? event->u.report.reason : "given back by its node";
-    sch_node_ended(op, a->node, !a->asked_back);
+    bool asked = a->asked_back || op->now_ns - a->node->asked_ns <= SCH_OP_GIVE_BACK_NS;
+    sch_node_ended(op, a->node, !asked);
     if (sch_attempt_state(a) == SCH_ATTEMPT_STARTED)
         sch_attempt_done(op, a,
                          (struct sch_blob){0}); /* it had started: not for us to say it ran not */

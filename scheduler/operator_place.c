@@ -69,6 +69,24 @@ void sch_node_backlog_remove(struct sch_operator *op, struct sch_attempt *a)
     room_came(op, a->node);
 }
 
+/* All that has not started comes back, so all of it must be single actions that wait for room, and
+ * whose partitions hear of it: the others would lose a start that is near, their gang, or count as
+ * lost. */
+static bool may_recall(const struct sch_node *node)
+{
+    if (node->listing)
+        return false;
+    for (const struct sch_link *link = node->attempts.next; link != &node->attempts;
+         link = link->next) {
+        const struct sch_attempt *a = sy_container_of((struct sch_link *)(uintptr_t)link,
+                                                      struct sch_attempt, place);
+        if (sch_attempt_state(a) == SCH_ATTEMPT_PLACED &&
+            (a->charged || !a->single || !a->partition->up))
+            return false;
+    }
+    return true;
+}
+
 /* Attempts ended there so fast that more were sent than fit; now none does, and what waits for the
  * node could start elsewhere, or go to who is next. */
 void sch_backlogs_tick(struct sch_operator *op)
@@ -79,7 +97,7 @@ void sch_backlogs_tick(struct sch_operator *op)
         for (struct sch_link *link = node->backlog.next; link != &node->backlog; link = link->next)
             sy_container_of(link, struct sch_attempt, queue)->held_until_ns =
                 op->now_ns + op->options.hold_ns; /* then it is asked again */
-        if (!node->listing)
+        if (may_recall(node))
             sch_node_give_back(op, node);
         watch_backlog(op, node);
     }
@@ -137,6 +155,7 @@ void sch_attempt_unhold(struct sch_operator *op, struct sch_attempt *a)
 struct sch_op_effect *sch_attempt_place(struct sch_operator *op, struct sch_attempt *a,
                                         struct sch_node *node, bool room)
 {
+    a->single = a->gang == NULL;
     sch_attempt_unhold(op, a);
     a->node = node;
     a->node->refs++;

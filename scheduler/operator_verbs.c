@@ -149,11 +149,12 @@ static void move(struct sch_operator *op, struct sch_op_service *service,
 
 /* ---- drains ---- */
 
-void sch_node_give_back(struct sch_operator *op, const struct sch_node *node)
+void sch_node_give_back(struct sch_operator *op, struct sch_node *node)
 {
     if (sch_node_state(node) != SCH_NODE_READY)
         return;
     sch_op_effect_add(op, SCH_OP_SEND_GIVE_BACK)->u.attempt.node = node->name;
+    node->asked_ns = op->now_ns;
     for (struct sch_link *link = node->attempts.next; link != &node->attempts; link = link->next)
         sy_container_of(link, struct sch_attempt, place)->asked_back = true;
 }

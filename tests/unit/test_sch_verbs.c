@@ -360,11 +360,18 @@ START_TEST(what_was_asked_back_is_no_fault)
             report(w, SCH_OP_NODE_RETURNED, i + k, false);
     }
     ck_assert_int_eq(health(w, "n"), SCH_HEALTH_TRUSTED);
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 5; i++) { /* sent before it heard of that: they come back at once */
         assign(w);
         report(w, SCH_OP_NODE_RETURNED, w->action, false);
     }
-    ck_assert_int_eq(health(w, "n"), SCH_HEALTH_TRUSTED); /* 5 of 11 */
+    ck_assert_uint_eq(sch_node_find(w->op, "n")->faults, 0);
+    run_for(w, SCH_OP_GIVE_BACK_NS + 1);
+    for (int i = 0; i < 11; i++) {
+        ck_assert_int_eq(health(w, "n"), SCH_HEALTH_TRUSTED);
+        assign(w);
+        report(w, SCH_OP_NODE_RETURNED, w->action, false);
+    }
+    ck_assert_int_eq(health(w, "n"), SCH_HEALTH_TRUSTED); /* 11 of 22 */
     assign(w);
     report(w, SCH_OP_NODE_RETURNED, w->action, false);
     assign(w);
