@@ -54,6 +54,8 @@
 #define SCH_OP_AVOID_NS (60 * SY_NS_PER_S)
 /* A node that is lost so soon after an attempt began there may have been killed by it. */
 #define SCH_OP_SUSPECT_NS (10 * 60 * SY_NS_PER_S)
+/* So long ago began what an agent names that we did not know: its true age we have not seen. */
+#define SCH_OP_ADOPTED_AGE_NS (30 * 24 * 3600 * SY_NS_PER_S)
 /* What comes back so soon after its node was asked for all it had may have been on the way. */
 #define SCH_OP_GIVE_BACK_NS SY_NS_PER_S
 #define SCH_OP_GANG_HOLD_NS (60 * SY_NS_PER_S)
@@ -261,7 +263,7 @@ struct sch_attempt {
     struct sch_op_gang *gang;     /* while HELD as a member */
     struct sch_op_placed *placed; /* while PLACED or STARTED as a member that may be stopped */
     struct sch_link placed_link;
-    int64_t since_ns;     /* STARTED: since when, on our clock */
+    int64_t since_ns;     /* STARTED: since when, on our clock; adopted: long ago */
     struct sch_blob blob; /* HELD: the assignment; DONE: the outcome, NULL = LOST */
     int64_t started_ns, held_until_ns;
     int64_t held_ns;                /* HELD: since when; then for how long; 0: adopted */

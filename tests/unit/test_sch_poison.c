@@ -297,6 +297,26 @@ START_TEST(a_node_that_is_lost_late_is_no_suspicion)
 }
 END_TEST
 
+/* Nor has what an operator that restarted finds there: it may have run for days. */
+START_TEST(an_operator_that_restarts_suspects_nobody)
+{
+    struct cluster c = cluster_new();
+    op_step(&c, (struct sch_op_event){.type = SCH_OP_NODE_UP,
+                                      .u.node = {.name = "n", .capacity = {.cpu_milli = 8000}}});
+    struct sch_op_event entry = {.type = SCH_OP_NODE_INVENTORY};
+    entry.u.inventory.node = "n";
+    entry.u.inventory.key = key_of(77);
+    entry.u.inventory.request.cpu_milli = 1000;
+    entry.u.inventory.started = true;
+    op_step(&c, entry);
+    op_step(&c, (struct sch_op_event){.type = SCH_OP_NODE_INVENTORY_COMPLETE, .u.node.name = "n"});
+    op_step(&c, (struct sch_op_event){.type = SCH_OP_NODE_DOWN, .u.node.name = "n"});
+    op_run_for(&c, LEASE);
+    ck_assert(c.told_alone == 0 && c.told_other == 1);
+    cluster_free(&c);
+}
+END_TEST
+
 START_TEST(a_lost_node_tells_who_ran_there_alone)
 {
     struct cluster c = cluster_new();
@@ -346,6 +366,7 @@ int main(void)
                                   a_cluster_is_blamed_once_for_each,
                                   the_member_that_did_it_is_named,
                                   a_node_that_is_lost_late_is_no_suspicion,
+                                  an_operator_that_restarts_suspects_nobody,
                                   a_lost_node_tells_who_ran_there_alone,
                                   a_node_is_not_blamed_for_suspects,
                                   NULL};
