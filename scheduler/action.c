@@ -256,6 +256,7 @@ static void join_lane(struct sch_partition *p, struct sch_action_impl *a, struct
     a->lane = sch_lane_get(p, class, tenant);
     a->lane->seat.refs++;
     sch_share_count(p, tenant, 1);
+    sch_share_urge(tenant, a->base.priority);
     if (tenant->queued_timeout_ns != SY_TIME_NEVER)
         sch_action_rare(a)->queued_ns = tenant->queued_timeout_ns;
     if (sch_state_is_used(sch_action_state(a)))

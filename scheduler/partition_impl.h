@@ -170,6 +170,7 @@ struct sch_share {
     struct sch_use use;
     struct sch_use waits; /* of that: gangs that are out, and have not started */
     uint64_t live;        /* actions that need a worker, here and below */
+    int32_t urgency;      /* the highest priority of their own that these had since live was 0 */
     /* Of the resource of which it has most, over its weight, as the bits of a float: they order as
      * the numbers do. The least goes first among siblings. */
     uint32_t weighted_share;
@@ -670,6 +671,7 @@ struct sch_share *sch_share_parent_of(struct sch_partition *p, const struct sch_
 void sch_shares_forget_last(struct sch_partition *p);
 /* An action of the tenant is there (delta 1) or gone (-1). */
 void sch_share_count(struct sch_partition *p, struct sch_share *tenant, int delta);
+void sch_share_urge(struct sch_share *tenant, int32_t priority); /* its own, of who was counted */
 /* An action comes into use or out of it: counts, and what limits stop, up to the region. */
 void sch_share_use(struct sch_partition *p, struct sch_share *tenant,
                    const struct sch_resources *request, bool more);

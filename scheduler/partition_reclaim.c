@@ -26,7 +26,8 @@ struct claim {
     const struct sch_class *class;
     const struct sch_share *tenant;
     struct sch_use need;
-    int32_t priority;
+    int32_t priority; /* as configured */
+    int64_t order;    /* with its own */
     const char *cluster;
     uint64_t gang_id; /* that is out there and waits; 0: one action of the class */
 };
@@ -47,7 +48,8 @@ static const struct sch_share *below_the_fork(const struct sch_share *share,
 }
 
 /* Priorities as configured: what somebody gains by waiting stops nobody. Nor does an action's own
- * priority: that of those it would stop is not known here, and it would win whoever asks. */
+ * priority, which would win whoever asks; but it protects: what is stopped and would be next again
+ * at once is stopped in vain. */
 static int32_t configured_priority(const struct sch_share *share)
 {
     int32_t sum = 0;
@@ -75,11 +77,13 @@ static bool may_lose(const struct sch_partition *p, const struct sch_share *vict
     if (victim->use.actions == 0)
         return false;
     int32_t theirs = configured_priority(victim);
-    if (theirs > claim->priority)
+    int64_t most = (int64_t)theirs + victim->urgency; /* what is stopped may be next after all */
+    if (theirs > claim->priority || most > claim->order)
         return false;
     ret->id = sch_share_tag(victim);
     ret->below = (struct sch_use){UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
-    return theirs < claim->priority || has_more(p, victim, claim, &ret->below);
+    return (theirs < claim->priority && most < claim->order) ||
+           has_more(p, victim, claim, &ret->below);
 }
 
 /* ---- asking ---- */
@@ -139,7 +143,8 @@ static struct claim claim_of(const struct sch_action_impl *a)
     return (struct claim){.class = class,
                           .tenant = tenant,
                           .need = sch_use_times(&class->request, sch_class_unit(class)),
-                          .priority = configured_priority(tenant)};
+                          .priority = configured_priority(tenant),
+                          .order = (int64_t)a->base.priority + configured_priority(tenant)};
 }
 
 static void reclaim_for_class(struct sch_partition *p, struct sch_class *class,

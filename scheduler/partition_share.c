@@ -480,6 +480,14 @@ void sch_share_count(struct sch_partition *p, struct sch_share *tenant, int delt
     }
 }
 
+void sch_share_urge(struct sch_share *tenant, int32_t priority)
+{
+    for (struct sch_share *at = tenant; at; at = at->parent) {
+        SY_ASSERT(at->live > 0);
+        at->urgency = at->live > 1 && at->urgency > priority ? at->urgency : priority;
+    }
+}
+
 bool sch_share_has_length(struct sch_partition *p, const struct sch_share *tenant, uint32_t count)
 {
     for (const struct sch_share *at = tenant; at; at = at->parent) {

@@ -319,6 +319,27 @@ START_TEST(an_actions_own_priority_stops_nobody)
 }
 END_TEST
 
+/* It protects, though: what is stopped and is next all the same is stopped in vain. */
+START_TEST(what_would_be_next_again_is_not_stopped)
+{
+    struct world w = world_that_reclaims();
+    struct sch_queue_config spare = queue("p", "d", "spare"), firm = queue("p", "d", "firm");
+    spare.preemptible = true;
+    firm.priority = 1;
+    configure(&w, spare);
+    configure(&w, firm);
+    struct sch_action *first = submit(&w, "p", "spare", &w.task, 5);
+    grant(&w, "east", sch_action_class_id(first), 10);
+    room(&w, "east", 1000);
+    assert_state(first, "assigned");
+    submit(&w, "p", "firm", &w.task, 4); /* 5 in all, as the other; and as much of a share */
+    ck_assert_ptr_null(wait_for(&w, SCH_EFFECT_RECLAIM, 20 * SY_NS_PER_S));
+    submit(&w, "p", "firm", &w.task, 5);
+    ck_assert_ptr_nonnull(wait_for(&w, SCH_EFFECT_RECLAIM, 5 * SY_NS_PER_S));
+    world_free(&w);
+}
+END_TEST
+
 /* As long as what was asked for comes, the next one is asked for in the next round. */
 START_TEST(each_round_makes_room_for_one)
 {
@@ -691,6 +712,7 @@ int main(void)
                                   a_queue_is_named_alike_in_every_epoch,
                                   lower_priority_makes_room,
                                   an_actions_own_priority_stops_nobody,
+                                  what_would_be_next_again_is_not_stopped,
                                   each_round_makes_room_for_one,
                                   what_was_borrowed_is_given_back,
                                   a_limit_stops_and_lets_go,
