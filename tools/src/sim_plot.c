@@ -144,32 +144,13 @@ static double longest_wait(const struct plots *plots)
     return longest_s;
 }
 
-static int plot_waits(const struct plots *plots, struct sy_error_text *error)
-{
-    struct sim_chart chart = {.title = "How long tasks waited",
-                              .x_label = "waited at most",
-                              .y_label = "of the tasks that started",
-                              .x_scale = SIM_SCALE_SECONDS,
-                              .y_percent = true,
-                              .x_max = longest_wait(plots),
-                              .y_max = 1,
-                              .count = 1,
-                              .legend = plots->by_run,
-                              .legend_count = plots->count};
-    chart.panels = panels_new(1, plots->count);
-    chart.panels[0].title = "all queues";
-    for (size_t v = 0; v < plots->count; v++)
-        line_of_waits(&chart.panels[0].lines[v], &plots->variants[v].result->total.waits,
-                      (unsigned)v);
-    return finish(plots, "waits.svg", &chart, error);
-}
-
 /* Each gang once. */
-static int plot_gang_waits(const struct plots *plots, struct sy_error_text *error)
+static int plot_waits(const struct plots *plots, bool gangs, struct sy_error_text *error)
 {
-    struct sim_chart chart = {.title = "How long gangs waited",
+    struct sim_chart chart = {.title = gangs ? "How long gangs waited" : "How long tasks waited",
                               .x_label = "waited at most",
-                              .y_label = "of the gangs that started",
+                              .y_label = gangs ? "of the gangs that started"
+                                               : "of the tasks that started",
                               .x_scale = SIM_SCALE_SECONDS,
                               .y_percent = true,
                               .x_max = longest_wait(plots),
@@ -177,14 +158,16 @@ static int plot_gang_waits(const struct plots *plots, struct sy_error_text *erro
                               .count = 1,
                               .legend = plots->by_run,
                               .legend_count = plots->count};
-    if (plots->variants[0].result->gangs.tasks == 0)
+    if (gangs && plots->variants[0].result->gangs.tasks == 0)
         return 0;
     chart.panels = panels_new(1, plots->count);
     chart.panels[0].title = "all queues";
-    for (size_t v = 0; v < plots->count; v++)
-        line_of_waits(&chart.panels[0].lines[v], &plots->variants[v].result->gangs.waits,
-                      (unsigned)v);
-    return finish(plots, "gang-waits.svg", &chart, error);
+    for (size_t v = 0; v < plots->count; v++) {
+        const struct sim_result *result = plots->variants[v].result;
+        line_of_waits(&chart.panels[0].lines[v],
+                      gangs ? &result->gangs.waits : &result->total.waits, (unsigned)v);
+    }
+    return finish(plots, gangs ? "gang-waits.svg" : "waits.svg", &chart, error);
 }
 
 /* A panel for each run, a line for each queue. */
@@ -312,9 +295,9 @@ int sim_plot_all(const char *folder, const struct sim_variant *variants, size_t 
     if (r < 0)
         sy_error_text_set(error, "%s: %s", folder, strerror(-r));
     r = r == 0 ? plot_utilisation(&plots, error) : r;
-    r = r == 0 ? plot_waits(&plots, error) : r;
+    r = r == 0 ? plot_waits(&plots, false, error) : r;
     r = r == 0 ? plot_queue_waits(&plots, error) : r;
-    r = r == 0 ? plot_gang_waits(&plots, error) : r;
+    r = r == 0 ? plot_waits(&plots, true, error) : r;
     r = r == 0 ? plot_fairness(&plots, error) : r;
     return r == 0 ? plot_queue_length(&plots, error) : r;
 }
