@@ -375,6 +375,7 @@ struct sch_partition {
     struct sch_partition_options options;
     uint64_t last_id;
     uint32_t last_class_id;
+    uint32_t reclaim_from; /* the next round goes on behind this class */
     /* of the step that runs */
     int64_t now_ns, realtime_ns;
     struct sch_effects *out;
@@ -404,7 +405,6 @@ struct sch_partition {
     bool turns_looked;     /* whether a cluster has room for turns_least is known */
     bool emptied;          /* in this step a share lost its last action */
     int64_t reclaim_at_ns; /* the next round; SY_TIME_NEVER: nothing may be stopped */
-    uint32_t reclaim_from; /* it goes on behind this class */
     int64_t reserve_at_ns; /* the next round; SY_TIME_NEVER: nobody waits */
     uint32_t reserves;     /* over all classes */
     struct sch_link tickets_touched;
