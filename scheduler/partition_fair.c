@@ -12,8 +12,6 @@
 
 #include <stdlib.h>
 
-#define KEY_PRIORITY ((int64_t)1 << 32)
-
 /* ---- keys ---- */
 
 int32_t sch_lane_priority(const struct sch_lane *lane)
@@ -22,11 +20,6 @@ int32_t sch_lane_priority(const struct sch_lane *lane)
     return priority > INT32_MAX    ? INT32_MAX
            : priority < -INT32_MAX ? -INT32_MAX
                                    : (int32_t)priority;
-}
-
-static int32_t key_priority(int64_t key)
-{
-    return (int32_t) - (key >> 32); /* the share is the low half, never negative */
 }
 
 bool sch_seat_has_somebody(const struct sch_seat *seat)
@@ -39,9 +32,9 @@ bool sch_seat_has_somebody(const struct sch_seat *seat)
 static int64_t seat_key(const struct sch_seat *seat)
 {
     const struct sch_heap_entry *top = sch_heap_top(&seat->children);
-    int32_t priority = top ? key_priority(top->key)
+    int32_t priority = top ? sch_turn_priority(top->key)
                            : sch_lane_priority((const struct sch_lane *)seat);
-    return -(int64_t)priority * KEY_PRIORITY + seat->share->weighted_share;
+    return sch_turn_key(priority, seat->share->weighted_share);
 }
 
 /* Whose share alone does not matter: it need not be told of each change of it. */

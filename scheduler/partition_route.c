@@ -405,6 +405,8 @@ void sch_pair_report(struct sch_partition *p, struct sch_class *class, struct sc
         return;
     pair->failures = well ? 0 : pair->failures + (pair->failures < UINT32_MAX);
     bool avoid = pair->failures >= SCH_AVOID_AFTER;
+    if (!well && !avoid)
+        return; /* if it is avoided, for a gang that it gave back, it still is */
     pair->avoided_until_ns = avoid ? p->now_ns + avoid_ns(pair->failures) : 0;
     if (avoid)
         sch_heap_set(&p->avoided, &pair->avoided, pair->avoided_until_ns);

@@ -28,7 +28,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KEY_PRIORITY ((int64_t)1 << 32)
 #define CLOSED_NS SY_NS_PER_S
 
 /* ---- trees of turns ---- */
@@ -65,16 +64,6 @@ static bool is_open(const struct sch_share *share)
     return share->stops && share->stops->open && held_top(share);
 }
 
-static int64_t key_of(int32_t priority, uint32_t low)
-{
-    return -(int64_t)priority * KEY_PRIORITY + low;
-}
-
-static int32_t key_priority(int64_t key)
-{
-    return (int32_t) - (key >> 32); /* the low half is never negative */
-}
-
 /* False: nobody stands there. */
 static bool priority_below(const struct sch_share *share, const struct sch_front *front, bool all,
                            int32_t *ret)
@@ -84,7 +73,7 @@ static bool priority_below(const struct sch_share *share, const struct sch_front
     if (!top && !held)
         return false;
     int64_t key = !top ? held->key : !held || top->key < held->key ? top->key : held->key;
-    *ret = key_priority(key);
+    *ret = sch_turn_priority(key);
     return true;
 }
 
@@ -96,7 +85,7 @@ static void front_update(struct sch_share *share, struct tree tree)
         struct sch_front *above = front_of(share->parent, tree_above(tree));
         int32_t priority;
         if (priority_below(share, front, tree.all, &priority)) {
-            int64_t key = key_of(priority, share->weighted_share);
+            int64_t key = sch_turn_key(priority, share->weighted_share);
             if (sch_heap_has(&front->entry) && front->entry.key == key)
                 return;
             front->entry.tie = share->id;
@@ -168,7 +157,7 @@ void sch_turn_clear(struct sch_seat *head)
 static void turn_set(struct sch_seat *head, struct sch_lane *lane)
 {
     uint64_t id = sch_fifo_first(&lane->queue)->base.id;
-    int64_t key = key_of(sch_lane_priority(lane), (uint32_t)(id >> 32));
+    int64_t key = sch_turn_key(sch_lane_priority(lane), (uint32_t)(id >> 32));
     if (head->turn_lane == lane && head->turn.key == key && head->turn.tie == (uint32_t)id)
         return;
     if (head->turn_lane != lane)
