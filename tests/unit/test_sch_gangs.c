@@ -1,6 +1,7 @@
 /* links: sch */
 /* Gangs in a partition: they wait, go out, are lost and end as one. */
 #include "scheduler/explain.h"
+#include "scheduler/partition_route.h"
 #include "tests/unit/test_sch_world.h"
 
 #define SIZE 3u
@@ -169,6 +170,25 @@ START_TEST(one_that_was_given_back_goes_to_another_cluster_next)
     answer(&w, "west", &gang, 1, 0);
     for (unsigned i = 0; i < SIZE; i++)
         ck_assert_str_eq(sch_cluster_name(gang.members[i]->cluster), "west");
+    sch_partition_check(w.p);
+    world_free(&w);
+}
+END_TEST
+
+/* A loss there, below the number at which a cluster is avoided, does not take that back. */
+START_TEST(one_loss_ends_no_avoidance)
+{
+    struct world w = world_new();
+    struct sch_spec spec = one_core();
+    struct sch_action *root = ready(&w);
+    struct gang gang = assigned_gang(&w, root, &spec, SCH_ON_LOSS_RESTART_ALL);
+    struct sch_action_impl *a = sch_action_impl(gang.members[1]);
+    struct sch_pair *east = sch_action_class(a)->pairs[a->base.cluster->index];
+    step(&w, report(SCH_EVENT_RETURNED, "east", a->base.id, 1, 5, 0));
+    int64_t until_ns = east->avoided_until_ns;
+    ck_assert_int_gt(until_ns, w.now);
+    sch_pair_report(w.p, east->class, east->cluster, false);
+    ck_assert_int_eq(east->avoided_until_ns, until_ns);
     sch_partition_check(w.p);
     world_free(&w);
 }
@@ -742,6 +762,7 @@ int main(void)
         a_grant_sends_all_of_them_to_one_cluster,
         a_busy_cluster_gets_it_when_the_others_have_answered_or_are_silent,
         one_that_was_given_back_goes_to_another_cluster_next,
+        one_loss_ends_no_avoidance,
         a_loss_restarts_all_and_is_counted_once,
         a_lost_cluster_loses_a_gang_once,
         fail_all_ends_them_and_names_the_cause,
