@@ -2,6 +2,7 @@
  * What follows the end of an attempt: by its outcome another one, at once or after a back-off, or
  * the end of the action; and what a timer says of one that waits.
  */
+#include "scheduler/action_impl.h"
 #include "scheduler/partition_gang.h"
 #include "scheduler/partition_route.h"
 

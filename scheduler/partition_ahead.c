@@ -5,6 +5,7 @@
  * changed one if it has room, else any.
  */
 #include "scheduler/explain_impl.h"
+#include "scheduler/partition_queue.h"
 
 #include <string.h>
 

@@ -1,4 +1,5 @@
 #include "scheduler/partition_cache.h"
+#include "scheduler/action_impl.h"
 #include "scheduler/partition_infeasible.h"
 
 #include <stdlib.h>

@@ -1,6 +1,8 @@
+#include "scheduler/action_impl.h"
 #include "scheduler/partition_cache.h"
 #include "scheduler/partition_gang.h"
 #include "scheduler/partition_infeasible.h"
+#include "scheduler/partition_queue.h"
 #include "scheduler/partition_reserve.h"
 #include "scheduler/partition_turn.h"
 

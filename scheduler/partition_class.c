@@ -1,5 +1,6 @@
 #include "scheduler/partition_gang.h"
 #include "scheduler/partition_infeasible.h"
+#include "scheduler/partition_queue.h"
 #include "scheduler/partition_route.h"
 #include "scheduler/partition_turn.h"
 

@@ -1,4 +1,6 @@
+#include "scheduler/action_impl.h"
 #include "scheduler/partition_infeasible.h"
+#include "scheduler/partition_queue.h"
 #include "scheduler/partition_route.h"
 #include "scheduler/partition_turn.h"
 

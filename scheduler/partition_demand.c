@@ -1,4 +1,5 @@
 #include "scheduler/partition_infeasible.h"
+#include "scheduler/partition_queue.h"
 #include "scheduler/partition_reserve.h"
 #include "scheduler/partition_route.h"
 

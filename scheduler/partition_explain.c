@@ -1,6 +1,8 @@
 /* What an action waits for: facts, each read where the core keeps it. */
+#include "scheduler/action_impl.h"
 #include "scheduler/explain_impl.h"
 #include "scheduler/partition_gang.h"
+#include "scheduler/partition_queue.h"
 #include "scheduler/partition_route.h"
 
 #include <inttypes.h>

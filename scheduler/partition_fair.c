@@ -6,6 +6,7 @@
  * fairness is hierarchical: dominant-resource fairness (Ghodsi et al., NSDI 2011) level by level.
  */
 #include "scheduler/partition_infeasible.h"
+#include "scheduler/partition_queue.h"
 #include "scheduler/partition_route.h"
 #include "scheduler/partition_ticket.h"
 #include "scheduler/partition_turn.h"

@@ -1,4 +1,4 @@
-#include "scheduler/partition_impl.h"
+#include "scheduler/partition_queue.h"
 
 #include <stdlib.h>
 

@@ -14,7 +14,9 @@
  * again): the others end with it.
  */
 #include "scheduler/partition_gang.h"
+#include "scheduler/action_impl.h"
 #include "scheduler/labels.h"
+#include "scheduler/partition_queue.h"
 #include "scheduler/partition_reclaim.h"
 #include "scheduler/partition_route.h"
 

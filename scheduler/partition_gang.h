@@ -3,6 +3,8 @@
 
 #include "scheduler/partition_impl.h"
 
+struct sch_end; /* action_impl.h */
+
 /* Its members share what is counted of them (attempts, failures): what happens to one happens to
  * the gang. */
 struct sch_gang {

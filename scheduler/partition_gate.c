@@ -1,5 +1,7 @@
+#include "scheduler/action_impl.h"
 #include "scheduler/partition_gang.h"
 #include "scheduler/partition_infeasible.h"
+#include "scheduler/partition_queue.h"
 
 #include <stdlib.h>
 

@@ -1,7 +1,9 @@
 /*
- * Inside of the partition core; only scheduler/partition*.c and action.c include it.
+ * Inside of the partition core: its state. Only scheduler/partition*.c and action*.c include it;
+ * what the files below offer each other is here, or in headers of their own.
  *
  *   partition.c          set-up, the dispatch of events, end of a step, reading
+ *   partition_submit.c   what comes, and who is let in
  *   action.c             life cycle of an action: create, assign, end, abort of a subtree
  *   action_retry.c       what follows the end of an attempt
  *   partition_fifo.c     FIFOs by priority
@@ -514,125 +516,9 @@ bool sch_feasible(const struct sch_partition *p, const struct sch_resources *req
 bool sch_cluster_may_run(const struct sch_cluster *cluster, const struct sch_resources *request,
                          const struct sch_gang_shape *gang, const struct sch_rule *rule,
                          struct sy_error_text *ret_misses);
-void sch_reject(struct sch_partition *p, enum sch_reject why, struct sch_action_impl *existing,
-                void *shell);
-/* Whether the parent may have a new child of this name; says no otherwise. */
-bool sch_admit_child(struct sch_partition *p, struct sch_action_impl *parent, const char *name,
-                     void *shell);
-/* What a new action, or gang, wants. */
-struct sch_task {
-    struct sch_spec *spec;
-    const struct sch_gang_shape *gang; /* size 0: none */
-    int32_t priority;
-    const char *queue;
-    bool instant;
-    const uint8_t *cache_key;
-    void *shell;
-};
-extern const struct sch_gang_shape sch_no_gang;
-/* Room for it, and what it needs; says no otherwise. *ret_tenant holds a reference; it is NULL for
- * what needs no worker. */
-bool sch_admit(struct sch_partition *p, const struct sch_task *task, const char *project,
-               const char *domain, struct sch_share **ret_tenant);
 struct sch_run_impl *sch_run_new(struct sch_partition *p, uint64_t id, const char *project,
                                  const char *domain, const char *name);
 void sch_run_unref(struct sch_run_impl *run);
-
-/* ---- action.c ---- */
-struct sch_action_new {
-    uint64_t id;
-    struct sch_run_impl *run;
-    struct sch_action_impl *parent;
-    const char *name;
-    struct sch_spec *spec;    /* NULL: never runs */
-    struct sch_share *tenant; /* of its queue; NULL: never runs */
-    struct sch_gang *gang;    /* NULL: in none */
-    uint32_t rank;
-    int32_t priority;
-    int64_t created_ns;
-    int64_t timeout_ns;          /* of a condition */
-    int64_t spent_ns;            /* of that or of the deadline, before a restart */
-    uint64_t memory_bytes;       /* instead of the spec's; 0: that */
-    enum sch_action_state state; /* an initial one; it is in no queue yet */
-};
-/* How an action ends; see sch_effect.u.final. */
-struct sch_end {
-    enum sch_action_state state;
-    const char *code, *message;
-    const struct sch_report *report;
-    struct sch_action *reused;
-    void *shell;
-};
-/* With its CREATED; it is in no queue yet. */
-struct sch_action_impl *sch_begin_action(struct sch_partition *p, const struct sch_action_new *new,
-                                         bool ends, void *shell);
-struct sch_action_impl *sch_action_create(struct sch_partition *p,
-                                          const struct sch_action_new *new);
-void sch_action_link_parent(struct sch_action_impl *a, struct sch_action_impl *parent);
-struct sch_action_impl *sch_action_find(struct sch_partition *p, uint64_t id);
-struct sch_action_impl *sch_action_find_by_name(struct sch_partition *p, const struct sch_run *run,
-                                                const char *name);
-void sch_action_move(struct sch_partition *p, struct sch_action_impl *a, enum sch_action_state to);
-struct sch_effect *sch_action_event(struct sch_partition *p, struct sch_action_impl *a,
-                                    const char *code, const char *message,
-                                    const struct sch_report *report);
-/* Made on first use. */
-struct sch_rare *sch_action_rare(struct sch_action_impl *a);
-/* When its timer is due: deadline, timeout of a condition or of waiting, end of the backoff. */
-int64_t sch_action_timer_ns(const struct sch_action_impl *a);
-/* Of what began at `created_ns` and lasts `limit_ns`, `spent_ns` are over: ends when (monotonic).
- */
-void sch_action_limit(struct sch_partition *p, struct sch_action_impl *a, int64_t limit_ns,
-                      int64_t spent_ns);
-/* It is in no queue, and nothing of it is out: from now on it asks for so much. */
-void sch_action_change_memory(struct sch_partition *p, struct sch_action_impl *a,
-                              uint64_t memory_bytes);
-/* Of the event that says that an attempt is followed by another; NULL: the task's own error. */
-const char *sch_retry_code(const char *message, const struct sch_report *report);
-/* Out of whatever it waits in or runs on; its state is moved next. */
-void sch_action_detach(struct sch_partition *p, struct sch_action_impl *a);
-/* Its attempt is out: tells the cluster to stop it. */
-void sch_action_cancel(struct sch_partition *p, const struct sch_action_impl *a,
-                       const char *reason);
-/* QUEUED, GANG_WAIT -> ASSIGNED, to the pair's cluster. */
-void sch_action_assign(struct sch_partition *p, struct sch_action_impl *a,
-                       const struct sch_pair *pair);
-/* It is QUEUED or HELD: put it there; a queue may assign it. */
-void sch_action_place(struct sch_partition *p, struct sch_action_impl *a, bool front);
-/* It is in nothing: it wants to run, so it is QUEUED, or HELD without a slot. */
-void sch_action_wait(struct sch_partition *p, struct sch_action_impl *a, bool front);
-/* QUEUED, RECOVERING -> ASSIGNED or RUNNING on a cluster; the caller sets number and epoch. */
-void sch_action_occupy(struct sch_partition *p, struct sch_action_impl *a,
-                       struct sch_cluster *cluster, enum sch_action_state to);
-/* The current attempt has ended; what follows is decided by its outcome. */
-void sch_action_outcome(struct sch_partition *p, struct sch_action_impl *a,
-                        const struct sch_report *report);
-void sch_action_lost(struct sch_partition *p, struct sch_action_impl *a, const char *message,
-                     const struct sch_report *report);
-/* The attempt never ran: back to the front of its queue. */
-void sch_action_returned(struct sch_partition *p, struct sch_action_impl *a);
-/* Ends it, first everything below it, then groups above it that wait for nothing more. */
-void sch_action_end(struct sch_partition *p, struct sch_action_impl *a, enum sch_action_state state,
-                    const char *code, const char *message, const struct sch_report *report);
-void sch_action_end_as(struct sch_partition *p, struct sch_action_impl *a,
-                       const struct sch_end *end);
-/* Out of its lane, with all that is counted there: the core is freed. */
-void sch_action_leave(struct sch_partition *p, struct sch_action_impl *a);
-void sch_action_timer(struct sch_partition *p, struct sch_action_impl *a);
-void sch_action_seal(struct sch_partition *p, struct sch_action_impl *a);
-
-/* ---- partition_fifo.c ---- */
-void sch_fifo_init(struct sch_fifo *fifo, uint64_t id);
-void sch_fifo_deinit(struct sch_partition *p, struct sch_fifo *fifo);
-void sch_fifo_push(struct sch_partition *p, struct sch_fifo *fifo, struct sch_action_impl *a,
-                   bool front);
-void sch_fifo_remove(struct sch_partition *p, struct sch_fifo *fifo, struct sch_action_impl *a);
-struct sch_action_impl *sch_fifo_first(const struct sch_fifo *fifo); /* NULL: empty */
-/* Of its first, with what it has gained by waiting; the FIFO is not empty. */
-int32_t sch_fifo_priority(const struct sch_fifo *fifo);
-/* A level of a lane: what its first has gained by waiting, and when it gains more. */
-void sch_level_age(struct sch_partition *p, struct sch_level *level);
-int64_t sch_fifo_oldest_ns(const struct sch_fifo *fifo, int64_t now_ns);
 
 /* ---- partition_gate.c ---- */
 void sch_gate_new(struct sch_run_impl *run, uint32_t concurrency_max);
@@ -649,103 +535,6 @@ enum sch_action_state sch_gate_next(const struct sch_action_impl *a);
 void sch_gate_hold(struct sch_partition *p, struct sch_action_impl *a, bool front);
 void sch_gate_unhold(struct sch_partition *p, struct sch_action_impl *a);
 void sch_gates_release(struct sch_partition *p);
-
-/* ---- partition_share.c ---- */
-/* The tenant of a queue, with a reference; NULL: no such queue, p->misses says which there are.
- * With `make` the queue is made. */
-struct sch_share *sch_share_find_tenant(struct sch_partition *p, const char *project,
-                                        const char *domain, const char *queue, bool make);
-/* The tenant in which a restored action was; its queue is made when it is gone. */
-struct sch_share *sch_share_restore_tenant(struct sch_partition *p, const char *project,
-                                           const char *domain, const char *queue,
-                                           enum sch_queue_reach reach);
-void sch_share_ref(struct sch_share *share);
-void sch_share_unref(struct sch_partition *p, struct sch_share *share);
-/* NULL: it is not there; with `get` it is made. */
-struct sch_share *sch_share_find(struct sch_partition *p, const struct sch_queue_key *key);
-struct sch_share *sch_share_get(struct sch_partition *p, const struct sch_queue_key *key);
-/* What a project, domain or queue is to be below; made when it lacks. */
-struct sch_share *sch_share_parent_of(struct sch_partition *p, const struct sch_queue_key *key,
-                                      const struct sch_queue_config *config);
-/* A name may mean another queue from now on. */
-void sch_shares_forget_last(struct sch_partition *p);
-/* An action of the tenant is there (delta 1) or gone (-1). */
-void sch_share_count(struct sch_partition *p, struct sch_share *tenant, int delta);
-void sch_share_urge(struct sch_share *tenant, int32_t priority); /* its own, of who was counted */
-/* An action comes into use or out of it: counts, and what limits stop, up to the region. */
-void sch_share_use(struct sch_partition *p, struct sch_share *tenant,
-                   const struct sch_resources *request, bool more);
-/* Whether its own limits let so many more such requests out. */
-bool sch_share_admits(const struct sch_share *share, const struct sch_resources *request,
-                      uint32_t count);
-/* Whether so many more actions may wait there; says no in p->misses. */
-bool sch_share_has_length(struct sch_partition *p, const struct sch_share *tenant, uint32_t count);
-/* Its weighted_share, if it had that out. */
-uint32_t sch_share_weigh(const struct sch_partition *p, const struct sch_share *share,
-                         const struct sch_use *use);
-/* Its weight or the capacity changed. */
-void sch_share_reweigh(struct sch_partition *p, struct sch_share *share);
-/* Names the queue to operators: from its key, so the same after a restart of either. Not 0. Two
- * queues in four thousand millions share one; then work of both may be stopped where that of one
- * may. */
-uint32_t sch_share_tag(const struct sch_share *queue);
-/* The capacity of the region changed. */
-void sch_share_capacity_changed(struct sch_partition *p);
-/* Whether its own limits let out so much more. */
-bool sch_share_takes(const struct sch_share *share, const struct sch_use *more);
-struct sch_use sch_share_limits(const struct sch_share *share);
-void sch_shares_init(struct sch_partition *p);
-void sch_shares_deinit(struct sch_partition *p);
-
-/* ---- partition_queue.c ---- */
-void sch_share_configure(struct sch_partition *p, const struct sch_queue_config *config);
-void sch_share_forget(struct sch_partition *p, const struct sch_queue_key *key);
-/* What the settings above the tenant come to for it. */
-void sch_tenant_gather(struct sch_partition *p, struct sch_share *tenant);
-/* What is empty now goes below the parent that it is to have. */
-void sch_shares_end_step(struct sch_partition *p);
-
-/* ---- partition_fair.c ---- */
-void sch_seat_init_root(struct sch_partition *p, struct sch_class *class);
-void sch_seat_deinit_root(struct sch_class *class);
-/* Made on first use; the caller takes a reference on a lane for each of its actions. */
-struct sch_lane *sch_lane_get(struct sch_partition *p, struct sch_class *class,
-                              struct sch_share *tenant);
-/* NULL: there is none. */
-const struct sch_lane *sch_lane_peek(const struct sch_partition *p, const struct sch_class *class,
-                                     const struct sch_share *tenant);
-void sch_lane_unref(struct sch_partition *p, struct sch_lane *lane);
-/* What may run below the seat changed, or its priority. */
-void sch_seat_update(struct sch_partition *p, struct sch_seat *seat);
-/* The weighted share of a contested seat changed. */
-void sch_seat_reweigh(struct sch_partition *p, struct sch_seat *seat);
-/* So many more (fewer) are QUEUED in the lane. */
-void sch_seat_ready(struct sch_partition *p, struct sch_seat *lane, int64_t delta);
-/* Out of its parent's heap. */
-void sch_seat_exit(struct sch_seat *seat);
-bool sch_seat_has_somebody(const struct sch_seat *seat);
-/* Of the class, who is next; NULL: nobody may run. */
-struct sch_lane *sch_class_next(struct sch_partition *p, struct sch_class *class);
-/* Where the ways to two tenants part; false: they are the same one. */
-bool sch_share_fork(const struct sch_share *a, const struct sch_share *b,
-                    const struct sch_share **ret_a, const struct sch_share **ret_b);
-/* Where their ways part, the one with less of its share comes first: below 0 when that is a, 0 for
- * the same tenant. */
-int sch_share_order(const struct sch_share *a, const struct sch_share *b);
-/* Whether a comes before b, lanes of two classes. */
-bool sch_lane_before(struct sch_lane *a, struct sch_lane *b);
-int32_t sch_lane_priority(const struct sch_lane *lane);
-/* In another class, with all that is in it. */
-void sch_lane_move(struct sch_partition *p, struct sch_lane *lane, struct sch_class *to);
-
-/* ---- partition_lane.c ---- */
-/* The action is QUEUED: in or out of its level. */
-void sch_lane_push(struct sch_partition *p, struct sch_action_impl *a, bool front);
-void sch_lane_remove(struct sch_partition *p, struct sch_action_impl *a);
-/* At the end of the step: those that may run, the next one first, to the clusters with room. At
- * most options.assign_max; then sch_turn_pending(). */
-void sch_lanes_assign(struct sch_partition *p);
-void sch_ages_tick(struct sch_partition *p);
 
 /* ---- partition_class.c ---- */
 struct sch_class *sch_class_ref(struct sch_partition *p, const struct sch_resources *request,

@@ -13,6 +13,7 @@
  * SCH_FAIL_MAX actions end in a step.
  */
 #include "scheduler/partition_infeasible.h"
+#include "scheduler/action_impl.h"
 #include "scheduler/partition_gang.h"
 
 /* ---- ending ---- */

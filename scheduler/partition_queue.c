@@ -2,6 +2,7 @@
  * Queues as people configure them: what their settings make of those who use them, and what follows
  * when a queue is created, changed, removed or goes below another one.
  */
+#include "scheduler/partition_queue.h"
 #include "scheduler/partition_ticket.h"
 #include "scheduler/partition_turn.h"
 

@@ -13,6 +13,7 @@
  * has made least progress. What it stops is queued again and uses no retry.
  */
 #include "scheduler/partition_reclaim.h"
+#include "scheduler/partition_queue.h"
 
 #include "scheduler/partition_gang.h"
 #include "scheduler/partition_turn.h"

@@ -12,6 +12,7 @@
  * chooses the nodes (operator_claim.c).
  */
 #include "scheduler/partition_reserve.h"
+#include "scheduler/partition_queue.h"
 #include "scheduler/partition_reclaim.h"
 
 #include <stdlib.h>

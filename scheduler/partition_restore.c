@@ -1,6 +1,8 @@
+#include "scheduler/action_impl.h"
 #include "scheduler/partition_cache.h"
 #include "scheduler/partition_gang.h"
 #include "scheduler/partition_infeasible.h"
+#include "scheduler/partition_queue.h"
 
 #include <stdlib.h>
 #include <string.h>

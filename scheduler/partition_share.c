@@ -1,3 +1,4 @@
+#include "scheduler/partition_queue.h"
 #include "scheduler/partition_reclaim.h"
 #include "scheduler/partition_ticket.h"
 #include "scheduler/partition_turn.h"

@@ -3,6 +3,7 @@
  * are at home here. See tokens.h for what the two say to each other.
  */
 #include "scheduler/partition_ticket.h"
+#include "scheduler/partition_queue.h"
 #include "scheduler/partition_turn.h"
 
 #include <stdlib.h>

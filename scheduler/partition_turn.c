@@ -22,6 +22,7 @@
  * below one head, and a head stands with the best of those below it.
  */
 #include "scheduler/partition_turn.h"
+#include "scheduler/partition_queue.h"
 #include "scheduler/partition_route.h"
 #include "scheduler/partition_ticket.h"
 

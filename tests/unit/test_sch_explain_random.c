@@ -8,6 +8,7 @@
  *     EXPLAIN_SEED=n for one seed, EXPLAIN_SEEDS=n for the first n.
  */
 #include "scheduler/explain.h"
+#include "scheduler/partition_queue.h"
 #include "tests/unit/test_sch_situation.h"
 
 #define UNIVERSE_MAX 96

@@ -1,5 +1,6 @@
 /* links: sch */
 /* The least and the most that people and clusters can say: nothing wraps. */
+#include "scheduler/partition_queue.h"
 #include "tests/unit/test_sch_queue_world.h"
 
 /* A queue five levels deep, each with this priority, and work that may be stopped. */

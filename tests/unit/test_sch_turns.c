@@ -4,6 +4,7 @@
  * (TURNS_SEEDS=n for the first n worlds, TURNS_SEED=n for one).
  */
 #include "base/rng.h"
+#include "scheduler/partition_queue.h"
 #include "scheduler/partition_turn.h"
 #include "tests/unit/test_sch_queue_world.h"
 
