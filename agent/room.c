@@ -35,6 +35,7 @@ bool ag_room_could_hold(const struct ag_room *room, const struct sch_resources *
     memcpy(shape.environments, room->environments, sizeof(room->environments));
     struct sch_resources amounts = *request;
     memset(amounts.labels, 0, sizeof(amounts.labels));
+    memset(shape.traits.taints, 0, sizeof(shape.traits.taints));
     return sch_shape_fits(&shape, &amounts, ret_miss);
 }
 

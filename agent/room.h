@@ -33,8 +33,9 @@ struct ag_room {
 void ag_room_init(struct ag_room *room, const struct sch_resources *capacity,
                   const struct sch_traits *traits, const uint8_t *gpu_groups,
                   const struct sch_environment *environments, size_t count);
-/* Whether the empty node could hold it. When not, *ret_miss says what is missing. Labels are the
- * operator's business: the node does not know those of its cluster. */
+/* Whether the empty node could hold it. When not, *ret_miss says what is missing. Labels and
+ * taints are the operator's business: the node knows neither the labels of its cluster nor what the
+ * task's queue tolerates. */
 bool ag_room_could_hold(const struct ag_room *room, const struct sch_resources *request,
                         struct sy_error_text *ret_miss);
 /* The bits that the request uses at all, and those of which there is not enough now. */

@@ -505,25 +505,26 @@ bool sch_partition_gang_feasible(const struct sch_partition *p, const struct sch
     return sch_feasible(p, request, gang, NULL, ret_misses);
 }
 
-bool sch_feasible(const struct sch_partition *p, const struct sch_resources *request,
+bool sch_feasible(const struct sch_partition *p, const struct sch_resources *asked,
                   const struct sch_gang_shape *gang, const struct sch_rule *rule,
                   struct sy_error_text *ret_misses)
 {
-    SY_ASSERT(request);
+    SY_ASSERT(asked);
+    struct sch_resources request = rule ? sch_rule_request(rule, asked) : *asked;
     bool known = false;
     for (size_t i = 0; i < p->cluster_count; i++) {
         bool gone = sch_cluster_state(p->clusters[i]) == SCH_CLUSTER_GONE;
         if (gone && p->clusters[i]->shape_count == 0)
             continue; /* it never said what it has */
         known = true;
-        if (sch_cluster_may_run(p->clusters[i], request, gang, rule, NULL))
+        if (sch_cluster_may_run(p->clusters[i], &request, gang, rule, NULL))
             return true;
     }
     if (!known)
         return true;
     sy_error_text_set(ret_misses, "no cluster can run this");
     for (size_t i = 0; ret_misses && i < p->cluster_count; i++)
-        (void)sch_cluster_may_run(p->clusters[i], request, gang, rule, ret_misses);
+        (void)sch_cluster_may_run(p->clusters[i], &request, gang, rule, ret_misses);
     return false;
 }
 

@@ -4,6 +4,7 @@
 #include "scheduler/partition_infeasible.h"
 #include "scheduler/partition_queue.h"
 #include "scheduler/partition_reserve.h"
+#include "scheduler/partition_route.h"
 #include "scheduler/partition_turn.h"
 
 #include <stdlib.h>
@@ -330,6 +331,13 @@ static void check_head(const struct sch_seat *head)
     SY_ASSERT(head->turn.tie == (uint32_t)sch_fifo_first(&head->turn_lane->queue)->base.id);
 }
 
+/* It asks for what its actions do, and for what its rule adds. */
+static void check_request(const struct sch_class *class)
+{
+    struct sch_resources request = sch_rule_request(class->rule, &class->asked);
+    SY_ASSERT(sch_resources_equal(&class->request, &request));
+}
+
 /* Who is not asked could go nowhere. */
 static void check_closed(const struct sch_partition *p, const struct sch_class *class)
 {
@@ -399,6 +407,7 @@ static void check_class(struct sch_partition *p, struct sch_class *class, struct
     SY_ASSERT(sch_class_is_runnable(class) == (undecided || decided) && !(undecided && decided));
     check_head(&class->root);
     check_closed(p, class);
+    check_request(class);
     if (decided && (!tally->first || sch_lane_before(class->root.turn_lane, tally->first)))
         tally->first = class->root.turn_lane;
     tally->waiting += waiting;

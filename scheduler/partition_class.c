@@ -65,7 +65,8 @@ static struct sch_class *class_new(struct sch_partition *p, const struct sch_res
     struct sch_class *class = sy_new(struct sch_class);
     class->id = ++p->last_class_id;
     SY_ASSERT(class->id != 0);
-    class->request = *request;
+    class->asked = *request;
+    class->request = sch_rule_request(rule, request);
     class->gang = *gang;
     class->rule = sch_rule_ref(p, &rule->content);
     class->told_ns = INT64_MIN / 2;
@@ -88,7 +89,7 @@ struct sch_class *sch_class_peek(const struct sch_partition *p, const struct sch
                                                   class_hash(request, gang, rule));
     for (; link; link = sch_table_next(link)) {
         struct sch_class *class = sy_container_of(link, struct sch_class, by_request);
-        if (class->rule == rule && sch_resources_equal(&class->request, request) &&
+        if (class->rule == rule && sch_resources_equal(&class->asked, request) &&
             memcmp(&class->gang, gang, sizeof(*gang)) == 0)
             return class;
     }

@@ -575,10 +575,11 @@ struct sch_explanation *sch_explain_submit(struct sch_partition *p, const struct
     (void)submit_is_refused(p, submit, gang, tenant, e);
     if (!tenant)
         return e;
+    struct sch_resources request = sch_rule_request(tenant->rule, submit->request);
     struct sch_query q = {.p = p,
-                          .request = submit->request,
+                          .request = &request,
                           .gang = gang,
-                          .need = sch_use_times(submit->request, gang->size > 0 ? gang->size : 1),
+                          .need = sch_use_times(&request, gang->size > 0 ? gang->size : 1),
                           .tenant = tenant,
                           .class = sch_class_peek(p, submit->request, gang, tenant->rule),
                           .id = UINT64_MAX,

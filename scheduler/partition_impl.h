@@ -294,8 +294,8 @@ struct sch_pair {
 
 struct sch_class {
     uint32_t id;
-    uint32_t refs; /* live actions */
-    struct sch_resources request;
+    uint32_t refs;                       /* live actions */
+    struct sch_resources asked, request; /* the latter with what the rule adds */
     const struct sch_rule *rule;
     struct sch_gang_shape gang; /* size 0: none; else what is queued, granted and routed is gangs */
     struct sch_table_link by_request, by_id;
@@ -509,7 +509,7 @@ uint64_t sch_partition_new_id(struct sch_partition *p);
 void sch_spec_released(struct sch_partition *p, struct sch_spec *spec);
 /* As sch_partition_feasible(), for a gang of that shape (size 0: one action), under these rules
  * (NULL: none). */
-bool sch_feasible(const struct sch_partition *p, const struct sch_resources *request,
+bool sch_feasible(const struct sch_partition *p, const struct sch_resources *asked,
                   const struct sch_gang_shape *gang, const struct sch_rule *rule,
                   struct sy_error_text *ret_misses);
 /* Whether the cluster could ever run it, as far as is known; says why not. */

@@ -99,7 +99,7 @@ static void reclass(struct sch_partition *p, struct sch_share *tenant)
         while (link != lists[i]) {
             struct sch_seat *seat = sy_container_of(link, struct sch_seat, link);
             link = link->next;
-            struct sch_class *class = sch_class_ref(p, &seat->class->request, &seat->class->gang,
+            struct sch_class *class = sch_class_ref(p, &seat->class->asked, &seat->class->gang,
                                                     tenant->rule);
             if (class != seat->class)
                 sch_lane_move(p, sch_seat_lane(seat), class);

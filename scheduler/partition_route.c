@@ -16,6 +16,7 @@
  * a cluster that stays full delays a burst once.
  */
 #include "scheduler/partition_route.h"
+#include "scheduler/labels.h"
 #include "scheduler/partition_gang.h"
 #include "scheduler/partition_infeasible.h"
 #include "scheduler/partition_reserve.h"
@@ -35,6 +36,18 @@
 #define AVOIDED_KEY ((int64_t)1 << 62) /* behind all that are not avoided */
 
 /* ---- where a class may run at all ---- */
+
+struct sch_resources sch_rule_request(const struct sch_rule *rule,
+                                      const struct sch_resources *asked)
+{
+    struct sch_resources request = *asked;
+    struct sy_error_text error;
+    bool tolerated = sch_taints_tolerated(SCH_LABEL_SPOT, asked->tolerations, NULL);
+    if (rule->content.preemptible_nodes && !tolerated)
+        (void)!sch_labels_put(request.tolerations, sizeof(request.tolerations), SCH_LABEL_SPOT, "",
+                              &error);
+    return request;
+}
 
 bool sch_rule_has_region(const struct sch_rule *rule, const struct sch_cluster *cluster)
 {

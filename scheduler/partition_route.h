@@ -29,6 +29,10 @@ void sch_avoided_tick(struct sch_partition *p);
 void sch_pair_ask(struct sch_partition *p, struct sch_pair *pair);
 /* The others first, for so long. */
 void sch_pair_avoid(struct sch_partition *p, struct sch_pair *pair, int64_t ns);
+/* What clusters are asked for: with the queue's word that its work may run on spot nodes, where the
+ * request's tolerations have room for that. */
+struct sch_resources sch_rule_request(const struct sch_rule *rule,
+                                      const struct sch_resources *asked);
 /* Whether the cluster is in a region where a queue's work may run; true while that is not known. */
 bool sch_rule_has_region(const struct sch_rule *rule, const struct sch_cluster *cluster);
 bool sch_rule_prefers(const struct sch_rule *rule, const struct sch_cluster *cluster);

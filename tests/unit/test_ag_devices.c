@@ -35,14 +35,16 @@ START_TEST(groups_stay_whole)
 }
 END_TEST
 
-/* Labels of the operator's configuration are those of all its nodes, which do not know them. */
-START_TEST(labels_are_the_operators_business)
+/* Labels of the operator's configuration are those of all its nodes, which do not know them; nor
+ * do they know that the task's queue tolerates spot nodes. */
+START_TEST(labels_and_taints_are_the_operators_business)
 {
+    struct sch_traits traits = {.taints = SCH_LABEL_SPOT};
     struct sch_resources capacity = {.cpu_milli = 1000},
                          request = {.cpu_milli = 1000, .labels = "region=eu"};
     struct ag_room room;
     struct sy_error_text miss;
-    ag_room_init(&room, &capacity, NULL, NULL, NULL, 0);
+    ag_room_init(&room, &capacity, &traits, NULL, NULL, 0);
     ck_assert(ag_room_could_hold(&room, &request, &miss));
     request.cpu_milli++;
     ck_assert(!ag_room_could_hold(&room, &request, &miss));
@@ -187,7 +189,7 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {groups_stay_whole,
-                                  labels_are_the_operators_business,
+                                  labels_and_taints_are_the_operators_business,
                                   shares_pack_and_slices_are_exact,
                                   no_device_is_given_twice,
                                   a_node_says_what_it_is,

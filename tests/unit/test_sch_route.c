@@ -252,6 +252,59 @@ START_TEST(explain_names_the_region)
 }
 END_TEST
 
+/* ---- spot nodes ---- */
+
+/* What the queue says, what a level above it says, and what a task says by itself. */
+START_TEST(a_queue_lets_its_work_onto_spot_nodes)
+{
+    static const struct sch_shape spot = {
+        .capacity = {.cpu_milli = 8000}, .traits = {.taints = SCH_LABEL_SPOT}, .nodes = 1};
+    struct world w = world_new();
+    struct sch_queue_config own = queue("p", "d", "q"), level = queue("p", "", "");
+    own.paused = true;
+    own.preemptible_nodes = true;
+    configure(&w, own);
+    step(&w, (struct sch_event){.type = SCH_EVENT_CLUSTER_UP,
+                                .u.cluster = {.name = "east", .shapes = &spot, .shape_count = 1}});
+    complete(&w, "east");
+    struct sch_action *root = create(&w, "run", &w.group);
+    ck_assert_ptr_null(child_in(&w, root, "other", "default"));
+    struct sch_action *a = child_in(&w, root, "a", "q"), *b = child_in(&w, root, "b", "q");
+    own.paused = false;
+    configure(&w, own);
+    run_until(&w, w.now + SY_NS_PER_S);
+    grant(&w, "east", sch_action_class_id(a), 1);
+    assert_on(a, "east");
+    own.preemptible_nodes = false; /* what waits may not any more */
+    configure(&w, own);
+    ck_assert_ptr_null(child_in(&w, root, "c", "q"));
+    grant(&w, "east", sch_action_class_id(b), 9);
+    assert_state(b, "queued");
+    level.preemptible_nodes = true;
+    configure(&w, level);
+    grant(&w, "east", sch_action_class_id(b), 9);
+    assert_on(b, "east");
+    configure(&w, queue("p", "", ""));
+    snprintf(w.task.request.tolerations, sizeof(w.task.request.tolerations), SCH_LABEL_SPOT);
+    ck_assert_ptr_nonnull(child_in(&w, root, "d", "q"));
+    world_free(&w);
+}
+END_TEST
+
+START_TEST(operators_are_asked_for_spot_nodes_too)
+{
+    struct world w = world_new();
+    struct sch_queue_config config = queue("p", "d", "q");
+    config.preemptible_nodes = true;
+    configure(&w, config);
+    ready(&w, "east", 1, NULL);
+    (void)child_in(&w, create(&w, "run", &w.group), "a", "q");
+    const struct sch_effect *demand = nth(&w, SCH_EFFECT_DEMAND, 0);
+    ck_assert_str_eq(demand->u.demand.request->tolerations, SCH_LABEL_SPOT);
+    world_free(&w);
+}
+END_TEST
+
 /* ---- locality ---- */
 
 START_TEST(a_child_goes_where_its_parent_is)
@@ -457,6 +510,8 @@ int main(void)
                                   work_stays_in_its_regions,
                                   a_cluster_that_has_not_come_back_may_be_anywhere,
                                   explain_names_the_region,
+                                  a_queue_lets_its_work_onto_spot_nodes,
+                                  operators_are_asked_for_spot_nodes_too,
                                   a_child_goes_where_its_parent_is,
                                   the_better_cluster_is_waited_for_not_the_first_to_answer,
                                   one_that_does_not_answer_delays_a_burst_once,
