@@ -64,6 +64,7 @@ struct sch_operator *sch_operator_new(const struct sch_operator_options *options
     sch_list_init(&op->kinds_dirty);
     sch_list_init(&op->held);
     sch_list_init(&op->claims);
+    sch_list_init(&op->claims_touched);
     sch_list_init(&op->claiming);
     sch_list_init(&op->changed);
     sch_list_init(&op->freed);
@@ -91,7 +92,8 @@ void sch_operator_free(struct sch_operator *op)
                                   &op->services_by_name};
     for (size_t i = 0; i < SY_COUNT_OF(tables); i++)
         sch_table_deinit(tables[i]);
-    struct sch_heap *heaps[] = {&op->leases, &op->drains, &op->probations, &op->recalls};
+    SY_ASSERT(op->made.count == 0 && sch_list_empty(&op->claims_touched));
+    struct sch_heap *heaps[] = {&op->leases, &op->drains, &op->probations, &op->recalls, &op->made};
     for (size_t i = 0; i < SY_COUNT_OF(heaps); i++)
         sch_heap_deinit(heaps[i]);
     free(op->nodes);
@@ -320,6 +322,7 @@ static void step_tick(struct sch_operator *op)
     sch_op_join_tick(op);
     sch_held_tick(op);
     sch_backlogs_tick(op);
+    sch_claims_tick(op);
     sch_op_gangs_tick(op);
     sch_grant_tick(op);
 }
@@ -402,7 +405,8 @@ int64_t sch_operator_next_ns(const struct sch_operator *op)
 {
     SY_ASSERT(!op->out);
     int64_t at = sch_node_watch_ns(op);
-    const struct sch_heap *heaps[] = {&op->leases, &op->drains, &op->probations, &op->recalls};
+    const struct sch_heap *heaps[] = {&op->leases, &op->drains, &op->probations, &op->recalls,
+                                      &op->made};
     for (size_t i = 0; i < SY_COUNT_OF(heaps); i++) {
         const struct sch_heap_entry *top = sch_heap_top(heaps[i]);
         at = top && top->key < at ? top->key : at;
@@ -425,6 +429,22 @@ static int compare_names(const void *a, const void *b)
 {
     const struct sch_node *const *left = a, *const *right = b;
     return strcmp((*left)->name, (*right)->name);
+}
+
+static void view_kept(const struct sch_operator *op, const struct sch_node *node,
+                      struct sch_node_view *view)
+{
+    const struct sch_op_claim *claim = node->claim;
+    if (claim) {
+        view->kept = sch_heap_has(&claim->end) ? SCH_KEPT_FOR_NEXT : SCH_KEPT_FOR_LARGE;
+        view->kept_partition = claim->class->partition->id;
+        view->kept_class = claim->class->id;
+    } else if (node->reserved) {
+        SY_ASSERT(op->reserver);
+        view->kept = SCH_KEPT_FOR_GANG;
+        view->kept_partition = op->reserver->id;
+        view->kept_gang = op->reserver_id;
+    }
 }
 
 static struct sch_node_view view_of(const struct sch_node *node)
@@ -462,6 +482,7 @@ void sch_operator_each_node(const struct sch_operator *op,
     qsort(sorted, op->node_count, sizeof(struct sch_node *), compare_names);
     for (uint32_t i = 0; i < op->node_count; i++) {
         struct sch_node_view view = view_of(sorted[i]);
+        view_kept(op, sorted[i], &view);
         if (!fn(ctx, &view))
             break;
     }

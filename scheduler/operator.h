@@ -290,6 +290,10 @@ int64_t sch_operator_next_ns(const struct sch_operator *op);
 
 /* ---- reading ---- */
 
+/* For whom nothing new is placed on a node: a gang that waits here, actions that smaller ones pass,
+ * one for which others were stopped there. */
+enum sch_kept { SCH_KEPT_FOR_NOBODY, SCH_KEPT_FOR_GANG, SCH_KEPT_FOR_LARGE, SCH_KEPT_FOR_NEXT };
+
 struct sch_node_view {
     const char *name;
     enum sch_node_state state;
@@ -297,6 +301,9 @@ struct sch_node_view {
     int64_t deadline_ns; /* of a drain; SY_TIME_NEVER: none */
     enum sch_health_state health;
     uint32_t faults, ends; /* AVOIDED: because of how many, of how many */
+    enum sch_kept kept;
+    uint32_t kept_partition, kept_class; /* whose; the class is 0 for a gang */
+    uint64_t kept_gang;                  /* its id; 0: for no gang */
     struct sch_resources capacity;
     const struct sch_traits *traits;
     uint32_t used_cpu_milli, used_gpus;

@@ -288,35 +288,69 @@ static void check_gangs(const struct sch_operator *op)
     SY_ASSERT(!op->reserver || before || op->reserve_end_ns != SY_TIME_NEVER);
 }
 
-/* A claim is ready or waits for a reason, keeps one node, and not more are kept than may be. */
+/* A claim is ready or waits for a reason. */
+static bool check_kept(const struct sch_node *node)
+{
+    const struct sch_op_claim *claim = node->claim;
+    if (!claim)
+        return false;
+    SY_ASSERT(claim->node == node && sch_node_serves(node) && !node->reserved);
+    SY_ASSERT(node->health.state == SCH_HEALTH_TRUSTED && node->tier < 0);
+    SY_ASSERT(claim->ready ==
+              (node->backlog_count == 0 && sch_node_fits(node, &claim->class->kind->request) > 0));
+    return true;
+}
+
+/* Each keeps one node, and not more are kept than may be. */
 static void check_claims(const struct sch_operator *op)
 {
     uint32_t count = 0, kept = 0, of_classes = 0, most = op->node_count / SCH_OP_CLAIM_NODES;
     most = most > SCH_OP_CLAIMS_MAX ? SCH_OP_CLAIMS_MAX : most;
     for (struct sch_link *link = op->claims.next; link != &op->claims; link = link->next) {
         const struct sch_op_claim *claim = sy_container_of(link, struct sch_op_claim, link);
-        const struct sch_node *node = claim->node;
         count++;
-        SY_ASSERT(claim->class->claims > 0 && (node || !claim->ready));
-        if (!node)
-            continue;
-        SY_ASSERT(node->claim == claim && sch_node_serves(node) && !node->reserved);
-        SY_ASSERT(node->health.state == SCH_HEALTH_TRUSTED && node->tier < 0);
-        SY_ASSERT(claim->ready == (node->backlog_count == 0 &&
-                                   sch_node_fits(node, &claim->class->kind->request) > 0));
+        SY_ASSERT(claim->class->claims > 0 && (claim->node || !claim->ready));
+        SY_ASSERT(!claim->node || claim->node->claim == claim);
+        SY_ASSERT(!sch_heap_has(&claim->end));
     }
     for (struct sch_link *link = op->claiming.next; link != &op->claiming; link = link->next) {
         const struct sch_op_class *class = sy_container_of(link, struct sch_op_class, claiming);
         SY_ASSERT(class->keep > 0 && class->gang.size == 0 && class->partition->up);
         SY_ASSERT(class->claims == class->claims_allowed && class->claims <= class->keep);
-        SY_ASSERT(class->claims_ready <= class->claims);
+        SY_ASSERT(class->claims_ready <= class->claims + (class->made != NULL));
         of_classes += class->claims;
     }
     for (uint32_t i = 0; i < op->node_count; i++)
-        kept += op->nodes[i]->claim != NULL;
-    SY_ASSERT(count == op->claim_count && count == of_classes && kept <= count);
+        kept += check_kept(op->nodes[i]);
+    SY_ASSERT(count == op->claim_count && count == of_classes && kept <= count + op->made.count);
     SY_ASSERT(count <= (most > 0 ? most : 1) && !op->claims_changed);
     SY_ASSERT(count == 0 || op->claim_due_ns != SY_TIME_NEVER);
+}
+
+/* Where others stop for a class: one node of a class. */
+static void check_made(const struct sch_operator *op)
+{
+    size_t count = 0;
+    for (struct sch_link *link = op->partitions.next; link != &op->partitions; link = link->next) {
+        const struct sch_op_partition *partition = sy_container_of(link, struct sch_op_partition,
+                                                                   link);
+        struct sch_amount claimed = {0};
+        for (struct sch_link *at = partition->classes.next; at != &partition->classes;
+             at = at->next) {
+            const struct sch_op_class *class = sy_container_of(at, struct sch_op_class,
+                                                               partition_link);
+            for (uint32_t i = 0; i < class->claims_ready; i++)
+                sch_amount_add(&claimed, &class->kind->request, true);
+            if (!class->made)
+                continue;
+            count++;
+            SY_ASSERT(class->made->class == class && class->made->node);
+            SY_ASSERT(sch_heap_has(&class->made->end) && !sch_link_in_list(&class->made->link));
+        }
+        SY_ASSERT(memcmp(&claimed, &partition->claimed, sizeof(claimed)) == 0);
+    }
+    SY_ASSERT(count == op->made.count);
+    sch_heap_check(&op->made);
 }
 
 static void check_held(const struct sch_operator *op)
@@ -374,6 +408,7 @@ void sch_operator_check(const struct sch_operator *const_op)
     check_held(op);
     check_gangs(op);
     check_claims(op);
+    check_made(op);
     SY_ASSERT(attempts == op->attempts.count && held == list_length(&op->held));
     SY_ASSERT(classes == op->classes_by_id.count);
     SY_ASSERT(list_length(&op->kinds) == op->kinds_by_request.count);

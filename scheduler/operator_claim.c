@@ -14,6 +14,10 @@
  * At most one node in SCH_OP_CLAIM_NODES is kept, or one; classes share them in turns, and one that
  * got its node goes behind the others. Between a gang's reservation and claims who began to keep
  * nodes first has the first choice, so neither waits for more than what was there before it.
+ *
+ * Where others are stopped for one of a class (operator_reclaim.c), the node is kept for it too:
+ * such a claim is made with its node and goes with it, one of a class at a time, beside those that
+ * are asked for. It ends when one of the class has come, when none waits any more, or in time.
  */
 #include "scheduler/operator_impl.h"
 
@@ -21,12 +25,27 @@
 
 /* ---- claims and nodes ---- */
 
+static bool is_made(const struct sch_op_claim *claim)
+{
+    return sch_heap_has(&claim->end);
+}
+
+static void set_ready(struct sch_operator *op, struct sch_op_claim *claim, bool ready)
+{
+    struct sch_op_class *class = claim->class;
+    if (ready == claim->ready)
+        return;
+    claim->ready = ready;
+    SY_ASSERT(ready || class->claims_ready > 0);
+    class->claims_ready += ready ? 1 : UINT32_MAX;
+    sch_amount_add(&class->partition->claimed, &class->kind->request, ready);
+    sch_kind_dirty(op, class->kind);
+}
+
 static void keep(struct sch_operator *op, struct sch_op_claim *claim, struct sch_node *node)
 {
     struct sch_node *nodes[] = {claim->node, node};
-    if (claim->ready)
-        claim->class->claims_ready--;
-    claim->ready = false;
+    set_ready(op, claim, false);
     if (claim->node)
         claim->node->claim = NULL;
     if (node) {
@@ -42,46 +61,84 @@ static void keep(struct sch_operator *op, struct sch_op_claim *claim, struct sch
     sch_kinds_dirty(op);
 }
 
-void sch_claim_leave(struct sch_operator *op, struct sch_node *node)
-{
-    if (node->claim)
-        keep(op, node->claim, NULL);
-}
-
 static void claim_free(struct sch_operator *op, struct sch_op_claim *claim)
 {
+    struct sch_op_class *class = claim->class;
     if (claim->node)
         keep(op, claim, NULL);
-    SY_ASSERT(claim->class->claims > 0 && op->claim_count > 0);
-    claim->class->claims--;
-    op->claim_count--;
-    sch_list_remove(&claim->link);
+    if (sch_link_in_list(&claim->changed))
+        sch_list_remove(&claim->changed);
+    if (is_made(claim)) {
+        sch_heap_remove(&op->made, &claim->end);
+        class->made = NULL;
+        op->claims_changed |= class->keep > 0; /* as many as wait, but for that one */
+    } else {
+        SY_ASSERT(class->claims > 0 && op->claim_count > 0);
+        class->claims--;
+        op->claim_count--;
+        sch_list_remove(&claim->link);
+    }
     free(claim);
 }
 
-static void claim_new(struct sch_operator *op, struct sch_op_class *class)
+void sch_claim_leave(struct sch_operator *op, struct sch_node *node)
+{
+    if (node->claim && is_made(node->claim))
+        claim_free(op, node->claim);
+    else if (node->claim)
+        keep(op, node->claim, NULL);
+}
+
+static struct sch_op_claim *claim_new(const struct sch_operator *op, struct sch_op_class *class)
 {
     struct sch_op_claim *claim = sy_new(struct sch_op_claim);
     claim->class = class;
     claim->since_ns = op->now_ns;
+    return claim;
+}
+
+static void claim_add(struct sch_operator *op, struct sch_op_class *class)
+{
+    struct sch_op_claim *claim = claim_new(op, class);
     class->claims++;
     op->claim_count++;
     sch_list_insert_after(&op->claims, &claim->link); /* it chooses next */
     op->claim_due_ns = op->now_ns;
 }
 
+void sch_claim_make(struct sch_operator *op, struct sch_op_class *class, struct sch_node *node)
+{
+    SY_ASSERT(sch_node_serves(node) && !node->reserved);
+    SY_ASSERT(!node->claim || node->claim->class == class);
+    if (!class->made) {
+        sch_claim_leave(op, node); /* what was kept for the class keeps another one */
+        class->made = claim_new(op, class);
+        keep(op, class->made, node);
+        op->claims_changed |= class->keep > 0;
+    }
+    SY_ASSERT(class->made->node == node);
+    sch_heap_set(&op->made, &class->made->end, op->now_ns + SCH_OP_MADE_NS);
+}
+
+void sch_claim_forget_made(struct sch_operator *op, struct sch_op_class *class)
+{
+    if (class->made)
+        claim_free(op, class->made);
+}
+
 bool sch_claim_is_before_gang(const struct sch_operator *op, const struct sch_op_claim *claim)
 {
-    return !op->reserver || claim->since_ns < op->reserver_since_ns;
+    return !op->reserver || claim->since_ns < op->reserver_since_ns || is_made(claim);
 }
 
 /* ---- how many ---- */
 
 static uint32_t wanted(const struct sch_op_class *class)
 {
+    uint64_t waiting = class->waiting - (class->made && class->waiting > 0);
     if (class->kind->shape_count == 0)
         return 0; /* nodes that could hold it have gone */
-    return class->keep < class->waiting ? class->keep : (uint32_t) class->waiting;
+    return class->keep < waiting ? class->keep : (uint32_t)waiting;
 }
 
 /* In turns, so that many of one class do not keep all. */
@@ -118,7 +175,7 @@ static void settle(struct sch_operator *op)
     for (struct sch_link *link = op->claiming.next; link != &op->claiming; link = link->next) {
         struct sch_op_class *class = sy_container_of(link, struct sch_op_class, claiming);
         while (class->claims < class->claims_allowed)
-            claim_new(op, class);
+            claim_add(op, class);
     }
 }
 
@@ -218,41 +275,37 @@ static void choose_next(struct sch_operator *op)
 static void look_at(struct sch_operator *op, struct sch_op_claim *claim)
 {
     struct sch_node *node = claim->node;
-    struct sch_op_class *class = claim->class;
     if (!sch_node_serves(node) || node->health.state == SCH_HEALTH_AVOIDED) {
-        keep(op, claim, NULL);
+        sch_claim_leave(op, node);
         return;
     }
-    bool ready = node->backlog_count == 0 && sch_node_fits(node, &class->kind->request) > 0;
-    if (ready == claim->ready)
-        return;
-    claim->ready = ready;
-    class->claims_ready += ready ? 1 : UINT32_MAX;
-    sch_kind_dirty(op, class->kind);
+    bool ready = node->backlog_count == 0 && sch_node_fits(node, &claim->class->kind->request) > 0;
+    if (ready && !claim->ready && is_made(claim))
+        sch_heap_set(&op->made, &claim->end, op->now_ns + SCH_OP_MADE_READY_NS);
+    set_ready(op, claim, ready);
 }
 
 void sch_claims_end_step(struct sch_operator *op)
 {
-    if (op->claims_changed)
-        settle(op);
-    if (op->claim_due_ns <= op->now_ns)
-        choose_next(op);
-    for (struct sch_link *link = op->claims.next; link != &op->claims; link = link->next) {
-        struct sch_op_claim *claim = sy_container_of(link, struct sch_op_claim, link);
-        if (claim->node)
-            look_at(op, claim);
+    for (bool more = true; more; more = op->claims_changed) { /* one may have gone meanwhile */
+        if (op->claims_changed)
+            settle(op);
+        if (op->claim_due_ns <= op->now_ns)
+            choose_next(op);
+        while (!sch_list_empty(&op->claims_touched)) {
+            struct sch_op_claim *claim = sy_container_of(sch_list_pop(&op->claims_touched),
+                                                         struct sch_op_claim, changed);
+            if (claim->node)
+                look_at(op, claim);
+        }
     }
 }
 
-void sch_claims_add_room(const struct sch_operator *op, const struct sch_op_partition *partition,
-                         struct sch_amount *room)
+void sch_claims_tick(struct sch_operator *op)
 {
-    for (const struct sch_link *link = op->claims.next; link != &op->claims; link = link->next) {
-        const struct sch_op_claim *claim = sy_container_of((struct sch_link *)(uintptr_t)link,
-                                                           struct sch_op_claim, link);
-        if (claim->ready && claim->class->partition == partition)
-            sch_amount_add(room, &claim->class->kind->request, true);
-    }
+    struct sch_heap_entry *top;
+    while ((top = sch_heap_top(&op->made)) && top->key <= op->now_ns)
+        claim_free(op, sy_container_of(top, struct sch_op_claim, end));
 }
 
 /* ---- what shards say ---- */
@@ -272,6 +325,7 @@ void sch_class_keep(struct sch_operator *op, struct sch_op_class *class, uint32_
 void sch_class_drop_claims(struct sch_operator *op, struct sch_op_class *class)
 {
     sch_class_keep(op, class, 0);
+    sch_claim_forget_made(op, class);
     for (struct sch_link *link = op->claims.next, *next; link != &op->claims; link = next) {
         next = link->next;
         struct sch_op_claim *claim = sy_container_of(link, struct sch_op_claim, link);
@@ -281,17 +335,26 @@ void sch_class_drop_claims(struct sch_operator *op, struct sch_op_class *class)
     SY_ASSERT(class->claims == 0 && class->claims_ready == 0);
 }
 
-bool sch_claim_place(struct sch_operator *op, struct sch_attempt *a)
+static struct sch_op_claim *first_ready(const struct sch_operator *op,
+                                        const struct sch_op_class *class)
 {
-    struct sch_op_class *class = a->class;
     struct sch_link *link = op->claims.next;
-    if (class->claims_ready == 0)
-        return false;
+    if (class->made && class->made->ready)
+        return class->made;
     while (!sy_container_of(link, struct sch_op_claim, link)->ready ||
            sy_container_of(link, struct sch_op_claim, link)->class != class)
         link = link->next;
-    struct sch_op_claim *claim = sy_container_of(link, struct sch_op_claim, link);
-    SY_ASSERT(link != &op->claims && sch_node_fits(claim->node, &a->kind->request) > 0);
+    SY_ASSERT(link != &op->claims);
+    return sy_container_of(link, struct sch_op_claim, link);
+}
+
+bool sch_claim_place(struct sch_operator *op, struct sch_attempt *a)
+{
+    struct sch_op_class *class = a->class;
+    if (class->claims_ready == 0)
+        return false;
+    struct sch_op_claim *claim = first_ready(op, class);
+    SY_ASSERT(sch_node_fits(claim->node, &a->kind->request) > 0);
     (void)sch_attempt_place(op, a, claim->node, true);
     claim_free(op, claim);
     uint32_t left = class->keep > 0 ? class->keep - 1 : 0;

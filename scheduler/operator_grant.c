@@ -157,6 +157,13 @@ static uint64_t part_of(uint64_t free, uint64_t backlog, uint64_t unstarted, dou
     return can > unstarted ? (uint64_t)((double)(can - unstarted) * part) : 0;
 }
 
+static void add(struct sch_amount *sum, const struct sch_amount *more)
+{
+    sum->cpu_milli += more->cpu_milli;
+    sum->memory_bytes += more->memory_bytes;
+    sum->gpu_milli += more->gpu_milli;
+}
+
 void sch_room_grant(struct sch_operator *op, struct sch_op_partition *partition,
                     const struct sch_amount *backlog)
 {
@@ -180,8 +187,8 @@ void sch_room_grant(struct sch_operator *op, struct sch_op_partition *partition,
     raise_to(&share.cpu_milli, asked.cpu_milli);
     raise_to(&share.memory_bytes, asked.memory_bytes);
     raise_to(&share.gpu_milli, asked.gpu_milli);
-    sch_claims_add_room(op, partition, &share);
-    sch_claims_add_room(op, partition, &asked);
+    add(&share, &partition->claimed);
+    add(&asked, &partition->claimed);
     bool more = raise(&partition->room.cpu_milli, partition->assigned.cpu_milli, share.cpu_milli,
                       asked.cpu_milli);
     more |= raise(&partition->room.memory_bytes, partition->assigned.memory_bytes,

@@ -68,7 +68,11 @@
 #define SCH_OP_CLAIMS_MAX 16u
 #define SCH_OP_CLAIM_INTERVAL_NS (100 * SY_NS_PER_MS)
 #define SCH_OP_CLAIM_YOUNG_NS (300 * SY_NS_PER_S) /* what ran for less is as good as new */
-#define SCH_OP_GANGS_TRIED 16u                    /* when room comes, the first so many */
+/* The room that is made by stopping others is kept for who asked: until they have stopped, and then
+ * until he comes, who is told at once. */
+#define SCH_OP_MADE_NS (60 * SY_NS_PER_S)
+#define SCH_OP_MADE_READY_NS (5 * SY_NS_PER_S)
+#define SCH_OP_GANGS_TRIED 16u        /* when room comes, the first so many */
 #define SCH_OP_WAITING_MAX (1u << 28) /* of one class: sums and products stay in 64 bits */
 
 /* Completions in the current and the previous window. */
@@ -88,6 +92,7 @@ struct sch_op_partition {
     bool up;
     uint64_t waiting, unstarted;      /* over its classes */
     struct sch_amount assigned, room; /* since the stream opened: came; may come */
+    struct sch_amount claimed;        /* requests of its claims that are ready */
     struct sch_table_link by_id;
     struct sch_link link;     /* op->partitions */
     struct sch_link attempts; /* all of its attempts here */
@@ -108,8 +113,10 @@ struct sch_op_class {
     uint64_t startable;         /* as last told; of gangs */
     uint32_t gangs_held;
     uint32_t keep; /* of single actions: for so many nodes are to be kept */
-    uint32_t claims, claims_allowed, claims_ready;
-    struct sch_link claiming; /* op->claiming while `keep` is not 0 */
+    uint32_t claims, claims_allowed;
+    uint32_t claims_ready;     /* `made` included */
+    struct sch_link claiming;  /* op->claiming while `keep` is not 0 */
+    struct sch_op_claim *made; /* others were stopped there for one of the class; NULL */
 };
 
 /* A node that is kept for one more of a class; see operator_claim.c. */
@@ -118,7 +125,9 @@ struct sch_op_claim {
     struct sch_node *node; /* NULL: none could be kept */
     bool ready;            /* there is room by now */
     int64_t since_ns;
-    struct sch_link link; /* op->claims, in the order in which they choose */
+    struct sch_link link;      /* op->claims, in the order in which they choose */
+    struct sch_link changed;   /* op->claims_touched: it may be ready, or not any more */
+    struct sch_heap_entry end; /* op->made, instead of op->claims: until when; never chosen anew */
 };
 
 /* A gang that waits: some of its members on the way, or all of them here. */
@@ -295,7 +304,9 @@ struct sch_operator {
     int64_t reserve_next_ns; /* not chosen anew before */
     int64_t reserve_due_ns;  /* when that is to be done; SY_TIME_NEVER: with the next change */
     struct sch_link claims, claiming; /* classes: those that wait for longest first */
-    uint32_t claim_count;
+    struct sch_link claims_touched;
+    struct sch_heap made;
+    uint32_t claim_count;    /* in `claims` */
     bool claims_changed;     /* in this step: how many each class has */
     int64_t claim_due_ns;    /* the next one chooses; SY_TIME_NEVER: there is none */
     struct sch_node **nodes; /* that are not GONE, in no order */
@@ -443,6 +454,8 @@ void sch_node_charge(struct sch_operator *op, struct sch_attempt *a, bool room);
 void sch_node_uncharge(struct sch_operator *op, struct sch_attempt *a);
 void sch_node_backlog_push(struct sch_operator *op, struct sch_attempt *a);
 void sch_node_backlog_remove(struct sch_operator *op, struct sch_attempt *a);
+/* What has not started there is asked back, if it may be. */
+void sch_node_recall(struct sch_operator *op, struct sch_node *node);
 /* What has waited in a backlog for hold_ns is asked back. */
 void sch_backlogs_tick(struct sch_operator *op);
 /* Room may have come free: it goes to the node's own backlog first. */
@@ -493,14 +506,16 @@ void sch_class_keep(struct sch_operator *op, struct sch_op_class *class, uint32_
 void sch_class_drop_claims(struct sch_operator *op, struct sch_op_class *class);
 /* The node is for others now, or goes. */
 void sch_claim_leave(struct sch_operator *op, struct sch_node *node);
-/* It began to keep nodes before the gang that does. */
+/* Others stop there for one of the class: it is kept for that one from now on. */
+void sch_claim_make(struct sch_operator *op, struct sch_op_class *class, struct sch_node *node);
+/* It began to keep its node before the gang that does, or others were stopped for it. */
 bool sch_claim_is_before_gang(const struct sch_operator *op, const struct sch_op_claim *claim);
 /* A HELD attempt goes to a node that is kept for its class, and has room; false: there is none. */
 bool sch_claim_place(struct sch_operator *op, struct sch_attempt *a);
+/* Nothing of the class waits any more. */
+void sch_claim_forget_made(struct sch_operator *op, struct sch_op_class *class);
 void sch_claims_end_step(struct sch_operator *op);
-/* What is free for it on nodes that are kept. */
-void sch_claims_add_room(const struct sch_operator *op, const struct sch_op_partition *partition,
-                         struct sch_amount *room);
+void sch_claims_tick(struct sch_operator *op);
 
 /* ---- operator_grant.c ---- */
 void sch_amount_add(struct sch_amount *amount, const struct sch_resources *request, bool add);

@@ -75,6 +75,8 @@ void sch_node_changed(struct sch_operator *op, struct sch_node *node)
     SY_ASSERT(sch_node_state(node) != SCH_NODE_GONE || !sch_link_in_list(&node->changed));
     if (sch_node_state(node) != SCH_NODE_GONE && !sch_link_in_list(&node->changed))
         sch_list_push_back(&op->changed, &node->changed);
+    if (node->claim && !sch_link_in_list(&node->claim->changed))
+        sch_list_push_back(&op->claims_touched, &node->claim->changed);
 }
 
 static void leave_tier(struct sch_node *node)

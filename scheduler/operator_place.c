@@ -87,6 +87,12 @@ static bool may_recall(const struct sch_node *node)
     return true;
 }
 
+void sch_node_recall(struct sch_operator *op, struct sch_node *node)
+{
+    if (may_recall(node))
+        sch_node_give_back(op, node);
+}
+
 /* Attempts ended there so fast that more were sent than fit; now none does, and what waits for the
  * node could start elsewhere, or go to who is next. */
 void sch_backlogs_tick(struct sch_operator *op)
@@ -97,8 +103,7 @@ void sch_backlogs_tick(struct sch_operator *op)
         for (struct sch_link *link = node->backlog.next; link != &node->backlog; link = link->next)
             sy_container_of(link, struct sch_attempt, queue)->held_until_ns =
                 op->now_ns + op->options.hold_ns; /* then it is asked again */
-        if (may_recall(node))
-            sch_node_give_back(op, node);
+        sch_node_recall(op, node);
         watch_backlog(op, node);
     }
 }
@@ -155,6 +160,7 @@ void sch_attempt_unhold(struct sch_operator *op, struct sch_attempt *a)
 struct sch_op_effect *sch_attempt_place(struct sch_operator *op, struct sch_attempt *a,
                                         struct sch_node *node, bool room)
 {
+    SY_ASSERT(!node->claim || node->claim->class == a->class);
     a->single = a->gang == NULL;
     sch_attempt_unhold(op, a);
     a->node = node;

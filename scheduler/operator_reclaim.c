@@ -10,6 +10,11 @@
  * Victims stop by their key until there is room; then those that were not needed go on, the last
  * ones first. Of several nodes or domains the cheapest is taken. What is on its way out already
  * counts as gone.
+ *
+ * The node where others stop for one action is kept for its class (operator_claim.c): the action is
+ * not here yet, and what is smaller, or of another partition, would take the room. While it is,
+ * only that node is looked at: more may have to stop there, if what had been sent there before took
+ * a part.
  */
 #include "scheduler/operator_impl.h"
 
@@ -88,6 +93,7 @@ struct plan {
     uint64_t wanted, room; /* so many are to fit; do */
     struct site *sites;
     uint32_t site_count;
+    struct sch_node *node; /* of the first */
     struct victim *victims;
     uint32_t victim_count, victim_cap;
     uint32_t *here; /* of a node; as many as victims have room */
@@ -231,6 +237,7 @@ static void plan_open(struct plan *plan, struct site *sites, uint32_t count, uin
 {
     plan->sites = sites;
     plan->site_count = count;
+    plan->node = sites[0].node;
     plan->victim_count = 0;
     plan->room = 0;
     plan->gone = (struct sch_use){0};
@@ -369,8 +376,12 @@ static void cancel(struct sch_operator *op, struct sch_attempt *a)
     a->preempted = "preempted: to make room for what is next";
 }
 
-static void carry_out(struct sch_operator *op, const struct plan *plan)
+static void carry_out(struct sch_operator *op, const struct plan *plan, struct sch_op_class *made)
 {
+    if (made && plan->node->health.state == SCH_HEALTH_TRUSTED) {
+        sch_claim_make(op, made, plan->node);
+        sch_node_recall(op, plan->node); /* it would start in the room */
+    }
     for (uint32_t i = 0; i < plan->victim_count; i++) {
         const struct victim *victim = &plan->victims[i];
         if (victim->stops && !victim->gang)
@@ -393,10 +404,11 @@ static bool may_make_room(const struct sch_node *node, const struct sch_op_class
 static bool reclaim_node(struct sch_operator *op, const struct sch_op_class *class,
                          struct plan *next, struct plan *best)
 {
-    uint32_t budget = ATTEMPTS_MAX;
+    uint32_t budget = ATTEMPTS_MAX, count = class->made ? 1 : NODES_MAX;
     bool lacks = true;
-    for (uint32_t i = 0; i < op->node_count && i < NODES_MAX && lacks; i++) {
-        struct site site = {.node = op->nodes[op->reclaim_next++ % op->node_count]};
+    for (uint32_t i = 0; i < op->node_count && i < count && lacks; i++) {
+        struct site site = {.node = class->made ? class->made->node
+                                                : op->nodes[op->reclaim_next++ % op->node_count]};
         if (may_make_room(site.node, class) &&
             sch_shape_fits(&site.node->shape->shape, next->request, NULL))
             lacks = try_sites(next, best, &site, 1, &budget);
@@ -456,8 +468,8 @@ static bool reclaim_nodes(struct sch_operator *op, const struct sch_op_gang *gan
 void sch_op_reclaim(struct sch_operator *op, const struct sch_op_event *event)
 {
     uint64_t gang_id = event->u.reclaim.gang_id;
-    const struct sch_op_class *class = sch_op_class_find(op, event->u.reclaim.partition,
-                                                         event->u.reclaim.class_id);
+    struct sch_op_class *class = sch_op_class_find(op, event->u.reclaim.partition,
+                                                   event->u.reclaim.class_id);
     const struct sch_op_gang *gang = sch_op_gang_reserver(op, event->u.reclaim.partition, gang_id);
     if (gang_id != 0 ? !gang : !class || class->gang.size > 0)
         return;
@@ -467,7 +479,7 @@ void sch_op_reclaim(struct sch_operator *op, const struct sch_op_event *event)
                         .wanted = gang ? gang->shape.size : 1};
     struct plan next = best;
     if (gang ? reclaim_nodes(op, gang, &next, &best) : reclaim_node(op, class, &next, &best))
-        carry_out(op, &best);
+        carry_out(op, &best, gang ? NULL : class);
     if (gang) { /* what comes free is kept for it */
         op->reserve_next_ns = op->now_ns;
         op->gangs_due = true;

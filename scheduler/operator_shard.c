@@ -222,6 +222,8 @@ void sch_op_demand(struct sch_operator *op, const struct sch_op_event *event)
     if (!class)
         class = class_new(op, partition, event);
     set_waiting(op, class, event->u.demand.waiting);
+    if (class->waiting == 0)
+        sch_claim_forget_made(op, class);
     sch_class_keep(op, class, class->gang.size > 0 ? 0 : event->u.demand.keep);
     sch_kind_grant(op, class->kind);
     if (class->gang.size > 0)

@@ -1,5 +1,6 @@
 /* links: sch */
-/* Nodes of a cluster that are kept for large single actions. Nodes have four cores. */
+/* Nodes of a cluster that are kept for large single actions, and for those for whom others were
+ * stopped. Nodes have four cores. */
 #include "base/mem.h"
 #include "scheduler/operator_impl.h"
 #include "tests/lib/test.h"
@@ -349,24 +350,157 @@ START_TEST(between_a_gang_and_a_claim_the_earlier_one_chooses)
 }
 END_TEST
 
+/* Small work may stop for the class; returns how much does. */
+static size_t reclaim(struct world *w, uint32_t class_id)
+{
+    struct sch_reclaim_queue queue = {.id = SMALL};
+    size_t before = w->cancels;
+    step(w, (struct sch_op_event){
+                .type = SCH_OP_RECLAIM,
+                .u.reclaim = {
+                    .partition = 1, .class_id = class_id, .queue_count = 1, .queues = &queue}});
+    return w->cancels - before;
+}
+
 START_TEST(preemption_empties_the_node_that_is_kept)
 {
     struct sch_attempt_key keys[8];
-    struct sch_reclaim_queue queue = {.id = SMALL};
     struct world *w = full_world(keys);
     ends(w, keys[0]);
     demand(w, LARGE, 1, 1);
     ck_assert_str_eq(kept(w), "n0");
-    w->cancels = 0;
-    step(w,
-         (struct sch_op_event){
-             .type = SCH_OP_RECLAIM,
-             .u.reclaim = {.partition = 1, .class_id = LARGE, .queue_count = 1, .queues = &queue}});
-    ck_assert_uint_eq(w->cancels, 3);
+    ck_assert_uint_eq(reclaim(w, LARGE), 3);
+    run_for(w, SY_NS_PER_S);
+    ck_assert_str_eq(kept(w), "n0"); /* one waits: one node */
     for (unsigned i = 1; i < 4; i++)
         ends(w, keys[i]);
     run_for(w, SY_NS_PER_S);
     ck_assert_str_eq(node_of(w, assign(w, LARGE)), "n0");
+    ck_assert_str_eq(kept(w), "");
+    world_free(w);
+}
+END_TEST
+
+static void stop_three(struct world *w, const struct sch_attempt_key *keys)
+{
+    ck_assert_uint_eq(reclaim(w, WIDE), 3);
+    ck_assert_str_eq(kept(w), "n0");
+    ck_assert_uint_eq(reclaim(w, WIDE), 0); /* the room is on its way */
+    for (unsigned i = 0; i < 4; i++) {
+        if (sch_attempt_find(w->op, &keys[i])->cancelled)
+            ends(w, keys[i]);
+    }
+}
+
+START_TEST(room_that_was_made_is_for_who_asked)
+{
+    struct sch_attempt_key keys[8];
+    struct world *w = full_world(keys);
+    demand(w, WIDE, 1, 0);
+    stop_three(w, keys);
+    ends(w, keys[4]);
+    run_for(w, 4 * SY_NS_PER_S);
+    ck_assert_uint_eq(w->granted[SMALL], 9); /* the one that ended by itself */
+    ck_assert_uint_eq(w->granted[WIDE], 1);
+    ck_assert_str_eq(kept(w), "n0");
+    ck_assert_str_eq(node_of(w, assign(w, SMALL)), "n1");
+    ck_assert_str_eq(node_of(w, assign(w, WIDE)), "n0");
+    ck_assert_str_eq(kept(w), "");
+    world_free(w);
+}
+END_TEST
+
+START_TEST(a_gang_waits_beside_room_that_was_made)
+{
+    struct sch_attempt_key keys[8];
+    struct world *w = full_world(keys);
+    demand(w, WIDE, 1, 0);
+    demand_of(w, GANG, 1, 0, &(struct sch_gang_shape){.size = 1});
+    stop_three(w, keys);
+    (void)assign_as(w, GANG, 7, 0);
+    for (unsigned i = 0; i < 4; i++) {
+        if (sch_attempt_find(w->op, &keys[i]))
+            ends(w, keys[i]);
+    }
+    run_for(w, SY_NS_PER_S);
+    ck_assert_uint_eq(w->op->nodes[0]->used_cpu_milli, 0);
+    ck_assert(w->op->nodes[1]->reserved);
+    ck_assert_str_eq(node_of(w, assign(w, WIDE)), "n0");
+    world_free(w);
+}
+END_TEST
+
+START_TEST(room_that_was_made_is_kept_for_a_time)
+{
+    struct sch_attempt_key keys[8];
+    struct world *w = full_world(keys);
+    demand(w, WIDE, 1, 0);
+    stop_three(w, keys);
+    run_for(w, SCH_OP_MADE_READY_NS - 1);
+    ck_assert_str_eq(kept(w), "n0");
+    run_for(w, 1);
+    ck_assert_str_eq(kept(w), "");
+    run_for(w, SY_NS_PER_S);
+    ck_assert_uint_eq(w->granted[SMALL], 8 + 3);
+    world_free(w);
+}
+END_TEST
+
+START_TEST(what_does_not_stop_keeps_its_node_for_a_time)
+{
+    struct sch_attempt_key keys[8];
+    struct world *w = full_world(keys);
+    demand(w, WIDE, 1, 0);
+    ck_assert_uint_eq(reclaim(w, WIDE), 3);
+    run_for(w, SCH_OP_MADE_NS - 1);
+    ck_assert_str_eq(kept(w), "n0");
+    run_for(w, 1);
+    ck_assert_str_eq(kept(w), "");
+    world_free(w);
+}
+END_TEST
+
+START_TEST(room_that_was_made_is_for_others_when_nobody_waits)
+{
+    struct sch_attempt_key keys[8];
+    struct world *w = full_world(keys);
+    demand(w, WIDE, 2, 0);
+    stop_three(w, keys);
+    demand(w, WIDE, 1, 0);
+    ck_assert_str_eq(kept(w), "n0");
+    demand(w, WIDE, 0, 0);
+    ck_assert_str_eq(kept(w), "");
+    ck_assert_uint_eq(reclaim(w, WIDE), 0); /* it is free */
+    world_free(w);
+}
+END_TEST
+
+START_TEST(what_was_sent_to_the_node_before_is_asked_back_or_more_stops)
+{
+    struct world *w = world_new(1);
+    struct sch_attempt_key keys[4], waits[2];
+    demand(w, SMALL, 100, 0);
+    demand(w, WIDE, 1, 0);
+    for (unsigned i = 0; i < 10; i++) { /* they end fast: two more are sent than fit */
+        ends(w, assign(w, SMALL));
+        run_for(w, SY_NS_PER_MS);
+    }
+    for (unsigned i = 0; i < 4; i++)
+        keys[i] = assign(w, SMALL);
+    for (unsigned i = 0; i < 2; i++)
+        waits[i] = assign_as(w, SMALL, 0, 0);
+    ck_assert_uint_eq(w->op->nodes[0]->backlog_count, 2);
+    ck_assert_uint_eq(reclaim(w, WIDE), 3);
+    ck_assert_int_eq(w->op->nodes[0]->asked_ns, w->now);
+    step(w, (struct sch_op_event){.type = SCH_OP_NODE_RETURNED,
+                                  .u.report = {.node = "n0", .key = waits[0], .reason = "asked"}});
+    for (unsigned i = 0; i < 4; i++) { /* the other one starts nevertheless */
+        if (sch_attempt_find(w->op, &keys[i])->cancelled)
+            ends(w, keys[i]);
+    }
+    ck_assert_uint_eq(w->op->nodes[0]->used_cpu_milli, 2000);
+    ck_assert_uint_eq(reclaim(w, WIDE), 1);
+    ck_assert_str_eq(kept(w), "n0");
     world_free(w);
 }
 END_TEST
@@ -382,6 +516,12 @@ int main(void)
                                   the_only_node_is_kept_too,
                                   between_a_gang_and_a_claim_the_earlier_one_chooses,
                                   preemption_empties_the_node_that_is_kept,
+                                  room_that_was_made_is_for_who_asked,
+                                  a_gang_waits_beside_room_that_was_made,
+                                  room_that_was_made_is_kept_for_a_time,
+                                  what_does_not_stop_keeps_its_node_for_a_time,
+                                  room_that_was_made_is_for_others_when_nobody_waits,
+                                  what_was_sent_to_the_node_before_is_asked_back_or_more_stops,
                                   NULL};
     return sy_test_run("sch_claims", tests);
 }

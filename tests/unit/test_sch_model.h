@@ -118,6 +118,7 @@ struct world {
     int64_t now;
     uint64_t hash, names, finished, succeeded, reused, held, signalled, gangs, poisoned, infeasible;
     uint64_t kept, stopped, gangs_stopped, gangs_asked; /* for others; for gangs */
+    uint64_t made, made_used; /* rooms by stopping others, of single actions; they came */
     size_t blobs;
     bool healing, strict; /* strict: what no cluster is left for ends */
     bool prefers;         /* the queue prefers one cluster */
@@ -600,13 +601,53 @@ static void audit_stopped(struct world *w, size_t c)
     }
 }
 
+static bool view_copy(void *ctx, const struct sch_node_view *node)
+{
+    ((struct sch_node_view *)ctx)[node->name[1] - '0'] = *node;
+    return true;
+}
+
+/* Where others stop for one of a class nothing else is placed before that one. */
+static void audit_made(struct world *w, size_t c, const struct sch_op_event *event,
+                       struct sch_node_view *before)
+{
+    struct sch_node_view after[NODES] = {0};
+    sch_operator_each_node(w->operators[c], view_copy, after);
+    for (size_t i = 0; i < w->op_fx.count; i++) {
+        const struct sch_op_effect *effect = &w->op_fx.items[i];
+        if (effect->type == SCH_OP_SEND_ASSIGN) {
+            size_t n = (size_t)(effect->u.assign.node[1] - '0');
+            ck_assert_int_ne(after[n].kept, SCH_KEPT_FOR_NEXT);
+            if (before[n].kept != SCH_KEPT_FOR_NEXT || event->type != SCH_OP_ASSIGN)
+                continue;
+            ck_assert_uint_eq(effect->u.assign.key.partition, before[n].kept_partition);
+            ck_assert_uint_eq(event->u.assign.class_id, before[n].kept_class);
+            before[n].kept = SCH_KEPT_FOR_NOBODY; /* others may come beside it */
+            w->made_used++;
+        } else if (is_stopped(effect) && event->u.reclaim.gang_id == 0) {
+            ck_assert_int_eq(event->type, SCH_OP_RECLAIM);
+            bool kept = false;
+            for (size_t n = 0; n < NODES; n++)
+                kept |= (after[n].kept == SCH_KEPT_FOR_NEXT &&
+                         after[n].kept_partition == event->u.reclaim.partition &&
+                         after[n].kept_class == event->u.reclaim.class_id) ||
+                        after[n].health == SCH_HEALTH_AVOIDED;
+            ck_assert(kept);
+            w->made++;
+        }
+    }
+}
+
 static void step_operator(struct world *w, size_t c, struct sch_op_event event)
 {
+    struct sch_node_view before[NODES] = {0};
+    sch_operator_each_node(w->operators[c], view_copy, before);
     event.now_ns = w->now;
     sch_operator_step(w->operators[c], &event, &w->op_fx);
     sch_operator_check(w->operators[c]);
     audit_gangs(w);
     audit_stopped(w, c);
+    audit_made(w, c, &event, before);
     for (size_t i = 0; i < w->op_fx.count; i++)
         op_carry(w, c, &w->op_fx.items[i]);
 }

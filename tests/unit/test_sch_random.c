@@ -597,7 +597,7 @@ static void init_specs(struct sch_spec *specs)
 /* What the random worlds have done, so that a test that does nothing is seen. */
 struct done {
     uint64_t succeeded, reused, held, signalled, drained, preempted, gangs, poisoned, infeasible;
-    uint64_t kept, stopped, gangs_stopped, gangs_asked;
+    uint64_t kept, stopped, gangs_stopped, gangs_asked, made, made_used;
 };
 
 static struct world *world_new(uint64_t seed)
@@ -659,6 +659,8 @@ static uint64_t run_seed(uint64_t seed, struct done *done)
     done->stopped += w->stopped;
     done->gangs_stopped += w->gangs_stopped;
     done->gangs_asked += w->gangs_asked;
+    done->made += w->made;
+    done->made_used += w->made_used;
     for (size_t p = 0; p < PARTITIONS; p++) {
         for (size_t i = 0; i < SPECS; i++)
             ck_assert_uint_eq(w->specs[p][i].refs, 0);
@@ -687,11 +689,15 @@ START_TEST(random_worlds_keep_the_promises)
     ck_assert(seeds < 20 || done.poisoned > 0);
     ck_assert(seeds < 20 || done.infeasible > 0);
     ck_assert(seeds < 10 || done.kept > 10);
+    ck_assert(seeds < 20 || (done.made > 10 && done.made_used > 5));
     ck_assert(seeds < 20 || (done.stopped > 20 && done.gangs_stopped > 0 && done.gangs_asked > 0));
     if (only || count)
-        fprintf(stderr, "stopped %llu, of gangs %llu, asked for gangs %llu, poisoned %llu\n",
+        fprintf(stderr, "stopped %llu, of gangs %llu, asked for gangs %llu, poisoned %llu",
                 (unsigned long long)done.stopped, (unsigned long long)done.gangs_stopped,
                 (unsigned long long)done.gangs_asked, (unsigned long long)done.poisoned);
+    if (only || count)
+        fprintf(stderr, ", room made %llu, used %llu\n", (unsigned long long)done.made,
+                (unsigned long long)done.made_used);
 }
 END_TEST
 
@@ -732,8 +738,8 @@ static struct sch_action *quiet_run(struct world *w, size_t p, struct sch_spec *
 }
 
 /* Single tasks and gangs of all queues ask for more than there is, and run for ever: after a while
- * everybody has what is his. Room that was made and went to another size or partition is asked for
- * again, each time after twice as long. */
+ * everybody has what is his. Room that was made is kept for who asked; what the rules of several
+ * partitions still take from each other is asked for again after twice as long each time. */
 START_TEST(nobody_takes_the_same_room_in_turns)
 {
     const char *only = getenv("SCH_SEED"), *count = getenv("SCH_SEEDS");
@@ -755,7 +761,7 @@ START_TEST(nobody_takes_the_same_room_in_turns)
         quiet(w, 120 * SY_NS_PER_S);
         uint64_t before = w->stopped;
         quiet(w, 240 * SY_NS_PER_S);
-        ck_assert_msg(w->stopped - before <= 48, "seed %llu: %llu more were stopped",
+        ck_assert_msg(w->stopped - before <= 4, "seed %llu: %llu more were stopped",
                       (unsigned long long)seed, (unsigned long long)(w->stopped - before));
         stopped += w->stopped;
         world_free(w);
