@@ -3,6 +3,7 @@
 #include "scheduler/partition_gang.h"
 #include "scheduler/partition_infeasible.h"
 #include "scheduler/partition_queue.h"
+#include "scheduler/partition_reclaim.h"
 #include "scheduler/partition_reserve.h"
 #include "scheduler/partition_route.h"
 #include "scheduler/partition_turn.h"
@@ -617,6 +618,7 @@ static void check_shares(struct sch_partition *p, struct tally *tally)
         SY_ASSERT(share->id <= p->last_share_id && share->refs > 0);
         SY_ASSERT((share->parent == NULL) == (share == p->region));
         SY_ASSERT(share->live == live[share->check_index]);
+        SY_ASSERT(sch_link_in_list(&share->preemptible) == sch_share_may_stop(share));
         SY_ASSERT(memcmp(&share->use, &out[share->check_index], sizeof(share->use)) == 0);
         check_stops(share, tally);
         check_seats(share);

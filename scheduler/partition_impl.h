@@ -179,7 +179,7 @@ struct sch_share {
     int32_t priority;          /* a tenant's: of the queues above, added to each action's */
     int64_t queued_timeout_ns; /* a tenant's: of the queues above, the least; SY_TIME_NEVER: none */
     const struct sch_rule *rule; /* a tenant's; held */
-    struct sch_link preemptible; /* p->preemptible: a queue whose work may be stopped */
+    struct sch_link preemptible; /* p->preemptible: a queue with work out that may be stopped */
     struct sch_link misplaced;   /* p->misplaced: not below its configured parent yet */
     struct sch_ticket *ticket;   /* of a limit that several partitions share; else NULL */
     struct sch_link seats;       /* that its limits do not stop; contested ones first */
@@ -378,6 +378,7 @@ struct sch_partition {
     uint64_t last_id;
     uint32_t last_class_id;
     uint32_t reclaim_from; /* the next round goes on behind this class */
+    uint32_t reclaim_rounds;
     /* of the step that runs */
     int64_t now_ns, realtime_ns;
     struct sch_effects *out;

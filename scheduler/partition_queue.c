@@ -3,6 +3,7 @@
  * when a queue is created, changed, removed or goes below another one.
  */
 #include "scheduler/partition_queue.h"
+#include "scheduler/partition_reclaim.h"
 #include "scheduler/partition_ticket.h"
 #include "scheduler/partition_turn.h"
 
@@ -116,17 +117,6 @@ static bool is_below(const struct sch_share *share, const struct sch_share *abov
     return share != NULL;
 }
 
-static void list_preemptible(struct sch_partition *p, struct sch_share *share)
-{
-    bool now = share->level == SCH_SHARE_QUEUE && share->config && share->config->preemptible;
-    if (now == sch_link_in_list(&share->preemptible))
-        return;
-    if (now)
-        sch_list_push_back(&p->preemptible, &share->preemptible);
-    else
-        sch_list_remove(&share->preemptible);
-}
-
 /* Priorities, rules, limits: everything below it is looked at again. */
 static void refresh_tenants(struct sch_partition *p, const struct sch_share *share)
 {
@@ -145,7 +135,7 @@ static void refresh(struct sch_partition *p, struct sch_share *share)
     if (share->live > 0)       /* else it has no tenants */
         refresh_tenants(p, share);
     sch_share_reweigh(p, share);
-    list_preemptible(p, share);
+    sch_share_list_preemptible(p, share);
     sch_ticket_limits(p, share);
     sch_stops_open(p, share);
 }

@@ -10,7 +10,9 @@
  * cluster. A gang that waits in a cluster has nothing yet, though it counts as out.
  *
  * Which attempts, and on which node, is the operator's choice: it knows what fits where and what
- * has made least progress. What it stops is queued again and uses no retry.
+ * has made least progress. What it stops is queued again and uses no retry. A question names
+ * SCH_RECLAIM_QUEUES_MAX queues at most. They take turns: the next question begins behind the last
+ * one that was looked at.
  */
 #include "scheduler/partition_reclaim.h"
 #include "scheduler/partition_queue.h"
@@ -21,6 +23,7 @@
 /* Asked for in one round; the others in the next. */
 #define GANGS_MAX 64u
 #define CLASSES_MAX 64u
+#define LOOKS_MAX 4096u /* at queues that may lose */
 
 /* Who wants room. */
 struct claim {
@@ -32,6 +35,41 @@ struct claim {
     const char *cluster;
     uint64_t gang_id; /* that is out there and waits; 0: one action of the class */
 };
+
+/* ---- whose work may be stopped ---- */
+
+bool sch_share_may_stop(const struct sch_share *share)
+{
+    return share->level == SCH_SHARE_QUEUE && share->config && share->config->preemptible &&
+           share->use.actions > 0;
+}
+
+void sch_share_list_preemptible(struct sch_partition *p, struct sch_share *share)
+{
+    bool now = sch_share_may_stop(share);
+    if (now == sch_link_in_list(&share->preemptible))
+        return;
+    if (now)
+        sch_list_push_back(&p->preemptible, &share->preemptible);
+    else
+        sch_list_remove(&share->preemptible);
+}
+
+/* Behind the others, which are looked at before it the next time. */
+static struct sch_share *next_in_turn(struct sch_partition *p)
+{
+    struct sch_link *link = sch_list_pop(&p->preemptible);
+    sch_list_push_back(&p->preemptible, link);
+    return sy_container_of(link, struct sch_share, preemptible);
+}
+
+/* Else classes that ask in turns could see the same queues each time. */
+static void skip_some(struct sch_partition *p)
+{
+    uint64_t count = sch_hash_u64(p->reclaim_rounds++, 0) % SCH_RECLAIM_QUEUES_MAX;
+    for (; count > 0 && !sch_list_empty(&p->preemptible); count--)
+        (void)next_in_turn(p);
+}
 
 /* ---- who may lose ---- */
 
@@ -75,8 +113,7 @@ static bool has_more(const struct sch_partition *p, const struct sch_share *vict
 static bool may_lose(const struct sch_partition *p, const struct sch_share *victim,
                      const struct claim *claim, struct sch_reclaim_queue *ret)
 {
-    if (victim->use.actions == 0)
-        return false;
+    SY_ASSERT(sch_share_may_stop(victim));
     int32_t theirs = configured_priority(victim);
     int64_t most = (int64_t)theirs + victim->urgency; /* what is stopped may be next after all */
     if (theirs > claim->priority || most > claim->order)
@@ -115,16 +152,16 @@ static bool waits_longer(const struct sch_partition *p, struct sch_class *class)
     return class->reclaim_after_ns > p->now_ns;
 }
 
-static void reclaim(struct sch_partition *p, const struct claim *claim)
+static void reclaim(struct sch_partition *p, const struct claim *claim, uint32_t *looks)
 {
     struct sch_reclaim_queue queues[SCH_RECLAIM_QUEUES_MAX];
     uint32_t count = 0;
-    if (!claim->cluster)
-        return;
-    for (struct sch_link *link = p->preemptible.next;
-         link != &p->preemptible && count < SCH_RECLAIM_QUEUES_MAX; link = link->next) {
-        const struct sch_share *victim = sy_container_of(link, struct sch_share, preemptible);
+    bool more = claim->cluster && !sch_list_empty(&p->preemptible);
+    for (const struct sch_link *last = p->preemptible.prev;
+         more && count<SCH_RECLAIM_QUEUES_MAX && * looks> 0; --*looks) {
+        const struct sch_share *victim = next_in_turn(p);
         count += may_lose(p, victim, claim, &queues[count]);
+        more = &victim->preemptible != last;
     }
     if (count == 0)
         return;
@@ -149,7 +186,7 @@ static struct claim claim_of(const struct sch_action_impl *a)
 }
 
 static void reclaim_for_class(struct sch_partition *p, struct sch_class *class,
-                              const struct sch_lane *lane)
+                              const struct sch_lane *lane, uint32_t *looks)
 {
     if (waits_longer(p, class))
         return;
@@ -158,16 +195,16 @@ static void reclaim_for_class(struct sch_partition *p, struct sch_class *class,
     class->reclaim_asked = cluster;
     class->reclaim_seen = cluster ? cluster->preempted : 0;
     claim.cluster = cluster ? cluster->name : NULL;
-    reclaim(p, &claim);
+    reclaim(p, &claim, looks);
 }
 
-static void reclaim_for_gang(struct sch_partition *p, const struct sch_gang *gang)
+static void reclaim_for_gang(struct sch_partition *p, const struct sch_gang *gang, uint32_t *looks)
 {
     const struct sch_cluster *cluster = gang->members[0]->base.cluster;
     struct claim claim = claim_of(gang->members[0]);
     claim.gang_id = gang->id;
     claim.cluster = sch_cluster_connected(cluster) ? cluster->name : NULL;
-    reclaim(p, &claim);
+    reclaim(p, &claim, looks);
 }
 
 bool sch_class_is_short(const struct sch_partition *p, const struct sch_class *class)
@@ -187,7 +224,7 @@ void sch_reclaim_end_step(struct sch_partition *p)
 
 /* One of each class at a time, so that no more is stopped than is needed: the next round sees what
  * the last one gave. */
-static void reclaim_for_classes(struct sch_partition *p)
+static void reclaim_for_classes(struct sch_partition *p, uint32_t *looks)
 {
     uint32_t from = p->reclaim_from, left = CLASSES_MAX;
     p->reclaim_from = 0;
@@ -202,9 +239,9 @@ static void reclaim_for_classes(struct sch_partition *p)
             continue;
         if (class->short_since_ns == SY_TIME_NEVER) {
             class->short_since_ns = p->now_ns;
-        } else if (class->id > from && left > 0) {
-            reclaim_for_class(p, class, lane);
-            p->reclaim_from = --left > 0 ? 0 : class->id;
+        } else if (class->id > from && left > 0 && *looks > 0) {
+            reclaim_for_class(p, class, lane, looks);
+            p->reclaim_from = --left > 0 && *looks > 0 ? 0 : class->id;
         }
     }
 }
@@ -215,8 +252,13 @@ void sch_reclaim_tick(struct sch_partition *p)
         return;
     int64_t before_ns = p->now_ns - p->options.reclaim_delay_ns;
     const struct sch_gang *gang;
+    uint32_t looks = LOOKS_MAX;
     p->reclaim_at_ns = p->now_ns + p->options.reclaim_delay_ns;
-    reclaim_for_classes(p);
-    for (unsigned i = 0; i < GANGS_MAX && (gang = sch_gang_next_sent(p, before_ns)); i++)
-        reclaim_for_gang(p, gang);
+    skip_some(p);
+    reclaim_for_classes(p, &looks);
+    for (unsigned i = 0; i < GANGS_MAX && looks > 0; i++) {
+        if (!(gang = sch_gang_next_sent(p, before_ns)))
+            break;
+        reclaim_for_gang(p, gang, &looks);
+    }
 }

@@ -7,6 +7,9 @@
 /* It has somebody who may run, and no cluster for him. Gangs go to busy clusters, and wait there.
  */
 bool sch_class_is_short(const struct sch_partition *p, const struct sch_class *class);
+/* It has work out that may be stopped, or not any more. */
+bool sch_share_may_stop(const struct sch_share *share);
+void sch_share_list_preemptible(struct sch_partition *p, struct sch_share *share);
 void sch_reclaim_end_step(struct sch_partition *p);
 void sch_reclaim_tick(struct sch_partition *p);
 

@@ -422,6 +422,7 @@ void sch_share_use(struct sch_partition *p, struct sch_share *tenant,
     SY_ASSERT(tenant->level == SCH_SHARE_TENANT);
     for (struct sch_share *at = tenant; at; at = at->parent) {
         add_use(&at->use, &one, more);
+        sch_share_list_preemptible(p, at);
         sch_share_reweigh(p, at);
         if (!more)
             sch_stops_open(p, at);

@@ -33,8 +33,9 @@
 #define SCH_QUEUE_CLUSTERS_MAX 16u
 #define SCH_QUEUE_PREFERRED_MAX 4u
 #define SCH_QUEUE_REGIONS_MAX 4u
-#define SCH_QUEUE_DEPTH_MAX 4u     /* queues above each other */
-#define SCH_RECLAIM_QUEUES_MAX 32u /* named at a time as those whose work may be stopped */
+#define SCH_QUEUE_DEPTH_MAX 4u /* queues above each other */
+#define SCH_RECLAIM_QUEUES_MAX                                                                     \
+    32u /* named at a time, in turns, as those whose work may be stopped */
 #define SCH_QUEUE_WEIGHT_DEFAULT 100u
 #define SCH_QUEUE_WEIGHT_MAX 10000u
 #define SCH_QUEUE_PRIORITY_MAX 1000 /* and its negative */

@@ -340,6 +340,54 @@ START_TEST(what_would_be_next_again_is_not_stopped)
 }
 END_TEST
 
+/* A question has room for some: each of the others is in one of the next. */
+START_TEST(all_that_may_stop_are_named_in_turns)
+{
+    enum { SPARES = SCH_RECLAIM_QUEUES_MAX * 2 + 6 };
+    struct world w = world_that_reclaims();
+    struct sch_queue_config firm = queue("p", "d", "firm");
+    firm.priority = 1;
+    configure(&w, firm);
+    uint32_t tags[SPARES];
+    bool named[SPARES] = {0};
+    for (unsigned i = 0; i < SPARES; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "spare%u", i);
+        struct sch_queue_config spare = queue("p", "d", name);
+        spare.preemptible = true;
+        configure(&w, spare);
+        struct sch_action *low = submit(&w, "p", name, &w.task, 0);
+        grant(&w, "east", sch_action_class_id(low), 1000);
+        room(&w, "east", 1000 * (i + 1));
+        tags[i] = nth(&w, SCH_EFFECT_ASSIGN, 0)->u.assign.queue;
+        if (i % 3 == 0) { /* this one has nothing out: it takes no place */
+            outcome(&w, low, SCH_OUTCOME_SUCCEEDED);
+            room(&w, "east", 1000 * (i + 1));
+            tags[i] = 0;
+        }
+    }
+    submit(&w, "p", "firm", &w.task, 0);
+    for (unsigned round = 0; round < 6; round++) {
+        const struct sch_effect *reclaim = wait_for(&w, SCH_EFFECT_RECLAIM, 5 * SY_NS_PER_S);
+        ck_assert_ptr_nonnull(reclaim);
+        ck_assert_uint_eq(reclaim->u.reclaim.queue_count, SCH_RECLAIM_QUEUES_MAX);
+        for (uint32_t k = 0; k < reclaim->u.reclaim.queue_count; k++) {
+            bool known = false;
+            for (unsigned i = 0; i < SPARES; i++) {
+                if (tags[i] == 0 || tags[i] != reclaim->u.reclaim.queues[k].id)
+                    continue;
+                known = named[i] = true;
+            }
+            ck_assert(known);
+        }
+    }
+    for (unsigned i = 0; i < SPARES; i++)
+        ck_assert(named[i] == (tags[i] != 0));
+    sch_partition_check(w.p);
+    world_free(&w);
+}
+END_TEST
+
 /* As long as what was asked for comes, the next one is asked for in the next round. */
 START_TEST(each_round_makes_room_for_one)
 {
@@ -713,6 +761,7 @@ int main(void)
                                   lower_priority_makes_room,
                                   an_actions_own_priority_stops_nobody,
                                   what_would_be_next_again_is_not_stopped,
+                                  all_that_may_stop_are_named_in_turns,
                                   each_round_makes_room_for_one,
                                   what_was_borrowed_is_given_back,
                                   a_limit_stops_and_lets_go,
