@@ -542,7 +542,9 @@ static void send_reclaim(struct cp_partition *p, const struct sch_effect *effect
     struct cp_reclaim reclaim = {.class_id = effect->u.reclaim.class_id,
                                  .queue_count = effect->u.reclaim.queue_count,
                                  .gang_id = effect->u.reclaim.gang_id};
-    memcpy(reclaim.queues, effect->u.reclaim.queues, sizeof(reclaim.queues));
+    SY_ASSERT(reclaim.queue_count <= SCH_RECLAIM_QUEUES_MAX);
+    memcpy(reclaim.queues, effect->u.reclaim.queues,
+           reclaim.queue_count * sizeof(reclaim.queues[0]));
     cp_operator_reclaim(cluster->stream, &reclaim);
     cp_touch(p);
 }

@@ -14,6 +14,7 @@
 
 /* An abort of a million actions leaves a long list behind; it is given back at the next step. */
 #define EFFECTS_KEPT 16384u
+#define KEPT_BYTES_MAX ((size_t)1 << 20) /* more than a round of reclaim has to say */
 
 /* ---- set-up ---- */
 
@@ -30,6 +31,7 @@ struct sch_partition *sch_partition_new(const struct sch_partition_options *opti
     p->now_ns = now_ns;
     p->recovery_end_ns = SY_TIME_NEVER;
     p->verify_at_ns = SY_TIME_NEVER;
+    sy_arena_init(&p->kept, KEPT_BYTES_MAX);
     sch_list_init(&p->touched);
     sch_list_init(&p->gates_touched);
     sch_list_init(&p->caches_touched);
@@ -96,6 +98,7 @@ void sch_partition_free(struct sch_partition *p)
         sch_cluster_free(p->clusters[i]);
     free(p->clusters);
     free(p->specs_unused);
+    sy_arena_deinit(&p->kept);
     sch_heap_deinit(&p->timers);
     sch_heap_deinit(&p->flushes);
     sch_heap_deinit(&p->leases);
@@ -147,6 +150,13 @@ struct sch_effect *sch_effect_add(struct sch_partition *p, enum sch_effect_type 
     struct sch_effect *effect = &effects->items[effects->count++];
     *effect = (struct sch_effect){.type = type};
     return effect;
+}
+
+void *sch_effect_keep(struct sch_partition *p, const void *data, size_t size)
+{
+    void *copy = sy_arena_alloc(&p->kept, size);
+    SY_ASSERT(copy && size > 0);
+    return memcpy(copy, data, size);
 }
 
 void sch_spec_released(struct sch_partition *p, struct sch_spec *spec)
@@ -398,6 +408,7 @@ void sch_partition_step(struct sch_partition *p, const struct sch_event *event,
     SY_ASSERT(!p->out && !p->orphans);
     bury(p);
     effects_clear(effects);
+    sy_arena_reset(&p->kept);
     p->out = effects;
     sch_cluster_watch(p, event->now_ns);
     p->now_ns = event->now_ns > p->now_ns ? event->now_ns : p->now_ns;

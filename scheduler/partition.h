@@ -542,7 +542,7 @@ struct sch_effect {
             const char *cluster;
             uint32_t class_id, queue_count;
             uint64_t gang_id; /* that waits there; 0: for any one of the class */
-            struct sch_reclaim_queue queues[SCH_RECLAIM_QUEUES_MAX];
+            const struct sch_reclaim_queue *queues; /* SCH_RECLAIM_QUEUES_MAX at most */
         } reclaim;
         struct {
             const char *cluster;

@@ -34,6 +34,7 @@
  */
 #pragma once
 
+#include "base/arena.h"
 #include "base/mem.h"
 #include "scheduler/heap.h"
 #include "scheduler/list.h"
@@ -382,6 +383,7 @@ struct sch_partition {
     /* of the step that runs */
     int64_t now_ns, realtime_ns;
     struct sch_effects *out;
+    struct sy_arena kept; /* what effects point to: until the next step */
     struct sch_link touched, gates_touched, caches_touched;
     struct sch_action_impl *graves;
     struct sch_spec **specs_unused;
@@ -506,6 +508,8 @@ static inline bool sch_cluster_connected(const struct sch_cluster *c)
 
 /* ---- partition.c ---- */
 struct sch_effect *sch_effect_add(struct sch_partition *p, enum sch_effect_type type);
+/* A copy for an effect to point to. */
+void *sch_effect_keep(struct sch_partition *p, const void *data, size_t size);
 uint64_t sch_partition_new_id(struct sch_partition *p);
 void sch_spec_released(struct sch_partition *p, struct sch_spec *spec);
 /* As sch_partition_feasible(), for a gang of that shape (size 0: one action), under these rules

@@ -170,8 +170,7 @@ static void reclaim(struct sch_partition *p, const struct claim *claim, uint32_t
     effect->u.reclaim.class_id = claim->class->id;
     effect->u.reclaim.gang_id = claim->gang_id;
     effect->u.reclaim.queue_count = count;
-    for (uint32_t i = 0; i < count; i++)
-        effect->u.reclaim.queues[i] = queues[i];
+    effect->u.reclaim.queues = sch_effect_keep(p, queues, count * sizeof(*queues));
 }
 
 static struct claim claim_of(const struct sch_action_impl *a)
