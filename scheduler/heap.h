@@ -16,7 +16,10 @@ struct sch_heap_entry {
 };
 
 struct sch_heap {
-    struct sch_heap_entry **items;
+    struct sch_heap_item { /* with its key: most comparisons touch no entry */
+        int64_t key;
+        struct sch_heap_entry *entry;
+    } * items;
     uint32_t count, cap;
 };
 
@@ -33,7 +36,7 @@ void sch_heap_check(const struct sch_heap *heap);
 
 static inline struct sch_heap_entry *sch_heap_top(const struct sch_heap *heap)
 {
-    return heap->count ? heap->items[0] : NULL;
+    return heap->count ? heap->items[0].entry : NULL;
 }
 
 static inline bool sch_heap_has(const struct sch_heap_entry *entry)

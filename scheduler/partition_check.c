@@ -306,8 +306,8 @@ static uint64_t check_seat(const struct sch_seat *seat)
     uint64_t ready = 0;
     sch_heap_check(&seat->children);
     for (uint32_t i = 0; i < seat->children.count; i++) {
-        const struct sch_seat *child = sy_container_of(seat->children.items[i], struct sch_seat,
-                                                       entry);
+        const struct sch_seat *child = sy_container_of(seat->children.items[i].entry,
+                                                       struct sch_seat, entry);
         SY_ASSERT(child->parent == seat && child->class == seat->class && !child->stopped);
         SY_ASSERT(child->ready > 0 && child->share->parent == seat->share);
         SY_ASSERT(child->contested == (seat->children.count > 1));

@@ -54,7 +54,7 @@ static void set_contested(struct sch_seat *seat, bool contested)
 static struct sch_seat *seat_at(const struct sch_heap *heap, uint32_t index)
 {
     SY_ASSERT(index < heap->count);
-    return sy_container_of(heap->items[index], struct sch_seat, entry);
+    return sy_container_of(heap->items[index].entry, struct sch_seat, entry);
 }
 
 static void seat_enter(struct sch_seat *seat, int64_t key)

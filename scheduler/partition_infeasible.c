@@ -172,7 +172,6 @@ void sch_class_doom(struct sch_partition *p, struct sch_class *class)
         sch_heap_remove(&p->doomed, &class->doom);
 }
 
-/* All keys alike, so their order stays. */
 void sch_infeasible_postpone(struct sch_partition *p, int64_t ns)
 {
     SY_ASSERT(ns > 0);
@@ -181,7 +180,7 @@ void sch_infeasible_postpone(struct sch_partition *p, int64_t ns)
         if (!sch_heap_has(&class->doom))
             continue;
         class->incapable_ns += ns;
-        class->doom.key += ns;
+        sch_heap_set(&p->doomed, &class->doom, class->doom.key + ns);
     }
 }
 
