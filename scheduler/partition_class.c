@@ -191,7 +191,8 @@ bool sch_class_is_runnable(const struct sch_class *class)
 void sch_class_changed(struct sch_partition *p, struct sch_class *class)
 {
     bool runnable = sch_class_is_runnable(class);
-    sch_turn_clear(&class->root);
+    if (!runnable)
+        sch_turn_clear(&class->root);
     if (runnable && !sch_link_in_list(&class->undecided))
         sch_list_push_back(&p->undecided, &class->undecided);
     else if (!runnable && sch_link_in_list(&class->undecided))

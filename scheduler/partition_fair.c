@@ -111,7 +111,8 @@ void sch_seat_reweigh(struct sch_partition *p, struct sch_seat *seat)
     SY_ASSERT(seat->contested && !seat->stopped);
     struct sch_heap *heap = &seat->parent->children;
     const struct sch_heap_entry *top = sch_heap_top(heap);
-    sch_heap_set(heap, &seat->entry, seat_key(seat));
+    sch_heap_set(heap, &seat->entry,
+                 sch_turn_key(sch_turn_priority(seat->entry.key), seat->share->weighted_share));
     if (sch_heap_top(heap) != top)
         tell_head(p, seat);
 }
@@ -257,6 +258,8 @@ static void seat_join(struct sch_partition *p, struct sch_seat *seat, struct sch
 /* Out of its class; seats above it that nobody needs go as well. It has nobody below. */
 static void seat_part(struct sch_partition *p, struct sch_seat *seat)
 {
+    if (seat->class->root.turn_lane == sch_seat_lane(seat))
+        sch_turn_clear(&seat->class->root);
     struct sch_seat *parent = sy_take(seat->parent);
     SY_ASSERT(parent && !sch_heap_has(&seat->entry));
     sch_table_remove(&p->seats, &seat->by_share);

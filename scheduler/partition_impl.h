@@ -160,34 +160,35 @@ struct sch_front {
 };
 
 struct sch_share {
-    struct sch_queue_key key; /* a tenant's: its project and domain */
     enum sch_share_level level;
-    bool limited;         /* its configuration has limits */
-    uint32_t id;          /* order of creation */
-    uint32_t refs;        /* children, seats, being configured */
-    uint32_t check_index; /* of sch_partition_check() */
-    struct sch_share *parent;
-    struct sch_queue_config *config; /* NULL: default; ends with its last cluster */
-    struct sch_table_link by_key;
-    struct sch_link link; /* p->shares */
-    struct sch_use use;
-    struct sch_use waits; /* of that: gangs that are out, and have not started */
-    uint64_t live;        /* actions that need a worker, here and below */
-    int32_t urgency;      /* the highest priority of their own that these had since live was 0 */
+    bool bounded;    /* by its configuration: it has limits, or is paused */
+    uint32_t weight; /* likewise */
+    uint32_t id;     /* order of creation */
     /* Of the resource of which it has most, over its weight, as the bits of a float: they order as
      * the numbers do. The least goes first among siblings. */
     uint32_t weighted_share;
-    int32_t priority;          /* a tenant's: of the queues above, added to each action's */
+    int32_t priority; /* a tenant's: of the queues above, added to each action's */
+    struct sch_share *parent;
+    struct sch_use use;
+    struct sch_link seats;     /* that its limits do not stop; contested ones first */
+    struct sch_front front;    /* in the tree of all classes */
+    struct sch_front *held;    /* [i] in the tree of the share i levels up; NULL: in none yet */
+    struct sch_stops *stops;   /* partition_turn.h; NULL: they never stopped any */
+    struct sch_ticket *ticket; /* of a limit that several partitions share; else NULL */
+    struct sch_use waits;      /* of `use`: gangs that are out, and have not started */
+    uint64_t live;             /* actions that need a worker, here and below */
+    int32_t urgency; /* the highest priority of their own that these had since live was 0 */
+    uint32_t refs;   /* children, seats, being configured */
     int64_t queued_timeout_ns; /* a tenant's: of the queues above, the least; SY_TIME_NEVER: none */
-    const struct sch_rule *rule; /* a tenant's; held */
-    struct sch_link preemptible; /* p->preemptible: a queue with work out that may be stopped */
-    struct sch_link misplaced;   /* p->misplaced: not below its configured parent yet */
-    struct sch_ticket *ticket;   /* of a limit that several partitions share; else NULL */
-    struct sch_link seats;       /* that its limits do not stop; contested ones first */
-    struct sch_stops *stops;     /* partition_turn.h; NULL: they never stopped any */
-    struct sch_front front;      /* in the tree of all classes */
-    struct sch_front *held;      /* [i] in the tree of the share i levels up; NULL: in none yet */
-    struct sch_tokens *tokens;   /* at the home of such a limit, once somebody has reported */
+    const struct sch_rule *rule;     /* a tenant's; held */
+    struct sch_queue_config *config; /* NULL: default; ends with its last cluster */
+    struct sch_tokens *tokens;       /* at the home of such a limit, once somebody has reported */
+    struct sch_link preemptible;     /* p->preemptible: a queue with work out that may be stopped */
+    struct sch_link misplaced;       /* p->misplaced: not below its configured parent yet */
+    struct sch_link link;            /* p->shares */
+    struct sch_table_link by_key;
+    uint32_t check_index;     /* of sch_partition_check() */
+    struct sch_queue_key key; /* a tenant's: its project and domain */
 };
 
 /* What this partition may use of a limit that the region's partitions share. */
@@ -304,8 +305,9 @@ struct sch_class {
     struct sch_link link;           /* p->classes, in order of creation */
     struct sch_link idle;           /* p->classes_idle while refs is 0 */
     struct sch_link touched;        /* p->touched: queue changed in this step */
-    struct sch_link undecided;      /* p->undecided: runnable, but who is next is to be found */
-    struct sch_seat root;           /* a head while it is runnable and decided */
+    struct sch_link undecided;      /* p->undecided: runnable, but who is next is to be found; until
+                                       then it stands with who was */
+    struct sch_seat root;           /* a head while it is runnable */
     struct sch_link lanes;
     uint64_t waiting; /* QUEUED actions, those that limits hold back too */
     struct sch_starts starts;

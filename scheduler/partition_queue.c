@@ -241,8 +241,9 @@ void sch_share_configure(struct sch_partition *p, const struct sch_queue_config 
         sch_share_ref(share);
     free(share->config);
     share->config = sy_memdup(config, sch_queue_config_size(config));
+    share->weight = config->weight;
     struct sch_use limits = sch_share_limits(share);
-    share->limited = sch_use_any(&limits);
+    share->bounded = config->paused || sch_use_any(&limits);
     sch_stops_limits(share);
     place(p, share);
     refresh(p, share);
@@ -254,6 +255,8 @@ void sch_share_forget(struct sch_partition *p, const struct sch_queue_key *key)
     if (!share || !share->config)
         return;
     free(sy_take(share->config));
+    share->weight = SCH_QUEUE_WEIGHT_DEFAULT;
+    share->bounded = false;
     sch_stops_limits(share);
     refresh(p, share);
     sch_share_unref(p, share);

@@ -77,6 +77,7 @@ static struct sch_share *share_new(struct sch_partition *p, const struct sch_que
     share->level = level;
     share->id = ++p->last_share_id;
     share->parent = parent;
+    share->weight = SCH_QUEUE_WEIGHT_DEFAULT;
     share->queued_timeout_ns = SY_TIME_NEVER;
     share->front.share = share;
     sch_list_init(&share->seats);
@@ -285,11 +286,6 @@ struct sch_share *sch_share_restore_tenant(struct sch_partition *p, const char *
 
 /* ---- what is out ---- */
 
-static uint32_t weight_of(const struct sch_share *share)
-{
-    return share->config ? share->config->weight : SCH_QUEUE_WEIGHT_DEFAULT;
-}
-
 static double part(uint64_t used, uint64_t capacity)
 {
     if (used == 0)
@@ -322,7 +318,7 @@ static uint32_t bits_of(double share)
 static double weighted_share(const struct sch_partition *p, const struct sch_share *share,
                              const struct sch_use *use)
 {
-    return dominant_share(p, use) * SCH_QUEUE_WEIGHT_DEFAULT / weight_of(share);
+    return dominant_share(p, use) * SCH_QUEUE_WEIGHT_DEFAULT / share->weight;
 }
 
 uint32_t sch_share_weigh(const struct sch_partition *p, const struct sch_share *share,
@@ -397,7 +393,7 @@ static uint64_t beyond(uint64_t used, double capacity, double part)
 struct sch_use sch_share_beyond(const struct sch_partition *p, const struct sch_share *share,
                                 double weighted)
 {
-    double part = weighted * weight_of(share) / SCH_QUEUE_WEIGHT_DEFAULT;
+    double part = weighted * share->weight / SCH_QUEUE_WEIGHT_DEFAULT;
     const struct sch_use use = held_by(share), *capacity = &p->capacity;
     SY_ASSERT(weighted >= 0);
     return (struct sch_use){beyond(use.actions, PLACES, part),
@@ -447,14 +443,9 @@ struct sch_use sch_share_limits(const struct sch_share *share)
                             .gpu_milli = (uint64_t)config->gpus_max * SCH_GPU_MILLI};
 }
 
-static bool admits_all(const struct sch_share *share)
-{
-    return !share->config || (!share->limited && !share->config->paused);
-}
-
 bool sch_share_takes(const struct sch_share *share, const struct sch_use *more)
 {
-    if (admits_all(share))
+    if (!share->bounded)
         return true;
     struct sch_use limits = sch_share_limits(share);
     return !share->config->paused && sch_use_fits(&share->use, more, &limits) &&
@@ -464,7 +455,7 @@ bool sch_share_takes(const struct sch_share *share, const struct sch_use *more)
 bool sch_share_admits(const struct sch_share *share, const struct sch_resources *request,
                       uint32_t count)
 {
-    if (admits_all(share))
+    if (!share->bounded)
         return true;
     struct sch_use all = sch_use_times(request, count);
     return sch_share_takes(share, &all);

@@ -3,7 +3,9 @@
  * may run stands with that lane, at its tenant, in one tree of turns for all classes: each share
  * has a heap of those of its children that have somebody below, by (highest priority below,
  * weighted share), a tenant one of lanes by (priority, age). The way down the tops is whose turn it
- * is; a change of a share moves it among its siblings once, however many classes it has.
+ * is; a change of a share moves it among its siblings once, however many classes it has. When
+ * somebody else may be next in a class it keeps its place until that is decided, before the next
+ * look: most often it is the same lane again.
  *
  * Limits. What a limit stops is a part of a class's tree: the seat of the share that has the limit,
  * with all below. It leaves the tree of its class, and stands with its next lane in the tree of
@@ -101,14 +103,23 @@ static void front_update(struct sch_share *share, struct tree tree)
         front_update(share, (struct tree){.all = true});
 }
 
+/* The priority stays, and with it what is above. */
+static void front_weigh(struct sch_front *front, struct sch_front *above)
+{
+    int32_t priority = sch_turn_priority(front->entry.key);
+    if (sch_heap_has(&front->entry))
+        sch_heap_set(&above->heap, &front->entry,
+                     sch_turn_key(priority, front->share->weighted_share));
+}
+
 void sch_turn_weigh(struct sch_share *share)
 {
-    if (sch_heap_has(&share->front.entry))
-        front_update(share, (struct tree){.all = true});
-    for (unsigned up = 1; share->held && up < SCH_SHARE_DEPTH_MAX; up++) {
-        if (sch_heap_has(&share->held[up].entry))
-            front_update(share, (struct tree){.up = up});
-    }
+    struct sch_share *parent = share->parent;
+    if (!parent)
+        return;
+    front_weigh(&share->front, &parent->front);
+    for (unsigned up = 1; share->held && parent->held && up < SCH_SHARE_DEPTH_MAX; up++)
+        front_weigh(&share->held[up], &parent->held[up - 1]);
 }
 
 static void make_held(struct sch_share *share)
