@@ -162,6 +162,7 @@ struct sch_front {
 struct sch_share {
     enum sch_share_level level;
     bool bounded;    /* by its configuration: it has limits, or is paused */
+    bool yields;     /* likewise: a queue whose work may be stopped */
     uint32_t weight; /* likewise */
     uint32_t id;     /* order of creation */
     /* Of the resource of which it has most, over its weight, as the bits of a float: they order as

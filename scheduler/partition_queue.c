@@ -242,6 +242,7 @@ void sch_share_configure(struct sch_partition *p, const struct sch_queue_config 
     free(share->config);
     share->config = sy_memdup(config, sch_queue_config_size(config));
     share->weight = config->weight;
+    share->yields = config->preemptible && share->level == SCH_SHARE_QUEUE;
     struct sch_use limits = sch_share_limits(share);
     share->bounded = config->paused || sch_use_any(&limits);
     sch_stops_limits(share);
@@ -256,7 +257,7 @@ void sch_share_forget(struct sch_partition *p, const struct sch_queue_key *key)
         return;
     free(sy_take(share->config));
     share->weight = SCH_QUEUE_WEIGHT_DEFAULT;
-    share->bounded = false;
+    share->bounded = share->yields = false;
     sch_stops_limits(share);
     refresh(p, share);
     sch_share_unref(p, share);

@@ -40,8 +40,7 @@ struct claim {
 
 bool sch_share_may_stop(const struct sch_share *share)
 {
-    return share->level == SCH_SHARE_QUEUE && share->config && share->config->preemptible &&
-           share->use.actions > 0;
+    return share->yields && share->use.actions > 0;
 }
 
 void sch_share_list_preemptible(struct sch_partition *p, struct sch_share *share)
