@@ -253,7 +253,8 @@ struct sch_run *sch_partition_restore_run(struct sch_partition *p, uint64_t id, 
 struct sch_action *sch_partition_restore_action(struct sch_partition *p,
                                                 const struct sch_restore *r);
 /* Links parents, counts children, starts the recovery wait for `expected_clusters` (names of
- * clusters that were registered when the store was last written). With none live nothing waits. */
+ * clusters that were registered when the store was last written). Of those that are not
+ * back it is not known meanwhile what they could run. With none expected nothing waits. */
 void sch_partition_restored(struct sch_partition *p, const char *const *expected_clusters,
                             size_t count, int64_t now_ns);
 

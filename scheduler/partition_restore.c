@@ -144,7 +144,7 @@ void sch_partition_restored(struct sch_partition *p, const char *const *expected
         sch_cluster_add(p, expected_clusters[i], SCH_CLUSTER_EXPECTED)->awaited = true;
         p->clusters_awaited++;
     }
-    if (count == 0 || sch_list_empty(&p->recovering) || p->options.recovery_wait_ns == 0)
+    if (count == 0 || p->options.recovery_wait_ns == 0)
         end_recovery(p);
     else
         p->recovery_end_ns = now_ns + p->options.recovery_wait_ns;
