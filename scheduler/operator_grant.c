@@ -20,13 +20,14 @@ static uint64_t backlog_max(const struct sch_operator *op, const struct sch_kind
 }
 
 /* How many may come beyond those that are there, never fewer than were granted before; not worth a
- * message while three quarters of it are left, which are at least `least`. Returns whether to send.
- */
+ * message while three quarters of it are left, which are at least `least`. Gangs take more than was
+ * granted: that is made up for even where there is nothing more to come, else who asks for nothing
+ * of it could not come either. Returns whether to send. */
 static bool raise(uint64_t *granted, uint64_t assigned, uint64_t share, uint64_t least)
 {
     uint64_t outstanding = *granted > assigned ? *granted - assigned : 0;
     bool enough = outstanding > 0 && outstanding >= least && outstanding > share - share / 4;
-    if (share <= outstanding || enough)
+    if (*granted >= assigned && (share <= outstanding || enough))
         return false;
     *granted = assigned + share;
     return true;

@@ -299,6 +299,38 @@ START_TEST(a_domain_is_preferred)
 }
 END_TEST
 
+/* It takes GPUs that are not there: who asks for none may come all the same. */
+START_TEST(what_it_took_too_much_is_granted_afterwards)
+{
+    static const struct sch_gang_shape two = {.size = 2};
+    struct world *w = world_new(NULL, 0);
+    const struct sch_resources request = {.cpu_milli = 100, .gpus = 1};
+    for (unsigned i = 0; i < 2; i++) {
+        const char *name = i == 0 ? "g0" : "g1";
+        step(w, (struct sch_op_event){
+                    .type = SCH_OP_NODE_UP,
+                    .u.node = {.name = name, .capacity = {.cpu_milli = 4000, .gpus = 1}}});
+        step(w, (struct sch_op_event){.type = SCH_OP_NODE_INVENTORY_COMPLETE, .u.node.name = name});
+    }
+    struct sch_op_event asks = {
+        .type = SCH_OP_DEMAND,
+        .u.demand = {.partition = 1, .class_id = SMALL, .request = request, .waiting = 2}};
+    step(w, asks);
+    (void)small(w);
+    (void)small(w);
+    ck_assert_uint_eq(w->placed, 2);
+    asks.u.demand.class_id = GANG;
+    asks.u.demand.gang = &two;
+    asks.u.demand.waiting = 1;
+    step(w, asks);
+    gang(w, GANG, 7, 2, 0, NULL);
+    run_for(w, SY_NS_PER_S);
+    ck_assert_uint_eq(w->members, 0);
+    ck_assert_uint_eq(w->room_gpu_milli, 4000); /* what was assigned, and no more */
+    world_free(w);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -315,6 +347,7 @@ int main(void)
         one_that_is_held_is_told_in_an_inventory,
         a_domain_is_required,
         a_domain_is_preferred,
+        what_it_took_too_much_is_granted_afterwards,
         NULL,
     };
     return sy_test_run("sch_gang_nodes", tests);

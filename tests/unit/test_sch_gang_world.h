@@ -24,7 +24,8 @@ struct world {
     size_t placed, members, returned;
     char nodes[64][8]; /* where members went, by rank */
     char first_node[8];
-    uint32_t queue; /* of what is assigned: it may be stopped for others */
+    uint64_t room_gpu_milli; /* the last that it was told */
+    uint32_t queue;          /* of what is assigned: it may be stopped for others */
 };
 
 static inline void blob_release(void *data)
@@ -38,6 +39,8 @@ static inline void look(struct world *w)
     for (size_t i = 0; i < w->fx.count; i++) {
         const struct sch_op_effect *effect = &w->fx.items[i];
         w->returned += effect->type == SCH_OP_SEND_RETURNED;
+        if (effect->type == SCH_OP_SEND_ROOM)
+            w->room_gpu_milli = effect->u.room.gpu_milli;
         if (effect->type != SCH_OP_SEND_ASSIGN)
             continue;
         effect->u.assign.blob.release(effect->u.assign.blob.data);
