@@ -18,13 +18,19 @@
 #define CLUSTERS 2u
 #define NODES 3u /* in each cluster */
 #define CORES 4u
-#define SPECS 7u
+#define SPECS 10u
+#define PLAIN_SPECS 7u /* of these: ask for cpu and environments only */
 #define STEPS 6000u
 #define ROWS_MAX 4096u
 #define OLD_MAX 64u
 #define KEYS 3u
 #define DEATHS 3u
 #define QUEUES 3u
+#define LEVEL QUEUES /* all that the project has */
+#define GPUS 2u      /* of n1 */
+#define GRACE_NS (5 * SY_NS_PER_S)
+#define LEASE_NS (15 * SY_NS_PER_S)
+#define RECOVERY_NS (10 * SY_NS_PER_S)
 
 static const char *const cluster_names[CLUSTERS] = {"east", "west"};
 static const char *const node_names[NODES] = {"n0", "n1", "n2"};
@@ -64,7 +70,7 @@ struct payload {
     struct sch_resources request;
     enum sch_outcome outcome;
     enum sch_death death;
-    bool suspect;
+    bool suspect, spot; /* of an assignment; spot: it may be placed on such nodes */
 };
 
 /* ---- model agents ---- */
@@ -73,6 +79,7 @@ struct execution {
     struct sch_attempt_key key;
     struct sch_resources request;
     bool started, ended, suspect;
+    uint32_t gpu; /* that it uses, if it asks for one */
     enum sch_outcome outcome;
     enum sch_death death;
 };
@@ -80,7 +87,7 @@ struct execution {
 struct agent {
     struct execution items[256];
     size_t count;
-    uint32_t used_milli;
+    uint32_t used_milli, gpus_milli[GPUS];
 };
 
 /* ---- the model store: what the effects said is durable ---- */
@@ -104,7 +111,21 @@ struct row {
     bool out; /* assigned or running, in the eyes of this epoch */
 };
 
+/* What a partition was told of a cluster in this epoch. */
+enum sight_state { SIGHT_UNKNOWN, SIGHT_JOINING, SIGHT_READY, SIGHT_CLOSED };
+struct sight {
+    enum sight_state state;
+    int64_t since_ns, since_awake_ns;
+    struct sch_shape shapes[4];
+    size_t shape_count;
+};
+
 struct site {
+    struct sch_queue_config configs[QUEUES + 1];
+    struct sight sights[CLUSTERS];
+    int64_t last_ns, awake_ns; /* the latter: it goes on for a second at most in each step */
+    int64_t changed_awake_ns;  /* a queue */
+    int64_t able_ns[QUEUES][SPECS], able_awake_ns[QUEUES][SPECS]; /* some cluster could run it */
     struct sch_partition *core;
     uint32_t epoch;
     struct row rows[ROWS_MAX];
@@ -122,6 +143,8 @@ struct world {
     size_t blobs;
     bool healing, strict; /* strict: what no cluster is left for ends */
     bool prefers;         /* the queue prefers one cluster */
+    bool moves;           /* where work may run is changed */
+    bool spot; /* n2 may be taken away; work tolerates that, unless somebody changes it */
     enum sch_policy policy;
     bool reserves; /* nodes are kept for large actions */
     struct sch_spec specs[PARTITIONS][SPECS];
@@ -134,6 +157,13 @@ struct world {
     struct sch_effects fx;
     struct sch_op_effects op_fx;
 };
+
+static size_t cluster_index(const char *name)
+{
+    return strcmp(name, cluster_names[0]) == 0 ? 0 : 1;
+}
+
+#include "tests/unit/test_sch_audit.h"
 
 static void mix(struct world *w, uint64_t value)
 {
@@ -268,10 +298,11 @@ static void audit_event(struct site *site, const struct sch_effect *effect)
         row->out = false;
 }
 
-static void audit_assign(struct site *site, const struct sch_action *a)
+static void audit_assign(struct site *site, const struct sch_action *a, size_t c)
 {
     struct row *row = row_find(site, a->id);
     ck_assert(row && row->live);
+    audit_where(site, row, c);
     uint64_t last = ((uint64_t)row->last_epoch << 32) | row->last_number;
     uint64_t token = ((uint64_t)a->attempt_epoch << 32) | a->number;
     ck_assert_uint_gt(token, last); /* the fencing token only grows */
@@ -293,8 +324,7 @@ static void audit_finished(struct world *w, struct site *site, const struct sch_
     ck_assert(!reused || (row->succeeded && !row->executed)); /* it never ran itself */
     w->reused += reused != NULL;
     if (effect->u.final.code && strcmp(effect->u.final.code, "Infeasible") == 0) {
-        /* else only what was let in unchecked, in this epoch */
-        ck_assert(w->strict || row->id >> 40 == site->epoch);
+        audit_infeasible(w, site, row);
         ck_assert_int_eq(effect->u.final.state, SCH_ACTION_FAILED);
         w->infeasible++;
     }
@@ -311,11 +341,6 @@ static void audit_finished(struct world *w, struct site *site, const struct sch_
     }
 }
 
-static size_t cluster_index(const char *name)
-{
-    return strcmp(name, cluster_names[0]) == 0 ? 0 : 1;
-}
-
 static struct sch_op_event *send_down(struct world *w, size_t p, const char *cluster,
                                       enum sch_op_event_type type)
 {
@@ -330,7 +355,7 @@ static void carry_message(struct world *w, size_t p, const struct sch_effect *ef
 {
     if (effect->type == SCH_EFFECT_ASSIGN) {
         const struct sch_action *a = effect->u.assign.action;
-        audit_assign(&w->sites[p], a);
+        audit_assign(&w->sites[p], a, cluster_index(effect->u.assign.cluster));
         struct sch_op_event *event = send_down(w, p, effect->u.assign.cluster, SCH_OP_ASSIGN);
         event->u.assign.key = (struct sch_attempt_key){a->id, (uint32_t)p, a->number,
                                                        a->attempt_epoch};
@@ -338,7 +363,9 @@ static void carry_message(struct world *w, size_t p, const struct sch_effect *ef
         event->u.assign.suspect = a->suspect;
         event->u.assign.queue = effect->u.assign.queue;
         event->u.assign.blob = payload_new(w, &a->spec->request, 0);
-        ((struct payload *)event->u.assign.blob.data)->suspect = a->suspect;
+        struct payload *payload = event->u.assign.blob.data;
+        payload->suspect = a->suspect;
+        payload->spot = tolerates_spot(&w->sites[p], row_find(&w->sites[p], a->id)->queue);
         struct sch_gang_view gang;
         if (sch_action_gang(a, &gang)) {
             event->u.assign.gang_id = gang.id;
@@ -420,6 +447,7 @@ static void step_partition(struct world *w, size_t p, struct sch_event event)
 {
     event.now_ns = w->now;
     event.realtime_ns = w->now;
+    see(w, p, &event);
     sch_partition_step(w->sites[p].core, &event, &w->fx);
     sch_partition_check(w->sites[p].core);
     bool ended = false;
@@ -471,10 +499,14 @@ static void send_to_node(struct world *w, size_t c, const struct sch_op_effect *
     mix(w, message->key.action + n);
 }
 
-/* Nothing is placed on a node that was closed in an earlier step. */
+/* Nothing is placed on a node that was closed in an earlier step, or that could not hold it. */
 static void audit_placed(const struct world *w, size_t c, const struct sch_op_effect *effect)
 {
     size_t n = (size_t)(effect->u.assign.node[1] - '0');
+    struct model_node node = node_of(w, n);
+    const struct payload *payload = effect->u.assign.blob.data;
+    ck_assert(
+        could_hold(&node.capacity, &node.traits, node.slots, &payload->request, payload->spot));
     ck_assert_int_eq(w->services[c][n], SCH_SERVICE_OPEN);
 }
 
@@ -652,139 +684,4 @@ static void step_operator(struct world *w, size_t c, struct sch_op_event event)
         op_carry(w, c, &w->op_fx.items[i]);
 }
 
-/* ---- agents ---- */
-
-static bool same_key(const struct sch_attempt_key *a, const struct sch_attempt_key *b)
-{
-    return a->action == b->action && a->partition == b->partition && a->number == b->number &&
-           a->epoch == b->epoch;
-}
-
-static struct execution *execution_find(struct agent *agent, const struct sch_attempt_key *key)
-{
-    for (size_t i = 0; i < agent->count; i++) {
-        if (same_key(&agent->items[i].key, key))
-            return &agent->items[i];
-    }
-    return NULL;
-}
-
-static void agent_send(struct world *w, size_t c, size_t n, enum sch_op_event_type type,
-                       const struct execution *x)
-{
-    if (!w->node_streams[c][n].open)
-        return; /* its hello will say so */
-    struct message *message = push(&w->node_streams[c][n].up);
-    message->down.type = type;
-    message->down.u.report.node = node_names[n];
-    message->down.u.report.key = x->key;
-    if (type != SCH_OP_OUTCOME)
-        return;
-    message->down.u.report.blob = payload_new(w, &x->request, x->outcome);
-    ((struct payload *)message->down.u.report.blob.data)->death = x->death;
-    message->down.u.report.cancelled = x->outcome == SCH_OUTCOME_CANCELLED;
-    message->down.u.report.fault = x->outcome == SCH_OUTCOME_LOST ||
-                                   x->outcome == SCH_OUTCOME_REFUSED;
-}
-
-static void agent_end(struct world *w, size_t c, size_t n, struct execution *x,
-                      enum sch_outcome outcome)
-{
-    struct agent *agent = &w->agents[c][n];
-    ck_assert(!x->ended);
-    if (x->started)
-        agent->used_milli -= x->request.cpu_milli;
-    x->ended = true;
-    x->outcome = outcome;
-    if (outcome == SCH_OUTCOME_LOST) /* a suspect has its worker for itself */
-        x->death = sy_rng_chance(&w->rng, 1, 3) ? SCH_DEATH_NONE
-                   : x->suspect                 ? SCH_DEATH_ALONE
-                                                : SCH_DEATH_SHARED;
-    agent_send(w, c, n, SCH_OP_OUTCOME, x);
-}
-
-static void agent_admit(struct world *w, size_t c, size_t n)
-{
-    struct agent *agent = &w->agents[c][n];
-    for (size_t i = 0; i < agent->count; i++) {
-        struct execution *x = &agent->items[i];
-        if (x->started || x->ended)
-            continue;
-        if (agent->used_milli + x->request.cpu_milli > CORES * 1000)
-            break;
-        x->started = true;
-        agent->used_milli += x->request.cpu_milli;
-        struct row *row = row_find(&w->sites[x->key.partition], x->key.action);
-        ck_assert_ptr_nonnull(row);
-        row->executed = true;
-        agent_send(w, c, n, SCH_OP_STARTED, x);
-    }
-}
-
-static void agent_remove(struct agent *agent, struct execution *x)
-{
-    size_t at = (size_t)(x - agent->items);
-    if (x->started && !x->ended)
-        agent->used_milli -= x->request.cpu_milli;
-    memmove(x, x + 1, (--agent->count - at) * sizeof(*x));
-}
-
-static void agent_give_back(struct world *w, size_t c, size_t n)
-{
-    struct agent *agent = &w->agents[c][n];
-    for (size_t i = agent->count; i-- > 0;) {
-        struct execution *x = &agent->items[i];
-        if (x->started || x->ended)
-            continue;
-        agent_send(w, c, n, SCH_OP_NODE_RETURNED, x);
-        agent_remove(agent, x);
-    }
-}
-
-static void agent_receive(struct world *w, size_t c, size_t n, const struct message *message)
-{
-    struct agent *agent = &w->agents[c][n];
-    if (message->order == SCH_OP_SEND_GIVE_BACK) {
-        agent_give_back(w, c, n);
-        return;
-    }
-    struct execution *x = execution_find(agent, &message->key);
-    if (message->order == SCH_OP_SEND_ASSIGN && !x) {
-        ck_assert_uint_lt(agent->count, SY_COUNT_OF(agent->items));
-        agent->items[agent->count++] = (struct execution){
-            .key = message->key, .request = message->request, .suspect = message->suspect};
-    } else if (message->order == SCH_OP_SEND_CANCEL && x && !x->ended) {
-        agent_end(w, c, n, x, SCH_OUTCOME_CANCELLED);
-    } else if (message->order == SCH_OP_SEND_ACK && x && x->ended) {
-        agent_remove(agent, x);
-    }
-    agent_admit(w, c, n);
-}
-
-/* What has died once is likely to do so again. */
-static enum sch_outcome any_outcome(struct world *w, const struct execution *x)
-{
-    if (!w->healing && (x->suspect ? sy_rng_chance(&w->rng, 9, 10) : sy_rng_chance(&w->rng, 1, 6)))
-        return SCH_OUTCOME_LOST;
-    if (w->healing || sy_rng_chance(&w->rng, 2, 3))
-        return SCH_OUTCOME_SUCCEEDED;
-    return (enum sch_outcome)(1 + sy_rng_below(&w->rng, SCH_OUTCOME_REFUSED));
-}
-
-/* One of its executions ends, or one that waits is given back. */
-static void agent_progress(struct world *w, size_t c, size_t n)
-{
-    struct agent *agent = &w->agents[c][n];
-    if (agent->count == 0)
-        return;
-    struct execution *x = &agent->items[sy_rng_below(&w->rng, agent->count)];
-    if (x->ended)
-        return;
-    if (x->started) {
-        agent_end(w, c, n, x, any_outcome(w, x));
-    } else if (!w->healing && w->node_streams[c][n].open && sy_rng_chance(&w->rng, 1, 10)) {
-        agent_send(w, c, n, SCH_OP_NODE_RETURNED, x);
-        agent_remove(agent, x);
-    }
-    agent_admit(w, c, n);
-}
+#include "tests/unit/test_sch_agents.h"
