@@ -104,6 +104,8 @@ static bool has_more(const struct sch_partition *p, const struct sch_share *vict
     const struct sch_share *ours = below_the_fork(claim->tenant, victim);
     if (!theirs || !ours)
         return false;
+    if (claim->gang_id == 0 && !sch_share_is_before(p, ours, theirs, &claim->need))
+        return false; /* what stops would be next again: ours counts a gang that waits somewhere */
     double after = sch_share_with(p, ours, &claim->need);
     *ret_below = sch_share_beyond(p, theirs, after);
     return sch_share_without(p, theirs, &claim->need) >= after;

@@ -23,6 +23,9 @@ double sch_share_with(const struct sch_partition *p, const struct sch_share *sha
                       const struct sch_use *more);
 double sch_share_without(const struct sch_partition *p, const struct sch_share *share,
                          const struct sch_use *gone);
+/* Whether it is next before the other one, once that much of the other is gone: as turns count. */
+bool sch_share_is_before(const struct sch_partition *p, const struct sch_share *share,
+                         const struct sch_share *other, const struct sch_use *gone);
 /* What it has beyond a weighted share: it keeps that when less than this of any one amount goes. */
 struct sch_use sch_share_beyond(const struct sch_partition *p, const struct sch_share *share,
                                 double weighted);

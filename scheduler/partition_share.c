@@ -373,14 +373,25 @@ double sch_share_with(const struct sch_partition *p, const struct sch_share *sha
     return weighted_share(p, share, &use);
 }
 
+static struct sch_use without(const struct sch_use *use, const struct sch_use *gone)
+{
+    return (struct sch_use){
+        less(use->actions, gone->actions), less(use->cpu_milli, gone->cpu_milli),
+        less(use->memory_bytes, gone->memory_bytes), less(use->gpu_milli, gone->gpu_milli)};
+}
+
 double sch_share_without(const struct sch_partition *p, const struct sch_share *share,
                          const struct sch_use *gone)
 {
-    struct sch_use use = held_by(share);
-    use = (struct sch_use){less(use.actions, gone->actions), less(use.cpu_milli, gone->cpu_milli),
-                           less(use.memory_bytes, gone->memory_bytes),
-                           less(use.gpu_milli, gone->gpu_milli)};
+    struct sch_use held = held_by(share), use = without(&held, gone);
     return weighted_share(p, share, &use);
+}
+
+bool sch_share_is_before(const struct sch_partition *p, const struct sch_share *share,
+                         const struct sch_share *other, const struct sch_use *gone)
+{
+    struct sch_use use = without(&other->use, gone);
+    return share->weighted_share < sch_share_weigh(p, other, &use);
 }
 
 /* Less than this may go, so that `part` of the capacity stays; 0: nothing may. */
