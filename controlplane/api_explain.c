@@ -115,6 +115,78 @@ static void put_limits(struct cp_request *req, const struct sch_explanation *e, 
     }
 }
 
+/* ---- what its operators add ---- */
+
+/* NULL: it has ended meanwhile. */
+static Switchyard__V1__DisplacedAttempt *displaced_of(struct cp_request *req,
+                                                      const struct cp_displaced *from)
+{
+    struct cp_displaced_view view;
+    if (!cp_partition_displaced(req->lane->partition, from, &view))
+        return NULL;
+    const struct sch_run *run = view.action->run;
+    Switchyard__V1__DisplacedAttempt *ret = part(req,
+                                                 &switchyard__v1__displaced_attempt__descriptor);
+    ret->run = part(req, &switchyard__v1__run_id__descriptor);
+    ret->run->project = text(run->project);
+    ret->run->domain = text(run->domain);
+    ret->run->name = text(run->name);
+    ret->action = text(view.action->name);
+    ret->attempt = sch_action_attempt(view.action);
+    ret->queue = queue_of(req, sch_action_queue(view.action));
+    ret->node = text(from->node);
+    ret->started_ns = view.started_ns;
+    return ret;
+}
+
+static void put_survey(struct cp_request *req, const struct cp_survey_answer *answer,
+                       Switchyard__V1__ClusterView *ret)
+{
+    if (answer == NULL || !answer->known)
+        return;
+    ret->displaced = part(req, &switchyard__v1__displaced__descriptor);
+    ret->displaced->room = answer->room;
+    ret->displaced->count = answer->displaced_all;
+    ret->displaced->attempts = list(req, answer->displaced_count);
+    for (uint32_t i = 0; i < answer->displaced_count; i++) {
+        void *attempt = displaced_of(req, &answer->displaced[i]);
+        if (attempt != NULL)
+            ret->displaced->attempts[ret->displaced->n_attempts++] = attempt;
+    }
+    ret->kept_nodes = list(req, answer->kept_count);
+    for (uint32_t i = 0; i < answer->kept_count; i++) {
+        Switchyard__V1__KeptNode *kept = part(req, &switchyard__v1__kept_node__descriptor);
+        kept->node = text(answer->kept[i].node);
+        if (!answer->kept[i].fits)
+            kept->missing = space_of(req, &answer->kept[i].missing);
+        ret->kept_nodes[ret->n_kept_nodes++] = kept;
+    }
+}
+
+static const struct cp_survey_answer *survey_of(const struct cp_request *req, const char *cluster)
+{
+    return cp_surveys_find(req->state, cluster);
+}
+
+static void release(struct cp_request *req)
+{
+    cp_surveys_free(sy_take(req->state));
+}
+
+/* Whether operators are asked first: then `answer` is called when they have said it, and the facts
+ * are looked at anew. */
+static bool asks(struct cp_request *req, const struct sch_explanation *e, void (*answer)(void *req))
+{
+    struct cp_surveys *surveys = e != NULL
+                                     ? cp_partition_survey(req->lane->partition, e, answer, req)
+                                     : NULL;
+    if (surveys == NULL)
+        return false;
+    req->state = surveys;
+    req->release = release;
+    return true;
+}
+
 static Switchyard__V1__ClusterView *cluster_of(struct cp_request *req,
                                                const struct sch_explain_cluster *from)
 {
@@ -143,6 +215,7 @@ static Switchyard__V1__ClusterView *cluster_of(struct cp_request *req,
     ret->fits = from->fits;
     ret->kept = from->kept;
     ret->kept_for_others = from->kept_for_others;
+    put_survey(req, survey_of(req, from->name), ret);
     return ret;
 }
 
@@ -234,6 +307,19 @@ static void put_waiting(struct cp_request *req, const struct sch_explanation *e,
     ret->starts_now = e->starts_now;
 }
 
+/* Of its cluster what that says: a gang that is there and has no room yet. */
+static void put_held(struct cp_request *req, const struct sch_explanation *e, Explanation *ret)
+{
+    Switchyard__V1__ClusterView *view = part(req, &switchyard__v1__cluster_view__descriptor);
+    ret->request = request_of(req, &e->request);
+    ret->clusters = list(req, 1);
+    ret->clusters[ret->n_clusters++] = view;
+    view->name = text(e->cluster);
+    view->state = text("ready");
+    view->eligible = true;
+    put_survey(req, survey_of(req, e->cluster), view);
+}
+
 /* Points into the explanation. */
 static Explanation *explanation_of(struct cp_request *req, const struct sch_explanation *e)
 {
@@ -252,6 +338,8 @@ static Explanation *explanation_of(struct cp_request *req, const struct sch_expl
         ret->cluster = text(e->cluster);
     if (e->waits)
         put_waiting(req, e, ret);
+    else if (e->held)
+        put_held(req, e, ret);
     return ret;
 }
 
@@ -328,6 +416,13 @@ static int explain_address(struct cp_request *req, struct sy_error_text *error)
     return m->action[0] != '\0' ? cp_name_check("action", m->action, error) : 0;
 }
 
+static void explain_action(struct cp_request *req);
+
+static void explain_surveyed(void *req)
+{
+    explain_action(req);
+}
+
 static void explain_action(struct cp_request *req)
 {
     const Switchyard__V1__ExplainActionRequest *m = req->message;
@@ -347,6 +442,10 @@ static void explain_action(struct cp_request *req)
     }
     Switchyard__V1__ExplainActionResponse response = SWITCHYARD__V1__EXPLAIN_ACTION_RESPONSE__INIT;
     struct sch_explanation *e = action.live != NULL ? cp_partition_explain(p, action.live) : NULL;
+    if (req->state == NULL && asks(req, e, explain_surveyed)) {
+        sch_explanation_free(e);
+        return;
+    }
     response.action = text(name);
     response.phase = action.phase;
     response.timeline = timeline_of(req, &action);
@@ -409,6 +508,13 @@ static bool dry_run_gang(struct cp_request *req, struct sch_gang_shape *ret)
     return r == 0;
 }
 
+static void dry_run(struct cp_request *req);
+
+static void dry_run_surveyed(void *req)
+{
+    dry_run(req);
+}
+
 static void dry_run(struct cp_request *req)
 {
     const Switchyard__V1__DryRunRequest *m = req->message;
@@ -434,6 +540,10 @@ static void dry_run(struct cp_request *req)
     enum sy_code code = cp_partition_dry_run(req->lane->partition, &request, &e, &refusal, &error);
     if (code != SY_CODE_OK) {
         cp_fail(req, code, "%s", error.text);
+        return;
+    }
+    if (req->state == NULL && refusal.text[0] == '\0' && asks(req, e, dry_run_surveyed)) {
+        sch_explanation_free(e);
         return;
     }
     bool name_is_free = check_name(req, &taken, &failed);

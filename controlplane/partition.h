@@ -231,6 +231,45 @@ int cp_partition_get_attempts(struct cp_partition *p, struct sy_arena *arena,
 /* Why a live action waits, and what would start it; the caller's: sch_explanation_free(). Reads as
  * of the last step, also of what is not durable yet. */
 struct sch_explanation *cp_partition_explain(struct cp_partition *p, const struct sch_action *live);
+/* What operators add to it: who would stop for it, which nodes are kept. */
+struct cp_displaced {
+    uint64_t action_id;
+    uint32_t number, epoch;
+    char node[SCH_NAME_MAX];
+};
+struct cp_kept {
+    char node[SCH_NAME_MAX];
+    bool fits;
+    struct sch_use missing;
+};
+struct cp_survey_answer {
+    bool known; /* it has answered */
+    bool room;
+    uint32_t displaced_count, kept_count; /* in these arrays */
+    uint32_t displaced_all;
+    struct cp_displaced *displaced;
+    struct cp_kept *kept;
+};
+/* Asks the operators of the clusters that could run it, CP_SURVEY_CLUSTERS_MAX at most. NULL: there
+ * is nobody to ask, or nothing. Else `done` is called once, in a later turn, with all answers that
+ * came within CP_SURVEY_NS, and the surveys are the caller's: cp_surveys_free(), also before that.
+ */
+#define CP_SURVEY_CLUSTERS_MAX 16u
+#define CP_SURVEY_NS (2 * SY_NS_PER_S)
+struct cp_surveys;
+struct cp_surveys *cp_partition_survey(struct cp_partition *p, const struct sch_explanation *e,
+                                       void (*done)(void *ctx), void *ctx);
+void cp_surveys_free(struct cp_surveys *surveys);
+/* NULL: it was not asked. */
+const struct cp_survey_answer *cp_surveys_find(const struct cp_surveys *surveys,
+                                               const char *cluster);
+/* The live attempt, for people; false: it has ended meanwhile. */
+struct cp_displaced_view {
+    const struct sch_action *action;
+    int64_t started_ns;
+};
+bool cp_partition_displaced(struct cp_partition *p, const struct cp_displaced *displaced,
+                            struct cp_displaced_view *ret);
 /* The action of a live run that people ask for when they name none: see explain_service.proto. */
 const char *cp_partition_waiting(struct cp_run_view *run);
 /* What create_run would do: OK, or INVALID_ARGUMENT for a spec that is none. *ret_explanation NULL:

@@ -17,6 +17,7 @@
  *   partition_queues.c  the queues of the region
  *   partition_tokens.c  limits of queues that hold over several partitions
  *   partition_explain.c why an action waits; what a submit would do
+ *   partition_survey.c  what operators say to that: who would stop, what is kept
  *   partition_calls.c   calls of running tasks
  *   partition_cluster.c the view of clusters and nodes
  *
@@ -148,6 +149,14 @@ struct cp_reclaim {
     uint64_t gang_id;
     struct sch_reclaim_queue queues[SCH_RECLAIM_QUEUES_MAX];
 };
+/* What an operator is asked for people; see Survey of dataplane.proto. */
+struct cp_survey {
+    uint64_t id, gang_id;
+    struct sch_resources request;
+    struct sch_gang_shape gang;
+    uint32_t class_id, queue_count;
+    struct sch_reclaim_queue queues[SCH_RECLAIM_QUEUES_MAX];
+};
 struct cp_attempt {
     uint64_t action_id;
     uint32_t number, epoch;
@@ -276,6 +285,9 @@ struct cp_operator {
     size_t specs_sent_bytes;
     struct cp_task_call *calls;
     size_t call_count;
+    CP_QUEUE(struct cp_survey) surveys_out;
+    struct cp_question *questions; /* surveys that it has not answered */
+    uint64_t last_survey;
     CP_QUEUE(struct sy_buf) orders_out;
     struct cp_node_order *orders; /* that it has not answered */
     uint32_t order_count;
@@ -537,6 +549,7 @@ void cp_operator_cancel(struct cp_operator *o, const struct cp_attempt *attempt,
 void cp_operator_reply(struct cp_operator *o, struct sy_buf *reply);
 /* A packed NodeOrder, taken. */
 void cp_operator_order(struct cp_operator *o, struct sy_buf *order);
+void cp_operator_survey(struct cp_operator *o, const struct cp_survey *survey);
 void cp_operator_drop_spec(struct cp_operator *o, uint32_t spec_id);
 void cp_assign_drop(struct cp_assign *assign);
 
@@ -608,6 +621,11 @@ int cp_queues_restored(struct cp_partition *p) SY_MUST_USE;
 void cp_task_call(struct cp_operator *o, const Switchyard__Internal__TaskCall *call);
 /* The stream is gone: nobody waits for the answers. */
 void cp_task_calls_drop(struct cp_operator *o);
+
+/* ---- partition_survey.c ---- */
+void cp_survey_answered(struct cp_operator *o, const Switchyard__Internal__SurveyAnswer *answer);
+/* The stream is gone: it does not answer. */
+void cp_surveys_drop(struct cp_operator *o);
 
 /* ---- partition_orders.c ---- */
 /* The stream is gone: they are answered so. */

@@ -23,6 +23,7 @@ void cp_operator_free(struct cp_operator *o)
     sy_timer_stop(p->loop, &o->acks_timer);
     cp_task_calls_drop(o);
     cp_node_orders_forget(o);
+    cp_surveys_drop(o);
     cp_operator_drop_queues(o);
     if (o->cluster) {
         if (o->cluster->stream == o)
@@ -64,6 +65,7 @@ void cp_operator_close(struct cp_operator *o, enum sy_code code, const char *tex
     disconnect(o, text);
     cp_task_calls_drop(o);
     cp_node_orders_drop(o);
+    cp_surveys_drop(o);
     cp_operator_drop_queues(o);
     struct sy_status status = {.code = code};
     sy_error_text_set(&status.message, "%s", text);
@@ -402,6 +404,8 @@ static void read_message(struct cp_operator *o, const Message *m)
     read_grants(o, m);
     for (size_t i = 0; i < m->n_node_orders && !o->closing; i++)
         cp_node_order_answered(o, m->node_orders[i]);
+    for (size_t i = 0; i < m->n_surveys && !o->closing; i++)
+        cp_survey_answered(o, m->surveys[i]);
     if (m->nodes_set)
         cp_cluster_set_nodes(o->cluster, m->n_nodes, m->nodes);
 }
@@ -465,6 +469,7 @@ static void on_closed(void *ctx, const struct sy_status *status)
     o->closing = true;
     disconnect(o, status->message.text[0] ? status->message.text : "the stream ended");
     cp_node_orders_drop(o);
+    cp_surveys_drop(o);
     cp_operator_free(o);
 }
 

@@ -27,7 +27,8 @@ enum {
     REPLIES,
     HEARTBEAT,
     ORDERS,
-    RECLAIMS
+    RECLAIMS,
+    SURVEYS
 };
 
 /* ---- gathering ---- */
@@ -96,6 +97,13 @@ void cp_operator_order(struct cp_operator *o, struct sy_buf *order)
     cp_touch(o->p);
 }
 
+void cp_operator_survey(struct cp_operator *o, const struct cp_survey *survey)
+{
+    SY_ASSERT(!o->closing);
+    *cp_queue_push(&o->surveys_out) = *survey;
+    cp_touch(o->p);
+}
+
 void cp_operator_drop_spec(struct cp_operator *o, uint32_t spec_id)
 {
     bool sent = spec_id / 8 < o->specs_sent_bytes && o->specs_sent[spec_id / 8] & 1u << spec_id % 8;
@@ -120,6 +128,7 @@ void cp_operator_drop_queues(struct cp_operator *o)
     free(o->acks.items);
     free(o->cancels.items);
     free(o->reclaims.items);
+    free(o->surveys_out.items);
     free(o->replies.items);
     free(o->dropped_specs.items);
     free(o->specs_sent);
@@ -128,6 +137,7 @@ void cp_operator_drop_queues(struct cp_operator *o)
     memset(&o->acks, 0, sizeof(o->acks));
     memset(&o->cancels, 0, sizeof(o->cancels));
     memset(&o->reclaims, 0, sizeof(o->reclaims));
+    memset(&o->surveys_out, 0, sizeof(o->surveys_out));
     memset(&o->replies, 0, sizeof(o->replies));
     memset(&o->dropped_specs, 0, sizeof(o->dropped_specs));
     o->specs_sent = NULL;
@@ -160,23 +170,28 @@ static void put_gang_shape(struct sy_buf *out, uint32_t field, const struct sch_
     cp_put_end(out, begin);
 }
 
+static void put_request(struct sy_buf *out, uint32_t field, const struct sch_resources *request)
+{
+    size_t begin = cp_put_begin(out, field);
+    cp_put_uint(out, 1, request->cpu_milli);
+    cp_put_uint(out, 2, request->memory_bytes);
+    cp_put_uint(out, 3, request->gpus);
+    cp_put_str(out, 4, request->gpu_model);
+    cp_put_str(out, 5, request->environment);
+    cp_put_uint(out, 6, request->gpu_milli);
+    cp_put_str(out, 7, request->gpu_partition);
+    cp_put_str(out, 8, request->labels);
+    cp_put_str(out, 9, request->tolerations);
+    cp_put_end(out, begin);
+}
+
 static void pack_demands(struct cp_operator *o, struct sy_buf *out)
 {
     while (o->demands.count > 0) {
         const struct cp_demand *demand = cp_queue_pop(&o->demands);
         size_t begin = cp_put_begin(out, DEMANDS);
         cp_put_uint(out, 1, demand->class_id);
-        size_t request = cp_put_begin(out, 2);
-        cp_put_uint(out, 1, demand->request.cpu_milli);
-        cp_put_uint(out, 2, demand->request.memory_bytes);
-        cp_put_uint(out, 3, demand->request.gpus);
-        cp_put_str(out, 4, demand->request.gpu_model);
-        cp_put_str(out, 5, demand->request.environment);
-        cp_put_uint(out, 6, demand->request.gpu_milli);
-        cp_put_str(out, 7, demand->request.gpu_partition);
-        cp_put_str(out, 8, demand->request.labels);
-        cp_put_str(out, 9, demand->request.tolerations);
-        cp_put_end(out, request);
+        put_request(out, 2, &demand->request);
         cp_put_uint(out, 3, demand->waiting);
         cp_put_int(out, 4, demand->oldest_age_ns);
         cp_put_int(out, 5, demand->top_priority);
@@ -342,9 +357,10 @@ static void pack_orders(struct cp_operator *o, struct sy_buf *out)
     }
 }
 
-static void pack_reclaim_queue(struct sy_buf *out, const struct sch_reclaim_queue *queue)
+static void put_reclaim_queue(struct sy_buf *out, uint32_t field,
+                              const struct sch_reclaim_queue *queue)
 {
-    size_t begin = cp_put_begin(out, 2);
+    size_t begin = cp_put_begin(out, field);
     cp_put_uint(out, 1, queue->id);
     cp_put_uint(out, 2, queue->below.actions);
     cp_put_uint(out, 3, queue->below.cpu_milli);
@@ -360,8 +376,25 @@ static void pack_reclaims(struct cp_operator *o, struct sy_buf *out)
         size_t begin = cp_put_begin(out, RECLAIMS);
         cp_put_uint(out, 1, reclaim->class_id);
         for (uint32_t i = 0; i < reclaim->queue_count; i++)
-            pack_reclaim_queue(out, &reclaim->queues[i]);
+            put_reclaim_queue(out, 2, &reclaim->queues[i]);
         cp_put_uint(out, 3, reclaim->gang_id);
+        cp_put_end(out, begin);
+    }
+}
+
+static void pack_surveys(struct cp_operator *o, struct sy_buf *out)
+{
+    while (o->surveys_out.count > 0) {
+        const struct cp_survey *survey = cp_queue_pop(&o->surveys_out);
+        size_t begin = cp_put_begin(out, SURVEYS);
+        cp_put_uint(out, 1, survey->id);
+        put_request(out, 2, &survey->request);
+        if (survey->gang.size > 0)
+            put_gang_shape(out, 3, &survey->gang);
+        cp_put_uint(out, 4, survey->class_id);
+        cp_put_uint(out, 5, survey->gang_id);
+        for (uint32_t i = 0; i < survey->queue_count; i++)
+            put_reclaim_queue(out, 6, &survey->queues[i]);
         cp_put_end(out, begin);
     }
 }
@@ -390,13 +423,14 @@ static void pack(struct cp_operator *o, struct sy_buf *out)
     }
     pack_orders(o, out);
     pack_reclaims(o, out);
+    pack_surveys(o, out);
 }
 
 static bool has_something(const struct cp_operator *o)
 {
     return o->welcome || o->heartbeat || o->demands.count > 0 || o->assigns.count > 0 ||
            o->acks_due || o->cancels.count > 0 || o->replies.count > 0 || o->orders_out.count > 0 ||
-           o->reclaims.count > 0 || o->dropped_specs.count > 0;
+           o->reclaims.count > 0 || o->surveys_out.count > 0 || o->dropped_specs.count > 0;
 }
 
 static bool piles_up(const struct cp_operator *o)

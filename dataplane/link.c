@@ -285,6 +285,7 @@ static void queued(struct dp_link *link, uint32_t field, size_t bytes)
 
 void dp_link_put(struct dp_link *link, uint32_t field, struct sy_span record)
 {
+    SY_ASSERT(field < DP_LINK_FIELDS);
     if (!dp_link_usable(link))
         return;
     struct sy_buf *buf = &link->queues[field].buf;

@@ -49,7 +49,8 @@ enum {
     DP_FROM_SHARD_REPLIES = 8,
     DP_FROM_SHARD_NODE_ORDERS = 10,
     DP_FROM_SHARD_RECLAIMS = 11,
-    DP_FROM_SHARD_FIELDS = 11,
+    DP_FROM_SHARD_SURVEYS = 12,
+    DP_FROM_SHARD_FIELDS = 12,
 
     DP_TO_SHARD_HELLO = 1,
     DP_TO_SHARD_SHAPES = 2,
@@ -66,6 +67,7 @@ enum {
     DP_TO_SHARD_HEARTBEAT = 13,
     DP_TO_SHARD_NODE_ORDERS = 14,
     DP_TO_SHARD_ROOM = 15,
+    DP_TO_SHARD_SURVEYS = 16,
 
     /* ... AgentMessage is read, NodeMessage written. */
     DP_FROM_NODE_HELLO = 1,
@@ -244,6 +246,15 @@ int dp_orders_open(struct dp_operator *op, const char *path,
                    struct sy_error_text *error) SY_MUST_USE;
 typedef struct Switchyard__Internal__NodeOrder dp_pb_node_order;
 void dp_orders_receive(struct dp_stream *stream, const dp_pb_node_order *order);
+
+/* ---- operator_survey.c ---- */
+typedef struct Switchyard__Internal__ReclaimQueue dp_pb_reclaim_queue;
+typedef struct Switchyard__Internal__Survey dp_pb_survey;
+/* False: too many. */
+bool dp_reclaim_queues_from(size_t count, dp_pb_reclaim_queue *const *from,
+                            struct sch_reclaim_queue ret[SCH_RECLAIM_QUEUES_MAX]);
+/* Answers at once; false: it is malformed. */
+bool dp_survey_answer(struct dp_stream *stream, const dp_pb_survey *survey);
 /* Writes down what the core has said since. */
 void dp_orders_turn_end(struct dp_operator *op);
 

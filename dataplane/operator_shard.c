@@ -463,17 +463,9 @@ static int on_reclaim(struct dp_stream *stream, const struct dp_wire_field *fiel
 {
     const Switchyard__Internal__Reclaim *reclaim = decode(
         stream, &switchyard__internal__reclaim__descriptor, field);
-    if (!reclaim || reclaim->n_queues > SCH_RECLAIM_QUEUES_MAX)
-        return refuse(stream, SY_CODE_INVALID_ARGUMENT, "a malformed reclaim");
     struct sch_reclaim_queue queues[SCH_RECLAIM_QUEUES_MAX];
-    for (size_t i = 0; i < reclaim->n_queues; i++) {
-        const Switchyard__Internal__ReclaimQueue *queue = reclaim->queues[i];
-        queues[i] = (struct sch_reclaim_queue){.id = queue->queue,
-                                               .below = {.actions = queue->actions,
-                                                         .cpu_milli = queue->cpu_milli,
-                                                         .memory_bytes = queue->memory_bytes,
-                                                         .gpu_milli = queue->gpu_milli}};
-    }
+    if (!reclaim || !dp_reclaim_queues_from(reclaim->n_queues, reclaim->queues, queues))
+        return refuse(stream, SY_CODE_INVALID_ARGUMENT, "a malformed reclaim");
     struct sch_op_event event = {.type = SCH_OP_RECLAIM};
     event.u.reclaim.partition = stream->partition->id;
     event.u.reclaim.class_id = reclaim->class_;
@@ -481,6 +473,15 @@ static int on_reclaim(struct dp_stream *stream, const struct dp_wire_field *fiel
     event.u.reclaim.queues = queues;
     event.u.reclaim.queue_count = (uint32_t)reclaim->n_queues;
     dp_step(stream->op, &event);
+    return 0;
+}
+
+static int on_survey(struct dp_stream *stream, const struct dp_wire_field *field)
+{
+    const Switchyard__Internal__Survey *survey = decode(
+        stream, &switchyard__internal__survey__descriptor, field);
+    if (!survey || !dp_survey_answer(stream, survey))
+        return refuse(stream, SY_CODE_INVALID_ARGUMENT, "a malformed survey");
     return 0;
 }
 
@@ -497,6 +498,7 @@ static int on_field(void *ctx, const struct dp_wire_field *field)
         [DP_FROM_SHARD_REPLIES] = on_reply,
         [DP_FROM_SHARD_NODE_ORDERS] = on_node_order,
         [DP_FROM_SHARD_RECLAIMS] = on_reclaim,
+        [DP_FROM_SHARD_SURVEYS] = on_survey,
     };
     struct dp_stream *stream = ctx;
     if (field->number >= SY_COUNT_OF(handlers) || !handlers[field->number])

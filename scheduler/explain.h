@@ -163,6 +163,7 @@ struct sch_explanation {
                              could run it; SY_TIME_NEVER: none */
     const struct sch_action *producer; /* CACHE_WAIT */
     uint32_t children;                 /* live ones; of a group: it waits for them */
+    uint32_t class_id;                 /* when it `wants_room`; 0: there is none yet */
     const char *cluster; /* ASSIGNED, RUNNING; of a submit: where it would go; else NULL */
     uint64_t slots_used, slots_max, slots_ahead; /* of its run; max 0: no limit */
     struct sch_explain_limit limits[SCH_EXPLAIN_LIMITS_MAX];
@@ -176,6 +177,13 @@ struct sch_explanation {
     size_t change_count;
     bool starts_now; /* with the next step */
     struct sch_estimate estimate;
+    /* Room is all that it waits for, or would: what an operator can be asked about (struct
+     * sch_op_survey), with whose work may stop for it by the rules of priority and share, the first
+     * SCH_RECLAIM_QUEUES_MAX queues. `request` and `gang` are set. */
+    bool wants_room;
+    uint32_t victim_count;
+    uint64_t gang_id; /* `held`: of the gang */
+    struct sch_reclaim_queue victims[SCH_RECLAIM_QUEUES_MAX];
     /* Of a submit only. */
     bool refused;
     enum sch_reject why;

@@ -318,6 +318,38 @@ void sch_operator_each_node(const struct sch_operator *op,
 /* Distinct shapes of the nodes that are not GONE; returns how many there are (at most `max`
  * filled). */
 size_t sch_operator_shapes(const struct sch_operator *op, struct sch_shape *ret, size_t max);
+/* What it would take to start an action, or a gang, that may not be here yet. Nothing is changed by
+ * asking. */
+struct sch_op_survey {
+    uint32_t partition;
+    const struct sch_resources *request;
+    const struct sch_gang_shape *gang;      /* NULL: one action */
+    uint32_t class_id;                      /* of one that waits; 0: of none that is known here */
+    uint64_t gang_id;                       /* that waits here; 0: none */
+    const struct sch_reclaim_queue *queues; /* whose work may stop for it, as in RECLAIM */
+    uint32_t queue_count;
+};
+struct sch_op_victim {
+    struct sch_attempt_key key;
+    const char *node;
+};
+struct sch_op_kept {
+    const char *node;
+    struct sch_use missing; /* for one of them to fit there now; in pieces it may be there */
+};
+#define SCH_OP_KEPT_MAX 64u /* that are named */
+struct sch_op_survey_answer {
+    bool room;      /* there is for all of it: nothing stops */
+    bool displaces; /* there would be, if all of `victims` stopped */
+    struct sch_op_victim *victims;
+    size_t victim_count, victim_cap;
+    struct sch_op_kept kept[SCH_OP_KEPT_MAX]; /* nodes that take nothing else meanwhile */
+    size_t kept_count;                        /* in all */
+};
+/* Names are valid until the next step. */
+void sch_operator_survey(struct sch_operator *op, const struct sch_op_survey *survey,
+                         struct sch_op_survey_answer *ret);
+void sch_op_survey_answer_deinit(struct sch_op_survey_answer *answer);
 /* The node that holds (or held, while unacknowledged) an attempt; NULL when unknown. */
 const char *sch_operator_node_of(const struct sch_operator *op, const struct sch_attempt_key *key);
 /* Nodes that are not OPEN, in the order they came to be so; also those that are away. */

@@ -193,6 +193,12 @@ static bool has_room(const struct sch_operator *op, const struct sch_resources *
     return found;
 }
 
+bool sch_op_gang_has_room(const struct sch_operator *op, const struct sch_resources *request,
+                          const struct sch_gang_shape *shape)
+{
+    return has_room(op, request, shape, NOW);
+}
+
 /* ---- the reservation ---- */
 
 static void set_reserved(struct sch_operator *op, struct sch_node *node, bool reserved)

@@ -12,6 +12,7 @@
  *   operator_claim.c   the nodes that are kept for single actions that nothing else has room for
  *   operator_grant.c   how much each shard may send
  *   operator_reclaim.c which attempts stop for others
+ *   operator_survey.c  what somebody would displace, and what is kept for him
  *   operator_check.c   every invariant
  *
  * Room. A node's `used` is the sum of the requests of its charged attempts. An attempt is charged
@@ -471,7 +472,19 @@ void sch_place_parked(struct sch_operator *op);
 void sch_held_tick(struct sch_operator *op);
 
 /* ---- operator_reclaim.c ---- */
+/* Who wants room, and whose work may stop for it. */
+struct sch_op_wish {
+    uint32_t partition, queue_count;
+    const struct sch_reclaim_queue *queues;
+    const struct sch_resources *request;
+    const struct sch_gang_shape *shape; /* of a gang; NULL: one action */
+    struct sch_op_class *class;         /* of one action; NULL: not known here */
+    const struct sch_op_gang *gang;     /* that nodes are kept for; NULL: it is not here */
+};
 void sch_op_reclaim(struct sch_operator *op, const struct sch_op_event *event);
+/* Who would stop; nobody does. False: nobody would, since there is room, or would be in vain. */
+bool sch_op_reclaim_would(struct sch_operator *op, const struct sch_op_wish *wish,
+                          void (*stops)(void *ctx, const struct sch_attempt *a), void *ctx);
 /* Its members are PLACED from now on: each joins as it is placed. */
 struct sch_op_placed *sch_op_placed_new(uint32_t size);
 void sch_op_placed_join(struct sch_op_placed *placed, struct sch_attempt *a);
@@ -488,6 +501,9 @@ void sch_op_gang_leave(struct sch_operator *op, struct sch_attempt *a);
 /* Says whether the cluster takes a gang of the class, and has room for it now; with `answer` also
  * when it has said so before. */
 void sch_op_gang_grant(struct sch_operator *op, struct sch_op_class *class, bool answer);
+/* Whether one that is not here would be placed at once. */
+bool sch_op_gang_has_room(const struct sch_operator *op, const struct sch_resources *request,
+                          const struct sch_gang_shape *shape);
 /* At the end of the step. */
 void sch_op_gangs_place(struct sch_operator *op);
 void sch_op_gangs_tick(struct sch_operator *op);

@@ -88,7 +88,7 @@ struct site {
 /* Of one domain: which victims have to stop. */
 struct plan {
     const struct sch_operator *op;
-    const struct sch_op_event *event;
+    const struct sch_op_wish *wish;
     const struct sch_resources *request;
     uint64_t wanted, room; /* so many are to fit; do */
     struct site *sites;
@@ -115,11 +115,11 @@ static int64_t cost_ms(const struct sch_operator *op, const struct sch_attempt *
 static const struct sch_reclaim_queue *queue_of(const struct plan *plan,
                                                 const struct sch_attempt *a)
 {
-    if (a->queue_tag == 0 || a->partition->id != plan->event->u.reclaim.partition)
+    if (a->queue_tag == 0 || a->partition->id != plan->wish->partition)
         return NULL;
-    for (uint32_t i = 0; i < plan->event->u.reclaim.queue_count; i++) {
-        if (plan->event->u.reclaim.queues[i].id == a->queue_tag)
-            return &plan->event->u.reclaim.queues[i];
+    for (uint32_t i = 0; i < plan->wish->queue_count; i++) {
+        if (plan->wish->queues[i].id == a->queue_tag)
+            return &plan->wish->queues[i];
     }
     return NULL;
 }
@@ -144,6 +144,7 @@ static struct victim *victim_of(struct plan *plan, struct sch_attempt *a)
         plan->victims = sy_realloc(plan->victims, plan->victim_cap * sizeof(struct victim));
         plan->here = sy_realloc(plan->here, plan->victim_cap * sizeof(*plan->here));
     }
+    SY_ASSERT(plan->victims && plan->here);
     struct victim *victim = &plan->victims[plan->victim_count++];
     *victim = (struct victim){.one = a,
                               .gang = a->placed,
@@ -370,45 +371,24 @@ static bool try_sites(struct plan *next, struct plan *best, struct site *sites, 
     return lacks;
 }
 
-static void cancel(struct sch_operator *op, struct sch_attempt *a)
-{
-    sch_op_cancel(op, &a->key, "preempted: others are next");
-    a->preempted = "preempted: to make room for what is next";
-}
-
-static void carry_out(struct sch_operator *op, const struct plan *plan, struct sch_op_class *made)
-{
-    if (made && plan->node->health.state == SCH_HEALTH_TRUSTED) {
-        sch_claim_make(op, made, plan->node);
-        sch_node_recall(op, plan->node); /* it would start in the room */
-    }
-    for (uint32_t i = 0; i < plan->victim_count; i++) {
-        const struct victim *victim = &plan->victims[i];
-        if (victim->stops && !victim->gang)
-            cancel(op, victim->one);
-        for (struct sch_link *link = victim->gang ? victim->gang->members.next : NULL;
-             victim->stops && link && link != &victim->gang->members; link = link->next)
-            cancel(op, sy_container_of(link, struct sch_attempt, placed_link));
-    }
-}
-
 /* ---- for one action ---- */
 
 /* On one that is kept for the class, too. */
 static bool may_make_room(const struct sch_node *node, const struct sch_op_class *class)
 {
     return sch_node_placeable(node) ||
-           (sch_node_serves(node) && node->claim && node->claim->class == class);
+           (class && sch_node_serves(node) && node->claim && node->claim->class == class);
 }
 
 static bool reclaim_node(struct sch_operator *op, const struct sch_op_class *class,
                          struct plan *next, struct plan *best)
 {
-    uint32_t budget = ATTEMPTS_MAX, count = class->made ? 1 : NODES_MAX;
+    const struct sch_op_claim *made = class ? class->made : NULL;
+    uint32_t budget = ATTEMPTS_MAX, count = made ? 1 : NODES_MAX;
     bool lacks = true;
     for (uint32_t i = 0; i < op->node_count && i < count && lacks; i++) {
-        struct site site = {.node = class->made ? class->made->node
-                                                : op->nodes[op->reclaim_next++ % op->node_count]};
+        struct site site = {.node = made ? made->node
+                                         : op->nodes[op->reclaim_next++ % op->node_count]};
         if (may_make_room(site.node, class) &&
             sch_shape_fits(&site.node->shape->shape, next->request, NULL))
             lacks = try_sites(next, best, &site, 1, &budget);
@@ -426,33 +406,32 @@ static int compare_domains(const void *left, const void *right)
                       : (a->node->index > b->node->index) - (a->node->index < b->node->index);
 }
 
-static struct site *sites_of(const struct sch_operator *op, const struct sch_op_gang *gang,
-                             const struct sch_resources *request, uint32_t *ret_count)
+static struct site *sites_of(const struct sch_operator *op, const struct sch_op_wish *wish,
+                             uint32_t *ret_count)
 {
     struct site *sites = sy_calloc(op->node_count + 1, sizeof(*sites));
     uint32_t count = 0;
     for (uint32_t i = 0; i < op->node_count; i++) {
         struct sch_node *node = op->nodes[(op->reclaim_next + i) % op->node_count];
         struct site site = {.node = node, .domain = {(const uint8_t *)"", 0}};
-        if (gang->shape.topology == SCH_TOPOLOGY_REQUIRE)
-            site.domain = sch_label_value(node->shape->shape.traits.labels, gang->shape.key);
-        if (site.domain.data && sch_op_gang_may_use(op, node, gang) &&
-            sch_shape_fits(&node->shape->shape, request, NULL))
+        if (wish->shape->topology == SCH_TOPOLOGY_REQUIRE)
+            site.domain = sch_label_value(node->shape->shape.traits.labels, wish->shape->key);
+        if (site.domain.data && sch_op_gang_may_use(op, node, wish->gang) &&
+            sch_shape_fits(&node->shape->shape, wish->request, NULL))
             sites[count++] = site;
     }
-    if (gang->shape.topology == SCH_TOPOLOGY_REQUIRE && count > 1)
+    if (wish->shape->topology == SCH_TOPOLOGY_REQUIRE && count > 1)
         qsort(sites, count, sizeof(*sites), compare_domains);
     *ret_count = count;
     return sites;
 }
 
 /* A preference for a domain stops nobody: only a domain that is required has to hold all. */
-static bool reclaim_nodes(struct sch_operator *op, const struct sch_op_gang *gang,
-                          struct plan *next, struct plan *best)
+static bool reclaim_nodes(struct sch_operator *op, struct plan *next, struct plan *best)
 {
     uint32_t count, budget = ATTEMPTS_MAX;
     bool lacks = true;
-    struct site *sites = sites_of(op, gang, next->request, &count);
+    struct site *sites = sites_of(op, next->wish, &count);
     for (uint32_t from = 0, to; from < count && lacks; from = to) {
         for (to = from + 1;
              to < count && sch_label_values_compare(&sites[to].domain, &sites[from].domain) == 0;)
@@ -465,6 +444,53 @@ static bool reclaim_nodes(struct sch_operator *op, const struct sch_op_gang *gan
     return lacks && best->holds;
 }
 
+/* ---- carrying it out ---- */
+
+/* The cheapest way; *ret is to be freed. False: none is needed, or none is found. */
+static bool find(struct sch_operator *op, const struct sch_op_wish *wish, struct plan *ret)
+{
+    struct plan next = {.op = op,
+                        .wish = wish,
+                        .request = wish->request,
+                        .wanted = wish->shape ? wish->shape->size : 1};
+    *ret = next;
+    bool found = wish->shape ? reclaim_nodes(op, &next, ret)
+                             : reclaim_node(op, wish->class, &next, ret);
+    plan_free(&next);
+    return found;
+}
+
+static void each_victim(const struct plan *plan, void (*fn)(void *ctx, const struct sch_attempt *a),
+                        void *ctx)
+{
+    for (uint32_t i = 0; i < plan->victim_count; i++) {
+        const struct victim *victim = &plan->victims[i];
+        if (victim->stops && !victim->gang)
+            fn(ctx, victim->one);
+        for (struct sch_link *link = victim->gang ? victim->gang->members.next : NULL;
+             victim->stops && link && link != &victim->gang->members; link = link->next)
+            fn(ctx, sy_container_of(link, struct sch_attempt, placed_link));
+    }
+}
+
+static void cancel(void *ctx, const struct sch_attempt *const_a)
+{
+    struct sch_operator *op = ctx;
+    struct sch_attempt *a = (struct sch_attempt *)(uintptr_t)const_a;
+    sch_op_cancel(op, &a->key, "preempted: others are next");
+    a->preempted = "preempted: to make room for what is next";
+}
+
+static void carry_out(struct sch_operator *op, const struct plan *plan)
+{
+    struct sch_op_class *class = plan->wish->class;
+    if (class && plan->node->health.state == SCH_HEALTH_TRUSTED) {
+        sch_claim_make(op, class, plan->node);
+        sch_node_recall(op, plan->node); /* it would start in the room */
+    }
+    each_victim(plan, cancel, op);
+}
+
 void sch_op_reclaim(struct sch_operator *op, const struct sch_op_event *event)
 {
     uint64_t gang_id = event->u.reclaim.gang_id;
@@ -473,17 +499,34 @@ void sch_op_reclaim(struct sch_operator *op, const struct sch_op_event *event)
     const struct sch_op_gang *gang = sch_op_gang_reserver(op, event->u.reclaim.partition, gang_id);
     if (gang_id != 0 ? !gang : !class || class->gang.size > 0)
         return;
-    struct plan best = {.op = op,
-                        .event = event,
-                        .request = gang ? &sch_op_gang_kind(gang)->request : &class->kind->request,
-                        .wanted = gang ? gang->shape.size : 1};
-    struct plan next = best;
-    if (gang ? reclaim_nodes(op, gang, &next, &best) : reclaim_node(op, class, &next, &best))
-        carry_out(op, &best, gang ? NULL : class);
+    struct sch_op_wish wish = {.partition = event->u.reclaim.partition,
+                               .queues = event->u.reclaim.queues,
+                               .queue_count = event->u.reclaim.queue_count,
+                               .request = gang ? &sch_op_gang_kind(gang)->request
+                                               : &class->kind->request,
+                               .shape = gang ? &gang->shape : NULL,
+                               .class = gang ? NULL : class,
+                               .gang = gang};
+    struct plan plan;
+    if (find(op, &wish, &plan))
+        carry_out(op, &plan);
     if (gang) { /* what comes free is kept for it */
         op->reserve_next_ns = op->now_ns;
         op->gangs_due = true;
     }
-    plan_free(&best);
-    plan_free(&next);
+    plan_free(&plan);
+}
+
+bool sch_op_reclaim_would(struct sch_operator *op, const struct sch_op_wish *wish,
+                          void (*stops)(void *ctx, const struct sch_attempt *a), void *ctx)
+{
+    struct plan plan;
+    uint32_t next = op->reclaim_next;
+    SY_ASSERT(wish->request && (!wish->gang || wish->shape));
+    bool found = find(op, wish, &plan);
+    op->reclaim_next = next;
+    if (found)
+        each_victim(&plan, stops, ctx);
+    plan_free(&plan);
+    return found;
 }

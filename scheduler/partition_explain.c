@@ -3,6 +3,7 @@
 #include "scheduler/explain_impl.h"
 #include "scheduler/partition_gang.h"
 #include "scheduler/partition_queue.h"
+#include "scheduler/partition_reclaim.h"
 #include "scheduler/partition_route.h"
 
 #include <inttypes.h>
@@ -475,6 +476,33 @@ static void explain_times(struct sch_explanation *e, const struct sch_partition 
         e->times_out_ns = class->doom.key;
 }
 
+/* What its cluster's operator can say more of. */
+static void explain_room(struct sch_query *q, int32_t priority)
+{
+    struct sch_explanation *e = q->e;
+    e->wants_room = e->state == SCH_ACTION_QUEUED && e->limit_count == 0 && !q->slot &&
+                    !e->starts_now;
+    for (size_t i = 0; i < e->cluster_count; i++)
+        e->wants_room &= !e->clusters[i].room;
+    if (!e->wants_room)
+        return;
+    e->class_id = q->class ? q->class->id : 0;
+    e->victim_count = sch_reclaim_victims(q->p, q->tenant, &q->need, priority, e->victims);
+}
+
+static void explain_held(struct sch_explanation *e, const struct sch_partition *p,
+                         const struct sch_action_impl *a)
+{
+    const struct sch_class *class = sch_action_class(a);
+    struct sch_use need = sch_use_times(&class->request, sch_class_unit(class));
+    e->wants_room = true;
+    e->class_id = class->id;
+    e->gang_id = sch_action_gang_of(a)->id;
+    e->request = class->request;
+    e->victim_count = sch_reclaim_victims(p, a->lane->seat.share, &need, a->base.priority,
+                                          e->victims);
+}
+
 struct sch_explanation *sch_explain(const struct sch_partition *p, const struct sch_action *action)
 {
     const struct sch_action_impl *a = sch_action_impl_const(action);
@@ -490,6 +518,8 @@ struct sch_explanation *sch_explain(const struct sch_partition *p, const struct 
     const struct sch_gang *gang = sch_action_gang_of(a);
     e->gang = gang ? gang->shape : sch_no_gang;
     e->held = gang && sch_link_in_list(&gang->sent);
+    if (e->held)
+        explain_held(e, p, a);
     if (!a->lane || sch_state_is_out(e->state) || sch_action_is_final(action))
         return e;
     struct sch_query q = {
@@ -509,6 +539,7 @@ struct sch_explanation *sch_explain(const struct sch_partition *p, const struct 
         return e;
     sch_query_changes(&q);
     estimate(&q);
+    explain_room(&q, a->base.priority);
     return e;
 }
 
@@ -590,6 +621,7 @@ struct sch_explanation *sch_explain_submit(struct sch_partition *p, const struct
     sch_query_changes(&q);
     estimate(&q);
     e->cluster = e->starts_now ? would_go_to(&q) : NULL;
+    explain_room(&q, submit->priority);
     sch_share_unref(p, tenant);
     return e;
 }

@@ -382,7 +382,6 @@ struct sch_partition {
     uint64_t last_id;
     uint32_t last_class_id;
     uint32_t reclaim_from; /* the next round goes on behind this class */
-    uint32_t reclaim_rounds;
     /* of the step that runs */
     int64_t now_ns, realtime_ns;
     struct sch_effects *out;

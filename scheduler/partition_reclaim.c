@@ -65,7 +65,7 @@ static struct sch_share *next_in_turn(struct sch_partition *p)
 /* Else classes that ask in turns could see the same queues each time. */
 static void skip_some(struct sch_partition *p)
 {
-    uint64_t count = sch_hash_u64(p->reclaim_rounds++, 0) % SCH_RECLAIM_QUEUES_MAX;
+    uint64_t count = sch_hash_u64((uint64_t)p->now_ns, 0) % SCH_RECLAIM_QUEUES_MAX;
     for (; count > 0 && !sch_list_empty(&p->preemptible); count--)
         (void)next_in_turn(p);
 }
@@ -174,15 +174,38 @@ static void reclaim(struct sch_partition *p, const struct claim *claim, uint32_t
     effect->u.reclaim.queues = sch_effect_keep(p, queues, count * sizeof(*queues));
 }
 
+static struct claim claim_by(const struct sch_share *tenant, struct sch_use need, int32_t priority)
+{
+    return (struct claim){.tenant = tenant,
+                          .need = need,
+                          .priority = configured_priority(tenant),
+                          .order = (int64_t)priority + configured_priority(tenant)};
+}
+
 static struct claim claim_of(const struct sch_action_impl *a)
 {
     const struct sch_class *class = sch_action_class(a);
-    const struct sch_share *tenant = a->lane->seat.share;
-    return (struct claim){.class = class,
-                          .tenant = tenant,
-                          .need = sch_use_times(&class->request, sch_class_unit(class)),
-                          .priority = configured_priority(tenant),
-                          .order = (int64_t)a->base.priority + configured_priority(tenant)};
+    struct claim claim = claim_by(a->lane->seat.share,
+                                  sch_use_times(&class->request, sch_class_unit(class)),
+                                  a->base.priority);
+    claim.class = class;
+    return claim;
+}
+
+uint32_t sch_reclaim_victims(const struct sch_partition *p, const struct sch_share *tenant,
+                             const struct sch_use *need, int32_t priority,
+                             struct sch_reclaim_queue ret[SCH_RECLAIM_QUEUES_MAX])
+{
+    struct claim claim = claim_by(tenant, *need, priority);
+    uint32_t count = 0, looks = p->options.reclaim_delay_ns > 0 ? LOOKS_MAX : 0;
+    for (const struct sch_link *link = p->preemptible.next;
+         link != &p->preemptible && count < SCH_RECLAIM_QUEUES_MAX && looks > 0;
+         link = link->next, looks--) {
+        const struct sch_share *victim = sy_container_of((struct sch_link *)(uintptr_t)link,
+                                                         struct sch_share, preemptible);
+        count += may_lose(p, victim, &claim, &ret[count]);
+    }
+    return count;
 }
 
 static void reclaim_for_class(struct sch_partition *p, struct sch_class *class,

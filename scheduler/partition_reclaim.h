@@ -12,6 +12,10 @@ bool sch_share_may_stop(const struct sch_share *share);
 void sch_share_list_preemptible(struct sch_partition *p, struct sch_share *share);
 void sch_reclaim_end_step(struct sch_partition *p);
 void sch_reclaim_tick(struct sch_partition *p);
+/* Whose work may stop for somebody with this need and priority of his own; the first of them. */
+uint32_t sch_reclaim_victims(const struct sch_partition *p, const struct sch_share *tenant,
+                             const struct sch_use *need, int32_t priority,
+                             struct sch_reclaim_queue ret[SCH_RECLAIM_QUEUES_MAX]);
 
 /* ---- what a branch of the tree has: partition_share.c ---- */
 /* So many of them that are out wait in their cluster; or no more. */

@@ -110,6 +110,31 @@ def test_room(box):
     wait_until(lambda: box.json("get", "run", runs[-1])["phase"] == "SUCCEEDED", "it ran")
 
 
+def test_displaced(box):
+    """What would stop is said before there is a run, and it is what stops."""
+    (cluster,) = box.json("get", "clusters")
+    most = f"{cluster['capacity']['cpu_milli'] * 3 // 4}m"
+    box.cli("create", "queue", "spare", "--preemptible")
+    box.cli("create", "queue", "firm", "--priority", "10")
+    box.cli("run", "--detach", "--name", "low", "--queue", "spare", "--cpu", most, "--", "sleep", "600")
+    starts(box, "low")
+    ask = ["--queue", "firm", "--cpu", most]
+
+    def displaced():
+        return dry_run(box, *ask)["explanation"]["clusters"][0]["displaced"]
+
+    wait_until(lambda: displaced() and displaced()["count"] == 1, "the operator says it")
+    (victim,) = displaced()["attempts"]
+    assert victim["run"]["name"] == "low" and victim["queue"]["name"] == "spare", victim
+    assert victim["started_ns"] > 0 and victim["node"], victim
+    text = box.cli("run", "--dry-run", *ask, "--", "true").stdout
+    assert "preemption would stop" in text and "low/a0 of queue" in text, text
+    assert not dry_run(box, "--queue", "spare", "--cpu", most)["explanation"]["clusters"][0]["displaced"]["count"]
+    box.cli("run", "--detach", "--name", "high", *ask, "--", "true")
+    wait_until(lambda: box.json("get", "run", "high")["phase"] == "SUCCEEDED", "it had room made")
+    box.cli("abort", "low")
+
+
 def test_refusals(box):
     assert box.cli("explain", "nowhere", check=False).returncode == 3
     assert box.cli("explain", check=False).returncode == 2

@@ -51,6 +51,11 @@ struct world {
     char order_node[32];
     enum sy_code order_code;
     bool orders_unanswered;
+    /* surveys, as it saw the last one; it says that its first attempt would stop */
+    size_t surveys, survey_queues;
+    uint32_t survey_class;
+    uint64_t survey_cpu_milli;
+    bool surveys_unanswered, no_grants;
     int64_t now_ns;
     struct sy_clock clock;
     uint32_t partitions;
@@ -213,7 +218,7 @@ UNUSED static void fake_finish(struct fake_stream *s, struct fake_attempt *a,
 static void grant(struct fake_stream *s, const Switchyard__Internal__ShardMessage *in)
 {
     Switchyard__Internal__OperatorMessage m = SWITCHYARD__INTERNAL__OPERATOR_MESSAGE__INIT;
-    for (size_t i = 0; i < in->n_demands; i++) {
+    for (size_t i = 0; i < in->n_demands && !s->world->no_grants; i++) {
         Switchyard__Internal__Grant one = SWITCHYARD__INTERNAL__GRANT__INIT;
         Switchyard__Internal__Grant *grants[] = {&one};
         one.class_ = in->demands[i]->class_;
@@ -248,6 +253,40 @@ static void answer_orders(struct fake_stream *s, const Switchyard__Internal__Sha
     }
 }
 
+static void answer_surveys(struct fake_stream *s, const Switchyard__Internal__ShardMessage *in)
+{
+    Switchyard__Internal__OperatorMessage m = SWITCHYARD__INTERNAL__OPERATOR_MESSAGE__INIT;
+    static char node[] = "n1";
+    for (size_t i = 0; i < in->n_surveys; i++) {
+        Switchyard__Internal__SurveyAnswer one = SWITCHYARD__INTERNAL__SURVEY_ANSWER__INIT;
+        Switchyard__Internal__SurveyAnswer *answers[] = {&one};
+        Switchyard__Internal__SurveyVictim victim = SWITCHYARD__INTERNAL__SURVEY_VICTIM__INIT;
+        Switchyard__Internal__SurveyVictim *victims[] = {&victim};
+        Switchyard__Internal__SurveyNode kept = SWITCHYARD__INTERNAL__SURVEY_NODE__INIT;
+        Switchyard__Internal__SurveyNode *nodes[] = {&kept};
+        s->world->surveys++;
+        s->world->survey_queues = in->surveys[i]->n_queues;
+        s->world->survey_class = in->surveys[i]->class_;
+        s->world->survey_cpu_milli = in->surveys[i]->request->cpu_milli;
+        if (s->world->surveys_unanswered)
+            continue;
+        one.id = in->surveys[i]->id;
+        one.displaces = one.victim_count = s->count > 0;
+        victim.action = s->count > 0 ? s->attempts[0].action : 0;
+        victim.number = s->count > 0 ? s->attempts[0].number : 0;
+        victim.epoch = s->count > 0 ? s->attempts[0].epoch : 0;
+        victim.node = kept.node = node;
+        kept.cpu_milli = 500;
+        one.n_victims = one.victim_count;
+        one.victims = victims;
+        one.kept = nodes;
+        one.n_kept = one.kept_count = in->surveys[i]->class_ != 0;
+        m.n_surveys = 1;
+        m.surveys = answers;
+        stream_send(s, &m);
+    }
+}
+
 static const Switchyard__Internal__FlyteContext *
 keep_context(struct world *w, const Switchyard__Internal__FlyteContext *context)
 {
@@ -270,6 +309,7 @@ static void stream_message(void *ctx, struct sy_span bytes)
     grant(s, in);
     s->cancels += (unsigned)in->n_cancels;
     answer_orders(s, in);
+    answer_surveys(s, in);
     for (size_t i = 0; i < in->n_assignments; i++) {
         ck_assert_uint_lt(s->count, WORLD_ASSIGNED_MAX);
         struct fake_attempt *a = &s->attempts[s->count++];

@@ -26,6 +26,10 @@ struct answer {
     Switchyard__V1__Request request;
     Switchyard__V1__Limit limit, *limits[1];
     Switchyard__V1__ClusterView east, west, *clusters[2];
+    Switchyard__V1__Displaced displaced;
+    Switchyard__V1__DisplacedAttempt victim, *victims[1];
+    Switchyard__V1__RunId victim_run;
+    Switchyard__V1__KeptNode kept, *kept_nodes[1];
     Switchyard__V1__WhyNot east_why[1], west_why[2];
     Switchyard__V1__Space missing, free;
     Switchyard__V1__Line ahead;
@@ -193,10 +197,65 @@ START_TEST(a_gang_is_told_as_a_whole)
 }
 END_TEST
 
+static void set_surveys(struct answer *a)
+{
+    switchyard__v1__displaced__init(&a->displaced);
+    switchyard__v1__displaced_attempt__init(&a->victim);
+    switchyard__v1__run_id__init(&a->victim_run);
+    switchyard__v1__kept_node__init(&a->kept);
+    a->victim_run.name = text("old\x1b[31m");
+    a->victim.run = &a->victim_run;
+    a->victim.action = text("a0");
+    a->victim.queue = &a->queue;
+    a->victim.node = text("n7");
+    a->victim.started_ns = NOW - 30 * SY_NS_PER_S;
+    a->victims[0] = &a->victim;
+    a->displaced.attempts = a->victims;
+    a->displaced.n_attempts = 1;
+    a->displaced.count = 3;
+    a->kept.node = text("n8");
+    a->kept.missing = &a->missing;
+    a->kept_nodes[0] = &a->kept;
+    a->east.displaced = &a->displaced;
+    a->east.kept_nodes = a->kept_nodes;
+    a->east.n_kept_nodes = 1;
+}
+
+START_TEST(what_would_stop_and_what_is_kept_is_listed)
+{
+    struct answer a;
+    waiting(&a);
+    set_surveys(&a);
+    char *page = print(&a, 0);
+    says(page,
+         "\npreemption would stop for it, in the cluster that is asked:\n  in east: 3 attempts\n");
+    says(page, "/a0 of queue fraud/prod/batch on n7, running for 30.00s\n    and 2 more\n");
+    says(page, "\nnodes that are kept for it:\n  n8 in east: short by 2 x H100\n");
+    ck_assert_ptr_null(strchr(page, '\x1b'));
+    free(page);
+    a.kept.missing = NULL;
+    a.victim.started_ns = 0;
+    page = print(&a, 0);
+    says(page, "on n7, that has not started\n");
+    says(page, "\n  n8 in east: it fits\n");
+    free(page);
+    a.displaced.count = 0;
+    a.displaced.n_attempts = 0;
+    page = print(&a, 0);
+    says(page, "\n  in east: nothing\n");
+    free(page);
+    a.displaced.room = true;
+    page = print(&a, 0);
+    ck_assert_ptr_null(strstr(page, "preemption"));
+    free(page);
+}
+END_TEST
+
 START_TEST(lines_fit_the_terminal)
 {
     struct answer a;
     waiting(&a);
+    set_surveys(&a);
     for (unsigned width = 44; width <= 120; width++) {
         char *page = print(&a, width);
         for (const char *line = page; *line; line += strcspn(line, "\n") + 1)
@@ -283,12 +342,10 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {a_page_says_all_of_it,
-                                  room_that_lies_in_pieces_names_a_node,
-                                  a_gang_is_told_as_a_whole,
-                                  lines_fit_the_terminal,
-                                  an_ended_one_says_where_its_time_went,
-                                  messages_are_json,
-                                  NULL};
+    const TTest *const tests[] = {
+        a_page_says_all_of_it,     room_that_lies_in_pieces_names_a_node,
+        a_gang_is_told_as_a_whole, what_would_stop_and_what_is_kept_is_listed,
+        lines_fit_the_terminal,    an_ended_one_says_where_its_time_went,
+        messages_are_json,         NULL};
     return sy_test_run("cl_explain", tests);
 }

@@ -275,6 +275,77 @@ START_TEST(a_dry_run_of_a_gang)
 }
 END_TEST
 
+/* One of "spare" runs, and there is no more room. */
+static void world_that_is_full(struct world *w)
+{
+    struct queue_request q;
+    world_init_stopped(w, 1);
+    w->options.partition.reclaim_delay_ns = 60 * SY_NS_PER_S;
+    world_connect(w);
+    operator_connect(w);
+    world_for(w, 10 * SY_NS_PER_MS);
+    queue_init(&q, "p", "d", "spare");
+    q.settings.preemptible = true;
+    queue_call(w, QUEUES "CreateQueue", &q);
+    queue_init(&q, "p", "d", "firm");
+    q.settings.priority = 5;
+    queue_call(w, QUEUES "CreateQueue", &q);
+    submit(w, "low", "spare");
+    world_for(w, SY_NS_PER_S);
+    ck_assert_uint_eq(w->streams[0].count, 1);
+    fake_start(&w->streams[0], &w->streams[0].attempts[0]);
+    world_for(w, SY_NS_PER_S);
+    w->no_grants = true;
+    struct create_request c;
+    create_init(w, &c, "high", "switchyard.process");
+    c.run_spec.queue = text_of("firm");
+    c.spec = task_spec(w, "switchyard.process", "2");
+    c.request.task_spec = bytes_of(c.spec);
+    call_ok(w, RUN "CreateRun", &c.request.base, NULL);
+    world_for(w, 100 * SY_NS_PER_MS);
+}
+
+START_TEST(what_would_stop_is_named_and_the_nodes_that_are_kept)
+{
+    struct world w;
+    world_that_is_full(&w);
+    const Switchyard__V1__Explanation *e = explain(&w, "high", "")->explanation;
+    const Switchyard__V1__Displaced *d = e->clusters[0]->displaced;
+    ck_assert(!e->clusters[0]->room && w.surveys == 1 && w.survey_queues == 1);
+    ck_assert(w.survey_class > 0 && w.survey_cpu_milli == 2000);
+    ck_assert(d && !d->room && d->count == 1 && d->n_attempts == 1);
+    ck_assert_str_eq(d->attempts[0]->run->name, "low");
+    ck_assert_str_eq(d->attempts[0]->action, "a0");
+    ck_assert_str_eq(d->attempts[0]->queue->name, "spare");
+    ck_assert_str_eq(d->attempts[0]->node, "n1");
+    ck_assert_int_gt(d->attempts[0]->started_ns, 0);
+    ck_assert_uint_eq(d->attempts[0]->attempt, 1);
+    ck_assert_uint_eq(e->clusters[0]->n_kept_nodes, 1);
+    ck_assert_str_eq(e->clusters[0]->kept_nodes[0]->node, "n1");
+    ck_assert_uint_eq(e->clusters[0]->kept_nodes[0]->missing->cpu_milli, 500);
+    e = dry_run(&w, "r", "firm", "2")->explanation;
+    ck_assert_str_eq(e->clusters[0]->displaced->attempts[0]->run->name, "low");
+    (void)dry_run(&w, "r", "spare", "2"); /* of the same: nobody stops for it */
+    ck_assert(w.surveys == 3 && w.survey_queues == 0);
+    world_deinit(&w);
+}
+END_TEST
+
+/* Nobody waits for an operator for long, nor for one that leaves, nor does he when he hangs up. */
+START_TEST(an_operator_that_does_not_answer_is_left_out)
+{
+    struct world w;
+    world_that_is_full(&w);
+    w.surveys_unanswered = true;
+    int64_t before_ns = w.now_ns;
+    const Switchyard__V1__Explanation *e = explain(&w, "high", "")->explanation;
+    ck_assert(w.now_ns >= before_ns + 2 * SY_NS_PER_S && w.now_ns < before_ns + 3 * SY_NS_PER_S);
+    ck_assert(w.surveys == 1 && !e->clusters[0]->displaced);
+    ck_assert_str_eq(e->state, "queued");
+    world_deinit(&w);
+}
+END_TEST
+
 START_TEST(what_is_wrong_is_said)
 {
     struct world w;
@@ -299,8 +370,12 @@ int main(void)
 {
     const TTest *const each[] = {a_paused_queue_is_named, a_dry_run_writes_nothing,
                                  a_dry_run_of_a_gang, NULL};
-    const TTest *const once[] = {
-        a_limit_is_named_and_the_oldest_that_waits, a_finished_one_says_where_its_time_went,
-        parts_of_an_attempt_are_measured_by_one_clock_each, what_is_wrong_is_said, NULL};
+    const TTest *const once[] = {a_limit_is_named_and_the_oldest_that_waits,
+                                 a_finished_one_says_where_its_time_went,
+                                 parts_of_an_attempt_are_measured_by_one_clock_each,
+                                 what_would_stop_is_named_and_the_nodes_that_are_kept,
+                                 an_operator_that_does_not_answer_is_left_out,
+                                 what_is_wrong_is_said,
+                                 NULL};
     return world_tests("cp_explain", each, once);
 }

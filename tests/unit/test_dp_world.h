@@ -109,6 +109,11 @@ struct fake_partition {
     uint32_t hello_max_epoch;
     char hello_session[64], hello_endpoint[64], last_return[128], last_outcome_node[64];
     size_t orders_answered;
+    /* surveys, and what the last answer said */
+    size_t surveys, victims, kept;
+    uint64_t survey_id, victim_action;
+    bool survey_room;
+    char victim_node[64];
     enum sy_code last_order_code;
     char last_outcome_code[32];
     char node_state[16], node_reason[128]; /* of the first */
@@ -117,8 +122,9 @@ struct fake_partition {
     int64_t last_slept_ns, last_held_ns;
     uint64_t granted[16];
     uint64_t last_action;
-    bool ack;  /* acknowledge outcomes at once */
-    bool mute; /* no welcome */
+    uint32_t queue; /* of assignments */
+    bool ack;       /* acknowledge outcomes at once */
+    bool mute;      /* no welcome */
     uint64_t last_call;
 };
 
@@ -203,6 +209,17 @@ static inline void partition_records(struct fake_partition *p, const PB(Operator
     for (size_t i = 0; i < m->n_node_orders; i++) {
         p->orders_answered++;
         p->last_order_code = (enum sy_code)m->node_orders[i]->code;
+    }
+    for (size_t i = 0; i < m->n_surveys; i++) {
+        const PB(SurveyAnswer) *survey = m->surveys[i];
+        p->surveys++;
+        p->survey_id = survey->id;
+        p->survey_room = survey->room;
+        p->victims = survey->n_victims;
+        p->kept = survey->n_kept;
+        p->victim_action = survey->n_victims > 0 ? survey->victims[0]->action : 0;
+        snprintf(p->victim_node, sizeof(p->victim_node), "%s",
+                 survey->n_victims > 0 ? survey->victims[0]->node : "");
     }
     if (m->n_nodes > 0) {
         snprintf(p->node_state, sizeof(p->node_state), "%s", m->nodes[0]->state);
@@ -450,6 +467,7 @@ static inline void shard_assign_epoch(struct fake_partition *p, uint32_t epoch, 
         items[i].epoch = epoch;
         items[i].class_ = class;
         items[i].spec = spec;
+        items[i].queue = p->queue;
         items[i].run = (char *)(uintptr_t) "p/d/r";
         items[i].name = (char *)(uintptr_t) "a1";
         items[i].input = (ProtobufCBinaryData){input.len, (uint8_t *)(uintptr_t)input.data};

@@ -1,6 +1,7 @@
 /* links: sch */
 /* Who stops for whom in a cluster: single attempts and gangs, for one action or for a gang. */
 #include "base/rng.h"
+#include "scheduler/operator_impl.h"
 #include "tests/unit/test_sch_gang_world.h"
 
 #define LARGE 9u /* class of single actions that ask for more */
@@ -20,16 +21,52 @@ static void starts(struct world *w, const struct sch_attempt_key *keys, uint32_t
     }
 }
 
+static bool stops(const struct world *w, const struct sch_attempt_key *key);
+static uint32_t cancels(const struct world *w);
+
+/* What is said beforehand is what is done then. */
+static void check_survey(const struct world *w, const struct sch_op_survey_answer *said)
+{
+    ck_assert_uint_eq(cancels(w), said->victim_count);
+    ck_assert(said->displaces == (said->victim_count > 0));
+    ck_assert(!said->room || !said->displaces);
+    for (size_t i = 0; i < said->victim_count; i++) {
+        ck_assert(stops(w, &said->victims[i].key));
+        ck_assert_str_eq(said->victims[i].node, sch_operator_node_of(w->op, &said->victims[i].key));
+    }
+}
+
+static void survey(struct world *w, uint32_t class_id, uint64_t gang_id,
+                   const struct sch_reclaim_queue *queue, struct sch_op_survey_answer *ret)
+{
+    const struct sch_op_class *class = sch_op_class_find(w->op, 1, class_id);
+    ck_assert_ptr_nonnull(class);
+    sch_operator_survey(w->op,
+                        &(struct sch_op_survey){.partition = 1,
+                                                .request = &class->kind->request,
+                                                .gang = gang_id != 0 ? &class->gang : NULL,
+                                                .class_id = class_id,
+                                                .gang_id = gang_id,
+                                                .queues = queue,
+                                                .queue_count = 1},
+                        ret);
+    sch_operator_check(w->op);
+}
+
 static void reclaim_below(struct world *w, uint32_t class_id, uint64_t gang_id,
                           struct sch_use below)
 {
     struct sch_reclaim_queue queue = {.id = SPARE, .below = below};
+    struct sch_op_survey_answer said;
+    survey(w, class_id, gang_id, &queue, &said);
     step(w, (struct sch_op_event){.type = SCH_OP_RECLAIM,
                                   .u.reclaim = {.partition = 1,
                                                 .class_id = class_id,
                                                 .gang_id = gang_id,
                                                 .queues = &queue,
                                                 .queue_count = 1}});
+    check_survey(w, &said);
+    sch_op_survey_answer_deinit(&said);
 }
 
 static void reclaim(struct world *w, uint32_t class_id, uint64_t gang_id)
@@ -428,9 +465,50 @@ START_TEST(what_stops_is_enough_and_all_of_it_is_needed)
 }
 END_TEST
 
+/* Before it is there, too. */
+START_TEST(it_is_said_who_would_stop_and_what_is_kept)
+{
+    struct sch_attempt_key keys[6];
+    struct world *w = world_with_gang(keys);
+    struct sch_reclaim_queue queue = {.id = SPARE, .below = anything};
+    struct sch_resources request = {.cpu_milli = 3000}, tiny = {.cpu_milli = 1000};
+    struct sch_op_survey ask = {
+        .partition = 1, .request = &request, .queues = &queue, .queue_count = 1};
+    struct sch_op_survey_answer said;
+    sch_operator_survey(w->op, &ask, &said);
+    ck_assert(said.displaces && !said.room && said.kept_count == 0);
+    ck_assert_uint_eq(said.victim_count, 6);
+    sch_op_survey_answer_deinit(&said);
+    ask.gang = &(struct sch_gang_shape){.size = 2};
+    sch_operator_survey(w->op, &ask, &said);
+    ck_assert(said.displaces && said.victim_count == 6);
+    sch_op_survey_answer_deinit(&said);
+    ask.gang = &(struct sch_gang_shape){.size = 3}; /* more than it could ever hold */
+    sch_operator_survey(w->op, &ask, &said);
+    ck_assert(!said.displaces && !said.room && said.victim_count == 0);
+    ask.gang = NULL;
+    ask.request = &tiny;
+    sch_operator_survey(w->op, &ask, &said);
+    ck_assert(said.room && !said.displaces);
+    ask.request = &request;
+    ask.queue_count = 0;
+    sch_operator_survey(w->op, &ask, &said);
+    ck_assert(!said.room && !said.displaces);
+    reclaim(w, LARGE, 0); /* now a node is kept */
+    ask.class_id = LARGE;
+    sch_operator_survey(w->op, &ask, &said);
+    ck_assert_uint_eq(said.kept_count, 1);
+    ck_assert_uint_eq(said.kept[0].missing.actions, 1);
+    ck_assert(said.kept[0].missing.cpu_milli == 3000 || said.kept[0].missing.cpu_milli == 1000);
+    sch_op_survey_answer_deinit(&said);
+    world_free(w);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {a_gang_stops_whole,
+                                  it_is_said_who_would_stop_and_what_is_kept,
                                   a_gang_stops_only_if_its_branch_can_spare_all_of_it,
                                   a_gang_of_which_a_member_has_ended_does_not_stop,
                                   a_partition_that_restarted_stops_what_it_takes_over,

@@ -464,6 +464,66 @@ static void put_state(const struct page *page, const Explanation *e)
         put_line(page, 2, "clusters that have not told what they run since the restart");
 }
 
+/* ---- what its operators say ---- */
+
+static void put_displaced(const struct page *page, const Switchyard__V1__ClusterView *cluster)
+{
+    const Switchyard__V1__Displaced *displaced = cluster->displaced;
+    if (!displaced || displaced->room)
+        return;
+    if (displaced->count == 0) {
+        put_line(page, 2, "in %s: nothing", cluster->name);
+        return;
+    }
+    put_line(page, 2, "in %s: %" PRIu32 " %s", cluster->name, displaced->count,
+             displaced->count == 1 ? "attempt" : "attempts");
+    for (size_t i = 0; i < displaced->n_attempts; i++) {
+        const Switchyard__V1__DisplacedAttempt *at = displaced->attempts[i];
+        struct cl_short ran = {"that has not started"};
+        if (at->started_ns > 0)
+            ran = cl_format_duration(page->now_ns > at->started_ns ? page->now_ns - at->started_ns
+                                                                   : 0);
+        put_line(page, 4, "%s/%s of queue %s on %s, %s%s", at->run ? at->run->name : "", at->action,
+                 queue_name(at->queue).text, at->node, at->started_ns > 0 ? "running for " : "",
+                 ran.text);
+    }
+    if (displaced->count > displaced->n_attempts)
+        put_line(page, 4, "and %zu more", displaced->count - displaced->n_attempts);
+}
+
+static void put_kept(const struct page *page, const Switchyard__V1__ClusterView *cluster,
+                     const Switchyard__V1__Request *request)
+{
+    for (size_t i = 0; i < cluster->n_kept_nodes; i++) {
+        const Switchyard__V1__KeptNode *kept = cluster->kept_nodes[i];
+        const Switchyard__V1__Space *missing = kept->missing;
+        if (!missing)
+            put_line(page, 2, "%s in %s: it fits", kept->node, cluster->name);
+        else if (missing->cpu_milli == 0 && missing->memory_bytes == 0 && missing->gpu_milli == 0)
+            put_line(page, 2, "%s in %s: not free in one piece yet", kept->node, cluster->name);
+        else
+            put_line(page, 2, "%s in %s: short by %s", kept->node, cluster->name,
+                     space_text(missing, request ? request->gpu_model : "").text);
+    }
+}
+
+static void put_surveys(const struct page *page, const Explanation *e)
+{
+    bool displaced = false, kept = false;
+    for (size_t i = 0; i < e->n_clusters; i++) {
+        displaced |= e->clusters[i]->displaced && !e->clusters[i]->displaced->room;
+        kept |= e->clusters[i]->n_kept_nodes > 0;
+    }
+    if (displaced)
+        put_line(page, 0, "preemption would stop for it, in the cluster that is asked:");
+    for (size_t i = 0; i < e->n_clusters; i++)
+        put_displaced(page, e->clusters[i]);
+    if (kept)
+        put_line(page, 0, "nodes that are kept for it:");
+    for (size_t i = 0; i < e->n_clusters; i++)
+        put_kept(page, e->clusters[i], e->request);
+}
+
 static void put_explanation(const struct page *page, const Explanation *e)
 {
     put_line(page, 0, "waits for:");
@@ -480,6 +540,7 @@ static void put_explanation(const struct page *page, const Explanation *e)
     put_changes(page, e);
     put_line_of(page, "ahead", e->ahead);
     put_estimate(page, e->estimate);
+    put_surveys(page, e);
     if (e->times_out_ns > page->now_ns)
         put_line(page, 0, "it ends in %s if it has not started",
                  cl_format_duration(e->times_out_ns - page->now_ns).text);
@@ -506,6 +567,7 @@ void cl_explain_print(const Switchyard__V1__ExplainActionResponse *answer, FILE 
                      "its gang of %" PRIu32 " waits there until all of it has room: nodes are kept "
                      "for one gang at a time",
                      e->members);
+        put_surveys(&page, e);
     } else {
         struct cl_short since = cl_format_duration(now_ns > e->since_ns ? now_ns - e->since_ns : 0);
         put_line(&page, 0, "action %s is %s%s%s, for %s", answer->action, e->state,
