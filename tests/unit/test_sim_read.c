@@ -65,7 +65,7 @@ static const struct sch_queue_key *key(const struct reading *reading, size_t tas
 
 #define HEADER                                                                                     \
     "arrival_s,duration_s,cpu,memory,gpus,gpu_model,project,domain,queue,priority,count,"          \
-    "gang,topology\n"
+    "gang,topology,gpu_slice,labels\n"
 
 START_TEST(test_rows_become_tasks_in_order_of_arrival)
 {
@@ -139,7 +139,12 @@ static const struct {
     {"0,1,1e99,,,,,,,,", "cpu '1e99'"},
     {"0,1,1,-5,,,,,,,", "memory '-5': expected a size"},
     {"0,1,1,2PiB,,,,,,,", "memory '2PiB'"},
-    {"0,1,1,,0.5,,,,,,", "whole numbers"},
+    {"0,1,1,,1.5,,,,,,", "expected whole GPUs, or a part of one"},
+    {"0,1,1,,0.0001,,,,,,,,,,", "at least 0.001"},
+    {"0,1,1,,,,,,,0.5,,,,,", "whole numbers"},
+    {"0,1,1,,,,,,,,,,,1g.5gb,", "gpu_slice '1g.5gb' without gpus"},
+    {"0,1,1,,0.5,,,,,,,,,1g.5gb,", "whole numbers of slices"},
+    {"0,1,1,,,,,,,,,,,,a b=c", "label"},
     {"0,1,1,,,H100,,,,,", "GPU model 'H100' without GPUs"},
     {"0,1,1,,1,a-model-with-a-name-that-is-too-long,,,,,", "gpu device"},
     {"0,1,1,,,,a b,,,,", "project 'a b'"},
@@ -230,7 +235,9 @@ START_TEST(test_what_is_written_is_read_again)
     const struct sim_read_options options = {.format = SIM_FORMAT_CSV};
     ck_assert_int_eq(read_text(&first,
                                HEADER "0,1.5,0.25,3MiB,0,,a,b,q,1,3\n7,2,4,1GiB,2,T4,c,d,,0,1\n"
-                                      "8,2,4,,0,,c,d,,0,2,3,require:rack\n8,2,4,,0,,c,d,,0,1,2,\n",
+                                      "8,2,4,,0,,c,d,,0,2,3,require:rack\n8,2,4,,0,,c,d,,0,1,2,\n"
+                                      "9,2,4,,0.25,T4,c,d,,0,1,,,,disk=ssd\n"
+                                      "9,2,4,,2,A100,c,d,,0,1,,,1g.5gb,\"a=b,disk=ssd\"\n",
                                options, true),
                      0);
     FILE *file = open_memstream(&written, &len);
@@ -238,6 +245,11 @@ START_TEST(test_what_is_written_is_read_again)
     fclose(file);
     ck_assert_int_eq(read_text(&second, written, options, true), 0);
     ck_assert_uint_eq(second.trace.count, first.trace.count);
+    size_t last = first.trace.count - 1;
+    ck_assert_uint_eq(request(&second, last - 1)->gpu_milli, 250);
+    ck_assert_str_eq(request(&second, last)->gpu_partition, "1g.5gb");
+    ck_assert_uint_eq(request(&second, last)->gpus, 2);
+    ck_assert_str_eq(request(&second, last)->labels, "a=b,disk=ssd");
     for (size_t i = 0; i < first.trace.count; i++) {
         ck_assert_mem_eq(&first.trace.tasks[i], &second.trace.tasks[i], sizeof(struct sim_task));
         ck_assert(sch_resources_equal(request(&first, i), request(&second, i)));
@@ -269,7 +281,8 @@ START_TEST(test_alibaba_2020_by_task)
     ck_assert_int_eq(reading.trace.tasks[0].duration_ns, 5500000000);
     ck_assert_int_eq(reading.trace.tasks[1].arrival_ns, 10000000000);
     ck_assert_uint_eq(request(&reading, 1)->cpu_milli, 6000);
-    ck_assert_uint_eq(request(&reading, 1)->gpus, 1); /* half of one */
+    ck_assert_uint_eq(request(&reading, 1)->gpus, 0);
+    ck_assert_uint_eq(request(&reading, 1)->gpu_milli, 500);
     ck_assert_str_eq(request(&reading, 1)->gpu_model, "");
     ck_assert_uint_eq(request(&reading, 3)->gpus, 0);
     reading_deinit(&reading);
@@ -319,7 +332,9 @@ START_TEST(test_alibaba_2023)
     ck_assert_uint_eq(request(&reading, 0)->gpus, 8);
     ck_assert_uint_eq(request(&reading, 0)->memory_bytes, 320 * GIB);
     ck_assert_str_eq(key(&reading, 0)->project, "Burstable");
-    ck_assert_uint_eq(request(&reading, 1)->gpus, 1);
+    ck_assert_uint_eq(request(&reading, 1)->gpu_milli, 220);
+    ck_assert_uint_eq(request(&reading, 2)->gpus, 1);
+    ck_assert_uint_eq(request(&reading, 2)->gpu_milli, 0);
     ck_assert_str_eq(request(&reading, 1)->gpu_model, ""); /* either of two */
     ck_assert_str_eq(request(&reading, 2)->gpu_model, "T4");
     ck_assert_ptr_nonnull(strstr(reading.told, ":5: it has no scheduled_time"));

@@ -242,6 +242,114 @@ START_TEST(test_gangs_wait_whole_and_keep_to_a_rack)
 }
 END_TEST
 
+static double longest_wait(const struct sim_result *result, size_t queue)
+{
+    const struct sim_waits *waits = &result->queues[queue].waits;
+    double longest = 0;
+    for (size_t i = 0; i < waits->count; i++)
+        longest = fmax(longest, waits->seconds[i]);
+    return longest;
+}
+
+/* Two parts of 0.6 are on different GPUs, so none of 0.5 fits beside them, nor a whole one before
+ * both have ended. The third slice waits for the first. */
+START_TEST(test_parts_of_a_gpu_and_slices_are_given_once)
+{
+    for (size_t i = 0; i < SY_COUNT_OF(policies); i++) {
+        struct sim_region region;
+        struct sim_trace trace = {0};
+        region_from(&region,
+                    "clusters: [{name: c, nodes: [{cpu_milli: 16000, memory: 16GiB, gpus: 2, "
+                    "gpu_model: A100, gpu_sharing: true, gpu_slices: [{profile: 2g.10gb, count: 1},"
+                    " {profile: 1g.5gb, count: 2}]}]}]\n");
+        const struct sch_resources part = {.cpu_milli = 100, .gpu_milli = 600},
+                                   half = {.cpu_milli = 100, .gpu_milli = 500},
+                                   whole = {.cpu_milli = 100, .gpus = 1},
+                                   slice = {.cpu_milli = 100, .gpus = 1, .gpu_partition = "1g.5gb"};
+        add(&trace, "parts", 0, 10, part, 2);
+        add(&trace, "half", 1, 10, half, 1);
+        add(&trace, "slices", 2, 5, slice, 3);
+        add(&trace, "whole", 11, 5, whole, 1);
+        struct sim_result *result = run(&region, &trace, policies[i]);
+        ck_assert_uint_eq(result->total.waits.count, 7);
+        near(longest_wait(result, 0), 0, 20 * MS);
+        near(longest_wait(result, 1), 9, 20 * MS);
+        bool strict = strcmp(policies[i], "fifo") == 0; /* slices behind the half */
+        near(longest_wait(result, 2), strict ? 13 : 5, 20 * MS);
+        near(longest_wait(result, 3), strict ? 4 : 0, 20 * MS); /* half has one of the two */
+        sim_result_free(result);
+        sim_trace_deinit(&trace);
+        sim_region_deinit(&region);
+    }
+}
+END_TEST
+
+START_TEST(test_nodes_that_do_not_share_take_no_parts)
+{
+    struct sim_region region;
+    struct sim_trace trace = {0};
+    region_from(&region,
+                "clusters: [{name: c, nodes: [{cpu_milli: 4000, memory: 1GiB, gpus: 1}]}]\n");
+    add(&trace, "p", 0, 1, (struct sch_resources){.cpu_milli = 1, .gpu_milli = 500}, 1);
+    for (size_t i = 0; i < SY_COUNT_OF(policies); i++) {
+        struct sim_result *result = run(&region, &trace, policies[i]);
+        ck_assert_uint_eq(result->total.refused, 1);
+        sim_result_free(result);
+    }
+    sim_trace_deinit(&trace);
+    sim_region_deinit(&region);
+}
+END_TEST
+
+/* A level's region binds the queue below it, though that names another one as well. */
+START_TEST(test_work_stays_in_regions_and_on_labels)
+{
+    struct sim_region region;
+    struct sim_trace trace = {0};
+    region_from(&region, "clusters:\n"
+                         "  - {name: east, region: eu, nodes: [{cpu_milli: 8000, memory: 1GiB}]}\n"
+                         "  - {name: west, region: us, nodes: [{cpu_milli: 4000, memory: 1GiB}, "
+                         "{name: fast, cpu_milli: 4000, memory: 1GiB, labels: disk=ssd}]}\n"
+                         "queues:\n"
+                         "  - {project: home, regions: [us]}\n"
+                         "  - {project: home, domain: d, name: default, regions: [eu, us]}\n");
+    add(&trace, "home", 0, 10, (struct sch_resources){.cpu_milli = 1000}, 8);
+    add(&trace, "disk", 20, 10, (struct sch_resources){.cpu_milli = 1000, .labels = "disk=ssd"}, 4);
+    add(&trace, "disk", 20, 10, (struct sch_resources){.cpu_milli = 1000, .labels = "disk=hdd"}, 1);
+    for (size_t i = 0; i < SY_COUNT_OF(policies); i++) {
+        struct sim_result *result = run(&region, &trace, policies[i]);
+        ck_assert_uint_eq(result->total.waits.count, 12);
+        ck_assert_uint_eq(result->total.refused, 1);
+        near(result->clusters[0].cpu, 0, 0);
+        ck_assert(result->clusters[1].cpu > 0);
+        near(longest_wait(result, 0), 0, 50 * MS);
+        sim_result_free(result);
+    }
+    sim_trace_deinit(&trace);
+    sim_region_deinit(&region);
+}
+END_TEST
+
+START_TEST(test_preferred_clusters_come_first)
+{
+    struct sim_region region;
+    struct sim_trace trace = {0};
+    region_from(&region,
+                "clusters: [{name: east, nodes: [{cpu_milli: 64000, memory: 1GiB}]},\n"
+                "           {name: west, nodes: [{cpu_milli: 4000, memory: 1GiB}]}]\n"
+                "queues: [{project: p, domain: d, name: default, preferred_clusters: [west]}]\n");
+    add(&trace, "p", 0, 10, (struct sch_resources){.cpu_milli = 1000}, 4);
+    add(&trace, "p", 5, 1, (struct sch_resources){.cpu_milli = 1000}, 1);
+    struct sim_result *result = run(&region, &trace, "configured");
+    near(result->clusters[1].cpu, 1, 0.01); /* until the last one arrives: it goes elsewhere */
+    ck_assert_uint_eq(result->total.waits.count, 5);
+    near(longest_wait(result, 0), 0, 50 * MS);
+    sim_result_free(result);
+    sim_trace_deinit(&trace);
+    sim_region_deinit(&region);
+}
+END_TEST
+
 START_TEST(test_what_never_runs_is_told)
 {
     struct sim_region region;
@@ -280,6 +388,14 @@ static const struct {
     {"clusters: [{name: c, nodes: [{count: 99999, cpu_milli: 1, memory: 1GiB}, "
      "{name: m, count: 99999, cpu_milli: 1, memory: 1GiB}]}]\n",
      "more than 100000 nodes"},
+    {"clusters: [{name: c, nodes: [{cpu_milli: 1, memory: 1GiB, gpus: 65, gpu_sharing: true}]}]\n",
+     "at most 64 GPUs with gpu_sharing"},
+    {"clusters: [{name: c, nodes: [{cpu_milli: 1, memory: 1GiB, gpu_slices: [{profile: a, count: "
+     "1}, {profile: a, count: 1}]}]}]\n",
+     "gpu_slices 'a' are there twice"},
+    {ONE_NODE "queues: [{name: q, regions: [a, b, c, d, e]}]\n", "5 regions, at most 4"},
+    {ONE_NODE "queues: [{name: q, clusters: [c], preferred_clusters: [d]}]\n",
+     "preferred cluster 'd'"},
     {ONE_NODE "queues: [{domain: d, name: q}]\n", "name the project"},
     {ONE_NODE "queues: [{name: q}, {name: q}]\n", "is there twice"},
     {ONE_NODE "queues: [{name: q, parent: r}]\n", "its parent 'r'"},
@@ -392,6 +508,39 @@ START_TEST(test_generated_training_has_gangs_that_run)
 }
 END_TEST
 
+/* Parts of GPUs, by every policy, to the end. */
+START_TEST(test_generated_serving_takes_parts_of_gpus)
+{
+    struct sim_region region;
+    struct sim_trace trace = {0};
+    struct sy_error_text error;
+    uint32_t parts = 0;
+    double gpu_s = 0;
+    region_from(&region, "clusters: [{name: c, nodes: [{count: 6, cpu_milli: 96000, memory: "
+                         "768GiB, gpus: 8, gpu_sharing: true}]}]\n");
+    struct sim_generate_options options = {
+        .workload = SIM_WORKLOAD_SHARED_GPU, .hours = 4, .load = 0.7, .seed = 4};
+    ck_assert_int_eq(sim_generate(&trace, &region, &options, &error), 0);
+    for (size_t i = 0; i < trace.count; i++) {
+        const struct sch_resources *request = &trace.kinds[trace.tasks[i].kind]->request;
+        parts += request->gpu_milli > 0;
+        gpu_s += (double)trace.tasks[i].duration_ns / 1e9 *
+                 (double)sch_resources_gpu_milli(request) / SCH_GPU_MILLI;
+    }
+    ck_assert_uint_gt(parts, 100);
+    near(gpu_s / (4 * 3600 * 48), 0.7, 0.1);
+    for (size_t i = 0; i < SY_COUNT_OF(policies); i++) {
+        struct sim_options run_options = {.delay_ns = 1000000};
+        ck_assert_int_eq(sim_policy_parse(policies[i], &run_options), 0);
+        struct sim_result *result = sim_run(&region, &trace, &run_options);
+        ck_assert_uint_eq(result->total.waits.count, trace.count);
+        sim_result_free(result);
+    }
+    sim_trace_deinit(&trace);
+    sim_region_deinit(&region);
+}
+END_TEST
+
 static char *report(const struct sim_region *region, const struct sim_trace *trace,
                     const char *policy)
 {
@@ -438,6 +587,11 @@ int main(void)
         test_shares_follow_weights_while_queues_compete,
         test_preempted_work_runs_again,
         test_gangs_wait_whole_and_keep_to_a_rack,
+        test_parts_of_a_gpu_and_slices_are_given_once,
+        test_nodes_that_do_not_share_take_no_parts,
+        test_work_stays_in_regions_and_on_labels,
+        test_preferred_clusters_come_first,
+        test_generated_serving_takes_parts_of_gpus,
         test_what_never_runs_is_told,
         test_a_wrong_region_says_what_is_wrong,
         test_the_same_seed_gives_the_same_trace,

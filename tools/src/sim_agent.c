@@ -38,7 +38,7 @@ static void report(const struct sim_agent *agent, enum sch_op_event_type type,
 static unsigned uses(const struct sch_resources *request)
 {
     return (request->cpu_milli > 0 ? CPU : 0u) | (request->memory_bytes > 0 ? MEMORY : 0u) |
-           (request->gpus > 0 ? GPUS : 0u);
+           (sch_resources_has_gpu(request) ? GPUS : 0u);
 }
 
 static unsigned missing(const struct sim_agent *agent, const struct sch_resources *request)
@@ -47,7 +47,7 @@ static unsigned missing(const struct sim_agent *agent, const struct sch_resource
     return (node->used.cpu_milli + request->cpu_milli > node->capacity.cpu_milli ? CPU : 0u) |
            (node->used.memory_bytes + request->memory_bytes > node->capacity.memory_bytes ? MEMORY
                                                                                           : 0u) |
-           (node->used.gpus + request->gpus > node->capacity.gpus ? GPUS : 0u);
+           (sim_node_has_gpus(node, request, false) ? 0u : GPUS);
 }
 
 /* From 1 s on, what it lacks is reserved in the first quarter of each span that doubles its wait.
@@ -79,7 +79,7 @@ static void start(struct sim_agent *agent, size_t at)
     remove_waiting(agent, at);
     agent->all->keys[first.task] = first.key;
     report(agent, SCH_OP_STARTED, &first.key, NULL);
-    sim_world_start(agent->all->world, first.task, agent->node);
+    sim_world_start(agent->all->world, first.task, agent->node, 0);
 }
 
 /* An older one of its kind waits: only the oldest is looked at. */

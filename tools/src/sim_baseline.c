@@ -43,7 +43,7 @@ struct baseline {
     bool strict, by_priority;
     double (*score)(const struct sim_node *node, const struct sch_resources *request);
     struct sim_node *nodes; /* as the scheduler knows them: `used` by what it placed */
-    bool **allowed;         /* by queue of the trace: by cluster; NULL: all */
+    bool **allowed;         /* by queue of the trace: by cluster */
     struct sy_map lines;
 };
 
@@ -73,7 +73,7 @@ static struct sim_node *choose(const struct baseline *b, const struct line *line
     double best_score = -INFINITY;
     for (uint32_t i = 0; i < b->world->node_count; i++) {
         struct sim_node *node = &b->nodes[i];
-        if ((allowed && !allowed[node->cluster]) || !sim_node_fits(node, request, false))
+        if (!allowed[node->cluster] || !sim_node_fits(node, request, false))
             continue;
         if (!b->score)
             return node;
@@ -126,14 +126,15 @@ static void start(void *owner, void *arg)
 {
     struct baseline *b = owner;
     struct sim_progress *progress = arg;
-    sim_world_start(b->world, (uint32_t)(progress - b->world->tasks), progress->node);
+    sim_world_start(b->world, (uint32_t)(progress - b->world->tasks), progress->node,
+                    progress->gpus);
 }
 
 static void place(struct baseline *b, struct line *line, struct sim_node *node)
 {
     uint32_t task = line->tasks[line->first++];
     struct sim_progress *progress = &b->world->tasks[task];
-    sim_amount_add(&node->used, request_of(b, task));
+    progress->gpus = sim_node_take(node, request_of(b, task), 0);
     progress->node = (uint32_t)(node - b->nodes);
     sim_world_at(b->world, b->world->now_ns + HOPS * b->world->options.delay_ns, start, b,
                  progress);
@@ -168,7 +169,7 @@ static bool could_run(const struct baseline *b, uint32_t task)
     const bool *allowed = b->allowed[b->world->trace->tasks[task].queue];
     for (uint32_t i = 0; i < b->world->node_count; i++) {
         const struct sim_node *node = &b->nodes[i];
-        if ((!allowed || allowed[node->cluster]) && sim_node_fits(node, request_of(b, task), true))
+        if (allowed[node->cluster] && sim_node_fits(node, request_of(b, task), true))
             return true;
     }
     return false;
@@ -201,7 +202,7 @@ static void learn_end(void *owner, void *arg)
     struct baseline *b = owner;
     const struct sim_progress *progress = arg;
     struct sim_node *node = &b->nodes[progress->node];
-    sim_amount_subtract(&node->used, request_of(b, (uint32_t)(progress - b->world->tasks)));
+    sim_node_give(node, request_of(b, (uint32_t)(progress - b->world->tasks)), progress->gpus);
     SY_MAP_EACH(&b->lines, at, next)
     {
         struct line *line = sy_map_entry(at, struct line, link);
@@ -222,17 +223,9 @@ static void baseline_ended(void *scheduler, uint32_t task, uint32_t node)
 
 static bool *allowed_clusters(const struct sim_region *region, const struct sch_queue_key *key)
 {
-    const struct sch_queue_config *queue = sim_region_queue(region, key);
-    if (!queue || (queue->cluster_count == 0 && queue->price_max == 0))
-        return NULL;
     bool *allowed = sy_calloc(region->cluster_count, sizeof(*allowed));
-    for (size_t c = 0; c < region->cluster_count; c++) {
-        bool named = queue->cluster_count == 0;
-        for (uint32_t i = 0; i < queue->cluster_count; i++)
-            named |= strcmp(queue->clusters[i], region->clusters[c].name) == 0;
-        allowed[c] = named &&
-                     (queue->price_max == 0 || region->clusters[c].price <= queue->price_max);
-    }
+    for (size_t c = 0; c < region->cluster_count; c++)
+        allowed[c] = sim_region_permits(region, key, &region->clusters[c]);
     return allowed;
 }
 

@@ -24,6 +24,7 @@ struct choice {
     double chance;
     uint32_t cpu_milli, gpus;
     uint64_t memory_gib;
+    uint32_t gpu_milli; /* a part of one, where nodes give them in parts */
 };
 
 /* A sort of work: who asks for what, for how long, how many at once. */
@@ -45,7 +46,7 @@ struct work {
 static const struct work works[] = {
     {.name = "training",
      .gpu = true,
-     .part = {0.7, 0.7, 0.7, 0},
+     .part = {0.7, 0.7, 0.7, 0, 0.4},
      .median_s = 1380,
      .sigma = 1.4,
      .fan_out = 1,
@@ -55,15 +56,28 @@ static const struct work works[] = {
      .projects = {{"language", 0.5}, {"vision", 0.3}, {"speech", 0.2}}},
     {.name = "tuning",
      .gpu = true,
-     .part = {0.3, 0.3, 0.3, 0},
+     .part = {0.3, 0.3, 0.3, 0, 0.2},
      .median_s = 300,
      .sigma = 1.0,
      .fan_out = 8,
      .burst = 0.5,
      .choices = {{0.8, 6000, 1, 32}, {0.2, 12000, 1, 96}},
      .projects = {{"vision", 0.6}, {"language", 0.4}}},
+    {.name = "serving",
+     .gpu = true,
+     .part = {[SIM_WORKLOAD_SHARED_GPU] = 0.4},
+     .median_s = 1800,
+     .sigma = 1.2,
+     .fan_out = 4,
+     .burst = 0.2,
+     .priority = 5,
+     .choices = {{.chance = 0.4, .cpu_milli = 1000, .memory_gib = 4, .gpu_milli = 125},
+                 {.chance = 0.3, .cpu_milli = 2000, .memory_gib = 8, .gpu_milli = 250},
+                 {.chance = 0.2, .cpu_milli = 4000, .memory_gib = 16, .gpu_milli = 500},
+                 {.chance = 0.1, .cpu_milli = 6000, .memory_gib = 24, .gpu_milli = 700}},
+     .projects = {{"serving", 0.7}, {"vision", 0.3}}},
     {.name = "batch",
-     .part = {0.95, 0.95, 0, 1},
+     .part = {0.95, 0.95, 0, 1, 0.95},
      .median_s = 600,
      .sigma = 1.3,
      .fan_out = 20,
@@ -71,7 +85,7 @@ static const struct work works[] = {
      .choices = {{0.5, 1000, 0, 4}, {0.3, 2000, 0, 8}, {0.15, 4000, 0, 32}, {0.05, 16000, 0, 64}},
      .projects = {{"etl", 0.6}, {"reports", 0.4}}},
     {.name = "interactive",
-     .part = {0.05, 0.05, 0, 0},
+     .part = {0.05, 0.05, 0, 0, 0.05},
      .median_s = 120,
      .sigma = 1.5,
      .fan_out = 1,
@@ -85,6 +99,7 @@ static const char *const workload_names[SIM_WORKLOADS] = {
     [SIM_WORKLOAD_BURSTY] = "bursty",
     [SIM_WORKLOAD_GPU_TRAINING] = "gpu-training",
     [SIM_WORKLOAD_FAN_OUT] = "fan-out",
+    [SIM_WORKLOAD_SHARED_GPU] = "shared-gpu",
 };
 
 int sim_workload_parse(const char *name, enum sim_workload *ret)
@@ -168,8 +183,10 @@ static bool could_run(const struct sim_region *region, const struct choice *choi
 {
     for (size_t c = 0; c < region->cluster_count; c++) {
         for (size_t i = 0; i < region->clusters[c].group_count; i++) {
-            const struct sch_resources *node = &region->clusters[c].groups[i].capacity;
-            if (node->cpu_milli >= choice->cpu_milli && node->gpus >= choice->gpus &&
+            const struct sim_node_group *group = &region->clusters[c].groups[i];
+            const struct sch_resources *node = &group->capacity;
+            bool part = choice->gpu_milli == 0 || (group->traits.gpus_shared && node->gpus > 0);
+            if (part && node->cpu_milli >= choice->cpu_milli && node->gpus >= choice->gpus &&
                 node->memory_bytes >= choice->memory_gib * GIB)
                 return true;
         }
@@ -244,12 +261,14 @@ static int add_rows(struct generator *g, const struct work *work, double target_
                               .priority = work->priority,
                               .count = draw_count(g, work)};
         row.gang.size = row.count == 1 ? draw_gang(g, choice) : 0;
-        double unit = work->gpu ? choice->gpus : choice->cpu_milli / 1e3;
+        double gpus = choice->gpus + choice->gpu_milli / 1e3;
+        double unit = work->gpu ? gpus : choice->cpu_milli / 1e3;
         double most = ceil((target_s - sum_s) / (duration_s * unit));
         if (row.count > most)
             row.count = (uint32_t)most;
         row.request.cpu_milli = choice->cpu_milli;
         row.request.gpus = choice->gpus;
+        row.request.gpu_milli = choice->gpu_milli;
         row.request.memory_bytes = choice->memory_gib * GIB;
         snprintf(row.key.project, sizeof(row.key.project), "%s", draw_project(g, work));
         snprintf(row.key.domain, sizeof(row.key.domain), "production");
@@ -259,7 +278,7 @@ static int add_rows(struct generator *g, const struct work *work, double target_
         double tasks = row.count * (row.gang.size > 0 ? row.gang.size : 1.0);
         sum_s += duration_s * unit * tasks;
         offered->cpu_s += duration_s * tasks * choice->cpu_milli / 1e3;
-        offered->gpu_s += duration_s * tasks * choice->gpus;
+        offered->gpu_s += duration_s * tasks * gpus;
     }
     return 0;
 }

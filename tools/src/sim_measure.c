@@ -47,7 +47,7 @@ static void add(struct amount *sum, const struct sch_resources *request, double 
 {
     sum->cpu += times * request->cpu_milli / 1e3;
     sum->memory += times * (double)request->memory_bytes;
-    sum->gpus += times * request->gpus;
+    sum->gpus += times * (double)sch_resources_gpu_milli(request) / SCH_GPU_MILLI;
 }
 
 static double ratio(double part, double whole)
@@ -102,11 +102,12 @@ static void count_fragments(struct sim_measure *m, const struct sim_node *node)
     bool gpus = node->capacity.gpus > 0;
     if (!gpus && cluster->capacity.gpus > 0)
         return; /* a cluster with GPUs is judged by them */
-    double unused = gpus ? node->capacity.gpus - node->used.gpus
+    double unused = gpus ? sim_node_free_gpus(node)
                          : (node->capacity.cpu_milli - node->used.cpu_milli) / 1e3;
     for (size_t k = 0; unused > 0 && k < m->trace->kind_count; k++) {
         const struct sim_kind *kind = m->trace->kinds[k];
-        if ((gpus && kind->request.gpus == 0) || !sim_node_fits(node, &kind->request, true))
+        if ((gpus && sch_resources_gpu_milli(&kind->request) == 0) ||
+            !sim_node_fits(node, &kind->request, true))
             continue;
         double weight = unused * (double)kind->tasks;
         bool fits = sim_node_fits(node, &kind->request, false);

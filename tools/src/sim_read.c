@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/config.h"
 #include "base/mem.h"
+#include "scheduler/labels.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -65,7 +66,9 @@ enum {
     PRIORITY,
     COUNT,
     GANG,
-    TOPOLOGY
+    TOPOLOGY,
+    SLICE,
+    LABELS,
 };
 
 static const struct sim_column own_columns[] = {
@@ -82,6 +85,8 @@ static const struct sim_column own_columns[] = {
     [COUNT] = {"count", false},
     [GANG] = {"gang", false},
     [TOPOLOGY] = {"topology", false},
+    [SLICE] = {"gpu_slice", false},
+    [LABELS] = {"labels", false},
 };
 
 static bool read_memory(const struct sim_rows *rows, uint64_t *ret, struct sy_error_text *why)
@@ -129,20 +134,41 @@ static bool read_gang(const struct sim_rows *rows, struct sch_gang_shape *ret,
                                                SCH_ON_LOSS_RESTART_ALL, why) == 0;
 }
 
+/* "gpus": whole ones, or a part of one; with "gpu_slice" slices of that profile. */
+static bool read_gpus(const struct sim_rows *rows, struct sch_resources *ret,
+                      struct sy_error_text *why)
+{
+    double gpus;
+    if (!sim_rows_number(rows, GPUS, 0, SCH_GPUS_MAX, 0, &gpus, why) ||
+        sch_request_set_gpus(ret, (uint64_t)llround(gpus * SCH_GPU_MILLI), why) < 0)
+        return false;
+    if (gpus > 0 && !sch_resources_has_gpu(ret)) {
+        sy_error_text_set(why, "gpus '%s': at least 0.001", rows->fields[GPUS]);
+        return false;
+    }
+    if (sch_resources_has_gpu(ret))
+        return sch_request_set_device(ret, rows->fields[MODEL], rows->fields[SLICE], why) == 0;
+    if (rows->fields[SLICE][0])
+        sy_error_text_set(why, "gpu_slice '%.40s' without gpus", rows->fields[SLICE]);
+    return !rows->fields[SLICE][0] &&
+           sch_gpu_model_set(ret->gpu_model, rows->fields[MODEL], why) == 0;
+}
+
 static bool read_own_row(const struct sim_rows *rows, struct sim_row *ret,
                          struct sy_error_text *why)
 {
     const double longest_s = (double)SIM_TIME_MAX_NS / 1e9;
-    double arrival_s, duration_s, cpu, gpus, priority, count;
+    double arrival_s, duration_s, cpu, priority, count;
     *ret = (struct sim_row){0};
     if (!sim_rows_number(rows, ARRIVAL, 0, longest_s, 0, &arrival_s, why) ||
         !sim_rows_number(rows, DURATION, 0, longest_s, 0, &duration_s, why) ||
         !sim_rows_number(rows, CPU, 0, SCH_CPU_MILLI_MAX / 1e3, 0, &cpu, why) ||
-        !sim_rows_number(rows, GPUS, 0, SCH_GPUS_MAX, 0, &gpus, why) ||
         !sim_rows_number(rows, PRIORITY, -SIM_PRIORITY_MAX, SIM_PRIORITY_MAX, 0, &priority, why) ||
         !sim_rows_number(rows, COUNT, 1, SIM_TASKS_MAX, 1, &count, why) ||
         !read_memory(rows, &ret->request.memory_bytes, why) || !read_gang(rows, &ret->gang, why) ||
-        sch_gpu_model_set(ret->request.gpu_model, rows->fields[MODEL], why) < 0 ||
+        !read_gpus(rows, &ret->request, why) ||
+        sch_labels_parse(ret->request.labels, sizeof(ret->request.labels), rows->fields[LABELS],
+                         why) < 0 ||
         !sim_read_name(rows, PROJECT, ret->key.project, sizeof(ret->key.project), why) ||
         !sim_read_name(rows, DOMAIN_NAME, ret->key.domain, sizeof(ret->key.domain), why) ||
         !sim_read_name(rows, QUEUE, ret->key.name, sizeof(ret->key.name), why))
@@ -154,11 +180,10 @@ static bool read_own_row(const struct sim_rows *rows, struct sim_row *ret,
     ret->arrival_ns = llround(arrival_s * 1e9);
     ret->duration_ns = llround(duration_s * 1e9);
     ret->request.cpu_milli = (uint32_t)llround(cpu * 1000);
-    ret->request.gpus = (uint32_t)gpus;
     ret->priority = (int32_t)priority;
     ret->count = (uint32_t)count;
-    if (ret->request.gpus != gpus || ret->priority != priority || ret->count != count) {
-        sy_error_text_set(why, "gpus, priority and count are whole numbers");
+    if (ret->priority != priority || ret->count != count) {
+        sy_error_text_set(why, "priority and count are whole numbers");
         return false;
     }
     return true;

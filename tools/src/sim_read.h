@@ -9,7 +9,7 @@
 
 /*
  * csv, jsonl       our own: arrival_s,duration_s,cpu,memory,gpus,gpu_model,project,domain,queue,
- *                  priority,count,gang,topology
+ *                  priority,count,gang,topology,gpu_slice,labels
  * alibaba-2020     pai_task_table.csv of cluster-trace-gpu-v2020; with a pai_instance_table.csv
  *                  each instance is a task of its own times (job_name and task_name join them)
  * alibaba-2023     openb_pod_list_*.csv of cluster-trace-gpu-v2023

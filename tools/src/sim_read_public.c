@@ -76,8 +76,15 @@ static void join_key(const struct sim_rows *rows, size_t job, size_t task, char 
     snprintf(ret, size, "%s\t%s", rows->fields[job], rows->fields[task]);
 }
 
-/* Percents of a core and of a GPU, GB of memory. A share of a GPU is a whole one here: Switchyard
- * gives out whole ones. */
+/* A part of one, or whole ones: of more than one and a part that many more. */
+static void set_gpus(struct sch_resources *request, double gpus)
+{
+    bool part = gpus < 1 && llround(gpus * SCH_GPU_MILLI) < SCH_GPU_MILLI;
+    request->gpu_milli = part ? (uint32_t)llround(gpus * SCH_GPU_MILLI) : 0;
+    request->gpus = part ? 0 : (uint32_t)ceil(gpus);
+}
+
+/* Percents of a core and of a GPU, GB of memory. */
 static bool read_plan(const struct sim_rows *rows, struct sim_row *ret, struct sy_error_text *why)
 {
     double cpu, memory, gpu, instances;
@@ -91,9 +98,9 @@ static bool read_plan(const struct sim_rows *rows, struct sim_row *ret, struct s
         return false;
     ret->request.cpu_milli = (uint32_t)llround(cpu * 10);
     ret->request.memory_bytes = (uint64_t)llround(memory * GIB);
-    ret->request.gpus = (uint32_t)ceil(gpu / 100);
+    set_gpus(&ret->request, gpu / 100);
     ret->count = (uint32_t)instances;
-    if (ret->request.gpus == 0 || absent(rows->fields[GPU_TYPE]) ||
+    if (!sch_resources_has_gpu(&ret->request) || absent(rows->fields[GPU_TYPE]) ||
         strcmp(rows->fields[GPU_TYPE], "MISC") == 0)
         return true;
     return sch_gpu_model_set(ret->request.gpu_model, rows->fields[GPU_TYPE], why) == 0;
@@ -185,12 +192,23 @@ int sim_read_alibaba_2020(struct sim_trace *trace, const char *path, const char 
 
 /* ---- Alibaba 2023 (openb) ---- */
 
-enum { POD_CPU, POD_MEMORY, POD_GPUS, POD_SPEC, POD_QOS, POD_CREATED, POD_DELETED, POD_SCHEDULED };
+enum {
+    POD_CPU,
+    POD_MEMORY,
+    POD_GPUS,
+    POD_GPU_MILLI,
+    POD_SPEC,
+    POD_QOS,
+    POD_CREATED,
+    POD_DELETED,
+    POD_SCHEDULED
+};
 
 static const struct sim_column pod_columns[] = {
     [POD_CPU] = {"cpu_milli", true},
     [POD_MEMORY] = {"memory_mib", true},
     [POD_GPUS] = {"num_gpu", true},
+    [POD_GPU_MILLI] = {"gpu_milli", false},
     [POD_SPEC] = {"gpu_spec", false},
     [POD_QOS] = {"qos", true},
     [POD_CREATED] = {"creation_time", true},
@@ -198,16 +216,18 @@ static const struct sim_column pod_columns[] = {
     [POD_SCHEDULED] = {"scheduled_time", true},
 };
 
-/* Arrives when created, runs from scheduled to deleted. */
+/* Arrives when created, runs from scheduled to deleted. `gpu_milli` is of each of its GPUs: of a
+ * single one it may be a part. */
 static bool read_pod(const struct sim_rows *rows, struct sim_row *ret, struct sy_error_text *why)
 {
-    double cpu, memory, gpus, created_s;
+    double cpu, memory, gpus, gpu_milli, created_s;
     *ret = (struct sim_row){0};
     place(ret, "openb", "production");
     if (!sim_rows_number(rows, POD_CPU, 0, SCH_CPU_MILLI_MAX, 0, &cpu, why) ||
         !sim_rows_number(rows, POD_MEMORY, 0, (double)SCH_MEMORY_BYTES_MAX / MIB, 0, &memory,
                          why) ||
         !sim_rows_number(rows, POD_GPUS, 0, SCH_GPUS_MAX, 0, &gpus, why) ||
+        !sim_rows_number(rows, POD_GPU_MILLI, 0, SCH_GPU_MILLI, SCH_GPU_MILLI, &gpu_milli, why) ||
         !sim_rows_number(rows, POD_CREATED, 0, SECONDS_MAX, 0, &created_s, why) ||
         !read_span(rows, POD_SCHEDULED, POD_DELETED, ret, why) ||
         !sim_read_name(rows, POD_QOS, ret->key.project, sizeof(ret->key.project), why))
@@ -215,9 +235,9 @@ static bool read_pod(const struct sim_rows *rows, struct sim_row *ret, struct sy
     ret->arrival_ns = llround(created_s * 1e9);
     ret->request.cpu_milli = (uint32_t)cpu;
     ret->request.memory_bytes = (uint64_t)(memory * MIB);
-    ret->request.gpus = (uint32_t)gpus;
+    set_gpus(&ret->request, gpus == 1 ? gpu_milli / SCH_GPU_MILLI : gpus);
     /* A choice of models is any model: a request names one. */
-    if (ret->request.gpus == 0 || absent(rows->fields[POD_SPEC]) ||
+    if (!sch_resources_has_gpu(&ret->request) || absent(rows->fields[POD_SPEC]) ||
         strchr(rows->fields[POD_SPEC], '|'))
         return true;
     return sch_gpu_model_set(ret->request.gpu_model, rows->fields[POD_SPEC], why) == 0;

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "scheduler/labels.h"
+#include "tools/src/sim_node.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,9 +12,21 @@
 
 /* ---- what a file may say ---- */
 
+struct slices_text {
+    char *profile;
+    int64_t count;
+};
+
+static const struct sy_config_key slices_keys[] = {
+    SY_CONFIG_STRING("profile", struct slices_text, profile, NULL, "1g.5gb, ..."),
+    SY_CONFIG_INT("count", struct slices_text, count, NULL, 1, 1024, "of each node"),
+};
+
 struct group_text {
     char *name, *gpu_model, *labels;
     int64_t count, cpu_milli, memory_bytes, gpus;
+    bool gpu_sharing;
+    struct sy_config_list gpu_slices;
 };
 
 static const struct sy_config_key group_keys[] = {
@@ -25,12 +38,17 @@ static const struct sy_config_key group_keys[] = {
                    "of each node"),
     SY_CONFIG_INT("gpus", struct group_text, gpus, 0, 0, 1024, "of each node"),
     SY_CONFIG_STRING("gpu_model", struct group_text, gpu_model, "", "H100, A100, ..."),
-    SY_CONFIG_STRING("labels", struct group_text, labels, "",
-                     "of each node, such as rack=a,zone=b; topologies of gangs name their keys"),
+    SY_CONFIG_BOOL("gpu_sharing", struct group_text, gpu_sharing, "false",
+                   "its GPUs are given in parts too"),
+    SY_CONFIG_LIST("gpu_slices", struct group_text, gpu_slices, "", struct slices_text, slices_keys,
+                   "MIG slices, beside the whole GPUs"),
+    SY_CONFIG_STRING(
+        "labels", struct group_text, labels, "",
+        "of each node, such as rack=a,zone=b; tasks and topologies of gangs name them"),
 };
 
 struct cluster_text {
-    char *name;
+    char *name, *region;
     int64_t price;
     struct sy_config_list nodes;
 };
@@ -39,6 +57,7 @@ static const struct sy_config_key cluster_keys[] = {
     SY_CONFIG_STRING("name", struct cluster_text, name, NULL, "unique in the region"),
     SY_CONFIG_INT("price", struct cluster_text, price, 0, 0, "1000000000000",
                   "of a core, in millionths of a currency an hour; 0 = not known"),
+    SY_CONFIG_STRING("region", struct cluster_text, region, "", "where it is; empty = not known"),
     SY_CONFIG_LIST("nodes", struct cluster_text, nodes, NULL, struct group_text, group_keys,
                    "groups of equal nodes"),
 };
@@ -48,7 +67,7 @@ struct queue_text {
     int64_t weight, priority, actions_max, cpu_milli_max, memory_bytes_max, gpus_max, length_max;
     int64_t queued_timeout_ns, price_max, policy;
     bool preemptible, paused;
-    struct sy_config_list clusters;
+    struct sy_config_list clusters, preferred, regions;
 };
 
 static const char *const policies[] = {"spread",        "pack",     "cheapest",
@@ -82,6 +101,10 @@ static const struct sy_config_key queue_keys[] = {
                    "may be stopped for others' sake"),
     SY_CONFIG_BOOL("paused", struct queue_text, paused, "false", "nothing of it starts"),
     SY_CONFIG_STRINGS("clusters", struct queue_text, clusters, "", "that it may use; none = all"),
+    SY_CONFIG_STRINGS("preferred_clusters", struct queue_text, preferred, "",
+                      "where its tasks go while there is room"),
+    SY_CONFIG_STRINGS("regions", struct queue_text, regions, "",
+                      "where its tasks may run; none = as above it"),
 };
 
 struct region_text {
@@ -115,6 +138,37 @@ static int copy_name(char *ret, size_t size, const char *field, const char *text
     return 0;
 }
 
+static int by_profile(const void *a, const void *b)
+{
+    return strcmp(((const struct sch_gpu_slices *)a)->name,
+                  ((const struct sch_gpu_slices *)b)->name);
+}
+
+static int take_slices(struct sch_traits *ret, const struct group_text *text,
+                       struct sy_error_text *error)
+{
+    const struct slices_text *slices = text->gpu_slices.items;
+    if (text->gpu_slices.count > SCH_GPU_SLICES_MAX) {
+        sy_error_text_add(error, "nodes '%s': %zu profiles of gpu_slices, at most %u", text->name,
+                          text->gpu_slices.count, SCH_GPU_SLICES_MAX);
+        return -EINVAL;
+    }
+    for (size_t i = 0; i < text->gpu_slices.count; i++) {
+        struct sch_gpu_slices *to = &ret->slices[i];
+        if (sch_traits_find_slices(ret, slices[i].profile) >= 0) {
+            sy_error_text_add(error, "nodes '%s': gpu_slices '%s' are there twice", text->name,
+                              slices[i].profile);
+            return -EINVAL;
+        }
+        if (copy_name(to->name, sizeof(to->name), "gpu_slices", slices[i].profile, error) < 0)
+            return -EINVAL;
+        to->count = (uint32_t)slices[i].count;
+        ret->slice_count++;
+    }
+    qsort(ret->slices, ret->slice_count, sizeof(ret->slices[0]), by_profile);
+    return 0;
+}
+
 static int take_group(struct sim_region *region, struct sim_node_group *ret,
                       const struct group_text *text, struct sy_error_text *error)
 {
@@ -122,18 +176,25 @@ static int take_group(struct sim_region *region, struct sim_node_group *ret,
     ret->capacity.cpu_milli = (uint32_t)text->cpu_milli;
     ret->capacity.memory_bytes = (uint64_t)text->memory_bytes;
     ret->capacity.gpus = (uint32_t)text->gpus;
+    ret->traits.gpus_shared = text->gpu_sharing;
     region->node_count += ret->count;
     if (region->node_count > SIM_NODES_MAX) {
         sy_error_text_add(error, "more than %u nodes", SIM_NODES_MAX);
         return -EINVAL;
     }
-    if (text->gpus == 0 && *text->gpu_model) {
+    if (text->gpu_sharing && ret->capacity.gpus > SIM_SHARED_GPUS_MAX) {
+        sy_error_text_add(error, "nodes '%s': at most %u GPUs with gpu_sharing", text->name,
+                          SIM_SHARED_GPUS_MAX);
+        return -EINVAL;
+    }
+    if (text->gpus == 0 && text->gpu_slices.count == 0 && *text->gpu_model) {
         sy_error_text_add(error, "nodes '%s': gpu_model '%s' without gpus", text->name,
                           text->gpu_model);
         return -EINVAL;
     }
     struct sy_error_text why;
     int r = copy_name(ret->name, sizeof(ret->name), "nodes", text->name, error);
+    r = take_slices(&ret->traits, text, error) < 0 ? -EINVAL : r;
     if (sch_labels_parse(ret->traits.labels, sizeof(ret->traits.labels), text->labels, &why) < 0) {
         sy_error_text_add(error, "nodes '%s': labels: %s", text->name, why.text);
         r = -EINVAL;
@@ -154,6 +215,9 @@ static int take_cluster(struct sim_region *region, const struct cluster_text *te
     cluster->group_count = text->nodes.count;
     cluster->groups = sy_calloc(text->nodes.count, sizeof(*cluster->groups));
     int r = copy_name(cluster->name, sizeof(cluster->name), "cluster", text->name, error);
+    r = copy_name(cluster->region, sizeof(cluster->region), "region", text->region, error) < 0
+            ? -EINVAL
+            : r;
     for (size_t i = 0; i + 1 < region->cluster_count; i++) {
         if (strcmp(region->clusters[i].name, cluster->name) == 0) {
             sy_error_text_add(error, "cluster '%s' is there twice", cluster->name);
@@ -174,23 +238,37 @@ static int take_cluster(struct sim_region *region, const struct cluster_text *te
     return r;
 }
 
-static int take_clusters_of(struct sch_queue_config *queue, const struct sy_config_list *names,
-                            struct sy_error_text *error)
+static int take_names(char (*ret)[SCH_QUEUE_NAME_MAX], uint32_t *ret_count, size_t max,
+                      const char *field, const struct sy_config_list *names,
+                      struct sy_error_text *error)
 {
     char *const *texts = names->items;
     int r = 0;
-    if (names->count > SCH_QUEUE_CLUSTERS_MAX) {
-        sy_error_text_add(error, "queue '%s': %zu clusters, at most %u", queue->key.name,
-                          names->count, SCH_QUEUE_CLUSTERS_MAX);
+    if (names->count > max) {
+        sy_error_text_add(error, "%zu %s, at most %zu", names->count, field, max);
         return -EINVAL;
     }
-    queue->cluster_count = (uint32_t)names->count;
+    *ret_count = (uint32_t)names->count;
     for (size_t i = 0; i < names->count; i++) {
-        if (copy_name(queue->clusters[i], sizeof(queue->clusters[i]), "cluster", texts[i], error) <
-            0)
+        if (copy_name(ret[i], sizeof(ret[i]), field, texts[i], error) < 0)
             r = -EINVAL;
     }
     return r;
+}
+
+static int take_places(struct sch_queue_config *queue, const struct queue_text *text,
+                       struct sy_error_text *error)
+{
+    int r = take_names(queue->clusters, &queue->cluster_count, SCH_QUEUE_CLUSTERS_MAX, "clusters",
+                       &text->clusters, error);
+    r = take_names(queue->preferred, &queue->preferred_count, SCH_QUEUE_PREFERRED_MAX,
+                   "preferred_clusters", &text->preferred, error) < 0
+            ? -EINVAL
+            : r;
+    return take_names(queue->regions, &queue->region_count, SCH_QUEUE_REGIONS_MAX, "regions",
+                      &text->regions, error) < 0
+               ? -EINVAL
+               : r;
 }
 
 static int take_queue(struct sim_region *region, const struct queue_text *text,
@@ -214,7 +292,7 @@ static int take_queue(struct sim_region *region, const struct queue_text *text,
     r = copy_name(queue.key.name, SCH_QUEUE_NAME_MAX, "queue", text->name, error) < 0 ? -EINVAL : r;
     r = copy_name(queue.parent, SCH_QUEUE_NAME_MAX, "parent", text->parent, error) < 0 ? -EINVAL
                                                                                        : r;
-    r = take_clusters_of(&queue, &text->clusters, error) < 0 ? -EINVAL : r;
+    r = take_places(&queue, text, error) < 0 ? -EINVAL : r;
     if (r == 0)
         r = sch_queue_config_check(&queue, error);
     if (r < 0)
@@ -343,4 +421,45 @@ const struct sch_queue_config *sim_region_queue(const struct sim_region *region,
     if (!found && key->name[0])
         found = sim_region_find(region, "", "", name);
     return found;
+}
+
+/* ---- where a queue's tasks may run: docs/scheduling.md, "Which cluster" ---- */
+
+/* The one above it: the parent, the project in that domain, the project; NULL: none is configured.
+ */
+static const struct sch_queue_config *above(const struct sim_region *region,
+                                            const struct sch_queue_key *key, const char *parent)
+{
+    const struct sch_queue_config *found = NULL;
+    if (parent[0])
+        return sim_region_find(region, key->project, key->domain, parent);
+    if (key->name[0] && key->domain[0])
+        found = sim_region_find(region, key->project, key->domain, "");
+    if (!found && key->project[0] && (key->name[0] || key->domain[0]))
+        found = sim_region_find(region, key->project, "", "");
+    return found;
+}
+
+bool sim_region_permits(const struct sim_region *region, const struct sch_queue_key *key,
+                        const struct sim_cluster_config *cluster)
+{
+    struct sch_queue_key at = *key;
+    const struct sch_queue_config *queue = sim_region_queue(region, key);
+    bool named = false;
+    if (!queue) { /* the default one, which nobody configured */
+        snprintf(at.name, sizeof(at.name), SCH_QUEUE_DEFAULT);
+        queue = above(region, &at, "");
+    }
+    for (; queue; queue = above(region, &queue->key, queue->parent)) {
+        if (queue->region_count > 0 &&
+            !sch_names_have(queue->regions, queue->region_count, cluster->region))
+            return false;
+        if (queue->price_max > 0 && cluster->price > queue->price_max)
+            return false;
+        if (!named && queue->cluster_count > 0 &&
+            !sch_names_have(queue->clusters, queue->cluster_count, cluster->name))
+            return false;
+        named |= queue->cluster_count > 0;
+    }
+    return true;
 }

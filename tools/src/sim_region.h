@@ -15,12 +15,13 @@
 struct sim_node_group {
     char name[SCH_QUEUE_NAME_MAX];
     struct sch_resources capacity;
-    struct sch_traits traits; /* labels */
+    struct sch_traits traits;
     uint32_t count;
 };
 
 struct sim_cluster_config {
     char name[SCH_QUEUE_NAME_MAX];
+    char region[SCH_QUEUE_NAME_MAX]; /* "" = not known */
     int64_t price; /* of a core, in millionths of a currency an hour; 0 = not known */
     struct sim_node_group *groups;
     size_t group_count;
@@ -51,3 +52,7 @@ const struct sch_queue_config *sim_region_queue(const struct sim_region *region,
 /* Exactly this one; NULL: it is not configured. */
 const struct sch_queue_config *sim_region_find(const struct sim_region *region, const char *project,
                                                const char *domain, const char *name);
+/* Whether what waits in that queue may run on the cluster: by its and all upper levels' regions and
+ * price limits, and by the nearest level's list of clusters. */
+bool sim_region_permits(const struct sim_region *region, const struct sch_queue_key *key,
+                        const struct sim_cluster_config *cluster);

@@ -75,6 +75,7 @@ void sim_shapes_to_partition(struct sim_cluster *cluster, struct sch_shape *shap
     message->up.u.cluster.shapes = shapes;
     message->up.u.cluster.shape_count = count;
     message->up.u.cluster.price = cluster->all->world->region->clusters[cluster->index].price;
+    message->up.u.cluster.region = cluster->all->world->region->clusters[cluster->index].region;
 }
 
 struct sch_op_event *sim_to_operator(struct sim_cluster *cluster, enum sch_op_event_type type)

@@ -45,7 +45,7 @@ static int check_request(const struct sch_resources *request, struct sy_error_te
                           (unsigned long long)SCH_MEMORY_BYTES_MAX);
     else if (request->gpus > SCH_GPUS_MAX)
         sy_error_text_set(error, "%" PRIu32 " GPUs: at most %u", request->gpus, SCH_GPUS_MAX);
-    else if (request->gpu_model[0] && request->gpus == 0)
+    else if (request->gpu_model[0] && !sch_resources_has_gpu(request))
         sy_error_text_set(error, "GPU model '%s' without GPUs", request->gpu_model);
     else
         return 0;
@@ -195,7 +195,7 @@ static bool alike(const struct sim_task *a, const struct sim_task *b)
 void sim_trace_write(const struct sim_trace *trace, FILE *file)
 {
     fprintf(file, "arrival_s,duration_s,cpu,memory,gpus,gpu_model,project,domain,queue,priority,"
-                  "count,gang,topology\n");
+                  "count,gang,topology,gpu_slice,labels\n");
     size_t next;
     for (size_t i = 0; i < trace->count; i = next) {
         const struct sim_task *task = &trace->tasks[i];
@@ -207,12 +207,15 @@ void sim_trace_write(const struct sim_trace *trace, FILE *file)
         static const char *const words[] = {"", "prefer:", "require:"};
         const struct sch_gang_shape *gang = sim_trace_gang(trace, (uint32_t)i);
         uint32_t members = gang ? gang->size : 1;
+        const char *quote = strchr(request->labels, ',') ? "\"" : "";
         fprintf(file,
-                "%.3f,%.3f,%.15g,%" PRIu64 ",%" PRIu32 ",%s,%s,%s,%s,%" PRId32 ",%zu,%" PRIu32
-                ",%s%s\n",
+                "%.3f,%.3f,%.15g,%" PRIu64 ",%.15g,%s,%s,%s,%s,%" PRId32 ",%zu,%" PRIu32
+                ",%s%s,%s,%s%s%s\n",
                 (double)task->arrival_ns / 1e9, (double)task->duration_ns / 1e9,
-                request->cpu_milli / 1e3, request->memory_bytes, request->gpus, request->gpu_model,
-                key->project, key->domain, key->name, task->priority, (next - i) / members,
-                gang ? members : 0, gang ? words[gang->topology] : "", gang ? gang->key : "");
+                request->cpu_milli / 1e3, request->memory_bytes,
+                request->gpus + request->gpu_milli / 1e3, request->gpu_model, key->project,
+                key->domain, key->name, task->priority, (next - i) / members, gang ? members : 0,
+                gang ? words[gang->topology] : "", gang ? gang->key : "", request->gpu_partition,
+                quote, request->labels, quote);
     }
 }

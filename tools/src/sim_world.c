@@ -6,36 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- amounts ---- */
-
-void sim_amount_add(struct sch_resources *amount, const struct sch_resources *request)
-{
-    amount->cpu_milli += request->cpu_milli;
-    amount->memory_bytes += request->memory_bytes;
-    amount->gpus += request->gpus;
-}
-
-void sim_amount_subtract(struct sch_resources *amount, const struct sch_resources *request)
-{
-    SY_ASSERT(amount->cpu_milli >= request->cpu_milli && amount->gpus >= request->gpus &&
-              amount->memory_bytes >= request->memory_bytes);
-    amount->cpu_milli -= request->cpu_milli;
-    amount->memory_bytes -= request->memory_bytes;
-    amount->gpus -= request->gpus;
-}
-
-bool sim_node_fits(const struct sim_node *node, const struct sch_resources *request, bool empty)
-{
-    struct sch_resources sum = {0};
-    if (!empty)
-        sum = node->used;
-    sim_amount_add(&sum, request);
-    bool model = request->gpus == 0 || !request->gpu_model[0] ||
-                 strncmp(request->gpu_model, node->capacity.gpu_model, SCH_GPU_MODEL_MAX) == 0;
-    return model && sum.cpu_milli <= node->capacity.cpu_milli &&
-           sum.memory_bytes <= node->capacity.memory_bytes && sum.gpus <= node->capacity.gpus;
-}
-
 /* ---- policies by name ---- */
 
 int sim_policy_parse(const char *name, struct sim_options *ret)
@@ -78,7 +48,7 @@ static void leave_node(struct sim_world *world, uint32_t task)
     struct sim_progress *progress = &world->tasks[task];
     SY_ASSERT(progress->running && world->running > 0);
     sim_measure_leave(world->measure, world->now_ns, task, progress->node);
-    sim_amount_subtract(&world->nodes[progress->node].used, request_of(world, task));
+    sim_node_give(&world->nodes[progress->node], request_of(world, task), progress->gpus);
     progress->running = false;
     world->running--;
     world->changed_ns = world->now_ns;
@@ -97,14 +67,13 @@ static void end_of_task(void *owner, void *arg)
     world->options.policy->ended(world->scheduler, task, progress->node);
 }
 
-void sim_world_start(struct sim_world *world, uint32_t task, uint32_t node)
+void sim_world_start(struct sim_world *world, uint32_t task, uint32_t node, uint64_t gpus)
 {
     struct sim_progress *progress = &world->tasks[task];
     SY_ASSERT(!progress->running && !progress->over);
-    SY_ASSERT(sim_node_fits(&world->nodes[node], request_of(world, task), false));
     sim_measure_start(world->measure, world->now_ns, task, node, !progress->started);
-    sim_amount_add(&world->nodes[node].used, request_of(world, task));
-    *progress = (struct sim_progress){.node = node, .started = true, .running = true};
+    gpus = sim_node_take(&world->nodes[node], request_of(world, task), gpus);
+    *progress = (struct sim_progress){.node = node, .gpus = gpus, .started = true, .running = true};
     progress->end_ns = world->now_ns + world->trace->tasks[task].duration_ns;
     world->running++;
     world->changed_ns = world->now_ns;

@@ -8,23 +8,15 @@
  */
 #pragma once
 
-#include "base/map.h"
 #include "tools/src/sim_events.h"
 #include "tools/src/sim_measure.h"
+#include "tools/src/sim_node.h"
 #include "tools/src/sim_region.h"
 #include "tools/src/sim_trace.h"
 
 #define SIM_ORIGIN_NS INT64_C(1000000000)
 /* When nothing runs and nothing has changed for so long, what waits is never placed. */
 #define SIM_STALL_NS (3600 * INT64_C(1000000000))
-
-struct sim_node {
-    char name[SCH_QUEUE_NAME_MAX + 16];
-    uint32_t cluster;
-    struct sch_resources capacity, used; /* used: by tasks that run */
-    const struct sch_traits *traits;
-    struct sy_map_link by_name; /* of its cluster; the policy's */
-};
 
 struct sim_world;
 
@@ -45,6 +37,7 @@ struct sim_options {
 
 struct sim_progress {
     int64_t end_ns;
+    uint64_t gpus; /* as sim_node_take() says */
     uint32_t node;
     bool started, running, over;
 };
@@ -78,15 +71,10 @@ struct sim_result *sim_run(const struct sim_region *region, const struct sim_tra
 
 /* ---- for policies ---- */
 void sim_world_at(struct sim_world *world, int64_t at_ns, sim_event_fn fn, void *owner, void *arg);
-/* It fits: the room of a node is never given twice. */
-void sim_world_start(struct sim_world *world, uint32_t task, uint32_t node);
+/* It fits: the room of a node is never given twice. `gpus` as for sim_node_take(). */
+void sim_world_start(struct sim_world *world, uint32_t task, uint32_t node, uint64_t gpus);
 /* Ends a running task early (preempted, cancelled): ended() is not called. */
 void sim_world_stop(struct sim_world *world, uint32_t task);
 /* It will never run: refused when it came, or given up while it waited. */
 void sim_world_refuse(struct sim_world *world, uint32_t task, const char *why);
 void sim_world_give_up(struct sim_world *world, uint32_t task);
-
-/* Amounts of requests on a node. */
-bool sim_node_fits(const struct sim_node *node, const struct sch_resources *request, bool empty);
-void sim_amount_add(struct sch_resources *amount, const struct sch_resources *request);
-void sim_amount_subtract(struct sch_resources *amount, const struct sch_resources *request);
