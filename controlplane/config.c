@@ -7,6 +7,8 @@
 #include <string.h>
 
 static const char *const coordinations[] = {"none", NULL};
+/* By enum sch_infeasible: INHERIT is no word, for nothing is above. */
+static const char *const infeasibles[] = {"hold", "fail", NULL};
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
 
 static const struct sy_config_key keys[] = {
@@ -55,6 +57,9 @@ static const struct sy_config_key keys[] = {
     SY_CONFIG_DURATION("infeasible_grace", struct cp_config, infeasible_grace_ns, "5m", "1s", "24h",
                        "so long no cluster could ever run what waits before it fails, in queues "
                        "that say so"),
+    SY_CONFIG_ENUM("infeasible", struct cp_config, infeasible, "hold", infeasibles,
+                   "what waits when no cluster is left that could ever run it, in queues that do "
+                   "not say: hold waits for one to come, fail ends after infeasible_grace"),
     SY_CONFIG_DURATION("heartbeat", struct cp_config, heartbeat_ns, "1s", "10ms", "60s",
                        "operators send something at least this often"),
     SY_CONFIG_DURATION(
@@ -156,6 +161,7 @@ struct cp_shard_options cp_config_shard(const struct cp_config *config)
                       .ageing_ns = config->ageing_ns,
                       .reserve_after_ns = config->reserve_after_ns,
                       .infeasible_grace_ns = config->infeasible_grace_ns,
+                      .infeasible = (enum sch_infeasible)(SCH_INFEASIBLE_HOLD + config->infeasible),
                       .reclaim_delay_ns = config->reclaim_delay_ns},
     };
 }

@@ -15,7 +15,7 @@ struct cp_config {
     int64_t partitions, coordination, streams_max, log_level;
     int64_t actions_max, queues_max, inline_bytes_max, batch_bytes_max;
     int64_t system_retries, worker_deaths_max, ageing_ns, reclaim_delay_ns, infeasible_grace_ns;
-    int64_t reserve_after_ns;
+    int64_t reserve_after_ns, infeasible;
     int64_t heartbeat_ns, cluster_lease_ns, recovery_wait_ns, drain_ns;
 };
 

@@ -50,7 +50,8 @@ struct cp_partition_options {
     int64_t reclaim_delay_ns;   /* see sch_partition_options; 0 = never */
     int64_t reserve_after_ns;   /* the same */
     int64_t ageing_ns; /* an action gains one in priority for each that it waits; 0 = never */
-    int64_t infeasible_grace_ns; /* see sch_partition_options */
+    int64_t infeasible_grace_ns;    /* see sch_partition_options */
+    enum sch_infeasible infeasible; /* the same */
 };
 
 int cp_partition_new(struct cp_partition **ret_partition,

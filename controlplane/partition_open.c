@@ -325,6 +325,7 @@ static int recover(struct cp_partition *p, struct sy_error_text *error)
                                             .ageing_ns = p->options.ageing_ns,
                                             .reserve_after_ns = p->options.reserve_after_ns,
                                             .infeasible_grace_ns = p->options.infeasible_grace_ns,
+                                            .infeasible = p->options.infeasible,
                                             .reclaim_delay_ns = p->options.reclaim_delay_ns};
     p->core = sch_partition_new(&options, sy_loop_now_ns(p->loop));
     p->durable_id_high = (uint64_t)p->epoch << 40;

@@ -24,8 +24,11 @@ struct sch_partition *sch_partition_new(const struct sch_partition_options *opti
     SY_ASSERT(options->actions_max > 0 && options->actions_max < UINT32_MAX);
     SY_ASSERT(options->cluster_lease_ns > 0 && options->recovery_wait_ns >= 0);
     SY_ASSERT(options->worker_deaths_max <= UINT8_MAX);
+    SY_ASSERT(options->infeasible < SCH_INFEASIBLES);
     struct sch_partition *p = sy_new(struct sch_partition);
     p->options = *options;
+    if (options->infeasible == SCH_INFEASIBLE_INHERIT)
+        p->options.infeasible = SCH_INFEASIBLE_HOLD;
     p->options.assign_max = options->assign_max > 0 ? options->assign_max : SCH_ASSIGN_MAX;
     p->last_id = (uint64_t)options->epoch << SCH_ID_COUNTER_BITS;
     p->now_ns = now_ns;

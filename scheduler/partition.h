@@ -209,6 +209,7 @@ struct sch_partition_options {
     /* So long no cluster has been there that could ever run what waits before it ends, in queues
      * with SCH_INFEASIBLE_FAIL. */
     int64_t infeasible_grace_ns;
+    enum sch_infeasible infeasible; /* of queues that do not say, nor one above; INHERIT: HOLD */
     uint32_t assign_max; /* in one step, a tick at once goes on; 0: 256, so that it stays short */
 };
 

@@ -41,9 +41,10 @@ static void narrow_regions(struct sch_rule_content *rule, const struct sch_queue
     rule->region_count = kept;
 }
 
-static struct sch_rule_content rule_of(const struct sch_share *tenant)
+static struct sch_rule_content rule_of(const struct sch_partition *p,
+                                       const struct sch_share *tenant)
 {
-    struct sch_rule_content rule = {.infeasible = SCH_INFEASIBLE_HOLD};
+    struct sch_rule_content rule = {.infeasible = (uint32_t)p->options.infeasible};
     bool policy_known = false, infeasible_known = false;
     for (const struct sch_share *at = tenant; at; at = at->parent) {
         const struct sch_queue_config *config = at->config;
@@ -70,7 +71,7 @@ static struct sch_rule_content rule_of(const struct sch_share *tenant)
 void sch_tenant_gather(struct sch_partition *p, struct sch_share *tenant)
 {
     SY_ASSERT(tenant->level == SCH_SHARE_TENANT);
-    struct sch_rule_content content = rule_of(tenant);
+    struct sch_rule_content content = rule_of(p, tenant);
     const struct sch_rule *old = tenant->rule;
     tenant->rule = sch_rule_ref(p, &content);
     if (old)

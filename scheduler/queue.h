@@ -52,7 +52,7 @@ enum sch_policy {
 
 /* What becomes of an action that waits when no cluster is left that could ever run it. */
 enum sch_infeasible {
-    SCH_INFEASIBLE_INHERIT, /* as above it says; nowhere: HOLD */
+    SCH_INFEASIBLE_INHERIT, /* as above it says; nowhere: sch_partition_options.infeasible */
     SCH_INFEASIBLE_HOLD,    /* it waits for one to come */
     SCH_INFEASIBLE_FAIL,    /* it ends FAILED after sch_partition_options.infeasible_grace_ns */
     SCH_INFEASIBLES,

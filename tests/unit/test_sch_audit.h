@@ -76,8 +76,8 @@ static struct sch_queue_config config_of(const struct world *w, size_t i)
         return config;
     config.preemptible = i < 2;
     config.priority = i < 2 ? 0 : 2;
-    if (w->strict && strcmp(key.name, SCH_QUEUE_DEFAULT) == 0)
-        config.infeasible = SCH_INFEASIBLE_FAIL;
+    if (w->strict && strcmp(key.name, SCH_QUEUE_DEFAULT) != 0)
+        config.infeasible = SCH_INFEASIBLE_HOLD;
     config.policy = w->policy;
     config.preferred_count = w->prefers;
     snprintf(config.preferred[0], SCH_QUEUE_NAME_MAX, "%s", cluster_names[1]);
@@ -114,12 +114,13 @@ static bool tolerates_spot(const struct site *site, size_t queue)
            level_of(site, queue, 1)->preemptible_nodes;
 }
 
-static bool ends_infeasible(const struct site *site, size_t queue)
+/* What no level says the options of the partition say. */
+static bool ends_infeasible(const struct world *w, const struct site *site, size_t queue)
 {
     enum sch_infeasible own = level_of(site, queue, 0)->infeasible;
-    return own == SCH_INFEASIBLE_FAIL ||
-           (own == SCH_INFEASIBLE_INHERIT &&
-            level_of(site, queue, 1)->infeasible == SCH_INFEASIBLE_FAIL);
+    enum sch_infeasible above = level_of(site, queue, 1)->infeasible;
+    own = own == SCH_INFEASIBLE_INHERIT ? above : own;
+    return own == SCH_INFEASIBLE_INHERIT ? w->strict : own == SCH_INFEASIBLE_FAIL;
 }
 
 /* The nearest level's clusters, all levels' regions, the lowest price. Of a cluster that is not
@@ -262,7 +263,7 @@ static void see_nothing(struct world *w, size_t p)
 /* Not of gangs: their size counts too. */
 static void audit_infeasible(const struct world *w, const struct site *site, const struct row *row)
 {
-    bool strict = ends_infeasible(site, row->queue), unchecked = row->id >> 40 == site->epoch;
+    bool strict = ends_infeasible(w, site, row->queue), unchecked = row->id >> 40 == site->epoch;
     const struct sch_resources *request = &w->specs[site - w->sites][row->spec].request;
     ck_assert(strict || unchecked);
     if (row->gang.size > 0)
@@ -279,7 +280,7 @@ static void audit_overdue(const struct world *w, size_t p)
     for (size_t i = 0; i < site->row_count; i++) {
         const struct row *row = &site->rows[i];
         if (!row->live || row->spec == SPECS || row->gang.size > 0 ||
-            !ends_infeasible(site, row->queue))
+            !ends_infeasible(w, site, row->queue))
             continue;
         int64_t since_ns = site->able_awake_ns[row->queue][row->spec];
         since_ns = since_ns > site->changed_awake_ns ? since_ns : site->changed_awake_ns;

@@ -101,6 +101,38 @@ START_TEST(it_ends_when_the_last_capable_cluster_has_left)
 }
 END_TEST
 
+/* The nearest level that says; where none does, the partition's options. */
+START_TEST(what_no_queue_says_the_configuration_says)
+{
+    struct world w = world_with_grace(5);
+    w.p->options.infeasible = SCH_INFEASIBLE_FAIL;
+    configure(&w, "d", "patient", SCH_INFEASIBLE_HOLD);
+    configure(&w, "d", "silent", SCH_INFEASIBLE_INHERIT);
+    ready(&w, "east");
+    struct sch_action *root = create(&w, "run", &w.group);
+    struct sch_action *patient = child_in(&w, root, "patient", "patient");
+    struct sch_action *silent = child_in(&w, root, "silent", "silent");
+    struct sch_action *none = child_in(&w, root, "none", NULL);
+    shrink(&w, "east");
+    int64_t end_ns = w.now + GRACE;
+    ck_assert(!run_until_final(&w, silent, end_ns - 1));
+    ck_assert(run_until_final(&w, silent, end_ns) && run_until_final(&w, none, end_ns));
+    ck_assert_str_eq(nth(&w, SCH_EFFECT_FINISHED, 0)->u.final.code, "Infeasible");
+    ck_assert(!run_until_final(&w, patient, end_ns + 2 * GRACE));
+    assert_state(patient, "queued");
+    configure(&w, "", "", SCH_INFEASIBLE_HOLD); /* the project says so now */
+    ready(&w, "east");
+    struct sch_action *late = child_in(&w, root, "late", "silent");
+    shrink(&w, "east");
+    ck_assert(!run_until_final(&w, late, w.now + 2 * GRACE));
+    sch_action_unref(patient);
+    sch_action_unref(silent);
+    sch_action_unref(none);
+    sch_action_unref(late);
+    world_free(&w);
+}
+END_TEST
+
 /* Both are due in one step, and the timeout is looked at first. */
 START_TEST(it_may_time_out_at_that_very_moment)
 {
@@ -328,6 +360,7 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {it_ends_when_the_last_capable_cluster_has_left,
+                                  what_no_queue_says_the_configuration_says,
                                   it_may_time_out_at_that_very_moment,
                                   one_that_comes_back_in_time_saves_it,
                                   after_a_restart_nothing_ends_before_the_clusters_could_tell,

@@ -145,6 +145,8 @@ static void partition_start(struct world *w, size_t p)
                                             .cluster_lease_ns = LEASE_NS,
                                             .recovery_wait_ns = RECOVERY_NS,
                                             .infeasible_grace_ns = GRACE_NS,
+                                            .infeasible = w->strict ? SCH_INFEASIBLE_FAIL
+                                                                    : SCH_INFEASIBLE_INHERIT,
                                             .reserve_after_ns = w->reserves ? SY_NS_PER_S : 0,
                                             .assign_max = site->epoch % 2 ? 3 : 0,
                                             .reclaim_delay_ns = 200 * SY_NS_PER_MS};
