@@ -211,6 +211,7 @@ static Switchyard__V1__ClusterView *cluster_of(struct cp_request *req,
     ret->price_max = from->price_max;
     ret->avoided_until_ns = realtime(req, from->avoided_until_ns);
     ret->failures = from->failures;
+    ret->failing_percent = from->failing_percent;
     ret->holds = from->holds;
     ret->fits = from->fits;
     ret->kept = from->kept;

@@ -110,6 +110,7 @@ struct sch_explain_cluster {
     int64_t avoided_until_ns; /* monotonic; its class failed there, so others come before it; 0: not
                                */
     uint32_t failures;        /* of the class there, one after the other */
+    uint32_t failing_percent; /* of the class there lately, when others come before it for that */
     /* Nodes that it is asked to keep for actions of this size, and for others. */
     uint32_t kept, kept_for_others;
 };

@@ -284,7 +284,9 @@ static void check_pair(const struct sch_partition *p, const struct sch_class *cl
         SY_ASSERT(connected && pair->feasible && pair->expected_ns > 0);
     if (listed && short_of)
         SY_ASSERT(pair->expected_ns > 0);
-    SY_ASSERT(sch_heap_has(&pair->avoided) == (pair->avoided_until_ns > 0));
+    SY_ASSERT(sch_heap_has(&pair->avoided) == (pair->avoided_until_ns > 0 || pair->failing > 0));
+    SY_ASSERT(pair->failing <= SCH_FAILING_ALL &&
+              (pair->failing == 0 || pair->failures < SCH_AVOID_AFTER));
     SY_ASSERT(!(connected && pair->feasible) || pair->told || class->tell_new);
 }
 

@@ -222,6 +222,9 @@ static void explain_cluster(const struct sch_query *q, const struct sch_cluster 
     const struct sch_pair *pair = q->class ? q->class->pairs[cluster->index] : NULL;
     ret->avoided_until_ns = pair ? pair->avoided_until_ns : 0;
     ret->failures = pair ? pair->failures : 0;
+    ret->failing_percent = pair && sch_pair_failing(pair) > 0
+                               ? pair->failing * 100 / SCH_FAILING_ALL
+                               : 0;
     ret->kept = pair ? pair->reserves : 0;
     ret->kept_for_others = cluster->reserves - ret->kept;
 }
@@ -566,6 +569,11 @@ static bool submit_is_refused(struct sch_partition *p, const struct sch_submit *
     return e->refused;
 }
 
+static unsigned failing_of(const struct sch_query *q, const struct sch_explain_cluster *at)
+{
+    return q->class ? sch_pair_failing(q->class->pairs[at->cluster->index]) : 0;
+}
+
 /* The cluster that the policy takes, by room alone: what operators will grant is not known. */
 static const char *would_go_to(const struct sch_query *q)
 {
@@ -581,6 +589,8 @@ static const char *would_go_to(const struct sch_query *q)
         bool better = !best || (policy == SCH_POLICY_PACK ? n < best_fits : n > best_fits);
         if (best && policy == SCH_POLICY_CHEAPEST && at->price != best->price)
             better = at->price < best->price;
+        if (best && failing_of(q, at) != failing_of(q, best))
+            better = failing_of(q, at) < failing_of(q, best);
         if (best && sch_rule_prefers(q->tenant->rule, at->cluster) !=
                         sch_rule_prefers(q->tenant->rule, best->cluster))
             better = sch_rule_prefers(q->tenant->rule, at->cluster);

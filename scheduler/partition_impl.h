@@ -69,6 +69,13 @@
 #define SCH_AVOID_AFTER 3u
 #define SCH_AVOID_NS (10 * SY_NS_PER_S)
 #define SCH_AVOID_MAX_NS (600 * SY_NS_PER_S)
+/* Below that a cluster is behind others for a class by how much of it failed there lately, in
+ * quarters. The part of all attempts, in 1024ths: each that ends counts for an eighth; what nothing
+ * ends for a minute is halved. */
+#define SCH_FAILING_ALL 1024u
+#define SCH_FAILING_QUARTER (SCH_FAILING_ALL / 4)
+#define SCH_FAILING_WEIGHT 8u
+#define SCH_FAILING_FADE_NS (60 * SY_NS_PER_S)
 /* So long a gang waits for the clusters to say whether they have room for it now, before it goes to
  * one that has not. */
 #define SCH_GANG_PATIENCE_NS SY_NS_PER_S
@@ -291,8 +298,10 @@ struct sch_pair {
     uint32_t reserves;   /* nodes that it is asked to keep for the class */
     bool answered;       /* of a class of gangs: since the last one came */
     uint32_t failures;   /* refusals and losses one after the other */
+    uint32_t failing;    /* of SCH_FAILING_ALL; 0 once it is avoided */
+    int64_t failing_ns;  /* it is halved then */
     int64_t avoided_until_ns;      /* another cluster is taken if one has room; 0: not */
-    struct sch_heap_entry avoided; /* p->avoided */
+    struct sch_heap_entry avoided; /* p->avoided while it is, or is failing: when that changes */
 };
 
 struct sch_class {

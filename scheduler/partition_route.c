@@ -30,7 +30,8 @@
  */
 #define FREE_MAX ((int64_t)1 << 20)
 #define RANK (2 * FREE_MAX)
-#define PRICE_MAX ((int64_t)1 << 38)
+#define PRICE_MAX ((int64_t)1 << 36)
+#define FAILING_KEY ((int64_t)1 << 58) /* times how much it fails: behind those that fail less */
 #define OTHER_KEY ((int64_t)1 << 60)   /* behind those that the queue prefers */
 #define BUSY_KEY ((int64_t)1 << 61)    /* of a gang: behind those that have room for it now */
 #define AVOIDED_KEY ((int64_t)1 << 62) /* behind all that are not avoided */
@@ -172,7 +173,7 @@ static int64_t policy_key(const struct sch_pair *pair)
         room = -room;
     if (gang && pair->avoided_until_ns > 0)
         return AVOIDED_KEY + pair->avoided_until_ns / SY_NS_PER_MS; /* they take turns */
-    int64_t key = rank * RANK - room;
+    int64_t key = rank * RANK - room + sch_pair_failing(pair) * FAILING_KEY;
     key += pair->preferred ? 0 : OTHER_KEY;
     key += gang && pair->startable <= pair->assigned ? BUSY_KEY : 0;
     return key + (pair->avoided_until_ns > 0 ? AVOIDED_KEY : 0);
@@ -298,6 +299,7 @@ struct sch_pair *sch_pair_near(const struct sch_action_impl *a, struct sch_pair 
     struct sch_pair *near = home ? class->pairs[home->index] : NULL;
     bool as_good = near && is_open(near) && has_room(home, &class->request) &&
                    rank_of(near) == rank_of(best) && near->preferred == best->preferred &&
+                   sch_pair_failing(near) == sch_pair_failing(best) &&
                    (near->avoided_until_ns > 0) == (best->avoided_until_ns > 0);
     return as_good ? near : best;
 }
@@ -410,22 +412,47 @@ static int64_t avoid_ns(uint32_t failures)
     return capped(ns, SCH_AVOID_MAX_NS);
 }
 
+/* When what is held against it changes by itself. */
+static void set_timer(struct sch_partition *p, struct sch_pair *pair)
+{
+    int64_t at = pair->avoided_until_ns > 0 ? pair->avoided_until_ns : SY_TIME_NEVER;
+    if (pair->failing > 0 && pair->failing_ns < at)
+        at = pair->failing_ns;
+    if (at == SY_TIME_NEVER)
+        sch_heap_remove(&p->avoided, &pair->avoided);
+    else
+        sch_heap_set(&p->avoided, &pair->avoided, at);
+}
+
+static void count_failing(const struct sch_partition *p, struct sch_pair *pair, bool well)
+{
+    uint32_t part = pair->failing / SCH_FAILING_WEIGHT;
+    pair->failing -= part > 0 ? part : pair->failing > 0;
+    pair->failing += well ? 0 : SCH_FAILING_ALL / SCH_FAILING_WEIGHT;
+    pair->failing_ns = p->now_ns + SCH_FAILING_FADE_NS;
+    SY_ASSERT(pair->failing <= SCH_FAILING_ALL);
+}
+
+/* What it is avoided for is not held against it once more when that is over. */
 void sch_pair_report(struct sch_partition *p, struct sch_class *class, struct sch_cluster *cluster,
                      bool well)
 {
     struct sch_pair *pair = class->pairs[cluster->index];
-    if (well && pair->failures == 0)
+    unsigned before = sch_pair_failing(pair);
+    if (well && pair->failures == 0 && pair->failing == 0)
         return;
+    bool failed = pair->failures > 0;
+    count_failing(p, pair, well);
     pair->failures = well ? 0 : pair->failures + (pair->failures < UINT32_MAX);
-    bool avoid = pair->failures >= SCH_AVOID_AFTER;
-    if (!well && !avoid)
-        return; /* if it is avoided, for a gang that it gave back, it still is */
-    pair->avoided_until_ns = avoid ? p->now_ns + avoid_ns(pair->failures) : 0;
-    if (avoid)
-        sch_heap_set(&p->avoided, &pair->avoided, pair->avoided_until_ns);
-    else
-        sch_heap_remove(&p->avoided, &pair->avoided);
-    pair_update(p, pair);
+    if (pair->failures >= SCH_AVOID_AFTER) {
+        pair->avoided_until_ns = p->now_ns + avoid_ns(pair->failures);
+        pair->failing = 0;
+    } else if (well && failed) {
+        pair->avoided_until_ns = 0;
+    } /* else, if it is avoided, for a gang that it gave back, it still is */
+    set_timer(p, pair);
+    if (failed || !well || sch_pair_failing(pair) != before)
+        pair_update(p, pair);
 }
 
 void sch_pair_ask(struct sch_partition *p, struct sch_pair *pair)
@@ -439,18 +466,23 @@ void sch_pair_avoid(struct sch_partition *p, struct sch_pair *pair, int64_t ns)
 {
     SY_ASSERT(ns > 0);
     pair->avoided_until_ns = p->now_ns + ns;
-    sch_heap_set(&p->avoided, &pair->avoided, pair->avoided_until_ns);
+    set_timer(p, pair);
     pair_update(p, pair);
 }
 
-/* One more is tried; if it fails too the cluster is avoided for longer. */
+/* Of one that is avoided no more one is tried; if it fails too that is for longer. */
 void sch_avoided_tick(struct sch_partition *p)
 {
     struct sch_heap_entry *top;
     while ((top = sch_heap_top(&p->avoided)) && top->key <= p->now_ns) {
         struct sch_pair *pair = sy_container_of(top, struct sch_pair, avoided);
-        sch_heap_remove(&p->avoided, top);
-        pair->avoided_until_ns = 0;
+        if (pair->avoided_until_ns <= p->now_ns)
+            pair->avoided_until_ns = 0;
+        if (pair->failing > 0 && pair->failing_ns <= p->now_ns) {
+            pair->failing /= 2;
+            pair->failing_ns = p->now_ns + SCH_FAILING_FADE_NS;
+        }
+        set_timer(p, pair);
         pair_update(p, pair);
     }
 }

@@ -24,6 +24,12 @@ void sch_pair_free(struct sch_partition *p, struct sch_pair *pair);
 /* An attempt of the class ended there: well, or by the cluster's fault. */
 void sch_pair_report(struct sch_partition *p, struct sch_class *class, struct sch_cluster *cluster,
                      bool well);
+/* 0 to 3: how far it is behind others for what failed there lately. */
+static inline unsigned sch_pair_failing(const struct sch_pair *pair)
+{
+    unsigned quarters = pair->failing / SCH_FAILING_QUARTER;
+    return quarters < 3 ? quarters : 3;
+}
 void sch_avoided_tick(struct sch_partition *p);
 /* Whether the cluster has room now is not known any more. */
 void sch_pair_ask(struct sch_partition *p, struct sch_pair *pair);

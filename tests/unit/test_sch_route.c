@@ -502,6 +502,70 @@ START_TEST(one_that_leaves_is_not_waited_for)
 }
 END_TEST
 
+/* ---- clusters where some of it fails ---- */
+
+/* Every other attempt is lost on "east", until one goes to "west". Returns how many were lost. */
+static unsigned lose_every_other(struct world *w, struct sch_action *root)
+{
+    char name[16];
+    for (unsigned lost = 1;; lost++) {
+        ck_assert_uint_lt(lost, 20);
+        snprintf(name, sizeof(name), "n%u", lost);
+        struct sch_action *a = child_in(w, root, name, "q");
+        assert_on(a, "east");
+        outcome(w, a, SCH_OUTCOME_LOST); /* it is queued again at once */
+        sch_partition_check(w->p);
+        if (strcmp(sch_cluster_name(a->cluster), "west") == 0)
+            return lost;
+        outcome(w, a, SCH_OUTCOME_SUCCEEDED);
+    }
+}
+
+static void assert_dry_run(struct world *w, const char *cluster, bool failing)
+{
+    struct sch_submit submit = {
+        .project = "p", .domain = "d", .queue = "q", .request = &w->task.request};
+    struct sch_explanation *e = sch_explain_submit(w->p, &submit);
+    ck_assert_str_eq(e->cluster, cluster);
+    ck_assert_str_eq(e->clusters[0].name, "east");
+    ck_assert(failing ? e->clusters[0].failing_percent >= 25 : e->clusters[0].failing_percent == 0);
+    ck_assert_uint_eq(e->clusters[1].failing_percent, 0);
+    sch_explanation_free(e);
+}
+
+/* Under each policy, until a minute or a few have passed, or it fails less. */
+static void fail_some(enum sch_policy policy)
+{
+    struct world w = two_clusters(policy);
+    struct sch_action *root = create(&w, "run", &w.group);
+    struct sch_action *first = child_in(&w, root, "first", "q");
+    uint32_t class_id = sch_action_class_id(first);
+    grant(&w, "east", class_id, policy == SCH_POLICY_PACK ? 500 : 1000);
+    grant(&w, "west", class_id, 700);
+    room(&w, "east", policy == SCH_POLICY_PACK ? 500000 : 1000000);
+    room(&w, "west", 700000);
+    outcome(&w, first, SCH_OUTCOME_SUCCEEDED);
+    assert_dry_run(&w, "east", false);
+    unsigned lost = lose_every_other(&w, root);
+    ck_assert(lost > 1 && lost < 6);
+    assert_dry_run(&w, "west", true);
+    assert_on(child_in(&w, root, "next", "q"), "west");
+    run_until(&w, w.now + SCH_FAILING_FADE_NS);
+    sch_partition_check(w.p);
+    assert_on(child_in(&w, root, "later", "q"), "east");
+    assert_dry_run(&w, "east", false);
+    run_until(&w, w.now + 20 * SCH_FAILING_FADE_NS);
+    ck_assert_int_eq(sch_partition_next_ns(w.p), SY_TIME_NEVER); /* nothing is left of it */
+    world_free(&w);
+}
+
+START_TEST(one_where_some_of_it_fails_comes_after_others)
+{
+    for (int policy = 0; policy < SCH_POLICIES; policy++)
+        fail_some((enum sch_policy)policy);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {preferred_clusters_come_first_while_they_have_room,
@@ -521,6 +585,7 @@ int main(void)
                                   what_is_resumed_is_a_burst_too,
                                   without_an_order_nothing_waits,
                                   one_that_leaves_is_not_waited_for,
+                                  one_where_some_of_it_fails_comes_after_others,
                                   NULL};
     return sy_test_run("sch_route", tests);
 }

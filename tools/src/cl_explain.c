@@ -236,6 +236,9 @@ static void put_clusters(const struct page *page, const Explanation *e)
             sy_error_text_add(&why, "avoided for %s: %" PRIu32 " failures",
                               cl_format_duration(c->avoided_until_ns - page->now_ns).text,
                               c->failures);
+        if (c->failing_percent > 0)
+            sy_error_text_add(&why, "after others: %" PRIu32 "%% of these failed there lately",
+                              c->failing_percent);
         if (c->kept > 0)
             sy_error_text_add(&why, "asked to keep %" PRIu32 " of its nodes for these", c->kept);
         if (c->kept_for_others > 0)
