@@ -160,6 +160,26 @@ const struct sch_fit_entry *sch_fit_find(const struct sch_fit *fit, const uint64
     return find(fit->root, least, fit->dims);
 }
 
+static bool each_last(const struct sch_fit_entry *root, const uint64_t *least, uint32_t dims,
+                      bool (*fn)(void *ctx, void *owner), void *ctx)
+{
+    while (root && sch_fit_enough(root->values + dims, least, dims)) {
+        if (!each_last(root->right, least, dims, fn, ctx))
+            return false;
+        if (sch_fit_enough(root->values, least, dims) && !fn(ctx, root->owner))
+            return false;
+        root = root->left;
+    }
+    return true;
+}
+
+bool sch_fit_each_last(const struct sch_fit *fit, const uint64_t *least,
+                       bool (*fn)(void *ctx, void *owner), void *ctx)
+{
+    SY_ASSERT(fit && least && fn);
+    return each_last(fit->root, least, fit->dims, fn, ctx);
+}
+
 static uint64_t times(const uint64_t *values, const uint64_t *least, uint32_t dims)
 {
     uint64_t most = SCH_FIT_ROOM_MAX;

@@ -40,6 +40,10 @@ void sch_fit_remove(struct sch_fit *fit, struct sch_fit_entry *entry);
 bool sch_fit_enough(const uint64_t *values, const uint64_t *least, uint32_t dims);
 /* The first in order with values >= least in each dimension; NULL: none. */
 const struct sch_fit_entry *sch_fit_find(const struct sch_fit *fit, const uint64_t *least);
+/* Those with values >= least in each dimension, the last in order first, until `fn` returns false;
+ * returns whether it never did. The index may not change meanwhile. */
+bool sch_fit_each_last(const struct sch_fit *fit, const uint64_t *least,
+                       bool (*fn)(void *ctx, void *owner), void *ctx);
 /* How often `least` fits, over all entries. Looks at `budget` entries and takes the others to be
  * like their neighbours: exact for an index with no more than that. */
 uint64_t sch_fit_room(const struct sch_fit *fit, const uint64_t *least, uint32_t budget);

@@ -65,6 +65,7 @@ struct sch_operator *sch_operator_new(const struct sch_operator_options *options
     sch_list_init(&op->held);
     sch_list_init(&op->claims);
     sch_list_init(&op->claims_touched);
+    sch_list_init(&op->reserved);
     sch_list_init(&op->claiming);
     sch_list_init(&op->changed);
     sch_list_init(&op->freed);

@@ -153,7 +153,7 @@ static void check_verbs(const struct sch_operator *op, const struct sch_node *no
 
 static void check_nodes(const struct sch_operator *op)
 {
-    uint32_t lost = 0;
+    uint32_t lost = 0, leaving = 0;
     struct sch_amount free = {0};
     SY_ASSERT(op->nodes_by_name.count == op->node_count);
     for (uint32_t i = 0; i < op->node_count; i++) {
@@ -172,10 +172,12 @@ static void check_nodes(const struct sch_operator *op)
             SY_ASSERT(sch_node_fits(node, &a->kind->request) == 0);
         }
         lost += state == SCH_NODE_LOST;
+        leaving += node->leaving;
         free.cpu_milli += node->free.cpu_milli;
         free.memory_bytes += node->free.memory_bytes;
         free.gpu_milli += node->free.gpu_milli;
     }
+    SY_ASSERT(leaving == op->leaving);
     SY_ASSERT(lost == op->leases.count && memcmp(&free, &op->free, sizeof(free)) == 0);
     sch_heap_check(&op->leases);
     sch_heap_check(&op->recalls);
@@ -284,7 +286,7 @@ static void check_gangs(const struct sch_operator *op)
     }
     for (uint32_t i = 0; i < op->node_count; i++)
         reserved += op->nodes[i]->reserved;
-    SY_ASSERT(reserved == 0 || op->reserver);
+    SY_ASSERT(reserved == list_length(&op->reserved) && (reserved == 0 || op->reserver));
     SY_ASSERT(!op->reserver || before || op->reserve_end_ns != SY_TIME_NEVER);
 }
 

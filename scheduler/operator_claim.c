@@ -50,7 +50,7 @@ static void keep(struct sch_operator *op, struct sch_op_claim *claim, struct sch
         claim->node->claim = NULL;
     if (node) {
         node->claim = claim;
-        node->reserved = false;
+        sch_node_reserve(op, node, false);
     }
     claim->node = node;
     for (size_t i = 0; i < SY_COUNT_OF(nodes); i++) {
@@ -210,7 +210,7 @@ static bool may_keep(const struct sch_operator *op, const struct sch_op_claim *c
 
 /* For how long the oldest of what is in the way has run. */
 static int64_t age_of(const struct sch_operator *op, const struct sch_node *node,
-                      const struct sch_resources *request)
+                      const struct sch_resources *request, uint32_t *looks)
 {
     int64_t most_ns = SCH_OP_CLAIM_YOUNG_NS;
     for (const struct sch_link *link = node->attempts.next; link != &node->attempts;
@@ -221,6 +221,7 @@ static int64_t age_of(const struct sch_operator *op, const struct sch_node *node
         int64_t age_ns = sch_attempt_state(a) == SCH_ATTEMPT_STARTED ? op->now_ns - a->since_ns : 0;
         if (in_way && age_ns > most_ns)
             most_ns = age_ns;
+        *looks -= *looks > 0;
     }
     return most_ns;
 }
@@ -235,25 +236,29 @@ static bool is_better(const struct candidate *a, const struct candidate *b, bool
 }
 
 static struct candidate candidate(const struct sch_operator *op, struct sch_node *node,
-                                  const struct sch_resources *request)
+                                  const struct sch_resources *request, uint32_t *looks)
 {
-    return (struct candidate){node, missing(node, request), age_of(op, node, request)};
+    return (struct candidate){node, missing(node, request), age_of(op, node, request, looks)};
 }
 
-static void choose(struct sch_operator *op, struct sch_op_claim *claim)
+/* Of all nodes, or as many as it may look at: those behind them the next time. */
+static void choose(struct sch_operator *op, struct sch_op_claim *claim, uint32_t *looks)
 {
     const struct sch_resources *request = &claim->class->kind->request;
     struct candidate best = {0};
     bool had = claim->node;
     if (had)
-        best = candidate(op, claim->node, request);
-    for (uint32_t i = 0; i < op->node_count; i++) {
-        if (!may_keep(op, claim, op->nodes[i]))
+        best = candidate(op, claim->node, request, looks);
+    uint32_t seen = 0;
+    for (; seen<op->node_count && * looks> 0; seen++, *looks -= *looks > 0) {
+        struct sch_node *node = op->nodes[(claim->from + seen) % op->node_count];
+        if (!may_keep(op, claim, node))
             continue;
-        struct candidate other = candidate(op, op->nodes[i], request);
+        struct candidate other = candidate(op, node, request, looks);
         if (is_better(&other, &best, had))
             best = other;
     }
+    claim->from = seen < op->node_count ? (claim->from + seen) % op->node_count : 0;
     if (best.node != claim->node)
         keep(op, claim, best.node);
 }
@@ -262,11 +267,12 @@ static void choose(struct sch_operator *op, struct sch_op_claim *claim)
 static void choose_next(struct sch_operator *op)
 {
     bool more = true;
-    for (uint32_t i = 0; i < op->claim_count && more; i++) {
+    uint32_t looks = SCH_OP_CLAIM_LOOKS;
+    for (uint32_t i = 0; i < op->claim_count && more && looks > 0; i++) {
         struct sch_op_claim *claim = sy_container_of(sch_list_pop(&op->claims), struct sch_op_claim,
                                                      link);
         more = !claim->node;
-        choose(op, claim);
+        choose(op, claim, &looks);
         sch_list_push_back(&op->claims, &claim->link);
     }
     op->claim_due_ns = op->claim_count > 0 ? op->now_ns + SCH_OP_CLAIM_INTERVAL_NS : SY_TIME_NEVER;

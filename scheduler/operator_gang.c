@@ -97,25 +97,117 @@ static uint32_t fits_of(struct sch_node *node, const struct sch_resources *reque
     return when == NOW ? sch_node_fits(node, request) : sch_node_fits_soon(node, request);
 }
 
+/* ---- from the index, since a gang is tried whenever room comes ---- */
+
+struct walk {
+    const struct sch_operator *op;
+    const struct sch_op_gang *gang;
+    const struct sch_resources *request;
+    const char *key;
+    enum when when; /* not SOON */
+    uint64_t room, wanted;
+    struct spots *spots; /* NULL: only counted */
+    uint32_t cap;
+    const struct sch_op_shape *shape; /* of the last one */
+    uint32_t of_shape;
+};
+
+static void spot_add(struct walk *walk, const struct spot *spot)
+{
+    struct spots *spots = walk->spots;
+    if (spots->count == walk->cap) {
+        walk->cap = walk->cap ? walk->cap * 2 : 64;
+        spots->items = sy_realloc(spots->items, walk->cap * sizeof(*spots->items));
+    }
+    spots->items[spots->count++] = *spot;
+}
+
+/* False: enough of this shape. */
+static bool walk_node(void *ctx, void *owner)
+{
+    struct walk *walk = ctx;
+    struct sch_node *node = owner;
+    struct spot spot = {.node = node, .domain = {(const uint8_t *)"", 0}};
+    if (!is_open_to(walk->op, node, walk->gang, walk->when))
+        return true;
+    if (node->backlog_count == 0)
+        spot.fits = sch_node_fits(node, walk->request);
+    spot.slots = walk->when == EMPTY ? slots_of(node, walk->request) : spot.fits;
+    if (walk->key[0])
+        spot.domain = sch_label_value(node->shape->shape.traits.labels, walk->key);
+    if (!spot.domain.data || spot.slots == 0)
+        return true;
+    walk->of_shape = node->shape == walk->shape ? walk->of_shape + 1 : 1;
+    walk->shape = node->shape;
+    walk->room += spot.slots;
+    if (walk->spots)
+        spot_add(walk, &spot);
+    if (walk->key[0])
+        return true; /* there may be more of its domain */
+    bool enough = walk->when == EMPTY || walk->room >= walk->wanted;
+    return !enough || (walk->spots && walk->of_shape < SCH_OP_GANG_NODES);
+}
+
+/* Nodes that are kept are in no index. What is kept for it already is always looked at, so what it
+ * chooses anew is no worse. */
+static void walk_nodes(struct sch_operator *op, struct sch_kind *kind, struct walk *walk)
+{
+    struct sch_link *link;
+    for (link = op->reserved.next; is_reserver(op, walk->gang) && link != &op->reserved;
+         link = link->next)
+        (void)walk_node(walk, sy_container_of(link, struct sch_node, kept));
+    for (link = op->claims.next; walk->when == EMPTY && link != &op->claims; link = link->next) {
+        struct sch_op_claim *claim = sy_container_of(link, struct sch_op_claim, link);
+        if (claim->node)
+            (void)walk_node(walk, claim->node);
+    }
+    sch_kind_each(op, kind, walk->when == NOW, walk_node, walk);
+}
+
 /* Whether all nodes together have room: most often not, and then nothing needs to be sorted. */
-static bool holds_all(const struct sch_operator *op, const struct sch_resources *request,
+static bool holds_all(struct sch_operator *op, struct sch_kind *kind,
                       const struct sch_op_gang *gang, uint32_t size, enum when when)
 {
     uint64_t room = 0;
+    if (when == NOW) {
+        struct walk walk = {.op = op,
+                            .gang = gang,
+                            .request = &kind->request,
+                            .key = "",
+                            .when = NOW,
+                            .wanted = size};
+        walk_nodes(op, kind, &walk);
+        return walk.room >= size;
+    }
+    if (when == EMPTY && sch_kind_slots(op, kind) >= size)
+        return true; /* without those that are kept */
     for (uint32_t i = 0; i < op->node_count && room < size; i++) {
         struct sch_node *node = op->nodes[i];
         if (is_open_to(op, node, gang, when))
-            room += when == EMPTY ? slots_of(node, request) : fits_of(node, request, when);
+            room += when == EMPTY ? slots_of(node, &kind->request)
+                                  : fits_of(node, &kind->request, when);
     }
     return room >= size;
 }
 
 /* Those that could hold a member. With a topology only what is in a domain. To be freed. */
-static struct spots spots_of(const struct sch_operator *op, const struct sch_resources *request,
-                             const struct sch_op_gang *gang, const char *key, enum when when)
+static struct spots spots_of(struct sch_operator *op, struct sch_kind *kind,
+                             const struct sch_op_gang *gang, uint32_t size, const char *key,
+                             enum when when)
 {
-    struct spots spots = {.items = sy_calloc(op->node_count + 1, sizeof(*spots.items))};
-    for (uint32_t i = 0; i < op->node_count; i++) {
+    struct spots spots = {0};
+    const struct sch_resources *request = &kind->request;
+    struct walk walk = {.op = op,
+                        .gang = gang,
+                        .request = request,
+                        .key = key,
+                        .when = when,
+                        .wanted = size,
+                        .spots = &spots};
+    bool by_index = when == NOW || (when == EMPTY && !key[0]);
+    if (by_index)
+        walk_nodes(op, kind, &walk);
+    for (uint32_t i = 0; i < op->node_count && !by_index; i++) {
         struct sch_node *node = op->nodes[i];
         struct spot spot = {.node = node, .domain = {(const uint8_t *)"", 0}};
         if (!is_open_to(op, node, gang, when))
@@ -126,7 +218,7 @@ static struct spots spots_of(const struct sch_operator *op, const struct sch_res
         if (key[0])
             spot.domain = sch_label_value(node->shape->shape.traits.labels, key);
         if (spot.domain.data && spot.slots > 0)
-            spots.items[spots.count++] = spot;
+            spot_add(&walk, &spot);
     }
     if (spots.count > 1)
         qsort(spots.items, spots.count, sizeof(*spots.items),
@@ -156,57 +248,69 @@ static bool keep_domain(struct spots *spots, uint32_t size, enum when when)
         best_count = to - from;
         best_room = fits;
     }
-    memmove(spots->items, spots->items + best, best_count * sizeof(*spots->items));
     spots->count = best_count;
+    if (best_count > 0)
+        memmove(spots->items, spots->items + best, best_count * sizeof(*spots->items));
     return best_count > 0;
 }
 
 /* In one domain, or without one where that is allowed. False: no room. *ret is to be freed. */
-static bool choose(const struct sch_operator *op, const struct sch_resources *request,
+static bool choose(struct sch_operator *op, struct sch_kind *kind,
                    const struct sch_gang_shape *shape, const struct sch_op_gang *gang,
                    enum when when, struct spots *ret)
 {
     SY_ASSERT(shape->size > 0);
     *ret = (struct spots){0};
-    if (!holds_all(op, request, gang, shape->size, when))
+    if (!holds_all(op, kind, gang, shape->size, when))
         return false;
     if (shape->topology != SCH_TOPOLOGY_NONE) {
-        *ret = spots_of(op, request, gang, shape->key, when);
+        *ret = spots_of(op, kind, gang, shape->size, shape->key, when);
         if (keep_domain(ret, shape->size, when))
             return true;
         free(sy_take(ret->items));
         if (shape->topology == SCH_TOPOLOGY_REQUIRE)
             return false;
     }
-    *ret = spots_of(op, request, gang, "", when);
+    *ret = spots_of(op, kind, gang, shape->size, "", when);
     return keep_domain(ret, shape->size, when);
 }
 
-static bool has_room(const struct sch_operator *op, const struct sch_resources *request,
+static bool has_room(struct sch_operator *op, struct sch_kind *kind,
                      const struct sch_gang_shape *shape, enum when when)
 {
     struct spots spots;
     if (shape->topology != SCH_TOPOLOGY_REQUIRE)
-        return holds_all(op, request, NULL, shape->size, when);
-    bool found = choose(op, request, shape, NULL, when, &spots);
+        return holds_all(op, kind, NULL, shape->size, when);
+    bool found = choose(op, kind, shape, NULL, when, &spots);
     free(spots.items);
     return found;
 }
 
-bool sch_op_gang_has_room(const struct sch_operator *op, const struct sch_resources *request,
+bool sch_op_gang_has_room(struct sch_operator *op, struct sch_kind *kind,
                           const struct sch_gang_shape *shape)
 {
-    return has_room(op, request, shape, NOW);
+    return has_room(op, kind, shape, NOW);
 }
 
 /* ---- the reservation ---- */
+
+void sch_node_reserve(struct sch_operator *op, struct sch_node *node, bool reserved)
+{
+    if (node->reserved == reserved)
+        return;
+    node->reserved = reserved;
+    if (reserved)
+        sch_list_push_back(&op->reserved, &node->kept);
+    else
+        sch_list_remove(&node->kept);
+}
 
 static void set_reserved(struct sch_operator *op, struct sch_node *node, bool reserved)
 {
     if (node->reserved == reserved)
         return;
     sch_claim_leave(op, node);
-    node->reserved = reserved;
+    sch_node_reserve(op, node, reserved);
     op->choice_came = true; /* here, or on avoided nodes for those that could only run here */
     sch_node_changed(op, node);
     sch_kinds_dirty(op);
@@ -214,8 +318,8 @@ static void set_reserved(struct sch_operator *op, struct sch_node *node, bool re
 
 static void give_up_nodes(struct sch_operator *op)
 {
-    for (uint32_t i = 0; i < op->node_count; i++)
-        set_reserved(op, op->nodes[i], false);
+    while (!sch_list_empty(&op->reserved))
+        set_reserved(op, sy_container_of(op->reserved.next, struct sch_node, kept), false);
     op->reserver = NULL;
     op->reserve_end_ns = op->reserve_due_ns = SY_TIME_NEVER;
     op->reserve_next_ns = op->now_ns;
@@ -241,14 +345,15 @@ static void reserve(struct sch_operator *op, const struct sch_op_gang *gang)
         return;
     }
     op->reserve_due_ns = SY_TIME_NEVER;
-    op->reserve_next_ns = op->now_ns + SCH_OP_RESERVE_INTERVAL_NS;
-    struct spots spots;
+    op->reserve_next_ns = op->now_ns +
+                          SCH_OP_RESERVE_INTERVAL_NS * (1 + op->node_count / SCH_OP_RESERVE_NODES);
+    struct spots spots = {0};
     uint64_t slots = 0;
     bool *keep = sy_calloc(op->node_count + 1, sizeof(*keep));
-    const struct sch_resources *request = &sch_op_gang_kind(gang)->request;
-    bool found = choose(op, request, &gang->shape, gang, SOON, &spots);
+    struct sch_kind *kind = sch_op_gang_kind(gang);
+    bool found = op->leaving > 0 && choose(op, kind, &gang->shape, gang, SOON, &spots);
     if (!found)
-        found = choose(op, request, &gang->shape, gang, EMPTY, &spots);
+        found = choose(op, kind, &gang->shape, gang, EMPTY, &spots);
     if (found) {
         for (uint32_t i = 0; slots < gang->shape.size; i++) {
             keep[spots.items[i].node->index] = true;
@@ -307,7 +412,7 @@ struct sch_op_gang *sch_op_gang_reserver(const struct sch_operator *op, uint32_t
 static bool try_gang(struct sch_operator *op, struct sch_op_gang *gang)
 {
     struct spots spots;
-    bool found = choose(op, &sch_op_gang_kind(gang)->request, &gang->shape, gang, NOW, &spots);
+    bool found = choose(op, sch_op_gang_kind(gang), &gang->shape, gang, NOW, &spots);
     bool reserves = is_reserver(op, gang);
     if (found) {
         place(op, gang, &spots);
@@ -421,11 +526,11 @@ void sch_op_gang_leave(struct sch_operator *op, struct sch_attempt *a)
 /* One of each class at a time, whether there is room for it now or not. */
 void sch_op_gang_grant(struct sch_operator *op, struct sch_op_class *class, bool answer)
 {
-    const struct sch_resources *request = &class->kind->request;
+    struct sch_kind *kind = class->kind;
     SY_ASSERT(class->gang.size > 0 && class->partition->up);
-    if (class->waiting == 0 || class->gangs_held > 0 || !has_room(op, request, &class->gang, EMPTY))
+    if (class->waiting == 0 || class->gangs_held > 0 || !has_room(op, kind, &class->gang, EMPTY))
         return;
-    uint64_t startable = class->assigned + has_room(op, request, &class->gang, NOW);
+    uint64_t startable = class->assigned + has_room(op, kind, &class->gang, NOW);
     bool new = class->granted <= class->assigned;
     if (!new && !answer &&class->startable == startable)
         return;

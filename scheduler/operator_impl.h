@@ -60,14 +60,19 @@
 /* What comes back so soon after its node was asked for all it had may have been on the way. */
 #define SCH_OP_GIVE_BACK_NS SY_NS_PER_S
 #define SCH_OP_GANG_HOLD_NS (60 * SY_NS_PER_S)
-/* The nodes that are kept for a gang are chosen anew at most this often. */
+/* The nodes that are kept for a gang are chosen anew at most this often; where there are many nodes
+ * less often, for one with a topology looks at each. */
 #define SCH_OP_RESERVE_INTERVAL_NS (100 * SY_NS_PER_MS)
+#define SCH_OP_RESERVE_NODES 4096u
+/* A gang without a topology looks at so many nodes of each shape, those with most free. */
+#define SCH_OP_GANG_NODES 1024u
 /* And for one that went back they are kept so long: its shard may have no other cluster for it. */
 #define SCH_OP_RESERVE_GRACE_NS (2 * SY_NS_PER_S)
 /* For single actions one node in so many is kept, at least one; each is chosen anew in turns. */
 #define SCH_OP_CLAIM_NODES 48u
 #define SCH_OP_CLAIMS_MAX 16u
 #define SCH_OP_CLAIM_INTERVAL_NS (100 * SY_NS_PER_MS)
+#define SCH_OP_CLAIM_LOOKS 2048u /* at nodes and attempts, in each; the next one goes on there */
 #define SCH_OP_CLAIM_YOUNG_NS (300 * SY_NS_PER_S) /* what ran for less is as good as new */
 /* The room that is made by stopping others is kept for who asked: until they have stopped, and then
  * until he comes, who is told at once. */
@@ -125,6 +130,7 @@ struct sch_op_claim {
     struct sch_op_class *class;
     struct sch_node *node; /* NULL: none could be kept */
     bool ready;            /* there is room by now */
+    uint32_t from;         /* where in op->nodes it goes on looking */
     int64_t since_ns;
     struct sch_link link;      /* op->claims, in the order in which they choose */
     struct sch_link changed;   /* op->claims_touched: it may be ready, or not any more */
@@ -229,6 +235,7 @@ struct sch_node {
     struct sch_heap_entry probation; /* op->probations while AVOIDED */
     struct sch_heap_entry recall;    /* op->recalls while it has a backlog */
     struct sch_link freed;           /* op->freed */
+    struct sch_link kept;            /* op->reserved while it is `reserved` */
     struct sch_link changed;         /* op->changed: the index does not know yet */
     struct sch_amount free;          /* as counted in op->free */
     struct sch_op_shape *shape;
@@ -318,8 +325,10 @@ struct sch_operator {
     uint64_t shape_serial;
     struct sch_heap leases, drains, probations, recalls;
     struct sch_link changed; /* nodes whose index entry is stale */
-    struct sch_link freed;   /* nodes where room came in this step: what is parked may fit there */
-    bool choice_came;        /* in this step: it may fit on other nodes, too */
+    struct sch_link reserved;
+    uint32_t leaving;      /* charged attempts that were cancelled, of all nodes */
+    struct sch_link freed; /* nodes where room came in this step: what is parked may fit there */
+    bool choice_came;      /* in this step: it may fit on other nodes, too */
     bool join_restarted;
     int64_t join_end_ns; /* SY_TIME_NEVER: over */
     int64_t granted_ns, grant_due_ns;
@@ -421,6 +430,8 @@ void sch_room_vector(const struct sch_node *node, uint64_t ret[SCH_FIT_DIMS_MAX]
 /* What a request needs at least. */
 void sch_room_least(const struct sch_shape *shape, const struct sch_resources *request,
                     uint64_t ret[SCH_FIT_DIMS_MAX]);
+/* Also what part of a GPU is left of one that is given in parts is room. */
+void sch_room_widen(const struct sch_resources *request, uint64_t least[SCH_FIT_DIMS_MAX]);
 /* Narrows it to nodes with a warm worker, or a GPU given in parts already. False: no difference. */
 bool sch_room_prefer(const struct sch_shape *shape, const struct sch_resources *request,
                      uint64_t least[SCH_FIT_DIMS_MAX]);
@@ -436,6 +447,13 @@ struct sch_kind *sch_kind_ref(struct sch_operator *op, const struct sch_resource
 void sch_kind_unref(struct sch_operator *op, struct sch_kind *kind);
 /* Brings its room and capable up to date. */
 void sch_kind_sync(struct sch_operator *op, struct sch_kind *kind);
+/* Trusted nodes that could hold one, or with `room` have room for one; of each shape those with
+ * most GPUs and cores free first, until `fn` returns false. Nodes that are kept for somebody are
+ * left out. */
+void sch_kind_each(struct sch_operator *op, struct sch_kind *kind, bool room,
+                   bool (*fn)(void *ctx, void *node), void *ctx);
+/* How many these nodes would hold, empty. */
+uint64_t sch_kind_slots(struct sch_operator *op, struct sch_kind *kind);
 /* Whether there is room for it, or its backlog takes it; known already that no other node has. */
 bool sch_kind_takes(struct sch_operator *op, struct sch_kind *kind, const struct sch_node *node);
 /* The node with room for one more; or, without, whose backlog takes it (*ret_room false); NULL. */
@@ -502,8 +520,10 @@ void sch_op_gang_leave(struct sch_operator *op, struct sch_attempt *a);
  * when it has said so before. */
 void sch_op_gang_grant(struct sch_operator *op, struct sch_op_class *class, bool answer);
 /* Whether one that is not here would be placed at once. */
-bool sch_op_gang_has_room(const struct sch_operator *op, const struct sch_resources *request,
+bool sch_op_gang_has_room(struct sch_operator *op, struct sch_kind *kind,
                           const struct sch_gang_shape *shape);
+/* It is kept for the gang that nodes are kept for, or not any more. */
+void sch_node_reserve(struct sch_operator *op, struct sch_node *node, bool reserved);
 /* At the end of the step. */
 void sch_op_gangs_place(struct sch_operator *op);
 void sch_op_gangs_tick(struct sch_operator *op);

@@ -307,6 +307,33 @@ void sch_kind_sync(struct sch_operator *op, struct sch_kind *kind)
     }
 }
 
+void sch_kind_each(struct sch_operator *op, struct sch_kind *kind, bool room,
+                   bool (*fn)(void *ctx, void *node), void *ctx)
+{
+    sch_index_sync(op);
+    kind_sync_shapes(op, kind);
+    for (uint32_t i = 0; i < kind->shape_count; i++) {
+        const struct sch_fit *fit = &kind->shapes[i].shape->tiers[SCH_TIER_TRUSTED].fit;
+        uint64_t least[SCH_FIT_DIMS_MAX] = {0};
+        if (room) {
+            memcpy(least, kind->shapes[i].least, sizeof(least));
+            sch_room_widen(&kind->request, least);
+        }
+        (void)sch_fit_each_last(fit, least, fn, ctx);
+    }
+}
+
+uint64_t sch_kind_slots(struct sch_operator *op, struct sch_kind *kind)
+{
+    uint64_t slots = 0;
+    sch_index_sync(op);
+    kind_sync_shapes(op, kind);
+    for (uint32_t i = 0; i < kind->shape_count; i++)
+        slots += (uint64_t)kind->shapes[i].slots *
+                 kind->shapes[i].shape->tiers[SCH_TIER_TRUSTED].ready;
+    return slots;
+}
+
 /* ---- choosing ---- */
 
 /* Fewest free GPUs first, then least free cpu: what is nearly full fills up, what is empty stays

@@ -203,6 +203,7 @@ static void node_gone(struct sch_operator *op, struct sch_node *node)
     lose_attempts(op, node, &node->attempts);
     sch_op_node_left(op, node);
     sch_node_drained(op, node);
+    sch_node_reserve(op, node, false);
     SY_ASSERT(op->nodes[node->index] == node && sch_list_empty(&node->unnamed) && !node->claim);
     sch_table_remove(&op->nodes_by_name, &node->by_name);
     sch_heap_remove(&op->probations, &node->probation);

@@ -16,6 +16,7 @@ void sch_node_charge(struct sch_operator *op, struct sch_attempt *a, bool room)
     a->charged = true;
     a->room = room;
     a->node->leaving += a->cancelled;
+    op->leaving += a->cancelled;
     sch_node_use(a->node, a);
     sch_node_changed(op, a->node);
 }
@@ -28,6 +29,7 @@ void sch_node_uncharge(struct sch_operator *op, struct sch_attempt *a)
     a->charged = a->room = false;
     SY_ASSERT(!a->cancelled || a->node->leaving > 0);
     a->node->leaving -= a->cancelled;
+    op->leaving -= a->cancelled;
     sch_node_unuse(a->node, a);
     room_came(op, a->node);
 }

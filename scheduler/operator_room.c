@@ -179,6 +179,12 @@ void sch_room_least(const struct sch_shape *shape, const struct sch_resources *r
         ret[slots_at(find_environment(shape, request->environment))] = 1;
 }
 
+void sch_room_widen(const struct sch_resources *request, uint64_t least[SCH_FIT_DIMS_MAX])
+{
+    if (request->gpu_milli > 0)
+        least[GPUS] = 0;
+}
+
 bool sch_room_prefer(const struct sch_shape *shape, const struct sch_resources *request,
                      uint64_t least[SCH_FIT_DIMS_MAX])
 {

@@ -289,6 +289,7 @@ void sch_op_cancel(struct sch_operator *op, const struct sch_attempt_key *key, c
         return;
     }
     a->node->leaving += a->charged && !a->cancelled;
+    op->leaving += a->charged && !a->cancelled;
     a->cancelled = true;
     if (a->placed)
         a->placed->cancelled = true;

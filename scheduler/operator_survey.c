@@ -51,11 +51,12 @@ static bool is_kept_for(const struct sch_operator *op, const struct sch_node *no
 
 static bool has_room(struct sch_operator *op, const struct sch_op_survey *survey)
 {
-    if (survey->gang)
-        return sch_op_gang_has_room(op, survey->request, survey->gang);
     bool room;
     struct sch_kind *kind = sch_kind_ref(op, survey->request);
-    (void)sch_kind_choose(op, kind, &room);
+    if (survey->gang)
+        room = sch_op_gang_has_room(op, kind, survey->gang);
+    else
+        (void)sch_kind_choose(op, kind, &room);
     sch_kind_unref(op, kind);
     return room;
 }

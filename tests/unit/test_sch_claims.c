@@ -259,6 +259,27 @@ START_TEST(a_part_of_the_nodes_is_kept_and_classes_take_turns)
 }
 END_TEST
 
+/* A look at all of them would take too long: it goes on where it was, each time. */
+START_TEST(among_many_nodes_the_best_is_found_in_pieces)
+{
+    enum { NODES = 500 };
+    struct world *w = world_new(NODES);
+    struct sch_attempt_key last = {0};
+    demand(w, SMALL, 10000, 0);
+    for (unsigned i = 0; i < NODES * 4; i++)
+        last = assign(w, SMALL);
+    ck_assert_str_eq(node_of(w, last), "n499");
+    demand(w, SMALL, 0, 0);
+    ends(w, last);
+    demand(w, LARGE, 1, 1);
+    ck_assert_str_eq(kept(w), "n0"); /* the last ones were not looked at yet */
+    run_for(w, SY_NS_PER_S);
+    ck_assert_str_eq(kept(w), "");
+    ck_assert_ptr_nonnull(w->op->nodes[NODES - 1]->claim);
+    world_free(w);
+}
+END_TEST
+
 START_TEST(who_got_a_node_goes_behind_the_others)
 {
     struct sch_attempt_key keys[8];
@@ -511,6 +532,7 @@ int main(void)
                                   a_node_where_less_is_missing_takes_its_place,
                                   where_work_has_run_for_long_it_is_not_waited_for,
                                   a_part_of_the_nodes_is_kept_and_classes_take_turns,
+                                  among_many_nodes_the_best_is_found_in_pieces,
                                   who_got_a_node_goes_behind_the_others,
                                   it_ends_with_its_stream_and_moves_when_its_node_is_lost,
                                   the_only_node_is_kept_too,

@@ -64,13 +64,43 @@ static void draw(struct sy_rng *rng, uint64_t ret[DIMS], uint64_t below)
         ret[d] = sy_rng_below(rng, below);
 }
 
+/* Each owner is its entry's place in `entries`. */
+struct walk {
+    const struct world *w;
+    const uint64_t *least;
+    const struct sch_fit_entry *last;
+    uint32_t count, most;
+};
+
+static bool walk_on(void *ctx, void *owner)
+{
+    struct walk *walk = ctx;
+    const struct sch_fit_entry *entry = *(struct sch_fit_entry **)owner;
+    ck_assert(enough(entry->values, walk->least));
+    ck_assert(!walk->last || before(entry, walk->last));
+    walk->last = entry;
+    return ++walk->count < walk->most;
+}
+
+/* All that have enough, the last ones first, until it is told to stop. */
+static void check_walk(const struct world *w, const uint64_t *least, uint32_t most)
+{
+    struct walk walk = {.w = w, .least = least, .most = most};
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < ENTRIES; i++)
+        count += w->entries[i]->count > 0 && enough(w->entries[i]->values, least);
+    bool all = sch_fit_each_last(&w->fit, least, walk_on, &walk);
+    ck_assert_uint_eq(walk.count, count < most ? count : most);
+    ck_assert(all == (count < most));
+}
+
 START_TEST(it_finds_the_first_that_has_enough)
 {
     struct world *w = sy_new(struct world);
     sy_rng_init(&w->rng, 7);
     w->fit.dims = DIMS;
     for (uint32_t i = 0; i < ENTRIES; i++)
-        w->entries[i] = sch_fit_entry_new(DIMS, i + 1, NULL);
+        w->entries[i] = sch_fit_entry_new(DIMS, i + 1, &w->entries[i]);
     uint64_t values[DIMS], least[DIMS], found = 0;
     for (int step = 0; step < 20000; step++) {
         struct sch_fit_entry *entry = w->entries[sy_rng_below(&w->rng, ENTRIES)];
@@ -83,6 +113,7 @@ START_TEST(it_finds_the_first_that_has_enough)
         ck_assert_ptr_eq(sch_fit_find(&w->fit, least), search(w, least));
         found += sch_fit_find(&w->fit, least) != NULL;
         ck_assert_uint_eq(sch_fit_room(&w->fit, least, ENTRIES), room(w, least));
+        check_walk(w, least, 1 + (uint32_t)sy_rng_below(&w->rng, 8));
         if (step % 100 == 0)
             sch_fit_check(&w->fit);
     }
