@@ -234,7 +234,7 @@ static void see(struct world *w, size_t p, const struct sch_event *event)
 {
     struct site *site = &w->sites[p];
     int64_t gap_ns = w->now - site->last_ns;
-    site->awake_ns += gap_ns < SY_NS_PER_S ? gap_ns : SY_NS_PER_S;
+    site->awake_ns += gap_ns < SY_NS_PER_S ? gap_ns : 0;
     site->last_ns = w->now;
     see_able(w, p);
     if (event->type == SCH_EVENT_QUEUE)

@@ -123,7 +123,7 @@ struct sight {
 struct site {
     struct sch_queue_config configs[QUEUES + 1];
     struct sight sights[CLUSTERS];
-    int64_t last_ns, awake_ns; /* the latter: it goes on for a second at most in each step */
+    int64_t last_ns, awake_ns; /* the latter leaves out what it stood still: a second and more */
     int64_t changed_awake_ns;  /* a queue */
     int64_t able_ns[QUEUES][SPECS], able_awake_ns[QUEUES][SPECS]; /* some cluster could run it */
     struct sch_partition *core;
