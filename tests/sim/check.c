@@ -7,6 +7,9 @@
  * `most` and what was out before. So a limit holds, and one that is lowered under what runs lets
  * nothing new start until enough has ended. Nothing is in force in a partition that is away: it
  * starts nothing. A paused queue is one with a limit of nothing.
+ *
+ * Where. An attempt is assigned only to clusters that its queue permitted at some moment since the
+ * last look: the nearest list of clusters among it and its parents, and the regions of all of them.
  */
 #include "tests/sim/world_impl.h"
 
@@ -48,8 +51,10 @@ struct look {
     struct sim_world *world;
     struct {
         struct sch_use out, most;
-        unsigned partitions; /* that have it configured */
-        bool paused;         /* in all of these */
+        unsigned partitions;                   /* that have it configured */
+        bool paused;                           /* in all of these */
+        uint32_t permitted;                    /* in one of these: a bit for each operator */
+        const struct sch_queue_config *config; /* of the partition at hand; NULL: none */
     } queues[SIM_QUEUES_MAX];
 };
 
@@ -90,8 +95,50 @@ static bool add_queue(void *ctx, const struct sch_queue_view *view)
         return true;
     look->queues[i].most = larger(&look->queues[i].most, &most);
     look->queues[i].paused &= view->config->paused;
+    look->queues[i].config = view->config;
     look->queues[i].partitions++;
     return true;
+}
+
+static const struct sch_queue_config *parent_of(const struct look *look,
+                                                const struct sch_queue_config *config)
+{
+    struct sch_queue_key key = config->key;
+    memcpy(key.name, config->parent, sizeof(key.name));
+    int i = config->parent[0] ? queue_index(look->world, &key) : -1;
+    return i >= 0 ? look->queues[i].config : NULL;
+}
+
+static bool is_permitted(const struct look *look, const struct sch_queue_config *config,
+                         unsigned operator)
+{
+    bool named = false;
+    for (; config; config = parent_of(look, config)) {
+        const char *region = sim_region_of(operator), *name =
+                               look->world->operators[operator].process.name;
+        bool listed = config->cluster_count == 0, inside = config->region_count == 0;
+        for (uint32_t i = 0; i < config->cluster_count; i++)
+            listed |= strcmp(config->clusters[i], name) == 0;
+        for (uint32_t i = 0; i < config->region_count; i++)
+            inside |= strcmp(config->regions[i], region) == 0;
+        if (!inside || !(listed || named))
+            return false;
+        named |= config->cluster_count > 0;
+    }
+    return true;
+}
+
+/* In the partition that was looked at last. */
+static void add_places(struct look *look)
+{
+    for (unsigned i = 0; i < SIM_QUEUES_MAX; i++) {
+        for (unsigned k = 0; k < look->world->options.operators; k++) {
+            if (is_permitted(look, look->queues[i].config, k))
+                look->queues[i].permitted |= 1u << k;
+        }
+    }
+    for (unsigned i = 0; i < SIM_QUEUES_MAX; i++)
+        look->queues[i].config = NULL;
 }
 
 static struct look look_at_queues(struct sim_world *world, unsigned *ret_serving, bool *ret_known)
@@ -103,8 +150,10 @@ static struct look look_at_queues(struct sim_world *world, unsigned *ret_serving
     *ret_known = true;
     for (unsigned i = 0; i < world->options.partitions; i++) {
         struct sch_partition *core = core_of(world, i);
-        if (core)
+        if (core) {
             sch_partition_each_queue(core, add_queue, &look);
+            add_places(&look);
+        }
         *ret_serving += core != NULL;
         *ret_known &= core && sch_partition_counts(core).recovering == 0;
     }
@@ -140,6 +189,7 @@ void sim_check_limits(struct sim_world *world)
         if (serving > 0)
             ceiling->most = larger(&ceiling->most, &look.queues[i].most);
         ceiling->paused &= serving > 0 && look.queues[i].paused;
+        ceiling->permitted |= look.queues[i].permitted;
         if (!known)
             continue;
         check_limit(world, i, &look.queues[i].out);
@@ -230,6 +280,20 @@ static bool is_paused(const struct sim_world *world, const struct sch_action *ac
     return i >= 0 && world->checks.queues[i].paused;
 }
 
+static void check_place(struct sim_world *world, const struct sch_action *action)
+{
+    const struct sch_queue_key *key = sch_action_queue(action);
+    int i = key ? queue_index(world, key) : -1;
+    for (unsigned k = 0; i >= 0 && k < world->options.operators; k++) {
+        bool there = strcmp(sch_cluster_name(action->cluster), world->operators[k].process.name) ==
+                     0;
+        if (there && !(world->checks.queues[i].permitted >> k & 1))
+            sim_fail(world, "%s/%s: attempt %u went to %s, where queue %s may not run",
+                     action->run->name, action->name, action->number,
+                     world->operators[k].process.name, key->name);
+    }
+}
+
 /* No failure is counted that was none: a preemption, a drain, a pause. Members of a gang count
  * those of any of them. */
 static void check_failures(struct sim_world *world, const struct sch_action *action,
@@ -273,6 +337,8 @@ static bool check_action(void *ctx, struct sch_action *action)
     if (issued && is_paused(world, action))
         sim_fail(world, "%s/%s: attempt %u was assigned while its queue was paused",
                  action->run->name, action->name, action->number);
+    if (issued)
+        check_place(world, action);
     child->assigned = fence;
     return true;
 }
@@ -295,8 +361,10 @@ static void check_attempts(struct sim_world *world)
         world->checks.epochs[i] = walk.epoch;
         sch_partition_each_run(walk.core, check_run, &walk);
     }
-    for (unsigned i = 0; i < SIM_QUEUES_MAX; i++)
-        world->checks.queues[i].paused = true; /* until a look says otherwise */
+    for (unsigned i = 0; i < SIM_QUEUES_MAX; i++) { /* until a look says otherwise */
+        world->checks.queues[i].paused = true;
+        world->checks.queues[i].permitted = 0;
+    }
     sim_check_limits(world);
 }
 

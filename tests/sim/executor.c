@@ -3,6 +3,7 @@
 
 #include "base/loop.h"
 #include "base/mem.h"
+#include "scheduler/labels.h"
 #include "tests/sim/gangs.h"
 
 #include <stdio.h>
@@ -95,6 +96,8 @@ static void room_take(struct sim_executor *e, const struct sim_task *task)
         sim_fail(e->world, "node %s: room given twice: %u of %u milli-cpu, %u of %u slots", e->name,
                  e->used.cpu_milli, has->cpu_milli, e->slots_used, e->node.environment.slots);
     use_devices(e, request, task->gpus, true);
+    if (!sch_labels_contain(e->node.traits.labels, request->labels, NULL))
+        sim_fail(e->world, "node %s has not all of the labels '%s'", e->name, request->labels);
 }
 
 static void room_give(struct sim_executor *e, const struct sim_task *task)

@@ -56,6 +56,7 @@ struct sim_checks {
         struct sch_use out;  /* when it was last known for sure */
         struct sch_use most; /* the largest limit in force since then */
         bool paused;         /* since the last look at the attempts, all the time */
+        uint32_t permitted;  /* since then, at some moment: a bit for each operator */
     } queues[SIM_QUEUES_MAX];
     uint32_t epochs[SIM_PARTITIONS_MAX];
     int64_t rebuild_at_ns;
