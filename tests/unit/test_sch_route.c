@@ -1,5 +1,6 @@
 /* links: sch */
 /* Which cluster: preferred ones, regions, locality, and waiting for a better one's answer. */
+#include "base/rng.h"
 #include "scheduler/explain.h"
 #include "tests/unit/test_sch_world.h"
 
@@ -566,6 +567,103 @@ START_TEST(one_where_some_of_it_fails_comes_after_others)
 }
 END_TEST
 
+/* ---- bounds, over many bursts ---- */
+
+#define BURSTS 60u
+#define TASKS_MAX 512u
+#define STEP_NS (SY_NS_PER_MS / 2)
+#define ANSWER_NS (3 * SY_NS_PER_MS) /* of west, at most */
+#define GATHER_NS (3 * SY_NS_PER_MS) /* demand is told, at most so much later */
+
+struct patience {
+    struct world w;
+    struct sy_rng rng;
+    struct sch_action *root, *tasks[TASKS_MAX];
+    int64_t came_ns[TASKS_MAX], answer_ns; /* answer_ns: of west */
+    unsigned count, first;                 /* first: all before it have been assigned */
+    uint64_t granted, sent;                /* by west, to it */
+};
+
+/* West is asked for the class, or has nothing left that it granted. */
+static void look_at(struct patience *t)
+{
+    bool asked = t->granted > 0;
+    for (size_t i = 0; i < t->w.fx.count; i++) {
+        const struct sch_effect *effect = &t->w.fx.items[i];
+        asked |= effect->type == SCH_EFFECT_DEMAND;
+        t->sent += effect->type == SCH_EFFECT_ASSIGN &&
+                   strcmp(effect->u.assign.cluster, "west") == 0;
+    }
+    if (asked && t->granted - t->sent < 2 && t->answer_ns == SY_TIME_NEVER)
+        t->answer_ns = t->w.now + (int64_t)sy_rng_below(&t->rng, ANSWER_NS);
+    for (unsigned i = t->first; i < t->count; i++) {
+        bool waits = t->tasks[i]->sm.state == SCH_ACTION_QUEUED;
+        int64_t waited_ns = t->w.now - t->came_ns[i];
+        ck_assert_msg(!waits || waited_ns <= SCH_ANSWER_PATIENCE_NS + ANSWER_NS + GATHER_NS,
+                      "%s waits for %.1f ms", t->tasks[i]->name, (double)waited_ns / 1e6);
+        t->first += !waits && i == t->first;
+    }
+}
+
+static void burst(struct patience *t)
+{
+    unsigned size = 1 + (unsigned)sy_rng_below(&t->rng, 2);
+    for (unsigned i = 0; i < size; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "t%u", t->count);
+        t->came_ns[t->count] = t->w.now;
+        t->tasks[t->count] = sch_action_ref(child_in(&t->w, t->root, name, "q"));
+        t->count++;
+        look_at(t);
+    }
+}
+
+/* East, which is preferred, grants a few, late, or never; west more than comes in a burst, within
+ * ANSWER_NS. Whatever comes meanwhile, nobody waits for east for longer than the patience.
+ */
+START_TEST(a_preferred_cluster_is_never_waited_for_beyond_the_patience)
+{
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct patience t = {.w = two_clusters(SCH_POLICY_SPREAD), .answer_ns = SY_TIME_NEVER};
+        struct sch_queue_config config = queue("p", "d", "q");
+        uint64_t east = 0;
+        sy_rng_init(&t.rng, seed);
+        prefer(&config, "east");
+        configure(&t.w, config);
+        t.root = create(&t.w, "run", &t.w.group);
+        int64_t next_ns = t.w.now, end_ns = t.w.now + (int64_t)BURSTS * 20 * SY_NS_PER_MS;
+        for (; t.w.now < end_ns; t.w.now += STEP_NS) {
+            if (t.w.now >= next_ns && t.count + 8 < TASKS_MAX) {
+                burst(&t);
+                uint64_t most_ms = sy_rng_chance(&t.rng, 7, 8)
+                                       ? 4
+                                       : 40; /* within the patience, or not */
+                next_ns = t.w.now + (int64_t)sy_rng_below(&t.rng, most_ms * SY_NS_PER_MS);
+            }
+            if (t.answer_ns <= t.w.now) {
+                t.answer_ns = SY_TIME_NEVER;
+                t.granted = t.sent + 9;
+                grant(&t.w, "west", sch_action_class_id(t.tasks[0]), t.granted);
+                look_at(&t);
+            }
+            if (t.count > 0 && sy_rng_chance(&t.rng, 1, 60)) {
+                east += sy_rng_below(&t.rng, 3);
+                grant(&t.w, "east", sch_action_class_id(t.tasks[0]), east);
+                look_at(&t);
+            }
+            if (sch_partition_next_ns(t.w.p) <= t.w.now) {
+                tick_at(&t.w, t.w.now);
+                look_at(&t);
+            }
+        }
+        ck_assert_uint_gt(t.first, 50);
+        for (unsigned i = 0; i < t.count; i++)
+            sch_action_unref(t.tasks[i]);
+        world_free(&t.w);
+    }
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {preferred_clusters_come_first_while_they_have_room,
@@ -586,6 +684,7 @@ int main(void)
                                   without_an_order_nothing_waits,
                                   one_that_leaves_is_not_waited_for,
                                   one_where_some_of_it_fails_comes_after_others,
+                                  a_preferred_cluster_is_never_waited_for_beyond_the_patience,
                                   NULL};
     return sy_test_run("sch_route", tests);
 }
