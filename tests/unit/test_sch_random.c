@@ -685,7 +685,7 @@ START_TEST(random_worlds_keep_the_promises)
 {
     const char *only = getenv("SCH_SEED"), *count = getenv("SCH_SEEDS");
     uint64_t first = only ? strtoull(only, NULL, 10) : 1;
-    uint64_t seeds = only ? 1 : count ? strtoull(count, NULL, 10) : 20;
+    uint64_t seeds = count ? strtoull(count, NULL, 10) : only ? 1 : 20;
     struct done done = {0};
     for (uint64_t seed = first; seed < first + seeds; seed++) {
         uint64_t before = done.succeeded;
@@ -756,7 +756,7 @@ START_TEST(nobody_takes_the_same_room_in_turns)
 {
     const char *only = getenv("SCH_SEED"), *count = getenv("SCH_SEEDS");
     uint64_t first = only ? strtoull(only, NULL, 10) : 1;
-    uint64_t seeds = only ? 1 : count ? strtoull(count, NULL, 10) : 10;
+    uint64_t seeds = count ? strtoull(count, NULL, 10) : only ? 1 : 10;
     uint64_t stopped = 0;
     for (uint64_t seed = first; seed < first + seeds; seed++) {
         struct world *w = world_new(seed);
