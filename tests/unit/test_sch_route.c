@@ -2,24 +2,7 @@
 /* Which cluster: preferred ones, regions, locality, and waiting for a better one's answer. */
 #include "base/rng.h"
 #include "scheduler/explain.h"
-#include "tests/unit/test_sch_world.h"
-
-static struct sch_queue_config queue(const char *project, const char *domain, const char *name)
-{
-    struct sch_queue_key key = {0};
-    snprintf(key.project, sizeof(key.project), "%s", project);
-    snprintf(key.domain, sizeof(key.domain), "%s", domain);
-    snprintf(key.name, sizeof(key.name), "%s", name);
-    return sch_queue_config_default(&key);
-}
-
-static void configure(struct world *w, struct sch_queue_config config)
-{
-    struct sy_error_text error = {0};
-    ck_assert_msg(sch_queue_config_check(&config, &error) == 0, "%s", error.text);
-    step(w, (struct sch_event){.type = SCH_EVENT_QUEUE, .u.queue.config = &config});
-    sch_partition_check(w->p);
-}
+#include "tests/unit/test_sch_queue_world.h"
 
 static void prefer(struct sch_queue_config *config, const char *name)
 {
@@ -51,16 +34,6 @@ static struct sch_action *child_in(struct world *w, struct sch_action *parent, c
              .u.enqueue = {.parent = parent, .name = name, .spec = &w->task, .queue = queue_name}});
     sch_partition_check(w->p);
     return sch_partition_find_action(w->p, parent->run, name);
-}
-
-static void room(struct world *w, const char *cluster, uint64_t cpu_milli)
-{
-    step(w, (struct sch_event){.type = SCH_EVENT_ROOM,
-                               .u.room = {.cluster = cluster,
-                                          .cpu_milli = cpu_milli,
-                                          .memory_bytes = UINT64_MAX / 2,
-                                          .gpu_milli = 1u << 30}});
-    sch_partition_check(w->p);
 }
 
 static void assert_on(const struct sch_action *a, const char *cluster)
