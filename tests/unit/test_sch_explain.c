@@ -71,11 +71,10 @@ END_TEST
 /* Two partitions: this one has not been lent anything of the limit yet. */
 START_TEST(a_limit_of_the_region_is_lent)
 {
-    struct world w = world_new();
-    sch_partition_free(w.p);
-    struct sch_partition_options options = {
-        .partitions = 2, .epoch = 5, .actions_max = 100, .cluster_lease_ns = LEASE};
-    w.p = sch_partition_new(&options, w.now);
+    struct sch_partition_options options = options_of(5);
+    options.partitions = 2;
+    options.partition = 0;
+    struct world w = world_with(options);
     struct sch_queue_config config = queue("p", "d", "q");
     config.actions_max = 10;
     configure(&w, config);

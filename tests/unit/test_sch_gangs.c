@@ -600,14 +600,9 @@ static void configure(struct world *w, const char *name, bool preemptible, int32
 
 static struct world world_that_reclaims(void)
 {
-    struct world w = world_new();
-    struct sch_partition_options options = {.epoch = 5,
-                                            .actions_max = 1000,
-                                            .system_retries = 3,
-                                            .cluster_lease_ns = LEASE,
-                                            .reclaim_delay_ns = SY_NS_PER_S};
-    sch_partition_free(w.p);
-    w.p = sch_partition_new(&options, w.now);
+    struct sch_partition_options options = options_of(5);
+    options.reclaim_delay_ns = SY_NS_PER_S;
+    struct world w = world_with(options);
     configure(&w, "spare", true, 0);
     configure(&w, "firm", false, 0);
     return w;

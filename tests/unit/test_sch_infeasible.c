@@ -8,16 +8,9 @@
 
 static struct world world_with_grace(uint32_t epoch)
 {
-    struct world w = world_new();
-    sch_partition_free(w.p);
-    struct sch_partition_options options = {.epoch = epoch,
-                                            .actions_max = 2000,
-                                            .system_retries = 3,
-                                            .cluster_lease_ns = LEASE,
-                                            .recovery_wait_ns = WAIT,
-                                            .infeasible_grace_ns = GRACE};
-    w.p = sch_partition_new(&options, w.now);
-    return w;
+    struct sch_partition_options options = options_of(epoch);
+    options.infeasible_grace_ns = GRACE;
+    return world_with(options);
 }
 
 static void configure(struct world *w, const char *domain, const char *name,

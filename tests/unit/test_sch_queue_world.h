@@ -63,6 +63,7 @@ static inline void room(struct world *w, const char *cluster, uint64_t cpu_milli
                                           .cpu_milli = cpu_milli,
                                           .memory_bytes = UINT64_MAX / 2,
                                           .gpu_milli = 1u << 30}});
+    sch_partition_check(w->p);
 }
 
 /* ---- work that may be stopped ---- */
@@ -70,14 +71,9 @@ static inline void room(struct world *w, const char *cluster, uint64_t cpu_milli
 /* Where a class that has no room for a second makes room. */
 static inline struct world world_that_reclaims(void)
 {
-    struct world w = world_new();
-    sch_partition_free(w.p);
-    struct sch_partition_options options = {.epoch = 5,
-                                            .actions_max = 1000,
-                                            .system_retries = 3,
-                                            .cluster_lease_ns = LEASE,
-                                            .reclaim_delay_ns = SY_NS_PER_S};
-    w.p = sch_partition_new(&options, w.now);
+    struct sch_partition_options options = options_of(5);
+    options.reclaim_delay_ns = SY_NS_PER_S;
+    struct world w = world_with(options);
     open_cluster(&w, "east");
     room(&w, "east", 0);
     return w;

@@ -219,11 +219,9 @@ END_TEST
 
 START_TEST(waiting_gains_priority)
 {
-    struct world w = world_new();
-    sch_partition_free(w.p);
-    struct sch_partition_options options = {
-        .epoch = 5, .actions_max = 100, .cluster_lease_ns = LEASE, .ageing_ns = 10 * SY_NS_PER_S};
-    w.p = sch_partition_new(&options, w.now);
+    struct sch_partition_options options = options_of(5);
+    options.ageing_ns = 10 * SY_NS_PER_S;
+    struct world w = world_with(options);
     open_cluster(&w, "east");
     struct sch_action *old = submit(&w, "p", NULL, &w.task, 0);
     run_until(&w, w.now + 25 * SY_NS_PER_S);

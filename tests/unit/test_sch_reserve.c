@@ -9,16 +9,10 @@
 
 static struct world world_that_reserves(void)
 {
-    struct world w = world_new();
-    sch_partition_free(w.p);
-    struct sch_partition_options options = {.epoch = 5,
-                                            .actions_max = 2000,
-                                            .system_retries = 3,
-                                            .cluster_lease_ns = LEASE,
-                                            .recovery_wait_ns = WAIT,
-                                            .ageing_ns = 60 * SY_NS_PER_S,
-                                            .reserve_after_ns = AFTER};
-    w.p = sch_partition_new(&options, w.now);
+    struct sch_partition_options options = options_of(5);
+    options.ageing_ns = 60 * SY_NS_PER_S;
+    options.reserve_after_ns = AFTER;
+    struct world w = world_with(options);
     w.task.request.cpu_milli = 6000;
     return w;
 }

@@ -14,14 +14,10 @@
 
 static struct world open_world(uint32_t assign_max, int64_t ageing_ns)
 {
-    struct sch_partition_options options = {.epoch = 5,
-                                            .actions_max = 1000000,
-                                            .system_retries = 3,
-                                            .cluster_lease_ns = LEASE,
-                                            .assign_max = assign_max,
-                                            .ageing_ns = ageing_ns};
-    struct world w = {.now = SY_NS_PER_S, .task = {.request = {.cpu_milli = 1000}}};
-    w.p = sch_partition_new(&options, w.now);
+    struct sch_partition_options options = options_of(5);
+    options.assign_max = assign_max;
+    options.ageing_ns = ageing_ns;
+    struct world w = world_with(options);
     open_cluster(&w, "east");
     return w;
 }

@@ -24,23 +24,33 @@ struct world {
     struct sch_spec task, group;
 };
 
+static inline struct sch_partition_options options_of(uint32_t epoch)
+{
+    return (struct sch_partition_options){.partition = 3,
+                                          .epoch = epoch,
+                                          .actions_max = 2000000,
+                                          .system_retries = 3,
+                                          .cluster_lease_ns = LEASE,
+                                          .recovery_wait_ns = WAIT};
+}
+
 static inline void world_open(struct world *w, uint32_t epoch)
 {
-    struct sch_partition_options options = {.partition = 3,
-                                            .epoch = epoch,
-                                            .actions_max = 2000000,
-                                            .system_retries = 3,
-                                            .cluster_lease_ns = LEASE,
-                                            .recovery_wait_ns = WAIT};
+    struct sch_partition_options options = options_of(epoch);
     w->p = sch_partition_new(&options, w->now);
+}
+
+static inline struct world world_with(struct sch_partition_options options)
+{
+    struct world w = {
+        .now = SY_NS_PER_S, .task = {.request = {.cpu_milli = 1000}}, .group = {.group = true}};
+    w.p = sch_partition_new(&options, w.now);
+    return w;
 }
 
 static inline struct world world_new(void)
 {
-    struct world w = {
-        .now = SY_NS_PER_S, .task = {.request = {.cpu_milli = 1000}}, .group = {.group = true}};
-    world_open(&w, 5);
-    return w;
+    return world_with(options_of(5));
 }
 
 static inline void world_free(struct world *w)
