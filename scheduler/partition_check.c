@@ -344,19 +344,13 @@ static void check_request(const struct sch_class *class)
 /* Who is not asked could go nowhere. */
 static void check_closed(const struct sch_partition *p, const struct sch_class *class)
 {
-    const struct sch_resources *request = &class->request;
+    const struct sch_use need = sch_use_of(&class->request);
     if (!class->root.turn_lane || !sch_turns_closed(p))
         return;
     SY_ASSERT(class->gang.size == 0);
     for (size_t i = 0; i < p->cluster_count; i++) {
         const struct sch_cluster *c = p->clusters[i];
-        SY_ASSERT(!sch_cluster_connected(c) ||
-                  (c->room_known &&
-                   (c->room_assigned.cpu_milli + request->cpu_milli > c->room_granted.cpu_milli ||
-                    c->room_assigned.memory_bytes + request->memory_bytes >
-                        c->room_granted.memory_bytes ||
-                    c->room_assigned.gpu_milli + sch_resources_gpu_milli(request) >
-                        c->room_granted.gpu_milli)));
+        SY_ASSERT(!sch_cluster_connected(c) || !sch_cluster_has_room(c, &need));
     }
 }
 
@@ -374,7 +368,7 @@ static void check_lane(struct sch_lane *lane, const struct sch_class *class, str
 /* When the last cluster that could run it has left, and it is to end for that. */
 static void check_doom(const struct sch_partition *p, const struct sch_class *class)
 {
-    uint32_t capable = 0;
+    uint32_t capable = 0, feasible = 0;
     for (size_t i = 0; i < class->pair_count; i++) {
         const struct sch_pair *pair = class->pairs[i];
         bool gone = sch_cluster_state(pair->cluster) == SCH_CLUSTER_GONE;
@@ -382,7 +376,9 @@ static void check_doom(const struct sch_partition *p, const struct sch_class *cl
                                                                  &class->gang, class->rule, NULL)));
         SY_ASSERT(pair->capable || gone || !pair->feasible);
         capable += pair->capable;
+        feasible += pair->feasible;
     }
+    SY_ASSERT(feasible == class->feasible);
     SY_ASSERT(capable == class->capable && (capable > 0 || class->incapable_ns <= p->now_ns));
     SY_ASSERT(sch_class_is_doomed(class) == sch_heap_has(&class->doom) ||
               sch_link_in_list(&class->touched));

@@ -335,7 +335,7 @@ struct sch_class {
     uint32_t reserves;           /* over its pairs */
     struct sch_heap_entry flush; /* p->flushes: demand is told again at that time */
     bool tell_new;               /* a cluster may not have heard of it yet */
-    uint32_t capable;            /* of its pairs */
+    uint32_t feasible, capable;  /* of its pairs */
     int64_t incapable_ns;        /* capable is 0: since when */
     struct sch_heap_entry doom;  /* p->doomed: what waits ends at that time */
     uint64_t unchecked_from; /* id: those from it on were accepted while it was not known whether

@@ -74,19 +74,10 @@ void sch_class_checked(struct sch_partition *p, struct sch_class *class)
     set_unchecked(p, class, 0);
 }
 
-static bool some_cluster_fits(const struct sch_class *class)
-{
-    for (size_t i = 0; i < class->pair_count; i++) {
-        if (class->pairs[i]->feasible)
-            return true;
-    }
-    return false;
-}
-
 void sch_class_accepted(struct sch_partition *p, struct sch_class *class, uint64_t action_id)
 {
     bool covered = class->unchecked_from != 0 && class->unchecked_from <= action_id;
-    if (!covered && !some_cluster_fits(class))
+    if (!covered && class->feasible == 0)
         set_unchecked(p, class, action_id);
 }
 
@@ -127,7 +118,7 @@ static bool verify(struct sch_partition *p)
         struct sch_class *class = sy_container_of(link, struct sch_class, link);
         if (class->unchecked_from == 0)
             continue;
-        if (some_cluster_fits(class)) {
+        if (class->feasible > 0) {
             set_unchecked(p, class, 0);
         } else if (!sch_feasible(p, &class->request, &class->gang, class->rule, &p->misses)) {
             fail_unchecked(p, class);

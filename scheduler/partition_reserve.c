@@ -90,13 +90,14 @@ static uint32_t places(const struct sch_pair *pair)
 }
 
 /* In proportion to the nodes (D'Hondt): the first where there are most. */
-static void ask(struct sch_class *class, uint32_t *wanted, uint32_t count)
+static void ask(const struct sch_class *class, const uint32_t *nodes_of, uint32_t *wanted,
+                uint32_t count)
 {
     for (; count > 0; count--) {
         size_t best = class->pair_count;
         uint64_t best_nodes = 0;
         for (size_t i = 0; i < class->pair_count; i++) {
-            uint64_t nodes = ((uint64_t)places(class->pairs[i]) << 20) / (wanted[i] + 1);
+            uint64_t nodes = ((uint64_t)nodes_of[i] << 20) / (wanted[i] + 1);
             if (nodes > best_nodes ||
                 (nodes > 0 && nodes == best_nodes &&
                  class->pairs[i]->cluster->rank < class->pairs[best]->cluster->rank)) {
@@ -111,8 +112,11 @@ static void ask(struct sch_class *class, uint32_t *wanted, uint32_t count)
 
 static void reserve(struct sch_partition *p, struct sch_class *class, uint32_t count)
 {
-    uint32_t *wanted = sy_calloc(class->pair_count + 1, sizeof(*wanted));
-    ask(class, wanted, count);
+    uint32_t *wanted = sy_calloc(2 * class->pair_count + 1, sizeof(*wanted));
+    uint32_t *nodes_of = wanted + class->pair_count;
+    for (size_t i = 0; i < class->pair_count && count > 0; i++)
+        nodes_of[i] = places(class->pairs[i]);
+    ask(class, nodes_of, wanted, count);
     for (size_t i = 0; i < class->pair_count; i++) {
         struct sch_pair *pair = class->pairs[i];
         bool changed = pair->reserves != wanted[i];

@@ -194,13 +194,20 @@ static void pair_update(struct sch_partition *p, struct sch_pair *pair)
     sch_class_changed(p, class);
 }
 
-static bool has_room(const struct sch_cluster *cluster, const struct sch_resources *request)
+bool sch_cluster_has_room(const struct sch_cluster *cluster, const struct sch_use *need)
 {
     const struct sch_use *granted = &cluster->room_granted, *assigned = &cluster->room_assigned;
     return !cluster->room_known ||
-           (assigned->cpu_milli + request->cpu_milli <= granted->cpu_milli &&
-            assigned->memory_bytes + request->memory_bytes <= granted->memory_bytes &&
-            assigned->gpu_milli + sch_resources_gpu_milli(request) <= granted->gpu_milli);
+           (assigned->cpu_milli + need->cpu_milli <= granted->cpu_milli &&
+            assigned->memory_bytes + need->memory_bytes <= granted->memory_bytes &&
+            assigned->gpu_milli + need->gpu_milli <= granted->gpu_milli);
+}
+
+/* For one of the class. */
+static bool has_room(const struct sch_cluster *cluster, const struct sch_class *class)
+{
+    struct sch_use need = sch_use_of(&class->request);
+    return sch_cluster_has_room(cluster, &need);
 }
 
 static struct sch_pair *first_pair(const struct sch_class *class)
@@ -270,7 +277,7 @@ struct sch_pair *sch_class_route(struct sch_partition *p, struct sch_class *clas
             sch_heap_remove(&class->open, &pair->entry); /* it did not answer in time */
             continue;
         }
-        if (class->gang.size > 0 || has_room(pair->cluster, &class->request))
+        if (class->gang.size > 0 || has_room(pair->cluster, class))
             return pair;
         if (sch_link_in_list(&pair->short_link))
             sch_heap_remove(&class->open, &pair->entry); /* no more came in time */
@@ -297,7 +304,7 @@ struct sch_pair *sch_pair_near(const struct sch_action_impl *a, struct sch_pair 
         return best; /* free room decides */
     const struct sch_cluster *home = home_of(a);
     struct sch_pair *near = home ? class->pairs[home->index] : NULL;
-    bool as_good = near && is_open(near) && has_room(home, &class->request) &&
+    bool as_good = near && is_open(near) && has_room(home, class) &&
                    rank_of(near) == rank_of(best) && near->preferred == best->preferred &&
                    sch_pair_failing(near) == sch_pair_failing(best) &&
                    (near->avoided_until_ns > 0) == (best->avoided_until_ns > 0);
@@ -351,7 +358,9 @@ void sch_class_update_cluster(struct sch_partition *p, struct sch_class *class,
     struct sch_pair *pair = class->pairs[cluster->index];
     SY_ASSERT(pair->cluster == cluster);
     pair->entry.tie = cluster->rank;
-    pair->feasible = may_run(cluster, &class->request, &class->gang, class->rule);
+    bool feasible = may_run(cluster, &class->request, &class->gang, class->rule);
+    class->feasible += feasible - pair->feasible;
+    pair->feasible = feasible;
     sch_pair_capable(p, pair);
     pair->told &= pair->feasible; /* what it misses meanwhile it is told when it can run it again */
     class->tell_new = true;
@@ -394,7 +403,7 @@ void sch_cluster_room(struct sch_partition *p, struct sch_cluster *cluster,
     for (struct sch_link *link = cluster->short_of_room.next; link != &cluster->short_of_room;) {
         struct sch_pair *pair = sy_container_of(link, struct sch_pair, short_link);
         link = link->next;
-        if (!has_room(cluster, &pair->class->request))
+        if (!has_room(cluster, pair->class))
             continue;
         sch_list_remove(&pair->short_link);
         pair_update(p, pair);

@@ -15,6 +15,8 @@ void sch_class_reset_cluster(struct sch_partition *p, struct sch_class *class,
                              struct sch_cluster *cluster);
 void sch_class_grant(struct sch_partition *p, struct sch_class *class, struct sch_cluster *cluster,
                      uint64_t granted, uint64_t startable);
+/* Of all classes together, for so much more. */
+bool sch_cluster_has_room(const struct sch_cluster *cluster, const struct sch_use *need);
 void sch_cluster_room(struct sch_partition *p, struct sch_cluster *cluster,
                       const struct sch_use *granted);
 /* Where the next one goes; NULL: no cluster has room now. */

@@ -458,19 +458,10 @@ struct sch_seat *sch_turn_first(const struct sch_partition *p)
 
 /* ---- room ---- */
 
-static bool has_room(const struct sch_cluster *cluster, const struct sch_use *need)
-{
-    const struct sch_use *granted = &cluster->room_granted, *assigned = &cluster->room_assigned;
-    return !cluster->room_known ||
-           (assigned->cpu_milli + need->cpu_milli <= granted->cpu_milli &&
-            assigned->memory_bytes + need->memory_bytes <= granted->memory_bytes &&
-            assigned->gpu_milli + need->gpu_milli <= granted->gpu_milli);
-}
-
 static bool some_cluster_has_room(const struct sch_partition *p, const struct sch_use *need)
 {
     for (size_t i = 0; i < p->cluster_count; i++) {
-        if (sch_cluster_connected(p->clusters[i]) && has_room(p->clusters[i], need))
+        if (sch_cluster_connected(p->clusters[i]) && sch_cluster_has_room(p->clusters[i], need))
             return true;
     }
     return false;
