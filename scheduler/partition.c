@@ -45,6 +45,7 @@ struct sch_partition *sch_partition_new(const struct sch_partition_options *opti
     sch_list_init(&p->classes);
     sch_list_init(&p->classes_idle);
     sch_list_init(&p->undecided);
+    sch_list_init(&p->untold);
     sch_list_init(&p->preemptible);
     p->reclaim_at_ns = p->reserve_at_ns = SY_TIME_NEVER;
     sch_list_init(&p->tickets_touched);
@@ -439,7 +440,7 @@ static int64_t earlier(int64_t at, const struct sch_heap *heap)
 int64_t sch_partition_next_ns(const struct sch_partition *p)
 {
     SY_ASSERT(!p->out);
-    if (sch_turn_pending(p) || !sch_list_empty(&p->gangs_broken))
+    if (sch_turn_pending(p) || !sch_list_empty(&p->gangs_broken) || !sch_list_empty(&p->untold))
         return p->now_ns; /* more than one step assigns */
     int64_t at = p->recovery_end_ns < p->verify_at_ns ? p->recovery_end_ns : p->verify_at_ns;
     at = p->reclaim_at_ns < at ? p->reclaim_at_ns : at;

@@ -276,7 +276,7 @@ static void check_pair(const struct sch_partition *p, const struct sch_class *cl
     bool connected = sch_cluster_connected(pair->cluster);
     bool open = connected && pair->feasible && pair->granted > pair->assigned;
     SY_ASSERT(pair->class == class && pair->cluster == p->clusters[index]);
-    SY_ASSERT(pair->entry.tie == pair->cluster->rank && pair->assigned <= pair->granted);
+    SY_ASSERT(pair->entry.tie == pair->cluster->index && pair->assigned <= pair->granted);
     bool listed = sch_heap_has(&pair->entry), short_of = sch_link_in_list(&pair->short_link);
     SY_ASSERT(!open || listed || short_of);
     SY_ASSERT(open || !short_of);
@@ -287,7 +287,7 @@ static void check_pair(const struct sch_partition *p, const struct sch_class *cl
     SY_ASSERT(sch_heap_has(&pair->avoided) == (pair->avoided_until_ns > 0 || pair->failing > 0));
     SY_ASSERT(pair->failing <= SCH_FAILING_ALL &&
               (pair->failing == 0 || pair->failures < SCH_AVOID_AFTER));
-    SY_ASSERT(!(connected && pair->feasible) || pair->told || class->tell_new);
+    SY_ASSERT((connected && pair->feasible && !pair->told) == sch_link_in_list(&pair->untold));
 }
 
 /* Nodes that clusters are asked to keep. */

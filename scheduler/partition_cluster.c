@@ -65,7 +65,7 @@ struct sch_cluster *sch_cluster_find(struct sch_partition *p, const char *name)
     return NULL;
 }
 
-/* Ranks of clusters behind the new name go up by one, which keeps the order of those in heaps. */
+/* Those behind the new name go up by one. */
 static void rank_cluster(struct sch_partition *p, struct sch_cluster *new)
 {
     for (size_t i = 0; i < p->cluster_count; i++) {
@@ -76,11 +76,6 @@ static void rank_cluster(struct sch_partition *p, struct sch_cluster *new)
             new->rank++;
         else
             other->rank++;
-    }
-    for (struct sch_link *link = p->classes.next; link != &p->classes; link = link->next) {
-        struct sch_class *class = sy_container_of(link, struct sch_class, link);
-        for (size_t i = 0; i < class->pair_count; i++)
-            class->pairs[i]->entry.tie = class->pairs[i]->cluster->rank;
     }
 }
 

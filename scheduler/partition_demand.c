@@ -49,22 +49,29 @@ void sch_demand_tell(struct sch_partition *p, struct sch_class *class, struct sc
         sch_pair_expect(p, pair);
     effect->u.demand.keep = pair->reserves;
     pair->told = true;
+    if (sch_link_in_list(&pair->untold))
+        sch_list_remove(&pair->untold);
 }
 
-/* Clusters that never heard of the class are told at once; with `all` the others as well. */
-static void tell_clusters(struct sch_partition *p, struct sch_class *class, bool all)
+static void tell_clusters(struct sch_partition *p, struct sch_class *class)
 {
     for (size_t i = 0; i < class->pair_count; i++) {
         struct sch_pair *pair = class->pairs[i];
-        bool eligible = sch_cluster_connected(pair->cluster) && pair->feasible;
-        if (eligible && (all || !pair->told))
+        if (sch_cluster_connected(pair->cluster) && pair->feasible)
             sch_demand_tell(p, class, pair);
     }
-    class->tell_new = false;
-    if (all) {
-        class->told_waiting = class->root.ready;
-        class->told_priority = top_priority(class);
-        class->told_ns = p->now_ns;
+    class->told_waiting = class->root.ready;
+    class->told_priority = top_priority(class);
+    class->told_ns = p->now_ns;
+}
+
+/* Clusters that never heard of a class do so at once, as many as a step may tell. */
+static void tell_new(struct sch_partition *p)
+{
+    for (unsigned i = 0; i < SCH_TELL_MAX && !sch_list_empty(&p->untold); i++) {
+        struct sch_pair *pair = sy_container_of(p->untold.next, struct sch_pair, untold);
+        SY_ASSERT(!pair->told && pair->feasible && sch_cluster_connected(pair->cluster));
+        sch_demand_tell(p, pair->class, pair);
     }
 }
 
@@ -81,14 +88,15 @@ void sch_demand_end_step(struct sch_partition *p)
         sch_class_doom(p, class);
         int64_t next_ns = class->told_ns + SCH_DEMAND_INTERVAL_NS;
         bool changed = demand_changed(class), now = changed && p->now_ns >= next_ns;
-        if (now || class->tell_new)
-            tell_clusters(p, class, now);
+        if (now)
+            tell_clusters(p, class);
         if (now || !changed)
             sch_heap_remove(&p->flushes, &class->flush);
         else
             sch_heap_set(&p->flushes, &class->flush, next_ns);
         SY_ASSERT(sch_heap_has(&class->flush) == demand_changed(class));
     }
+    tell_new(p);
 }
 
 void sch_demand_flush(struct sch_partition *p)
@@ -99,6 +107,6 @@ void sch_demand_flush(struct sch_partition *p)
         sch_heap_remove(&p->flushes, &class->flush);
         SY_ASSERT(!sch_heap_has(&class->flush));
         if (demand_changed(class)) /* this very step may have changed it back */
-            tell_clusters(p, class, true);
+            tell_clusters(p, class);
     }
 }

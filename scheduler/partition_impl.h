@@ -57,6 +57,9 @@
 #define SCH_VERIFY_DELAY_NS SY_NS_PER_S
 /* In one step; a tick at once goes on. A step stays below a millisecond. */
 #define SCH_ASSIGN_MAX 256u
+/* Likewise: classes that are decided, and clusters that hear of a class for the first time. */
+#define SCH_DECIDE_MAX 2048u
+#define SCH_TELL_MAX 512u
 /* So long what waits is kept for a better cluster that is asked: the gathering of demand and of
  * grants, and the way to and fro. */
 #define SCH_ANSWER_PATIENCE_NS (10 * SY_NS_PER_MS)
@@ -287,16 +290,17 @@ struct sch_pair {
     struct sch_link short_link;
     struct sch_class *class;
     struct sch_cluster *cluster;
+    struct sch_link untold;     /* p->untold: the cluster is to hear of the class */
     uint64_t granted, assigned; /* since CLUSTER_UP */
     uint64_t startable;         /* of those granted, up to this count into room that was free */
-    bool feasible;       /* a node of it that is known, or was before it was gone, could run it */
-    bool preferred;      /* by the class's rule, or that prefers none */
     int64_t expected_ns; /* = class->patience.key: it is asked, and others wait for its answer that
                             long; else that is over, or never was */
+    bool feasible;       /* a node of it that is known, or was before it was gone, could run it */
+    bool preferred;      /* by the class's rule, or that prefers none */
     bool capable;        /* it may run it: it is not gone, and does not say that it could not */
     bool told;           /* the cluster heard of this class since CLUSTER_UP */
-    uint32_t reserves;   /* nodes that it is asked to keep for the class */
     bool answered;       /* of a class of gangs: since the last one came */
+    uint32_t reserves;   /* nodes that it is asked to keep for the class */
     uint32_t failures;   /* refusals and losses one after the other */
     uint32_t failing;    /* of SCH_FAILING_ALL; 0 once it is avoided */
     int64_t failing_ns;  /* it is halved then */
@@ -334,7 +338,6 @@ struct sch_class {
     int64_t reclaim_after_ns;    /* not before */
     uint32_t reserves;           /* over its pairs */
     struct sch_heap_entry flush; /* p->flushes: demand is told again at that time */
-    bool tell_new;               /* a cluster may not have heard of it yet */
     uint32_t feasible, capable;  /* of its pairs */
     int64_t incapable_ns;        /* capable is 0: since when */
     struct sch_heap_entry doom;  /* p->doomed: what waits ends at that time */
@@ -396,6 +399,7 @@ struct sch_partition {
     struct sch_effects *out;
     struct sy_arena kept; /* what effects point to: until the next step */
     struct sch_link touched, gates_touched, caches_touched;
+    unsigned decisions_left; /* in this step */
     struct sch_action_impl *graves;
     struct sch_spec **specs_unused;
     size_t spec_unused_count, spec_unused_cap;
@@ -433,6 +437,7 @@ struct sch_partition {
     /* classes */
     struct sch_table classes_by_id, classes_by_request, levels;
     struct sch_link classes, classes_idle, undecided;
+    struct sch_link untold;     /* pairs */
     struct sch_use turns_least; /* nobody who stands in the tree of turns needs less */
     int64_t turns_closed_ns;    /* no cluster has room for that: until then nobody is asked */
     struct sch_heap avoided, patience;

@@ -162,7 +162,7 @@ static int64_t rank_of(const struct sch_pair *pair)
     return policy_of(pair->class) == SCH_POLICY_FASTEST_START && startable(pair) == 0;
 }
 
-/* The least goes first; equal ones by the rank of the cluster's name. */
+/* The least goes first; of equal ones the cluster that came first. */
 static int64_t policy_key(const struct sch_pair *pair)
 {
     int64_t room = capped(pair->granted - pair->assigned, FREE_MAX), rank = rank_of(pair);
@@ -338,6 +338,7 @@ void sch_class_add_cluster(struct sch_partition *p, struct sch_class *class,
     pair->class = class;
     pair->cluster = cluster;
     pair->preferred = sch_rule_prefers(class->rule, cluster);
+    pair->entry.tie = cluster->index;
     class->pairs[class->pair_count++] = pair;
     sch_class_update_cluster(p, class, cluster);
 }
@@ -346,9 +347,22 @@ void sch_pair_free(struct sch_partition *p, struct sch_pair *pair)
 {
     if (sch_link_in_list(&pair->short_link))
         sch_list_remove(&pair->short_link);
+    if (sch_link_in_list(&pair->untold))
+        sch_list_remove(&pair->untold);
     sch_heap_remove(&p->avoided, &pair->avoided);
     sch_pair_reset_reserves(p, pair);
     free(pair);
+}
+
+static void set_untold(struct sch_partition *p, struct sch_pair *pair)
+{
+    bool untold = sch_cluster_connected(pair->cluster) && pair->feasible && !pair->told;
+    if (untold == sch_link_in_list(&pair->untold))
+        return;
+    if (untold)
+        sch_list_push_back(&p->untold, &pair->untold);
+    else
+        sch_list_remove(&pair->untold);
 }
 
 void sch_class_update_cluster(struct sch_partition *p, struct sch_class *class,
@@ -357,13 +371,12 @@ void sch_class_update_cluster(struct sch_partition *p, struct sch_class *class,
     SY_ASSERT(cluster->index < class->pair_count);
     struct sch_pair *pair = class->pairs[cluster->index];
     SY_ASSERT(pair->cluster == cluster);
-    pair->entry.tie = cluster->rank;
     bool feasible = may_run(cluster, &class->request, &class->gang, class->rule);
     class->feasible += feasible - pair->feasible;
     pair->feasible = feasible;
     sch_pair_capable(p, pair);
     pair->told &= pair->feasible; /* what it misses meanwhile it is told when it can run it again */
-    class->tell_new = true;
+    set_untold(p, pair);
     pair_update(p, pair);
     sch_class_touch(p, class);
 }

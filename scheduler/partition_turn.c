@@ -500,9 +500,13 @@ static void expect_class(struct sch_partition *p, const struct sch_class *class)
 
 /* ---- whose turn ---- */
 
-static void decide(struct sch_partition *p)
+/* False: the step has decided as many as it may. Nobody goes before all are, for the first may be
+ * among them. */
+static bool decide(struct sch_partition *p)
 {
-    while (!sch_list_empty(&p->undecided)) {
+    for (; !sch_list_empty(&p->undecided); p->decisions_left--) {
+        if (p->decisions_left == 0)
+            return false;
         struct sch_link *link = sch_list_pop(&p->undecided);
         struct sch_class *class = sy_container_of(link, struct sch_class, undecided);
         struct sch_lane *lane = sch_class_next(p, class);
@@ -513,13 +517,13 @@ static void decide(struct sch_partition *p)
         expect_class(p, class);
         turn_set(&class->root, lane);
     }
+    return true;
 }
 
 struct sch_lane *sch_turn_next(struct sch_partition *p, struct sch_pair **ret_pair)
 {
     for (;;) {
-        decide(p);
-        struct sch_seat *head = sch_turns_closed(p) ? NULL : sch_turn_first(p);
+        struct sch_seat *head = decide(p) && !sch_turns_closed(p) ? sch_turn_first(p) : NULL;
         if (!head)
             return NULL;
         if (head->stopped) {

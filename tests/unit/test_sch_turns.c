@@ -445,6 +445,71 @@ START_TEST(what_a_limit_lets_out_asks_for_room_though_there_is_none)
 }
 END_TEST
 
+/* More classes wake at once than a step decides: nobody goes before all of them are decided. */
+START_TEST(many_classes_wake_in_slices_and_in_their_order)
+{
+    enum { MANY = 2 * SCH_DECIDE_MAX + 100 };
+    struct world w = open_world(0, 0);
+    struct sch_spec *specs = sy_calloc(MANY, sizeof(*specs));
+    room(&w, "east", 0);
+    for (int32_t i = 0; i < MANY; i++) {
+        specs[i] = (struct sch_spec){
+            .request = {.cpu_milli = 1000, .memory_bytes = 1 + (uint64_t)i}};
+        (void)submit(&w, "p", NULL, &specs[i], i); /* the last one is the most urgent */
+    }
+    grant_all(&w, "east");
+    room(&w, "east", 5000);
+    unsigned steps = 1;
+    for (; count(&w, SCH_EFFECT_ASSIGN) == 0; steps++) {
+        ck_assert(steps < 5 && sch_partition_next_ns(w.p) <= w.now);
+        tick(&w);
+    }
+    ck_assert_uint_eq(steps, 3);
+    ck_assert_uint_eq(count(&w, SCH_EFFECT_ASSIGN), 5);
+    for (int32_t i = 0; i < 5; i++)
+        ck_assert_int_eq(nth(&w, SCH_EFFECT_ASSIGN, (size_t)i)->u.assign.action->priority,
+                         MANY - 1 - i);
+    sch_partition_check(w.p);
+    world_free(&w);
+    free(specs);
+}
+END_TEST
+
+/* A cluster that comes is told of so many in a step, each once, and grants as it is told. */
+START_TEST(a_cluster_hears_of_many_classes_in_slices)
+{
+    enum { MANY = 2 * SCH_TELL_MAX + 1 };
+    struct world w = open_world(0, 0);
+    struct sch_spec *specs = sy_calloc(MANY, sizeof(*specs));
+    unsigned told[MANY + 1] = {0}, steps = 0, all = 0;
+    for (uint32_t i = 0; i < MANY; i++) {
+        specs[i] = (struct sch_spec){.request = {.cpu_milli = 1000, .memory_bytes = 1 + i}};
+        (void)submit(&w, "p", NULL, &specs[i], 0);
+    }
+    up(&w, "west");
+    for (; all < MANY; steps++, tick(&w)) {
+        unsigned n = (unsigned)count(&w, SCH_EFFECT_DEMAND);
+        ck_assert(steps < 4 && n <= SCH_TELL_MAX);
+        for (unsigned i = 0; i < n; i++) {
+            const struct sch_effect *effect = nth(&w, SCH_EFFECT_DEMAND, i);
+            ck_assert_str_eq(effect->u.demand.cluster, "west");
+            ck_assert_uint_eq(told[effect->u.demand.class_id]++, 0);
+        }
+        all += n;
+        sch_partition_check(w.p);
+        ck_assert(all == MANY || sch_partition_next_ns(w.p) <= w.now);
+    }
+    ck_assert_uint_eq(steps, 3);
+    down(&w, "west"); /* in the middle of it nothing is told any more */
+    up(&w, "west");
+    down(&w, "west");
+    ck_assert_uint_eq(count(&w, SCH_EFFECT_DEMAND), 0);
+    sch_partition_check(w.p);
+    world_free(&w);
+    free(specs);
+}
+END_TEST
+
 /* Two queues with the same classes take turns, in each class's order and over all. */
 START_TEST(turns_over_many_classes_follow_shares)
 {
@@ -460,12 +525,15 @@ START_TEST(turns_over_many_classes_follow_shares)
     room(&w, "east", 0);
     grant_all(&w, "east");
     room(&w, "east", 100 * 1000);
-    ck_assert_uint_eq(count(&w, SCH_EFFECT_ASSIGN), 100);
-    for (uint32_t i = 0; i < 100; i++) {
-        const struct sch_action *a = nth(&w, SCH_EFFECT_ASSIGN, i)->u.assign.action;
-        of_a += a->run->project[0] == 'a';
-        ck_assert_uint_le(of_a > i / 2 ? of_a - i / 2 : i / 2 - of_a, 1);
+    for (uint32_t i = 0; i < 100; tick(&w)) { /* each start changes who is next in all of them */
+        for (uint32_t k = 0; k < count(&w, SCH_EFFECT_ASSIGN); k++, i++) {
+            const struct sch_action *a = nth(&w, SCH_EFFECT_ASSIGN, k)->u.assign.action;
+            of_a += a->run->project[0] == 'a';
+            ck_assert_uint_le(of_a > i / 2 ? of_a - i / 2 : i / 2 - of_a, 1);
+        }
+        ck_assert(i == 100 || sch_partition_next_ns(w.p) <= w.now);
     }
+    ck_assert_uint_eq(count(&w, SCH_EFFECT_ASSIGN), 0);
     ck_assert_uint_eq(of_a, 50);
     world_free(&w);
 }
@@ -474,6 +542,8 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {each_is_the_one_that_brute_force_finds,
+                                  many_classes_wake_in_slices_and_in_their_order,
+                                  a_cluster_hears_of_many_classes_in_slices,
                                   an_end_under_a_full_limit_moves_one_of_those_that_wait,
                                   priority_decides_among_those_that_a_limit_stops,
                                   who_cannot_use_what_comes_free_is_in_nobodys_way,

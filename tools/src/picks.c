@@ -306,7 +306,10 @@ static struct picks_result pick_classes(uint32_t classes, uint32_t spread, bool 
     for (uint32_t id = 1; id <= classes + 1; id++) /* the first is that of the runs' own actions */
         grant(&w, "east", id, ENOUGH);
     if (slowly)
-        room(&w, "east", 1, false); /* all of them are looked at, once */
+        room(&w, "east", 1, false); /* all of them are looked at, once, in some steps */
+    struct sch_event tick = {.type = SCH_EVENT_TICK};
+    while (slowly && sch_partition_next_ns(w.p) <= w.now)
+        step(&w, &tick, false);
     w.assigned = 0;
     uint64_t begin = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
     give_room(&w, picks, slowly);
