@@ -1,0 +1,147 @@
+/* links: sy_test_etcd */
+/*
+ * What an etcd of three members does when two of them die and one comes back: the same test for
+ * that of tests/etcd and for the real one. The client talks to the one that stays.
+ */
+#include "tests/unit/test_etcd_world.h"
+
+#define WATCH "/etcdserverpb.Watch/Watch"
+#define KEEPALIVE "/etcdserverpb.Lease/LeaseKeepAlive"
+#define TXN "/etcdserverpb.KV/Txn"
+#define RANGE "/etcdserverpb.KV/Range"
+
+static struct real real;
+
+static void kill_member(struct world *w, size_t member)
+{
+    if (w->kind == REAL)
+        real_kill(&real, member);
+    else
+        fake_etcd_kill(w->etcd, member);
+}
+
+static void start_member(struct world *w, size_t member)
+{
+    if (w->kind == REAL)
+        real_fork(&real, member);
+    else
+        fake_etcd_start(w->etcd, member);
+}
+
+static const ProtobufCMessage *put_of(struct world *w, const char *key, int64_t lease)
+{
+    struct txn *txn = txn_new(w);
+    txn_put(txn, key, "1", lease);
+    return &txn->request.base;
+}
+
+/* Ended after that long at least; etcd reckons with a clock of its own. */
+static void assert_lasted(const struct heard *heard, int64_t since_ns, int64_t least_ns)
+{
+    ck_assert_int_ge(heard->closed_ns - since_ns, least_ns - 20 * MS);
+    if (heard->w->kind == FAKE_MEM)
+        ck_assert_int_le(heard->closed_ns - since_ns, least_ns + S);
+}
+
+static void leaderless(struct world *w, int64_t lease, struct heard *told, int64_t lost_ns)
+{
+    Etcdserverpb__RangeRequest request = range_request("a", "");
+    int64_t now_ns = time_of(w);
+    w->has_leader = true;
+    struct heard *at_once[] = {begin(w, TXN, put_of(w, "a", 0)), begin(w, RANGE, &request.base),
+                               open_stream(w, WATCH), open_stream(w, KEEPALIVE)};
+    w->has_leader = false;
+    for (size_t i = 0; i < SY_COUNT_OF(at_once); i++) {
+        assert_ends(at_once[i], SY_CODE_UNAVAILABLE, "etcdserver: no leader");
+        heard_free(at_once[i]);
+    }
+    struct heard *write = begin(w, TXN, put_of(w, "never", 0));
+    struct heard *read = begin(w, RANGE, &request.base);
+    struct heard *renewals = open_stream(w, KEEPALIVE);
+    tell_keepalive(renewals, lease);
+    request.serializable = 1;
+    ck_assert_uint_eq(ask_range(w, &request)->n_kvs, 1); /* needs nobody else */
+    assert_ends(told, SY_CODE_UNAVAILABLE, "etcdserver: no leader");
+    assert_lasted(told, lost_ns, 3 * S);
+    assert_ends(write, SY_CODE_UNKNOWN, "context deadline exceeded");
+    assert_ends(read, SY_CODE_UNAVAILABLE, "etcdserver: request timed out");
+    assert_ends(renewals, SY_CODE_UNAVAILABLE, "etcdserver: no leader");
+    assert_lasted(write, now_ns, 7 * S);
+    assert_lasted(read, now_ns, 7 * S);
+    assert_lasted(renewals, now_ns, 7 * S);
+    heard_free(write);
+    heard_free(read);
+    heard_free(renewals);
+}
+
+static void quorum_is_lost_and_found(struct world *w)
+{
+    put(w, "a", "1");
+    int64_t lease = grant(w, 0, 5)->id;
+    ask(w, TXN, put_of(w, "bound", lease), &etcdserverpb__txn_response__descriptor, SY_CODE_OK,
+        NULL);
+    struct heard *silent = open_stream(w, WATCH);
+    tell_create(silent, "waiting", "", 0);
+    w->has_leader = true;
+    struct heard *told = open_stream(w, WATCH);
+    tell_create(told, "waiting", "", 0);
+    watch_heard(told, 0);
+    w->has_leader = false;
+    int64_t lost_ns = time_of(w);
+    kill_member(w, 1);
+    kill_member(w, 2);
+    rest(w, 2500 * MS); /* by now it knows */
+    leaderless(w, lease, told, lost_ns);
+
+    Etcdserverpb__RangeRequest request = range_request("a", "");
+    struct heard *write = begin(w, TXN, put_of(w, "waiting", 0));
+    struct heard *read = begin(w, RANGE, &request.base);
+    rest(w, 100 * MS);
+    start_member(w, 1);
+    assert_ends(write, SY_CODE_OK, NULL);
+    assert_ends(read, SY_CODE_UNAVAILABLE, "etcdserver: leader changed");
+    int64_t found_ns = write->closed_ns;
+    ck_assert_ptr_nonnull(get(w, "bound")); /* it has been without renewal for 10 s */
+    assert_value(w, "never", NULL);
+    watch_heard(silent, 1); /* the same watch as before */
+    ck_assert_int_eq(silent->closes, 0);
+    while (get(w, "bound") != NULL)
+        rest(w, 50 * MS);
+    ck_assert_int_ge(time_of(w), found_ns + 5 * S); /* all of its time anew */
+    heard_free(told);
+    heard_free(write);
+    heard_free(read);
+    close_stream(silent);
+}
+
+static void run(enum kind kind)
+{
+    struct world w;
+    world_open(&w, kind, 1, 3);
+    if (kind == REAL)
+        real_connect(&real, &w);
+    quorum_is_lost_and_found(&w);
+    world_close(&w);
+}
+
+START_TEST(quorum_mem)
+{
+    run(FAKE_MEM);
+}
+END_TEST
+
+START_TEST(quorum_real)
+{
+    if (real.runs)
+        run(REAL);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {quorum_mem, quorum_real, NULL};
+    real_start(&real, 3);
+    int r = sy_test_run("etcd_quorum", tests);
+    real_stop(&real);
+    return r;
+}
