@@ -11,3 +11,11 @@
     X(CP_SHARD_EV_OPERATOR_REFUSED, WARN, "operator's stream refused")                             \
     X(CP_SHARD_EV_READ_FAILED, ERROR, "read from the store failed")
 SY_LOG_TABLE_DECLARE(cp_shard_events, CP_SHARD_EVENTS)
+
+#define CP_COORD_EVENTS(X)                                                                         \
+    X(CP_COORD_EV_READ, INFO, "coordination: all records were read")                               \
+    X(CP_COORD_EV_SESSION_BEGUN, INFO, "coordination: session began")                              \
+    X(CP_COORD_EV_SESSION_OVER, WARN, "coordination: session is over")                             \
+    X(CP_COORD_EV_TROUBLE, WARN, "coordination: a member of etcd gave no answer")                  \
+    X(CP_COORD_EV_UNREADABLE, ERROR, "coordination: a record that cannot be read")
+SY_LOG_TABLE_DECLARE(cp_coord_events, CP_COORD_EVENTS)

@@ -27,7 +27,7 @@ FENCES = {
     r"rocksdb/.*": [r"controlplane/store_rocksdb\.c"],
     r"liburing\.h": [r"agent/loop_uring\.c"],
     r"yaml\.h": [r"base/config[a-z_]*\.c"],
-    r"curl/.*": [r"controlplane/coord_etcd\.c", r"base/blob_s3\.c"],
+    r"curl/.*": [r"base/blob_s3\.c"],
     r"microhttpd\.h": [r"base/rpc_http_mhd\.c"],
     r"openssl/.*": [r"base/digest\.c", r"dataplane/seal\.c"],
     r"cuda\.h|nvml\.h|nccl\.h": [],
