@@ -1,0 +1,215 @@
+#include "controlplane/region_map.h"
+
+#include "base/arena.h"
+#include "base/mem.h"
+#include "controlplane/encode.h"
+#include "proto/pb.h"
+
+#include "switchyard/internal/region.pb-c.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SHARDS "shards/"
+#define PARTITIONS "partitions/"
+#define DIGITS 5
+#define ROW_BYTES_MAX ((size_t)64 << 10)
+
+_Static_assert(sizeof(SHARDS) + CP_NAME_LENGTH_MAX <= CP_MAP_KEY_SIZE, "room for the longest key");
+
+void cp_map_deinit(struct cp_map *map)
+{
+    free(map->shards);
+    free(map->partitions);
+    *map = (struct cp_map){0};
+}
+
+void cp_map_begin(struct cp_map *map, int64_t revision)
+{
+    SY_ASSERT(revision >= map->revision);
+    map->revision = revision;
+    map->shard_count = map->partition_count = 0;
+}
+
+/* ---- reading ---- */
+
+/* "" is fine for some; anything else is a name. */
+static bool copy_name(char ret[CP_NAME_LENGTH_MAX + 1], const char *name, bool may_be_empty)
+{
+    if (name[0] == '\0' ? !may_be_empty : cp_name_check("name", name, NULL) != 0)
+        return false;
+    memcpy(ret, name, strlen(name) + 1);
+    return true;
+}
+
+static bool copy_text(char ret[CP_MAP_TEXT_SIZE], const char *text)
+{
+    if (cp_text_check("text", text, CP_MAP_TEXT_SIZE - 1, NULL) != 0)
+        return false;
+    memcpy(ret, text, strlen(text) + 1);
+    return true;
+}
+
+/* One whose value cannot be read is there all the same: what it owns must not pass for free. It
+ * gets nothing more. False: *shard is not all of it. */
+static bool read_shard(struct cp_map_shard *shard, struct sy_arena *arena, struct sy_span value)
+{
+    const Switchyard__Internal__Region__ShardRow *row = pb_unpack(
+        &switchyard__internal__region__shard_row__descriptor, arena, value);
+    bool fine = row && copy_text(shard->endpoint, row->endpoint) &&
+                copy_text(shard->version, row->version);
+    shard->since_ns = row ? row->since_ns : 0;
+    shard->draining = !fine || row->draining;
+    return fine;
+}
+
+static bool read_number(const char *digits, uint32_t *ret)
+{
+    if (strlen(digits) != DIGITS || strspn(digits, "0123456789") != DIGITS)
+        return false;
+    *ret = (uint32_t)strtoul(digits, NULL, 10);
+    return *ret < CP_MAP_PARTITIONS_MAX;
+}
+
+static bool read_partition(struct cp_map_partition *partition, const char *digits,
+                           struct sy_arena *arena, struct sy_span value)
+{
+    const Switchyard__Internal__Region__PartitionRow *row = pb_unpack(
+        &switchyard__internal__region__partition_row__descriptor, arena, value);
+    if (!row || !read_number(digits, &partition->number) ||
+        !copy_name(partition->owner, row->owner, true) ||
+        !copy_name(partition->wanted, row->wanted, true))
+        return false;
+    partition->epoch = row->epoch;
+    partition->session = row->session;
+    partition->moving = row->moving;
+    return row->epoch < UINT32_MAX && (row->owner[0] != '\0') == (row->session != 0);
+}
+
+/* Room for one more. */
+static void *grow(void *array, size_t *size, size_t count, size_t each)
+{
+    if (count < *size)
+        return array;
+    *size = *size > 0 ? 2 * *size : 16;
+    return sy_realloc(array, *size * each);
+}
+
+static bool add_shard(struct cp_map *map, const struct cp_coord_record *record, const char *name,
+                      struct sy_arena *arena)
+{
+    struct cp_map_shard shard = {.revision = record->revision, .session = record->session};
+    size_t n = map->shard_count;
+    if (shard.session == 0 || !copy_name(shard.name, name, false))
+        return false; /* no partition can be owned by such a one */
+    SY_ASSERT(n == 0 || strcmp(map->shards[n - 1].name, shard.name) < 0);
+    bool fine = read_shard(&shard, arena, sy_buf_span(&record->value));
+    map->shards = grow(map->shards, &map->shards_size, n, sizeof(shard));
+    map->shards[map->shard_count++] = shard;
+    return fine;
+}
+
+static bool add_partition(struct cp_map *map, const struct cp_coord_record *record,
+                          const char *digits, struct sy_arena *arena)
+{
+    struct cp_map_partition partition = {.revision = record->revision};
+    size_t n = map->partition_count;
+    if (!read_partition(&partition, digits, arena, sy_buf_span(&record->value)))
+        return false;
+    SY_ASSERT(n == 0 || map->partitions[n - 1].number < partition.number);
+    map->partitions = grow(map->partitions, &map->partitions_size, n, sizeof(partition));
+    map->partitions[map->partition_count++] = partition;
+    return true;
+}
+
+int cp_map_add(struct cp_map *map, const struct cp_coord_record *record,
+               struct sy_error_text *error)
+{
+    SY_ASSERT(record->revision > 0);
+    SY_ASSERT(record->revision <= map->revision);
+    struct sy_arena arena SY_CLEANUP(sy_arena_deinit);
+    sy_arena_init(&arena, ROW_BYTES_MAX);
+    const char *key = record->key;
+    bool fine = true;
+    if (strncmp(key, SHARDS, sizeof(SHARDS) - 1) == 0)
+        fine = add_shard(map, record, key + sizeof(SHARDS) - 1, &arena);
+    else if (strncmp(key, PARTITIONS, sizeof(PARTITIONS) - 1) == 0)
+        fine = add_partition(map, record, key + sizeof(PARTITIONS) - 1, &arena);
+    if (fine)
+        return 0;
+    sy_error_text_set(error, "the region's record \"%s\" is damaged, or of a newer version", key);
+    return -EBADMSG;
+}
+
+uint32_t cp_map_shard(const struct cp_map *map, const char *name)
+{
+    size_t from = 0, to = map->shard_count;
+    while (from < to) {
+        size_t middle = from + (to - from) / 2;
+        int order = strcmp(map->shards[middle].name, name);
+        if (order == 0)
+            return (uint32_t)middle;
+        if (order < 0)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    return CP_MAP_NONE;
+}
+
+uint32_t cp_map_partition(const struct cp_map *map, uint32_t number)
+{
+    size_t from = 0, to = map->partition_count;
+    while (from < to) {
+        size_t middle = from + (to - from) / 2;
+        if (map->partitions[middle].number == number)
+            return (uint32_t)middle;
+        if (map->partitions[middle].number < number)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    return CP_MAP_NONE;
+}
+
+uint32_t cp_map_owner(const struct cp_map *map, const struct cp_map_partition *partition)
+{
+    if (partition->session == 0)
+        return CP_MAP_NONE;
+    uint32_t shard = cp_map_shard(map, partition->owner);
+    bool alive = shard != CP_MAP_NONE && map->shards[shard].session == partition->session;
+    return alive ? shard : CP_MAP_NONE;
+}
+
+/* ---- writing ---- */
+
+void cp_map_shard_key(char ret[CP_MAP_KEY_SIZE], const char *name)
+{
+    SY_ASSERT(cp_name_check("shard", name, NULL) == 0);
+    snprintf(ret, CP_MAP_KEY_SIZE, SHARDS "%s", name);
+}
+
+void cp_map_partition_key(char ret[CP_MAP_KEY_SIZE], uint32_t number)
+{
+    SY_ASSERT(number < CP_MAP_PARTITIONS_MAX);
+    snprintf(ret, CP_MAP_KEY_SIZE, PARTITIONS "%0*u", DIGITS, number);
+}
+
+void cp_map_put_shard(struct sy_buf *buf, const struct cp_map_shard *shard)
+{
+    cp_put_str(buf, 1, shard->endpoint);
+    cp_put_str(buf, 2, shard->version);
+    cp_put_int(buf, 3, shard->since_ns);
+    cp_put_uint(buf, 4, shard->draining);
+}
+
+void cp_map_put_partition(struct sy_buf *buf, const struct cp_map_partition *partition)
+{
+    SY_ASSERT((partition->owner[0] != '\0') == (partition->session != 0));
+    cp_put_uint(buf, 1, partition->epoch);
+    cp_put_str(buf, 2, partition->owner);
+    cp_put_int(buf, 3, partition->session);
+    cp_put_uint(buf, 4, partition->moving);
+    cp_put_str(buf, 5, partition->wanted);
+}

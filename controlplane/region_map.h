@@ -1,0 +1,64 @@
+/*
+ * The region as one copy of its records shows it: shards, and who owns which partition. The only
+ * place that knows their form (proto/switchyard/internal/region.proto).
+ *
+ * A map is filled from the records of one revision, in order of their keys, and then only read. It
+ * owns all that it holds. A partition whose record cannot be read is not in it: nobody serves or
+ * claims it. A shard is in it even so, as one that drains: what it owns is not free.
+ */
+#pragma once
+
+#include "controlplane/coord.h"
+#include "controlplane/names.h"
+
+#define CP_MAP_NONE UINT32_MAX
+#define CP_MAP_PARTITIONS_MAX 4096u
+#define CP_MAP_KEY_SIZE 96
+#define CP_MAP_TEXT_SIZE 256
+
+struct cp_map_shard {
+    char name[CP_NAME_LENGTH_MAX + 1];
+    int64_t revision, session;
+    char endpoint[CP_MAP_TEXT_SIZE], version[CP_MAP_TEXT_SIZE];
+    int64_t since_ns;
+    bool draining;
+};
+
+struct cp_map_partition {
+    uint32_t number, epoch;
+    int64_t revision;
+    char owner[CP_NAME_LENGTH_MAX + 1]; /* as written: see cp_map_owner() */
+    int64_t session;
+    bool moving;
+    char wanted[CP_NAME_LENGTH_MAX + 1];
+};
+
+struct cp_map { /* zeroed: nothing was read yet */
+    int64_t revision;
+    struct cp_map_shard *shards; /* by name */
+    size_t shard_count, shards_size;
+    struct cp_map_partition *partitions; /* by number */
+    size_t partition_count, partitions_size;
+};
+
+void cp_map_deinit(struct cp_map *map);
+/* Empties it, for the records as of this revision. */
+void cp_map_begin(struct cp_map *map, int64_t revision);
+/* The next one; what is neither a shard's nor a partition's is passed over. -EBADMSG with a
+ * sentence: it cannot be read; see above. */
+int cp_map_add(struct cp_map *map, const struct cp_coord_record *record,
+               struct sy_error_text *error) SY_MUST_USE;
+
+/* Indexes into the map; CP_MAP_NONE: there is none. */
+uint32_t cp_map_shard(const struct cp_map *map, const char *name);
+uint32_t cp_map_partition(const struct cp_map *map, uint32_t number);
+/* The shard that owns it; CP_MAP_NONE: it is free. */
+uint32_t cp_map_owner(const struct cp_map *map, const struct cp_map_partition *partition);
+
+/* ---- to write them ---- */
+
+void cp_map_shard_key(char ret[CP_MAP_KEY_SIZE], const char *name);
+void cp_map_partition_key(char ret[CP_MAP_KEY_SIZE], uint32_t number);
+/* Append; `revision`, and the shard's `session`, are not part of a value. */
+void cp_map_put_shard(struct sy_buf *buf, const struct cp_map_shard *shard);
+void cp_map_put_partition(struct sy_buf *buf, const struct cp_map_partition *partition);
