@@ -1,5 +1,7 @@
 #include "controlplane/partition_impl.h"
 
+#include <stdatomic.h>
+
 SY_LOG_TABLE_DEFINE(cp_partition_events, "partition", CP_PARTITION_EVENTS)
 
 /* ---- the table: the diagram is in partition_impl.h ---- */
@@ -10,6 +12,7 @@ static bool partition_invariant(const void *owner, unsigned state)
     switch (state) {
     case CP_PARTITION_SERVING:
         return p->core && p->store && p->epoch > 0;
+    case CP_PARTITION_AWAY:
     case CP_PARTITION_STOPPED:
         return !p->core && !p->store;
     default:
@@ -19,17 +22,22 @@ static bool partition_invariant(const void *owner, unsigned state)
 
 #define STATE_BIT(state) SM_BIT(CP_PARTITION_##state)
 static const struct sm_state partition_states[CP_PARTITION_STATES] = {
+    [CP_PARTITION_AWAY] = {.name = "away",
+                           .initial = true,
+                           .next = STATE_BIT(OPENING) | STATE_BIT(STOPPING)},
     [CP_PARTITION_OPENING] = {.name = "opening",
                               .initial = true,
                               .next = STATE_BIT(CLAIMING) | STATE_BIT(WAITING) | STATE_BIT(FAILED) |
-                                      STATE_BIT(STOPPING)},
+                                      STATE_BIT(STOPPING) | STATE_BIT(AWAY)},
     [CP_PARTITION_CLAIMING] = {.name = "claiming",
                                .next = STATE_BIT(SERVING) | STATE_BIT(WAITING) | STATE_BIT(FAILED) |
-                                       STATE_BIT(STOPPING)},
-    [CP_PARTITION_SERVING] = {.name = "serving", .next = STATE_BIT(WAITING) | STATE_BIT(STOPPING)},
-    [CP_PARTITION_WAITING] = {.name = "waiting", .next = STATE_BIT(OPENING) | STATE_BIT(STOPPING)},
-    [CP_PARTITION_FAILED] = {.name = "failed", .next = STATE_BIT(STOPPING)},
-    [CP_PARTITION_STOPPING] = {.name = "stopping", .next = STATE_BIT(STOPPED)},
+                                       STATE_BIT(STOPPING) | STATE_BIT(AWAY)},
+    [CP_PARTITION_SERVING] = {.name = "serving",
+                              .next = STATE_BIT(WAITING) | STATE_BIT(STOPPING) | STATE_BIT(AWAY)},
+    [CP_PARTITION_WAITING] = {.name = "waiting",
+                              .next = STATE_BIT(OPENING) | STATE_BIT(STOPPING) | STATE_BIT(AWAY)},
+    [CP_PARTITION_FAILED] = {.name = "failed", .next = STATE_BIT(STOPPING) | STATE_BIT(AWAY)},
+    [CP_PARTITION_STOPPING] = {.name = "stopping", .next = STATE_BIT(STOPPED) | STATE_BIT(AWAY)},
     [CP_PARTITION_STOPPED] = {.name = "stopped", .final = true},
 };
 const struct sm_table cp_partition_table = {
@@ -42,6 +50,17 @@ const struct sm_table cp_partition_table = {
 void cp_partition_move(struct cp_partition *p, enum cp_partition_state to)
 {
     sm_move(&p->sm, &cp_partition_table, to, p);
+}
+
+bool cp_lapsed(const struct cp_partition *p)
+{
+    const _Atomic int64_t *until_ns = p->options.right_until_ns;
+    return until_ns && sy_loop_now_ns(p->loop) >= atomic_load(until_ns);
+}
+
+static bool is_ours(const struct cp_partition *p)
+{
+    return cp_state(p) != CP_PARTITION_AWAY && cp_state(p) != CP_PARTITION_STOPPED;
 }
 
 /* ---- turns ---- */
@@ -78,6 +97,8 @@ static void on_turn_end(void *arg)
 {
     struct cp_partition *p = arg;
     sy_timer_stop(p->loop, &p->touch);
+    if (is_ours(p) && cp_lapsed(p))
+        cp_abandon_lapsed(p);
     if (p->failing)
         cp_step_down(p, p->failing);
     cp_commit(p);
@@ -90,10 +111,21 @@ static void on_turn_end(void *arg)
 
 /* ---- what fails ---- */
 
-enum sy_code cp_refusal(const struct cp_partition *p)
+static void say_lapsed(struct cp_partition *p)
 {
-    if (cp_state(p) == CP_PARTITION_SERVING && !p->failing)
-        return SY_CODE_OK;
+    p->reason_code = -ESHUTDOWN;
+    sy_error_text_set(&p->reason,
+                      "the session of shard %s has lapsed: partition %u may be another's",
+                      p->options.shard, p->options.partition);
+}
+
+enum sy_code cp_refusal(struct cp_partition *p)
+{
+    if (cp_state(p) == CP_PARTITION_SERVING && !p->failing) {
+        if (!cp_lapsed(p))
+            return SY_CODE_OK;
+        say_lapsed(p); /* the end of the turn abandons it */
+    }
     return p->reason_code == -ENOSPC ? SY_CODE_RESOURCE_EXHAUSTED : SY_CODE_UNAVAILABLE;
 }
 
@@ -144,6 +176,26 @@ static void explain_failure(struct cp_partition *p, int error, struct sy_status 
                           said[0] ? said : strerrordesc_np(-error));
 }
 
+/* All that is pending ends with `status`; the state is the caller's. */
+static void take_down(struct cp_partition *p, const struct sy_status *status)
+{
+    struct cp_group *sealed = sy_take(p->sealed);
+    struct cp_group *open = p->open;
+    p->open = cp_group_new(p);
+    if (p->open->rows)
+        cp_batch_free(sy_take(p->open->rows)); /* nothing is written from here on */
+    cp_operators_close_all(p, status->code, status->message.text);
+    cp_watch_detach_all(p);
+    /* References to actions go before the core; the replies run when all is down. */
+    cp_group_drop_refs(open);
+    if (sealed)
+        cp_group_drop_refs(sealed);
+    cp_drop_core(p);
+    if (sealed)
+        cp_group_fail(p, sealed, status);
+    cp_group_fail(p, open, status);
+}
+
 /* Reads go on from the store that failed until it is opened again. */
 void cp_step_down(struct cp_partition *p, int error)
 {
@@ -152,26 +204,11 @@ void cp_step_down(struct cp_partition *p, int error)
     p->failing = 0;
     if (!p->core)
         return; /* it is down already */
-    struct cp_group *sealed = sy_take(p->sealed);
-    struct cp_group *open = p->open;
-    bool stopping = cp_state(p) == CP_PARTITION_STOPPING;
-    p->open = cp_group_new(p);
-    if (p->open->rows)
-        cp_batch_free(sy_take(p->open->rows)); /* nothing is written from here on */
     sy_log(p->log, &cp_partition_events, CP_PARTITION_EV_FAILED,
            SY_U64("partition", p->options.partition), SY_STR("reason", status.message.text));
-    if (!stopping)
+    if (cp_state(p) != CP_PARTITION_STOPPING)
         cp_wait_and_reopen(p, error, status.message.text);
-    cp_operators_close_all(p, SY_CODE_UNAVAILABLE, status.message.text);
-    cp_watch_detach_all(p);
-    /* References to actions go before the core; the replies run when all is down. */
-    cp_group_drop_refs(open);
-    if (sealed)
-        cp_group_drop_refs(sealed);
-    cp_drop_core(p);
-    if (sealed)
-        cp_group_fail(p, sealed, &status);
-    cp_group_fail(p, open, &status);
+    take_down(p, &status);
 }
 
 /* ---- set-up ---- */
@@ -232,8 +269,9 @@ int cp_partition_new(struct cp_partition **ret_partition,
     p->rng = rng;
     p->log = log;
     p->opener = *opener;
-    sm_init(&p->sm, &cp_partition_table, CP_PARTITION_OPENING);
-    sy_error_text_set(&p->reason, "partition %u is being opened", options->partition);
+    sm_init(&p->sm, &cp_partition_table, options->away ? CP_PARTITION_AWAY : CP_PARTITION_OPENING);
+    sy_error_text_set(&p->reason, "partition %u is %s", options->partition,
+                      options->away ? "not of this shard" : "being opened");
     sy_arena_init(&p->message_arena, CP_MESSAGE_ARENA_MAX);
     p->open = cp_group_new(p);
     p->turn_end = (struct sy_turn_end){.fn = on_turn_end, .arg = p};
@@ -244,7 +282,8 @@ int cp_partition_new(struct cp_partition **ret_partition,
     sy_timer_init(&p->linger, cp_make_turn, p);
     sy_timer_init(&p->forget, on_forget, p);
     cp_triggers_init(p);
-    sy_timer_start_in(loop, &p->reopen, 0);
+    if (!options->away)
+        sy_timer_start_in(loop, &p->reopen, 0);
     sy_timer_start_in(loop, &p->forget, p->options.cluster_lease_ns);
     *ret_partition = p;
     return 0;
@@ -289,7 +328,21 @@ void cp_partition_free(struct cp_partition *p)
     free(p);
 }
 
-/* ---- stop ---- */
+/* ---- stop, take and give ---- */
+
+static void stopped(struct cp_partition *p)
+{
+    bool giving = p->giving;
+    p->giving = false;
+    cp_partition_move(p, giving ? CP_PARTITION_AWAY : CP_PARTITION_STOPPED);
+    if (giving)
+        sy_error_text_set(&p->reason, "partition %u is not of this shard", p->options.partition);
+    sy_log(p->log, &cp_partition_events, CP_PARTITION_EV_STOPPED,
+           SY_U64("partition", p->options.partition));
+    sy_fn done = sy_take(p->on_stopped);
+    if (done)
+        done(p->stopped_ctx);
+}
 
 void cp_check_stopped(struct cp_partition *p)
 {
@@ -302,20 +355,18 @@ void cp_check_stopped(struct cp_partition *p)
         cp_batch_free(sy_take(p->open->rows));
     cp_drop_core(p);
     cp_store_close(sy_take(p->store));
-    cp_partition_move(p, CP_PARTITION_STOPPED);
-    sy_log(p->log, &cp_partition_events, CP_PARTITION_EV_STOPPED,
-           SY_U64("partition", p->options.partition));
-    if (p->on_stopped)
-        p->on_stopped(p->stopped_ctx);
+    stopped(p);
 }
 
-void cp_partition_stop(struct cp_partition *p, sy_fn done, void *ctx)
+static void begin_stop(struct cp_partition *p, bool giving, sy_fn done, void *ctx)
 {
     SY_ASSERT(cp_state(p) != CP_PARTITION_STOPPING && cp_state(p) != CP_PARTITION_STOPPED);
+    p->giving = giving;
     p->on_stopped = done;
     p->stopped_ctx = ctx;
     p->reason_code = -ESHUTDOWN;
-    sy_error_text_set(&p->reason, "partition %u is being stopped", p->options.partition);
+    sy_error_text_set(&p->reason, "partition %u is being %s", p->options.partition,
+                      giving ? "given to another shard" : "stopped");
     cp_partition_move(p, CP_PARTITION_STOPPING);
     sy_timer_stop(p->loop, &p->reopen);
     cp_operators_close_all(p, SY_CODE_UNAVAILABLE, p->reason.text);
@@ -323,7 +374,67 @@ void cp_partition_stop(struct cp_partition *p, sy_fn done, void *ctx)
     cp_touch(p);
 }
 
+void cp_partition_stop(struct cp_partition *p, sy_fn done, void *ctx)
+{
+    begin_stop(p, false, done, ctx);
+}
+
+void cp_partition_give(struct cp_partition *p, sy_fn done, void *ctx)
+{
+    SY_ASSERT(cp_state(p) != CP_PARTITION_AWAY);
+    begin_stop(p, true, done, ctx);
+}
+
+void cp_partition_take(struct cp_partition *p, uint32_t epoch_min)
+{
+    SY_ASSERT(cp_state(p) == CP_PARTITION_AWAY);
+    p->epoch_min = epoch_min;
+    p->failures = 0;
+    sy_error_text_set(&p->reason, "partition %u is being opened", p->options.partition);
+    cp_partition_move(p, CP_PARTITION_OPENING);
+    sy_timer_start_in(p->loop, &p->reopen, 0);
+}
+
+void cp_partition_abandon(struct cp_partition *p, const char *why)
+{
+    SY_ASSERT(is_ours(p));
+    struct sy_status status = {0};
+    sy_status_set(&status, SY_CODE_UNAVAILABLE, "%s; try again", why);
+    sy_log(p->log, &cp_partition_events, CP_PARTITION_EV_ABANDONED,
+           SY_U64("partition", p->options.partition), SY_STR("reason", why));
+    sy_timer_stop(p->loop, &p->reopen);
+    p->failing = 0;
+    p->reason_code = -ESHUTDOWN;
+    sy_error_text_set(&p->reason, "%s", why);
+    bool stopping = cp_state(p) == CP_PARTITION_STOPPING;
+    if (!stopping)
+        begin_stop(p, true, NULL, NULL);
+    take_down(p, &status);
+    cp_store_close(sy_take(p->store));
+    if (!stopping)
+        stopped(p);
+    else
+        cp_touch(p); /* the end of the turn ends the stop */
+}
+
+void cp_abandon_lapsed(struct cp_partition *p)
+{
+    say_lapsed(p);
+    struct sy_error_text why = p->reason;
+    cp_partition_abandon(p, why.text);
+}
+
 /* ---- reading ---- */
+
+bool cp_partition_away(const struct cp_partition *p)
+{
+    return cp_state(p) == CP_PARTITION_AWAY;
+}
+
+bool cp_partition_tried(const struct cp_partition *p)
+{
+    return cp_state(p) == CP_PARTITION_WAITING || cp_state(p) == CP_PARTITION_FAILED;
+}
 
 bool cp_partition_serving(const struct cp_partition *p)
 {
@@ -336,7 +447,7 @@ const char *cp_partition_state_word(const struct cp_partition *p)
         [CP_PARTITION_OPENING] = "opening",  [CP_PARTITION_CLAIMING] = "opening",
         [CP_PARTITION_SERVING] = "serving",  [CP_PARTITION_WAITING] = "reopening",
         [CP_PARTITION_FAILED] = "failed",    [CP_PARTITION_STOPPING] = "stopping",
-        [CP_PARTITION_STOPPED] = "stopping",
+        [CP_PARTITION_STOPPED] = "stopping", [CP_PARTITION_AWAY] = "away",
     };
     SY_ASSERT(words[cp_state(p)]);
     return words[cp_state(p)];

@@ -37,6 +37,10 @@ struct cp_store_opener {
 struct cp_partition_options {
     uint32_t partition;
     uint32_t partitions; /* of the shard; 0 = 1 */
+    bool away;           /* it is not ours, until cp_partition_take() */
+    /* What is ours is so until then, at the latest, on the loop's monotonic clock; NULL: for ever.
+     * From then on it is abandoned. Another thread may move it. */
+    const _Atomic int64_t *right_until_ns;
     const char *shard, *region;
     uint64_t actions_max;      /* default 4,000,000 */
     size_t inline_bytes_max;   /* inputs and outputs; default 64 KiB, 0 = references only */
@@ -75,9 +79,22 @@ void cp_partition_set_token_sink(struct cp_partition *p, cp_token_fn fn, void *c
 /* One has come; nothing happens while the partition does not serve. */
 void cp_partition_take_token(struct cp_partition *p, const struct cp_token_message *message);
 
+/* ---- whose it is; without a region it is ours from the beginning ---- */
+
+/* It is away, and ours from now on: opened, under that epoch or a higher one. */
+void cp_partition_take(struct cp_partition *p, uint32_t epoch_min);
+/* It is ours, and away once `done` has run: what is pending is made durable and answered. */
+void cp_partition_give(struct cp_partition *p, sy_fn done, void *ctx);
+/* It may be another's by now: nothing is read, written or answered well from here on. It is away,
+ * or, when it was being stopped or given, soon at the end of that. Waits for a commit in flight. */
+void cp_partition_abandon(struct cp_partition *p, const char *why);
+bool cp_partition_away(const struct cp_partition *p);
+/* It could not be opened, at least for now; the reason says why. */
+bool cp_partition_tried(const struct cp_partition *p);
+
 bool cp_partition_serving(const struct cp_partition *p);
 /* For people: "opening", "serving", "reopening" (after a failed commit or opening), "failed",
- * "stopping". */
+ * "stopping", "away". */
 const char *cp_partition_state_word(const struct cp_partition *p);
 /* Why it is not serving; "" when it is. */
 const char *cp_partition_reason(const struct cp_partition *p);

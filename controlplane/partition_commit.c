@@ -336,6 +336,10 @@ static void release_group(struct cp_partition *p, struct cp_group *group)
 static void on_committed(void *ctx, int error)
 {
     struct cp_partition *p = ctx;
+    if (cp_lapsed(p)) {
+        cp_abandon_lapsed(p);
+        return;
+    }
     if (error < 0) {
         cp_step_down(p, error);
         return;

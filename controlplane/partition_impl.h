@@ -56,6 +56,7 @@
     X(CP_PARTITION_EV_OPEN_FAILED, ERROR, "partition could not be opened")                         \
     X(CP_PARTITION_EV_FAILED, ERROR, "partition failed and reopens")                               \
     X(CP_PARTITION_EV_STOPPED, INFO, "partition stopped")                                          \
+    X(CP_PARTITION_EV_ABANDONED, WARN, "partition abandoned: another shard may have it")           \
     X(CP_PARTITION_EV_CLUSTER_UP, INFO, "cluster connected")                                       \
     X(CP_PARTITION_EV_CLUSTER_DOWN, WARN, "cluster disconnected")                                  \
     X(CP_PARTITION_EV_CLUSTER_FORGOTTEN, INFO, "cluster forgotten")                                \
@@ -71,8 +72,11 @@ SY_LOG_TABLE_DECLARE(cp_partition_events, CP_PARTITION_EVENTS)
  *       +---|------ WAITING <------------------------+            |
  *           v          |                                          |
  *         FAILED ------+------------------------------------------+
- * FAILED: damaged, or of a newer format: only a person can help. */
+ * FAILED: damaged, or of a newer format: only a person can help.
+ * AWAY: another shard has it, or none. From there it is taken (OPENING), given back through
+ * STOPPING, or abandoned at once from anywhere. */
 enum cp_partition_state {
+    CP_PARTITION_AWAY,
     CP_PARTITION_OPENING,
     CP_PARTITION_CLAIMING,
     CP_PARTITION_SERVING,
@@ -83,6 +87,9 @@ enum cp_partition_state {
     CP_PARTITION_STATES,
 };
 extern const struct sm_table cp_partition_table;
+/* It may be another's by now: nothing of it may be shown, and nothing is taken for it. */
+bool cp_lapsed(const struct cp_partition *p);
+void cp_abandon_lapsed(struct cp_partition *p);
 
 /* ---- id map: u64 -> u32, for the time of a batch or message (0 is no key) ---- */
 
@@ -417,6 +424,8 @@ struct cp_partition {
 
     struct sy_buf scratch, scratch2;
     struct sy_arena message_arena;
+    uint32_t epoch_min; /* the next opening has at least this one */
+    bool giving;        /* it stops to be AWAY */
     sy_fn on_stopped;
     void *stopped_ctx;
 };
@@ -435,7 +444,7 @@ void cp_step_down(struct cp_partition *p, int error);
 /* As above, at the end of this turn. */
 void cp_fail_later(struct cp_partition *p, int error);
 /* Why a call is refused now; OK while it serves. */
-enum sy_code cp_refusal(const struct cp_partition *p);
+enum sy_code cp_refusal(struct cp_partition *p);
 void cp_drop_core(struct cp_partition *p);
 void cp_check_stopped(struct cp_partition *p);
 

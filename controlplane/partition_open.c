@@ -356,6 +356,10 @@ static void on_claimed(void *ctx, int error)
     struct cp_partition *p = ctx;
     if (cp_state(p) == CP_PARTITION_STOPPING)
         return;
+    if (cp_lapsed(p)) {
+        cp_abandon_lapsed(p);
+        return;
+    }
     struct sy_error_text text = {0};
     int r = error;
     if (r < 0)
@@ -409,6 +413,8 @@ static int check_meta(struct cp_partition *p, struct sy_error_text *error)
     }
     if (epoch < p->epoch)
         epoch = p->epoch; /* the store came back older than what we have served */
+    if (epoch + 1 < p->epoch_min)
+        epoch = p->epoch_min - 1; /* others have */
     if (epoch + 1 >= 1u << 24) {
         sy_error_text_set(error, "its store was opened 2^24 times");
         return -EPROTO;

@@ -171,7 +171,7 @@ static enum sy_code check_hello(struct cp_operator *o,
                                 const Switchyard__Internal__OperatorHello *hello,
                                 struct sy_error_text *error)
 {
-    const struct cp_partition *p = o->p;
+    struct cp_partition *p = o->p;
     if (cp_refusal(p) != SY_CODE_OK) {
         sy_error_text_set(error, "%s", p->reason.text);
         return SY_CODE_UNAVAILABLE;
@@ -487,7 +487,8 @@ static const struct sy_call_sink sink = {
 
 void cp_partition_operate(struct cp_partition *p, struct sy_call *call)
 {
-    if (cp_state(p) == CP_PARTITION_STOPPING || cp_state(p) == CP_PARTITION_STOPPED) {
+    if (cp_state(p) == CP_PARTITION_STOPPING || cp_state(p) == CP_PARTITION_STOPPED ||
+        cp_state(p) == CP_PARTITION_AWAY) {
         sy_call_fail(call, SY_CODE_UNAVAILABLE, "%s", p->reason.text);
         return;
     }

@@ -8,7 +8,8 @@ typedef Switchyard__Internal__Store__OutcomeRow OutcomeRow;
 bool cp_can_read(const struct cp_partition *p)
 {
     enum cp_partition_state state = cp_state(p);
-    return p->store && (state == CP_PARTITION_SERVING || state == CP_PARTITION_WAITING);
+    return p->store && !cp_lapsed(p) &&
+           (state == CP_PARTITION_SERVING || state == CP_PARTITION_WAITING);
 }
 
 static int missing(int r)

@@ -289,7 +289,7 @@ static void reply(struct cp_partition *p, enum sy_code code, const struct sy_err
 }
 
 /* Why nothing can be asked of it now. */
-static enum sy_code refusal(const struct cp_partition *p, struct sy_error_text *error)
+static enum sy_code refusal(struct cp_partition *p, struct sy_error_text *error)
 {
     enum sy_code code = cp_refusal(p);
     if (code != SY_CODE_OK)

@@ -228,6 +228,161 @@ START_TEST(test_crash_after_the_sync)
 }
 END_TEST
 
+/* ---- it is given to another shard, or lost to one, and comes back ---- */
+
+static void on_given(void *ctx)
+{
+    *(bool *)ctx = true;
+}
+
+/* After k turns. */
+static unsigned away_sweep(bool give, bool keep_in_flight)
+{
+    for (unsigned k = 0;; k++) {
+        struct job job;
+        struct world *w = job_start(&job);
+        bool given = false;
+        cp_mem_disk_keep_in_flight(w->disk, keep_in_flight);
+        for (unsigned steps = 0; steps < k && !job_ended(w); steps++)
+            job_step(w);
+        bool over = job_ended(w);
+        uint32_t epoch = cp_partition_epoch(w->p);
+        if (give)
+            cp_partition_give(w->p, on_given, &given);
+        else
+            cp_partition_abandon(w->p, "the session of shard s1 may be over");
+        ck_assert(give || cp_partition_away(w->p));
+        for (unsigned turns = 0; turns < 50; turns++)
+            job_step(w);
+        ck_assert(given == give && cp_partition_away(w->p));
+        ck_assert_str_eq(cp_partition_state_word(w->p), "away");
+        struct cp_store *store; /* it has let go of it */
+        ck_assert_int_eq(cp_store_mem_open(&store, w->disk, w->loop, NULL), 0);
+        cp_store_close(store);
+        cp_partition_take(w->p, epoch + 10);
+        job_finish(w);
+        ck_assert_uint_eq(cp_partition_epoch(w->p), epoch + 10);
+        world_free(w);
+        if (over)
+            return k;
+    }
+}
+
+START_TEST(what_is_given_is_whole)
+{
+    ck_assert_uint_gt(away_sweep(true, false), 20);
+}
+END_TEST
+
+START_TEST(what_is_abandoned_keeps_what_was_answered)
+{
+    ck_assert_uint_gt(away_sweep(false, false), 20);
+    ck_assert_uint_gt(away_sweep(false, true), 20);
+}
+END_TEST
+
+/* The lease lapses while it is being given. */
+START_TEST(a_give_that_takes_too_long_ends_at_once)
+{
+    struct job job;
+    struct world *w = job_start(&job);
+    bool given = false;
+    while (!job.created)
+        job_step(w);
+    cp_mem_disk_set(w->disk, SY_NS_PER_S, -1);
+    struct answer answer;
+    create_run(w, "r2", "", "switchyard.process", &answer);
+    world_run(w, 10 * MS);
+    cp_partition_give(w->p, on_given, &given);
+    world_run(w, 10 * MS);
+    ck_assert(!given && answer.calls == 0); /* it is being written */
+    cp_partition_abandon(w->p, "the session of shard s1 may be over");
+    world_run(w, 1 * MS);
+    ck_assert(given && cp_partition_away(w->p));
+    ck_assert_int_eq(answer.code, SY_CODE_UNAVAILABLE);
+    ck_assert_str_eq(answer.text, "the session of shard s1 may be over; try again");
+    cp_mem_disk_set(w->disk, 100 * SY_NS_PER_US, -1);
+    cp_partition_take(w->p, 0);
+    job_finish(w);
+    world_free(w);
+}
+END_TEST
+
+/* Its process stands still while a commit is in flight, beyond what it has a right to. */
+START_TEST(what_lapses_while_it_is_written_is_not_answered)
+{
+    struct world *w = world_new();
+    _Atomic int64_t until_ns = INT64_MAX;
+    struct answer answer;
+    world_crash(w);
+    w->options.right_until_ns = &until_ns;
+    world_start(w);
+    world_run(w, 100 * MS);
+    ck_assert(cp_partition_serving(w->p));
+    cp_mem_disk_set(w->disk, 100 * MS, -1);
+    cp_mem_disk_keep_in_flight(w->disk, true);
+    create_run(w, "r1", "", "switchyard.process", &answer);
+    world_run(w, 10 * MS);
+    ck_assert_uint_eq(answer.calls, 0);
+    until_ns = w->now_ns + 50 * MS;
+    w->now_ns += SY_NS_PER_S; /* and goes on */
+    ck_assert(!cp_partition_away(w->p));
+    world_run(w, 1 * MS);
+    ck_assert(cp_partition_away(w->p));
+    ck_assert_int_eq(answer.code, SY_CODE_UNAVAILABLE);
+    ck_assert_str_eq(answer.text, "the session of shard s1 has lapsed: partition 0 may be "
+                                  "another's; try again");
+    until_ns = INT64_MAX;
+    cp_partition_take(w->p, 0);
+    world_run(w, SY_NS_PER_S);
+    ck_assert(cp_partition_serving(w->p) && run_id(w, "r1") != 0);
+    until_ns = sy_loop_now_ns(w->loop); /* nothing wakes it: what it is asked, it does not know */
+    struct sy_arena arena;
+    struct cp_run_view run;
+    sy_arena_init(&arena, 1 << 20);
+    ck_assert_int_eq(cp_partition_get_run(w->p, &arena, "p", "d", "r1", &run),
+                     CP_PARTITION_E_NOT_SERVING);
+    create_run(w, "r2", "", "switchyard.process", &answer);
+    expect(w, &answer, SY_CODE_UNAVAILABLE, "another's");
+    sy_arena_deinit(&arena);
+    world_free(w);
+}
+END_TEST
+
+START_TEST(what_is_away_is_refused_until_it_is_taken)
+{
+    struct world *w = world_new();
+    struct answer answer;
+    world_crash(w);
+    w->opens = 0;
+    w->options.away = true;
+    world_start(w);
+    world_run(w, SY_NS_PER_S);
+    ck_assert_uint_eq(w->opens, 0);
+    ck_assert_int_eq(w->closed_code, SY_CODE_UNAVAILABLE);
+    create_run(w, "r1", "", "switchyard.process", &answer);
+    expect(w, &answer, SY_CODE_UNAVAILABLE, "partition 0 is not of this shard");
+    cp_partition_take(w->p, 0);
+    world_run(w, SY_NS_PER_S);
+    ck_assert(cp_partition_serving(w->p) && w->welcomed);
+    cp_partition_abandon(w->p, "gone");
+    w->open_error = -EUCLEAN; /* FAILED, and then no longer ours */
+    cp_partition_take(w->p, 0);
+    world_run(w, SY_NS_PER_S);
+    ck_assert_str_eq(cp_partition_state_word(w->p), "failed");
+    cp_partition_abandon(w->p, "gone");
+    w->open_error = -EBUSY; /* WAITING */
+    cp_partition_take(w->p, 0);
+    world_run(w, SY_NS_PER_S);
+    ck_assert_str_eq(cp_partition_state_word(w->p), "reopening");
+    cp_partition_abandon(w->p, "gone");
+    w->opens = 0;
+    world_run(w, 10 * SY_NS_PER_S);
+    ck_assert_uint_eq(w->opens, 0);
+    world_free(w);
+}
+END_TEST
+
 START_TEST(test_each_commit_fails)
 {
     unsigned k = 0;
@@ -524,6 +679,11 @@ int main(void)
     const TTest *const tests[] = {
         test_crash_loses_what_was_in_flight,
         test_crash_after_the_sync,
+        what_is_given_is_whole,
+        what_is_abandoned_keeps_what_was_answered,
+        a_give_that_takes_too_long_ends_at_once,
+        what_lapses_while_it_is_written_is_not_answered,
+        what_is_away_is_refused_until_it_is_taken,
         test_each_commit_fails,
         test_commit_fails_twice_and_reads_go_on,
         test_damaged_store,
