@@ -11,6 +11,7 @@
 #include "flyteidl2/actions/actions_service.pb-c.h"
 #include "flyteidl2/workflow/run_service.pb-c.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -56,6 +57,18 @@ static uint32_t partition_of(const struct cp_request *req)
     return cp_shard_partition_of(req->lane->shard, a->project, a->domain, a->run);
 }
 
+/* Another shard has made it. */
+static bool forwarded_name(const struct cp_request *req, char ret[CP_NAME_MADE_SIZE])
+{
+    const char *run = sy_call_metadata(req->call, CP_RUN_KEY);
+    const char *name = run != NULL ? strrchr(run, '/') : NULL;
+    if (sy_call_metadata(req->call, CP_FORWARDED_KEY) == NULL || name == NULL ||
+        strlen(name + 1) >= CP_NAME_MADE_SIZE || cp_name_check("run", name + 1, NULL) < 0)
+        return false;
+    snprintf(ret, CP_NAME_MADE_SIZE, "%s", name + 1);
+    return true;
+}
+
 static int made_name(struct cp_request *req, uint32_t wanted, struct sy_error_text *error)
 {
     struct cp_address *a = &req->address;
@@ -65,6 +78,8 @@ static int made_name(struct cp_request *req, uint32_t wanted, struct sy_error_te
         return -EINVAL;
     a->run = name;
     for (uint32_t salt = 0;; salt++) {
+        if (forwarded_name(req, name))
+            return 0;
         if (id[0] != '\0')
             cp_name_from_request(name, a->project, a->domain, id, salt);
         else

@@ -415,6 +415,22 @@ static bool decode(struct cp_request *req, struct sy_span bytes)
     return true;
 }
 
+/* It is about what one partition has, and not about the region. */
+static bool is_addressed(const struct cp_request *req)
+{
+    return req->address.task != NULL || req->address.run != NULL;
+}
+
+/* True: another shard has the partition, and gets the call as it came. */
+static bool forward(struct cp_request *req, const struct cp_lane *lane, struct sy_span bytes)
+{
+    if (!cp_shard_forward(req->lane->shard, req->call, lane->index, &req->address, bytes))
+        return false;
+    req->call = NULL;
+    request_free(req);
+    return true;
+}
+
 static struct cp_lane *owner(struct cp_request *req)
 {
     struct cp_shard *shard = req->lane->shard;
@@ -468,7 +484,7 @@ static bool split_run(char *text, const char *ret[3])
 static struct cp_lane *lane_by_metadata(struct cp_request *req)
 {
     const char *names[3];
-    const char *run = sy_call_metadata(req->call, "x-switchyard-run");
+    const char *run = sy_call_metadata(req->call, CP_RUN_KEY);
     char *text = run != NULL ? sy_arena_strdup(&req->arena, run) : NULL;
     if (text == NULL || !split_run(text, names)) {
         names[0] = sy_call_metadata(req->call, "x-actions-project");
@@ -496,6 +512,8 @@ void cp_method_handle(void *arg, struct sy_call *call, struct sy_span bytes)
     struct cp_request *req = request_new(front, method, call);
     if (method->routable && shard->options.partitions > 1) {
         struct cp_lane *lane = lane_by_metadata(req);
+        if (lane != NULL && forward(req, lane, bytes))
+            return;
         if (lane != NULL && lane->loop != front->loop) {
             req->arena.max_bytes = req->arena.used_bytes + bytes.len + 16;
             uint8_t *copy = sy_arena_alloc(&req->arena, bytes.len);
@@ -507,8 +525,11 @@ void cp_method_handle(void *arg, struct sy_call *call, struct sy_span bytes)
             return;
         }
     }
-    if (decode(req, bytes))
-        move(req, owner(req), serve_post, serve);
+    if (!decode(req, bytes))
+        return;
+    struct cp_lane *lane = owner(req);
+    if (!is_addressed(req) || !forward(req, lane, bytes))
+        move(req, lane, serve_post, serve);
 }
 
 /* ---- streams ---- */

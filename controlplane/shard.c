@@ -9,6 +9,7 @@
 #include "proto/json.h"
 #include "proto/rpc_health.h"
 #include "proto/rpc_reflection.h"
+#include "version.h"
 
 #include "switchyard/internal/dataplane.pb-c.h"
 
@@ -61,11 +62,14 @@ static void describe(struct cp_request *req)
     const struct cp_shard *shard = req->lane->shard;
     uint32_t count = shard->options.partitions;
     uint32_t *ids = cp_request_alloc(req, count * sizeof(*ids));
-    for (uint32_t i = 0; i < count; i++)
-        ids[i] = i;
+    size_t described = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (shard->in_region == NULL || cp_shard_serves(shard, i))
+            ids[described++] = i;
+    }
     Switchyard__Internal__DescribeResponse response = SWITCHYARD__INTERNAL__DESCRIBE_RESPONSE__INIT;
     response.shard = shard->name;
-    response.n_partitions = count;
+    response.n_partitions = described;
     response.partitions = ids;
     cp_reply_message(req, &response.base);
 }
@@ -160,12 +164,21 @@ static void look(void *arg)
 {
     struct cp_lane *lane = arg;
     struct cp_serving *serving = &lane->serving;
+    cp_shard_region_look(lane);
     cp_queue_sync_look(lane);
     serving->now = cp_partition_serving(lane->partition) && !lane->sync.running;
     if (serving->now != serving->told)
         cp_lane_post(lane, cp_front(lane->shard), &serving->post);
     else
-        sy_timer_start_in(lane->loop, &serving->timer, serving->told ? LOOK_NS : START_LOOK_NS);
+        sy_timer_start_in(lane->loop, &serving->timer,
+                          serving->told || cp_partition_away(lane->partition) ? LOOK_NS
+                                                                              : START_LOOK_NS);
+}
+
+void cp_shard_look_soon(struct cp_lane *lane)
+{
+    if (sy_timer_running(&lane->serving.timer)) /* else the front is being told */
+        sy_timer_start_in(lane->loop, &lane->serving.timer, 0);
 }
 
 static void serving_heard(struct cp_post *post);
@@ -178,22 +191,38 @@ static void serving_told(struct cp_post *post)
     look(lane);
 }
 
+/* Each partition is, here or at another shard. */
+static bool all_served(const struct cp_shard *shard)
+{
+    for (uint32_t i = 0; i < shard->options.partitions; i++) {
+        if (!cp_shard_serves(shard, i) &&
+            (shard->in_region == NULL || cp_region_elsewhere(shard->in_region, i) == NULL))
+            return false;
+    }
+    return true;
+}
+
+void cp_shard_changed(void *arg)
+{
+    struct cp_shard *shard = arg;
+    bool all = all_served(shard);
+    pb_health_set_serving(shard->health, all && !shard->stopping);
+    if (!all || shard->announced)
+        return;
+    shard->announced = true;
+    sy_log(shard->log, &cp_shard_events, CP_SHARD_EV_STARTED, SY_STR("name", shard->name),
+           SY_STR("listen", shard->listen), SY_U64("port", (uint64_t)cp_shard_port(shard)),
+           SY_U64("partitions", shard->options.partitions));
+    if (shard->on_serving != NULL)
+        shard->on_serving(shard->serving_ctx);
+}
+
 static void serving_heard(struct cp_post *post)
 {
     struct cp_lane *lane = sy_container_of(post, struct cp_lane, serving.post);
     struct cp_shard *shard = lane->shard;
-    shard->lanes_serving += lane->serving.now ? 1 : -1;
-    SY_ASSERT(shard->lanes_serving <= shard->options.partitions);
-    bool all = shard->lanes_serving == shard->options.partitions;
-    pb_health_set_serving(shard->health, all && !shard->stopping);
-    if (all && !shard->announced) {
-        shard->announced = true;
-        sy_log(shard->log, &cp_shard_events, CP_SHARD_EV_STARTED, SY_STR("name", shard->name),
-               SY_STR("listen", shard->listen), SY_U64("port", (uint64_t)cp_shard_port(shard)),
-               SY_U64("partitions", shard->options.partitions));
-        if (shard->on_serving != NULL)
-            shard->on_serving(shard->serving_ctx);
-    }
+    lane->serving.heard = lane->serving.now;
+    cp_shard_changed(shard);
     post->run = serving_told;
     cp_lane_post(cp_front(shard), lane, post);
 }
@@ -270,6 +299,10 @@ static int open_partitions(struct cp_shard *shard, const struct cp_shard_ports *
         options.partitions = shard->options.partitions;
         options.shard = shard->name;
         options.region = shard->region;
+        if (shard->in_region != NULL) {
+            options.away = true;
+            options.right_until_ns = cp_region_right_until_ns(shard->in_region, i);
+        }
         int r = cp_partition_new(&lane->partition, &options, lane->loop, &lane->rng, ports->log,
                                  &ports->openers[i], error);
         if (r < 0)
@@ -331,6 +364,9 @@ static struct cp_shard *shard_alloc(const struct cp_shard_options *options,
         shard->options.queues_max = CP_QUEUES_MAX_DEFAULT;
     shard->options.region = shard->region;
     shard->options.listen = shard->listen;
+    shard->endpoint = sy_strdup(options->endpoint != NULL ? options->endpoint : "");
+    shard->options.endpoint = shard->endpoint;
+    shard->rpc = ports->rpc;
     shard->log = ports->log;
     sy_rng_init(&shard->rng, ports->seed);
     shard->lanes = sy_calloc(options->partitions, sizeof(*shard->lanes));
@@ -341,6 +377,19 @@ static struct cp_shard *shard_alloc(const struct cp_shard_options *options,
     return shard;
 }
 
+static void join_region(struct cp_shard *shard, const struct cp_shard_options *options,
+                        const struct cp_shard_ports *ports)
+{
+    struct cp_region_options region = {.name = shard->region,
+                                       .shard = shard->name,
+                                       .endpoint = shard->options.endpoint,
+                                       .version = SY_VERSION,
+                                       .partitions = options->partitions,
+                                       .etcd = options->etcd,
+                                       .pace = options->pace};
+    cp_shard_region_init(shard, ports->loops[0], &region);
+}
+
 int cp_shard_new(struct cp_shard **ret_shard, const struct cp_shard_options *options,
                  const struct cp_shard_ports *ports, struct sy_error_text *error)
 {
@@ -348,6 +397,8 @@ int cp_shard_new(struct cp_shard **ret_shard, const struct cp_shard_options *opt
     if (r < 0)
         return sy_trace(r);
     struct cp_shard *shard = shard_alloc(options, ports);
+    if (options->etcd != NULL)
+        join_region(shard, options, ports);
     r = open_partitions(shard, ports, error);
     if (r == 0)
         r = bind_server(shard, ports, error);
@@ -418,6 +469,15 @@ static void on_drained(void *arg)
         on_console_stopped(shard);
 }
 
+static void stop_lanes(void *arg)
+{
+    struct cp_shard *shard = arg;
+    for (uint32_t i = 0; i < shard->options.partitions; i++) {
+        shard->stops[i] = (struct cp_stop){.post.run = stop_lane, .lane = &shard->lanes[i]};
+        cp_lane_post(cp_front(shard), &shard->lanes[i], &shard->stops[i].post);
+    }
+}
+
 void cp_shard_stop(struct cp_shard *shard, int64_t grace_ns, sy_fn done, void *ctx)
 {
     SY_ASSERT(!shard->stopping && done != NULL);
@@ -431,10 +491,10 @@ void cp_shard_stop(struct cp_shard *shard, int64_t grace_ns, sy_fn done, void *c
     shard->stops = sy_calloc(count, sizeof(*shard->stops));
     pb_health_stop(shard->health);
     sy_server_drain(shard->server, grace_ns, cp_front(shard)->loop, on_drained, shard);
-    for (uint32_t i = 0; i < count; i++) {
-        shard->stops[i] = (struct cp_stop){.post.run = stop_lane, .lane = &shard->lanes[i]};
-        cp_lane_post(cp_front(shard), &shard->lanes[i], &shard->stops[i].post);
-    }
+    if (shard->in_region != NULL)
+        cp_region_leave(shard->in_region, stop_lanes, shard);
+    else
+        stop_lanes(shard);
 }
 
 void cp_shard_free(struct cp_shard *shard)
@@ -456,12 +516,14 @@ void cp_shard_free(struct cp_shard *shard)
         if (shard->lanes[i].partition != NULL)
             cp_partition_free(shard->lanes[i].partition);
     }
+    cp_shard_region_deinit(shard);
     pb_health_free(shard->health);
     cp_console_free(shard->console);
     sy_server_free(shard->server);
     free(shard->lanes);
     free(shard->stops);
     free(shard->bindings);
+    free(shard->endpoint);
     free(shard->listen);
     free(shard->region);
     free(shard->name);

@@ -8,6 +8,7 @@
 #include "base/rng.h"
 #include "base/rpc.h"
 #include "controlplane/partition.h"
+#include "controlplane/region.h"
 
 struct cp_shard;
 
@@ -22,6 +23,11 @@ struct cp_shard_options {
     size_t
         queues_max; /* of the region, but for what is in flight at several homes; default 10,000 */
     struct cp_partition_options partition; /* `partition`, `shard`, `region` are filled in */
+    /* Several shards: where the region's records are, and how the others reach this one. NULL: all
+     * partitions are this shard's. */
+    const struct cp_coord_etcd_options *etcd;
+    const char *endpoint;                    /* "shard-1.example:8090" */
+    const struct cp_ownership_options *pace; /* NULL: the defaults */
 };
 
 struct cp_shard_ports {

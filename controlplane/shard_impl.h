@@ -23,6 +23,7 @@
 #include "base/rpc.h"
 #include "controlplane/filter.h"
 #include "controlplane/flyte.h"
+#include "controlplane/forward.h"
 #include "controlplane/partition.h"
 #include "controlplane/rows.h"
 #include "controlplane/shard.h"
@@ -75,7 +76,15 @@ struct cp_lane {
         struct sy_timer timer;
         struct cp_post post; /* there and back */
         bool now, told;
+        bool heard; /* by the front */
     } serving;
+    struct cp_owned { /* in a region of several shards: shard_region.c */
+        struct cp_post open, give, lose, opened, closed;
+        uint32_t epoch;          /* the front's: under which it is to be opened */
+        bool wanted;             /* the front's: it is to be open */
+        uint32_t seen;           /* with `closed`: the greatest epoch of its store */
+        bool held, told, giving; /* the lane's: by this shard; so much was told; it is to go */
+    } owned;
     struct cp_queue_sync { /* tells and hears the queues of the other partitions: queue_sync.c */
         struct cp_post post;
         struct cp_lane *lane;
@@ -104,7 +113,7 @@ struct cp_binding {
 
 struct cp_shard {
     struct cp_shard_options options;
-    char *name, *region, *listen;
+    char *name, *region, *listen, *endpoint;
     struct sy_log *log;
     struct sy_server *server;
     struct cp_console *console; /* NULL: none */
@@ -116,8 +125,11 @@ struct cp_shard {
 
     struct cp_runs_watch *runs_watches;     /* front only */
     struct cp_groups_watch *groups_watches; /* front only */
+    struct sy_rpc *rpc;
+    struct cp_region *in_region; /* NULL: all partitions are ours */
+    struct cp_forwards *forwards;
+    struct cp_peer *peers;
     bool announced, stopping, drained, freeing;
-    uint32_t lanes_serving; /* as the front has heard */
     sy_fn on_serving;
     void *serving_ctx;
     uint32_t lanes_running; /* while stopping */
@@ -162,6 +174,18 @@ extern const struct cp_method cp_trigger_methods[];
 extern const struct cp_method cp_project_methods[];
 extern const struct cp_method cp_queue_methods[];
 extern const struct cp_method cp_explain_methods[];
+
+/* In shard_region.c: which partitions are ours, and calls for the others. */
+void cp_shard_region_init(struct cp_shard *shard, struct sy_loop *loop,
+                          const struct cp_region_options *options);
+void cp_shard_region_deinit(struct cp_shard *shard);
+void cp_shard_region_look(struct cp_lane *lane); /* now and then */
+/* On the front: the partition serves here, as far as is known. */
+bool cp_shard_serves(const struct cp_shard *shard, uint32_t partition);
+
+/* In shard.c: the lane looks at its partition in the next turn. */
+void cp_shard_look_soon(struct cp_lane *lane);
+void cp_shard_changed(void *shard);
 
 /* In queue_sync.c. What one partition is at home in, all know. When one begins to serve it tells
  * the others what it is at home in, and hears the same of them; later each change is copied. */
@@ -228,6 +252,11 @@ struct cp_request {
     struct sy_timer timer;
     bool streaming, finished;
 };
+
+/* In shard_region.c. True: the call is for another shard, or for a time when we shall serve, and
+ * was taken. */
+bool cp_shard_forward(struct cp_shard *shard, struct sy_call *call, uint32_t partition,
+                      const struct cp_address *about, struct sy_span request);
 
 /* The end of a request. cp_reply() takes the bytes; cp_reply_message() packs them. */
 void cp_reply(struct cp_request *req, struct sy_buf *response);

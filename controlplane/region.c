@@ -1,0 +1,336 @@
+#include "controlplane/region.h"
+
+#include "base/mem.h"
+#include "controlplane/events.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define REGION_KEY "region"
+
+/* One write of the core's, or of the region's making, in flight. */
+struct writing {
+    struct writing *next, **prev;
+    struct cp_region *region;
+    uint32_t partition;
+};
+
+struct cp_region {
+    struct cp_region_options options;
+    struct cp_region_sink sink;
+    struct sy_loop *loop;
+    struct sy_log *log;
+    struct cp_coord *coord;
+    struct cp_map map;
+    struct cp_ownership *core;
+    struct cp_ownership_effects effects;
+    struct writing *writings;
+    struct sy_timer wake;
+    _Atomic int64_t *right_until_ns; /* of each partition */
+    bool making;                     /* the region's first records are being written */
+    bool made;
+    bool misfit, left;
+    sy_fn on_left;
+    void *left_ctx;
+};
+
+static void step(struct cp_region *region, const struct cp_ownership_event *event);
+
+static void look(void *arg)
+{
+    step(arg, &(struct cp_ownership_event){.type = CP_OWNERSHIP_LOOK});
+}
+
+/* ---- writes ---- */
+
+static struct writing *writing_new(struct cp_region *region, uint32_t partition)
+{
+    struct writing *writing = sy_new(struct writing);
+    *writing = (struct writing){region->writings, &region->writings, region, partition};
+    if (writing->next != NULL)
+        writing->next->prev = &writing->next;
+    region->writings = writing;
+    return writing;
+}
+
+static void writing_free(struct writing *writing)
+{
+    *writing->prev = writing->next;
+    if (writing->next != NULL)
+        writing->next->prev = writing->prev;
+    free(writing);
+}
+
+static void on_wrote(void *ctx, enum cp_coord_result result)
+{
+    struct writing *writing = ctx;
+    struct cp_region *region = writing->region;
+    struct cp_ownership_event event = {
+        .type = CP_OWNERSHIP_WROTE, .partition = writing->partition, .result = result};
+    writing_free(writing);
+    step(region, &event);
+}
+
+static void on_made(void *ctx, enum cp_coord_result result)
+{
+    struct writing *writing = ctx;
+    struct cp_region *region = writing->region;
+    writing_free(writing);
+    (void)result; /* the copy tells */
+    region->making = false;
+    sy_timer_start_in(region->loop, &region->wake, 0);
+}
+
+/* ---- the region's first records ---- */
+
+/* How many partitions the region has; 0: it is not made yet. */
+static uint32_t partitions_made(const struct cp_region *region)
+{
+    const struct cp_coord_record *record = cp_coord_find(region->coord, REGION_KEY);
+    char text[16] = "";
+    if (record == NULL || record->value.len >= sizeof(text))
+        return 0;
+    memcpy(text, record->value.data, record->value.len);
+    return (uint32_t)strtoul(text, NULL, 10);
+}
+
+/* Those that are missing, as many as one write takes. False: none is. */
+static bool make_partitions(struct cp_region *region)
+{
+    static const struct cp_map_partition empty = {0};
+    char keys[CP_COORD_OPS_MAX][CP_MAP_KEY_SIZE];
+    struct cp_coord_op ops[CP_COORD_OPS_MAX];
+    SY_CLEANUP(sy_buf_deinit) struct sy_buf row = {0};
+    size_t count = 0;
+    cp_map_put_partition(&row, &empty);
+    for (uint32_t i = 0; i < region->options.partitions && count < CP_COORD_OPS_MAX; i++) {
+        cp_map_partition_key(keys[count], i);
+        if (cp_coord_find(region->coord, keys[count]) != NULL)
+            continue;
+        ops[count] = (struct cp_coord_op){CP_COORD_PUT, keys[count], sy_buf_span(&row),
+                                          CP_COORD_ABSENT};
+        count++;
+    }
+    if (count == 0)
+        return false;
+    cp_coord_write(region->coord, ops, count, on_made, writing_new(region, 0));
+    return true;
+}
+
+static bool make_region(struct cp_region *region)
+{
+    char text[16];
+    int len = snprintf(text, sizeof(text), "%u", region->options.partitions);
+    struct cp_coord_op op = {
+        CP_COORD_PUT, REGION_KEY, {(const uint8_t *)text, (size_t)len}, CP_COORD_ABSENT};
+    cp_coord_write(region->coord, &op, 1, on_made, writing_new(region, 0));
+    return true;
+}
+
+/* True: the region is made, and is the one that this shard is for. */
+static bool is_made(struct cp_region *region)
+{
+    if (region->made)
+        return true;
+    if (cp_coord_revision(region->coord) == 0 || region->making || region->misfit)
+        return false;
+    uint32_t made = partitions_made(region);
+    if (made != 0 && made != region->options.partitions) {
+        struct sy_error_text why;
+        sy_error_text_set(&why, "region %s has %u partitions, shard %s is configured for %u",
+                          region->options.name, made, region->options.shard,
+                          region->options.partitions);
+        region->misfit = true;
+        region->sink.misfit(region->sink.ctx, why.text);
+        return false;
+    }
+    region->making = made == 0 ? make_region(region) : make_partitions(region);
+    region->made = !region->making;
+    return region->made;
+}
+
+/* ---- steps ---- */
+
+static void read_map(struct cp_region *region)
+{
+    if (region->map.revision == cp_coord_revision(region->coord))
+        return;
+    struct sy_error_text error;
+    cp_map_begin(&region->map, cp_coord_revision(region->coord));
+    const struct cp_coord_record *record = cp_coord_next(region->coord, "", NULL);
+    for (; record != NULL; record = cp_coord_next(region->coord, "", record->key)) {
+        if (cp_map_add(&region->map, record, &error) < 0)
+            sy_log(region->log, &cp_coord_events, CP_COORD_EV_UNREADABLE,
+                   SY_STR("why", error.text));
+    }
+}
+
+static struct cp_ownership_view view_of(struct cp_region *region)
+{
+    return (struct cp_ownership_view){.now_ns = sy_loop_now_ns(region->loop),
+                                      .map = &region->map,
+                                      .session = cp_coord_session(region->coord),
+                                      .held_until_ns = cp_coord_held_until_ns(region->coord)};
+}
+
+static void on_coord_left(void *arg)
+{
+    struct cp_region *region = arg;
+    region->left = true;
+    region->on_left(region->left_ctx);
+}
+
+static void carry_out(struct cp_region *region, const struct cp_ownership_effect *effect)
+{
+    const struct cp_region_sink *sink = &region->sink;
+    struct cp_coord_op ops[CP_OWNERSHIP_OPS_MAX];
+    size_t count;
+    switch (effect->type) {
+    case CP_OWNERSHIP_WRITE:
+        count = cp_ownership_ops(effect, ops);
+        cp_coord_write(region->coord, ops, count, on_wrote, writing_new(region, effect->partition));
+        break;
+    case CP_OWNERSHIP_OPEN:
+        sink->open(sink->ctx, effect->partition, effect->epoch);
+        break;
+    case CP_OWNERSHIP_GIVE:
+        sink->give(sink->ctx, effect->partition);
+        break;
+    case CP_OWNERSHIP_LOSE:
+        sink->lose(sink->ctx, effect->partition);
+        break;
+    case CP_OWNERSHIP_LEAVE:
+        cp_coord_leave(region->coord, on_coord_left, region);
+        break;
+    }
+}
+
+static void step(struct cp_region *region, const struct cp_ownership_event *event)
+{
+    struct cp_ownership_effects *fx = &region->effects;
+    if (region->left)
+        return;
+    read_map(region);
+    bool made = is_made(region);
+    if (!made && event->type == CP_OWNERSHIP_LOOK && region->on_left == NULL)
+        return;
+    struct cp_ownership_view view = view_of(region);
+    cp_ownership_step(region->core, &view, event, fx);
+    for (uint32_t i = 0; i < region->options.partitions; i++)
+        atomic_store(&region->right_until_ns[i],
+                     cp_ownership_right_until_ns(region->core, &view, i));
+    for (size_t i = 0; i < fx->count; i++)
+        carry_out(region, &fx->items[i]);
+    int64_t wake_ns = fx->wake_ns;
+    cp_ownership_effects_clear(fx);
+    if (wake_ns != SY_TIME_NEVER)
+        sy_timer_start(region->loop, &region->wake, wake_ns);
+    else
+        sy_timer_stop(region->loop, &region->wake);
+    region->sink.changed(region->sink.ctx);
+}
+
+void cp_region_opened(struct cp_region *region, uint32_t partition, uint32_t epoch)
+{
+    step(region, &(struct cp_ownership_event){
+                     .type = CP_OWNERSHIP_OPENED, .partition = partition, .epoch = epoch});
+}
+
+void cp_region_closed(struct cp_region *region, uint32_t partition, uint32_t epoch, uint32_t seen)
+{
+    step(region,
+         &(struct cp_ownership_event){
+             .type = CP_OWNERSHIP_CLOSED, .partition = partition, .epoch = epoch, .seen = seen});
+}
+
+void cp_region_leave(struct cp_region *region, sy_fn done, void *ctx)
+{
+    SY_ASSERT(region->on_left == NULL && done != NULL);
+    region->on_left = done;
+    region->left_ctx = ctx;
+    step(region,
+         &(struct cp_ownership_event){.type = CP_OWNERSHIP_MODE, .mode = CP_OWNERSHIP_STOPS});
+}
+
+/* ---- reading ---- */
+
+const _Atomic int64_t *cp_region_right_until_ns(const struct cp_region *region, uint32_t partition)
+{
+    SY_ASSERT(partition < region->options.partitions);
+    return &region->right_until_ns[partition];
+}
+
+const struct cp_map *cp_region_map(const struct cp_region *region)
+{
+    return &region->map;
+}
+
+static const struct cp_map_shard *owner_of(const struct cp_region *region, uint32_t partition)
+{
+    uint32_t at = cp_map_partition(&region->map, partition);
+    uint32_t owner = at != CP_MAP_NONE ? cp_map_owner(&region->map, &region->map.partitions[at])
+                                       : CP_MAP_NONE;
+    return owner != CP_MAP_NONE ? &region->map.shards[owner] : NULL;
+}
+
+bool cp_region_ours(const struct cp_region *region, uint32_t partition)
+{
+    const struct cp_map_shard *owner = owner_of(region, partition);
+    return owner != NULL && strcmp(owner->name, region->options.shard) == 0;
+}
+
+const char *cp_region_elsewhere(const struct cp_region *region, uint32_t partition)
+{
+    const struct cp_map_shard *owner = owner_of(region, partition);
+    bool other = owner != NULL && strcmp(owner->name, region->options.shard) != 0;
+    return other ? owner->endpoint : NULL;
+}
+
+const char *cp_region_trouble(const struct cp_region *region)
+{
+    return cp_coord_trouble(region->coord);
+}
+
+/* ---- life ---- */
+
+void cp_region_new(struct cp_region **ret_region, struct sy_rpc *rpc, struct sy_loop *loop,
+                   struct sy_rng *rng, struct sy_log *log, const struct cp_region_options *options,
+                   const struct cp_region_sink *sink)
+{
+    struct cp_region *region = sy_new(struct cp_region);
+    region->options = *options;
+    region->sink = *sink;
+    region->loop = loop;
+    region->log = log;
+    struct cp_ownership_options pace =
+        options->pace != NULL
+            ? *options->pace
+            : cp_ownership_options_default(options->shard, options->endpoint, options->version);
+    pace.since_ns = sy_loop_realtime_ns(loop);
+    region->right_until_ns = sy_calloc(options->partitions, sizeof(*region->right_until_ns));
+    region->core = cp_ownership_new(&pace);
+    sy_timer_init(&region->wake, look, region);
+    struct cp_coord_sink changes = {look, region};
+    if (options->etcd != NULL)
+        cp_coord_etcd_new(&region->coord, rpc, loop, rng, log, options->etcd, &changes);
+    else
+        cp_coord_none_new(&region->coord, loop, &changes);
+    *ret_region = region;
+}
+
+void cp_region_free(struct cp_region *region)
+{
+    if (region == NULL)
+        return;
+    sy_timer_stop(region->loop, &region->wake);
+    cp_coord_free(region->coord);
+    while (region->writings != NULL)
+        writing_free(region->writings);
+    cp_ownership_effects_deinit(&region->effects);
+    cp_ownership_free(region->core);
+    cp_map_deinit(&region->map);
+    free(region->right_until_ns);
+    free(region);
+}

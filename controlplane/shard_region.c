@@ -1,0 +1,219 @@
+/*
+ * A shard in its region: what ownership decides on the front goes to the lanes, what becomes of it
+ * comes back, and calls for other shards' partitions go there.
+ *
+ *     front                                 lane
+ *       | -- open (epoch) -----------------> | takes the partition
+ *       | <-- opened ----------------------- | it serves, or was tried in vain
+ *       | -- give, lose -------------------> | stops; at once
+ *       | <-- closed ----------------------- | nothing of it is left (or it lapsed by itself)
+ *
+ * Each of the five is under way at most once, and those from one lane to another stay in order.
+ */
+#include "controlplane/shard_impl.h"
+
+#include "base/mem.h"
+#include "controlplane/events.h"
+#include "controlplane/names.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+/* ---- in the lane ---- */
+
+static void tell_closed(struct cp_lane *lane)
+{
+    struct cp_owned *owned = &lane->owned;
+    SY_ASSERT(owned->held);
+    owned->held = false;
+    owned->seen = cp_partition_epoch(lane->partition);
+    cp_lane_post(lane, cp_front(lane->shard), &owned->closed);
+}
+
+static void given(void *arg)
+{
+    tell_closed(arg);
+}
+
+static void run_open(struct cp_post *post)
+{
+    struct cp_lane *lane = sy_container_of(post, struct cp_lane, owned.open);
+    struct cp_owned *owned = &lane->owned;
+    SY_ASSERT(!owned->held);
+    owned->held = true;
+    owned->told = owned->giving = false;
+    cp_partition_take(lane->partition, owned->epoch);
+    cp_shard_look_soon(lane);
+}
+
+static void run_give(struct cp_post *post)
+{
+    struct cp_lane *lane = sy_container_of(post, struct cp_lane, owned.give);
+    if (!lane->owned.held)
+        return; /* it lapsed, and that was told */
+    lane->owned.giving = true;
+    if (cp_partition_away(lane->partition))
+        tell_closed(lane);
+    else
+        cp_partition_give(lane->partition, given, lane);
+}
+
+static void run_lose(struct cp_post *post)
+{
+    struct cp_lane *lane = sy_container_of(post, struct cp_lane, owned.lose);
+    struct cp_owned *owned = &lane->owned;
+    if (!owned->held)
+        return;
+    bool giving = owned->giving;
+    if (!cp_partition_away(lane->partition))
+        cp_partition_abandon(lane->partition, "the session of this shard may be over");
+    if (!giving)
+        tell_closed(lane);
+}
+
+void cp_shard_region_look(struct cp_lane *lane)
+{
+    struct cp_owned *owned = &lane->owned;
+    if (!owned->held)
+        return;
+    if (!owned->told &&
+        (cp_partition_serving(lane->partition) || cp_partition_tried(lane->partition))) {
+        owned->told = true;
+        cp_lane_post(lane, cp_front(lane->shard), &owned->opened);
+    }
+    if (!owned->giving && cp_partition_away(lane->partition))
+        tell_closed(lane);
+}
+
+/* ---- on the front ---- */
+
+static void run_opened(struct cp_post *post)
+{
+    struct cp_lane *lane = sy_container_of(post, struct cp_lane, owned.opened);
+    cp_region_opened(lane->shard->in_region, lane->index, lane->owned.epoch);
+}
+
+static void run_closed(struct cp_post *post)
+{
+    struct cp_lane *lane = sy_container_of(post, struct cp_lane, owned.closed);
+    cp_region_closed(lane->shard->in_region, lane->index, lane->owned.epoch, lane->owned.seen);
+}
+
+static void open_partition(void *ctx, uint32_t partition, uint32_t epoch)
+{
+    struct cp_shard *shard = ctx;
+    struct cp_lane *lane = &shard->lanes[partition];
+    lane->owned.epoch = epoch;
+    lane->owned.wanted = true;
+    cp_lane_post(cp_front(shard), lane, &lane->owned.open);
+}
+
+static void give_partition(void *ctx, uint32_t partition)
+{
+    struct cp_shard *shard = ctx;
+    struct cp_lane *lane = &shard->lanes[partition];
+    lane->owned.wanted = false;
+    cp_lane_post(cp_front(shard), lane, &lane->owned.give);
+}
+
+static void lose_partition(void *ctx, uint32_t partition)
+{
+    struct cp_shard *shard = ctx;
+    struct cp_lane *lane = &shard->lanes[partition];
+    lane->owned.wanted = false;
+    cp_lane_post(cp_front(shard), lane, &lane->owned.lose);
+}
+
+static void misfit(void *ctx, const char *why)
+{
+    struct cp_shard *shard = ctx;
+    sy_log(shard->log, &cp_shard_events, CP_SHARD_EV_START_FAILED, SY_STR("error", why));
+}
+
+/* ---- calls for other shards ---- */
+
+struct cp_peer {
+    struct cp_peer *prev, *next;
+    char *endpoint;
+    struct sy_channel *channel;
+};
+
+static struct sy_channel *channel_to(struct cp_shard *shard, const char *endpoint)
+{
+    struct cp_peer *peer;
+    DL_FOREACH(shard->peers, peer)
+    {
+        if (strcmp(peer->endpoint, endpoint) == 0)
+            return peer->channel;
+    }
+    peer = sy_new(struct cp_peer);
+    peer->endpoint = sy_strdup(endpoint);
+    peer->channel = sy_channel_new(shard->rpc, endpoint);
+    DL_APPEND(shard->peers, peer);
+    return peer->channel;
+}
+
+static struct sy_channel *route(void *ctx, uint32_t partition)
+{
+    struct cp_shard *shard = ctx;
+    const char *endpoint = cp_region_elsewhere(shard->in_region, partition);
+    if (endpoint == NULL && cp_region_ours(shard->in_region, partition))
+        endpoint = shard->options.endpoint; /* it is being opened: we ask ourselves until it is */
+    return endpoint != NULL ? channel_to(shard, endpoint) : NULL;
+}
+
+bool cp_shard_serves(const struct cp_shard *shard, uint32_t partition)
+{
+    const struct cp_lane *lane = &shard->lanes[partition];
+    return lane->serving.heard && (shard->in_region == NULL || lane->owned.wanted);
+}
+
+bool cp_shard_forward(struct cp_shard *shard, struct sy_call *call, uint32_t partition,
+                      const struct cp_address *about, struct sy_span request)
+{
+    if (shard->in_region == NULL || cp_shard_serves(shard, partition))
+        return false;
+    char run[3 * (CP_NAME_LENGTH_MAX + 1)];
+    bool named = about->run != NULL; /* it may have been made here */
+    if (named)
+        snprintf(run, sizeof(run), "%s/%s/%s", about->project, about->domain, about->run);
+    if (sy_call_metadata(call, CP_FORWARDED_KEY) != NULL)
+        cp_forward_refuse(call, partition, shard->name);
+    else
+        cp_forward(shard->forwards, call, partition, named ? run : NULL, request);
+    return true;
+}
+
+/* ---- life ---- */
+
+void cp_shard_region_init(struct cp_shard *shard, struct sy_loop *loop,
+                          const struct cp_region_options *options)
+{
+    struct cp_region_sink sink = {open_partition,   give_partition, lose_partition,
+                                  cp_shard_changed, misfit,         shard};
+    for (uint32_t i = 0; i < shard->options.partitions; i++) {
+        struct cp_owned *owned = &shard->lanes[i].owned;
+        owned->open.run = run_open;
+        owned->give.run = run_give;
+        owned->lose.run = run_lose;
+        owned->opened.run = run_opened;
+        owned->closed.run = run_closed;
+    }
+    cp_region_new(&shard->in_region, shard->rpc, loop, &shard->rng, shard->log, options, &sink);
+    cp_forwards_new(&shard->forwards, loop, route, shard);
+}
+
+void cp_shard_region_deinit(struct cp_shard *shard)
+{
+    struct cp_peer *peer, *next;
+    cp_forwards_free(shard->forwards);
+    cp_region_free(shard->in_region);
+    DL_FOREACH_SAFE(shard->peers, peer, next)
+    {
+        sy_channel_free(peer->channel);
+        free(peer->endpoint);
+        free(peer);
+    }
+}
