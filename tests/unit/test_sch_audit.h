@@ -284,7 +284,7 @@ static void audit_overdue(const struct world *w, size_t p)
             continue;
         int64_t since_ns = site->able_awake_ns[row->queue][row->spec];
         since_ns = since_ns > site->changed_awake_ns ? since_ns : site->changed_awake_ns;
-        if (site->awake_ns - since_ns <= GRACE_NS + 3 * SY_NS_PER_S)
+        if (site->awake_ns - since_ns <= 2 * GRACE_NS)
             continue;
         const struct sch_action *a = sch_partition_find_action_by_id(site->core, row->id);
         ck_assert_msg(a->sm.state != SCH_ACTION_QUEUED, "%s waits for nothing", row->name);

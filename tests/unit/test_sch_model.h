@@ -28,7 +28,7 @@
 #define QUEUES 3u
 #define LEVEL QUEUES /* all that the project has */
 #define GPUS 2u      /* of n1 */
-#define GRACE_NS (5 * SY_NS_PER_S)
+#define GRACE_NS (500 * SY_NS_PER_MS)
 #define LEASE_NS (15 * SY_NS_PER_S)
 #define RECOVERY_NS (10 * SY_NS_PER_S)
 
