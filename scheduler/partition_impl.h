@@ -399,7 +399,6 @@ struct sch_partition {
     struct sch_effects *out;
     struct sy_arena kept; /* what effects point to: until the next step */
     struct sch_link touched, gates_touched, caches_touched;
-    unsigned decisions_left; /* in this step */
     struct sch_action_impl *graves;
     struct sch_spec **specs_unused;
     size_t spec_unused_count, spec_unused_cap;
@@ -422,11 +421,12 @@ struct sch_partition {
     bool last_unnamed;             /* without naming a queue */
     struct sch_link preemptible;
     struct sch_link misplaced;
-    bool turns_looked;     /* whether a cluster has room for turns_least is known */
-    bool emptied;          /* in this step a share lost its last action */
-    int64_t reclaim_at_ns; /* the next round; SY_TIME_NEVER: nothing may be stopped */
-    int64_t reserve_at_ns; /* the next round; SY_TIME_NEVER: nobody waits */
-    uint32_t reserves;     /* over all classes */
+    bool turns_looked;       /* whether a cluster has room for turns_least is known */
+    bool emptied;            /* in this step a share lost its last action */
+    int64_t reclaim_at_ns;   /* the next round; SY_TIME_NEVER: nothing may be stopped */
+    int64_t reserve_at_ns;   /* the next round; SY_TIME_NEVER: nobody waits */
+    uint32_t reserves;       /* over all classes */
+    uint32_t decisions_left; /* in this step */
     struct sch_link tickets_touched;
     struct sch_heap ticket_flushes;
     uint32_t last_share_id;
