@@ -4,6 +4,7 @@
  * through another. No cluster is there: what is tested is whose the partitions are. */
 #include "base/mem.h"
 #include "base/rng.h"
+#include "controlplane/forward.h"
 #include "controlplane/shard.h"
 #include "proto/pb.h"
 #include "tests/etcd/etcd.h"
@@ -489,6 +490,60 @@ START_TEST(a_shard_that_stood_still_says_nothing)
 }
 END_TEST
 
+/* Without an etcd it serves nothing, and ends when it is told to. */
+START_TEST(a_shard_that_finds_no_etcd_waits_and_can_be_stopped)
+{
+    struct world *w = &world;
+    open_world(w, 5);
+    struct shard *s = &w->shards[1];
+    kill_shard(w, 1);
+    fake_etcd_set_quorum(w->etcd, false);
+    start_shard(w, 1);
+    run_for(w, 10 * SY_NS_PER_S);
+    ck_assert_uint_eq(owned_by(w, 0) + owned_by(w, 1) + owned_by(w, 2), 0);
+    struct call *c = create_some(w, 1);
+    run_for(w, CP_FORWARD_WAIT_NS + SY_NS_PER_S);
+    ck_assert(c->call == NULL && c->code == SY_CODE_UNAVAILABLE);
+    ck_assert_ptr_nonnull(strstr(c->text, "no shard has partition"));
+    cp_shard_stop(s->shard, SY_NS_PER_S, on_stopped, s);
+    UNTIL(w, s->stopped);
+    cp_shard_free(sy_take(s->shard));
+    fake_etcd_set_quorum(w->etcd, true);
+    UNTIL(w, even(w, 2));
+    close_world(w);
+}
+END_TEST
+
+START_TEST(a_shard_that_counts_other_partitions_has_no_part)
+{
+    struct world *w = &world;
+    open_world(w, 6);
+    struct cp_coord_etcd_options etcd = {.endpoints = members,
+                                         .endpoint_count = MEMBERS,
+                                         .region = "eu",
+                                         .session_ttl_ns = 2 * SY_NS_PER_S};
+    struct cp_shard_options options = {.name = "odd",
+                                       .region = "eu",
+                                       .listen = "odd:8090",
+                                       .endpoint = "odd:8090",
+                                       .partitions = PARTITIONS - 1,
+                                       .etcd = &etcd};
+    struct sy_loop *loops[PARTITIONS];
+    for (size_t k = 0; k < PARTITIONS; k++)
+        loops[k] = w->loop;
+    struct cp_shard_ports ports = {.rpc = w->rpc, .loops = loops, .openers = w->openers, .seed = 1};
+    struct cp_shard *odd;
+    sy_rpc_mem_set_origin(w->rpc, "odd");
+    ck_assert_int_eq(cp_shard_new(&odd, &options, &ports, NULL), 0);
+    run_for(w, 10 * SY_NS_PER_S);
+    for (uint32_t i = 0; i < PARTITIONS - 1; i++)
+        ck_assert(cp_partition_away(cp_shard_partition(odd, i)));
+    ck_assert(even(w, SHARDS));
+    cp_shard_free(odd);
+    close_world(w);
+}
+END_TEST
+
 static void storm_step(struct world *w)
 {
     size_t i = sy_rng_below(&w->rng, SHARDS);
@@ -576,9 +631,13 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {
-        any_shard_takes_any_call,       what_a_dead_shard_had_others_take,
-        a_planned_move_is_not_seen,     a_shard_that_stood_still_says_nothing,
-        nothing_is_lost_whatever_fails, NULL};
+    const TTest *const tests[] = {any_shard_takes_any_call,
+                                  what_a_dead_shard_had_others_take,
+                                  a_planned_move_is_not_seen,
+                                  a_shard_that_stood_still_says_nothing,
+                                  a_shard_that_finds_no_etcd_waits_and_can_be_stopped,
+                                  a_shard_that_counts_other_partitions_has_no_part,
+                                  nothing_is_lost_whatever_fails,
+                                  NULL};
     return sy_test_run("region", tests);
 }
