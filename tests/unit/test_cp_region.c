@@ -25,8 +25,8 @@ struct world;
 struct shard {
     struct world *world;
     char name[16], address[32];
-    struct sy_loop *loop;
-    struct cp_shard *shard; /* NULL: down */
+    struct sy_loop *loops[PARTITIONS]; /* the first is the front's */
+    struct cp_shard *shard;            /* NULL: down */
     struct sy_channel *channel;
     bool paused, stopped;
     char origin[16];
@@ -117,15 +117,17 @@ static void turn(struct world *w, int64_t end_ns)
 {
     int64_t next_ns = sy_loop_next_ns(w->loop);
     for (size_t i = 0; i < SHARDS; i++) {
-        int64_t due_ns = w->shards[i].paused ? SY_TIME_NEVER : sy_loop_next_ns(w->shards[i].loop);
-        next_ns = due_ns < next_ns ? due_ns : next_ns;
+        for (size_t k = 0; k < PARTITIONS && !w->shards[i].paused; k++) {
+            int64_t due_ns = sy_loop_next_ns(w->shards[i].loops[k]);
+            next_ns = due_ns < next_ns ? due_ns : next_ns;
+        }
     }
     next_ns = next_ns < end_ns ? next_ns : end_ns;
     w->now_ns = next_ns > w->now_ns ? next_ns : w->now_ns;
     turn_of(w, w->loop, "client");
     for (size_t i = 0; i < SHARDS; i++)
-        if (!w->shards[i].paused)
-            turn_of(w, w->shards[i].loop, w->shards[i].origin);
+        for (size_t k = 0; k < PARTITIONS && !w->shards[i].paused; k++)
+            turn_of(w, w->shards[i].loops[k], w->shards[i].origin);
     check_owners(w);
 }
 
@@ -155,9 +157,6 @@ static int open_mem(void *ctx, struct cp_store **ret, struct sy_loop *loop,
 static void start_shard(struct world *w, size_t i)
 {
     struct shard *s = &w->shards[i];
-    struct sy_loop *loops[PARTITIONS];
-    for (size_t k = 0; k < PARTITIONS; k++)
-        loops[k] = s->loop;
     struct cp_coord_etcd_options etcd = {.endpoints = members,
                                          .endpoint_count = MEMBERS,
                                          .region = "eu",
@@ -171,7 +170,7 @@ static void start_shard(struct world *w, size_t i)
                                        .partition = {.inline_bytes_max = 65536},
                                        .etcd = &etcd};
     struct cp_shard_ports ports = {
-        .rpc = w->rpc, .loops = loops, .openers = w->openers, .seed = sy_rng_u64(&w->rng)};
+        .rpc = w->rpc, .loops = s->loops, .openers = w->openers, .seed = sy_rng_u64(&w->rng)};
     struct sy_error_text error = {0};
     sy_rpc_mem_set_origin(w->rpc, s->origin);
     int r = cp_shard_new(&s->shard, &options, &ports, &error);
@@ -235,7 +234,8 @@ static void open_world(struct world *w, uint64_t seed)
         snprintf(s->name, sizeof(s->name), "shard-%zu", i);
         snprintf(s->origin, sizeof(s->origin), "process-%zu", i);
         snprintf(s->address, sizeof(s->address), "shard-%zu:8090", i);
-        ck_assert_int_eq(sy_loop_new(&s->loop, &options), 0);
+        for (size_t k = 0; k < PARTITIONS; k++)
+            ck_assert_int_eq(sy_loop_new(&s->loops[k], &options), 0);
         s->channel = sy_channel_new(w->rpc, s->address);
     }
     for (size_t i = 0; i < SHARDS; i++)
@@ -257,7 +257,8 @@ static void close_world(struct world *w)
     for (size_t i = 0; i < PARTITIONS; i++)
         cp_mem_disk_free(w->disks[i]);
     for (size_t i = 0; i < SHARDS; i++)
-        sy_loop_free(w->shards[i].loop);
+        for (size_t k = 0; k < PARTITIONS; k++)
+            sy_loop_free(w->shards[i].loops[k]);
     sy_loop_free(w->loop);
 }
 
