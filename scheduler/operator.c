@@ -55,7 +55,7 @@ struct sch_operator *sch_operator_new(const struct sch_operator_options *options
     op->join_end_ns = options->join_grace_ns > 0 ? now_ns + options->join_grace_ns : SY_TIME_NEVER;
     op->granted_ns = op->shapes_ns = INT64_MIN / 2;
     op->grant_due_ns = op->shapes_due_ns = op->claim_due_ns = SY_TIME_NEVER;
-    op->reserve_end_ns = op->reserve_due_ns = SY_TIME_NEVER;
+    op->reserve_end_ns = op->reserve_due_ns = op->pass_due_ns = SY_TIME_NEVER;
     sch_list_init(&op->gangs);
     sch_list_init(&op->partitions);
     sch_list_init(&op->kinds);
@@ -420,6 +420,7 @@ int64_t sch_operator_next_ns(const struct sch_operator *op)
     at = gangs < at ? gangs : at;
     at = op->join_end_ns < at ? op->join_end_ns : at;
     at = op->claim_due_ns < at ? op->claim_due_ns : at;
+    at = op->pass_due_ns < at ? op->pass_due_ns : at;
     at = op->grant_due_ns < at ? op->grant_due_ns : at;
     return op->shapes_due_ns < at ? op->shapes_due_ns : at;
 }

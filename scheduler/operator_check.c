@@ -287,6 +287,7 @@ static void check_gangs(const struct sch_operator *op)
     for (uint32_t i = 0; i < op->node_count; i++)
         reserved += op->nodes[i]->reserved;
     SY_ASSERT(reserved == list_length(&op->reserved) && (reserved == 0 || op->reserver));
+    SY_ASSERT((op->reserver != NULL) == (op->pass_due_ns != SY_TIME_NEVER));
     SY_ASSERT(!op->reserver || before || op->reserve_end_ns != SY_TIME_NEVER);
 }
 

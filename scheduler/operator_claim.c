@@ -18,6 +18,9 @@
  * Where others are stopped for one of a class (operator_reclaim.c), the node is kept for it too:
  * such a claim is made with its node and goes with it, one of a class at a time, beside those that
  * are asked for. It ends when one of the class has come, when none waits any more, or in time.
+ *
+ * The same for who is more urgent than the gang that nodes are kept for: else a gang of low
+ * priority would keep what is free on its nodes from those that come before it.
  */
 #include "scheduler/operator_impl.h"
 
@@ -307,8 +310,56 @@ void sch_claims_end_step(struct sch_operator *op)
     }
 }
 
+/* ---- who is more urgent than a gang ---- */
+
+static struct sch_node *reserved_with_room(const struct sch_operator *op,
+                                           const struct sch_resources *request)
+{
+    for (struct sch_link *link = op->reserved.next; link != &op->reserved; link = link->next) {
+        struct sch_node *node = sy_container_of(link, struct sch_node, kept);
+        if (sch_node_serves(node) && node->health.state == SCH_HEALTH_TRUSTED &&
+            node->backlog_count == 0 && sch_node_fits(node, request) > 0)
+            return node;
+    }
+    return NULL;
+}
+
+static void pass_with(struct sch_operator *op, struct sch_kind *kind)
+{
+    struct sch_node *node = reserved_with_room(op, &kind->request);
+    bool room = true;
+    if (node)
+        (void)sch_kind_choose(op, kind, &room);
+    for (struct sch_link *link = kind->classes.next; !room && node && link != &kind->classes;
+         link = link->next) {
+        struct sch_op_class *class = sy_container_of(link, struct sch_op_class, kind_link);
+        if (class->gang.size > 0 || class->waiting == 0 || class->made ||
+            class->top_priority <= op->reserver_standing)
+            continue;
+        sch_node_reserve(op, node, false);
+        sch_claim_make(op, class, node);
+        op->gangs_due = true; /* it chooses another one */
+        node = reserved_with_room(op, &kind->request);
+    }
+}
+
+/* Some at a time: those that were looked at go behind the others. */
+void sch_claims_pass_gang(struct sch_operator *op)
+{
+    SY_ASSERT(op->reserver);
+    size_t count = op->asking_count < SCH_OP_PASS_KINDS ? op->asking_count : SCH_OP_PASS_KINDS;
+    for (; count > 0; count--) {
+        struct sch_link *link = sch_list_pop(&op->kinds_asking);
+        sch_list_push_back(&op->kinds_asking, link);
+        pass_with(op, sy_container_of(link, struct sch_kind, asking));
+    }
+    op->pass_due_ns = op->now_ns + SCH_OP_CLAIM_INTERVAL_NS;
+}
+
 void sch_claims_tick(struct sch_operator *op)
 {
+    if (op->pass_due_ns <= op->now_ns)
+        sch_claims_pass_gang(op);
     struct sch_heap_entry *top;
     while ((top = sch_heap_top(&op->made)) && top->key <= op->now_ns)
         claim_free(op, sy_container_of(top, struct sch_op_claim, end));

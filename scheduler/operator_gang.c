@@ -12,6 +12,9 @@
  * reservation at a time: two gangs that together are too large for the cluster come one after the
  * other, and none keeps a part of what the other needs.
  *
+ * Single actions that are more urgent than the gang and have room nowhere else get one of its
+ * nodes, when that has room for one (operator_claim.c).
+ *
  * A reservation outlives the gang by a moment when it goes back after gang_hold_ns: its shard may
  * know no other cluster, and then it would start from nothing each time.
  */
@@ -321,6 +324,7 @@ static void give_up_nodes(struct sch_operator *op)
     while (!sch_list_empty(&op->reserved))
         set_reserved(op, sy_container_of(op->reserved.next, struct sch_node, kept), false);
     op->reserver = NULL;
+    op->pass_due_ns = SY_TIME_NEVER;
     op->reserve_end_ns = op->reserve_due_ns = SY_TIME_NEVER;
     op->reserve_next_ns = op->now_ns;
 }
@@ -331,6 +335,15 @@ struct sch_kind *sch_op_gang_kind(const struct sch_op_gang *gang)
     return sy_container_of(gang->attempts.next, struct sch_attempt, place)->kind;
 }
 
+static void look_at_free(struct sch_operator *op, const struct sch_op_gang *gang)
+{
+    uint64_t fits = 0;
+    for (struct sch_link *link = op->reserved.next; link != &op->reserved; link = link->next)
+        fits += sch_node_fits(sy_container_of(link, struct sch_node, kept),
+                              &sch_op_gang_kind(gang)->request);
+    op->reserver_free = fits > op->reserver_free ? fits : op->reserver_free;
+}
+
 static void reserve(struct sch_operator *op, const struct sch_op_gang *gang)
 {
     if (!is_reserver(op, gang)) {
@@ -338,6 +351,9 @@ static void reserve(struct sch_operator *op, const struct sch_op_gang *gang)
         op->reserver = gang->partition;
         op->reserver_id = gang->id;
         op->reserver_since_ns = op->now_ns;
+        op->reserver_standing = gang->standing;
+        op->reserver_free = UINT64_MAX; /* not looked at */
+        op->pass_due_ns = op->now_ns + SCH_OP_CLAIM_INTERVAL_NS;
     }
     op->reserve_end_ns = SY_TIME_NEVER;
     if (op->now_ns < op->reserve_next_ns) {
@@ -362,6 +378,10 @@ static void reserve(struct sch_operator *op, const struct sch_op_gang *gang)
     }
     for (uint32_t i = 0; i < op->node_count; i++)
         set_reserved(op, op->nodes[i], keep[i]);
+    if (op->reserver_free == UINT64_MAX) {
+        op->reserver_free = 0;
+        look_at_free(op, gang);
+    }
     free(keep);
     free(spots.items);
 }
@@ -465,6 +485,7 @@ static struct sch_op_gang *gang_new(struct sch_operator *op, struct sch_op_class
     gang->id = event->u.assign.gang_id;
     gang->number = event->u.assign.key.number;
     gang->priority = event->u.assign.priority;
+    gang->standing = class->top_priority;
     gang->partition = class->partition;
     gang->class = class;
     gang->shape = class->gang;
@@ -551,6 +572,17 @@ static void give_back(struct sch_operator *op, struct sch_op_gang *gang)
                              "the cluster had no room for the whole gang in time");
 }
 
+/* More has come free on its nodes since it was looked at the last time: elsewhere it would begin
+ * anew. */
+static bool comes_closer(struct sch_operator *op, const struct sch_op_gang *gang)
+{
+    uint64_t before = op->reserver_free;
+    if (!is_reserver(op, gang) || !is_whole(gang))
+        return false;
+    look_at_free(op, gang);
+    return op->reserver_free > before;
+}
+
 void sch_op_gangs_tick(struct sch_operator *op)
 {
     struct sch_link *link = op->gangs.next;
@@ -559,10 +591,10 @@ void sch_op_gangs_tick(struct sch_operator *op)
         link = link->next;
         if (gang->held_until_ns > op->now_ns)
             continue;
-        if (gang->partition->up)
+        if (gang->partition->up && !comes_closer(op, gang))
             give_back(op, gang);
         else
-            gang->held_until_ns = op->now_ns + op->options.gang_hold_ns; /* to nobody */
+            gang->held_until_ns = op->now_ns + op->options.gang_hold_ns; /* or to nobody */
     }
     if (op->reserve_end_ns <= op->now_ns)
         give_up_nodes(op);

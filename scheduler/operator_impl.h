@@ -72,6 +72,7 @@
 #define SCH_OP_CLAIM_NODES 48u
 #define SCH_OP_CLAIMS_MAX 16u
 #define SCH_OP_CLAIM_INTERVAL_NS (100 * SY_NS_PER_MS)
+#define SCH_OP_PASS_KINDS 256u   /* that are looked at for who is more urgent than a gang */
 #define SCH_OP_CLAIM_LOOKS 2048u /* at nodes and attempts, in each; the next one goes on there */
 #define SCH_OP_CLAIM_YOUNG_NS (300 * SY_NS_PER_S) /* what ran for less is as good as new */
 /* The room that is made by stopping others is kept for who asked: until they have stopped, and then
@@ -113,6 +114,7 @@ struct sch_op_class {
     struct sch_table_link by_id;
     struct sch_link partition_link, kind_link;
     uint64_t waiting;           /* there, as last told */
+    int32_t top_priority;       /* of these, with its queues' and what waiting has gained */
     uint64_t assigned, granted; /* since the stream opened */
     uint64_t unstarted;         /* here: held, or placed without room; no gangs */
     struct sch_gang_shape gang; /* size 0: none; else all numbers but unstarted are of gangs */
@@ -142,6 +144,7 @@ struct sch_op_gang {
     uint64_t id;
     uint32_t number;
     int32_t priority;
+    int32_t standing; /* as the class's top_priority, when it came */
     struct sch_op_partition *partition;
     struct sch_op_class *class; /* NULL: its stream has closed */
     struct sch_gang_shape shape;
@@ -308,6 +311,10 @@ struct sch_operator {
     struct sch_op_partition *reserver;
     uint64_t reserver_id;
     int64_t reserver_since_ns;
+    int32_t reserver_standing;
+    uint64_t
+        reserver_free;   /* members that its nodes had room for, at most, when that was looked at */
+    int64_t pass_due_ns; /* who is more urgent is looked for; SY_TIME_NEVER: nothing is reserved */
     int64_t reserve_end_ns;  /* it went back: until when they are kept; SY_TIME_NEVER: it is here */
     int64_t reserve_next_ns; /* not chosen anew before */
     int64_t reserve_due_ns;  /* when that is to be done; SY_TIME_NEVER: with the next change */
@@ -548,6 +555,9 @@ void sch_claim_make(struct sch_operator *op, struct sch_op_class *class, struct 
 bool sch_claim_is_before_gang(const struct sch_operator *op, const struct sch_op_claim *claim);
 /* A HELD attempt goes to a node that is kept for its class, and has room; false: there is none. */
 bool sch_claim_place(struct sch_operator *op, struct sch_attempt *a);
+/* While nodes are kept for a gang: those who are more urgent and have no room elsewhere get one
+ * that has room for one of them. */
+void sch_claims_pass_gang(struct sch_operator *op);
 /* Nothing of the class waits any more. */
 void sch_claim_forget_made(struct sch_operator *op, struct sch_op_class *class);
 void sch_claims_end_step(struct sch_operator *op);

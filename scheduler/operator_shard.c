@@ -222,6 +222,7 @@ void sch_op_demand(struct sch_operator *op, const struct sch_op_event *event)
     if (!class)
         class = class_new(op, partition, event);
     set_waiting(op, class, event->u.demand.waiting);
+    class->top_priority = event->u.demand.top_priority;
     if (class->waiting == 0)
         sch_claim_forget_made(op, class);
     sch_class_keep(op, class, class->gang.size > 0 ? 0 : event->u.demand.keep);

@@ -146,6 +146,8 @@ static void ends(struct world *w, struct sch_attempt_key key)
     step(w, (struct sch_op_event){.type = SCH_OP_ACK, .u.key = key});
 }
 
+static const struct sch_gang_shape two = {.size = 2};
+
 /* The nodes that are kept, of the first ten: "n0 n2". */
 static const char *kept(const struct world *w)
 {
@@ -337,8 +339,6 @@ START_TEST(the_only_node_is_kept_too)
 }
 END_TEST
 
-static const struct sch_gang_shape two = {.size = 2};
-
 START_TEST(between_a_gang_and_a_claim_the_earlier_one_chooses)
 {
     struct sch_attempt_key keys[8];
@@ -451,6 +451,45 @@ START_TEST(a_gang_waits_beside_room_that_was_made)
 }
 END_TEST
 
+static void demand_urgent(struct world *w, uint32_t class_id, uint64_t waiting, int32_t priority)
+{
+    step(w, (struct sch_op_event){.type = SCH_OP_DEMAND,
+                                  .u.demand = {.partition = 1,
+                                               .class_id = class_id,
+                                               .request = {.cpu_milli = 1000 * class_id},
+                                               .waiting = waiting,
+                                               .top_priority = priority}});
+}
+
+START_TEST(who_is_more_urgent_than_a_gang_gets_what_is_free_on_its_nodes)
+{
+    struct sch_attempt_key keys[8];
+    struct world *w = full_world(keys);
+    demand_of(w, GANG, 1, 0, &two); /* of priority 0 */
+    (void)assign_as(w, GANG, 7, 0);
+    (void)assign_as(w, GANG, 7, 1);
+    ends(w, keys[0]);
+    ends(w, keys[1]);
+    ends(w, keys[2]);
+    demand_urgent(w, SMALL, 5, 0);
+    run_for(w, SY_NS_PER_S);
+    ck_assert_uint_eq(w->granted[SMALL], 8); /* as urgent: it waits */
+    demand_urgent(w, WIDE, 1, 1);
+    run_for(w, SY_NS_PER_S);
+    ck_assert_uint_eq(w->granted[WIDE], 1);
+    ck_assert_str_eq(node_of(w, assign(w, WIDE)), "n0");
+    demand_urgent(w, WIDE, 0, 0);
+    run_for(w, SY_NS_PER_S);
+    ck_assert_str_eq(kept(w), "");
+    ck_assert(w->op->nodes[0]->reserved && w->op->nodes[1]->reserved); /* for the gang again */
+    ends(w, keys[4]);
+    demand_urgent(w, LARGE, 1, 1); /* no node has room for it: none is taken */
+    run_for(w, SY_NS_PER_S);
+    ck_assert(w->op->nodes[0]->reserved && w->op->nodes[1]->reserved);
+    world_free(w);
+}
+END_TEST
+
 START_TEST(room_that_was_made_is_kept_for_a_time)
 {
     struct sch_attempt_key keys[8];
@@ -540,6 +579,7 @@ int main(void)
                                   preemption_empties_the_node_that_is_kept,
                                   room_that_was_made_is_for_who_asked,
                                   a_gang_waits_beside_room_that_was_made,
+                                  who_is_more_urgent_than_a_gang_gets_what_is_free_on_its_nodes,
                                   room_that_was_made_is_kept_for_a_time,
                                   what_does_not_stop_keeps_its_node_for_a_time,
                                   room_that_was_made_is_for_others_when_nobody_waits,

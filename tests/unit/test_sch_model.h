@@ -390,6 +390,7 @@ static void carry_message(struct world *w, size_t p, const struct sch_effect *ef
         event->u.demand.class_id = effect->u.demand.class_id;
         event->u.demand.request = *effect->u.demand.request;
         event->u.demand.waiting = effect->u.demand.waiting;
+        event->u.demand.top_priority = effect->u.demand.top_priority;
         event->u.demand.keep = effect->u.demand.keep;
         w->kept += effect->u.demand.keep > 0;
         if (effect->u.demand.gang)
