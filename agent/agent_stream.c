@@ -134,6 +134,7 @@ static void put_hello(struct ag_agent *agent, struct sy_buf *buf)
 /* Everything we hold; an attempt that is done is named too, until its outcome is acknowledged. */
 static void put_inventory(struct ag_agent *agent, struct sy_buf *buf)
 {
+    int64_t now_ns = sy_loop_realtime_ns(agent->ports.loop);
     SY_MAP_EACH(&agent->by_key, at, next)
     {
         const struct ag_attempt *a = sy_map_entry(at, struct ag_attempt, by_key);
@@ -149,6 +150,8 @@ static void put_inventory(struct ag_agent *agent, struct sy_buf *buf)
         msg.queue = a->gang == NULL ? a->queue : 0; /* a gang stops whole, or not */
         msg.started = a->started || a->sm.state >= AG_ATTEMPT_UPLOADING;
         msg.started_ns = a->started_ns;
+        if (msg.started && a->started_ns > 0 && now_ns > a->started_ns)
+            msg.ran_ns = now_ns - a->started_ns;
         msg.node = agent->node;
         msg.request = &request;
         ag_put_message(buf, FIELD_INVENTORY, &msg.base);

@@ -302,6 +302,7 @@ static int on_inventory(struct dp_agent *agent, const struct dp_wire_field *fiel
     event.u.inventory.started = entry->started;
     event.u.inventory.started_ns = entry->started_ns;
     event.u.inventory.queue = entry->queue;
+    event.u.inventory.ran_ns = entry->ran_ns;
     dp_step(agent->op, &event);
     return 0;
 }

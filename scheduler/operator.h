@@ -194,6 +194,7 @@ struct sch_op_event {
             struct sch_resources request;
             bool started;
             int64_t started_ns; /* realtime */
+            int64_t ran_ns;     /* a duration; 0: not known, so for long */
             uint32_t queue;     /* as in assign */
         } inventory;
         struct {

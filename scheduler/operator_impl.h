@@ -55,7 +55,7 @@
 #define SCH_OP_AVOID_NS (60 * SY_NS_PER_S)
 /* A node that is lost so soon after an attempt began there may have been killed by it. */
 #define SCH_OP_SUSPECT_NS (10 * 60 * SY_NS_PER_S)
-/* So long ago began what an agent names that we did not know: its true age we have not seen. */
+/* So long ago began, at most, what an agent names that we did not know, and what it cannot date. */
 #define SCH_OP_ADOPTED_AGE_NS (30 * 24 * 3600 * SY_NS_PER_S)
 /* What comes back so soon after its node was asked for all it had may have been on the way. */
 #define SCH_OP_GIVE_BACK_NS SY_NS_PER_S

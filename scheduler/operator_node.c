@@ -336,7 +336,9 @@ static void adopt(struct sch_operator *op, struct sch_node *node, const struct s
     sch_list_push_back(&node->attempts, &a->place);
     if (event->u.inventory.started) {
         start(op, a, event->u.inventory.started_ns);
-        a->since_ns = op->now_ns - SCH_OP_ADOPTED_AGE_NS;
+        bool known = event->u.inventory.ran_ns > 0 &&
+                     event->u.inventory.ran_ns < SCH_OP_ADOPTED_AGE_NS;
+        a->since_ns = op->now_ns - (known ? event->u.inventory.ran_ns : SCH_OP_ADOPTED_AGE_NS);
     } else {
         sch_node_backlog_push(op, a);
     }

@@ -63,6 +63,8 @@ START_TEST(outcomes_are_kept_until_acknowledged)
     for (uint64_t i = 1; i <= 3; i++)
         assign(i, 1);
     run(SY_NS_PER_MS);
+    w->fake->events->on_started(w->fake->ctx, 3, w->now_ns);
+    run(SY_NS_PER_MS);
     sy_call_finish(w->call, NULL);
     run(SY_NS_PER_MS);
     ck_assert_ptr_null(w->call);
@@ -76,6 +78,7 @@ START_TEST(outcomes_are_kept_until_acknowledged)
     ck_assert_uint_eq(w->inventory, 3); /* those that are done are named as well */
     ck_assert(w->inventory_queue > 40 &&
               w->inventory_queue <= 43); /* a new operator knows no queues */
+    ck_assert(w->inventory_ran_ns > 8 * SY_NS_PER_S && w->inventory_ran_ns < 60 * SY_NS_PER_S);
     ck_assert_uint_eq(w->outcomes, 2);
     sy_call_finish(w->call, NULL);
     run(10 * SY_NS_PER_S);

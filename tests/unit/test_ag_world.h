@@ -182,6 +182,7 @@ struct world {
     int last_kind, last_death;
     int64_t last_waited_ns;
     uint32_t inventory_queue; /* of the last one named */
+    int64_t inventory_ran_ns; /* the most of them */
     char last_message[256], last_reason[128];
     uint64_t last_call;
     uint64_t outcome_of[ATTEMPTS_MAX];
@@ -226,8 +227,11 @@ static inline void on_message(void *ctx, struct sy_span span)
     if (msg->hello != NULL) {
         w->hellos++;
         w->inventory = (unsigned)msg->n_inventory;
-        for (size_t i = 0; i < msg->n_inventory; i++)
+        for (size_t i = 0; i < msg->n_inventory; i++) {
             w->inventory_queue = msg->inventory[i]->queue;
+            if (msg->inventory[i]->ran_ns > w->inventory_ran_ns)
+                w->inventory_ran_ns = msg->inventory[i]->ran_ns;
+        }
         ck_assert_str_eq(msg->hello->node, "n1");
         ck_assert_uint_eq(msg->hello->n_environments, 1);
         if (w->welcomed) {

@@ -178,6 +178,37 @@ START_TEST(a_partition_that_restarted_stops_what_it_takes_over)
 END_TEST
 
 /* Its agents have told it of which queues they are. */
+/* Its agent says for how long each has run; what it cannot say counts as old. */
+START_TEST(what_is_taken_over_is_as_old_as_it_is)
+{
+    static const int64_t ran_s[] = {500, 0, 90, 100, -7};
+    for (uint32_t most = 0; most < 2; most++) {
+        struct world *w = world_new(NULL, 1);
+        struct sch_attempt_key keys[5];
+        step(w, (struct sch_op_event){.type = SCH_OP_NODE_UP,
+                                      .u.node = {.name = "n0", .capacity = {.cpu_milli = 5000}}});
+        for (uint32_t i = 0; i < 5; i++) {
+            keys[i] = (struct sch_attempt_key){
+                .action = 900 + i, .partition = 1, .number = 1, .epoch = 5};
+            step(w, (struct sch_op_event){.type = SCH_OP_NODE_INVENTORY,
+                                          .u.inventory = {.node = "n0",
+                                                          .key = keys[i],
+                                                          .request = {.cpu_milli = 1000},
+                                                          .started = true,
+                                                          .ran_ns = ran_s[i] * SY_NS_PER_S,
+                                                          .queue = SPARE}});
+        }
+        step(w, (struct sch_op_event){.type = SCH_OP_NODE_INVENTORY_COMPLETE, .u.node.name = "n0"});
+        demand(w, LARGE, 1, most == 0 ? 1 : 3, NULL);
+        reclaim(w, LARGE, 0);
+        ck_assert_uint_eq(cancels(w), most == 0 ? 1 : 3);
+        ck_assert(stops(w, &keys[2]));
+        ck_assert(stops(w, &keys[0]) == (most == 1) && stops(w, &keys[3]) == (most == 1));
+        world_free(w);
+    }
+}
+END_TEST
+
 START_TEST(an_operator_that_restarted_stops_what_it_takes_over)
 {
     struct world *w = world_new(NULL, 1);
@@ -512,6 +543,7 @@ int main(void)
                                   a_gang_stops_only_if_its_branch_can_spare_all_of_it,
                                   a_gang_of_which_a_member_has_ended_does_not_stop,
                                   a_partition_that_restarted_stops_what_it_takes_over,
+                                  what_is_taken_over_is_as_old_as_it_is,
                                   an_operator_that_restarted_stops_what_it_takes_over,
                                   the_cheapest_stop,
                                   as_many_stop_for_a_gang_as_it_needs,
