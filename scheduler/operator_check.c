@@ -214,7 +214,7 @@ static void check_index(struct sch_operator *op)
         sch_room_vector(node, values);
         SY_ASSERT(memcmp(node->fit->values, values,
                          sch_room_dims(&node->shape->shape) * sizeof(*values)) == 0);
-        SY_ASSERT(sch_heap_has(&node->over) == (node->backlog_count < sch_node_backlog_max(node)));
+        SY_ASSERT(sch_heap_has(&node->over) || !sch_node_backlogs(op, node));
     }
 }
 
@@ -229,7 +229,7 @@ static void check_kind_room(struct sch_operator *op, struct sch_kind *kind)
             continue;
         room[node->tier] += sch_node_fits(node, &kind->request);
         capable[node->tier]++;
-        backlog[node->tier] |= node->backlog_count < sch_node_backlog_max(node);
+        backlog[node->tier] |= sch_node_backlogs(op, node);
     }
     unsigned tier = capable[SCH_TIER_TRUSTED] > 0 ? SCH_TIER_TRUSTED : SCH_TIER_AVOIDED;
     SY_ASSERT(kind->capable == capable[tier]);

@@ -170,7 +170,7 @@ struct sch_op_placed {
 enum sch_tier_id { SCH_TIER_TRUSTED, SCH_TIER_AVOIDED, SCH_TIERS };
 struct sch_tier {
     struct sch_fit fit;   /* what is left; see sch_room_vector() */
-    struct sch_heap over; /* nodes whose backlog has room, by its length */
+    struct sch_heap over; /* nodes whose backlog has room, or had it a moment ago, by its length */
     uint32_t ready;
 };
 
@@ -465,7 +465,8 @@ uint64_t sch_kind_slots(struct sch_operator *op, struct sch_kind *kind);
 bool sch_kind_takes(struct sch_operator *op, struct sch_kind *kind, const struct sch_node *node);
 /* The node with room for one more; or, without, whose backlog takes it (*ret_room false); NULL. */
 struct sch_node *sch_kind_choose(struct sch_operator *op, struct sch_kind *kind, bool *ret_room);
-uint32_t sch_node_backlog_max(const struct sch_node *node);
+/* Whether it is sent some more than fit now: as many as end there in a round trip. */
+bool sch_node_backlogs(const struct sch_operator *op, const struct sch_node *node);
 /* Its room, its backlog, or whether anything is placed there. */
 void sch_node_changed(struct sch_operator *op, struct sch_node *node);
 /* Zero-padded, environments sorted by name. */

@@ -64,10 +64,10 @@ static void shape_free(struct sch_operator *op, struct sch_op_shape *shape)
 
 /* ---- a node in the index of its shape ---- */
 
-uint32_t sch_node_backlog_max(const struct sch_node *node)
+bool sch_node_backlogs(const struct sch_operator *op, const struct sch_node *node)
 {
-    uint32_t backlog = sch_rate_backlog(&node->rate, node->rate.start_ns);
-    return backlog < SCH_OP_BACKLOG_MAX ? backlog : SCH_OP_BACKLOG_MAX;
+    uint32_t most = sch_rate_backlog(&node->rate, op->now_ns);
+    return node->backlog_count < (most < SCH_OP_BACKLOG_MAX ? most : SCH_OP_BACKLOG_MAX);
 }
 
 void sch_node_changed(struct sch_operator *op, struct sch_node *node)
@@ -138,7 +138,7 @@ static void node_sync(struct sch_operator *op, struct sch_node *node)
     node->tier = wanted;
     sch_room_vector(node, values);
     sch_fit_set(&tier->fit, node->fit, values);
-    if (node->backlog_count < sch_node_backlog_max(node))
+    if (sch_node_backlogs(op, node))
         sch_heap_set(&tier->over, &node->over, node->backlog_count);
     else
         sch_heap_remove(&tier->over, &node->over);
@@ -368,14 +368,25 @@ static struct sch_node *find_room(const struct sch_kind *kind, enum sch_tier_id 
     return best ? best->owner : NULL;
 }
 
+/* Of those that still take something: what ended there is forgotten with time. */
+static struct sch_heap_entry *first_over(struct sch_operator *op, struct sch_tier *tier)
+{
+    struct sch_heap_entry *top;
+    while ((top = sch_heap_top(&tier->over)) &&
+           !sch_node_backlogs(op, sy_container_of(top, struct sch_node, over)))
+        sch_heap_remove(&tier->over, top);
+    return top;
+}
+
 /* The shortest backlog relative to how many the node holds. */
-static struct sch_node *find_backlog(const struct sch_kind *kind, enum sch_tier_id tier)
+static struct sch_node *find_backlog(struct sch_operator *op, const struct sch_kind *kind,
+                                     enum sch_tier_id tier)
 {
     struct sch_node *best = NULL;
     int64_t best_key = 0;
     for (uint32_t i = 0; i < kind->shape_count; i++) {
         const struct sch_kind_shape *on = &kind->shapes[i];
-        struct sch_heap_entry *top = sch_heap_top(&on->shape->tiers[tier].over);
+        struct sch_heap_entry *top = first_over(op, &on->shape->tiers[tier]);
         if (!top)
             continue;
         int64_t key = (top->key << 20) / on->slots;
@@ -406,7 +417,7 @@ bool sch_kind_takes(struct sch_operator *op, struct sch_kind *kind, const struct
     kind_sync_shapes(op, kind);
     for (uint32_t i = 0; node->tier >= 0 && i < kind->shape_count; i++) {
         if (kind->shapes[i].shape == node->shape)
-            return sch_heap_has(&node->over) || has_room(kind, &kind->shapes[i], node);
+            return sch_node_backlogs(op, node) || has_room(kind, &kind->shapes[i], node);
     }
     return false;
 }
@@ -420,5 +431,5 @@ struct sch_node *sch_kind_choose(struct sch_operator *op, struct sch_kind *kind,
     if (!node)
         node = find_room(kind, tier, false);
     *ret_room = node != NULL;
-    return node ? node : find_backlog(kind, tier);
+    return node ? node : find_backlog(op, kind, tier);
 }

@@ -565,6 +565,25 @@ START_TEST(what_was_sent_to_the_node_before_is_asked_back_or_more_stops)
 }
 END_TEST
 
+/* What ended there long ago says nothing of how soon the next one does. */
+START_TEST(a_node_where_nothing_ends_is_sent_no_more_than_fits)
+{
+    struct world *w = world_new(1);
+    demand(w, SMALL, 100, 0);
+    for (unsigned i = 0; i < 10; i++) {
+        ends(w, assign(w, SMALL));
+        run_for(w, SY_NS_PER_MS);
+    }
+    for (unsigned i = 0; i < 4; i++)
+        (void)assign(w, SMALL);
+    ck_assert_str_eq(node_of(w, assign_as(w, SMALL, 0, 0)), "n0");
+    run_for(w, 2 * SCH_OP_RATE_WINDOW_NS);
+    ck_assert_uint_lt(w->next_action, w->granted[SMALL]);
+    ck_assert_str_eq(node_of(w, assign_as(w, SMALL, 0, 0)), "none");
+    world_free(w);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {what_comes_free_on_a_kept_node_stays_free_until_it_is_enough,
@@ -584,6 +603,7 @@ int main(void)
                                   what_does_not_stop_keeps_its_node_for_a_time,
                                   room_that_was_made_is_for_others_when_nobody_waits,
                                   what_was_sent_to_the_node_before_is_asked_back_or_more_stops,
+                                  a_node_where_nothing_ends_is_sent_no_more_than_fits,
                                   NULL};
     return sy_test_run("sch_claims", tests);
 }
