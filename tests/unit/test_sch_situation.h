@@ -71,6 +71,7 @@ static inline struct sch_queue_config draw_queue(struct situation *s, const char
     config.memory_bytes_max = chance(s, 10) ? (1 + draw(s, 5)) << 30 : 0;
     config.gpus_max = chance(s, 15) ? 1 + draw(s, 3) : 0;
     config.price_max = chance(s, 15) ? 1 + draw(s, 3) : 0;
+    config.preemptible_nodes = draw_place(s) % 100 < 40;
     config.region_count = draw_place(s) % 100 < 15;
     if (config.region_count > 0)
         snprintf(config.regions[0], sizeof(config.regions[0]), "%s", draw_region(s));
@@ -179,6 +180,8 @@ static inline void make_places(struct situation *s)
                                                        .memory_bytes = 1ull << (30 + draw(s, 4)),
                                                        .gpus = draw(s, 3) * 2},
                                           .nodes = 1};
+        if (draw_place(s) % 100 < 20)
+            memcpy(place->shape.traits.taints, SCH_LABEL_SPOT, sizeof(SCH_LABEL_SPOT));
         place->room = (struct sch_use){.cpu_milli = 1000 * draw(s, 6),
                                        .memory_bytes = (uint64_t)draw(s, 6) << 30,
                                        .gpu_milli = 1000 * draw(s, 4)};
