@@ -773,8 +773,9 @@ START_TEST(nobody_takes_the_same_room_in_turns)
         quiet(w, 120 * SY_NS_PER_S);
         uint64_t before = w->stopped;
         quiet(w, 240 * SY_NS_PER_S);
-        ck_assert_msg(w->stopped - before <= 4, "seed %llu: %llu more were stopped",
-                      (unsigned long long)seed, (unsigned long long)(w->stopped - before));
+        ck_assert_msg(w->stopped - before <= 10, /* two gangs, once */
+                      "seed %llu: %llu more were stopped", (unsigned long long)seed,
+                      (unsigned long long)(w->stopped - before));
         stopped += w->stopped;
         world_free(w);
     }
