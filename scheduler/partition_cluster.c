@@ -357,6 +357,15 @@ static void ack(struct sch_partition *p, const struct sch_report *report)
     effect->u.ack.epoch = report->epoch;
 }
 
+static void runs(struct sch_partition *p, struct sch_action_impl *a,
+                 const struct sch_report *attempt)
+{
+    if (sch_action_state(a) != SCH_ACTION_ASSIGNED)
+        return;
+    sch_action_move(p, a, SCH_ACTION_RUNNING);
+    sch_action_event(p, a, NULL, NULL, attempt);
+}
+
 static void adopt(struct sch_partition *p, struct sch_action_impl *a, struct sch_cluster *cluster,
                   const struct sch_report *attempt, bool started)
 {
@@ -375,10 +384,8 @@ static void adopt(struct sch_partition *p, struct sch_action_impl *a, struct sch
     a->base.attempt_epoch = attempt->epoch;
     if (from == SCH_ACTION_RECOVERING)
         sch_action_occupy(p, a, cluster, SCH_ACTION_ASSIGNED);
-    if (started && sch_action_state(a) == SCH_ACTION_ASSIGNED) {
-        sch_action_move(p, a, SCH_ACTION_RUNNING);
-        sch_action_event(p, a, NULL, NULL, attempt);
-    }
+    if (started)
+        runs(p, a, attempt);
     SY_ASSERT(is_current(a, attempt));
 }
 
@@ -392,10 +399,8 @@ static bool hold(struct sch_partition *p, const struct sch_report *attempt, bool
     if (a && is_current(a, attempt)) {
         sch_list_remove(&a->link); /* it may have been unnamed so far */
         sch_list_push_back(&cluster->attempts, &a->link);
-        if (started && sch_action_state(a) == SCH_ACTION_ASSIGNED) {
-            sch_action_move(p, a, SCH_ACTION_RUNNING);
-            sch_action_event(p, a, NULL, NULL, attempt);
-        }
+        if (started)
+            runs(p, a, attempt);
         return true;
     }
     if (a && is_adoptable(p, a, attempt) && sch_action_gang_of(a) &&
@@ -415,9 +420,17 @@ void sch_cluster_inventory(struct sch_partition *p, const struct sch_report *att
         ack(p, attempt);
 }
 
+/* Until its inventory is complete only that says what a cluster holds: a STARTED that is older than
+ * the loss of its attempt must not hide that the inventory lacks it. */
 void sch_cluster_started(struct sch_partition *p, const struct sch_report *report)
 {
-    (void)hold(p, report, true);
+    const struct sch_cluster *cluster = sch_cluster_find(p, report->cluster);
+    struct sch_action_impl *a = sch_action_find(p, report->action_id);
+    bool listing = cluster && sch_cluster_state(cluster) == SCH_CLUSTER_JOINING;
+    if (listing && a && is_current(a, report))
+        runs(p, a, report);
+    else if (!listing || !a || !is_adoptable(p, a, report))
+        (void)hold(p, report, true);
 }
 
 void sch_cluster_outcome(struct sch_partition *p, const struct sch_report *report)

@@ -187,11 +187,37 @@ START_TEST(recovery_takes_outcomes)
     assert_state(c, "recovering"); /* this epoch has issued none */
     step(&w, report(SCH_EVENT_RETURNED, "east", root->id, 1, 4, 0));
     assert_state(root, "recovering");
-    step(&w, report(SCH_EVENT_STARTED, "east", root->id, 1, 4, 0));
-    assert_state(root, "running");
     step(&w, report(SCH_EVENT_OUTCOME, "east", c->id, 3, 4, SCH_OUTCOME_SUCCEEDED));
     ck_assert_uint_eq(count(&w, SCH_EFFECT_FINISHED), 2); /* with its child */
     ck_assert_uint_eq(root->child_sequence, 7);
+    world_free(&w);
+}
+END_TEST
+
+/* A report that it started may be older than the loss of the attempt. */
+START_TEST(what_the_inventory_lacks_is_lost_whatever_was_said_before)
+{
+    struct world w = world_new();
+    struct sch_action *root = restored_world(&w);
+    const char *expected[] = {"east"};
+    sch_partition_restored(w.p, expected, 1, w.now);
+    struct sch_action *c = sch_partition_find_action(w.p, root->run, "child");
+    up(&w, "east");
+    step(&w, report(SCH_EVENT_STARTED, "east", root->id, 1, 4, 0));
+    assert_state(root, "recovering");
+    ck_assert_uint_eq(count(&w, SCH_EFFECT_CANCEL), 0);
+    inventory(&w, "east", c->id, 3, 4, false);
+    step(&w, report(SCH_EVENT_STARTED, "east", c->id, 3, 4, 0));
+    assert_state(c, "running");
+    complete(&w, "east");
+    assert_state(root, "queued");
+    assert_state(c, "running");
+    down(&w, "east");
+    up(&w, "east");
+    step(&w, report(SCH_EVENT_STARTED, "east", c->id, 3, 4, 0));
+    complete(&w, "east");
+    assert_state(c, "queued");
+    ck_assert_uint_eq(c->system_failures, 1);
     world_free(&w);
 }
 END_TEST
@@ -302,6 +328,7 @@ int main(void)
                                   aborts_reach_clusters_that_were_away,
                                   recovery_adopts_what_is_out,
                                   recovery_takes_outcomes,
+                                  what_the_inventory_lacks_is_lost_whatever_was_said_before,
                                   recovery_takes_no_number_that_cannot_be,
                                   recovery_is_bounded,
                                   recovery_without_clusters_waits_for_nothing,
