@@ -62,8 +62,11 @@ void etcd_writes_look(struct etcd *etcd)
 
 void etcd_writes_free(struct etcd *etcd)
 {
-    while (etcd->writes != NULL)
-        write_free(etcd->writes);
+    struct etcd_write *next;
+    for (struct etcd_write *write = etcd->writes; write != NULL; write = next) {
+        next = write->next;
+        write_free(write);
+    }
 }
 
 /* ---- the transaction ---- */

@@ -247,7 +247,10 @@ void cp_forwards_free(struct cp_forwards *forwards)
 {
     if (forwards == NULL)
         return;
-    while (forwards->relays != NULL)
-        relay_free(forwards->relays);
+    struct relay *next;
+    for (struct relay *relay = forwards->relays; relay != NULL; relay = next) {
+        next = relay->next;
+        relay_free(relay);
+    }
     free(forwards);
 }

@@ -175,16 +175,14 @@ static void take(struct cp_survey_answer *ret, const Switchyard__Internal__Surve
 
 void cp_survey_answered(struct cp_operator *o, const Switchyard__Internal__SurveyAnswer *answer)
 {
-    struct cp_question *question;
-    DL_FOREACH(o->questions, question)
-    {
-        if (question->id != answer->id)
-            continue;
-        take(&question->answer, answer);
-        leave(question);
-        settle(question->surveys);
-        return;
-    }
+    struct cp_question *question = o->questions;
+    while (question && question->id != answer->id)
+        question = question->next;
+    if (!question)
+        return; /* it came too late */
+    take(&question->answer, answer);
+    leave(question);
+    settle(question->surveys);
 }
 
 void cp_surveys_drop(struct cp_operator *o)

@@ -326,8 +326,11 @@ void cp_region_free(struct cp_region *region)
         return;
     sy_timer_stop(region->loop, &region->wake);
     cp_coord_free(region->coord);
-    while (region->writings != NULL)
-        writing_free(region->writings);
+    struct writing *next;
+    for (struct writing *writing = region->writings; writing != NULL; writing = next) {
+        next = writing->next;
+        free(writing);
+    }
     cp_ownership_effects_deinit(&region->effects);
     cp_ownership_free(region->core);
     cp_map_deinit(&region->map);

@@ -19,7 +19,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <utlist.h>
 
 /* ---- in the lane ---- */
 
@@ -135,23 +134,22 @@ static void misfit(void *ctx, const char *why)
 /* ---- calls for other shards ---- */
 
 struct cp_peer {
-    struct cp_peer *prev, *next;
+    struct cp_peer *next;
     char *endpoint;
     struct sy_channel *channel;
 };
 
 static struct sy_channel *channel_to(struct cp_shard *shard, const char *endpoint)
 {
-    struct cp_peer *peer;
-    DL_FOREACH(shard->peers, peer)
-    {
-        if (strcmp(peer->endpoint, endpoint) == 0)
-            return peer->channel;
+    struct cp_peer *peer = shard->peers;
+    while (peer != NULL && strcmp(peer->endpoint, endpoint) != 0)
+        peer = peer->next;
+    if (peer == NULL) {
+        peer = sy_new(struct cp_peer);
+        *peer = (struct cp_peer){shard->peers, sy_strdup(endpoint),
+                                 sy_channel_new(shard->rpc, endpoint)};
+        shard->peers = peer;
     }
-    peer = sy_new(struct cp_peer);
-    peer->endpoint = sy_strdup(endpoint);
-    peer->channel = sy_channel_new(shard->rpc, endpoint);
-    DL_APPEND(shard->peers, peer);
     return peer->channel;
 }
 
@@ -207,11 +205,11 @@ void cp_shard_region_init(struct cp_shard *shard, struct sy_loop *loop,
 
 void cp_shard_region_deinit(struct cp_shard *shard)
 {
-    struct cp_peer *peer, *next;
     cp_forwards_free(shard->forwards);
     cp_region_free(shard->in_region);
-    DL_FOREACH_SAFE(shard->peers, peer, next)
-    {
+    while (shard->peers != NULL) {
+        struct cp_peer *peer = shard->peers;
+        shard->peers = peer->next;
         sy_channel_free(peer->channel);
         free(peer->endpoint);
         free(peer);
