@@ -559,7 +559,8 @@ static void process_happens(struct world *w, struct happening *h)
 {
     struct site *site = &w->sites[h->shard];
     struct cp_ownership_event event = {.partition = h->partition, .epoch = h->epoch};
-    struct open *open = &site->open[h->partition];
+    bool member = h->partition == CP_OWNERSHIP_MEMBER; /* no partition's, but the shard's own */
+    struct open *open = member ? NULL : &site->open[h->partition];
     switch (h->type) {
     case WAKE:
         if (h->number == site->wake)
