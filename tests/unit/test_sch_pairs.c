@@ -61,7 +61,8 @@ enum action_event {
 /* The system budget is 1 and one loss is used; user retries: one left, with a backoff of 1 s. The
  * queue has a timeout of 1 hour, and so has the condition; the recovery waits for "east" and
  * "west". What is held or waits for another's result has a sibling before it that is queued; so has
- * what waits in a gang: its first member. */
+ * what waits in a gang: its first member. "East" joins, so that an attempt has started does not
+ * mean that it is still there. */
 static const enum place after[10][ACTION_EVENTS] = {
     [QUE] = {QUE, QUE, QUE, QUE, QUE, QUE, ABO, QUE, QUE, QUE, QUE, QUE, QUE, QUE, ASG, QUE,
              QUE, QUE, QUE, QUE, QUE, QUE, QUE, QUE, QUE, QUE, QUE, QUE, TIM, QUE, QUE, QUE},
@@ -71,7 +72,7 @@ static const enum place after[10][ACTION_EVENTS] = {
              SUC, BCK, FAI, BCK, BCK, FAI, FAI, FAI, FAI, RUN, FAI, RUN, RUN, RUN, RUN, RUN},
     [BCK] = {BCK, BCK, BCK, BCK, BCK, BCK, ABO, BCK, BCK, BCK, BCK, BCK, BCK, BCK, BCK, BCK,
              BCK, BCK, BCK, BCK, BCK, BCK, BCK, BCK, BCK, BCK, BCK, BCK, TIM, BCK, BCK, BCK},
-    [REC] = {REC, REC, REC, REC, REC, REC, ABO, REC, REC, QUE, REC, RUN, REC, REC, REC, RUN,
+    [REC] = {REC, REC, REC, REC, REC, REC, ABO, REC, REC, QUE, REC, RUN, REC, REC, REC, REC,
              SUC, BCK, FAI, BCK, BCK, FAI, FAI, FAI, FAI, REC, REC, REC, TIM, REC, REC, REC},
     [GRP] = {GRP, GRP, GRP, GRP, GRP, SUC, ABO, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP,
              GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP},
