@@ -262,11 +262,6 @@ const _Atomic int64_t *cp_region_right_until_ns(const struct cp_region *region, 
     return &region->right_until_ns[partition];
 }
 
-const struct cp_map *cp_region_map(const struct cp_region *region)
-{
-    return &region->map;
-}
-
 static const struct cp_map_shard *owner_of(const struct cp_region *region, uint32_t partition)
 {
     uint32_t at = cp_map_partition(&region->map, partition);
@@ -286,11 +281,6 @@ const char *cp_region_elsewhere(const struct cp_region *region, uint32_t partiti
     const struct cp_map_shard *owner = owner_of(region, partition);
     bool other = owner != NULL && strcmp(owner->name, region->options.shard) != 0;
     return other ? owner->endpoint : NULL;
-}
-
-const char *cp_region_trouble(const struct cp_region *region)
-{
-    return cp_coord_trouble(region->coord);
 }
 
 /* ---- life ---- */

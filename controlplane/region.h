@@ -46,9 +46,6 @@ void cp_region_leave(struct cp_region *region, sy_fn done, void *ctx);
 
 /* For cp_partition_options: until when we may act on it. Lives as long as the region. */
 const _Atomic int64_t *cp_region_right_until_ns(const struct cp_region *region, uint32_t partition);
-/* As the copy shows it. */
-const struct cp_map *cp_region_map(const struct cp_region *region);
-/* Another shard's, where that is; NULL: it is ours, or nobody's. */
+/* As the copy shows it. Another shard's, where that is; NULL: it is ours, or nobody's. */
 const char *cp_region_elsewhere(const struct cp_region *region, uint32_t partition);
 bool cp_region_ours(const struct cp_region *region, uint32_t partition);
-const char *cp_region_trouble(const struct cp_region *region);
