@@ -692,7 +692,7 @@ START_TEST(random_worlds_keep_the_promises)
         if (only || count)
             fprintf(stderr, "seed %llu\n", (unsigned long long)seed);
         uint64_t hash = run_seed(seed, &done);
-        ck_assert_uint_gt(done.succeeded, before + 10); /* the test does something */
+        ck_assert_uint_ge(done.succeeded, before + 20); /* the test does something */
         ck_assert_msg(hash == run_seed(seed, &done), "seed %llu differs from itself",
                       (unsigned long long)seed);
     }
