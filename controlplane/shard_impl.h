@@ -84,6 +84,7 @@ struct cp_lane {
         bool wanted;             /* the front's: it is to be open */
         uint32_t seen;           /* with `closed`: the greatest epoch of its store */
         bool held, told, giving; /* the lane's: by this shard; so much was told; it is to go */
+        _Atomic(struct sy_channel *) channel; /* to who has it; NULL: nobody that is known */
     } owned;
     struct cp_queue_sync { /* tells and hears the queues of the other partitions: queue_sync.c */
         struct cp_post post;
@@ -180,6 +181,8 @@ void cp_shard_region_init(struct cp_shard *shard, struct sy_loop *loop,
                           const struct cp_region_options *options);
 void cp_shard_region_deinit(struct cp_shard *shard);
 void cp_shard_region_look(struct cp_lane *lane); /* now and then */
+/* A cp_route_fn, with the shard: who has the partition, we among them. On any thread. */
+struct sy_channel *cp_shard_route(void *shard, uint32_t partition);
 /* On the front: the partition serves here, as far as is known. */
 bool cp_shard_serves(const struct cp_shard *shard, uint32_t partition);
 

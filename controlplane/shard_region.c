@@ -16,6 +16,7 @@
 #include "controlplane/events.h"
 #include "controlplane/names.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -153,13 +154,23 @@ static struct sy_channel *channel_to(struct cp_shard *shard, const char *endpoin
     return peer->channel;
 }
 
-static struct sy_channel *route(void *ctx, uint32_t partition)
+struct sy_channel *cp_shard_route(void *arg, uint32_t partition)
+{
+    const struct cp_shard *shard = arg;
+    return atomic_load(&shard->lanes[partition].owned.channel);
+}
+
+static void changed(void *ctx)
 {
     struct cp_shard *shard = ctx;
-    const char *endpoint = cp_region_elsewhere(shard->in_region, partition);
-    if (endpoint == NULL && cp_region_ours(shard->in_region, partition))
-        endpoint = shard->options.endpoint; /* it is being opened: we ask ourselves until it is */
-    return endpoint != NULL ? channel_to(shard, endpoint) : NULL;
+    for (uint32_t i = 0; i < shard->options.partitions; i++) {
+        const char *endpoint = cp_region_elsewhere(shard->in_region, i);
+        if (endpoint == NULL && cp_region_ours(shard->in_region, i))
+            endpoint = shard->options.endpoint; /* it is being opened: asked until it is */
+        atomic_store(&shard->lanes[i].owned.channel,
+                     endpoint != NULL ? channel_to(shard, endpoint) : NULL);
+    }
+    cp_shard_changed(shard);
 }
 
 bool cp_shard_serves(const struct cp_shard *shard, uint32_t partition)
@@ -178,7 +189,7 @@ bool cp_shard_forward(struct cp_shard *shard, struct sy_call *call, uint32_t par
     if (named)
         snprintf(run, sizeof(run), "%s/%s/%s", about->project, about->domain, about->run);
     if (sy_call_metadata(call, CP_FORWARDED_KEY) != NULL)
-        cp_forward_refuse(call, partition, shard->name);
+        cp_ask_refuse(call, partition, shard->name);
     else
         cp_forward(shard->forwards, call, partition, named ? run : NULL, request);
     return true;
@@ -189,8 +200,8 @@ bool cp_shard_forward(struct cp_shard *shard, struct sy_call *call, uint32_t par
 void cp_shard_region_init(struct cp_shard *shard, struct sy_loop *loop,
                           const struct cp_region_options *options)
 {
-    struct cp_region_sink sink = {open_partition,   give_partition, lose_partition,
-                                  cp_shard_changed, misfit,         shard};
+    struct cp_region_sink sink = {open_partition, give_partition, lose_partition,
+                                  changed,        misfit,         shard};
     for (uint32_t i = 0; i < shard->options.partitions; i++) {
         struct cp_owned *owned = &shard->lanes[i].owned;
         owned->open.run = run_open;
@@ -200,7 +211,7 @@ void cp_shard_region_init(struct cp_shard *shard, struct sy_loop *loop,
         owned->closed.run = run_closed;
     }
     cp_region_new(&shard->in_region, shard->rpc, loop, &shard->rng, shard->log, options, &sink);
-    cp_forwards_new(&shard->forwards, loop, route, shard);
+    cp_forwards_new(&shard->forwards, loop, cp_shard_route, shard);
 }
 
 void cp_shard_region_deinit(struct cp_shard *shard)

@@ -82,7 +82,7 @@ static bool takes(struct owner *o, struct sy_call *call, struct sy_span request)
     ck_assert_str_eq(sy_call_metadata(call, CP_FORWARDED_KEY), "1");
     if (!o->owns) {
         o->refused++;
-        cp_forward_refuse(call, 7, o->address);
+        cp_ask_refuse(call, 7, o->address);
         return false;
     }
     o->served++;
@@ -339,13 +339,13 @@ START_TEST(what_nobody_takes_ends_in_time)
     run(&world, SY_NS_PER_S + 10 * SY_NS_PER_MS);
     ck_assert(!a.ended && b.ended);
     ck_assert(b.code == SY_CODE_UNAVAILABLE || b.code == SY_CODE_DEADLINE_EXCEEDED);
-    run(&world, CP_FORWARD_WAIT_NS);
+    run(&world, CP_ASK_WAIT_NS);
     ck_assert(a.ended && a.code == SY_CODE_UNAVAILABLE);
     ck_assert_str_eq(a.message, "no shard has partition 7 just now; try again");
     world.known = 0;
     world.owners[0].owns = false;
     ask(&world, &a, "/test.S/Echo", 0);
-    run(&world, CP_FORWARD_WAIT_NS + SY_NS_PER_S);
+    run(&world, CP_ASK_WAIT_NS + SY_NS_PER_S);
     ck_assert(a.ended && a.code == SY_CODE_UNAVAILABLE);
     ck_assert_str_eq(a.message, "shard owner-0:1 does not have partition 7");
     ck_assert_uint_eq(a.details, 0);

@@ -503,7 +503,7 @@ START_TEST(a_shard_that_finds_no_etcd_waits_and_can_be_stopped)
     run_for(w, 10 * SY_NS_PER_S);
     ck_assert_uint_eq(owned_by(w, 0) + owned_by(w, 1) + owned_by(w, 2), 0);
     struct call *c = create_some(w, 1);
-    run_for(w, CP_FORWARD_WAIT_NS + SY_NS_PER_S);
+    run_for(w, CP_ASK_WAIT_NS + SY_NS_PER_S);
     ck_assert(c->call == NULL && c->code == SY_CODE_UNAVAILABLE);
     ck_assert_ptr_nonnull(strstr(c->text, "no shard has partition"));
     cp_shard_stop(s->shard, SY_NS_PER_S, on_stopped, s);

@@ -1,0 +1,177 @@
+#include "controlplane/ask.h"
+
+#include "base/arena.h"
+#include "base/mem.h"
+#include "proto/pb.h"
+
+#include "google/rpc/status.pb-c.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define RETRY_MIN_NS (10 * SY_NS_PER_MS)
+#define RETRY_MAX_NS (160 * SY_NS_PER_MS)
+#define NOT_OWNER "type.googleapis.com/switchyard.internal.NotOwner"
+#define DETAILS_BYTES_MAX ((size_t)64 << 10)
+
+struct cp_ask {
+    struct cp_ask_options options; /* its pointers are ours */
+    struct sy_metadata metadata[CP_ASK_METADATA_MAX];
+    struct sy_buf request;
+    const struct cp_ask_sink *sink;
+    void *ctx;
+    struct sy_call *call; /* NULL: between two tries, or closed */
+    bool answered;        /* by a message: there is no other try */
+    bool held;
+    struct sy_status refusal; /* of the last try */
+    int64_t give_up_ns, retry_ns;
+    struct sy_timer retry;
+};
+
+/* ---- refusals ---- */
+
+void cp_ask_refuse(struct sy_call *call, uint32_t partition, const char *shard)
+{
+    Google__Protobuf__Any any = GOOGLE__PROTOBUF__ANY__INIT, *anys[] = {&any};
+    Google__Rpc__Status message = GOOGLE__RPC__STATUS__INIT;
+    struct sy_status status = {0};
+    sy_status_set(&status, SY_CODE_UNAVAILABLE, "shard %s does not have partition %u", shard,
+                  partition);
+    any.type_url = (char *)(uintptr_t)NOT_OWNER;
+    message.code = SY_CODE_UNAVAILABLE;
+    message.message = status.message.text;
+    message.n_details = 1;
+    message.details = anys;
+    pb_pack(&message.base, &status.details);
+    sy_call_finish(call, &status);
+    sy_call_unref(call);
+    sy_status_deinit(&status);
+}
+
+static bool is_refusal(const struct sy_status *status)
+{
+    if (status->code != SY_CODE_UNAVAILABLE || status->details.len == 0)
+        return false;
+    struct sy_arena arena;
+    sy_arena_init(&arena, DETAILS_BYTES_MAX);
+    const Google__Rpc__Status *message = pb_unpack(&google__rpc__status__descriptor, &arena,
+                                                   sy_buf_span(&status->details));
+    bool refusal = message != NULL && message->n_details == 1 &&
+                   strcmp(message->details[0]->type_url, NOT_OWNER) == 0;
+    sy_arena_deinit(&arena);
+    return refusal;
+}
+
+/* ---- a try ---- */
+
+static void try_later(struct cp_ask *ask)
+{
+    sy_timer_start_in(ask->options.loop, &ask->retry, ask->retry_ns);
+    ask->retry_ns = ask->retry_ns * 2 < RETRY_MAX_NS ? ask->retry_ns * 2 : RETRY_MAX_NS;
+}
+
+static void on_message(void *ctx, struct sy_span bytes)
+{
+    struct cp_ask *ask = ctx;
+    ask->answered = true;
+    ask->sink->on_message(ask->ctx, bytes);
+}
+
+static void on_closed(void *ctx, const struct sy_status *status)
+{
+    struct cp_ask *ask = ctx;
+    sy_call_unref(sy_take(ask->call));
+    if (!ask->answered && is_refusal(status)) {
+        sy_status_set(&ask->refusal, status->code, "%s", status->message.text);
+        try_later(ask);
+    } else {
+        ask->sink->on_closed(ask->ctx, status);
+    }
+}
+
+static const struct sy_call_sink call_sink = {.on_message = on_message, .on_closed = on_closed};
+
+static void try_now(struct cp_ask *ask)
+{
+    const struct cp_ask_options *options = &ask->options;
+    struct sy_channel *channel = options->route(options->route_ctx, options->partition);
+    if (channel == NULL) {
+        sy_status_set(&ask->refusal, SY_CODE_UNAVAILABLE,
+                      "no shard has partition %u just now; try again", options->partition);
+        try_later(ask);
+        return;
+    }
+    struct sy_call_options call = {.method = options->method,
+                                   .metadata = ask->metadata,
+                                   .metadata_count = options->metadata_count};
+    if (options->deadline_ns != SY_TIME_NEVER) {
+        int64_t left_ns = options->deadline_ns - sy_loop_now_ns(options->loop);
+        call.timeout_ns = left_ns > 0 ? left_ns : 1;
+    }
+    ask->call = sy_channel_open(channel, options->loop, &call, ask->held ? NULL : &call_sink, ask);
+    struct sy_buf request = sy_buf_copy(ask->request.data, ask->request.len);
+    int r = sy_call_send(ask->call, &request);
+    SY_ASSERT(r == 0); /* the first one always has room */
+    sy_call_half_close(ask->call);
+}
+
+static void on_retry(void *arg)
+{
+    struct cp_ask *ask = arg;
+    if (sy_loop_now_ns(ask->options.loop) < ask->give_up_ns)
+        try_now(ask);
+    else
+        ask->sink->on_closed(ask->ctx, &ask->refusal);
+}
+
+/* ---- life ---- */
+
+struct cp_ask *cp_ask_new(const struct cp_ask_options *options, struct sy_span request,
+                          const struct cp_ask_sink *sink, void *ctx)
+{
+    SY_ASSERT(options->metadata_count < CP_ASK_METADATA_MAX);
+    struct cp_ask *ask = sy_new(struct cp_ask);
+    ask->options = *options;
+    ask->options.method = sy_strdup(options->method);
+    for (size_t i = 0; i < options->metadata_count; i++)
+        ask->metadata[i] = (struct sy_metadata){options->metadata[i].key,
+                                                sy_strdup(options->metadata[i].value)};
+    ask->metadata[ask->options.metadata_count++] = (struct sy_metadata){CP_FORWARDED_KEY,
+                                                                        sy_strdup("1")};
+    ask->options.metadata = ask->metadata;
+    ask->request = sy_buf_copy(request.data, request.len);
+    ask->sink = sink;
+    ask->ctx = ctx;
+    ask->retry_ns = RETRY_MIN_NS;
+    ask->give_up_ns = sy_loop_now_ns(options->loop) + CP_ASK_WAIT_NS;
+    if (options->deadline_ns < ask->give_up_ns)
+        ask->give_up_ns = options->deadline_ns;
+    sy_timer_init(&ask->retry, on_retry, ask);
+    try_now(ask);
+    return ask;
+}
+
+void cp_ask_hold(struct cp_ask *ask, bool hold)
+{
+    ask->held = hold;
+    if (ask->call != NULL)
+        sy_call_set_sink(ask->call, hold ? NULL : &call_sink, ask);
+}
+
+void cp_ask_free(struct cp_ask *ask)
+{
+    if (ask == NULL)
+        return;
+    sy_timer_stop(ask->options.loop, &ask->retry);
+    if (ask->call != NULL) {
+        sy_call_set_sink(ask->call, NULL, NULL);
+        sy_call_finish(ask->call, NULL);
+        sy_call_unref(ask->call);
+    }
+    for (size_t i = 0; i < ask->options.metadata_count; i++)
+        free((char *)(uintptr_t)ask->metadata[i].value);
+    free((char *)(uintptr_t)ask->options.method);
+    sy_buf_deinit(&ask->request);
+    sy_status_deinit(&ask->refusal);
+    free(ask);
+}

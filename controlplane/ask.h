@@ -1,0 +1,51 @@
+/*
+ * A call to the shard that has a partition, wherever that is: unary, or a server stream.
+ *
+ * While nobody has it, or who was asked does not have it any more, it is asked again, for
+ * CP_ASK_WAIT_NS at most and not beyond the deadline: so a partition that moves is not seen by who
+ * asks. That is safe because nothing was done yet. Any other failure is that of who asks, who knows
+ * whether it may be repeated.
+ *
+ * Threads: an ask lives on its loop.
+ */
+#pragma once
+
+#include "base/rpc.h"
+
+#define CP_ASK_WAIT_NS (5 * SY_NS_PER_S)
+#define CP_ASK_METADATA_MAX 8
+/* With it a call comes from another shard, and goes no further. */
+#define CP_FORWARDED_KEY "x-switchyard-forwarded"
+
+/* Who has the partition; NULL: nobody that is known. Asked at each try, on the ask's loop. */
+typedef struct sy_channel *(*cp_route_fn)(void *ctx, uint32_t partition);
+
+struct cp_ask_options {
+    cp_route_fn route;
+    void *route_ctx;
+    struct sy_loop *loop;
+    uint32_t partition;
+    const char *method;                 /* copied */
+    const struct sy_metadata *metadata; /* values are copied, keys are not; FORWARDED is added */
+    size_t metadata_count;              /* less than CP_ASK_METADATA_MAX */
+    int64_t deadline_ns;                /* monotonic; SY_TIME_NEVER: none */
+};
+
+struct cp_ask_sink {
+    void (*on_message)(void *ctx, struct sy_span message); /* not within cp_ask_new() */
+    /* The last one, and not within cp_ask_new(); cp_ask_free() is still to come, or comes here. */
+    void (*on_closed)(void *ctx, const struct sy_status *status);
+};
+
+struct cp_ask;
+
+/* Copies the request; the sink outlives the ask. */
+struct cp_ask *cp_ask_new(const struct cp_ask_options *options, struct sy_span request,
+                          const struct cp_ask_sink *sink, void *ctx);
+/* Nothing is heard while it is held: what the other shard sends waits there. */
+void cp_ask_hold(struct cp_ask *ask, bool hold);
+/* Ends it; nothing more is heard. NULL is nothing. */
+void cp_ask_free(struct cp_ask *ask);
+
+/* The answer to such a call for what this shard does not have: nothing was done. */
+void cp_ask_refuse(struct sy_call *call, uint32_t partition, const char *shard);
