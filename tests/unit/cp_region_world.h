@@ -1,0 +1,473 @@
+/*
+ * Several shards of one region: real shards, on disks that all of them reach, with the etcd of
+ * tests/etcd, in memory on a virtual clock. Clients create runs through any shard and read them
+ * through another. No cluster is there: what is tested is whose the partitions are.
+ */
+#pragma once
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "controlplane/forward.h"
+#include "controlplane/shard.h"
+#include "proto/pb.h"
+#include "tests/etcd/etcd.h"
+#include "tests/lib/test.h"
+
+#include "flyteidl2/task/task_definition.pb-c.h"
+#include "flyteidl2/workflow/run_service.pb-c.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define UNUSED __attribute__((unused))
+
+enum { SHARDS = 3, PARTITIONS = 6, MEMBERS = 3, CALLS = 400 };
+#define MS SY_NS_PER_MS
+
+struct world;
+
+struct shard {
+    struct world *world;
+    char name[16], address[32];
+    struct sy_loop *loops[PARTITIONS]; /* the first is the front's */
+    struct cp_shard *shard;            /* NULL: down */
+    struct sy_channel *channel;
+    bool paused, stopped;
+    char origin[16];
+};
+
+/* One call of a client: it makes a run, or reads one. */
+struct call {
+    struct world *world;
+    struct sy_call *call; /* NULL: not in progress */
+    char run[32];
+    bool reads;
+    int64_t begun_ns, ended_ns;
+    enum sy_code code;
+    char text[160];
+    struct sy_buf answer; /* its last message */
+};
+
+struct world {
+    int64_t now_ns;
+    struct sy_clock clock;
+    struct sy_rng rng;
+    struct sy_loop *loop; /* etcd and clients */
+    struct sy_rpc *rpc;
+    struct fake_etcd *etcd;
+    struct cp_mem_disk *disks[PARTITIONS];
+    struct cp_store_opener openers[PARTITIONS];
+    struct shard shards[SHARDS];
+    const char *cut;
+    struct call calls[CALLS];
+    size_t call_count, made;
+};
+
+static struct world world;
+static const char *const members[MEMBERS] = {"etcd-0:2379", "etcd-1:2379", "etcd-2:2379"};
+
+/* ---- time ---- */
+
+static int64_t monotonic(void *ctx)
+{
+    return ((struct world *)ctx)->now_ns;
+}
+
+static int64_t realtime(void *ctx)
+{
+    return ((struct world *)ctx)->now_ns + 1700000000 * SY_NS_PER_S;
+}
+
+static bool is_cut(const struct world *w, const char *from, const char *to)
+{
+    return w->cut != NULL && (strcmp(from, w->cut) == 0 || strcmp(to, w->cut) == 0);
+}
+
+static enum sy_fault plan(void *ctx, const char *from, const char *to, int64_t *ret_delay_ns)
+{
+    struct world *w = ctx;
+    *ret_delay_ns = (int64_t)sy_rng_below(&w->rng, MS);
+    return is_cut(w, from, to) ? SY_FAULT_DROP_CONNECTION : SY_FAULT_DELIVER;
+}
+
+static bool may_connect(void *ctx, const char *from, const char *to)
+{
+    return !is_cut(ctx, from, to);
+}
+
+/* Whoever serves a partition is alone in that. */
+static void check_owners(const struct world *w)
+{
+    for (uint32_t i = 0; i < PARTITIONS; i++) {
+        int serving = 0;
+        for (size_t s = 0; s < SHARDS; s++) {
+            const struct shard *shard = &w->shards[s];
+            if (shard->shard != NULL && !shard->paused)
+                serving += cp_partition_serving(cp_shard_partition(shard->shard, i));
+        }
+        ck_assert_int_le(serving, 1);
+    }
+}
+
+/* Channels that it makes are its own. */
+static void turn_of(struct world *w, struct sy_loop *loop, const char *origin)
+{
+    if (sy_loop_next_ns(loop) > w->now_ns)
+        return;
+    sy_rpc_mem_set_origin(w->rpc, origin);
+    sy_loop_turn(loop);
+}
+
+static void turn(struct world *w, int64_t end_ns)
+{
+    int64_t next_ns = sy_loop_next_ns(w->loop);
+    for (size_t i = 0; i < SHARDS; i++) {
+        for (size_t k = 0; k < PARTITIONS && !w->shards[i].paused; k++) {
+            int64_t due_ns = sy_loop_next_ns(w->shards[i].loops[k]);
+            next_ns = due_ns < next_ns ? due_ns : next_ns;
+        }
+    }
+    next_ns = next_ns < end_ns ? next_ns : end_ns;
+    w->now_ns = next_ns > w->now_ns ? next_ns : w->now_ns;
+    turn_of(w, w->loop, "client");
+    for (size_t i = 0; i < SHARDS; i++)
+        for (size_t k = 0; k < PARTITIONS && !w->shards[i].paused; k++)
+            turn_of(w, w->shards[i].loops[k], w->shards[i].origin);
+    check_owners(w);
+}
+
+static void run_for(struct world *w, int64_t ns)
+{
+    for (int64_t end_ns = w->now_ns + ns; w->now_ns < end_ns;)
+        turn(w, end_ns);
+}
+
+#define UNTIL(w, holds)                                                                            \
+    do {                                                                                           \
+        int64_t limit_ns = (w)->now_ns + 60 * SY_NS_PER_S;                                         \
+        while (!(holds)) {                                                                         \
+            ck_assert_msg((w)->now_ns < limit_ns, "never: %s", #holds);                            \
+            run_for(w, MS);                                                                        \
+        }                                                                                          \
+    } while (0)
+
+/* ---- shards ---- */
+
+static int open_mem(void *ctx, struct cp_store **ret, struct sy_loop *loop,
+                    struct sy_error_text *error)
+{
+    return cp_store_mem_open(ret, ctx, loop, error);
+}
+
+static void start_shard(struct world *w, size_t i)
+{
+    struct shard *s = &w->shards[i];
+    struct cp_coord_etcd_options etcd = {.endpoints = members,
+                                         .endpoint_count = MEMBERS,
+                                         .region = "eu",
+                                         .session_ttl_ns = 2 * SY_NS_PER_S,
+                                         .timeout_ns = 500 * MS};
+    struct cp_shard_options options = {.name = s->name,
+                                       .region = "eu",
+                                       .listen = s->address,
+                                       .endpoint = s->address,
+                                       .partitions = PARTITIONS,
+                                       .partition = {.inline_bytes_max = 65536},
+                                       .etcd = &etcd};
+    struct cp_shard_ports ports = {
+        .rpc = w->rpc, .loops = s->loops, .openers = w->openers, .seed = sy_rng_u64(&w->rng)};
+    struct sy_error_text error = {0};
+    sy_rpc_mem_set_origin(w->rpc, s->origin);
+    int r = cp_shard_new(&s->shard, &options, &ports, &error);
+    ck_assert_msg(r == 0, "%s", error.text);
+    s->stopped = false;
+}
+
+static UNUSED void kill_shard(struct world *w, size_t i)
+{
+    struct shard *s = &w->shards[i];
+    sy_rpc_mem_kill(w->rpc, s->origin);
+    sy_rpc_mem_kill(w->rpc, s->address);
+    cp_shard_free(sy_take(s->shard));
+    s->paused = false;
+}
+
+static UNUSED void on_stopped(void *arg)
+{
+    ((struct shard *)arg)->stopped = true;
+}
+
+static UNUSED size_t owned_by(const struct world *w, size_t i)
+{
+    size_t count = 0;
+    for (uint32_t p = 0; p < PARTITIONS && w->shards[i].shard != NULL; p++)
+        count += cp_partition_serving(cp_shard_partition(w->shards[i].shard, p));
+    return count;
+}
+
+/* All partitions, as evenly as that many shards can have them. */
+static bool even(const struct world *w, size_t shards)
+{
+    size_t total = 0, most = (PARTITIONS + shards - 1) / shards;
+    for (size_t i = 0; i < SHARDS; i++) {
+        total += owned_by(w, i);
+        if (owned_by(w, i) > most)
+            return false;
+    }
+    return total == PARTITIONS;
+}
+
+static void open_world(struct world *w, uint64_t seed)
+{
+    *w = (struct world){.now_ns = SY_NS_PER_S};
+    w->clock = (struct sy_clock){monotonic, realtime, w};
+    sy_rng_init(&w->rng, seed);
+    struct sy_loop_options options = {.clock = &w->clock, .without_epoll = true};
+    ck_assert_int_eq(sy_loop_new(&w->loop, &options), 0);
+    ck_assert_int_eq(sy_rpc_mem_new(&w->rpc, &(struct sy_rpc_mem_plan){plan, may_connect, w}), 0);
+    sy_rpc_mem_set_origin(w->rpc, "etcd");
+    w->etcd = fake_etcd_new(w->rpc, w->loop, seed, members, MEMBERS);
+    for (size_t i = 0; i < PARTITIONS; i++) {
+        w->disks[i] = cp_mem_disk_new();
+        cp_mem_disk_set(w->disks[i], MS, -1);
+        w->openers[i] = (struct cp_store_opener){open_mem, w->disks[i]};
+    }
+    sy_rpc_mem_set_origin(w->rpc, "client");
+    for (size_t i = 0; i < SHARDS; i++) {
+        struct shard *s = &w->shards[i];
+        s->world = w;
+        snprintf(s->name, sizeof(s->name), "shard-%zu", i);
+        snprintf(s->origin, sizeof(s->origin), "process-%zu", i);
+        snprintf(s->address, sizeof(s->address), "shard-%zu:8090", i);
+        for (size_t k = 0; k < PARTITIONS; k++)
+            ck_assert_int_eq(sy_loop_new(&s->loops[k], &options), 0);
+        s->channel = sy_channel_new(w->rpc, s->address);
+    }
+    for (size_t i = 0; i < SHARDS; i++)
+        start_shard(w, i);
+    UNTIL(w, even(w, SHARDS));
+}
+
+/* The last one that was sent. */
+static void forget_call(struct world *w)
+{
+    struct call *c = &w->calls[--w->call_count];
+    if (c->call != NULL)
+        sy_call_unref(c->call);
+    sy_buf_deinit(&c->answer);
+}
+
+static void close_world(struct world *w)
+{
+    for (size_t i = 0; i < SHARDS; i++)
+        cp_shard_free(w->shards[i].shard);
+    while (w->call_count > 0)
+        forget_call(w);
+    fake_etcd_free(w->etcd);
+    for (size_t i = 0; i < SHARDS; i++)
+        sy_channel_free(w->shards[i].channel);
+    sy_rpc_free(w->rpc);
+    for (size_t i = 0; i < PARTITIONS; i++)
+        cp_mem_disk_free(w->disks[i]);
+    for (size_t i = 0; i < SHARDS; i++)
+        for (size_t k = 0; k < PARTITIONS; k++)
+            sy_loop_free(w->shards[i].loops[k]);
+    sy_loop_free(w->loop);
+}
+
+/* ---- clients ---- */
+
+static void on_answer(void *ctx, struct sy_span bytes)
+{
+    struct call *c = ctx;
+    struct sy_arena arena;
+    sy_arena_init(&arena, 1 << 20);
+    sy_buf_deinit(&c->answer);
+    c->answer = sy_buf_copy(bytes.data, bytes.len);
+    if (!c->reads && c->run[0] == '\0') { /* the region has made the name */
+        const Flyteidl2__Workflow__CreateRunResponse *m = pb_unpack(
+            &flyteidl2__workflow__create_run_response__descriptor, &arena, bytes);
+        ck_assert_ptr_nonnull(m);
+        snprintf(c->run, sizeof(c->run), "%s", m->run->action->id->run->name);
+    }
+    sy_arena_deinit(&arena);
+}
+
+static void on_call_closed(void *ctx, const struct sy_status *status)
+{
+    struct call *c = ctx;
+    c->code = status->code;
+    c->ended_ns = c->world->now_ns;
+    snprintf(c->text, sizeof(c->text), "%s", status->message.text);
+    sy_call_unref(sy_take(c->call));
+}
+
+/* The world remembers as many as CALLS; what only asks may be forgotten when it has been answered.
+ */
+static struct call *send_call(struct world *w, size_t shard, const char *method,
+                              const ProtobufCMessage *request)
+{
+    static const struct sy_call_sink sink = {.on_message = on_answer, .on_closed = on_call_closed};
+    SY_ASSERT(w->call_count < CALLS);
+    struct call *c = &w->calls[w->call_count++];
+    *c = (struct call){.world = w, .begun_ns = w->now_ns};
+    c->call = sy_channel_open(w->shards[shard].channel, w->loop,
+                              &(struct sy_call_options){.method = method}, &sink, c);
+    struct sy_buf bytes = {0};
+    pb_pack(request, &bytes);
+    ck_assert_int_eq(sy_call_send(c->call, &bytes), 0);
+    sy_call_half_close(c->call);
+    return c;
+}
+
+static char *text_of(const char *s)
+{
+    return (char *)(uintptr_t)s;
+}
+
+/* A run of a task that waits for a cluster. `name` NULL: the region makes one. */
+static struct call *create(struct world *w, size_t shard, const char *name)
+{
+    Flyteidl2__Task__TaskSpec spec = FLYTEIDL2__TASK__TASK_SPEC__INIT;
+    Flyteidl2__Core__TaskTemplate template = FLYTEIDL2__CORE__TASK_TEMPLATE__INIT;
+    Flyteidl2__Core__Identifier id = FLYTEIDL2__CORE__IDENTIFIER__INIT;
+    Flyteidl2__Core__Container container = FLYTEIDL2__CORE__CONTAINER__INIT;
+    char *args[] = {text_of("/bin/true")};
+    container.n_args = 1;
+    container.args = args;
+    id.name = text_of("demo.task");
+    template.id = &id;
+    template.type = text_of("switchyard.process");
+    template.target_case = FLYTEIDL2__CORE__TASK_TEMPLATE__TARGET_CONTAINER;
+    template.container = &container;
+    spec.task_template = &template;
+    SY_CLEANUP(sy_buf_deinit) struct sy_buf packed = {0};
+    pb_pack(&spec.base, &packed);
+    Flyteidl2__Workflow__CreateRunRequest m = FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__INIT;
+    Flyteidl2__Common__ProjectIdentifier project = FLYTEIDL2__COMMON__PROJECT_IDENTIFIER__INIT;
+    Flyteidl2__Common__RunIdentifier run = FLYTEIDL2__COMMON__RUN_IDENTIFIER__INIT;
+    run.project = project.name = text_of("p");
+    run.domain = project.domain = text_of("d");
+    run.name = text_of(name);
+    m.id_case = name != NULL ? FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__ID_RUN_ID
+                             : FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__ID_PROJECT_ID;
+    if (name != NULL)
+        m.run_id = &run;
+    else
+        m.project_id = &project;
+    m.task_case = FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__TASK_TASK_SPEC;
+    m.task_spec = (ProtobufCBinaryData){packed.len, packed.data};
+    struct call *c = send_call(w, shard, "/flyteidl2.workflow.RunService/CreateRun", &m.base);
+    snprintf(c->run, sizeof(c->run), "%s", name != NULL ? name : "");
+    return c;
+}
+
+static struct call *read_run(struct world *w, size_t shard, const char *name)
+{
+    Flyteidl2__Workflow__GetRunDetailsRequest m =
+        FLYTEIDL2__WORKFLOW__GET_RUN_DETAILS_REQUEST__INIT;
+    Flyteidl2__Common__RunIdentifier run = FLYTEIDL2__COMMON__RUN_IDENTIFIER__INIT;
+    run.project = text_of("p");
+    run.domain = text_of("d");
+    run.name = text_of(name);
+    m.run_id = &run;
+    struct call *c = send_call(w, shard, "/flyteidl2.workflow.RunService/GetRunDetails", &m.base);
+    c->reads = true;
+    return c;
+}
+
+static void expect_ok(struct world *w, struct call *c)
+{
+    UNTIL(w, c->call == NULL);
+    ck_assert_msg(c->code == SY_CODE_OK, "%s: %s", sy_code_name(c->code), c->text);
+}
+
+/* One that is up and not paused. */
+static size_t some_shard(struct world *w)
+{
+    for (;;) {
+        size_t i = sy_rng_below(&w->rng, SHARDS);
+        if (w->shards[i].shard != NULL && !w->shards[i].paused)
+            return i;
+    }
+}
+
+static UNUSED struct call *create_some(struct world *w, size_t shard)
+{
+    char name[16];
+    snprintf(name, sizeof(name), "run-%zu", w->made++);
+    return create(w, shard, name);
+}
+
+/* Each run that was acknowledged is there, whoever is asked. */
+static UNUSED void check_runs(struct world *w)
+{
+    size_t count = w->call_count;
+    for (size_t i = 0; i < count; i++) {
+        const struct call *c = &w->calls[i];
+        if (c->reads || c->call != NULL || c->code != SY_CODE_OK)
+            continue;
+        struct call *reading = read_run(w, some_shard(w), c->run);
+        expect_ok(w, reading);
+        forget_call(w);
+    }
+}
+
+/* ---- faults ---- */
+
+static UNUSED void storm_step(struct world *w)
+{
+    size_t i = sy_rng_below(&w->rng, SHARDS);
+    struct shard *s = &w->shards[i];
+    switch (sy_rng_below(&w->rng, 8)) {
+    case 0:
+        if (s->shard == NULL)
+            start_shard(w, i);
+        else
+            kill_shard(w, i);
+        break;
+    case 1:
+        s->paused = s->shard != NULL && !s->paused;
+        break;
+    case 2:
+        w->cut = sy_rng_chance(&w->rng, 1, 2) ? s->origin : NULL;
+        break;
+    case 3:
+        sy_rpc_mem_set_origin(w->rpc, "etcd");
+        if (fake_etcd_up(w->etcd, i))
+            fake_etcd_kill(w->etcd, i);
+        else
+            fake_etcd_start(w->etcd, i);
+        break;
+    case 4:
+        fake_etcd_set_quorum(w->etcd, sy_rng_chance(&w->rng, 1, 2));
+        break;
+    case 5:
+        fake_etcd_change_leader(w->etcd);
+        break;
+    case 6:
+        fake_etcd_set_delay(w->etcd, i, 0, (int64_t)sy_rng_below(&w->rng, 300 * MS) + MS);
+        break;
+    default:
+        fake_etcd_compact(w->etcd);
+        break;
+    }
+}
+
+/* All are up, and all partitions served. */
+static UNUSED void heal(struct world *w)
+{
+    w->cut = NULL;
+    fake_etcd_set_quorum(w->etcd, true);
+    sy_rpc_mem_set_origin(w->rpc, "etcd");
+    for (size_t i = 0; i < SHARDS; i++) {
+        if (!fake_etcd_up(w->etcd, i))
+            fake_etcd_start(w->etcd, i);
+        fake_etcd_set_delay(w->etcd, i, 0, 0);
+        w->shards[i].paused = false;
+        if (w->shards[i].shard == NULL)
+            start_shard(w, i);
+    }
+    UNTIL(w, even(w, SHARDS));
+}
