@@ -61,7 +61,7 @@ static void evict(struct ag_bundles *b)
             return;
         if (bundle->holders > 0)
             continue;
-        ag_exec_remove_tree(bundle->path);
+        sy_remove_tree(bundle->path);
         drop(b, bundle);
     }
 }

@@ -4,7 +4,6 @@
 #include "base/file.h"
 #include "base/mem.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -302,33 +301,6 @@ static void kill_left_overs(struct ag_exec *e)
     free(found);
 }
 
-/* Scratch only: bounded depth, links are not followed. */
-void ag_exec_remove_tree(const char *path)
-{
-    if (rmdir(path) == 0 || errno == ENOENT)
-        return;
-    DIR *dir = opendir(path);
-    if (dir == NULL) {
-        unlink(path);
-        return;
-    }
-    const struct dirent *entry;
-    while ((entry = readdir(dir)) != NULL) {
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-            continue;
-        char child[4096];
-        int n = snprintf(child, sizeof(child), "%s/%s", path, entry->d_name);
-        if (n < 0 || (size_t)n >= sizeof(child))
-            continue;
-        if (entry->d_type == DT_DIR)
-            ag_exec_remove_tree(child);
-        else
-            unlink(child);
-    }
-    closedir(dir);
-    rmdir(path);
-}
-
 /* ---- the port ---- */
 
 static struct ag_pool *find_pool(const struct ag_exec *e, const char *environment)
@@ -494,7 +466,7 @@ int ag_exec_new(struct ag_executor **ret_executor, const struct ag_exec_options 
                           options->work_dir, AG_OUTPUT_PATH_MAX - 40);
         return -ENAMETOOLONG;
     }
-    ag_exec_remove_tree(options->work_dir);
+    sy_remove_tree(options->work_dir);
     int r = sy_mkdir_p(options->work_dir, 0755);
     int null_fd = r < 0 ? -1 : open("/dev/null", O_RDWR | O_CLOEXEC);
     if (r < 0 || null_fd < 0) {

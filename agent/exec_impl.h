@@ -90,7 +90,6 @@ void ag_exec_result(struct ag_exec *exec, const struct ag_result *result);
 void ag_exec_log(struct ag_exec *exec, uint64_t id, uint32_t stream, struct sy_span data);
 /* Writes down which process runs, where nothing else would find it after our death. */
 void ag_exec_note_process(struct ag_exec *exec, pid_t pid, bool running);
-void ag_exec_remove_tree(const char *path);
 
 /* ---- pool.c, pool_worker.c ---- */
 

@@ -1,5 +1,6 @@
 #include "agent/flyte_impl.h"
 
+#include "base/file.h"
 #include "base/mem.h"
 
 #include <stdio.h>
@@ -431,7 +432,7 @@ int ag_flyte_new(struct ag_executor **ret_executor, const struct ag_flyte_option
     struct ag_bundles *bundles;
     char dir[AG_FLYTE_PATH_BYTES];
     snprintf(dir, sizeof(dir), "%s/secrets", options->dir);
-    ag_exec_remove_tree(dir); /* of an agent that died */
+    sy_remove_tree(dir); /* of an agent that died */
     snprintf(dir, sizeof(dir), "%s/bundles", options->dir);
     int r = ag_bundles_new(&bundles, dir,
                            options->bundles_max != 0 ? options->bundles_max : BUNDLES_MAX, error);

@@ -159,5 +159,5 @@ void ag_flyte_forget_secrets(struct ag_flyte_attempt *a)
     if (a->secret_read != NULL)
         a->secret_read->attempt = NULL;
     if (a->secret_dir != NULL)
-        ag_exec_remove_tree(a->secret_dir);
+        sy_remove_tree(a->secret_dir);
 }

@@ -82,7 +82,7 @@ void ag_process_free(struct ag_exec_task *base)
     close_streams(p);
     ag_cgroup_put(p->exec->cgroups, p->cgroup);
     if (p->cwd == NULL)
-        ag_exec_remove_tree(p->dir);
+        sy_remove_tree(p->dir);
     if (p->input[0] != '\0')
         unlink(p->input);
     free(p);

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -154,4 +155,30 @@ int sy_file_write_atomic(const char *path, const void *data, size_t len)
         return sy_trace(r);
     }
     return sy_trace(sync_directory_of(path));
+}
+
+void sy_remove_tree(const char *path)
+{
+    if (rmdir(path) == 0 || errno == ENOENT)
+        return;
+    DIR *dir = opendir(path);
+    if (dir == NULL) {
+        unlink(path);
+        return;
+    }
+    const struct dirent *entry;
+    while ((entry = readdir(dir)) != NULL) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        char child[PATH_MAX];
+        int n = snprintf(child, sizeof(child), "%s/%s", path, entry->d_name);
+        if (n < 0 || (size_t)n >= sizeof(child))
+            continue;
+        if (entry->d_type == DT_DIR)
+            sy_remove_tree(child);
+        else
+            unlink(child);
+    }
+    closedir(dir);
+    rmdir(path);
 }

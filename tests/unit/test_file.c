@@ -148,6 +148,25 @@ START_TEST(test_read_errors)
 }
 END_TEST
 
+START_TEST(a_tree_goes_whole_and_links_are_not_followed)
+{
+    struct fixture f;
+    fixture_init(&f);
+    ck_assert_int_eq(sy_mkdir_p(in(&f, "tree/a/b"), 0700), 0);
+    ck_assert_int_eq(sy_mkdir_p(in(&f, "other"), 0700), 0);
+    ck_assert_int_eq(sy_file_write_atomic(in(&f, "tree/a/b/x"), "x", 1), 0);
+    ck_assert_int_eq(sy_file_write_atomic(in(&f, "other/kept"), "x", 1), 0);
+    ck_assert_int_eq(symlink("../other", in(&f, "tree/link")), 0);
+    sy_remove_tree(in(&f, "tree"));
+    ck_assert_int_eq(access(in(&f, "tree"), F_OK), -1);
+    ck_assert_int_eq(access(in(&f, "other/kept"), F_OK), 0);
+    sy_remove_tree(in(&f, "tree")); /* again: nothing */
+    sy_remove_tree(in(&f, "other/kept"));
+    ck_assert_int_eq(access(in(&f, "other/kept"), F_OK), -1);
+    fixture_deinit(&f);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -157,6 +176,7 @@ int main(void)
         test_failed_write_leaves_nothing,
         test_read_limit_is_exact,
         test_read_errors,
+        a_tree_goes_whole_and_links_are_not_followed,
         NULL,
     };
     return sy_test_run("file", tests);
