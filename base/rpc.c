@@ -731,6 +731,11 @@ struct sy_call *sy_channel_open(struct sy_channel *channel, struct sy_loop *loop
     return sy_call_ref(call); /* the caller's */
 }
 
+bool sy_rpc_busy(struct sy_rpc *rpc)
+{
+    return rpc->ops->busy != NULL && rpc->ops->busy(rpc);
+}
+
 void sy_rpc_free(struct sy_rpc *rpc)
 {
     if (rpc != NULL)

@@ -235,6 +235,9 @@ struct sy_call *sy_channel_open(struct sy_channel *channel, struct sy_loop *loop
 
 /* gRPC core. One poller thread serves every server and channel of the process. */
 int sy_rpc_grpc_new(struct sy_rpc **ret_rpc, struct sy_error_text *error) SY_MUST_USE;
+/* Some are left: also calls that nobody holds any more, until they have ended on their loops. Never
+ * so in memory, where that does not matter. Any thread. */
+bool sy_rpc_busy(struct sy_rpc *rpc);
 /* After all servers, channels and calls are gone, and before the loops go. */
 void sy_rpc_free(struct sy_rpc *rpc);
 

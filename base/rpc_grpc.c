@@ -210,6 +210,11 @@ struct grpc_rpc *grpc_rpc_of(struct sy_rpc *rpc)
     return sy_container_of(rpc, struct grpc_rpc, base);
 }
 
+static bool grpc_rpc_busy(struct sy_rpc *base)
+{
+    return atomic_load(&grpc_rpc_of(base)->users) > 0;
+}
+
 static void grpc_rpc_free(struct sy_rpc *base)
 {
     struct grpc_rpc *rpc = grpc_rpc_of(base);
@@ -241,6 +246,7 @@ int sy_rpc_grpc_new_keepalive(struct sy_rpc **ret_rpc, int time_ms, int timeout_
     static const struct sy_rpc_ops ops = {
         .server_new = grpc_rpc_server_new,
         .channel_new = grpc_rpc_channel_new,
+        .busy = grpc_rpc_busy,
         .free = grpc_rpc_free,
     };
     /* gRPC prints to stderr by itself; its errors reach us as statuses. */

@@ -204,6 +204,7 @@ struct sy_channel {
 struct sy_rpc_ops {
     struct sy_server *(*server_new)(struct sy_rpc *rpc, const struct sy_server_options *options);
     struct sy_channel *(*channel_new)(struct sy_rpc *rpc, const char *target);
+    bool (*busy)(struct sy_rpc *rpc); /* NULL: never */
     void (*free)(struct sy_rpc *rpc);
 };
 

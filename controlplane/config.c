@@ -4,9 +4,11 @@
 #include "base/mem.h"
 #include "controlplane/names.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-static const char *const coordinations[] = {"none", NULL};
+enum coordination { COORDINATION_NONE, COORDINATION_ETCD };
+static const char *const coordinations[] = {"none", "etcd", NULL};
 /* By enum sch_infeasible: INHERIT is no word, for nothing is above. */
 static const char *const infeasibles[] = {"hold", "fail", NULL};
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
@@ -23,13 +25,23 @@ static const struct sy_config_key keys[] = {
                       "web pages that browsers let call it, like https://console.example; \"*\" = "
                       "all pages, which then do what their visitors could"),
     SY_CONFIG_STRING("data_dir", struct cp_config, data_dir, NULL,
-                     "one RocksDB for each partition goes below it"),
+                     "one RocksDB for each partition goes below it; with etcd it is storage that "
+                     "all shards of the region mount"),
     SY_CONFIG_STRING("pid_file", struct cp_config, pid_file, "", "locked while the shard lives"),
     SY_CONFIG_INT("partitions", struct cp_config, partitions, 1, 1, 256,
-                  "each has its thread, store and queue; cannot be changed once there is data"),
-    SY_CONFIG_ENUM(
-        "coordination", struct cp_config, coordination, "none", coordinations,
-        "who owns which partition; none: this shard owns them all (the only way so far)"),
+                  "of the region, the same for all its shards; each has its thread, store and "
+                  "queue; cannot be changed once there is data"),
+    SY_CONFIG_ENUM("coordination", struct cp_config, coordination, "none", coordinations,
+                   "who owns which partition; none: this shard owns them all; etcd: the shards of "
+                   "the region share them"),
+    SY_CONFIG_STRINGS("etcd", struct cp_config, etcd, "",
+                      "members of the etcd that holds the region's records, host:port each"),
+    SY_CONFIG_STRING("endpoint", struct cp_config, endpoint, "",
+                     "host:port where other shards, operators and clients reach this one; needed "
+                     "with etcd"),
+    SY_CONFIG_DURATION("session_ttl", struct cp_config, session_ttl_ns, "2s", "1s", "60s",
+                       "with etcd: so long after its last sign of life others take a shard's "
+                       "partitions; whole seconds"),
     SY_CONFIG_INT("streams_max", struct cp_config, streams_max, 20000, 16, 1000000,
                   "open calls of all kinds; beyond, clients hear RESOURCE_EXHAUSTED"),
     SY_CONFIG_ENUM("log_level", struct cp_config, log_level, "info", log_levels,
@@ -71,11 +83,68 @@ static const struct sy_config_key keys[] = {
                        "on SIGTERM, how long calls may take to end"),
 };
 
-static int check(const struct cp_config *config, struct sy_error_text *error)
+static bool is_host_port(const char *text)
+{
+    const char *colon = strrchr(text, ':');
+    if (colon == NULL || colon == text || strcspn(text, "/ \t") != strlen(text))
+        return false;
+    size_t digits = strspn(colon + 1, "0123456789");
+    long port = digits > 0 && digits <= 5 ? strtol(colon + 1, NULL, 10) : 0;
+    return colon[1 + digits] == '\0' && port >= 1 && port <= UINT16_MAX;
+}
+
+/* Addresses to listen on, which lead nowhere from elsewhere. */
+static bool is_any_host(const char *endpoint)
+{
+    return strncmp(endpoint, "0.0.0.0:", 8) == 0 || strncmp(endpoint, "[::]:", 5) == 0;
+}
+
+/* What belongs to a region of several shards. */
+static int check_etcd(const struct cp_config *config, struct sy_error_text *error)
+{
+    char *const *members = config->etcd.items;
+    int r = 0;
+    for (size_t i = 0; i < config->etcd.count; i++) {
+        if (is_host_port(members[i]))
+            continue;
+        sy_error_text_add(error, "etcd: '%s' is not host:port", members[i]);
+        r = -EINVAL;
+    }
+    if (config->etcd.count == 0) {
+        sy_error_text_add(error, "etcd: the list is empty; expected host:port of at least one "
+                                 "member, as coordination says etcd");
+        r = -EINVAL;
+    }
+    if (!is_host_port(config->endpoint) || is_any_host(config->endpoint) ||
+        strlen(config->endpoint) >= CP_MAP_TEXT_SIZE) {
+        sy_error_text_add(error,
+                          "endpoint: '%s'; expected host:port where other shards, operators and "
+                          "clients reach this one, as coordination says etcd",
+                          config->endpoint);
+        r = -EINVAL;
+    }
+    if (config->session_ttl_ns % SY_NS_PER_S != 0) {
+        sy_error_text_add(error, "session_ttl: %lld ms; expected whole seconds",
+                          (long long)(config->session_ttl_ns / SY_NS_PER_MS));
+        r = -EINVAL;
+    }
+    return r;
+}
+
+/* Given in vain, they were meant to do something. */
+static int check_alone(const struct cp_config *config, struct sy_error_text *error)
+{
+    if (config->etcd.count == 0 && config->endpoint[0] == '\0')
+        return 0;
+    sy_error_text_add(error, "%s: given, but coordination is none; expected coordination: etcd",
+                      config->etcd.count > 0 ? "etcd" : "endpoint");
+    return -EINVAL;
+}
+
+static int check_names(const struct cp_config *config, struct sy_error_text *error)
 {
     struct sy_error_text text;
     int r = 0;
-    error->text[0] = '\0';
     if (cp_name_check("name", config->name, &text) < 0) {
         sy_error_text_add(error, "%s", text.text);
         r = -EINVAL;
@@ -93,13 +162,21 @@ static int check(const struct cp_config *config, struct sy_error_text *error)
         sy_error_text_add(error, "data_dir: empty; expected a directory");
         r = -EINVAL;
     }
+    return r;
+}
+
+static int check(const struct cp_config *config, struct sy_error_text *error)
+{
+    error->text[0] = '\0';
+    int r = check_names(config, error);
+    int s = cp_config_shares(config) ? check_etcd(config, error) : check_alone(config, error);
     if (config->cluster_lease_ns < 3 * config->heartbeat_ns) {
         sy_error_text_add(error, "cluster_lease: %lld ms is less than three heartbeats of %lld ms",
                           (long long)(config->cluster_lease_ns / SY_NS_PER_MS),
                           (long long)(config->heartbeat_ns / SY_NS_PER_MS));
         r = -EINVAL;
     }
-    return r;
+    return r < 0 ? r : s;
 }
 
 static int checked(struct cp_config *config, int r, struct sy_error_text *error)
@@ -138,6 +215,23 @@ void cp_config_print(int fd)
     sy_config_print(keys, SY_COUNT_OF(keys), fd);
 }
 
+bool cp_config_shares(const struct cp_config *config)
+{
+    return config->coordination == COORDINATION_ETCD;
+}
+
+const struct cp_coord_etcd_options *cp_config_etcd(const struct cp_config *config,
+                                                   struct cp_coord_etcd_options *ret)
+{
+    if (!cp_config_shares(config))
+        return NULL;
+    *ret = (struct cp_coord_etcd_options){.endpoints = config->etcd.items,
+                                          .endpoint_count = config->etcd.count,
+                                          .region = config->region,
+                                          .session_ttl_ns = config->session_ttl_ns};
+    return ret;
+}
+
 struct cp_shard_options cp_config_shard(const struct cp_config *config)
 {
     return (struct cp_shard_options){
@@ -147,6 +241,7 @@ struct cp_shard_options cp_config_shard(const struct cp_config *config)
         .console_listen = config->console_listen,
         .allow_origins = config->allow_origins.items,
         .allow_origin_count = config->allow_origins.count,
+        .endpoint = config->endpoint,
         .partitions = (uint32_t)config->partitions,
         .streams_max = (size_t)config->streams_max,
         .queues_max = (size_t)config->queues_max,

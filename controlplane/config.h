@@ -10,9 +10,9 @@
 #include "controlplane/shard.h"
 
 struct cp_config {
-    char *name, *region, *listen, *console_listen, *data_dir, *pid_file;
-    struct sy_config_list allow_origins; /* of char * */
-    int64_t partitions, coordination, streams_max, log_level;
+    char *name, *region, *listen, *console_listen, *data_dir, *pid_file, *endpoint;
+    struct sy_config_list allow_origins, etcd; /* of char * */
+    int64_t partitions, coordination, session_ttl_ns, streams_max, log_level;
     int64_t actions_max, queues_max, inline_bytes_max, batch_bytes_max;
     int64_t system_retries, worker_deaths_max, ageing_ns, reclaim_delay_ns, infeasible_grace_ns;
     int64_t reserve_after_ns, infeasible;
@@ -27,6 +27,11 @@ int cp_config_parse(struct cp_config *ret_config, const char *text, size_t len,
 void cp_config_free(struct cp_config *config);
 void cp_config_print(int fd);
 
-/* Borrows the strings of `config`. */
+/* Whether the region is shared with other shards, through an etcd. */
+bool cp_config_shares(const struct cp_config *config);
+/* Borrows the strings of `config`, as the next one does, which leaves this out. NULL: it does not
+ * share. */
+const struct cp_coord_etcd_options *cp_config_etcd(const struct cp_config *config,
+                                                   struct cp_coord_etcd_options *ret);
 struct cp_shard_options cp_config_shard(const struct cp_config *config);
 enum sy_log_level cp_config_log_level(const struct cp_config *config);

@@ -9,6 +9,7 @@
     X(CP_SHARD_EV_STOPPED, INFO, "shard has stopped")                                              \
     X(CP_SHARD_EV_START_FAILED, ERROR, "shard could not start")                                    \
     X(CP_SHARD_EV_OPERATOR_REFUSED, WARN, "operator's stream refused")                             \
+    X(CP_SHARD_EV_NAME_TAKEN, WARN, "a shard of this name is there: this one waits for its end")   \
     X(CP_SHARD_EV_READ_FAILED, ERROR, "read from the store failed")
 SY_LOG_TABLE_DECLARE(cp_shard_events, CP_SHARD_EVENTS)
 

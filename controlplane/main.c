@@ -1,13 +1,12 @@
 /* switchyard-shard --config FILE */
 #include "base/daemon.h"
-#include "base/file.h"
 #include "base/mem.h"
 #include "controlplane/config.h"
+#include "controlplane/data_dir.h"
 #include "controlplane/loops.h"
 #include "version.h"
 
 #include <argp.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,10 +19,11 @@ struct program {
     struct sy_log *log;
     struct cp_loops loops;
     struct sy_rpc *rpc;
-    char (*paths)[PATH_MAX]; /* of the partitions' stores */
+    struct cp_data_dir data_dir;
     struct cp_shard *shard;
     struct sy_daemon daemon;
     bool stopping;
+    struct sy_error_text error;
 };
 
 static error_t on_option(int key, char *value, struct argp_state *state)
@@ -38,12 +38,6 @@ static error_t on_option(int key, char *value, struct argp_state *state)
     else if (program->config_path == NULL && !program->print_config)
         argp_error(state, "--config FILE is needed");
     return 0;
-}
-
-static int open_store(void *path, struct cp_store **ret_store, struct sy_loop *loop,
-                      struct sy_error_text *error)
-{
-    return cp_store_rocksdb_open(ret_store, path, loop, error);
 }
 
 static void on_serving(void *arg)
@@ -64,21 +58,29 @@ static void on_signal(void *arg, int signal)
     cp_shard_stop(program->shard, program->config.drain_ns, cp_loops_stop, &program->loops);
 }
 
+static void on_misfit(void *arg, const char *why)
+{
+    struct program *program = arg;
+    sy_error_text_set(&program->error, "%s", why);
+    on_signal(program, SIGTERM);
+}
+
 static int start_shard(struct program *program, struct sy_error_text *error)
 {
-    size_t count = program->loops.count;
-    struct cp_store_opener *openers SY_AUTOFREE = sy_calloc(count, sizeof(*openers));
-    program->paths = sy_calloc(count, sizeof(*program->paths));
-    for (size_t i = 0; i < count; i++) {
-        snprintf(program->paths[i], PATH_MAX, "%s/partition-%zu", program->config.data_dir, i);
-        openers[i] = (struct cp_store_opener){open_store, program->paths[i]};
-    }
     struct sy_rng rng;
     sy_rng_init_from_system(&rng);
+    struct cp_coord_etcd_options etcd;
     struct cp_shard_options options = cp_config_shard(&program->config);
-    struct cp_shard_ports ports = {program->rpc, program->loops.loops, openers, sy_rng_u64(&rng),
-                                   program->log};
-    return cp_shard_new(&program->shard, &options, &ports, error);
+    options.etcd = cp_config_etcd(&program->config, &etcd);
+    options.storage = program->data_dir.id;
+    struct cp_shard_ports ports = {program->rpc, program->loops.loops, program->data_dir.openers,
+                                   sy_rng_u64(&rng), program->log};
+    int r = cp_shard_new(&program->shard, &options, &ports, error);
+    if (r < 0)
+        return r;
+    cp_shard_on_serving(program->shard, on_serving, program);
+    cp_shard_on_misfit(program->shard, on_misfit, program);
+    return 0;
 }
 
 static int set_up(struct program *program, struct sy_error_text *error)
@@ -90,8 +92,9 @@ static int set_up(struct program *program, struct sy_error_text *error)
         r = cp_loops_init(&program->loops, (size_t)config->partitions);
     if (r == 0)
         r = sy_daemon_init(&program->daemon, program->loops.loops[0], on_signal, program);
-    if (r == 0 && (r = sy_mkdir_p(config->data_dir, 0700)) < 0)
-        sy_error_text_set(error, "data_dir %s: %s", config->data_dir, strerror(-r));
+    if (r == 0)
+        r = cp_data_dir_init(&program->data_dir, config->data_dir, (size_t)config->partitions,
+                             cp_config_shares(config) ? config->region : NULL, error);
     if (r == 0 && config->pid_file[0] != '\0')
         r = sy_daemon_write_pid(&program->daemon, config->pid_file, error);
     if (r == 0)
@@ -102,10 +105,11 @@ static int set_up(struct program *program, struct sy_error_text *error)
 static void tear_down(struct program *program)
 {
     cp_shard_free(program->shard);
-    sy_rpc_free(program->rpc);
-    free(program->paths);
     if (program->daemon.loop != NULL)
         sy_daemon_deinit(&program->daemon);
+    cp_loops_settle(&program->loops, program->rpc);
+    sy_rpc_free(program->rpc);
+    cp_data_dir_deinit(&program->data_dir);
     cp_loops_deinit(&program->loops);
     sy_daemon_dump_on_abort(NULL);
     sy_log_free(program->log);
@@ -122,7 +126,6 @@ int main(int argc, char **argv)
     static const struct argp argp = {
         .options = options, .parser = on_option, .doc = "A shard of Switchyard's control plane."};
     struct program program = {0};
-    struct sy_error_text error = {0};
     argp_program_version = "switchyard-shard " SY_VERSION " " SY_COMMIT;
     if (argp_parse(&argp, argc, argv, 0, NULL, &program) != 0)
         return EXIT_FAILURE;
@@ -130,19 +133,18 @@ int main(int argc, char **argv)
         cp_config_print(fileno(stdout));
         return EXIT_SUCCESS;
     }
-    int r = cp_config_load(&program.config, program.config_path, &error);
+    int r = cp_config_load(&program.config, program.config_path, &program.error);
     if (r == 0) {
         program.log = sy_log_new(fileno(stderr), cp_config_log_level(&program.config), NULL);
         sy_daemon_dump_on_abort(program.log);
-        r = set_up(&program, &error);
+        r = set_up(&program, &program.error);
     }
-    if (r == 0) {
-        cp_shard_on_serving(program.shard, on_serving, &program);
+    if (r == 0)
         r = cp_loops_run(&program.loops);
-    }
-    if (r < 0)
+    bool failed = r < 0 || program.error.text[0] != '\0'; /* the region is another */
+    if (failed)
         fprintf(stderr, "switchyard-shard: %s\n",
-                error.text[0] != '\0' ? error.text : strerror(-r));
+                program.error.text[0] != '\0' ? program.error.text : strerror(-r));
     tear_down(&program);
-    return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }

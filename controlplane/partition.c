@@ -63,6 +63,12 @@ static bool is_ours(const struct cp_partition *p)
     return cp_state(p) != CP_PARTITION_AWAY && cp_state(p) != CP_PARTITION_STOPPED;
 }
 
+/* One that stops without a store had nothing, or has closed it. */
+static bool may_act(const struct cp_partition *p)
+{
+    return is_ours(p) && (p->store || cp_state(p) != CP_PARTITION_STOPPING);
+}
+
 /* ---- turns ---- */
 
 void cp_make_turn(void *arg)
@@ -97,7 +103,7 @@ static void on_turn_end(void *arg)
 {
     struct cp_partition *p = arg;
     sy_timer_stop(p->loop, &p->touch);
-    if (is_ours(p) && cp_lapsed(p))
+    if (may_act(p) && cp_lapsed(p))
         cp_abandon_lapsed(p);
     if (p->failing)
         cp_step_down(p, p->failing);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define REGION_KEY "region"
+#define STORAGE_KEY "storage"
 
 /* One write of the core's, or of the region's making, in flight. */
 struct writing {
@@ -32,6 +33,8 @@ struct cp_region {
     bool making;                     /* the region's first records are being written */
     bool made;
     bool misfit, left;
+    struct sy_error_text why_misfit; /* "": it was told */
+    int64_t namesake;                /* the session of another shard of our name that was told of */
     sy_fn on_left;
     void *left_ctx;
 };
@@ -40,7 +43,13 @@ static void step(struct cp_region *region, const struct cp_ownership_event *even
 
 static void look(void *arg)
 {
-    step(arg, &(struct cp_ownership_event){.type = CP_OWNERSHIP_LOOK});
+    struct cp_region *region = arg;
+    step(region, &(struct cp_ownership_event){.type = CP_OWNERSHIP_LOOK});
+    if (region->why_misfit.text[0] == '\0')
+        return;
+    struct sy_error_text why = region->why_misfit;
+    region->why_misfit.text[0] = '\0';
+    region->sink.misfit(region->sink.ctx, why.text);
 }
 
 /* ---- writes ---- */
@@ -119,14 +128,49 @@ static bool make_partitions(struct cp_region *region)
     return true;
 }
 
-static bool make_region(struct cp_region *region)
+static void make_record(struct cp_region *region, const char *key, const char *text)
+{
+    struct cp_coord_op op = {
+        CP_COORD_PUT, key, {(const uint8_t *)text, strlen(text)}, CP_COORD_ABSENT};
+    cp_coord_write(region->coord, &op, 1, on_made, writing_new(region, 0));
+}
+
+/* False: all is there. */
+static bool make_missing(struct cp_region *region)
 {
     char text[16];
-    int len = snprintf(text, sizeof(text), "%u", region->options.partitions);
-    struct cp_coord_op op = {
-        CP_COORD_PUT, REGION_KEY, {(const uint8_t *)text, (size_t)len}, CP_COORD_ABSENT};
-    cp_coord_write(region->coord, &op, 1, on_made, writing_new(region, 0));
+    if (partitions_made(region) == 0) {
+        snprintf(text, sizeof(text), "%u", region->options.partitions);
+        make_record(region, REGION_KEY, text);
+    } else if (region->options.storage[0] != '\0' &&
+               cp_coord_find(region->coord, STORAGE_KEY) == NULL) {
+        make_record(region, STORAGE_KEY, region->options.storage);
+    } else {
+        return make_partitions(region);
+    }
     return true;
+}
+
+/* Whether what is there is of a region that this shard is for. */
+static bool fits(const struct cp_region *region, struct sy_error_text *ret_why)
+{
+    const struct cp_region_options *options = &region->options;
+    uint32_t made = partitions_made(region);
+    if (made != 0 && made != options->partitions) {
+        sy_error_text_set(ret_why, "region %s has %u partitions, shard %s is configured for %u",
+                          options->name, made, options->shard, options->partitions);
+        return false;
+    }
+    const struct cp_coord_record *storage = cp_coord_find(region->coord, STORAGE_KEY);
+    if (storage == NULL || options->storage[0] == '\0' ||
+        (storage->value.len == strlen(options->storage) &&
+         memcmp(storage->value.data, options->storage, storage->value.len) == 0))
+        return true;
+    sy_error_text_set(ret_why,
+                      "the data_dir of shard %s is not the storage that the other shards of region "
+                      "%s share: expected all to mount the same, and an etcd that is theirs",
+                      options->shard, options->name);
+    return false;
 }
 
 /* True: the region is made, and is the one that this shard is for. */
@@ -136,17 +180,10 @@ static bool is_made(struct cp_region *region)
         return true;
     if (cp_coord_revision(region->coord) == 0 || region->making || region->misfit)
         return false;
-    uint32_t made = partitions_made(region);
-    if (made != 0 && made != region->options.partitions) {
-        struct sy_error_text why;
-        sy_error_text_set(&why, "region %s has %u partitions, shard %s is configured for %u",
-                          region->options.name, made, region->options.shard,
-                          region->options.partitions);
-        region->misfit = true;
-        region->sink.misfit(region->sink.ctx, why.text);
+    region->misfit = !fits(region, &region->why_misfit);
+    if (region->misfit)
         return false;
-    }
-    region->making = made == 0 ? make_region(region) : make_partitions(region);
+    region->making = make_missing(region);
     region->made = !region->making;
     return region->made;
 }
@@ -173,6 +210,21 @@ static struct cp_ownership_view view_of(struct cp_region *region)
                                       .map = &region->map,
                                       .session = cp_coord_session(region->coord),
                                       .held_until_ns = cp_coord_held_until_ns(region->coord)};
+}
+
+/* Another of our name is there, or the process that we follow is not known to be dead yet: it is
+ * waited for, in silence but for this. */
+static void look_for_namesake(struct cp_region *region, const struct cp_ownership_view *view)
+{
+    uint32_t at = cp_map_shard(&region->map, region->options.shard);
+    const struct cp_map_shard *shard = at != CP_MAP_NONE ? &region->map.shards[at] : NULL;
+    bool other = shard != NULL && view->session != 0 && shard->session != view->session;
+    if (!other || region->namesake == shard->session)
+        return;
+    region->namesake = shard->session;
+    sy_log(region->log, &cp_shard_events, CP_SHARD_EV_NAME_TAKEN,
+           SY_STR("name", region->options.shard), SY_STR("endpoint", shard->endpoint),
+           SY_U64("session", (uint64_t)shard->session));
 }
 
 static void on_coord_left(void *arg)
@@ -217,6 +269,7 @@ static void step(struct cp_region *region, const struct cp_ownership_event *even
     if (!made && event->type == CP_OWNERSHIP_LOOK && region->on_left == NULL)
         return;
     struct cp_ownership_view view = view_of(region);
+    look_for_namesake(region, &view);
     cp_ownership_step(region->core, &view, event, fx);
     for (uint32_t i = 0; i < region->options.partitions; i++)
         atomic_store(&region->right_until_ns[i],
@@ -291,6 +344,8 @@ void cp_region_new(struct cp_region **ret_region, struct sy_rpc *rpc, struct sy_
 {
     struct cp_region *region = sy_new(struct cp_region);
     region->options = *options;
+    if (region->options.storage == NULL)
+        region->options.storage = "";
     region->sink = *sink;
     region->loop = loop;
     region->log = log;

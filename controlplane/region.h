@@ -12,9 +12,10 @@
 struct cp_region;
 
 struct cp_region_options {
-    const char *name;                         /* the region's */
-    const char *shard, *endpoint, *version;   /* ours; all borrowed */
-    uint32_t partitions;                      /* of the region, decided by its first shard */
+    const char *name;                       /* the region's */
+    const char *shard, *endpoint, *version; /* ours; all borrowed */
+    uint32_t partitions;                    /* of the region, decided by its first shard */
+    const char *storage; /* the identity of where its partitions are (data_dir.h); "": any */
     const struct cp_coord_etcd_options *etcd; /* NULL: the region is this shard */
     const struct cp_ownership_options *pace;  /* NULL: the defaults */
 };
@@ -27,7 +28,8 @@ struct cp_region_sink {
     void (*lose)(void *ctx, uint32_t partition);
     /* The map, or what we may do, is another than before. */
     void (*changed)(void *ctx);
-    /* The region was made with another number of partitions: this shard can have no part in it. */
+    /* The region has another number of partitions, or other storage: this shard can have no part in
+     * it. Said once. */
     void (*misfit)(void *ctx, const char *why);
     void *ctx;
 };

@@ -385,6 +385,7 @@ static void join_region(struct cp_shard *shard, const struct cp_shard_options *o
                                        .endpoint = shard->options.endpoint,
                                        .version = SY_VERSION,
                                        .partitions = options->partitions,
+                                       .storage = options->storage,
                                        .etcd = options->etcd,
                                        .pace = options->pace};
     cp_shard_region_init(shard, ports->loops[0], &region);

@@ -27,6 +27,7 @@ struct cp_shard_options {
      * partitions are this shard's. */
     const struct cp_coord_etcd_options *etcd;
     const char *endpoint;                    /* "shard-1.example:8090" */
+    const char *storage;                     /* the identity of its partitions' (data_dir.h) */
     const struct cp_ownership_options *pace; /* NULL: the defaults */
 };
 
@@ -46,6 +47,9 @@ int cp_shard_console_port(const struct cp_shard *shard); /* 0: there is none */
 /* `fn` runs once on loops[0], when every partition serves. Until then, and whenever one does not,
  * the health service says NOT_SERVING. Call it before the loops run. */
 void cp_shard_on_serving(struct cp_shard *shard, sy_fn fn, void *ctx);
+/* `fn` runs once on loops[0], when the region turns out to be another than this shard is for: it
+ * will never serve. Call it before the loops run. */
+void cp_shard_on_misfit(struct cp_shard *shard, void (*fn)(void *ctx, const char *why), void *ctx);
 /* Drains: calls get `grace_ns` to end; `done` runs on loops[0]. */
 void cp_shard_stop(struct cp_shard *shard, int64_t grace_ns, sy_fn done, void *ctx);
 /* After stop, or instead of it (a crash in the simulator; no loop may be running). */

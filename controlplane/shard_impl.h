@@ -133,6 +133,8 @@ struct cp_shard {
     bool announced, stopping, drained, freeing;
     sy_fn on_serving;
     void *serving_ctx;
+    void (*on_misfit)(void *ctx, const char *why);
+    void *misfit_ctx;
     uint32_t lanes_running; /* while stopping */
     struct cp_stop *stops;  /* one for each lane, while stopping */
     sy_fn on_stopped;

@@ -130,6 +130,8 @@ static void misfit(void *ctx, const char *why)
 {
     struct cp_shard *shard = ctx;
     sy_log(shard->log, &cp_shard_events, CP_SHARD_EV_START_FAILED, SY_STR("error", why));
+    if (shard->on_misfit != NULL)
+        shard->on_misfit(shard->misfit_ctx, why);
 }
 
 /* ---- calls for other shards ---- */
@@ -196,6 +198,13 @@ bool cp_shard_forward(struct cp_shard *shard, struct sy_call *call, uint32_t par
 }
 
 /* ---- life ---- */
+
+void cp_shard_on_misfit(struct cp_shard *shard, void (*fn)(void *ctx, const char *why), void *ctx)
+{
+    SY_ASSERT(shard->on_misfit == NULL);
+    shard->on_misfit = fn;
+    shard->misfit_ctx = ctx;
+}
 
 void cp_shard_region_init(struct cp_shard *shard, struct sy_loop *loop,
                           const struct cp_region_options *options)

@@ -307,13 +307,62 @@ START_TEST(configuration)
         {"partitions: 1\n", "data_dir"},
         {"data_dir: /x\npartitons: 4\n", "partitions"},
         {"data_dir: /x\npartitions: 0\n", "partitions"},
-        {"data_dir: /x\ncoordination: etcd\n", "none"},
+        {"data_dir: /x\ncoordination: zookeeper\n", "etcd"},
         {"data_dir: /x\nname: a b\n", "name"},
         {"data_dir: ''\n", "data_dir"},
         {"data_dir: /x\nheartbeat: 10s\n", "three heartbeats"},
         {"data_dir: /x\ninline_bytes_max: 2MiB\n", "inline_bytes_max"},
         {"data_dir: [/x]\n", "data_dir"},
         {"data_dir: /x\nallow_origins: [console.example]\n", "console.example"},
+    };
+    for (size_t i = 0; i < SY_COUNT_OF(bad); i++) {
+        error.text[0] = '\0';
+        ck_assert_int_eq(parse(&config, bad[i].text, &error), -EINVAL);
+        ck_assert_msg(strstr(error.text, bad[i].says) != NULL, "%zu: %s", i, error.text);
+    }
+}
+END_TEST
+
+#define ETCD "data_dir: /x\ncoordination: etcd\n"
+#define MEMBERS "etcd: [\"e-1:2379\", \"e-2:2379\"]\n"
+#define ENDPOINT "endpoint: shard-1.example:8090\n"
+
+START_TEST(configuration_of_a_region)
+{
+    struct cp_config config;
+    struct cp_coord_etcd_options etcd;
+    struct sy_error_text error = {0};
+    ck_assert_int_eq(parse(&config, "data_dir: /x\n", &error), 0);
+    ck_assert(!cp_config_shares(&config) && cp_config_etcd(&config, &etcd) == NULL);
+    cp_config_free(&config);
+    int r = parse(&config, ETCD MEMBERS ENDPOINT "region: eu\nsession_ttl: 3s\n", &error);
+    ck_assert_msg(r == 0, "%s", error.text);
+    ck_assert(cp_config_shares(&config));
+    ck_assert_ptr_eq(cp_config_etcd(&config, &etcd), &etcd);
+    ck_assert_uint_eq(etcd.endpoint_count, 2);
+    ck_assert_str_eq(etcd.endpoints[1], "e-2:2379");
+    ck_assert_str_eq(etcd.region, "eu");
+    ck_assert_int_eq(etcd.session_ttl_ns, 3 * SY_NS_PER_S);
+    ck_assert_str_eq(cp_config_shard(&config).endpoint, "shard-1.example:8090");
+    cp_config_free(&config);
+    static const struct {
+        const char *text, *says;
+    } bad[] = {
+        {ETCD ENDPOINT, "etcd: the list is empty"},
+        {ETCD MEMBERS, "endpoint: ''"},
+        {ETCD ENDPOINT "etcd: [http://e-1:2379]\n", "'http://e-1:2379' is not host:port"},
+        {ETCD ENDPOINT "etcd: [e-1]\n", "'e-1' is not host:port"},
+        {ETCD MEMBERS "endpoint: shard-1\n", "endpoint: 'shard-1'"},
+        {ETCD MEMBERS "endpoint: shard-1:0\n", "endpoint: 'shard-1:0'"},
+        {ETCD MEMBERS "endpoint: shard-1:65536\n", "endpoint: 'shard-1:65536'"},
+        {ETCD MEMBERS "endpoint: shard-1:80x\n", "endpoint: 'shard-1:80x'"},
+        {ETCD MEMBERS "endpoint: 0.0.0.0:8090\n", "endpoint: '0.0.0.0:8090'"},
+        {ETCD MEMBERS "endpoint: '[::]:8090'\n", "endpoint: '[::]:8090'"},
+        {ETCD MEMBERS "endpoint: unix:/tmp/x\n", "endpoint: 'unix:/tmp/x'"},
+        {ETCD MEMBERS ENDPOINT "session_ttl: 2500ms\n", "whole seconds"},
+        {ETCD MEMBERS ENDPOINT "session_ttl: 500ms\n", "session_ttl"},
+        {"data_dir: /x\n" MEMBERS, "coordination is none"},
+        {"data_dir: /x\n" ENDPOINT, "coordination is none"},
     };
     for (size_t i = 0; i < SY_COUNT_OF(bad); i++) {
         error.text[0] = '\0';
@@ -352,6 +401,7 @@ int main(void)
                                  lists_that_are_refused,
                                  actions_are_paged,
                                  NULL};
-    const TTest *const once[] = {configuration, options_are_checked, NULL};
+    const TTest *const once[] = {configuration, configuration_of_a_region, options_are_checked,
+                                 NULL};
     return world_tests("cp_list", each, once);
 }

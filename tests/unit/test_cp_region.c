@@ -120,36 +120,6 @@ START_TEST(a_shard_that_finds_no_etcd_waits_and_can_be_stopped)
 }
 END_TEST
 
-START_TEST(a_shard_that_counts_other_partitions_has_no_part)
-{
-    struct world *w = &world;
-    open_world(w, 6);
-    struct cp_coord_etcd_options etcd = {.endpoints = members,
-                                         .endpoint_count = MEMBERS,
-                                         .region = "eu",
-                                         .session_ttl_ns = 2 * SY_NS_PER_S};
-    struct cp_shard_options options = {.name = "odd",
-                                       .region = "eu",
-                                       .listen = "odd:8090",
-                                       .endpoint = "odd:8090",
-                                       .partitions = PARTITIONS - 1,
-                                       .etcd = &etcd};
-    struct sy_loop *loops[PARTITIONS];
-    for (size_t k = 0; k < PARTITIONS; k++)
-        loops[k] = w->loop;
-    struct cp_shard_ports ports = {.rpc = w->rpc, .loops = loops, .openers = w->openers, .seed = 1};
-    struct cp_shard *odd;
-    sy_rpc_mem_set_origin(w->rpc, "odd");
-    ck_assert_int_eq(cp_shard_new(&odd, &options, &ports, NULL), 0);
-    run_for(w, 10 * SY_NS_PER_S);
-    for (uint32_t i = 0; i < PARTITIONS - 1; i++)
-        ck_assert(cp_partition_away(cp_shard_partition(odd, i)));
-    ck_assert(even(w, SHARDS));
-    cp_shard_free(odd);
-    close_world(w);
-}
-END_TEST
-
 static void storm(uint64_t seed)
 {
     struct world *w = &world;
@@ -192,7 +162,6 @@ int main(void)
                                   a_planned_move_is_not_seen,
                                   a_shard_that_stood_still_says_nothing,
                                   a_shard_that_finds_no_etcd_waits_and_can_be_stopped,
-                                  a_shard_that_counts_other_partitions_has_no_part,
                                   nothing_is_lost_whatever_fails,
                                   NULL};
     return sy_test_run("region", tests);

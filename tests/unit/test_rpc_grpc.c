@@ -510,6 +510,31 @@ START_TEST(one_channel_many_loops)
 }
 END_TEST
 
+/* It was cancelled, and its owner and its channel are gone: what is left of it goes on the loop. */
+START_TEST(calls_that_nobody_holds_end_on_their_loop)
+{
+    struct world w;
+    int port, fd = listen_on_loopback(&port); /* says nothing */
+    open_world(&w, "127.0.0.1:0", 0);
+    drain(&w, w.server);
+    connect_to(&w, port);
+    struct sy_call *call = sy_channel_open(
+        w.channel, w.loop, &(struct sy_call_options){.method = "/test.Test/Bidi"}, NULL, NULL);
+    sy_call_finish(call, NULL);
+    sy_call_unref(call);
+    sy_channel_free(w.channel);
+    ck_assert(sy_rpc_busy(w.rpc));
+    for (int i = 0; i < 5000 && sy_rpc_busy(w.rpc); i++) {
+        sy_loop_turn(w.loop);
+        usleep(1000);
+    }
+    ck_assert(!sy_rpc_busy(w.rpc));
+    sy_rpc_free(w.rpc);
+    sy_loop_free(w.loop);
+    close(fd);
+}
+END_TEST
+
 START_TEST(two_transports)
 {
     struct world a, b;
@@ -532,6 +557,7 @@ int main(void)
         ignores_http_proxy,
         frozen_peer,
         pings_are_tolerated,
+        calls_that_nobody_holds_end_on_their_loop,
         two_transports,
         one_channel_many_loops,
         peer_vanishes_and_comes_back,

@@ -1,0 +1,166 @@
+#include "controlplane/data_dir.h"
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "controlplane/names.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MARK_BYTES_MAX ((size_t)256)
+
+/* ---- the mark: "eu 3f9a...\n" ---- */
+
+struct mark {
+    char region[CP_NAME_LENGTH_MAX + 1], id[CP_STORAGE_ID_SIZE];
+};
+
+/* -ENOENT: there is none. */
+static int read_mark(const char *path, struct mark *ret_mark, struct sy_error_text *error)
+{
+    SY_CLEANUP(sy_buf_deinit) struct sy_buf text = {0};
+    int r = sy_file_read(path, MARK_BYTES_MAX, &text);
+    if (r == -ENOENT)
+        return r;
+    sy_buf_append(&text, "", 1);
+    char end = '\0';
+    if (r == 0 && (sscanf((const char *)text.data, "%63s %32[0-9a-f]%c", ret_mark->region,
+                          ret_mark->id, &end) != 3 ||
+                   end != '\n' || strlen(ret_mark->id) != CP_STORAGE_ID_SIZE - 1))
+        r = -EBADMSG;
+    if (r < 0)
+        sy_error_text_set(error, "%s: %s; expected the name and the identity of a region", path,
+                          r == -EBADMSG ? "damaged" : strerror(-r));
+    return r;
+}
+
+/* Shards that start together write one each; the first to give it its name wins, whole. */
+static int write_mark(const char *path, const char *region)
+{
+    struct sy_rng rng;
+    sy_rng_init_from_system(&rng);
+    char text[MARK_BYTES_MAX], own[PATH_MAX];
+    snprintf(text, sizeof(text), "%s %016llx%016llx\n", region,
+             (unsigned long long)sy_rng_u64(&rng), (unsigned long long)sy_rng_u64(&rng));
+    int len = snprintf(own, sizeof(own), "%s.%016llx", path, (unsigned long long)sy_rng_u64(&rng));
+    if (len >= (int)sizeof(own))
+        return -ENAMETOOLONG;
+    int r = sy_file_write_atomic(own, text, strlen(text));
+    if (r == 0 && link(own, path) < 0 && errno != EEXIST)
+        r = -errno;
+    (void)unlink(own);
+    return r;
+}
+
+/* A directory's own entries, made durable. */
+static int sync_dir(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int r = fd < 0 || fsync(fd) < 0 ? -errno : 0;
+    if (fd >= 0)
+        close(fd);
+    return r;
+}
+
+/* What one shard had for itself becomes the region's. */
+static int mark_as_shared(struct cp_data_dir *dir, const char *path, const char *file,
+                          const char *region, struct sy_error_text *error)
+{
+    struct mark mark;
+    int r = read_mark(file, &mark, error);
+    if (r == -ENOENT) {
+        r = write_mark(file, region);
+        if (r == 0)
+            r = sync_dir(path);
+        if (r < 0) {
+            sy_error_text_set(error, "%s cannot be written: %s", file, strerror(-r));
+            return r;
+        }
+        r = read_mark(file, &mark, error);
+        if (r == -ENOENT)
+            sy_error_text_set(error, "%s was removed just now", file);
+    }
+    if (r < 0)
+        return r;
+    if (strcmp(mark.region, region) != 0) {
+        sy_error_text_set(error, "data_dir %s is of region %s, this shard is configured for %s",
+                          path, mark.region, region);
+        return -EPERM;
+    }
+    memcpy(dir->id, mark.id, sizeof(dir->id));
+    return 0;
+}
+
+static int check_alone(const char *path, const char *file, struct sy_error_text *error)
+{
+    struct mark mark;
+    int r = read_mark(file, &mark, error);
+    if (r == -ENOENT)
+        return 0;
+    if (r < 0)
+        return r;
+    sy_error_text_set(error,
+                      "data_dir %s is shared by the shards of region %s: expected coordination: "
+                      "etcd; if there are none any more, remove %s",
+                      path, mark.region, file);
+    return -EPERM;
+}
+
+/* ---- the directory ---- */
+
+static int open_store(void *path, struct cp_store **ret_store, struct sy_loop *loop,
+                      struct sy_error_text *error)
+{
+    return cp_store_rocksdb_open(ret_store, path, loop, error);
+}
+
+static void name_stores(struct cp_data_dir *dir, const char *path, size_t count)
+{
+    dir->openers = sy_calloc(count, sizeof(*dir->openers));
+    dir->paths = sy_calloc(count, sizeof(*dir->paths));
+    dir->count = count;
+    for (size_t i = 0; i < count; i++) {
+        struct sy_buf name = {0};
+        sy_buf_printf(&name, "%s/partition-%zu", path, i);
+        sy_buf_append(&name, "", 1);
+        dir->paths[i] = (char *)name.data;
+        dir->openers[i] = (struct cp_store_opener){open_store, dir->paths[i]};
+    }
+}
+
+int cp_data_dir_init(struct cp_data_dir *ret_dir, const char *path, size_t partitions,
+                     const char *region, struct sy_error_text *error)
+{
+    SY_ASSERT(partitions > 0);
+    struct cp_data_dir dir = {0};
+    SY_CLEANUP(sy_buf_deinit) struct sy_buf file = {0};
+    sy_buf_printf(&file, "%s/region", path);
+    sy_buf_append(&file, "", 1);
+    int r = sy_mkdir_p(path, 0700);
+    if (r < 0) {
+        sy_error_text_set(error, "data_dir %s: %s", path, strerror(-r));
+        return r;
+    }
+    r = region != NULL ? mark_as_shared(&dir, path, (const char *)file.data, region, error)
+                       : check_alone(path, (const char *)file.data, error);
+    if (r < 0)
+        return r;
+    name_stores(&dir, path, partitions);
+    *ret_dir = dir;
+    return 0;
+}
+
+void cp_data_dir_deinit(struct cp_data_dir *dir)
+{
+    for (size_t i = 0; i < dir->count; i++)
+        free(dir->paths[i]);
+    free(dir->paths);
+    free(dir->openers);
+    *dir = (struct cp_data_dir){0};
+}

@@ -1,0 +1,28 @@
+/*
+ * The directory of a shard's partitions: a store for each in a directory of its own, made when the
+ * partition is first opened here.
+ *
+ * When shards share a region they share this directory, on storage that all of them mount. It then
+ * holds the file "region": the region's name, and an identity that its first shard drew. The
+ * region's records hold the same identity, so a shard whose storage is not that of the others (not
+ * mounted, another region's) is found before it opens an empty store where a full one is meant.
+ */
+#pragma once
+
+#include "controlplane/partition.h"
+
+#define CP_STORAGE_ID_SIZE 33 /* hexadecimal digits, and the NUL */
+
+struct cp_data_dir {
+    struct cp_store_opener *openers; /* one for each partition */
+    char **paths;                    /* their contexts */
+    size_t count;
+    char id[CP_STORAGE_ID_SIZE]; /* "": it is not shared */
+};
+
+/* `region`: the one that shares it; NULL: one shard has it for itself. Made when it is missing. An
+ * errno with a sentence: it cannot be used; -EPERM: it is another region's, or is shared when it
+ * is not to be, or the other way round. */
+int cp_data_dir_init(struct cp_data_dir *ret_dir, const char *path, size_t partitions,
+                     const char *region, struct sy_error_text *error) SY_MUST_USE;
+void cp_data_dir_deinit(struct cp_data_dir *dir); /* zeroed is fine */

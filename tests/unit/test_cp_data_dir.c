@@ -1,0 +1,184 @@
+/* links: cp */
+/* The directory of a shard's partitions, and whose it is. */
+#include "base/mem.h"
+#include "controlplane/data_dir.h"
+#include "tests/lib/test.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct place {
+    char root[64], data[96], mark[128];
+};
+
+static void place_init(struct place *p)
+{
+    snprintf(p->root, sizeof(p->root), "/tmp/test_data_dir_XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(p->root));
+    snprintf(p->data, sizeof(p->data), "%s/data", p->root);
+    snprintf(p->mark, sizeof(p->mark), "%s/region", p->data);
+}
+
+static void place_deinit(struct place *p)
+{
+    char command[96];
+    snprintf(command, sizeof(command), "rm -rf '%s'", p->root);
+    ck_assert_int_eq(system(command), 0);
+}
+
+static void write_mark(const struct place *p, const char *text)
+{
+    FILE *file = fopen(p->mark, "w");
+    ck_assert_ptr_nonnull(file);
+    fputs(text, file);
+    ck_assert_int_eq(fclose(file), 0);
+}
+
+static void refused(const struct place *p, const char *region, int code, const char *says)
+{
+    struct cp_data_dir dir = {0};
+    struct sy_error_text error = {0};
+    ck_assert_int_eq(cp_data_dir_init(&dir, p->data, 2, region, &error), code);
+    ck_assert_msg(strstr(error.text, says) != NULL, "%s", error.text);
+    ck_assert_ptr_null(dir.openers);
+}
+
+START_TEST(one_shard_has_it_for_itself)
+{
+    struct place p;
+    place_init(&p);
+    struct cp_data_dir dir;
+    struct sy_error_text error = {0};
+    ck_assert_int_eq(cp_data_dir_init(&dir, p.data, 3, NULL, &error), 0);
+    ck_assert_uint_eq(dir.count, 3);
+    ck_assert_str_eq(dir.id, "");
+    char expected[128];
+    snprintf(expected, sizeof(expected), "%s/partition-2", p.data);
+    ck_assert_str_eq(dir.paths[2], expected);
+    ck_assert_int_ne(access(expected, F_OK), 0); /* not before it is opened */
+    ck_assert_int_ne(access(p.mark, F_OK), 0);
+    cp_data_dir_deinit(&dir);
+    place_deinit(&p);
+}
+END_TEST
+
+START_TEST(a_region_is_told_by_its_mark)
+{
+    struct place p;
+    place_init(&p);
+    struct cp_data_dir first, second;
+    struct sy_error_text error = {0};
+    ck_assert_msg(cp_data_dir_init(&first, p.data, 2, "eu", &error) == 0, "%s", error.text);
+    ck_assert_uint_eq(strlen(first.id), CP_STORAGE_ID_SIZE - 1);
+    ck_assert_int_eq(cp_data_dir_init(&second, p.data, 2, "eu", &error), 0);
+    ck_assert_str_eq(second.id, first.id);
+    cp_data_dir_deinit(&first);
+    cp_data_dir_deinit(&second);
+    refused(&p, "us", -EPERM, "is of region eu, this shard is configured for us");
+    refused(&p, NULL, -EPERM, "coordination: etcd");
+    place_deinit(&p);
+}
+END_TEST
+
+START_TEST(other_storage_has_another_identity)
+{
+    struct place p, q;
+    place_init(&p);
+    place_init(&q);
+    struct cp_data_dir first, second;
+    ck_assert_int_eq(cp_data_dir_init(&first, p.data, 1, "eu", NULL), 0);
+    ck_assert_int_eq(cp_data_dir_init(&second, q.data, 1, "eu", NULL), 0);
+    ck_assert_str_ne(first.id, second.id);
+    cp_data_dir_deinit(&first);
+    cp_data_dir_deinit(&second);
+    place_deinit(&p);
+    place_deinit(&q);
+}
+END_TEST
+
+START_TEST(a_damaged_mark_is_refused)
+{
+    static const char *const bad[] = {"", "eu\n", "eu 12\n",
+                                      "eu 0123456789abcdef0123456789abcdeX\n",
+                                      "eu 0123456789abcdef0123456789abcdef and more\n"};
+    struct place p;
+    place_init(&p);
+    struct cp_data_dir dir;
+    ck_assert_int_eq(cp_data_dir_init(&dir, p.data, 1, "eu", NULL), 0);
+    cp_data_dir_deinit(&dir);
+    for (size_t i = 0; i < SY_COUNT_OF(bad); i++) {
+        write_mark(&p, bad[i]);
+        refused(&p, "eu", -EBADMSG, "damaged");
+        refused(&p, NULL, -EBADMSG, "damaged");
+    }
+    write_mark(&p, "eu 0123456789abcdef0123456789abcdef\n");
+    ck_assert_int_eq(cp_data_dir_init(&dir, p.data, 1, "eu", NULL), 0);
+    ck_assert_str_eq(dir.id, "0123456789abcdef0123456789abcdef");
+    cp_data_dir_deinit(&dir);
+    place_deinit(&p);
+}
+END_TEST
+
+struct starter {
+    pthread_t thread;
+    const struct place *place;
+    struct cp_data_dir dir;
+    int result;
+};
+
+static void *start(void *arg)
+{
+    struct starter *s = arg;
+    struct sy_error_text error;
+    s->result = cp_data_dir_init(&s->dir, s->place->data, 1, "eu", &error);
+    return NULL;
+}
+
+START_TEST(shards_that_start_together_agree)
+{
+    struct starter starters[8] = {0};
+    struct place p;
+    place_init(&p);
+    for (size_t i = 0; i < SY_COUNT_OF(starters); i++) {
+        starters[i].place = &p;
+        ck_assert_int_eq(pthread_create(&starters[i].thread, NULL, start, &starters[i]), 0);
+    }
+    for (size_t i = 0; i < SY_COUNT_OF(starters); i++)
+        pthread_join(starters[i].thread, NULL);
+    for (size_t i = 0; i < SY_COUNT_OF(starters); i++) {
+        ck_assert_int_eq(starters[i].result, 0);
+        ck_assert_str_eq(starters[i].dir.id, starters[0].dir.id);
+    }
+    for (size_t i = 0; i < SY_COUNT_OF(starters); i++)
+        cp_data_dir_deinit(&starters[i].dir);
+    place_deinit(&p);
+}
+END_TEST
+
+START_TEST(what_is_no_directory_is_refused)
+{
+    struct place p;
+    place_init(&p);
+    FILE *file = fopen(p.data, "w");
+    ck_assert_ptr_nonnull(file);
+    fclose(file);
+    refused(&p, "eu", -ENOTDIR, p.data);
+    refused(&p, NULL, -ENOTDIR, p.data);
+    place_deinit(&p);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {one_shard_has_it_for_itself,
+                                  a_region_is_told_by_its_mark,
+                                  other_storage_has_another_identity,
+                                  a_damaged_mark_is_refused,
+                                  shards_that_start_together_agree,
+                                  what_is_no_directory_is_refused,
+                                  NULL};
+    return sy_test_run("data_dir", tests);
+}

@@ -1,0 +1,135 @@
+/* links: cp sy_test_etcd */
+/* Shards that do not belong to the region that they find, or have another one's name. */
+#include "tests/unit/cp_region_world.h"
+
+#include "controlplane/events.h"
+#include "controlplane/partition_impl.h"
+
+static size_t served_by(struct cp_shard *shard)
+{
+    size_t count = 0;
+    for (uint32_t p = 0; p < cp_shard_partitions(shard); p++)
+        count += cp_partition_serving(cp_shard_partition(shard, p));
+    return count;
+}
+
+struct odd {
+    struct cp_shard *shard;
+    struct sy_loop *loops[PARTITIONS];
+    struct sy_log *log;
+    char why[SY_ERROR_TEXT_MAX];
+    int misfits;
+    bool stopped;
+};
+
+static void on_misfit(void *ctx, const char *why)
+{
+    struct odd *odd = ctx;
+    snprintf(odd->why, sizeof(odd->why), "%s", why);
+    odd->misfits++;
+}
+
+static void on_odd_stopped(void *ctx)
+{
+    ((struct odd *)ctx)->stopped = true;
+}
+
+static void start_odd(struct world *w, struct odd *odd, const char *name, uint32_t partitions,
+                      const char *storage)
+{
+    struct cp_coord_etcd_options etcd = {.endpoints = members,
+                                         .endpoint_count = MEMBERS,
+                                         .region = "eu",
+                                         .session_ttl_ns = 2 * SY_NS_PER_S};
+    struct cp_shard_options options = {.name = name,
+                                       .region = "eu",
+                                       .listen = "odd:8090",
+                                       .endpoint = "odd:8090",
+                                       .storage = storage,
+                                       .partitions = partitions,
+                                       .etcd = &etcd};
+    *odd = (struct odd){.log = sy_log_new(-1, SY_LOG_INFO, &w->clock)};
+    for (size_t k = 0; k < PARTITIONS; k++)
+        odd->loops[k] = w->loop;
+    struct cp_shard_ports ports = {w->rpc, odd->loops, w->openers, 1, odd->log};
+    sy_rpc_mem_set_origin(w->rpc, "odd");
+    ck_assert_int_eq(cp_shard_new(&odd->shard, &options, &ports, NULL), 0);
+    cp_shard_on_misfit(odd->shard, on_misfit, odd);
+}
+
+/* It stops as well as any other, and says nothing of partitions that it never had. */
+static void end_odd(struct world *w, struct odd *odd)
+{
+    sy_rpc_mem_set_origin(w->rpc, "odd");
+    cp_shard_stop(odd->shard, 0, on_odd_stopped, odd);
+    UNTIL(w, odd->stopped);
+    for (unsigned i = 0; i < cp_partition_events.count; i++)
+        ck_assert(cp_partition_events.events[i].level < SY_LOG_WARN ||
+                  sy_log_count(odd->log, &cp_partition_events, i) == 0);
+    cp_shard_free(odd->shard);
+    sy_log_free(odd->log);
+    ck_assert(even(w, SHARDS));
+}
+
+START_TEST(a_shard_that_counts_other_partitions_has_no_part)
+{
+    struct world *w = &world;
+    open_world(w, 6);
+    struct odd odd;
+    start_odd(w, &odd, "odd", PARTITIONS - 1, NULL);
+    run_for(w, 10 * SY_NS_PER_S);
+    ck_assert_uint_eq(served_by(odd.shard), 0);
+    ck_assert_int_eq(odd.misfits, 1);
+    ck_assert_str_eq(odd.why, "region eu has 6 partitions, shard odd is configured for 5");
+    end_odd(w, &odd);
+    close_world(w);
+}
+END_TEST
+
+/* The first one says where the partitions lie; none of the others' may be elsewhere. */
+START_TEST(a_shard_of_other_storage_has_no_part)
+{
+    struct world *w = &world;
+    open_world(w, 8);
+    struct odd odd;
+    start_odd(w, &odd, "first", PARTITIONS, "aa");
+    UNTIL(w, served_by(odd.shard) > 0);
+    sy_rpc_mem_set_origin(w->rpc, "odd");
+    cp_shard_stop(odd.shard, 0, on_odd_stopped, &odd);
+    UNTIL(w, odd.stopped);
+    cp_shard_free(odd.shard);
+    sy_log_free(odd.log);
+    UNTIL(w, even(w, SHARDS));
+    start_odd(w, &odd, "odd", PARTITIONS, "bb");
+    run_for(w, 10 * SY_NS_PER_S);
+    ck_assert_uint_eq(served_by(odd.shard), 0);
+    ck_assert_int_eq(odd.misfits, 1);
+    ck_assert_ptr_nonnull(strstr(odd.why, "the data_dir of shard odd is not the storage"));
+    end_odd(w, &odd);
+    close_world(w);
+}
+END_TEST
+
+/* It waits, and says for whom. */
+START_TEST(a_second_shard_of_one_name_has_no_part)
+{
+    struct world *w = &world;
+    open_world(w, 9);
+    struct odd odd;
+    start_odd(w, &odd, "shard-1", PARTITIONS, NULL);
+    run_for(w, 10 * SY_NS_PER_S);
+    ck_assert_uint_eq(served_by(odd.shard), 0);
+    ck_assert_uint_eq(sy_log_count(odd.log, &cp_shard_events, CP_SHARD_EV_NAME_TAKEN), 1);
+    ck_assert_int_eq(odd.misfits, 0);
+    end_odd(w, &odd);
+    close_world(w);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {a_shard_that_counts_other_partitions_has_no_part,
+                                  a_shard_of_other_storage_has_no_part,
+                                  a_second_shard_of_one_name_has_no_part, NULL};
+    return sy_test_run("misfit", tests);
+}
