@@ -98,8 +98,8 @@ static size_t pass_on(struct sy_call *client, const char *run,
     return count;
 }
 
-void cp_forward(struct cp_forwards *forwards, struct sy_call *call, uint32_t partition,
-                const char *run, struct sy_span request)
+static void begin(struct cp_forwards *forwards, struct sy_call *call,
+                  struct cp_ask_options *options, const char *run, struct sy_span request)
 {
     SY_ASSERT(sy_call_metadata(call, CP_FORWARDED_KEY) == NULL);
     struct relay *relay = sy_new(struct relay);
@@ -109,16 +109,34 @@ void cp_forward(struct cp_forwards *forwards, struct sy_call *call, uint32_t par
     forwards->relays = relay;
     forwards->count++;
     struct sy_metadata metadata[CP_ASK_METADATA_MAX];
-    struct cp_ask_options options = {.route = forwards->route,
-                                     .route_ctx = forwards->ctx,
-                                     .loop = forwards->loop,
-                                     .partition = partition,
-                                     .method = sy_call_method(call),
-                                     .metadata = metadata,
-                                     .metadata_count = pass_on(call, run, metadata),
-                                     .deadline_ns = sy_call_deadline_ns(call)};
+    options->loop = forwards->loop;
+    options->method = sy_call_method(call);
+    options->metadata = metadata;
+    options->metadata_count = pass_on(call, run, metadata);
+    options->deadline_ns = sy_call_deadline_ns(call);
     sy_call_set_sink(call, &client_sink, relay);
-    relay->ask = cp_ask_new(&options, request, &ask_sink, relay);
+    relay->ask = cp_ask_new(options, request, &ask_sink, relay);
+}
+
+void cp_forward(struct cp_forwards *forwards, struct sy_call *call, uint32_t partition,
+                const char *run, struct sy_span request)
+{
+    struct cp_ask_options options = {
+        .route = forwards->route, .route_ctx = forwards->ctx, .partition = partition};
+    begin(forwards, call, &options, run, request);
+}
+
+static struct sy_channel *straight(void *channel, uint32_t partition)
+{
+    (void)partition;
+    return channel;
+}
+
+void cp_forward_to(struct cp_forwards *forwards, struct sy_call *call, struct sy_channel *channel,
+                   struct sy_span request)
+{
+    struct cp_ask_options options = {.route = straight, .route_ctx = channel};
+    begin(forwards, call, &options, NULL, request);
 }
 
 void cp_forwards_new(struct cp_forwards **ret_forwards, struct sy_loop *loop, cp_route_fn route,

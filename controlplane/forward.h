@@ -21,5 +21,8 @@ size_t cp_forwards_count(const struct cp_forwards *forwards);
  * `run`: "project/domain/name" of what it is about, for the metadata; NULL: as it came. */
 void cp_forward(struct cp_forwards *forwards, struct sy_call *call, uint32_t partition,
                 const char *run, struct sy_span request);
+/* The same for a call that is about a shard, behind that channel. */
+void cp_forward_to(struct cp_forwards *forwards, struct sy_call *call, struct sy_channel *channel,
+                   struct sy_span request);
 
 #define CP_RUN_KEY "x-switchyard-run"

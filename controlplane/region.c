@@ -18,6 +18,14 @@ struct writing {
     uint32_t partition;
 };
 
+/* One of people's. */
+struct cp_region_want {
+    struct cp_region_want *next, **prev;
+    struct cp_region *region;
+    cp_coord_done_fn done; /* NULL: nobody waits for it any more */
+    void *ctx;
+};
+
 struct cp_region {
     struct cp_region_options options;
     struct cp_region_sink sink;
@@ -28,6 +36,7 @@ struct cp_region {
     struct cp_ownership *core;
     struct cp_ownership_effects effects;
     struct writing *writings;
+    struct cp_region_want *wants;
     struct sy_timer wake;
     _Atomic int64_t *right_until_ns; /* of each partition */
     bool making;                     /* the region's first records are being written */
@@ -336,6 +345,101 @@ const char *cp_region_elsewhere(const struct cp_region *region, uint32_t partiti
     return other ? owner->endpoint : NULL;
 }
 
+/* ---- orders of people ---- */
+
+const struct cp_map *cp_region_map(const struct cp_region *region)
+{
+    return &region->map;
+}
+
+int64_t cp_region_session_left_ns(const struct cp_region *region)
+{
+    int64_t until_ns = cp_coord_held_until_ns(region->coord);
+    int64_t now_ns = sy_loop_now_ns(region->loop);
+    return until_ns > now_ns ? until_ns - now_ns : 0;
+}
+
+const struct cp_map_shard *cp_region_self(const struct cp_region *region)
+{
+    uint32_t at = cp_map_shard(&region->map, region->options.shard);
+    bool held = at != CP_MAP_NONE && cp_region_session_left_ns(region) > 0 &&
+                region->map.shards[at].session == cp_coord_session(region->coord);
+    return held ? &region->map.shards[at] : NULL;
+}
+
+const char *cp_region_trouble(const struct cp_region *region)
+{
+    const char *trouble = cp_coord_trouble(region->coord);
+    if (trouble[0] != '\0')
+        return trouble;
+    return cp_region_self(region) == NULL ? "its session with etcd is over, or has not begun" : "";
+}
+
+enum cp_ownership_mode cp_region_mode(const struct cp_region *region)
+{
+    return cp_ownership_mode(region->core);
+}
+
+void cp_region_drain(struct cp_region *region, bool draining)
+{
+    step(region,
+         &(struct cp_ownership_event){.type = CP_OWNERSHIP_MODE,
+                                      .mode = draining ? CP_OWNERSHIP_DRAINS : CP_OWNERSHIP_TAKES});
+}
+
+static void want_free(struct cp_region_want *want)
+{
+    *want->prev = want->next;
+    if (want->next != NULL)
+        want->next->prev = want->prev;
+    free(want);
+}
+
+static void on_wanted(void *ctx, enum cp_coord_result result)
+{
+    struct cp_region_want *want = ctx;
+    cp_coord_done_fn done = want->done;
+    void *done_ctx = want->ctx;
+    look(want->region); /* reads the map */
+    want_free(want);
+    if (done != NULL)
+        done(done_ctx, result);
+}
+
+struct cp_region_want *cp_region_want(struct cp_region *region, const uint32_t *partitions,
+                                      size_t count, const char *wanted, cp_coord_done_fn done,
+                                      void *ctx)
+{
+    SY_ASSERT(count > 0 && count <= CP_COORD_OPS_MAX && done != NULL);
+    char keys[CP_COORD_OPS_MAX][CP_MAP_KEY_SIZE];
+    struct sy_buf rows[CP_COORD_OPS_MAX] = {{0}};
+    struct cp_coord_op ops[CP_COORD_OPS_MAX];
+    for (size_t i = 0; i < count; i++) {
+        uint32_t at = cp_map_partition(&region->map, partitions[i]);
+        SY_ASSERT(at != CP_MAP_NONE);
+        struct cp_map_partition row = region->map.partitions[at];
+        snprintf(row.wanted, sizeof(row.wanted), "%s", wanted);
+        cp_map_partition_key(keys[i], partitions[i]);
+        cp_map_put_partition(&rows[i], &row);
+        ops[i] = (struct cp_coord_op){CP_COORD_PUT, keys[i], sy_buf_span(&rows[i]), row.revision};
+    }
+    struct cp_region_want *want = sy_new(struct cp_region_want);
+    *want = (struct cp_region_want){region->wants, &region->wants, region, done, ctx};
+    if (want->next != NULL)
+        want->next->prev = &want->next;
+    region->wants = want;
+    cp_coord_write(region->coord, ops, count, on_wanted, want);
+    for (size_t i = 0; i < count; i++)
+        sy_buf_deinit(&rows[i]);
+    return want;
+}
+
+void cp_region_want_forget(struct cp_region_want *want)
+{
+    if (want != NULL)
+        want->done = NULL;
+}
+
 /* ---- life ---- */
 
 void cp_region_new(struct cp_region **ret_region, struct sy_rpc *rpc, struct sy_loop *loop,
@@ -375,6 +479,11 @@ void cp_region_free(struct cp_region *region)
     for (struct writing *writing = region->writings; writing != NULL; writing = next) {
         next = writing->next;
         free(writing);
+    }
+    struct cp_region_want *next_want;
+    for (struct cp_region_want *want = region->wants; want != NULL; want = next_want) {
+        next_want = want->next;
+        free(want);
     }
     cp_ownership_effects_deinit(&region->effects);
     cp_ownership_free(region->core);

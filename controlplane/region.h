@@ -51,3 +51,27 @@ const _Atomic int64_t *cp_region_right_until_ns(const struct cp_region *region, 
 /* As the copy shows it. Another shard's, where that is; NULL: it is ours, or nobody's. */
 const char *cp_region_elsewhere(const struct cp_region *region, uint32_t partition);
 bool cp_region_ours(const struct cp_region *region, uint32_t partition);
+
+/* ---- orders of people ---- */
+
+/* As of its revision; 0: nothing was read yet. Borrowed for a turn. */
+const struct cp_map *cp_region_map(const struct cp_region *region);
+/* Our own record in it, while we may act; NULL: our session is over, or may be. */
+const struct cp_map_shard *cp_region_self(const struct cp_region *region);
+/* How long that is so unless the session is renewed; 0: it is over. */
+int64_t cp_region_session_left_ns(const struct cp_region *region);
+/* What keeps us from acting, in words; "": nothing does. */
+const char *cp_region_trouble(const struct cp_region *region);
+
+enum cp_ownership_mode cp_region_mode(const struct cp_region *region);
+/* Ours goes to others, and we take no more; or not any longer. Nothing when we stop. */
+void cp_region_drain(struct cp_region *region, bool draining);
+
+/* That the partitions be on the shard `wanted` ("": on any), if their records are still as they are
+ * here; all of it or nothing. 1 to CP_COORD_OPS_MAX of them. `done` runs later, when the map shows
+ * what is DONE. */
+struct cp_region_want *cp_region_want(struct cp_region *region, const uint32_t *partitions,
+                                      size_t count, const char *wanted, cp_coord_done_fn done,
+                                      void *ctx);
+/* `done` is not to run; the write may happen. NULL is nothing. */
+void cp_region_want_forget(struct cp_region_want *want);

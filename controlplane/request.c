@@ -431,6 +431,14 @@ static bool forward(struct cp_request *req, const struct cp_lane *lane, struct s
     return true;
 }
 
+void cp_request_forward_to(struct cp_request *req, struct sy_channel *channel)
+{
+    SY_CLEANUP(sy_buf_deinit) struct sy_buf bytes = {0};
+    pb_pack(req->message, &bytes);
+    cp_forward_to(req->lane->shard->forwards, sy_take(req->call), channel, sy_buf_span(&bytes));
+    request_free(req);
+}
+
 static struct cp_lane *owner(struct cp_request *req)
 {
     struct cp_shard *shard = req->lane->shard;

@@ -25,7 +25,7 @@ static const struct cp_method *const tables[] = {
     cp_control_methods, cp_run_methods,     cp_list_methods,    cp_watch_methods,
     cp_actions_methods, cp_cluster_methods, cp_native_methods,  cp_region_methods,
     cp_signal_methods,  cp_task_methods,    cp_trigger_methods, cp_project_methods,
-    cp_queue_methods,   cp_explain_methods,
+    cp_queue_methods,   cp_explain_methods, cp_shards_methods,  cp_region_map_methods,
 };
 
 uint32_t cp_shard_partition_of(const struct cp_shard *shard, const char *project,
@@ -207,6 +207,7 @@ void cp_shard_changed(void *arg)
     struct cp_shard *shard = arg;
     bool all = all_served(shard);
     pb_health_set_serving(shard->health, all && !shard->stopping);
+    cp_shards_changed(shard);
     if (!all || shard->announced)
         return;
     shard->announced = true;

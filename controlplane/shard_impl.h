@@ -84,6 +84,7 @@ struct cp_lane {
         bool wanted;             /* the front's: it is to be open */
         uint32_t seen;           /* with `closed`: the greatest epoch of its store */
         bool held, told, giving; /* the lane's: by this shard; so much was told; it is to go */
+        struct sy_error_text why, trouble;    /* with `opened`: it could not be; the front's copy */
         _Atomic(struct sy_channel *) channel; /* to who has it; NULL: nobody that is known */
     } owned;
     struct cp_queue_sync { /* tells and hears the queues of the other partitions: queue_sync.c */
@@ -130,6 +131,7 @@ struct cp_shard {
     struct cp_region *in_region; /* NULL: all partitions are ours */
     struct cp_forwards *forwards;
     struct cp_peer *peers;
+    struct cp_order *orders; /* front only */
     bool announced, stopping, drained, freeing;
     sy_fn on_serving;
     void *serving_ctx;
@@ -172,6 +174,8 @@ extern const struct cp_method cp_cluster_methods[];
 extern const struct cp_method cp_native_methods[];
 extern const struct cp_method cp_signal_methods[];
 extern const struct cp_method cp_region_methods[];
+extern const struct cp_method cp_region_map_methods[];
+extern const struct cp_method cp_shards_methods[];
 extern const struct cp_method cp_task_methods[];
 extern const struct cp_method cp_trigger_methods[];
 extern const struct cp_method cp_project_methods[];
@@ -185,6 +189,8 @@ void cp_shard_region_deinit(struct cp_shard *shard);
 void cp_shard_region_look(struct cp_lane *lane); /* now and then */
 /* A cp_route_fn, with the shard: who has the partition, we among them. On any thread. */
 struct sy_channel *cp_shard_route(void *shard, uint32_t partition);
+/* On the front: to another shard. Lives as long as the shard. */
+struct sy_channel *cp_shard_channel(struct cp_shard *shard, const char *endpoint);
 /* On the front: the partition serves here, as far as is known. */
 bool cp_shard_serves(const struct cp_shard *shard, uint32_t partition);
 
@@ -206,6 +212,9 @@ bool cp_queue_sync_ready(struct cp_lane *lane, struct sy_status *ret_why);
  * in the same lane. Fails the request when one of them does not take it now. */
 void cp_queue_sync_change(struct cp_request *req, const struct sch_queue_key *key, sy_fn done,
                           void *ctx);
+
+/* In api_shards.c: what the orders in progress wait for may have happened. */
+void cp_shards_changed(struct cp_shard *shard);
 
 /* In api_watch_runs.c: WatchRuns, and what is left of it when the shard is freed. */
 void cp_runs_watch_serve(struct cp_request *req);
@@ -262,6 +271,9 @@ struct cp_request {
  * was taken. */
 bool cp_shard_forward(struct cp_shard *shard, struct sy_call *call, uint32_t partition,
                       const struct cp_address *about, struct sy_span request);
+
+/* On the front: the request is for the shard behind that channel, which answers it. */
+void cp_request_forward_to(struct cp_request *req, struct sy_channel *channel);
 
 /* The end of a request. cp_reply() takes the bytes; cp_reply_message() packs them. */
 void cp_reply(struct cp_request *req, struct sy_buf *response);

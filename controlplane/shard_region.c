@@ -81,6 +81,7 @@ void cp_shard_region_look(struct cp_lane *lane)
     if (!owned->told &&
         (cp_partition_serving(lane->partition) || cp_partition_tried(lane->partition))) {
         owned->told = true;
+        sy_error_text_set(&owned->why, "%s", cp_partition_reason(lane->partition));
         cp_lane_post(lane, cp_front(lane->shard), &owned->opened);
     }
     if (!owned->giving && cp_partition_away(lane->partition))
@@ -92,6 +93,7 @@ void cp_shard_region_look(struct cp_lane *lane)
 static void run_opened(struct cp_post *post)
 {
     struct cp_lane *lane = sy_container_of(post, struct cp_lane, owned.opened);
+    lane->owned.trouble = lane->owned.why;
     cp_region_opened(lane->shard->in_region, lane->index, lane->owned.epoch);
 }
 
@@ -107,6 +109,7 @@ static void open_partition(void *ctx, uint32_t partition, uint32_t epoch)
     struct cp_lane *lane = &shard->lanes[partition];
     lane->owned.epoch = epoch;
     lane->owned.wanted = true;
+    lane->owned.trouble.text[0] = '\0';
     cp_lane_post(cp_front(shard), lane, &lane->owned.open);
 }
 
@@ -142,7 +145,7 @@ struct cp_peer {
     struct sy_channel *channel;
 };
 
-static struct sy_channel *channel_to(struct cp_shard *shard, const char *endpoint)
+struct sy_channel *cp_shard_channel(struct cp_shard *shard, const char *endpoint)
 {
     struct cp_peer *peer = shard->peers;
     while (peer != NULL && strcmp(peer->endpoint, endpoint) != 0)
@@ -170,7 +173,7 @@ static void changed(void *ctx)
         if (endpoint == NULL && cp_region_ours(shard->in_region, i))
             endpoint = shard->options.endpoint; /* it is being opened: asked until it is */
         atomic_store(&shard->lanes[i].owned.channel,
-                     endpoint != NULL ? channel_to(shard, endpoint) : NULL);
+                     endpoint != NULL ? cp_shard_channel(shard, endpoint) : NULL);
     }
     cp_shard_changed(shard);
 }

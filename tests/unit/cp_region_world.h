@@ -62,6 +62,7 @@ struct world {
     const char *cut;
     struct call calls[CALLS];
     size_t call_count, made;
+    int64_t timeout_ns; /* of the calls that follow; 0: none */
 };
 
 static struct world world;
@@ -313,7 +314,7 @@ static struct call *send_call(struct world *w, size_t shard, const char *method,
     struct call *c = &w->calls[w->call_count++];
     *c = (struct call){.world = w, .begun_ns = w->now_ns};
     c->call = sy_channel_open(w->shards[shard].channel, w->loop,
-                              &(struct sy_call_options){.method = method}, &sink, c);
+                              &(struct sy_call_options){method, w->timeout_ns}, &sink, c);
     struct sy_buf bytes = {0};
     pb_pack(request, &bytes);
     ck_assert_int_eq(sy_call_send(c->call, &bytes), 0);
@@ -455,8 +456,8 @@ static UNUSED void storm_step(struct world *w)
     }
 }
 
-/* All are up, and all partitions served. */
-static UNUSED void heal(struct world *w)
+/* All are up. */
+static UNUSED void mend(struct world *w)
 {
     w->cut = NULL;
     fake_etcd_set_quorum(w->etcd, true);
@@ -469,5 +470,11 @@ static UNUSED void heal(struct world *w)
         if (w->shards[i].shard == NULL)
             start_shard(w, i);
     }
+}
+
+/* And all partitions are served. */
+static UNUSED void heal(struct world *w)
+{
+    mend(w);
     UNTIL(w, even(w, SHARDS));
 }

@@ -4,6 +4,7 @@
 #include "tools/src/bench.h"
 #include "tools/src/cmd.h"
 #include "tools/src/cmd_queue.h"
+#include "tools/src/cmd_region.h"
 #include "tools/src/cmd_run.h"
 #include "tools/src/demo_driver.h"
 
@@ -338,6 +339,62 @@ START_TEST(test_get)
 }
 END_TEST
 
+static enum cl_parse parse_region(struct cl_region_options *options, struct line *line,
+                                  const char *text)
+{
+    struct cl_args defaults;
+    cl_args_init(&defaults);
+    split(line, text);
+    return cl_region_parse(options, &defaults, line->argc, line->argv);
+}
+
+START_TEST(test_region)
+{
+    struct cl_region_options o;
+    struct line line;
+    ck_assert(parse_region(&o, &line, "region move 3 shard-2 --call-timeout 5s") == CL_PARSE_OK);
+    ck_assert(o.verb == CL_REGION_MOVE && o.partition == 3 && !o.anywhere);
+    ck_assert_str_eq(o.shard, "shard-2");
+    ck_assert_int_eq(o.common.client.timeout_ns, 5 * SY_NS_PER_S);
+    ck_assert(parse_region(&o, &line, "region move 0 --anywhere") == CL_PARSE_OK);
+    ck_assert(o.partition == 0 && o.anywhere && o.shard == NULL);
+    ck_assert(parse_region(&o, &line, "region rebalance --dry-run") == CL_PARSE_OK);
+    ck_assert(o.verb == CL_REGION_REBALANCE && o.dry_run);
+    ck_assert(parse_region(&o, &line, "region drain-shard a") == CL_PARSE_OK);
+    ck_assert(o.verb == CL_REGION_DRAIN && strcmp(o.shard, "a") == 0);
+    ck_assert(parse_region(&o, &line, "region undrain-shard a") == CL_PARSE_OK);
+    ck_assert(o.verb == CL_REGION_UNDRAIN);
+    ck_assert(parse_region(&o, &line, "region shards -o json") == CL_PARSE_OK);
+    ck_assert(o.verb == CL_REGION_SHARDS && o.common.json);
+    ck_assert(parse_region(&o, &line, "region map") == CL_PARSE_OK && o.verb == CL_REGION_MAP);
+    static const struct {
+        const char *text, *names;
+    } wrong[] = {
+        {"region", "what of the region"},
+        {"region split", "region 'split'"},
+        {"region shards x", "unexpected argument 'x'"},
+        {"region move", "expected PARTITION SHARD"},
+        {"region move 3", "expected PARTITION SHARD"},
+        {"region move x shard-1", "'x'"},
+        {"region move -1 shard-1", "'-1'"},
+        {"region move 4096 shard-1", "'4096'"},
+        {"region move 3 a/b", "shard 'a/b'"},
+        {"region move 3 a b", "unexpected argument 'b'"},
+        {"region move 3 a --anywhere", "exclude each other"},
+        {"region drain-shard", "expected SHARD"},
+        {"region drain-shard a b", "unexpected argument 'b'"},
+        {"region drain-shard a --anywhere", "--anywhere is for region move"},
+        {"region undrain-shard a --dry-run", "--dry-run is for region rebalance"},
+    };
+    for (size_t i = 0; i < SY_COUNT_OF(wrong); i++) {
+        ck_assert_msg(parse_region(&o, &line, wrong[i].text) == CL_PARSE_WRONG, "%s",
+                      wrong[i].text);
+        ck_assert_msg(strstr(o.common.error.text, wrong[i].names) != NULL, "%s: %s", wrong[i].text,
+                      o.common.error.text);
+    }
+}
+END_TEST
+
 START_TEST(test_commands_by_name)
 {
     const char *nearest = NULL;
@@ -431,6 +488,7 @@ int main(void)
         test_queues,
         test_settings_are_fields,
         test_queues_refuse_in_one_sentence,
+        test_region,
         test_commands_by_name,
         test_bench,
         test_demo,

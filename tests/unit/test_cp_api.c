@@ -594,6 +594,37 @@ START_TEST(the_region)
 }
 END_TEST
 
+/* Without an etcd: all of it is here, and there is nothing to move. */
+START_TEST(the_map_of_one_shard)
+{
+    struct world w;
+    world_init_for(&w, _i);
+    Switchyard__V1__GetRegionMapRequest request = SWITCHYARD__V1__GET_REGION_MAP_REQUEST__INIT;
+    Switchyard__V1__GetRegionMapResponse *map = call_ok(
+        &w, REGION "GetRegionMap", &request.base,
+        &switchyard__v1__get_region_map_response__descriptor);
+    ck_assert_str_eq(map->region, "test");
+    ck_assert_str_eq(map->shard, "shard-1");
+    ck_assert(map->n_shards == 1 && map->n_partitions == w.partitions && map->revision == 0);
+    ck_assert_str_eq(map->shards[0]->name, "shard-1");
+    ck_assert_str_eq(map->shards[0]->endpoint, "");
+    ck_assert_uint_eq(map->shards[0]->partitions, w.partitions);
+    for (uint32_t i = 0; i < w.partitions; i++) {
+        ck_assert_uint_eq(map->partitions[i]->partition, i);
+        ck_assert_str_eq(map->partitions[i]->shard, "shard-1");
+    }
+    Switchyard__V1__MovePartitionRequest move = SWITCHYARD__V1__MOVE_PARTITION_REQUEST__INIT;
+    Switchyard__V1__OrderShardRequest order = SWITCHYARD__V1__ORDER_SHARD_REQUEST__INIT;
+    Switchyard__V1__RebalanceRegionRequest even = SWITCHYARD__V1__REBALANCE_REGION_REQUEST__INIT;
+    move.shard = order.shard = text_of("shard-1");
+    call_fails(&w, REGION "MovePartition", &move.base, SY_CODE_FAILED_PRECONDITION, "one shard");
+    call_fails(&w, REGION "RebalanceRegion", &even.base, SY_CODE_FAILED_PRECONDITION, "one shard");
+    call_fails(&w, REGION "DrainShard", &order.base, SY_CODE_FAILED_PRECONDITION, "one shard");
+    call_fails(&w, REGION "UndrainShard", &order.base, SY_CODE_FAILED_PRECONDITION, "one shard");
+    world_deinit(&w);
+}
+END_TEST
+
 #define ORDERED &switchyard__v1__order_node_response__descriptor
 
 START_TEST(orders_for_nodes)
@@ -685,6 +716,7 @@ int main(void)
                                  batches_that_are_refused,
                                  selecting_a_cluster,
                                  the_region,
+                                 the_map_of_one_shard,
                                  orders_for_nodes,
                                  NULL};
     const TTest *const once[] = {operators_ask_and_choose_partitions, NULL};

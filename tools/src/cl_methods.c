@@ -56,6 +56,16 @@ const struct cl_method cl_uncordon_node = {REGION "UncordonNode",
                                            &switchyard__v1__order_node_response__descriptor};
 const struct cl_method cl_drain_node = {REGION "DrainNode",
                                         &switchyard__v1__order_node_response__descriptor};
+const struct cl_method cl_get_region_map = {REGION "GetRegionMap",
+                                            &switchyard__v1__get_region_map_response__descriptor};
+const struct cl_method cl_move_partition = {REGION "MovePartition",
+                                            &switchyard__v1__move_partition_response__descriptor};
+const struct cl_method cl_rebalance_region = {REGION "RebalanceRegion",
+                                              &switchyard__v1__region_moves__descriptor};
+const struct cl_method cl_drain_shard = {REGION "DrainShard",
+                                         &switchyard__v1__region_moves__descriptor};
+const struct cl_method cl_undrain_shard = {REGION "UndrainShard",
+                                           &switchyard__v1__order_shard_response__descriptor};
 
 #define QUEUE_METHOD(name)                                                                         \
     {                                                                                              \

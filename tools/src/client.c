@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <time.h>
@@ -66,6 +67,12 @@ static bool never_connected(const char *text)
     return strncmp(text, "failed to connect", 17) == 0 || strncmp(text, "DNS resolution", 14) == 0;
 }
 
+/* The transport's own words, or none. */
+static bool ran_out(const char *text)
+{
+    return *text == '\0' || strncasecmp(text, "deadline exceeded", 17) == 0;
+}
+
 static const char *last_cause(const char *text)
 {
     const char *colon = strrchr(text, ':');
@@ -85,7 +92,8 @@ enum cl_exit cl_fail_status(struct cl_error *error, const char *endpoint,
         sy_error_text_set(&error->text, "%s is not reachable%s; is a region running there?",
                           endpoint, last_cause(text));
     else if (status->code == SY_CODE_DEADLINE_EXCEEDED)
-        sy_error_text_set(&error->text, "%s did not answer in time", endpoint);
+        sy_error_text_set(&error->text, "%s did not answer in time%s%s", endpoint,
+                          ran_out(text) ? "" : ": ", ran_out(text) ? "" : text);
     else if (status->code == SY_CODE_UNIMPLEMENTED)
         sy_error_text_set(&error->text, "%s does not serve this call (%s)", endpoint,
                           *text ? text : "unimplemented");
