@@ -71,6 +71,10 @@ struct cp_token_message {
     union {
         struct sch_token_report report;
         struct sch_token_allowance allowance;
+        struct {
+            uint32_t partition; /* who is asked */
+            uint64_t term;
+        } ask;
     } u;
 };
 /* Where such messages go; it may be lost there. Without it they are. */

@@ -184,7 +184,7 @@ static bool ask_of_limits(void *ctx, struct sy_span key, struct sy_span value)
     struct sch_queue_key queue;
     (void)value;
     if (cp_queue_key_read(key, &queue)) {
-        struct sch_event event = {.type = SCH_EVENT_TOKEN_ASK, .u.token_ask = &queue};
+        struct sch_event event = {.type = SCH_EVENT_TOKEN_ASK, .u.token_ask.key = &queue};
         cp_step(ctx, &event);
     }
     return true;

@@ -20,15 +20,18 @@ void cp_send_token(struct cp_partition *p, const struct sch_effect *effect)
                                             .key = *effect->u.token_allow.key,
                                             .u.allowance = effect->u.token_allow.allowance};
     else
-        message = (struct cp_token_message){.type = CP_TOKEN_ASK, .key = *effect->u.token_ask};
-    if (p->token_sink)
+        message = (struct cp_token_message){
+            .type = CP_TOKEN_ASK,
+            .key = *effect->u.token_ask.key,
+            .u.ask = {effect->u.token_ask.partition, effect->u.token_ask.term}};
+    if (p->token_sink && !cp_lapsed(p))
         p->token_sink(p->token_ctx, &message);
 }
 
 void cp_partition_take_token(struct cp_partition *p, const struct cp_token_message *message)
 {
     struct sch_event event = {.type = SCH_EVENT_TOKEN_ASK};
-    if (!cp_partition_serving(p))
+    if (cp_refusal(p) != SY_CODE_OK)
         return;
     switch (message->type) {
     case CP_TOKEN_REPORT:
@@ -42,7 +45,8 @@ void cp_partition_take_token(struct cp_partition *p, const struct cp_token_messa
         event.u.token_allow.allowance = &message->u.allowance;
         break;
     case CP_TOKEN_ASK:
-        event.u.token_ask = &message->key;
+        event.u.token_ask.key = &message->key;
+        event.u.token_ask.term = message->u.ask.term;
         break;
     }
     cp_step(p, &event);

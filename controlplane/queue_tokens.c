@@ -50,8 +50,7 @@ static void send(void *ctx, const struct cp_token_message *message)
         send_to(lane, message->u.allowance.partition, message);
         break;
     case CP_TOKEN_ASK:
-        for (uint32_t i = 0; i < partitions; i++)
-            send_to(lane, i, message);
+        send_to(lane, message->u.ask.partition, message);
         break;
     }
 }

@@ -324,7 +324,7 @@ static void step_token(struct sch_partition *p, const struct sch_event *event)
     else if (event->type == SCH_EVENT_TOKEN_ALLOW)
         sch_token_allow(p, event->u.token_allow.key, event->u.token_allow.allowance);
     else
-        sch_token_ask(p, event->u.token_ask);
+        sch_token_ask(p, event->u.token_ask.key, event->u.token_ask.term);
 }
 
 static void step_cluster_up(struct sch_partition *p, const struct sch_event *event)

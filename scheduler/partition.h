@@ -291,7 +291,7 @@ enum sch_event_type {
     /* Limits over several partitions, see scheduler/tokens.h. */
     SCH_EVENT_TOKEN_REPORT, /* u.token_report, at the queue's home */
     SCH_EVENT_TOKEN_ALLOW,  /* u.token_allow, at the partition that it names */
-    SCH_EVENT_TOKEN_ASK,    /* u.token_ask, at every partition */
+    SCH_EVENT_TOKEN_ASK,    /* u.token_ask, at the partition that is asked */
     SCH_EVENT_TICK,         /* timers: call when sch_partition_next_ns() has come */
     SCH_EVENT_TYPES,
 };
@@ -437,7 +437,10 @@ struct sch_event {
             const struct sch_queue_key *key;
             const struct sch_token_allowance *allowance;
         } token_allow;
-        const struct sch_queue_key *token_ask;
+        struct {
+            const struct sch_queue_key *key;
+            uint64_t term; /* 0: the shell asks, what was said may have got lost */
+        } token_ask;
     } u;
 };
 
@@ -463,7 +466,7 @@ enum sch_effect_type {
                            takes to start one of the class */
     SCH_EFFECT_TOKEN_REPORT, /* u.token_report: to the queue's home, which may be this partition */
     SCH_EFFECT_TOKEN_ALLOW,  /* u.token_allow: to the partition that it names, maybe this one */
-    SCH_EFFECT_TOKEN_ASK,    /* u.token_ask: to every partition, this one too */
+    SCH_EFFECT_TOKEN_ASK,    /* u.token_ask: the same */
     /* bookkeeping */
     SCH_EFFECT_REJECTED,    /* answer to CREATE_RUN/ENQUEUE/RECORD: u.rejected */
     SCH_EFFECT_SPEC_UNUSED, /* u.spec: refs is 0 (also after a rejection); always the last effects
@@ -564,7 +567,11 @@ struct sch_effect {
             const struct sch_queue_key *key;
             struct sch_token_allowance allowance;
         } token_allow;
-        const struct sch_queue_key *token_ask;
+        struct {
+            const struct sch_queue_key *key;
+            uint32_t partition; /* maybe this one */
+            uint64_t term;
+        } token_ask;
         struct {
             enum sch_reject why;
             struct sch_action *action; /* EXISTS */

@@ -206,6 +206,7 @@ struct sch_share {
 struct sch_ticket {
     struct sch_share *share;
     uint32_t sequence; /* of the newest allowance; 0: none yet */
+    uint64_t term;     /* of the home that it obeys; 0: none yet */
     struct sch_use allowed;
     struct sch_token_report told;
     int64_t told_ns;
@@ -393,6 +394,7 @@ struct sch_partition {
     struct sch_partition_options options;
     uint64_t last_id;
     uint32_t last_class_id;
+    uint32_t terms;        /* as a home of limits: how many it began, see tokens.h */
     uint32_t reclaim_from; /* the next round goes on behind this class */
     /* of the step that runs */
     int64_t now_ns, realtime_ns;

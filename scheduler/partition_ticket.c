@@ -67,6 +67,7 @@ static struct sch_token_report report_of(const struct sch_partition *p,
 {
     struct sch_token_report report = {.partition = p->options.partition,
                                       .epoch = p->options.epoch,
+                                      .term = ticket->term,
                                       .sequence = ticket->sequence,
                                       .allowed = ticket->allowed,
                                       .used = ticket->share->use};
@@ -89,8 +90,9 @@ static void tell(struct sch_partition *p, struct sch_ticket *ticket,
 
 static bool differs(const struct sch_token_report *a, const struct sch_token_report *b)
 {
-    return a->partition != b->partition || a->epoch != b->epoch || a->sequence != b->sequence ||
-           a->wanted != b->wanted || memcmp(&a->allowed, &b->allowed, sizeof(a->allowed)) != 0 ||
+    return a->partition != b->partition || a->epoch != b->epoch || a->term != b->term ||
+           a->sequence != b->sequence || a->wanted != b->wanted ||
+           memcmp(&a->allowed, &b->allowed, sizeof(a->allowed)) != 0 ||
            memcmp(&a->used, &b->used, sizeof(a->used)) != 0 ||
            memcmp(&a->next, &b->next, sizeof(a->next)) != 0;
 }
@@ -131,21 +133,23 @@ void sch_token_allow(struct sch_partition *p, const struct sch_queue_key *key,
 {
     struct sch_share *share = sch_share_find(p, key);
     struct sch_ticket *ticket = share ? share->ticket : NULL;
-    if (!ticket || allowance->epoch != p->options.epoch)
-        return; /* the limit is gone, or it was for the one before us */
+    if (!ticket || allowance->epoch != p->options.epoch || allowance->term != ticket->term)
+        return; /* the limit is gone, or it was for the one before us, or of the home before */
     if (allowance->sequence > ticket->sequence) {
         ticket->sequence = allowance->sequence;
         ticket->allowed = allowance->allowed;
         sch_stops_open(p, share);
     }
-    sch_token_ask(p, key);
+    sch_token_ask(p, key, allowance->term);
 }
 
-void sch_token_ask(struct sch_partition *p, const struct sch_queue_key *key)
+void sch_token_ask(struct sch_partition *p, const struct sch_queue_key *key, uint64_t term)
 {
     struct sch_share *share = sch_share_find(p, key);
-    if (!share || !share->ticket)
+    if (!share || !share->ticket || (term > 0 && term < share->ticket->term))
         return;
+    if (term > 0)
+        share->ticket->term = term;
     share->ticket->told = (struct sch_token_report){.partition = UINT32_MAX};
     sch_ticket_touch(p, share);
 }
@@ -165,6 +169,22 @@ static void send_allowance(void *ctx, const struct sch_token_allowance *allowanc
     effect->u.token_allow.allowance = *allowance;
 }
 
+static void send_ask(void *ctx, uint32_t partition, uint64_t term)
+{
+    struct home *home = ctx;
+    struct sch_effect *effect = sch_effect_add(home->p, SCH_EFFECT_TOKEN_ASK);
+    effect->u.token_ask.key = home->key;
+    effect->u.token_ask.partition = partition;
+    effect->u.token_ask.term = term;
+}
+
+/* Greater than those of the homes before this one, and of this one's limits before this. */
+static uint64_t next_term(struct sch_partition *p)
+{
+    SY_ASSERT(p->terms < UINT32_MAX);
+    return ((uint64_t)p->options.epoch << 32) | ++p->terms;
+}
+
 void sch_token_report(struct sch_partition *p, const struct sch_queue_key *key,
                       const struct sch_token_report *report)
 {
@@ -173,10 +193,9 @@ void sch_token_report(struct sch_partition *p, const struct sch_queue_key *key,
         return; /* it has no limits any more: the reporter hears of it too */
     struct sch_use limits = sch_share_limits(share);
     struct home home = {p, &share->key};
-    if (!share->tokens) { /* nothing is handed out before all have said what they use */
-        share->tokens = sch_tokens_new(p->options.partitions, &limits);
-        sch_effect_add(p, SCH_EFFECT_TOKEN_ASK)->u.token_ask = &share->key;
-    }
-    if (sch_tokens_report(share->tokens, report))
-        sch_tokens_settle(share->tokens, send_allowance, &home);
+    const struct sch_tokens_sink sink = {send_allowance, send_ask, &home};
+    if (!share->tokens)
+        share->tokens = sch_tokens_new(p->options.partitions, &limits, next_term(p));
+    (void)sch_tokens_report(share->tokens, report, p->now_ns); /* who knows no term is asked */
+    sch_tokens_settle(share->tokens, p->now_ns, &sink);
 }

@@ -17,5 +17,5 @@ void sch_token_report(struct sch_partition *p, const struct sch_queue_key *key,
 /* At the partition. */
 void sch_token_allow(struct sch_partition *p, const struct sch_queue_key *key,
                      const struct sch_token_allowance *allowance);
-/* The home asks, or has not heard what was said. */
-void sch_token_ask(struct sch_partition *p, const struct sch_queue_key *key);
+/* The home asks in its term; 0: it may not have heard what was said. */
+void sch_token_ask(struct sch_partition *p, const struct sch_queue_key *key, uint64_t term);

@@ -1,14 +1,21 @@
 #include "scheduler/tokens.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 #include <stdlib.h>
 
 #define AMOUNTS 4u
+/* What was not answered is said again after so long, */
+#define AGAIN_NS (100 * SY_NS_PER_MS)
+/* and to one that has said nothing for so long while others are short: it may have been lost. */
+#define QUIET_NS (5 * SY_NS_PER_S)
+#define LONG_AGO (INT64_MIN / 2)
 
 /* What the home knows of a partition. */
 struct part {
-    bool known;
+    bool known; /* it has reported in this term */
+    int64_t asked_ns, told_ns, heard_ns;
     uint32_t epoch, sent;   /* sent: sequence of the newest allowance */
     bool settled;           /* it obeys that one */
     struct sch_use allowed; /* as sent */
@@ -19,6 +26,7 @@ struct part {
 
 struct sch_tokens {
     struct sch_use limits;
+    uint64_t term;
     /* The sum may be above the limits until enough has ended: they were lowered under it, or a
      * partition that began anew counts all that may be out. */
     bool over;
@@ -106,13 +114,16 @@ static double part_of_limit(const struct sch_tokens *tokens, const struct sch_us
 
 /* ---- what is known ---- */
 
-struct sch_tokens *sch_tokens_new(uint32_t partitions, const struct sch_use *limits)
+struct sch_tokens *sch_tokens_new(uint32_t partitions, const struct sch_use *limits, uint64_t term)
 {
-    SY_ASSERT(partitions > 0);
+    SY_ASSERT(partitions > 0 && term > 0);
     struct sch_tokens *tokens = sy_calloc(1, sizeof(*tokens) + partitions * sizeof(struct part));
     tokens->count = tokens->unknown = partitions;
     tokens->limits = *limits;
+    tokens->term = term;
     tokens->over = true; /* what was used before there was a limit */
+    for (uint32_t i = 0; i < partitions; i++)
+        tokens->parts[i].asked_ns = tokens->parts[i].told_ns = LONG_AGO;
     return tokens;
 }
 
@@ -131,15 +142,33 @@ void sch_tokens_limit(struct sch_tokens *tokens, const struct sch_use *limits)
     tokens->limits = *limits;
 }
 
-bool sch_tokens_report(struct sch_tokens *tokens, const struct sch_token_report *report)
+/* It does not know of this term: until it does, an earlier home may allow it something. */
+static void hear_stranger(struct sch_tokens *tokens, struct part *part,
+                          const struct sch_token_report *report)
+{
+    if (part->known && report->epoch == part->epoch)
+        return; /* said before it knew */
+    tokens->unknown += part->known;
+    part->known = false;
+    part->epoch = report->epoch;
+    part->asked_ns = LONG_AGO;
+}
+
+bool sch_tokens_report(struct sch_tokens *tokens, const struct sch_token_report *report,
+                       int64_t now_ns)
 {
     SY_ASSERT(report->partition < tokens->count);
     struct part *part = &tokens->parts[report->partition];
-    if (part->known && report->epoch < part->epoch)
+    if (report->epoch < part->epoch)
         return false;
+    if (report->term != tokens->term) {
+        hear_stranger(tokens, part, report);
+        return false;
+    }
     bool anew = !part->known || report->epoch > part->epoch;
     if (!part->known)
         tokens->unknown--;
+    part->heard_ns = now_ns;
     if (anew) {
         part->known = true;
         part->epoch = report->epoch;
@@ -279,19 +308,41 @@ static uint32_t count_needy(const struct sch_tokens *tokens)
     return needy;
 }
 
-void sch_tokens_settle(struct sch_tokens *tokens,
-                       void (*fn)(void *ctx, const struct sch_token_allowance *allowance),
-                       void *ctx)
+static void ask_all(struct sch_tokens *tokens, int64_t now_ns, const struct sch_tokens_sink *sink)
+{
+    for (uint32_t i = 0; i < tokens->count; i++) {
+        struct part *part = &tokens->parts[i];
+        if (part->known || part->asked_ns + AGAIN_NS > now_ns)
+            continue;
+        part->asked_ns = now_ns;
+        sink->ask(sink->ctx, i, tokens->term);
+    }
+}
+
+/* What it said or heard last may have been lost. */
+static bool say_again(const struct part *part, bool short_of, int64_t now_ns)
+{
+    if (part->told_ns + AGAIN_NS > now_ns)
+        return false;
+    return !part->settled ||
+           (short_of && sch_use_any(&part->bound) && part->heard_ns + QUIET_NS <= now_ns);
+}
+
+void sch_tokens_settle(struct sch_tokens *tokens, int64_t now_ns,
+                       const struct sch_tokens_sink *sink)
 {
     static const struct sch_use nothing = {0};
-    if (tokens->unknown > 0)
+    if (tokens->unknown > 0) {
+        ask_all(tokens, now_ns, sink);
         return;
+    }
     struct sch_use *before = sy_calloc(tokens->count, sizeof(*before)), sum = bounds(tokens);
     if (sch_use_fits(&sum, &nothing, &tokens->limits))
         tokens->over = false;
     for (uint32_t i = 0; i < tokens->count; i++)
         before[i] = tokens->parts[i].allowed;
-    double equal_part = hand_out(tokens) ? 1.0 / count_needy(tokens) : 1.0;
+    bool short_of = hand_out(tokens);
+    double equal_part = short_of ? 1.0 / count_needy(tokens) : 1.0;
     for (uint32_t i = 0; i < tokens->count; i++) {
         if (equal(&tokens->parts[i].allowed, &before[i]))
             take_back(tokens, &tokens->parts[i], equal_part);
@@ -300,13 +351,17 @@ void sch_tokens_settle(struct sch_tokens *tokens,
     for (uint32_t i = 0; i < tokens->count; i++) {
         struct part *part = &tokens->parts[i];
         bool changed = !equal(&part->allowed, &before[i]);
-        if (!changed && part->settled)
-            continue; /* one that has not said that it obeys is told again */
+        if (!changed && !say_again(part, short_of, now_ns))
+            continue;
         part->sent += changed;
         part->settled = false;
-        struct sch_token_allowance allowance = {
-            .partition = i, .epoch = part->epoch, .sequence = part->sent, .allowed = part->allowed};
-        fn(ctx, &allowance);
+        part->told_ns = now_ns;
+        struct sch_token_allowance allowance = {.partition = i,
+                                                .epoch = part->epoch,
+                                                .sequence = part->sent,
+                                                .term = tokens->term,
+                                                .allowed = part->allowed};
+        sink->allow(sink->ctx, &allowance);
     }
     free(before);
     sch_tokens_check(tokens);

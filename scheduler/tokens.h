@@ -12,6 +12,12 @@
  * partition that begins anew reports what may be out, and an allowance for the one before it (an
  * older epoch) is void.
  *
+ * Messages may be lost, late, doubled and out of order, and an earlier home may still speak. So a
+ * home has a term, greater than those before it. A partition obeys the greatest term that it was
+ * asked in, says in its reports which that is, and counts as heard of only in the home's own: by
+ * then what the homes before it allowed is void there. What is not answered is said again, also to
+ * one that has been quiet for long while others are short of what it used last.
+ *
  * Fairness: partitions that want more get it in turns, the one with the smallest part first. When
  * nothing is left, those with more than an equal part may not start new work until it is equal.
  * When more is in use than the limit each is allowed its part of what was, so that not several fill
@@ -41,6 +47,7 @@ struct sch_reclaim_queue {
 
 struct sch_token_report {
     uint32_t partition, epoch; /* epoch of the partition */
+    uint64_t term;             /* that it obeys; 0: of none yet */
     uint32_t sequence;         /* of the newest allowance that it obeys; 0: of none */
     struct sch_use allowed, used;
     uint64_t wanted;     /* so many more actions could start, */
@@ -49,21 +56,29 @@ struct sch_token_report {
 
 struct sch_token_allowance {
     uint32_t partition, epoch, sequence; /* to whom; sequence grows */
+    uint64_t term;
     struct sch_use allowed;
 };
 
 struct sch_tokens;
 
-/* 0 in `limits`: no limit of that amount. */
-struct sch_tokens *sch_tokens_new(uint32_t partitions, const struct sch_use *limits);
+/* 0 in `limits`: no limit of that amount. `term`: greater than that of any home before. */
+struct sch_tokens *sch_tokens_new(uint32_t partitions, const struct sch_use *limits, uint64_t term);
 void sch_tokens_free(struct sch_tokens *tokens);
 void sch_tokens_limit(struct sch_tokens *tokens, const struct sch_use *limits);
-/* Takes the report in. False: it is of an older epoch and says nothing. */
-bool sch_tokens_report(struct sch_tokens *tokens, const struct sch_token_report *report);
-/* Works allowances out anew, and calls fn for each that changed. */
-void sch_tokens_settle(struct sch_tokens *tokens,
-                       void (*fn)(void *ctx, const struct sch_token_allowance *allowance),
-                       void *ctx);
+/* Takes the report in. False: it is of an older epoch or term, and says nothing. */
+bool sch_tokens_report(struct sch_tokens *tokens, const struct sch_token_report *report,
+                       int64_t now_ns);
+
+struct sch_tokens_sink {
+    void (*allow)(void *ctx, const struct sch_token_allowance *allowance);
+    void (*ask)(void *ctx, uint32_t partition, uint64_t term); /* for a report in this term */
+    void *ctx;
+};
+/* After a report: asks those that have not reported, or works allowances out anew and says those
+ * that changed or are to be said again. */
+void sch_tokens_settle(struct sch_tokens *tokens, int64_t now_ns,
+                       const struct sch_tokens_sink *sink);
 /* Whether any amount is not 0. */
 bool sch_use_any(const struct sch_use *use);
 /* Whether `more` fits beside `used` under `limits`; 0 in `limits`: anything. */

@@ -3,8 +3,8 @@
 #include "tests/unit/test_sch_world.h"
 
 /*
- * Limits over several partitions: real cores, and messages between them that are late, or lost, in
- * order between two of them.
+ * Limits over several partitions: real cores, and messages between them that are late, lost,
+ * doubled, or overtake each other.
  */
 #define PARTITIONS 4u
 #define HOME 1u
@@ -17,6 +17,7 @@ struct message {
     uint32_t to;
     struct sch_token_report report;
     struct sch_token_allowance allowance;
+    uint64_t term; /* of an ask */
 };
 
 struct region {
@@ -26,8 +27,11 @@ struct region {
     size_t out_count[PARTITIONS];
     struct message messages[MESSAGES];
     size_t first, count;
-    uint64_t limit, started, finished, submitted;
-    unsigned lost_percent;
+    struct message late[64]; /* these come much later */
+    size_t late_count;
+    uint64_t limit, started, finished, submitted, named, waiting[PARTITIONS];
+    unsigned lost_percent, doubled_percent;
+    bool disordered;
     struct sy_rng rng;
     int64_t now;
 };
@@ -38,8 +42,14 @@ static void send(struct region *r, struct message message)
 {
     if (sy_rng_below(&r->rng, 100) < r->lost_percent)
         return;
-    ck_assert_uint_lt(r->count, MESSAGES);
-    r->messages[r->count++] = message;
+    if (r->disordered && r->late_count < 64 && sy_rng_chance(&r->rng, 1, 10)) {
+        r->late[r->late_count++] = message;
+        return;
+    }
+    do {
+        ck_assert_uint_lt(r->count, MESSAGES);
+        r->messages[r->count++] = message;
+    } while (sy_rng_below(&r->rng, 100) < r->doubled_percent);
 }
 
 static uint64_t used(const struct region *r)
@@ -59,6 +69,7 @@ static void carry(struct region *r, uint32_t from)
             ck_assert_uint_lt(r->out_count[from], 64);
             r->out[from][r->out_count[from]++] = sch_action_ref(effect->u.assign.action);
             r->started++;
+            r->waiting[from]--;
         } else if (effect->type == SCH_EFFECT_TOKEN_REPORT) {
             send(r, (struct message){SCH_EVENT_TOKEN_REPORT, HOME,
                                      .report = effect->u.token_report.report});
@@ -67,8 +78,8 @@ static void carry(struct region *r, uint32_t from)
                  (struct message){SCH_EVENT_TOKEN_ALLOW, effect->u.token_allow.allowance.partition,
                                   .allowance = effect->u.token_allow.allowance});
         } else if (effect->type == SCH_EFFECT_TOKEN_ASK) {
-            for (uint32_t k = 0; k < PARTITIONS; k++)
-                send(r, (struct message){SCH_EVENT_TOKEN_ASK, k});
+            send(r, (struct message){SCH_EVENT_TOKEN_ASK, effect->u.token_ask.partition,
+                                     .term = effect->u.token_ask.term});
         }
     }
     sch_partition_check(w->p);
@@ -85,11 +96,22 @@ static void at(struct region *r, uint32_t i, struct sch_event event)
 
 static void deliver(struct region *r)
 {
+    if (r->late_count > 0 && sy_rng_chance(&r->rng, 1, 50)) {
+        size_t i = sy_rng_below(&r->rng, r->late_count);
+        struct message late = r->late[i];
+        r->late[i] = r->late[--r->late_count];
+        r->messages[r->count++] = late;
+    }
     if (r->first == r->count) {
         r->first = r->count = 0;
         return;
     }
-    struct message *m = &r->messages[r->first++];
+    struct message *m = &r->messages[r->first++], first = *m;
+    if (r->disordered) { /* another one comes in its place */
+        struct message *other = m + sy_rng_below(&r->rng, r->count - r->first + 1);
+        *m = *other;
+        *other = first;
+    }
     struct sch_event event = {.type = m->type};
     if (m->type == SCH_EVENT_TOKEN_REPORT) {
         event.u.token_report.key = &the_queue;
@@ -98,7 +120,8 @@ static void deliver(struct region *r)
         event.u.token_allow.key = &the_queue;
         event.u.token_allow.allowance = &m->allowance;
     } else {
-        event.u.token_ask = &the_queue;
+        event.u.token_ask.key = &the_queue;
+        event.u.token_ask.term = m->term;
     }
     at(r, m->to, event);
 }
@@ -137,7 +160,9 @@ static void connect(struct region *r, uint32_t i)
 static void submit(struct region *r, uint32_t i)
 {
     char name[24];
-    snprintf(name, sizeof(name), "r%lu", (unsigned long)++r->submitted);
+    snprintf(name, sizeof(name), "r%lu", (unsigned long)++r->named);
+    r->submitted++;
+    r->waiting[i]++;
     at(r, i,
        (struct sch_event){.type = SCH_EVENT_CREATE_RUN,
                           .u.create = {.project = "p",
@@ -238,13 +263,29 @@ static void settle(struct region *r, unsigned turns)
     turn(r, turns, NOBODY);
 }
 
-/* Whatever is lost: never above the limit, and all of it ends. */
+/* When nothing of it is out; what waits there is forgotten. What it said before is on its way. */
+static void restart_home(struct region *r)
+{
+    if (r->out_count[HOME] > 0)
+        return;
+    r->submitted -= r->waiting[HOME];
+    r->waiting[HOME] = 0;
+    restart(r, HOME);
+    connect(r, HOME);
+}
+
+/* Whatever is lost, late or doubled, and however often the home begins anew: never above the limit,
+ * and all of it ends. */
 static void run_seed(uint64_t seed)
 {
     struct region *r = region_new(seed, 1 + seed % 7);
     r->lost_percent = seed % 3 == 0 ? 20 : 0;
+    r->doubled_percent = seed % 4 == 0 ? 10 : 0;
+    r->disordered = seed % 2 == 0;
     for (unsigned i = 0; i < 3000; i++) {
         uint32_t which = (uint32_t)sy_rng_below(&r->rng, PARTITIONS);
+        if (seed % 5 < 2 && sy_rng_chance(&r->rng, 1, 40))
+            restart_home(r);
         switch (sy_rng_below(&r->rng, 10)) {
         case 0:
             submit(r, which);
@@ -326,6 +367,57 @@ START_TEST(a_new_home_asks_first)
 }
 END_TEST
 
+/* What a home allowed that is no more comes when another one has handed the same out. */
+START_TEST(a_home_before_allows_nothing)
+{
+    struct region *r = region_new(5, 4);
+    settle(r, 10);
+    submit_many(r, 2, 50);
+    while (r->first == r->count || r->messages[r->first].type != SCH_EVENT_TOKEN_ALLOW) {
+        deliver(r);
+        if (r->first == r->count)
+            tick(r);
+    }
+    struct message late = r->messages[r->first];
+    ck_assert_uint_eq(late.to, 2);
+    ck_assert_uint_gt(late.allowance.allowed.actions, 0);
+    r->first = r->count = 0;
+    restart(r, HOME);
+    submit_many(r, 3, 50);
+    settle(r, 100);
+    ck_assert_uint_eq(used(r), 4);
+    late.allowance.sequence += 10;
+    late.allowance.allowed = (struct sch_use){.actions = 4, .cpu_milli = 4000};
+    send(r, late);
+    settle(r, 100);
+    ck_assert_uint_eq(used(r), 4);
+    turn(r, 500, ALL);
+    ck_assert_uint_eq(r->finished, 100);
+    region_free(r);
+}
+END_TEST
+
+/* Its last report is lost: the home takes for used what is not, until others are short of it. */
+START_TEST(a_lost_report_holds_nothing_back_for_long)
+{
+    struct region *r = region_new(6, 4);
+    submit_many(r, 2, 2);
+    settle(r, 10);
+    ck_assert_uint_eq(r->out_count[2], 2);
+    r->lost_percent = 100;
+    finish(r, 2);
+    finish(r, 2);
+    settle(r, 10);
+    r->lost_percent = 0;
+    submit_many(r, 3, 50);
+    settle(r, 100);
+    ck_assert_uint_eq(used(r), 2);
+    settle(r, 1500);
+    ck_assert_uint_eq(used(r), 4);
+    region_free(r);
+}
+END_TEST
+
 /* A partition that begins anew counts what may be out, and old allowances are not its own. */
 START_TEST(a_new_partition_keeps_within_what_it_has)
 {
@@ -376,7 +468,7 @@ START_TEST(a_new_partition_may_have_more_than_the_limit)
     restart(r, 2);
     r->first = r->count = 0; /* what it says before it has read everything goes nowhere */
     restore(r, 2, 6);
-    at(r, 2, (struct sch_event){.type = SCH_EVENT_TOKEN_ASK, .u.token_ask = &the_queue});
+    at(r, 2, (struct sch_event){.type = SCH_EVENT_TOKEN_ASK, .u.token_ask.key = &the_queue});
     drain(r);
     settle(r, 10);
     submit(r, 3);
@@ -402,12 +494,26 @@ static void hear(struct sch_tokens *tokens, const struct sch_token_allowance *sa
 {
     struct sch_token_report report = {.partition = said->partition,
                                       .epoch = 1,
+                                      .term = 7,
                                       .sequence = said->sequence,
                                       .allowed = said->allowed,
                                       .used = {.actions = used > 0, .cpu_milli = used},
                                       .wanted = wanted,
                                       .next = {.actions = 1, .cpu_milli = 500}};
-    ck_assert(sch_tokens_report(tokens, &report));
+    ck_assert(sch_tokens_report(tokens, &report, 0));
+}
+
+static void asked(void *ctx, uint32_t partition, uint64_t term)
+{
+    (void)ctx;
+    (void)partition;
+    (void)term;
+    ck_abort_msg("both are known");
+}
+
+static void hand_out(struct sch_tokens *tokens, struct sch_token_allowance *said)
+{
+    sch_tokens_settle(tokens, 0, &(struct sch_tokens_sink){note, asked, said});
 }
 
 /* Far below what two use: when that ends they may not both fill it up. What each is allowed then is
@@ -417,17 +523,17 @@ START_TEST(a_lowered_limit_is_filled_once)
     const struct sch_use large = {.cpu_milli = 10000}, small = {.cpu_milli = 800};
     struct sch_token_allowance said[2] = {{.partition = 0, .allowed = {12, 5200}},
                                           {.partition = 1, .allowed = {7, 2300}}};
-    struct sch_tokens *tokens = sch_tokens_new(2, &large);
+    struct sch_tokens *tokens = sch_tokens_new(2, &large, 7);
     hear(tokens, &said[0], 5200, 0);
     hear(tokens, &said[1], 2300, 0);
-    sch_tokens_settle(tokens, note, said);
+    hand_out(tokens, said);
     sch_tokens_limit(tokens, &small);
-    sch_tokens_settle(tokens, note, said);
+    hand_out(tokens, said);
     ck_assert_uint_le(said[0].allowed.cpu_milli + said[1].allowed.cpu_milli, 800);
     bool enough = false;
     for (unsigned i = 0; i < 10 && !enough; i++) {
         hear(tokens, &said[i % 2], 0, 1);
-        sch_tokens_settle(tokens, note, said);
+        hand_out(tokens, said);
         ck_assert_uint_le(said[0].allowed.cpu_milli + said[1].allowed.cpu_milli, 800);
         enough = said[0].allowed.cpu_milli >= 500 || said[1].allowed.cpu_milli >= 500;
     }
@@ -438,10 +544,15 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {
-        a_limit_is_never_exceeded_and_all_ends,   partitions_share_a_limit,
-        one_that_never_fits_stops_no_others,      a_new_home_asks_first,
-        a_new_partition_keeps_within_what_it_has, a_new_partition_may_have_more_than_the_limit,
-        a_lowered_limit_is_filled_once,           NULL};
+    const TTest *const tests[] = {a_limit_is_never_exceeded_and_all_ends,
+                                  partitions_share_a_limit,
+                                  one_that_never_fits_stops_no_others,
+                                  a_new_home_asks_first,
+                                  a_home_before_allows_nothing,
+                                  a_lost_report_holds_nothing_back_for_long,
+                                  a_new_partition_keeps_within_what_it_has,
+                                  a_new_partition_may_have_more_than_the_limit,
+                                  a_lowered_limit_is_filled_once,
+                                  NULL};
     return sy_test_run("sch_tokens", tests);
 }
