@@ -271,9 +271,11 @@ static void carry_out(struct cp_region *region, const struct cp_ownership_effect
 static void step(struct cp_region *region, const struct cp_ownership_event *event)
 {
     struct cp_ownership_effects *fx = &region->effects;
-    if (region->left)
-        return;
     read_map(region);
+    if (region->left) { /* what is under way here is for those who come after us */
+        region->sink.changed(region->sink.ctx);
+        return;
+    }
     bool made = is_made(region);
     if (!made && event->type == CP_OWNERSHIP_LOOK && region->on_left == NULL)
         return;

@@ -55,32 +55,7 @@ int cp_shard_console_port(const struct cp_shard *shard)
     return shard->console != NULL ? cp_console_port(shard->console) : 0;
 }
 
-/* ---- ControlPlane ---- */
-
-static void describe(struct cp_request *req)
-{
-    const struct cp_shard *shard = req->lane->shard;
-    uint32_t count = shard->options.partitions;
-    uint32_t *ids = cp_request_alloc(req, count * sizeof(*ids));
-    size_t described = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        if (shard->in_region == NULL || cp_shard_serves(shard, i))
-            ids[described++] = i;
-    }
-    Switchyard__Internal__DescribeResponse response = SWITCHYARD__INTERNAL__DESCRIBE_RESPONSE__INIT;
-    response.shard = shard->name;
-    response.n_partitions = described;
-    response.partitions = ids;
-    cp_reply_message(req, &response.base);
-}
-
-const struct cp_method cp_control_methods[] = {
-    {.path = "/switchyard.internal.ControlPlane/Describe",
-     .kind = SY_METHOD_UNARY,
-     .request = &switchyard__internal__describe_request__descriptor,
-     .serve = describe},
-    {0},
-};
+/* ---- ControlPlane.Operate ---- */
 
 /* An operator's stream on its way to the partition's loop. */
 struct operator_post {
@@ -206,6 +181,7 @@ void cp_shard_changed(void *arg)
 {
     struct cp_shard *shard = arg;
     bool all = all_served(shard);
+    cp_describe_changed(shard);
     pb_health_set_serving(shard->health, all && !shard->stopping);
     cp_shards_changed(shard);
     if (!all || shard->announced)
@@ -471,15 +447,19 @@ static void on_drained(void *arg)
         on_console_stopped(shard);
 }
 
-static void stop_lanes(void *arg)
+static void drain(void *arg)
 {
     struct cp_shard *shard = arg;
+    cp_describe_end(shard);
+    sy_server_drain(shard->server, shard->grace_ns, cp_front(shard)->loop, on_drained, shard);
     for (uint32_t i = 0; i < shard->options.partitions; i++) {
         shard->stops[i] = (struct cp_stop){.post.run = stop_lane, .lane = &shard->lanes[i]};
         cp_lane_post(cp_front(shard), &shard->lanes[i], &shard->stops[i].post);
     }
 }
 
+/* In a region it first gives its partitions away, and says to who asks for them meanwhile that it
+ * has them no more: a server that drains would only be found gone. */
 void cp_shard_stop(struct cp_shard *shard, int64_t grace_ns, sy_fn done, void *ctx)
 {
     SY_ASSERT(!shard->stopping && done != NULL);
@@ -489,14 +469,14 @@ void cp_shard_stop(struct cp_shard *shard, int64_t grace_ns, sy_fn done, void *c
     shard->stopping = true;
     shard->on_stopped = done;
     shard->stopped_ctx = ctx;
+    shard->grace_ns = grace_ns;
     shard->lanes_running = count;
     shard->stops = sy_calloc(count, sizeof(*shard->stops));
     pb_health_stop(shard->health);
-    sy_server_drain(shard->server, grace_ns, cp_front(shard)->loop, on_drained, shard);
     if (shard->in_region != NULL)
-        cp_region_leave(shard->in_region, stop_lanes, shard);
+        cp_region_leave(shard->in_region, drain, shard);
     else
-        stop_lanes(shard);
+        drain(shard);
 }
 
 void cp_shard_free(struct cp_shard *shard)

@@ -127,6 +127,7 @@ struct cp_shard {
 
     struct cp_runs_watch *runs_watches;     /* front only */
     struct cp_groups_watch *groups_watches; /* front only */
+    struct cp_follower *followers;          /* front only */
     struct sy_rpc *rpc;
     struct cp_region *in_region; /* NULL: all partitions are ours */
     struct cp_forwards *forwards;
@@ -138,6 +139,7 @@ struct cp_shard {
     void (*on_misfit)(void *ctx, const char *why);
     void *misfit_ctx;
     uint32_t lanes_running; /* while stopping */
+    int64_t grace_ns;       /* while stopping */
     struct cp_stop *stops;  /* one for each lane, while stopping */
     sy_fn on_stopped;
     void *stopped_ctx;
@@ -197,6 +199,10 @@ bool cp_shard_serves(const struct cp_shard *shard, uint32_t partition);
 /* In shard.c: the lane looks at its partition in the next turn. */
 void cp_shard_look_soon(struct cp_lane *lane);
 void cp_shard_changed(void *shard);
+
+/* In describe.c: what it tells may be another. */
+void cp_describe_changed(struct cp_shard *shard);
+void cp_describe_end(struct cp_shard *shard); /* nothing more will be */
 
 /* In queue_sync.c. What one partition is at home in, all know. When one begins to serve it tells
  * the others what it is at home in, and hears the same of them; later each change is copied. */

@@ -24,7 +24,8 @@ static const struct sy_config_key keys[] = {
     SY_CONFIG_STRING("endpoint", struct dp_config, endpoint, "",
                      "how clients reach it; empty = as listen says"),
     SY_CONFIG_STRINGS("shards", struct dp_config, shards, NULL,
-                      "control-plane shards to dial, host:port each"),
+                      "shards of the control plane to ask first, host:port each; they "
+                      "tell of the others"),
     SY_CONFIG_STRING("region", struct dp_config, region, "",
                      "where this cluster is, as queues name the regions of their work: \"eu\"; "
                      "it is the label region of its nodes too; empty = not said"),

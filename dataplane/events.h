@@ -8,6 +8,8 @@
     X(DP_EV_STOPPING, INFO, "operator is stopping")                                                \
     X(DP_EV_STALLED, WARN, "the operator itself stood still; all leases start anew")               \
     X(DP_EV_SHARD_UNREACHABLE, WARN, "shard does not answer")                                      \
+    X(DP_EV_SHARD_FOUND, INFO, "another shard of the region was named")                            \
+    X(DP_EV_SHARD_GONE, INFO, "shard is out of reach, and no other names it")                      \
     X(DP_EV_PARTITION_UP, INFO, "partition stream is up")                                          \
     X(DP_EV_PARTITION_DOWN, WARN, "partition stream is down")                                      \
     X(DP_EV_STALE_EPOCH, WARN, "an older epoch was refused")                                       \

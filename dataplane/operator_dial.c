@@ -1,8 +1,14 @@
 /*
- * Dialling: ask each shard for its partitions, then keep one stream to each open. One timer a shard
- * drives it: whatever was lost, the next Describe finds out what to open. Partitions that moved
- * away are forgotten when their stream is down; new ones are found at the latest after
- * RENEW_MAX_NS.
+ * Dialling: each shard is asked which partitions it has, and goes on telling as long as that call
+ * lives; a stream to each partition is kept open. One timer a shard drives it: a call that is lost
+ * is made again after a back-off, and so is a stream while its shard still tells of the partition.
+ *
+ * Shards also tell where the region's other shards are. Those that are configured are the first
+ * contacts, and stay. Another one is let go of when it is out of reach and no shard's last word
+ * names it: so nothing that one shard tells takes away what another does, or what works.
+ *
+ * One shard may be known by two addresses, as configured and as told. It is then asked by both, and
+ * each of its partitions has a stream by one of them.
  */
 #include "base/mem.h"
 #include "dataplane/operator_impl.h"
@@ -11,15 +17,18 @@
 #include "switchyard/internal/dataplane.pb-c.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define SHARDS_MAX 1024
+#define TOLD_MAX 256u /* by one shard; more than a region's partitions have no work */
+#define TARGET_SIZE 256
 #define BACKOFF_MIN_NS (100 * SY_NS_PER_MS)
 #define BACKOFF_MAX_NS (5 * SY_NS_PER_S)
-#define DESCRIBE_TIMEOUT_NS (5 * SY_NS_PER_S)
-/* Between asking a shard that answers: often while a partition has no stream, as it may turn up
- * there any moment, less and less often when it does not. */
-#define RENEW_MIN_NS SY_NS_PER_S
-#define RENEW_MAX_NS (30 * SY_NS_PER_S)
+#define DESCRIBE_TIMEOUT_NS (5 * SY_NS_PER_S) /* for the first answer */
+/* To a shard that answers once, as older ones do. */
+#define RENEW_NS SY_NS_PER_S
+/* So far apart the operators of a region come to a shard that they have heard of. */
+#define HEARD_JITTER_NS (20 * SY_NS_PER_MS)
 /* A stream that lived this long was a good one: the next dial need not hold back. */
 #define GOOD_STREAM_NS (5 * SY_NS_PER_S)
 
@@ -42,16 +51,16 @@ static void schedule_backoff(struct dp_shard *shard)
         shard->backoff_ns = BACKOFF_MAX_NS;
 }
 
-/* Where is the partition now? Any other shard may have it next. */
-static void ask_others(struct dp_operator *op, const struct dp_shard *but)
+/* The same shard by another address, from the shard at index *at on. */
+static struct dp_shard *next_twin(const struct dp_shard *shard, size_t *at)
 {
-    for (size_t i = 0; i < op->shard_count; i++) {
-        struct dp_shard *shard = op->shards[i];
-        if (shard == but || shard->unreachable || shard->describe)
-            continue;
-        shard->renew_ns = RENEW_MIN_NS;
-        schedule(shard, (int64_t)sy_rng_below(&op->rng, RENEW_MIN_NS));
+    struct dp_operator *op = shard->op;
+    while (*at < op->shard_count) {
+        struct dp_shard *other = op->shards[(*at)++];
+        if (other != shard && shard->name[0] && strcmp(other->name, shard->name) == 0)
+            return other;
     }
+    return NULL;
 }
 
 void dp_dial_again(struct dp_shard *shard, int64_t stream_lived_ns)
@@ -61,27 +70,12 @@ void dp_dial_again(struct dp_shard *shard, int64_t stream_lived_ns)
     if (stream_lived_ns >= GOOD_STREAM_NS)
         shard->backoff_ns = BACKOFF_MIN_NS;
     schedule_backoff(shard);
-    if (stream_lived_ns > 0)
-        ask_others(shard->op, shard);
+    size_t at = 0;
+    for (struct dp_shard *twin; (twin = next_twin(shard, &at));)
+        schedule_backoff(twin);
 }
 
-static bool all_up(const struct dp_operator *op)
-{
-    const struct dp_partition *partition = op->partitions;
-    while (partition && partition->up)
-        partition = partition->hh.next;
-    return !partition;
-}
-
-static void schedule_renewal(struct dp_shard *shard)
-{
-    if (all_up(shard->op))
-        shard->renew_ns = RENEW_MAX_NS;
-    schedule(shard, shard->renew_ns);
-    shard->renew_ns *= 2;
-    if (shard->renew_ns > RENEW_MAX_NS)
-        shard->renew_ns = RENEW_MAX_NS;
-}
+/* ---- streams ---- */
 
 static struct dp_stream *find_stream(struct dp_shard *shard, uint32_t partition)
 {
@@ -91,7 +85,18 @@ static struct dp_stream *find_stream(struct dp_shard *shard, uint32_t partition)
     return stream;
 }
 
-static void open_partition(struct dp_shard *shard, uint32_t id)
+static bool twin_has_it(const struct dp_shard *shard, uint32_t partition)
+{
+    size_t at = 0;
+    for (struct dp_shard *twin; (twin = next_twin(shard, &at));) {
+        const struct dp_stream *stream = find_stream(twin, partition);
+        if (stream && stream->sm.state != DP_STREAM_DOWN)
+            return true;
+    }
+    return false;
+}
+
+static void told_of_partition(struct dp_shard *shard, uint32_t id)
 {
     struct dp_stream *stream = find_stream(shard, id);
     if (!stream) {
@@ -103,23 +108,139 @@ static void open_partition(struct dp_shard *shard, uint32_t id)
         shard->streams = stream;
     }
     stream->described = true;
-    if (stream->sm.state == DP_STREAM_DOWN)
-        dp_stream_open(stream);
 }
 
-static void forget_undescribed(struct dp_shard *shard)
+/* Those that the shard has are opened, those that it had are forgotten, when they are down. */
+static void open_streams(struct dp_shard *shard)
 {
     struct dp_stream **at = &shard->streams;
     while (*at) {
         struct dp_stream *stream = *at;
-        if (stream->described || stream->sm.state != DP_STREAM_DOWN) {
-            at = &stream->next;
+        bool down = stream->sm.state == DP_STREAM_DOWN;
+        if (down && !stream->described) {
+            *at = stream->next;
+            dp_stream_free(stream);
             continue;
         }
-        *at = stream->next;
-        dp_stream_free(stream);
+        if (down && !twin_has_it(shard, stream->partition->id))
+            dp_stream_open(stream);
+        at = &stream->next;
     }
 }
+
+/* ---- the shards that are known ---- */
+
+static void drop_told(struct dp_shard *shard)
+{
+    for (size_t i = 0; i < shard->told_count; i++) {
+        SY_ASSERT(shard->told[i]->tellers > 0);
+        shard->told[i]->tellers--;
+    }
+    free(shard->told);
+    shard->told = NULL;
+    shard->told_count = 0;
+}
+
+static void shard_free(struct dp_shard *shard)
+{
+    sy_timer_stop(shard->op->loop, &shard->timer);
+    if (shard->describe)
+        dp_links_end_call(&shard->op->links, sy_take(shard->describe), NULL);
+    while (shard->streams) {
+        struct dp_stream *stream = shard->streams;
+        shard->streams = stream->next;
+        dp_stream_free(stream);
+    }
+    free(shard->told);
+    sy_channel_free(shard->channel);
+    free(shard->target);
+    free(shard);
+}
+
+static bool in_use(const struct dp_shard *shard)
+{
+    const struct dp_stream *stream = shard->streams;
+    while (stream && stream->sm.state == DP_STREAM_DOWN)
+        stream = stream->next;
+    return shard->configured || shard->tellers > 0 || stream;
+}
+
+/* It is out of reach. */
+static void let_go(struct dp_shard *shard)
+{
+    struct dp_operator *op = shard->op;
+    size_t i = 0;
+    while (op->shards[i] != shard)
+        i++;
+    op->shards[i] = op->shards[--op->shard_count];
+    op->shards[op->shard_count] = NULL;
+    sy_log(op->log, &dp_events, DP_EV_SHARD_GONE, SY_STR("shard", shard->target));
+    drop_told(shard);
+    shard_free(shard);
+}
+
+static void on_timer(void *arg);
+
+/* NULL: there are too many. */
+static struct dp_shard *shard_add(struct dp_operator *op, const char *target)
+{
+    if (op->shard_count == SHARDS_MAX)
+        return NULL;
+    struct dp_shard *shard = sy_new(struct dp_shard);
+    shard->op = op;
+    shard->target = sy_strdup(target);
+    shard->backoff_ns = BACKOFF_MIN_NS;
+    shard->channel = sy_channel_new(op->rpc, target);
+    sy_timer_init(&shard->timer, on_timer, shard);
+    op->shards[op->shard_count++] = shard;
+    return shard;
+}
+
+static bool is_target(const char *text)
+{
+    size_t len = strlen(text);
+    for (size_t i = 0; i < len; i++) {
+        if (text[i] <= ' ' || text[i] > '~')
+            return false;
+    }
+    return len < TARGET_SIZE && strchr(text, ':');
+}
+
+static void told_of_shard(struct dp_shard *teller, const char *target)
+{
+    struct dp_operator *op = teller->op;
+    struct dp_shard *shard = NULL;
+    for (size_t i = 0; i < op->shard_count && !shard; i++) {
+        if (strcmp(op->shards[i]->target, target) == 0)
+            shard = op->shards[i];
+    }
+    if (!shard) {
+        shard = shard_add(op, target);
+        if (!shard)
+            return;
+        sy_log(op->log, &dp_events, DP_EV_SHARD_FOUND, SY_STR("shard", target),
+               SY_STR("told_by", teller->target));
+    }
+    shard->tellers++;
+    teller->told[teller->told_count++] = shard;
+    if (!shard->describe) { /* it may be back */
+        shard->backoff_ns = BACKOFF_MIN_NS;
+        schedule(shard, (int64_t)sy_rng_below(&op->rng, HEARD_JITTER_NS));
+    }
+}
+
+static void told_of_shards(struct dp_shard *teller, char *const *targets, size_t count)
+{
+    drop_told(teller);
+    count = count < TOLD_MAX ? count : TOLD_MAX;
+    teller->told = sy_calloc(count + 1, sizeof(struct dp_shard *));
+    for (size_t i = 0; i < count; i++) {
+        if (is_target(targets[i]))
+            told_of_shard(teller, targets[i]);
+    }
+}
+
+/* ---- asking ---- */
 
 static void on_described(void *ctx, struct sy_span message)
 {
@@ -129,32 +250,45 @@ static void on_described(void *ctx, struct sy_span message)
     sy_arena_reset(&op->arena);
     const Switchyard__Internal__DescribeResponse *response = pb_unpack(
         &switchyard__internal__describe_response__descriptor, &op->arena, message);
-    if (!response || response->n_partitions > DP_PARTITIONS_MAX)
+    if (!response || response->n_partitions > DP_PARTITIONS_MAX ||
+        !dp_copy_name(shard->name, sizeof(shard->name), response->shard, true))
         return; /* as if it had not answered */
     for (struct dp_stream *stream = shard->streams; stream; stream = stream->next)
         stream->described = false;
     for (size_t i = 0; i < response->n_partitions; i++)
-        open_partition(shard, response->partitions[i]);
-    forget_undescribed(shard);
+        told_of_partition(shard, response->partitions[i]);
+    told_of_shards(shard, response->endpoints, response->n_endpoints);
     shard->answered = true;
+    shard->unreachable = false;
+    open_streams(shard);
 }
 
-static void on_describe_closed(void *ctx, const struct sy_status *status)
+/* The call is over. */
+static void undescribed(struct dp_shard *shard, const struct sy_status *status)
 {
-    struct dp_shard *shard = ctx;
     struct dp_operator *op = shard->op;
-    dp_touch(op);
-    sy_call_unref(sy_take(shard->describe));
-    if (status->code == SY_CODE_OK && shard->answered) {
-        shard->unreachable = false;
-        schedule_renewal(shard);
+    if (shard->answered && status->code == SY_CODE_OK) {
+        schedule(shard, RENEW_NS + (int64_t)sy_rng_below(&op->rng, HEARD_JITTER_NS));
         return;
     }
     if (!shard->unreachable)
         sy_log(op->log, &dp_events, DP_EV_SHARD_UNREACHABLE, SY_STR("shard", shard->target),
                SY_STR("status", sy_code_name(status->code)), SY_STR("why", status->message.text));
     shard->unreachable = true;
-    schedule_backoff(shard);
+    if (sy_loop_now_ns(op->loop) - shard->asked_ns >= GOOD_STREAM_NS && shard->answered)
+        shard->backoff_ns = BACKOFF_MIN_NS;
+    if (shard->answered || in_use(shard))
+        schedule_backoff(shard);
+    else
+        let_go(shard);
+}
+
+static void on_describe_closed(void *ctx, const struct sy_status *status)
+{
+    struct dp_shard *shard = ctx;
+    dp_touch(shard->op);
+    sy_call_unref(sy_take(shard->describe));
+    undescribed(shard, status);
 }
 
 static const struct sy_call_sink describe_sink = {
@@ -162,25 +296,44 @@ static const struct sy_call_sink describe_sink = {
     .on_closed = on_describe_closed,
 };
 
-/* As a stream, since a stream's call is ours: it can be let go of at any moment. */
-static void describe(void *arg)
+static void describe(struct dp_shard *shard)
 {
-    struct dp_shard *shard = arg;
-    dp_touch(shard->op);
-    if (shard->describe || shard->op->sm.state != DP_RUNNING)
-        return;
-    struct sy_call_options options = {
-        .method = "/switchyard.internal.ControlPlane/Describe",
-        .timeout_ns = DESCRIBE_TIMEOUT_NS,
-    };
+    struct dp_operator *op = shard->op;
+    struct sy_call_options options = {.method = "/switchyard.internal.ControlPlane/Describe"};
     shard->answered = false;
-    shard->describe = sy_channel_open(shard->channel, shard->op->loop, &options, &describe_sink,
-                                      shard);
-    struct sy_buf request = {0}; /* an empty DescribeRequest */
+    shard->asked_ns = sy_loop_now_ns(op->loop);
+    shard->describe = sy_channel_open(shard->channel, op->loop, &options, &describe_sink, shard);
+    struct sy_buf request = {0};
+    dp_wire_put_u64(&request, 1, 1); /* follow */
     int r = sy_call_send(shard->describe, &request);
     SY_ASSERT(r == 0); /* the first message always has room */
     sy_call_half_close(shard->describe);
+    schedule(shard, DESCRIBE_TIMEOUT_NS);
 }
+
+static void on_timer(void *arg)
+{
+    struct dp_shard *shard = arg;
+    struct dp_operator *op = shard->op;
+    dp_touch(op);
+    if (op->sm.state != DP_RUNNING)
+        return;
+    if (!shard->describe) {
+        describe(shard);
+    } else if (shard->answered) {
+        open_streams(shard);
+    } else if (sy_loop_now_ns(op->loop) - shard->asked_ns < DESCRIBE_TIMEOUT_NS) {
+        schedule(shard, shard->asked_ns + DESCRIBE_TIMEOUT_NS - sy_loop_now_ns(op->loop));
+    } else {
+        struct sy_status status = {0};
+        sy_status_set(&status, SY_CODE_DEADLINE_EXCEEDED, "no answer in %lld ms",
+                      (long long)(DESCRIBE_TIMEOUT_NS / SY_NS_PER_MS));
+        dp_links_end_call(&op->links, sy_take(shard->describe), NULL);
+        undescribed(shard, &status);
+    }
+}
+
+/* ---- life ---- */
 
 int dp_shards_new(struct dp_operator *op, const char *const *targets, struct sy_error_text *error)
 {
@@ -191,20 +344,14 @@ int dp_shards_new(struct dp_operator *op, const char *const *targets, struct sy_
         sy_error_text_set(error, "shards: %zu targets; at most %d", count, SHARDS_MAX);
         return -EINVAL;
     }
-    op->shards = sy_calloc(count + 1, sizeof(struct dp_shard *));
+    op->shards = sy_calloc(SHARDS_MAX, sizeof(struct dp_shard *));
     for (size_t i = 0; i < count; i++) {
         if (!targets[i][0]) {
             sy_error_text_set(error, "shards: entry %zu is empty; expected host:port", i + 1);
             return -EINVAL;
         }
-        struct dp_shard *shard = sy_new(struct dp_shard);
-        shard->op = op;
-        shard->target = sy_strdup(targets[i]);
-        shard->backoff_ns = BACKOFF_MIN_NS;
-        shard->renew_ns = RENEW_MIN_NS;
-        shard->channel = sy_channel_new(op->rpc, targets[i]);
-        sy_timer_init(&shard->timer, describe, shard);
-        op->shards[op->shard_count++] = shard;
+        struct dp_shard *shard = shard_add(op, targets[i]);
+        shard->configured = true;
         schedule(shard, 0);
     }
     return 0;
@@ -220,21 +367,6 @@ void dp_shards_stop(struct dp_operator *op)
         for (struct dp_stream *stream = shard->streams; stream; stream = stream->next)
             dp_link_close(&stream->link, SY_CODE_UNAVAILABLE, "the operator is stopping");
     }
-}
-
-static void shard_free(struct dp_shard *shard)
-{
-    sy_timer_stop(shard->op->loop, &shard->timer);
-    if (shard->describe)
-        dp_links_end_call(&shard->op->links, sy_take(shard->describe), NULL);
-    while (shard->streams) {
-        struct dp_stream *stream = shard->streams;
-        shard->streams = stream->next;
-        dp_stream_free(stream);
-    }
-    sy_channel_free(shard->channel);
-    free(shard->target);
-    free(shard);
 }
 
 void dp_shards_free(struct dp_operator *op)

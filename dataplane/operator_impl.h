@@ -155,10 +155,15 @@ struct dp_shard {
     struct sy_channel *channel;
     struct sy_call *describe; /* under way; NULL */
     struct dp_stream *streams;
-    struct sy_timer timer; /* the next Describe */
-    int64_t backoff_ns, renew_ns;
-    bool answered;    /* the Describe under way */
-    bool unreachable; /* logged */
+    struct sy_timer timer; /* the next thing to do: ask, open streams, give up asking */
+    int64_t backoff_ns, asked_ns;
+    char name[DP_NAME_MAX]; /* as it calls itself; "": not heard yet */
+    bool answered;          /* the Describe under way, or the last one */
+    bool unreachable;       /* logged */
+    bool configured;
+    size_t tellers;         /* shards whose last word names it */
+    struct dp_shard **told; /* whom its last word names */
+    size_t told_count;
 };
 
 int dp_shards_new(struct dp_operator *op, const char *const *targets,

@@ -22,6 +22,8 @@
 
 #define WORLD_SHARDS 4
 #define WORLD_AGENTS 4
+#define WORLD_ENDPOINTS 300
+#define WORLD_FOLLOWERS 8
 #define SHARD_PARTITIONS 4
 #define MS SY_NS_PER_MS
 #define SEC SY_NS_PER_S
@@ -33,9 +35,10 @@ struct world {
     struct dp_operator *op;
     struct dp_operator_options options;
     const char *targets[WORLD_SHARDS + 1];
+    struct sy_log *log; /* NULL: none */
     struct fake_shard *shards[WORLD_SHARDS];
     int64_t delay_to_shard_ns, delay_to_agent_ns, delay_to_client_ns;
-    bool cut_shard; /* no new call reaches "shard0" */
+    bool cut_shard; /* no new call reaches "shard0:1" */
 };
 
 /* ---- clock ---- */
@@ -62,6 +65,7 @@ static inline void world_run(struct world *w, int64_t for_ns)
     for (int64_t next; (next = world_next(w)) <= end_ns;) {
         if (next > w->now_ns)
             w->now_ns = next;
+        sy_rpc_mem_set_origin(w->rpc, "operator-out"); /* of channels that it makes */
         sy_loop_turn(w->loop);
         sy_loop_turn(w->peers);
     }
@@ -89,7 +93,7 @@ static inline bool world_connect(void *ctx, const char *from, const char *to)
 {
     struct world *w = ctx;
     (void)from;
-    return !(w->cut_shard && strcmp(to, "shard0") == 0);
+    return !(w->cut_shard && strcmp(to, "shard0:1") == 0);
 }
 
 /* ---- fake shards ---- */
@@ -135,6 +139,11 @@ struct fake_shard {
     struct fake_partition partitions[SHARD_PARTITIONS];
     struct fake_stream *streams;
     size_t partition_count, described;
+    char *endpoints[WORLD_ENDPOINTS]; /* that it tells of */
+    size_t endpoint_count;
+    bool follows; /* it goes on telling: shard_tell() */
+    struct sy_call *followers[WORLD_FOLLOWERS];
+    size_t follower_count;
     int64_t heartbeat_ns, lease_ns;
 };
 
@@ -325,10 +334,8 @@ static inline void shard_operate(void *ctx, struct sy_call *call, struct sy_span
     sy_call_set_sink(call, &stream_sink, stream);
 }
 
-static inline void shard_describe(void *ctx, struct sy_call *call, struct sy_span request)
+static inline void describe_into(struct fake_shard *shard, struct sy_buf *buf)
 {
-    (void)request;
-    struct fake_shard *shard = ctx;
     uint32_t ids[SHARD_PARTITIONS];
     PB(DescribeResponse) response = PB_INIT(DESCRIBE_RESPONSE);
     response.shard = shard->name;
@@ -336,10 +343,37 @@ static inline void shard_describe(void *ctx, struct sy_call *call, struct sy_spa
         ids[i] = shard->partitions[i].id;
     response.partitions = ids;
     response.n_partitions = shard->partition_count;
-    shard->described++;
+    response.endpoints = shard->endpoints;
+    response.n_endpoints = shard->endpoint_count;
+    pack_into(buf, &response.base);
+}
+
+static inline void shard_describe(void *ctx, struct sy_call *call, struct sy_span request)
+{
+    struct fake_shard *shard = ctx;
     struct sy_buf buf = {0};
-    pack_into(&buf, &response.base);
-    sy_call_reply(call, &buf);
+    describe_into(shard, &buf);
+    shard->described++;
+    ck_assert_uint_eq(request.len, 2); /* follow */
+    if (!shard->follows) {
+        sy_call_reply(call, &buf);
+        return;
+    }
+    int r = sy_call_send(call, &buf);
+    ck_assert_int_eq(r, 0);
+    ck_assert_uint_lt(shard->follower_count, WORLD_FOLLOWERS);
+    shard->followers[shard->follower_count++] = call;
+}
+
+/* To all who follow. */
+static inline void shard_tell(struct fake_shard *shard)
+{
+    for (size_t i = 0; i < shard->follower_count; i++) {
+        struct sy_buf buf = {0};
+        describe_into(shard, &buf);
+        int r = sy_call_send(shard->followers[i], &buf);
+        ck_assert_int_eq(r, 0);
+    }
 }
 
 static inline void shard_listen(struct fake_shard *shard)
@@ -351,7 +385,7 @@ static inline void shard_listen(struct fake_shard *shard)
     ck_assert_int_eq(sy_server_new(&shard->server, w->rpc, &options, &error), 0);
     sy_server_add(shard->server,
                   &(struct sy_method){.path = "/switchyard.internal.ControlPlane/Describe",
-                                      .kind = SY_METHOD_UNARY,
+                                      .kind = SY_METHOD_SERVER_STREAM,
                                       .handler = shard_describe,
                                       .ctx = shard,
                                       .loop = w->peers});
@@ -373,7 +407,7 @@ static inline struct fake_shard *shard_new(struct world *w, uint32_t first, size
         index++;
     struct fake_shard *shard = sy_new(struct fake_shard);
     shard->w = w;
-    snprintf(shard->name, sizeof(shard->name), "shard%zu", index);
+    snprintf(shard->name, sizeof(shard->name), "shard%zu:1", index);
     shard->partition_count = count;
     shard->heartbeat_ns = SEC;
     shard->lease_ns = 600 * SEC; /* they send no heartbeats */
@@ -396,6 +430,9 @@ static inline void shard_close_streams(struct fake_shard *shard)
         free(stream);
     }
     shard->streams = NULL;
+    for (size_t i = 0; i < shard->follower_count; i++)
+        sy_call_unref(shard->followers[i]);
+    shard->follower_count = 0;
     for (size_t i = 0; i < shard->partition_count; i++)
         shard->partitions[i].call = NULL;
 }
@@ -549,7 +586,7 @@ static inline void world_start(struct world *w)
 {
     struct sy_error_text error = {0};
     w->options.shards = w->targets;
-    struct dp_operator_ports ports = {.rpc = w->rpc, .loop = w->loop, .seed = 1};
+    struct dp_operator_ports ports = {.rpc = w->rpc, .loop = w->loop, .seed = 1, .log = w->log};
     sy_rpc_mem_set_origin(w->rpc, "operator-out");
     int r = dp_operator_new(&w->op, &w->options, &ports, &error);
     ck_assert_msg(r == 0, "%s", error.text);

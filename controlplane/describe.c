@@ -1,0 +1,111 @@
+/*
+ * ControlPlane.Describe: which partitions this shard has, and where the others are; told again
+ * whenever that is another. On the front.
+ */
+#include "base/mem.h"
+#include "controlplane/shard_impl.h"
+#include "proto/pb.h"
+
+#include "switchyard/internal/dataplane.pb-c.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct cp_follower {
+    struct cp_follower *next, **prev;
+    struct cp_request *req;
+    bool follows;
+    struct sy_buf told; /* the last answer */
+};
+
+static void describe(struct cp_request *req, struct sy_buf *ret)
+{
+    const struct cp_shard *shard = req->lane->shard;
+    const struct cp_map *map = shard->in_region ? cp_region_map(shard->in_region) : NULL;
+    size_t partitions = shard->options.partitions, shards = map != NULL ? map->shard_count : 0;
+    uint32_t *ids SY_AUTOFREE = sy_calloc(partitions, sizeof(*ids));
+    char **endpoints SY_AUTOFREE = sy_calloc(shards + 1, sizeof(*endpoints));
+    Switchyard__Internal__DescribeResponse response = SWITCHYARD__INTERNAL__DESCRIBE_RESPONSE__INIT;
+    response.shard = shard->name;
+    response.partitions = ids;
+    response.endpoints = endpoints;
+    for (uint32_t i = 0; i < partitions; i++) {
+        if (shard->in_region == NULL || cp_shard_serves(shard, i))
+            ids[response.n_partitions++] = i;
+    }
+    for (size_t i = 0; i < shards; i++) {
+        if (map->shards[i].endpoint[0] != '\0')
+            endpoints[response.n_endpoints++] = map->shards[i].endpoint;
+    }
+    pb_pack(&response.base, ret);
+}
+
+static bool same(const struct sy_buf *a, const struct sy_buf *b)
+{
+    return a->len == b->len && memcmp(a->data, b->data, a->len) == 0;
+}
+
+static void pump(struct cp_request *req)
+{
+    struct cp_follower *follower = req->state;
+    SY_CLEANUP(sy_buf_deinit) struct sy_buf now = {0};
+    if (!cp_stream_ready(req))
+        return;
+    describe(req, &now);
+    if (!same(&now, &follower->told)) { /* never empty: the shard has a name */
+        struct sy_buf message = sy_buf_copy(now.data, now.len);
+        struct sy_buf before = follower->told;
+        follower->told = now;
+        now = before;
+        cp_stream_send(req, &message);
+    }
+    if (!follower->follows)
+        cp_stream_end(req);
+}
+
+static void release(struct cp_request *req)
+{
+    struct cp_follower *follower = req->state;
+    *follower->prev = follower->next;
+    if (follower->next != NULL)
+        follower->next->prev = follower->prev;
+    sy_buf_deinit(&follower->told);
+    free(follower);
+}
+
+static void serve(struct cp_request *req)
+{
+    const Switchyard__Internal__DescribeRequest *request = req->message;
+    struct cp_shard *shard = req->lane->shard;
+    struct cp_follower *follower = sy_new(struct cp_follower);
+    *follower = (struct cp_follower){shard->followers, &shard->followers, req, request->follow};
+    if (follower->next != NULL)
+        follower->next->prev = &follower->next;
+    shard->followers = follower;
+    req->state = follower;
+    cp_stream_start(req, pump, release);
+}
+
+void cp_describe_changed(struct cp_shard *shard)
+{
+    struct cp_follower *next;
+    for (struct cp_follower *follower = shard->followers; follower != NULL; follower = next) {
+        next = follower->next;
+        cp_stream_more(follower->req);
+    }
+}
+
+void cp_describe_end(struct cp_shard *shard)
+{
+    for (struct cp_follower *f = shard->followers; f != NULL; f = f->next)
+        f->follows = false;
+    cp_describe_changed(shard);
+}
+
+const struct cp_method cp_control_methods[] = {
+    {.path = "/switchyard.internal.ControlPlane/Describe",
+     .kind = SY_METHOD_SERVER_STREAM,
+     .request = &switchyard__internal__describe_request__descriptor,
+     .serve = serve},
+    {0},
+};
