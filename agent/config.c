@@ -93,7 +93,7 @@ static const struct sy_config_key keys[] = {
     SY_CONFIG_STRING("spawner", struct ag_config, spawner, "",
                      "program; empty = switchyard-spawner beside the agent"),
     SY_CONFIG_ENUM("log_level", struct ag_config, log_level, "info", log_levels, "what is logged"),
-    SY_BLOB_CONFIG(struct ag_config, storage,
+    SY_BLOB_CONFIG(struct ag_config, storage, "storage",
                    "where Flyte's files lie, as the operator has it: /DIR or s3://BUCKET/PREFIX; "
                    "empty = Flyte's tasks are refused"),
     SY_CONFIG_STRING("flyte_endpoint", struct ag_config, flyte_endpoint, "localhost:8090",

@@ -108,7 +108,7 @@ int ag_setup_flyte(struct ag_setup *s, struct sy_error_text *error)
         .fork = config->python_fork,
         .bundles_max = (size_t)config->bundles_max,
     };
-    int r = sy_blob_config_options(&config->storage, "", &storage, &secret, error);
+    int r = sy_blob_config_options(&config->storage, "storage", "", &storage, &secret, error);
     if (r == 0 && storage.root[0] != '\0')
         r = sy_blobs_new(&s->blobs, s->loop, &storage, error);
     if (r == 0)

@@ -6,11 +6,13 @@
 
 #define SECRET_BYTES_MAX 4096
 
-static int read_secret(const char *path, struct sy_buf *secret, struct sy_error_text *error)
+static int read_secret(const char *prefix, const char *path, struct sy_buf *secret,
+                       struct sy_error_text *error)
 {
     int r = sy_file_read(path, SECRET_BYTES_MAX, secret);
     if (r < 0) {
-        sy_error_text_set(error, "storage_secret_key_file: cannot read %s: %s", path, strerror(-r));
+        sy_error_text_set(error, "%s_secret_key_file: cannot read %s: %s", prefix, path,
+                          strerror(-r));
         return r;
     }
     while (secret->len > 0 && strchr("\r\n \t", secret->data[secret->len - 1]))
@@ -19,8 +21,8 @@ static int read_secret(const char *path, struct sy_buf *secret, struct sy_error_
     return 0;
 }
 
-int sy_blob_config_options(const struct sy_blob_config *config, const char *root,
-                           struct sy_blob_options *ret, struct sy_buf *secret,
+int sy_blob_config_options(const struct sy_blob_config *config, const char *prefix,
+                           const char *root, struct sy_blob_options *ret, struct sy_buf *secret,
                            struct sy_error_text *error)
 {
     *ret = (struct sy_blob_options){
@@ -32,15 +34,13 @@ int sy_blob_config_options(const struct sy_blob_config *config, const char *root
     };
     bool s3 = strncmp(ret->root, "s3://", strlen("s3://")) == 0;
     if (s3 && (!config->access_key[0] || !config->secret_key_file[0])) {
-        sy_error_text_set(error,
-                          "storage_root: %s needs storage_access_key and "
-                          "storage_secret_key_file",
-                          ret->root);
+        sy_error_text_set(error, "%s_root: %s needs %s_access_key and %s_secret_key_file", prefix,
+                          ret->root, prefix, prefix);
         return -EINVAL;
     }
     if (!s3)
         return 0;
-    int r = read_secret(config->secret_key_file, secret, error);
+    int r = read_secret(prefix, config->secret_key_file, secret, error);
     ret->secret_key = (const char *)secret->data;
     return sy_trace(r);
 }

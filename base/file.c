@@ -140,6 +140,11 @@ static int sync_directory_of(const char *path)
     return fsync(fd) < 0 ? -errno : 0;
 }
 
+int sy_rename(const char *from, const char *to)
+{
+    return sy_trace(rename(from, to) < 0 ? -errno : sync_directory_of(to));
+}
+
 int sy_file_write_atomic(const char *path, const void *data, size_t len)
 {
     SY_ASSERT(data || len == 0);
@@ -148,13 +153,11 @@ int sy_file_write_atomic(const char *path, const void *data, size_t len)
     if (n < 0 || (size_t)n >= sizeof(tmp))
         return sy_trace(-ENAMETOOLONG);
     int r = write_synced(tmp, data, len);
-    if (r == 0 && rename(tmp, path) < 0)
-        r = -errno;
-    if (r < 0) {
+    if (r == 0)
+        r = sy_rename(tmp, path);
+    if (r < 0)
         unlink(tmp);
-        return sy_trace(r);
-    }
-    return sy_trace(sync_directory_of(path));
+    return sy_trace(r);
 }
 
 void sy_remove_tree(const char *path)

@@ -81,6 +81,12 @@ static const struct sy_config_key keys[] = {
                        "after a start, how long to wait for clusters to say what they run"),
     SY_CONFIG_DURATION("drain", struct cp_config, drain_ns, "10s", "0", "10m",
                        "on SIGTERM, how long calls may take to end"),
+    SY_BLOB_CONFIG(
+        struct cp_config, backup, "backup",
+        "where `switchyard-shard backup` puts backups: /DIR or s3://BUCKET/PREFIX, which "
+        "gets them through DATA_DIR/backups; empty = none can be made"),
+    SY_CONFIG_INT("backups_kept", struct cp_config, backups_kept, 7, 1, 10000,
+                  "of each partition; in a bucket nothing is deleted"),
 };
 
 static bool is_host_port(const char *text)
@@ -259,6 +265,35 @@ struct cp_shard_options cp_config_shard(const struct cp_config *config)
                       .infeasible = (enum sch_infeasible)(SCH_INFEASIBLE_HOLD + config->infeasible),
                       .reclaim_delay_ns = config->reclaim_delay_ns},
     };
+}
+
+/* ---- backups ---- */
+
+int cp_config_backups_init(struct cp_config_backups *ret, const struct cp_config *config,
+                           struct sy_error_text *error)
+{
+    *ret = (struct cp_config_backups){0};
+    if (config->backup.root[0] == '\0')
+        return 0;
+    int r = sy_blob_config_options(&config->backup, "backup", "", &ret->storage, &ret->secret,
+                                   error);
+    if (r < 0)
+        return sy_trace(r);
+    bool s3 = config->backup.root[0] != '/';
+    sy_buf_printf(&ret->dir, s3 ? "%s/backups" : "%s", s3 ? config->data_dir : config->backup.root);
+    ret->options = (struct cp_backup_options){.dir = (const char *)ret->dir.data,
+                                              .storage = s3 ? &ret->storage : NULL,
+                                              .keep = (uint32_t)config->backups_kept};
+    ret->configured = true;
+    return 0;
+}
+
+void cp_config_backups_deinit(struct cp_config_backups *backups)
+{
+    if (backups->secret.len > 0)
+        explicit_bzero(backups->secret.data, backups->secret.len);
+    sy_buf_deinit(&backups->secret);
+    sy_buf_deinit(&backups->dir);
 }
 
 enum sy_log_level cp_config_log_level(const struct cp_config *config)

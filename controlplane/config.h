@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "base/blob_config.h"
 #include "base/config.h"
 #include "base/log.h"
 #include "controlplane/shard.h"
@@ -17,6 +18,8 @@ struct cp_config {
     int64_t system_retries, worker_deaths_max, ageing_ns, reclaim_delay_ns, infeasible_grace_ns;
     int64_t reserve_after_ns, infeasible;
     int64_t heartbeat_ns, cluster_lease_ns, recovery_wait_ns, drain_ns;
+    struct sy_blob_config backup;
+    int64_t backups_kept;
 };
 
 /* -EINVAL with every problem in `error`, or the errors of reading `path`. */
@@ -35,3 +38,13 @@ const struct cp_coord_etcd_options *cp_config_etcd(const struct cp_config *confi
                                                    struct cp_coord_etcd_options *ret);
 struct cp_shard_options cp_config_shard(const struct cp_config *config);
 enum sy_log_level cp_config_log_level(const struct cp_config *config);
+
+struct cp_config_backups {
+    struct cp_backup_options options; /* points into the rest, and into the configuration */
+    struct sy_blob_options storage;
+    struct sy_buf secret, dir;
+    bool configured;
+};
+int cp_config_backups_init(struct cp_config_backups *ret, const struct cp_config *config,
+                           struct sy_error_text *error) SY_MUST_USE;
+void cp_config_backups_deinit(struct cp_config_backups *backups); /* zeroed is fine */

@@ -1,21 +1,19 @@
-/* switchyard-shard --config FILE */
+/* switchyard-shard [backup|backups|restore] --config FILE */
 #include "base/daemon.h"
 #include "base/mem.h"
-#include "controlplane/config.h"
+#include "controlplane/backup_command.h"
 #include "controlplane/data_dir.h"
 #include "controlplane/loops.h"
-#include "version.h"
 
-#include <argp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct program {
-    const char *config_path;
-    bool print_config;
+    struct cp_arguments arguments;
     struct cp_config config;
+    struct cp_config_backups backups;
     struct sy_log *log;
     struct cp_loops loops;
     struct sy_rpc *rpc;
@@ -25,20 +23,6 @@ struct program {
     bool stopping;
     struct sy_error_text error;
 };
-
-static error_t on_option(int key, char *value, struct argp_state *state)
-{
-    struct program *program = state->input;
-    if (key == 'c')
-        program->config_path = value;
-    else if (key == 'p')
-        program->print_config = true;
-    else if (key != ARGP_KEY_END)
-        return ARGP_ERR_UNKNOWN;
-    else if (program->config_path == NULL && !program->print_config)
-        argp_error(state, "--config FILE is needed");
-    return 0;
-}
 
 static void on_serving(void *arg)
 {
@@ -73,6 +57,7 @@ static int start_shard(struct program *program, struct sy_error_text *error)
     struct cp_shard_options options = cp_config_shard(&program->config);
     options.etcd = cp_config_etcd(&program->config, &etcd);
     options.storage = program->data_dir.id;
+    options.backups = program->backups.configured ? &program->backups.options : NULL;
     struct cp_shard_ports ports = {program->rpc, program->loops.loops, program->data_dir.openers,
                                    sy_rng_u64(&rng), program->log};
     int r = cp_shard_new(&program->shard, &options, &ports, error);
@@ -102,6 +87,14 @@ static int set_up(struct program *program, struct sy_error_text *error)
     return r == 0 ? start_shard(program, error) : r;
 }
 
+static int serve(struct program *program)
+{
+    program->log = sy_log_new(fileno(stderr), cp_config_log_level(&program->config), NULL);
+    sy_daemon_dump_on_abort(program->log);
+    int r = set_up(program, &program->error);
+    return r == 0 ? cp_loops_run(&program->loops) : r;
+}
+
 static void tear_down(struct program *program)
 {
     cp_shard_free(program->shard);
@@ -110,6 +103,7 @@ static void tear_down(struct program *program)
     cp_loops_settle(&program->loops, program->rpc);
     sy_rpc_free(program->rpc);
     cp_data_dir_deinit(&program->data_dir);
+    cp_config_backups_deinit(&program->backups);
     cp_loops_deinit(&program->loops);
     sy_daemon_dump_on_abort(NULL);
     sy_log_free(program->log);
@@ -118,29 +112,20 @@ static void tear_down(struct program *program)
 
 int main(int argc, char **argv)
 {
-    static const struct argp_option options[] = {
-        {"config", 'c', "FILE", 0, "YAML configuration", 0},
-        {"print-config", 'p', NULL, 0, "print all keys with their defaults", 0},
-        {0},
-    };
-    static const struct argp argp = {
-        .options = options, .parser = on_option, .doc = "A shard of Switchyard's control plane."};
     struct program program = {0};
-    argp_program_version = "switchyard-shard " SY_VERSION " " SY_COMMIT;
-    if (argp_parse(&argp, argc, argv, 0, NULL, &program) != 0)
-        return EXIT_FAILURE;
-    if (program.print_config) {
+    cp_arguments_parse(&program.arguments, argc, argv);
+    if (program.arguments.print_config) {
         cp_config_print(fileno(stdout));
         return EXIT_SUCCESS;
     }
-    int r = cp_config_load(&program.config, program.config_path, &program.error);
-    if (r == 0) {
-        program.log = sy_log_new(fileno(stderr), cp_config_log_level(&program.config), NULL);
-        sy_daemon_dump_on_abort(program.log);
-        r = set_up(&program, &program.error);
-    }
+    int r = cp_config_load(&program.config, program.arguments.config_path, &program.error);
     if (r == 0)
-        r = cp_loops_run(&program.loops);
+        r = cp_config_backups_init(&program.backups, &program.config, &program.error);
+    if (r == 0)
+        r = program.arguments.command == CP_COMMAND_SERVE
+                ? serve(&program)
+                : cp_backup_command(&program.arguments, &program.config, &program.backups,
+                                    &program.error);
     bool failed = r < 0 || program.error.text[0] != '\0'; /* the region is another */
     if (failed)
         fprintf(stderr, "switchyard-shard: %s\n",

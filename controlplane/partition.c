@@ -474,6 +474,11 @@ uint64_t cp_partition_commits(const struct cp_partition *p)
     return p->commits;
 }
 
+struct cp_store_source *cp_partition_source(struct cp_partition *p)
+{
+    return cp_partition_serving(p) ? cp_store_source(p->store) : NULL;
+}
+
 struct sch_partition_counts cp_partition_counts(struct cp_partition *p)
 {
     return p->core ? sch_partition_counts(p->core) : (struct sch_partition_counts){0};

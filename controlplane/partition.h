@@ -105,6 +105,8 @@ const char *cp_partition_reason(const struct cp_partition *p);
 uint32_t cp_partition_epoch(const struct cp_partition *p);
 /* Batches made durable since it was made, through reopenings too. */
 uint64_t cp_partition_commits(const struct cp_partition *p);
+/* To back it up, on any thread; NULL: it does not serve, or keeps nothing on disk. */
+struct cp_store_source *cp_partition_source(struct cp_partition *p);
 
 /* ---- writes ---- */
 

@@ -41,7 +41,6 @@
 #include <string.h>
 #include <utlist.h>
 
-#define CP_FORMAT 1
 #define CP_ENQUEUE_MAX 10000
 #define CP_URI_BYTES_MAX 4096
 #define CP_GROUP_BYTES_MAX 256

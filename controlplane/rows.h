@@ -26,6 +26,8 @@ static inline struct sy_span cp_key_span(const struct cp_key *key)
     return (struct sy_span){key->data, key->len};
 }
 
+#define CP_FORMAT 1 /* of all rows, in Meta */
+
 struct cp_key cp_key_meta(void);
 struct cp_key cp_key_cluster(const char *name); /* "" : where they begin */
 struct cp_key cp_key_run(uint64_t run_id);

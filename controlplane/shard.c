@@ -26,6 +26,7 @@ static const struct cp_method *const tables[] = {
     cp_actions_methods, cp_cluster_methods, cp_native_methods,  cp_region_methods,
     cp_signal_methods,  cp_task_methods,    cp_trigger_methods, cp_project_methods,
     cp_queue_methods,   cp_explain_methods, cp_shards_methods,  cp_region_map_methods,
+    cp_backup_methods,
 };
 
 uint32_t cp_shard_partition_of(const struct cp_shard *shard, const char *project,
@@ -382,6 +383,8 @@ int cp_shard_new(struct cp_shard **ret_shard, const struct cp_shard_options *opt
         r = bind_server(shard, ports, error);
     if (r == 0)
         r = bind_console(shard, options, ports, error);
+    if (r == 0 && options->backups != NULL)
+        r = cp_backups_new(&shard->backups, shard, options->backups, ports->loops[0], error);
     if (r < 0) {
         sy_log(ports->log, &cp_shard_events, CP_SHARD_EV_START_FAILED,
                SY_STR("error", error != NULL ? error->text : NULL));
@@ -492,6 +495,7 @@ void cp_shard_free(struct cp_shard *shard)
     }
     for (uint32_t i = 0; i < count; i++)
         cp_lane_deinit(&shard->lanes[i]);
+    cp_backups_free(shard->backups);
     cp_runs_watches_free(shard);
     cp_groups_watches_free(shard);
     for (uint32_t i = 0; i < count; i++) {

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "base/rpc.h"
+#include "controlplane/backups.h"
 #include "controlplane/partition.h"
 #include "controlplane/region.h"
 
@@ -29,6 +30,7 @@ struct cp_shard_options {
     const char *endpoint;                    /* "shard-1.example:8090" */
     const char *storage;                     /* the identity of its partitions' (data_dir.h) */
     const struct cp_ownership_options *pace; /* NULL: the defaults */
+    const struct cp_backup_options *backups; /* NULL: none can be made */
 };
 
 struct cp_shard_ports {

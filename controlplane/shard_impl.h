@@ -119,6 +119,7 @@ struct cp_shard {
     struct sy_log *log;
     struct sy_server *server;
     struct cp_console *console; /* NULL: none */
+    struct cp_backups *backups; /* NULL: no place for them */
     struct pb_health *health;
     struct cp_binding *bindings;
     size_t binding_count;
@@ -183,6 +184,7 @@ extern const struct cp_method cp_trigger_methods[];
 extern const struct cp_method cp_project_methods[];
 extern const struct cp_method cp_queue_methods[];
 extern const struct cp_method cp_explain_methods[];
+extern const struct cp_method cp_backup_methods[];
 
 /* In shard_region.c: which partitions are ours, and calls for the others. */
 void cp_shard_region_init(struct cp_shard *shard, struct sy_loop *loop,

@@ -134,6 +134,11 @@ void cp_iter_free(struct cp_iter *iter)
         iter->ops->iter_free(iter);
 }
 
+struct cp_store_source *cp_store_source(struct cp_store *store)
+{
+    return store->ops->source != NULL ? store->ops->source(store) : NULL;
+}
+
 uint64_t cp_store_bytes_written(const struct cp_store *store)
 {
     return store->ops->bytes_written(store);

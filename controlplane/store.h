@@ -101,5 +101,17 @@ int cp_iter_error(struct cp_iter *iter) SY_MUST_USE;
 void cp_iter_seek_for_prev(struct cp_iter *iter, struct sy_span key);
 void cp_iter_free(struct cp_iter *iter);
 
+/* A way to what a store holds that outlives it, for any thread; NULL: the store has none (memory).
+ * Freed when both it and the store are done with. */
+struct cp_store_source;
+struct cp_store_source *cp_store_source(struct cp_store *store);
+void cp_store_source_free(struct cp_store_source *source);
+const char *cp_store_source_path(const struct cp_store_source *source); /* of its directory */
+/* All that is committed at one moment between begin and return, as a store of its own: in hard
+ * links where its file system is the store's. Blocks, and a close of the store waits for it.
+ * -EEXIST; -ECANCELED: the store is closed; -EIO, -ENOSPC. */
+int cp_store_checkpoint(struct cp_store_source *source, const char *path,
+                        struct sy_error_text *error) SY_MUST_USE;
+
 /* Bytes written to disk since the open (log and tables), for the benchmarks. */
 uint64_t cp_store_bytes_written(const struct cp_store *store);

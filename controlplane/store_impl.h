@@ -26,6 +26,7 @@ struct cp_store_ops {
     int (*iter_error)(struct cp_iter *iter);
     void (*iter_seek_for_prev)(struct cp_iter *iter, struct sy_span key);
     void (*iter_free)(struct cp_iter *iter);
+    struct cp_store_source *(*source)(struct cp_store *store); /* NULL: none */
     uint64_t (*bytes_written)(const struct cp_store *store);
 };
 

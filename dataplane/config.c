@@ -40,7 +40,7 @@ static const struct sy_config_key keys[] = {
                      "mode 0600; holds the token that agents must send, 16 to 256 characters; "
                      "empty = any may attach, and secrets are handed to none"),
     SY_BLOB_CONFIG(
-        struct dp_config, storage,
+        struct dp_config, storage, "storage",
         "inputs, outputs and code of Flyte programs: /DIRECTORY that all nodes share, or "
         "s3://BUCKET/PREFIX; empty = DATA_DIR/store"),
     SY_CONFIG_INT("core_price_micros", struct dp_config, core_price_micros, 0, 0, 1000000000,
@@ -222,7 +222,7 @@ int dp_config_options_init(struct dp_config_options *options, const struct dp_co
         .object_bytes_max = config->object_bytes_max,
         .peer_bytes_max = (size_t)config->peer_bytes_max,
     };
-    r = sy_blob_config_options(&config->storage, options->store_dir, &options->storage,
+    r = sy_blob_config_options(&config->storage, "storage", options->store_dir, &options->storage,
                                &options->secret, error);
     if (r == 0)
         r = sy_bearer_load(&options->options.bearer, "agent_token_file", config->agent_token_file,

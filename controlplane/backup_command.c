@@ -1,0 +1,313 @@
+#include "controlplane/backup_command.h"
+
+#include "base/arena.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/rpc.h"
+#include "controlplane/backup_mirror.h"
+#include "controlplane/data_dir.h"
+#include "controlplane/restore.h"
+#include "proto/pb.h"
+
+#include "switchyard/internal/backup.pb-c.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define MESSAGE_BYTES_MAX ((size_t)1 << 20)
+#define MIB 1048576.0
+
+struct command {
+    const struct cp_backup_options *options;
+    const char *shard;   /* whose backups */
+    const char *address; /* where a shard serves */
+    uint32_t partitions;
+    int64_t partition; /* the only one; -1: all */
+    uint32_t id;       /* 0: the newest */
+    char **paths;      /* restore: where each partition's store lies */
+};
+
+static bool is_wanted(const struct command *command, uint32_t partition)
+{
+    return command->partition < 0 || command->partition == partition;
+}
+
+static int dir_of(const struct command *command, uint32_t partition, char ret[PATH_MAX],
+                  struct sy_error_text *error)
+{
+    if (cp_backup_dir(ret, command->options->dir, partition, command->shard))
+        return 0;
+    sy_error_text_set(error, "the path of backups is too long: %s", command->options->dir);
+    return -ENAMETOOLONG;
+}
+
+/* ---- backup ---- */
+
+struct asking {
+    struct sy_loop *loop;
+    struct sy_call *call;
+    struct sy_error_text *error;
+    uint32_t count, failed;
+    int result;
+};
+
+static void on_message(void *ctx, struct sy_span bytes)
+{
+    struct asking *asking = ctx;
+    struct sy_arena arena;
+    sy_arena_init(&arena, MESSAGE_BYTES_MAX);
+    const Switchyard__Internal__BackUpResponse *m = pb_unpack(
+        &switchyard__internal__back_up_response__descriptor, &arena, bytes);
+    asking->count++;
+    if (m == NULL) {
+        sy_error_text_set(asking->error, "the shard's answer cannot be read");
+        asking->result = -EBADMSG;
+    } else if (m->failure[0] != '\0') {
+        fprintf(stderr, "partition %u: %s\n", m->partition, m->failure);
+        asking->failed++;
+    } else {
+        printf("partition %u: backup %u, %u files, %.1f MiB in all, %.2f s\n", m->partition,
+               m->backup, m->files, (double)m->bytes / MIB,
+               (double)m->took_ns / (double)SY_NS_PER_S);
+        fflush(stdout);
+    }
+    sy_arena_deinit(&arena);
+}
+
+static void on_closed(void *ctx, const struct sy_status *status)
+{
+    struct asking *asking = ctx;
+    sy_call_unref(sy_take(asking->call));
+    if (status->code != SY_CODE_OK) {
+        sy_error_text_set(asking->error, "%s: %s", sy_code_name(status->code),
+                          status->message.text);
+        asking->result = -EIO;
+    } else if (asking->failed > 0) {
+        sy_error_text_set(asking->error, "%u of %u partitions failed", asking->failed,
+                          asking->count);
+        asking->result = -EIO;
+    } else if (asking->count == 0) {
+        sy_error_text_set(asking->error, "the shard serves no partition just now");
+        asking->result = -EAGAIN;
+    }
+    sy_loop_stop(asking->loop);
+}
+
+static const struct sy_call_sink sink = {.on_message = on_message, .on_closed = on_closed};
+
+static int ask(struct asking *asking, struct sy_rpc *rpc, const char *address)
+{
+    static const struct sy_call_options options = {.method = "/switchyard.internal.Backups/BackUp"};
+    struct sy_channel *channel = sy_channel_new(rpc, address);
+    struct sy_buf request = {0};
+    asking->call = sy_channel_open(channel, asking->loop, &options, &sink, asking);
+    int r = sy_call_send(asking->call, &request);
+    SY_ASSERT(r == 0); /* the first one always has room */
+    sy_call_half_close(asking->call);
+    r = sy_loop_run(asking->loop);
+    sy_channel_free(channel);
+    return r < 0 ? r : asking->result;
+}
+
+static int back_up(const struct command *command, struct sy_error_text *error)
+{
+    struct asking asking = {.error = error};
+    struct sy_rpc *rpc;
+    int r = sy_loop_new(&asking.loop, NULL);
+    if (r < 0)
+        return r;
+    r = sy_rpc_grpc_new(&rpc, error);
+    if (r == 0) {
+        r = ask(&asking, rpc, command->address);
+        sy_rpc_free(rpc);
+    }
+    sy_loop_free(asking.loop);
+    return r;
+}
+
+/* ---- backups ---- */
+
+static void print_backup(uint32_t partition, const struct cp_backup_info *info)
+{
+    char when[32] = "";
+    time_t seconds = (time_t)info->taken_s;
+    struct tm parts;
+    if (gmtime_r(&seconds, &parts) != NULL)
+        (void)strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &parts);
+    printf("partition %u: backup %u of %s, %u files, %.1f MiB\n", partition, info->id, when,
+           info->files, (double)info->bytes / MIB);
+}
+
+/* How many there are, or an error. */
+static int print_backups(const struct command *command, uint32_t partition,
+                         struct sy_error_text *error)
+{
+    char dir[PATH_MAX];
+    struct cp_backup_info *infos SY_AUTOFREE = NULL;
+    size_t count = 0;
+    int r = dir_of(command, partition, dir, error);
+    if (r == 0)
+        r = cp_backup_list(dir, &infos, &count, error);
+    for (size_t i = 0; i < count; i++)
+        print_backup(partition, &infos[i]);
+    return r < 0 && r != -ENOENT ? r : (int)count;
+}
+
+static int list_backups(const struct command *command, struct sy_error_text *error)
+{
+    int found = 0;
+    for (uint32_t i = 0; i < command->partitions; i++) {
+        int r = is_wanted(command, i) ? print_backups(command, i, error) : 0;
+        if (r < 0)
+            return r;
+        found += r;
+    }
+    if (found > 0)
+        return 0;
+    sy_error_text_set(error, "%s holds no backups of shard %s", command->options->dir,
+                      command->shard);
+    return -ENOENT;
+}
+
+/* ---- restore ---- */
+
+struct fetching {
+    struct sy_loop *loop;
+    struct sy_error_text *error;
+    bool ended;
+    int result;
+};
+
+static void on_fetched(void *ctx, int r, const struct sy_error_text *error)
+{
+    struct fetching *fetching = ctx;
+    fetching->ended = true;
+    fetching->result = r;
+    if (r < 0)
+        *fetching->error = *error;
+    sy_loop_stop(fetching->loop);
+}
+
+/* From S3 into `dir`; *ret_id: which backup that is. */
+static int fetch(const struct command *command, uint32_t partition, const char *dir,
+                 uint32_t *ret_id, struct sy_error_text *error)
+{
+    struct fetching fetching = {.error = error};
+    struct sy_blobs *blobs = NULL;
+    struct cp_mirror *mirror = NULL;
+    char prefix[PATH_MAX];
+    int r = sy_loop_new(&fetching.loop, NULL);
+    if (r < 0)
+        return r;
+    r = sy_blobs_new(&blobs, fetching.loop, command->options->storage, error);
+    if (r == 0) {
+        snprintf(prefix, sizeof(prefix), "partition-%u/%s", partition, command->shard);
+        cp_mirror_down(&mirror, blobs, prefix, command->id, dir, on_fetched, &fetching);
+        if (!fetching.ended)
+            r = sy_loop_run(fetching.loop);
+        r = r < 0 ? r : fetching.result;
+        *ret_id = cp_mirror_id(mirror);
+        sy_blobs_free(blobs);
+        cp_mirror_free(mirror);
+    }
+    sy_loop_free(fetching.loop);
+    return r;
+}
+
+static int restore(const struct command *command, uint32_t partition, struct sy_error_text *error)
+{
+    char dir[PATH_MAX];
+    const char *path = command->paths[partition];
+    uint32_t id = command->id;
+    bool fetched = command->options->storage != NULL;
+    int r = 0;
+    if (!fetched) {
+        r = dir_of(command, partition, dir, error);
+    } else {
+        int n = snprintf(dir, sizeof(dir), "%s.fetched", path);
+        r = n > 0 && (size_t)n < sizeof(dir) ? 0 : -ENAMETOOLONG;
+        if (r == 0) {
+            sy_remove_tree(dir); /* of one that was killed */
+            r = fetch(command, partition, dir, &id, error);
+        }
+    }
+    if (r == 0)
+        r = cp_restore(dir, id, path, partition, error);
+    if (fetched)
+        sy_remove_tree(dir);
+    return r;
+}
+
+static int restore_all(const struct command *command, struct sy_error_text *error)
+{
+    uint32_t count = 0, failed = 0;
+    for (uint32_t i = 0; i < command->partitions; i++) {
+        if (!is_wanted(command, i))
+            continue;
+        struct sy_error_text text = {0};
+        int r = restore(command, i, &text);
+        count++;
+        if (r == 0) {
+            printf("partition %u: restored to %s\n", i, command->paths[i]);
+            continue;
+        }
+        fprintf(stderr, "partition %u: %s\n", i, text.text[0] != '\0' ? text.text : strerror(-r));
+        failed++;
+    }
+    if (failed == 0)
+        return 0;
+    sy_error_text_set(error, "%u of %u partitions failed", failed, count);
+    return -EIO;
+}
+
+/* ---- the whole ---- */
+
+static int restore_below(struct command *command, const struct cp_config *config,
+                         struct sy_error_text *error)
+{
+    struct cp_data_dir dir = {0};
+    int r = cp_data_dir_init(&dir, config->data_dir, command->partitions,
+                             cp_config_shares(config) ? config->region : NULL, error);
+    command->paths = dir.paths;
+    if (r == 0)
+        r = restore_all(command, error);
+    cp_data_dir_deinit(&dir);
+    return r;
+}
+
+static const char *address_of(const struct cp_arguments *arguments, const struct cp_config *config)
+{
+    if (arguments->at != NULL)
+        return arguments->at;
+    return config->endpoint[0] != '\0' ? config->endpoint : config->listen;
+}
+
+int cp_backup_command(const struct cp_arguments *arguments, const struct cp_config *config,
+                      const struct cp_config_backups *backups, struct sy_error_text *error)
+{
+    struct command command = {.options = &backups->options,
+                              .shard = arguments->from != NULL ? arguments->from : config->name,
+                              .address = address_of(arguments, config),
+                              .partitions = (uint32_t)config->partitions,
+                              .partition = arguments->partition,
+                              .id = arguments->backup};
+    if (!backups->configured) {
+        sy_error_text_set(error, "no place for backups is configured: backup_root is empty");
+        return -EINVAL;
+    }
+    if (arguments->partition >= config->partitions) {
+        sy_error_text_set(error, "partition %lld: the region has %lld",
+                          (long long)arguments->partition, (long long)config->partitions);
+        return -EINVAL;
+    }
+    switch (arguments->command) {
+    case CP_COMMAND_BACKUP:
+        return back_up(&command, error);
+    case CP_COMMAND_BACKUPS:
+        return list_backups(&command, error);
+    default:
+        return restore_below(&command, config, error);
+    }
+}
