@@ -10,15 +10,20 @@
  *     front                       part (partition's lane)
  *       | -- ask ------------------> | reads rows in chunks, a turn for each few
  *       | <------------- returned -- |
+ *
+ * The sums of a partition that another shard has come from there, all of them whenever they change
+ * (follow.h); that shard's passes are of this one partition. Until each partition's are known none
+ * is shown; those of a partition that moves stay as they were until they are known anew.
  */
 #include "base/clock.h"
 #include "base/mem.h"
+#include "controlplane/follow.h"
 #include "controlplane/names.h"
-#include "controlplane/shard_impl.h"
 #include "controlplane/task_groups.h"
 #include "proto/pb.h"
 
 #include "flyteidl2/workflow/run_service.pb-c.h"
+#include "switchyard/internal/watch_parts.pb-c.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -35,17 +40,20 @@
 #define MESSAGE_BYTES ((size_t)64 * 1024)
 
 struct part {
+    struct cp_follow follow;
     struct cp_post post; /* there and back */
     struct cp_groups_watch *watch;
     struct cp_lane *lane;
     /* the lane's, while the post is out */
-    struct cp_task_groups groups;
-    uint64_t changes; /* of the partition, when it began to read */
+    struct cp_task_groups groups, coming; /* `coming` is not complete yet */
+    uint32_t epoch;   /* of the partition, when it began to read; 0: groups are not its own */
+    uint64_t changes; /* of the partition, likewise */
     uint64_t from;
     size_t scanned;
-    bool reading, known;
-    bool renewed; /* in this pass */
+    bool reading;
+    bool known, renewed; /* groups are complete; and others than those that were shown */
     struct sy_status status;
+    bool out; /* the front's: the post is */
 };
 
 /* Outlives its request until every part is back; then, or with the shard, it is freed. */
@@ -57,6 +65,8 @@ struct cp_groups_watch {
     char *project, *domain; /* domain "" = all */
     int64_t start_ns, end_ns;
     bool once, oldest_first;
+    struct sy_buf request; /* as it goes to other shards */
+    bool part;             /* of another shard's stream */
     /* the front's */
     struct cp_task_groups shown;
     bool primed; /* the first pass is complete */
@@ -115,7 +125,7 @@ static int add_run(struct part *part, struct sy_arena *arena, const struct cp_ru
         group_run.started_ns = root.started_ns;
     if (root.outcome != NULL && cp_phase_final(root.phase))
         group_run.finished_ns = root.outcome->finished_ns;
-    cp_task_groups_add(&part->groups, &group_run);
+    cp_task_groups_add(&part->coming, &group_run);
     return 0;
 }
 
@@ -132,7 +142,7 @@ static bool read_chunk(struct part *part, int *ret_error)
     part->scanned += chunk.scanned;
     if (*ret_error != 0 || !chunk.stopped)
         return true;
-    if (part->scanned < RUNS_MAX && part->groups.map.count <= GROUPS_MAX)
+    if (part->scanned < RUNS_MAX && part->coming.map.count <= GROUPS_MAX)
         return false;
     sy_status_set(&part->status, SY_CODE_RESOURCE_EXHAUSTED,
                   "more than %d runs, or %d tasks, in partition %u since start_date: give a later "
@@ -151,6 +161,14 @@ static void set_read_status(struct part *part, int r)
                       strerror(r < 0 ? -r : EIO));
 }
 
+static void complete(struct part *part)
+{
+    cp_task_groups_clear(&part->groups);
+    part->groups = part->coming;
+    part->coming = (struct cp_task_groups){0};
+    part->known = part->renewed = true;
+}
+
 /* True when the part is done. */
 static bool read_part(struct part *part)
 {
@@ -162,10 +180,11 @@ static bool read_part(struct part *part)
         return true;
     }
     if (!part->reading) {
-        part->renewed = !part->known || part->changes != cp_partition_run_changes(p);
-        if (!part->renewed)
+        uint32_t epoch = cp_partition_epoch(p); /* it may have been elsewhere meanwhile */
+        if (part->epoch == epoch && part->changes == cp_partition_run_changes(p))
             return true;
-        cp_task_groups_clear(&part->groups);
+        cp_task_groups_clear(&part->coming);
+        part->epoch = epoch;
         part->changes = cp_partition_run_changes(p); /* what changes meanwhile is read again */
         part->from = part->scanned = 0;
         part->reading = true;
@@ -177,7 +196,8 @@ static bool read_part(struct part *part)
     if (r != 0)
         set_read_status(part, r);
     part->reading = !done;
-    part->known = done;
+    if (done && r == 0)
+        complete(part);
     return done;
 }
 
@@ -200,6 +220,7 @@ static void watch_free(struct cp_groups_watch *w)
 {
     for (uint32_t i = 0; i < w->parts_count; i++) {
         cp_task_groups_clear(&w->parts[i].groups);
+        cp_task_groups_clear(&w->parts[i].coming);
         sy_status_deinit(&w->parts[i].status);
     }
     for (size_t i = w->sent; i < w->count; i++)
@@ -214,6 +235,7 @@ static void watch_free(struct cp_groups_watch *w)
         w->next->prev = w->prev;
     free(w->project);
     free(w->domain);
+    sy_buf_deinit(&w->request);
     free(w);
 }
 
@@ -233,16 +255,21 @@ static struct sy_buf *add_message(struct cp_groups_watch *w)
     return &w->messages[w->count++];
 }
 
+/* Messages joined are one with all their groups; this one is not long enough yet. */
+static struct sy_buf *message_with_room(struct cp_groups_watch *w)
+{
+    if (w->count == 0 || w->messages[w->count - 1].len >= MESSAGE_BYTES)
+        return add_message(w);
+    return &w->messages[w->count - 1];
+}
+
 static void add_group(struct cp_groups_watch *w, Flyteidl2__Workflow__TaskGroup *group)
 {
     Flyteidl2__Workflow__WatchGroupsResponse response =
         FLYTEIDL2__WORKFLOW__WATCH_GROUPS_RESPONSE__INIT;
     response.n_task_groups = 1;
     response.task_groups = &group;
-    struct sy_buf *message = w->count > 0 ? &w->messages[w->count - 1] : NULL;
-    if (message == NULL || message->len >= MESSAGE_BYTES)
-        message = add_message(w);
-    pb_pack(&response.base, message); /* responses joined are one with all their groups */
+    pb_pack(&response.base, message_with_room(w));
 }
 
 /* When it is not what was shown last. */
@@ -300,35 +327,90 @@ static void add_sentinel(struct cp_groups_watch *w)
     pb_pack(&response.base, add_message(w));
 }
 
+/* For the shard that asked for this part. */
+static void show_part(struct cp_groups_watch *w)
+{
+    struct sy_arena *arena = cp_scratch(cp_front(w->shard));
+    Switchyard__Internal__GroupsPart edge = SWITCHYARD__INTERNAL__GROUPS_PART__INIT;
+    edge.first = true;
+    pb_pack(&edge.base, add_message(w));
+    SY_MAP_EACH(&w->parts[0].groups.map, at, next)
+    {
+        Switchyard__Internal__GroupsPart one = SWITCHYARD__INTERNAL__GROUPS_PART__INIT;
+        Switchyard__Internal__GroupSums *sums = cp_task_group_sums(
+            arena, sy_map_entry(at, struct cp_task_group, link));
+        one.n_groups = 1;
+        one.groups = &sums;
+        pb_pack(&one.base, message_with_room(w));
+        sy_arena_reset(arena);
+    }
+    edge.first = false;
+    edge.last = true;
+    pb_pack(&edge.base, message_with_room(w));
+}
+
 static void start_pass(struct cp_groups_watch *w)
 {
     w->asked_ns = sy_loop_now_ns(cp_front(w->shard)->loop);
-    w->out = w->parts_count;
+    SY_ASSERT(w->out == 0);
     for (uint32_t i = 0; i < w->parts_count; i++) {
-        w->parts[i].post.run = asked;
-        cp_lane_post(cp_front(w->shard), w->parts[i].lane, &w->parts[i].post);
+        struct part *part = &w->parts[i];
+        part->out = part->follow.place == CP_HERE;
+        w->out += part->out;
+        part->post.run = asked;
+        if (part->out)
+            cp_lane_post(cp_front(w->shard), part->lane, &part->post);
     }
+}
+
+/* When all parts are known: shows what is new. */
+static void show_known(struct cp_groups_watch *w)
+{
+    bool renewed = false;
+    for (uint32_t i = 0; i < w->parts_count; i++) {
+        if (!w->parts[i].known)
+            return;
+        renewed = renewed || w->parts[i].renewed;
+    }
+    for (uint32_t i = 0; i < w->parts_count; i++)
+        w->parts[i].renewed = false;
+    if (renewed && w->part)
+        show_part(w);
+    else if (renewed)
+        show(w);
+    if (!w->primed && !w->part)
+        add_sentinel(w);
+    w->primed = true;
+}
+
+/* False: the stream ends. */
+static bool take_status(struct part *part)
+{
+    struct sy_status status = part->status;
+    part->status = (struct sy_status){0};
+    part->reading = false;
+    part->epoch = 0;
+    bool away = status.code == SY_CODE_UNAVAILABLE;
+    if (away)
+        cp_follow_away(&part->follow, &status);
+    else if (status.code != SY_CODE_OK)
+        cp_fail_status(part->watch->req, &status);
+    sy_status_deinit(&status);
+    return away && part->follow.place != CP_ENDED;
 }
 
 static void end_pass(struct cp_groups_watch *w)
 {
-    bool renewed = false;
     for (uint32_t i = 0; i < w->parts_count; i++) {
-        if (w->parts[i].status.code != SY_CODE_OK) {
-            cp_fail_status(w->req, &w->parts[i].status);
+        struct part *part = &w->parts[i];
+        part->out = false;
+        if (part->status.code != SY_CODE_OK && !take_status(part))
             return;
-        }
-        renewed = renewed || w->parts[i].renewed;
     }
     int64_t now_ns = sy_loop_now_ns(cp_front(w->shard)->loop);
     int64_t rest_ns = (now_ns - w->asked_ns) * REST_FACTOR;
     w->next_ns = now_ns + (rest_ns > PASS_INTERVAL_NS ? rest_ns : PASS_INTERVAL_NS);
-    if (renewed)
-        show(w);
-    if (!w->primed)
-        add_sentinel(w);
-    w->primed = true;
-    cp_stream_more(w->req);
+    show_known(w);
 }
 
 static void returned(struct cp_post *post)
@@ -337,39 +419,113 @@ static void returned(struct cp_post *post)
     SY_ASSERT(w->out > 0);
     if (--w->out > 0)
         return;
-    if (w->req == NULL)
+    if (w->req == NULL) {
         watch_free(w);
-    else
-        end_pass(w);
+        return;
+    }
+    end_pass(w);
+    cp_stream_more(w->req);
+}
+
+/* True: all that there is has gone. */
+static bool send_messages(struct cp_groups_watch *w)
+{
+    while (w->sent < w->count && cp_stream_ready(w->req))
+        cp_stream_send(w->req, &w->messages[w->sent++]);
+    bool all = w->sent == w->count;
+    if (all)
+        w->sent = w->count = 0;
+    for (uint32_t i = 0; i < w->parts_count; i++)
+        cp_follow_hold(&w->parts[i].follow, !all);
+    return all;
 }
 
 static void pump_groups(struct cp_request *req)
 {
     struct cp_groups_watch *w = req->state;
-    while (w->sent < w->count && cp_stream_ready(req))
-        cp_stream_send(req, &w->messages[w->sent++]);
-    if (w->out > 0 || w->sent < w->count)
+    if (!send_messages(w) || w->out > 0)
         return; /* returned() or on_writable follows */
-    w->sent = w->count = 0;
     if (w->primed && w->once) {
         cp_stream_end(req);
         return;
     }
     int64_t wait_ns = w->next_ns - sy_loop_now_ns(req->lane->loop);
-    if (w->primed && wait_ns > 0)
+    if (wait_ns > 0) {
         cp_stream_again_in(req, wait_ns);
-    else
-        start_pass(w);
+        return;
+    }
+    start_pass(w);
+    if (w->out == 0) { /* all parts are elsewhere */
+        end_pass(w);
+        cp_stream_again_in(req, w->count > 0 ? 0 : PASS_INTERVAL_NS);
+    }
 }
 
 static void release_groups(struct cp_request *req)
 {
     struct cp_groups_watch *w = req->state;
     w->req = NULL;
+    for (uint32_t i = 0; i < w->parts_count; i++)
+        cp_follow_stop(&w->parts[i].follow);
     atomic_store(&w->closed, true);
     if (w->out == 0)
         watch_free(w);
 }
+
+/* ---- where the partitions are ---- */
+
+/* Its sums are wanted now, and not with the next pass, while nothing has been shown. */
+static void pass_soon(struct cp_groups_watch *w)
+{
+    if (w->primed)
+        return;
+    w->next_ns = 0;
+    cp_stream_again_in(w->req, 0);
+}
+
+static void is_here(struct cp_follow *follow)
+{
+    struct part *part = sy_container_of(follow, struct part, follow);
+    SY_ASSERT(!part->out);
+    part->epoch = 0;
+    pass_soon(part->watch);
+}
+
+static void message_arrived(struct cp_follow *follow, struct sy_span bytes)
+{
+    struct part *part = sy_container_of(follow, struct part, follow);
+    struct cp_lane *front = cp_front(part->watch->shard);
+    SY_ASSERT(!part->out);
+    const Switchyard__Internal__GroupsPart *m = pb_unpack(
+        &switchyard__internal__groups_part__descriptor, cp_scratch(front), bytes);
+    if (m == NULL) {
+        cp_fail(part->watch->req, SY_CODE_INTERNAL,
+                "what came from the shard of partition %u is no GroupsPart", follow->partition);
+        return;
+    }
+    if (m->first)
+        cp_task_groups_clear(&part->coming);
+    for (size_t i = 0; i < m->n_groups; i++)
+        cp_task_groups_add_sums(&part->coming, m->groups[i]);
+    if (!m->last)
+        return;
+    complete(part);
+    pass_soon(part->watch);
+}
+
+static void part_ended(struct cp_follow *follow, const struct sy_status *status)
+{
+    struct part *part = sy_container_of(follow, struct part, follow);
+    if (status->code != SY_CODE_OK)
+        cp_fail_status(part->watch->req, status);
+    else if (!part->known || !part->watch->once)
+        cp_fail(part->watch->req, SY_CODE_INTERNAL, "the stream of partition %u ended",
+                follow->partition);
+}
+
+static const struct cp_follow_sink follow_sink = {is_here, message_arrived, part_ended};
+
+/* ---- the call ---- */
 
 static int check(const Flyteidl2__Workflow__WatchGroupsRequest *m, struct sy_error_text *error)
 {
@@ -398,11 +554,10 @@ static int check(const Flyteidl2__Workflow__WatchGroupsRequest *m, struct sy_err
     return domain[0] != '\0' ? cp_name_check("project_id.domain", domain, error) : 0;
 }
 
-static struct cp_groups_watch *watch_new(struct cp_request *req)
+static struct cp_groups_watch *watch_new(struct cp_request *req, uint32_t count)
 {
     const Flyteidl2__Workflow__WatchGroupsRequest *m = req->message;
     struct cp_shard *shard = req->lane->shard;
-    uint32_t count = shard->options.partitions;
     struct cp_groups_watch *w = sy_calloc(1, sizeof(*w) + count * sizeof(w->parts[0]));
     w->shard = shard;
     w->req = req;
@@ -415,15 +570,25 @@ static struct cp_groups_watch *watch_new(struct cp_request *req)
         w->oldest_first = m->known_sort_fields[i]->created_at ==
                           FLYTEIDL2__COMMON__SORT__DIRECTION__ASCENDING;
     w->parts_count = count;
-    for (uint32_t i = 0; i < count; i++) {
-        w->parts[i].watch = w;
-        w->parts[i].lane = &shard->lanes[i];
-    }
     w->next = shard->groups_watches;
     if (w->next != NULL)
         w->next->prev = w;
     shard->groups_watches = w;
     return w;
+}
+
+static void start_parts(struct cp_groups_watch *w, uint32_t first)
+{
+    bool stays = w->part || w->shard->in_region == NULL;
+    if (!stays)
+        pb_pack(w->req->message, &w->request);
+    for (uint32_t i = 0; i < w->parts_count; i++) {
+        struct part *part = &w->parts[i];
+        part->watch = w;
+        part->lane = &w->shard->lanes[first + i];
+        cp_follow_start(&part->follow, w->req, first + i, stays, sy_buf_span(&w->request),
+                        &follow_sink);
+    }
 }
 
 void cp_groups_watch_serve(struct cp_request *req)
@@ -433,6 +598,13 @@ void cp_groups_watch_serve(struct cp_request *req)
         cp_fail(req, SY_CODE_INVALID_ARGUMENT, "%s", error.text);
         return;
     }
-    req->state = watch_new(req);
+    uint32_t part;
+    if (!cp_part_of_call(req, &part))
+        return;
+    bool all = part == CP_PART_ALL;
+    struct cp_groups_watch *w = watch_new(req, all ? req->lane->shard->options.partitions : 1);
+    w->part = !all;
+    req->state = w;
     cp_stream_start(req, pump_groups, release_groups);
+    start_parts(w, all ? 0 : part);
 }

@@ -1,23 +1,31 @@
 /*
  * RunService.WatchRuns: the newest runs of every partition, then those that change.
  *
- * A feeder in each partition's lane reads one message's worth when the front asks, and hands it
- * over; the front asks again when the client has taken it. So one message for each partition is all
- * that waits for a client that stops reading.
+ * A feeder for each partition has one message's worth for the front, which takes the next when the
+ * client has taken it. So one message for each partition is all that waits for a client that stops
+ * reading. Of a partition that is here it comes from the partition's lane, else from another shard
+ * (follow.h), whose feeder does the same for this one's front.
  *
  *     front                       feeder (partition's lane)
  *       | -- ask ------------------> | reads the list, then what changed
  *       | <------------- give ------ | (now, or when something changes)
  *       | -- stop -----------------> | detaches its watch
  *       | <------------- gone ------ | the last of all: the request may be freed
+ *
+ * Where the partition is next the feeder resumes: it lists the runs that may have changed since all
+ * that was known had been given, which needs two things from the last place. No run with an id
+ * below `oldest` can have changed; of the others those are given that live, or ended after `since`.
  */
 #include "base/mem.h"
+#include "controlplane/follow.h"
 #include "controlplane/names.h"
-#include "controlplane/shard_impl.h"
 #include "proto/pb.h"
 
 #include "flyteidl2/workflow/run_service.pb-c.h"
+#include "switchyard/internal/watch_parts.pb-c.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,21 +33,37 @@
 #define NEWEST_RUNS 1000
 #define NEWEST_SCAN_MAX 20000
 #define CHUNK_SCAN_MAX 1024
+/* Two shards' clocks, and a change on its way to the disk: less than this. */
+#define CLOCKS_APART_NS (60 * SY_NS_PER_S)
+
+struct resume {
+    uint64_t oldest; /* 0: not known; the newest runs are listed */
+    int64_t since_ns;
+};
 
 struct feeder {
+    struct cp_follow follow; /* the front's */
     struct cp_runs_watch *watch;
     struct cp_lane *lane;
     struct cp_post ask, stop; /* each goes there and back */
     /* the partition's side */
     struct cp_watch *changes;
-    uint64_t before; /* cursor of the list */
+    struct resume from; /* what the list begins with */
+    uint64_t oldest;    /* when the watch was made */
+    uint64_t before;    /* cursor of the list */
     size_t listed, scanned;
     bool listing, asked;
     bool stopped;
     bool again; /* `ask` is on its way to the same lane, to go on reading */
+    bool told;  /* a `resume` of this place */
+    /* with `ask` */
+    bool begin; /* from `resume` on */
+    /* with both */
+    struct resume resume;
     /* with `give` */
     struct sy_buf message;
     struct sy_status status;
+    bool read; /* `resume` is of now */
     /* the front's side */
     bool given;
 };
@@ -50,6 +74,8 @@ struct cp_runs_watch {
     struct cp_shard *shard;
     struct cp_request *req;                        /* NULL: its call has closed */
     char *org, *project, *domain, *task, *version; /* "" = all */
+    struct sy_buf request;                         /* as it goes to other shards */
+    bool part;                                     /* of another shard's stream */
     uint32_t count, running;
     struct feeder feeders[];
 };
@@ -88,19 +114,27 @@ static int feed_run(struct feeder *feeder, struct sy_arena *arena, const struct 
 }
 
 struct runs_chunk {
-    const struct cp_runs_watch *watch;
+    const struct feeder *feeder;
     struct cp_run_view runs[CP_CHUNK_ROWS];
     size_t count, scanned;
     uint64_t last;
     bool stopped;
 };
 
+static bool may_have_changed(const struct resume *from, const struct cp_run_view *run)
+{
+    return !cp_phase_final(run->row->phase) || run->row->finished_ns >= from->since_ns;
+}
+
 static bool take_run(void *ctx, const struct cp_run_view *run)
 {
     struct runs_chunk *chunk = ctx;
+    const struct resume *from = &chunk->feeder->from;
+    if (run->id < from->oldest)
+        return false;
     chunk->scanned++;
     chunk->last = run->id;
-    if (wanted(chunk->watch, run))
+    if (wanted(chunk->feeder->watch, run) && (from->oldest == 0 || may_have_changed(from, run)))
         chunk->runs[chunk->count++] = *run;
     chunk->stopped = chunk->count == CP_CHUNK_ROWS || chunk->scanned == CHUNK_SCAN_MAX;
     return !chunk->stopped;
@@ -109,7 +143,7 @@ static bool take_run(void *ctx, const struct cp_run_view *run)
 static int feed_list(struct feeder *feeder)
 {
     struct sy_arena *arena = cp_scratch(feeder->lane);
-    struct runs_chunk chunk = {.watch = feeder->watch};
+    struct runs_chunk chunk = {.feeder = feeder};
     int r = cp_partition_list_runs(feeder->lane->partition, arena, feeder->before, false, take_run,
                                    &chunk);
     for (size_t i = 0; r == 0 && i < chunk.count; i++)
@@ -117,8 +151,9 @@ static int feed_list(struct feeder *feeder)
     feeder->before = chunk.last;
     feeder->listed += chunk.count;
     feeder->scanned += chunk.scanned;
-    feeder->listing = chunk.stopped && feeder->listed < NEWEST_RUNS &&
-                      feeder->scanned < NEWEST_SCAN_MAX;
+    feeder->listing = chunk.stopped &&
+                      (feeder->from.oldest != 0 ||
+                       (feeder->listed < NEWEST_RUNS && feeder->scanned < NEWEST_SCAN_MAX));
     return r;
 }
 
@@ -150,6 +185,19 @@ static void set_read_status(struct feeder *feeder, int r)
                       strerror(r < 0 ? -r : EIO));
 }
 
+static int feed_some(struct feeder *feeder, bool *ret_more)
+{
+    /* It may have stepped down and be open again: then this watch hears nothing any more. */
+    if (feeder->changes == NULL || !cp_watch_can_read(feeder->changes))
+        return CP_PARTITION_E_NOT_SERVING;
+    int r = feeder->listing ? feed_list(feeder) : feed_changes(feeder, ret_more);
+    feeder->read = r == 0 && !feeder->listing && cp_watch_runs_are_read(feeder->changes);
+    if (feeder->read)
+        feeder->resume = (struct resume){feeder->oldest,
+                                         sy_loop_realtime_ns(feeder->lane->loop) - CLOCKS_APART_NS};
+    return r;
+}
+
 static void give_arrived(struct cp_post *post);
 
 /* Gives what there is, if the front waits for it. */
@@ -158,19 +206,17 @@ static void feed(struct feeder *feeder)
     if (!feeder->asked || feeder->again)
         return;
     bool more = true;
-    int r = cp_partition_serving(feeder->lane->partition) ? 0 : CP_PARTITION_E_NOT_SERVING;
-    if (r == 0 && feeder->listing)
-        r = feed_list(feeder);
-    else if (r == 0)
-        r = feed_changes(feeder, &more);
+    int r = feed_some(feeder, &more);
     if (r != 0)
         set_read_status(feeder, r);
-    if (r == 0 && feeder->message.len == 0) {
+    bool tell = feeder->watch->part && feeder->read && !feeder->told;
+    if (r == 0 && feeder->message.len == 0 && !tell) {
         feeder->again = more; /* else feeder_more() follows */
         if (more)
             cp_lane_post(feeder->lane, feeder->lane, &feeder->ask);
         return;
     }
+    feeder->told = feeder->told || feeder->read;
     feeder->asked = false;
     feeder->ask.run = give_arrived;
     cp_lane_post(feeder->lane, cp_front(feeder->lane->shard), &feeder->ask);
@@ -189,20 +235,35 @@ static void gone(struct feeder *feeder)
     cp_lane_post(feeder->lane, cp_front(feeder->lane->shard), &feeder->stop);
 }
 
+/* The watch is there before the list is read, so that no change falls between them. */
+static void begin(struct feeder *feeder)
+{
+    struct cp_partition *p = feeder->lane->partition;
+    const struct cp_runs_watch *w = feeder->watch;
+    cp_watch_free(sy_take(feeder->changes));
+    feeder->begin = false;
+    feeder->from = feeder->resume;
+    feeder->before = 0;
+    feeder->listed = feeder->scanned = 0;
+    feeder->listing = true;
+    feeder->told = false;
+    if (!cp_partition_serving(p))
+        return;
+    feeder->changes = cp_watch_runs(p, w->project, w->domain, feeder_more, feeder);
+    feeder->oldest = cp_partition_oldest_run(p);
+}
+
 static void ask_arrived(struct cp_post *post)
 {
     struct feeder *feeder = sy_container_of(post, struct feeder, ask);
-    const struct cp_runs_watch *w = feeder->watch;
     feeder->again = false;
     if (feeder->stopped) {
         gone(feeder);
         return;
     }
     feeder->asked = true;
-    /* Before the list is read, so that no change falls between them. */
-    if (feeder->changes == NULL && cp_partition_serving(feeder->lane->partition))
-        feeder->changes = cp_watch_runs(feeder->lane->partition, w->project, w->domain, feeder_more,
-                                        feeder);
+    if (feeder->begin)
+        begin(feeder);
     feed(feeder);
 }
 
@@ -211,8 +272,7 @@ static void stop_arrived(struct cp_post *post)
     struct feeder *feeder = sy_container_of(post, struct feeder, stop);
     feeder->asked = false;
     feeder->stopped = true;
-    if (feeder->changes != NULL)
-        cp_watch_free(sy_take(feeder->changes));
+    cp_watch_free(sy_take(feeder->changes));
     if (!feeder->again)
         gone(feeder);
 }
@@ -228,8 +288,7 @@ static void ask(struct feeder *feeder)
 static void watch_free(struct cp_runs_watch *w)
 {
     for (uint32_t i = 0; i < w->count; i++) {
-        if (w->feeders[i].changes != NULL)
-            cp_watch_free(w->feeders[i].changes);
+        cp_watch_free(w->feeders[i].changes);
         sy_buf_deinit(&w->feeders[i].message);
         sy_status_deinit(&w->feeders[i].status);
     }
@@ -244,6 +303,7 @@ static void watch_free(struct cp_runs_watch *w)
     free(w->domain);
     free(w->task);
     free(w->version);
+    sy_buf_deinit(&w->request);
     free(w);
 }
 
@@ -251,6 +311,56 @@ void cp_runs_watches_free(struct cp_shard *shard)
 {
     while (shard->runs_watches != NULL)
         watch_free(shard->runs_watches);
+}
+
+/* As another shard takes it. */
+static void wrap(struct feeder *feeder)
+{
+    Switchyard__Internal__RunsPart part = SWITCHYARD__INTERNAL__RUNS_PART__INIT;
+    Switchyard__Internal__RunsResume resume = SWITCHYARD__INTERNAL__RUNS_RESUME__INIT;
+    part.runs = (ProtobufCBinaryData){feeder->message.len, feeder->message.data};
+    resume.oldest = feeder->resume.oldest;
+    resume.since_ns = feeder->resume.since_ns;
+    if (feeder->read)
+        part.resume = &resume;
+    struct sy_buf wrapped = {0};
+    pb_pack(&part.base, &wrapped);
+    sy_buf_deinit(&feeder->message);
+    feeder->message = wrapped;
+}
+
+/* What it gave is with the client: the next. */
+static void go_on(struct feeder *feeder)
+{
+    if (feeder->follow.place == CP_HERE)
+        ask(feeder);
+    else
+        cp_follow_hold(&feeder->follow, false);
+}
+
+/* For the shard that is asked next. */
+static void write_resume(struct feeder *feeder)
+{
+    const struct resume *resume = &feeder->resume;
+    if (resume->oldest != 0)
+        snprintf(feeder->follow.resume, sizeof(feeder->follow.resume), "%" PRIu64 ".%" PRId64,
+                 resume->oldest, resume->since_ns);
+}
+
+/* False: the stream ends. */
+static bool take_status(struct feeder *feeder)
+{
+    struct sy_status status = feeder->status;
+    feeder->status = (struct sy_status){0};
+    sy_buf_clear(&feeder->message); /* what goes on elsewhere gives it again */
+    write_resume(feeder);
+    bool away = status.code == SY_CODE_UNAVAILABLE;
+    if (away)
+        cp_follow_away(&feeder->follow, &status);
+    else
+        cp_fail_status(feeder->watch->req, &status);
+    sy_status_deinit(&status);
+    return away && feeder->follow.place != CP_ENDED;
 }
 
 static void pump_runs(struct cp_request *req)
@@ -262,11 +372,15 @@ static void pump_runs(struct cp_request *req)
             continue;
         feeder->given = false;
         if (feeder->status.code != SY_CODE_OK) {
-            cp_fail_status(req, &feeder->status);
-            return;
+            if (!take_status(feeder))
+                return;
+            continue;
         }
-        cp_stream_send(req, &feeder->message);
-        ask(feeder);
+        if (w->part)
+            wrap(feeder);
+        if (feeder->message.len > 0)
+            cp_stream_send(req, &feeder->message);
+        go_on(feeder);
     }
 }
 
@@ -291,11 +405,78 @@ static void release_runs(struct cp_request *req)
 {
     struct cp_runs_watch *w = req->state;
     w->req = NULL;
-    for (uint32_t i = 0; i < w->count && !w->shard->freeing; i++) {
-        w->feeders[i].stop.run = stop_arrived;
-        cp_lane_post(cp_front(w->shard), w->feeders[i].lane, &w->feeders[i].stop);
+    for (uint32_t i = 0; i < w->count; i++) {
+        struct feeder *feeder = &w->feeders[i];
+        cp_follow_stop(&feeder->follow);
+        if (w->shard->freeing)
+            continue;
+        feeder->stop.run = stop_arrived;
+        cp_lane_post(cp_front(w->shard), feeder->lane, &feeder->stop);
     }
 }
+
+/* ---- where the partitions are ---- */
+
+static struct feeder *feeder_of(struct cp_follow *follow)
+{
+    return sy_container_of(follow, struct feeder, follow);
+}
+
+static void is_here(struct cp_follow *follow)
+{
+    struct feeder *feeder = feeder_of(follow);
+    SY_ASSERT(!feeder->given);
+    feeder->begin = true;
+    ask(feeder);
+}
+
+static void message_arrived(struct cp_follow *follow, struct sy_span bytes)
+{
+    struct feeder *feeder = feeder_of(follow);
+    struct cp_request *req = feeder->watch->req;
+    SY_ASSERT(!feeder->given && feeder->message.len == 0);
+    struct sy_arena arena;
+    sy_arena_init(&arena, sizeof(Switchyard__Internal__RunsPart) + 2 * bytes.len + 1024);
+    const Switchyard__Internal__RunsPart *part = pb_unpack(
+        &switchyard__internal__runs_part__descriptor, &arena, bytes);
+    if (part == NULL) {
+        cp_fail(req, SY_CODE_INTERNAL, "what came from the shard of partition %u is no RunsPart",
+                follow->partition);
+    } else {
+        if (part->resume != NULL)
+            feeder->resume = (struct resume){part->resume->oldest, part->resume->since_ns};
+        write_resume(feeder);
+        sy_buf_append(&feeder->message, part->runs.data, part->runs.len);
+        feeder->given = true;
+        cp_stream_more(req);
+        if (feeder->given)
+            cp_follow_hold(follow, true);
+    }
+    sy_arena_deinit(&arena);
+}
+
+static void part_ended(struct cp_follow *follow, const struct sy_status *status)
+{
+    struct cp_request *req = feeder_of(follow)->watch->req;
+    if (status->code != SY_CODE_OK)
+        cp_fail_status(req, status);
+    else
+        cp_fail(req, SY_CODE_INTERNAL, "the stream of partition %u ended", follow->partition);
+}
+
+static const struct cp_follow_sink follow_sink = {is_here, message_arrived, part_ended};
+
+/* False: it is no RunsResume. */
+static bool read_resume(const struct sy_call *call, struct resume *ret)
+{
+    const char *text = sy_call_metadata(call, CP_RESUME_KEY);
+    char end;
+    *ret = (struct resume){0};
+    return text == NULL ||
+           sscanf(text, "%" SCNu64 ".%" SCNd64 "%c", &ret->oldest, &ret->since_ns, &end) == 2;
+}
+
+/* ---- the call ---- */
 
 struct scope {
     const char *org, *project, *domain, *task, *version;
@@ -332,10 +513,10 @@ static int read_target(const Flyteidl2__Workflow__WatchRunsRequest *m, struct sc
     return ret->domain[0] != '\0' ? cp_name_check("domain", ret->domain, error) : 0;
 }
 
-static struct cp_runs_watch *watch_new(struct cp_request *req, const struct scope *scope)
+static struct cp_runs_watch *watch_new(struct cp_request *req, const struct scope *scope,
+                                       uint32_t count)
 {
     struct cp_shard *shard = req->lane->shard;
-    uint32_t count = shard->options.partitions;
     struct cp_runs_watch *w = sy_calloc(1, sizeof(*w) + count * sizeof(w->feeders[0]));
     w->shard = shard;
     w->req = req;
@@ -349,12 +530,22 @@ static struct cp_runs_watch *watch_new(struct cp_request *req, const struct scop
     if (w->next != NULL)
         w->next->prev = w;
     shard->runs_watches = w;
-    for (uint32_t i = 0; i < count; i++) {
-        w->feeders[i].watch = w;
-        w->feeders[i].lane = &shard->lanes[i];
-        w->feeders[i].listing = true;
-    }
     return w;
+}
+
+static void start_feeders(struct cp_runs_watch *w, uint32_t first, const struct resume *resume)
+{
+    bool stays = w->part || w->shard->in_region == NULL;
+    if (!stays)
+        pb_pack(w->req->message, &w->request);
+    for (uint32_t i = 0; i < w->count; i++) {
+        struct feeder *feeder = &w->feeders[i];
+        feeder->watch = w;
+        feeder->lane = &w->shard->lanes[first + i];
+        feeder->resume = *resume;
+        cp_follow_start(&feeder->follow, w->req, first + i, stays, sy_buf_span(&w->request),
+                        &follow_sink);
+    }
 }
 
 void cp_runs_watch_serve(struct cp_request *req)
@@ -365,9 +556,19 @@ void cp_runs_watch_serve(struct cp_request *req)
         cp_fail(req, SY_CODE_INVALID_ARGUMENT, "%s", error.text);
         return;
     }
-    struct cp_runs_watch *w = watch_new(req, &scope);
+    struct resume resume = {0};
+    uint32_t part;
+    if (!cp_part_of_call(req, &part))
+        return;
+    if (part != CP_PART_ALL && !read_resume(req->call, &resume)) {
+        cp_fail(req, SY_CODE_INVALID_ARGUMENT, CP_RESUME_KEY " is for shards, and not so");
+        return;
+    }
+    bool all = part == CP_PART_ALL;
+    struct cp_runs_watch *w = watch_new(req, &scope,
+                                        all ? req->lane->shard->options.partitions : 1);
+    w->part = !all;
     req->state = w;
     cp_stream_start(req, pump_runs, release_runs);
-    for (uint32_t i = 0; i < w->count; i++)
-        ask(&w->feeders[i]);
+    start_feeders(w, all ? 0 : part, &resume);
 }

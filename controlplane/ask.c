@@ -20,8 +20,9 @@ struct cp_ask {
     struct sy_buf request;
     const struct cp_ask_sink *sink;
     void *ctx;
-    struct sy_call *call; /* NULL: between two tries, or closed */
-    bool answered;        /* by a message: there is no other try */
+    struct sy_call *call;             /* NULL: between two tries, or closed */
+    const struct sy_channel *channel; /* of the last try */
+    bool answered;                    /* by a message: there is no other try */
     bool held;
     struct sy_status refusal; /* of the last try */
     int64_t give_up_ns, retry_ns;
@@ -108,6 +109,7 @@ static void try_now(struct cp_ask *ask)
         int64_t left_ns = options->deadline_ns - sy_loop_now_ns(options->loop);
         call.timeout_ns = left_ns > 0 ? left_ns : 1;
     }
+    ask->channel = channel;
     ask->call = sy_channel_open(channel, options->loop, &call, ask->held ? NULL : &call_sink, ask);
     struct sy_buf request = sy_buf_copy(ask->request.data, ask->request.len);
     int r = sy_call_send(ask->call, &request);
@@ -156,6 +158,13 @@ void cp_ask_hold(struct cp_ask *ask, bool hold)
     ask->held = hold;
     if (ask->call != NULL)
         sy_call_set_sink(ask->call, hold ? NULL : &call_sink, ask);
+}
+
+bool cp_ask_strayed(const struct cp_ask *ask)
+{
+    const struct sy_channel *channel = ask->options.route(ask->options.route_ctx,
+                                                          ask->options.partition);
+    return ask->call != NULL && channel != NULL && channel != ask->channel;
 }
 
 void cp_ask_free(struct cp_ask *ask)

@@ -16,6 +16,8 @@
 #define CP_ASK_METADATA_MAX 8
 /* With it a call comes from another shard, and goes no further. */
 #define CP_FORWARDED_KEY "x-switchyard-forwarded"
+/* With it, too: a call over all partitions, for the part that this one has in the answer. */
+#define CP_PART_KEY "x-switchyard-part"
 
 /* Who has the partition; NULL: nobody that is known. Asked at each try, on the ask's loop. */
 typedef struct sy_channel *(*cp_route_fn)(void *ctx, uint32_t partition);
@@ -44,6 +46,8 @@ struct cp_ask *cp_ask_new(const struct cp_ask_options *options, struct sy_span r
                           const struct cp_ask_sink *sink, void *ctx);
 /* Nothing is heard while it is held: what the other shard sends waits there. */
 void cp_ask_hold(struct cp_ask *ask, bool hold);
+/* It is at a shard while, as far as is known here, another one has the partition by now. */
+bool cp_ask_strayed(const struct cp_ask *ask);
 /* Ends it; nothing more is heard. NULL is nothing. */
 void cp_ask_free(struct cp_ask *ask);
 

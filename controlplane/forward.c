@@ -12,7 +12,8 @@ struct relay {
     struct sy_call *client;
     struct cp_ask *ask;
     struct sy_buf kept; /* what the client did not take yet */
-    bool keeping;
+    bool keeping, stream;
+    uint32_t partition;
 };
 
 struct cp_forwards {
@@ -99,7 +100,8 @@ static size_t pass_on(struct sy_call *client, const char *run,
 }
 
 static void begin(struct cp_forwards *forwards, struct sy_call *call,
-                  struct cp_ask_options *options, const char *run, struct sy_span request)
+                  struct cp_ask_options *options, const char *run, bool stream,
+                  struct sy_span request)
 {
     SY_ASSERT(sy_call_metadata(call, CP_FORWARDED_KEY) == NULL);
     struct relay *relay = sy_new(struct relay);
@@ -108,6 +110,8 @@ static void begin(struct cp_forwards *forwards, struct sy_call *call,
         relay->next->prev = &relay->next;
     forwards->relays = relay;
     forwards->count++;
+    relay->stream = stream;
+    relay->partition = options->partition;
     struct sy_metadata metadata[CP_ASK_METADATA_MAX];
     options->loop = forwards->loop;
     options->method = sy_call_method(call);
@@ -119,11 +123,11 @@ static void begin(struct cp_forwards *forwards, struct sy_call *call,
 }
 
 void cp_forward(struct cp_forwards *forwards, struct sy_call *call, uint32_t partition,
-                const char *run, struct sy_span request)
+                const char *run, bool stream, struct sy_span request)
 {
     struct cp_ask_options options = {
         .route = forwards->route, .route_ctx = forwards->ctx, .partition = partition};
-    begin(forwards, call, &options, run, request);
+    begin(forwards, call, &options, run, stream, request);
 }
 
 static struct sy_channel *straight(void *channel, uint32_t partition)
@@ -136,7 +140,7 @@ void cp_forward_to(struct cp_forwards *forwards, struct sy_call *call, struct sy
                    struct sy_span request)
 {
     struct cp_ask_options options = {.route = straight, .route_ctx = channel};
-    begin(forwards, call, &options, NULL, request);
+    begin(forwards, call, &options, NULL, false, request);
 }
 
 void cp_forwards_new(struct cp_forwards **ret_forwards, struct sy_loop *loop, cp_route_fn route,
@@ -145,6 +149,21 @@ void cp_forwards_new(struct cp_forwards **ret_forwards, struct sy_loop *loop, cp
     struct cp_forwards *forwards = sy_new(struct cp_forwards);
     *forwards = (struct cp_forwards){.loop = loop, .route = route, .ctx = ctx};
     *ret_forwards = forwards;
+}
+
+void cp_forwards_look(struct cp_forwards *forwards)
+{
+    struct relay *next;
+    for (struct relay *relay = forwards->relays; relay != NULL; relay = next) {
+        next = relay->next;
+        if (!relay->stream || !cp_ask_strayed(relay->ask))
+            continue;
+        struct sy_status status = {0};
+        sy_status_set(&status, SY_CODE_UNAVAILABLE,
+                      "partition %u is at another shard now; try again", relay->partition);
+        on_closed(relay, &status);
+        sy_status_deinit(&status);
+    }
 }
 
 size_t cp_forwards_count(const struct cp_forwards *forwards)

@@ -20,9 +20,12 @@ size_t cp_forwards_count(const struct cp_forwards *forwards);
 /* A unary call or a server stream, in its handler; takes its reference. `request` is copied, as is
  * `run`: "project/domain/name" of what it is about, for the metadata; NULL: as it came. */
 void cp_forward(struct cp_forwards *forwards, struct sy_call *call, uint32_t partition,
-                const char *run, struct sy_span request);
+                const char *run, bool stream, struct sy_span request);
 /* The same for a call that is about a shard, behind that channel. */
 void cp_forward_to(struct cp_forwards *forwards, struct sy_call *call, struct sy_channel *channel,
                    struct sy_span request);
+/* Another shard may have what is relayed: a stream from one that stands still would say nothing any
+ * more, so those that strayed end UNAVAILABLE, and their clients ask again. */
+void cp_forwards_look(struct cp_forwards *forwards);
 
 #define CP_RUN_KEY "x-switchyard-run"

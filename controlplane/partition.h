@@ -348,6 +348,10 @@ struct cp_watch *cp_watch_runs(struct cp_partition *p, const char *project, cons
                                void (*on_more)(void *ctx), void *ctx);
 /* Goes up with whatever such a watch would be told of: for those who look now and then. */
 uint64_t cp_partition_run_changes(const struct cp_partition *p);
+/* The least id that a run has which changes from now on, or whose change is not durable yet. */
+uint64_t cp_partition_oldest_run(const struct cp_partition *p);
+/* False: the partition stepped down since the watch was made; nothing more comes. */
+bool cp_watch_can_read(const struct cp_watch *watch);
 /* Detaches it; also when the partition stepped down (on_more ran and reads give NOT_SERVING). */
 void cp_watch_free(struct cp_watch *watch);
 
@@ -362,6 +366,8 @@ int cp_watch_read_children(struct cp_watch *watch, struct sy_arena *arena, size_
                            uint64_t *ret_running) SY_MUST_USE;
 /* Runs: ids of runs that changed since the last read (at most max). */
 size_t cp_watch_read_runs(struct cp_watch *watch, uint64_t *ret_ids, size_t max);
+/* None is left to be read. */
+bool cp_watch_runs_are_read(const struct cp_watch *watch);
 
 /* ---- clusters ---- */
 

@@ -25,6 +25,35 @@ uint64_t cp_partition_run_changes(const struct cp_partition *p)
     return p->run_changes;
 }
 
+/* ---- the oldest ---- */
+
+static bool see_run(void *ctx, struct sch_run *run)
+{
+    uint64_t *oldest = ctx;
+    *oldest = run->id < *oldest ? run->id : *oldest;
+    return true;
+}
+
+static void see_group(const struct cp_group *group, uint64_t *oldest)
+{
+    for (size_t i = 0; group && i < group->chunk_count; i++) {
+        if (group->chunks[i].run_id < *oldest)
+            *oldest = group->chunks[i].run_id;
+    }
+}
+
+uint64_t cp_partition_oldest_run(const struct cp_partition *p)
+{
+    uint64_t oldest = p->durable_id_high + 1; /* what is made later has a greater one */
+    if (p->core)
+        sch_partition_each_run(p->core, see_run, &oldest);
+    see_group(p->open, &oldest); /* those that have ended for the core only */
+    see_group(p->sealed, &oldest);
+    return oldest;
+}
+
+/* ---- changes ---- */
+
 void cp_watch_runs_deinit(struct cp_watch *watch)
 {
     free(watch->changed);
@@ -134,4 +163,10 @@ size_t cp_watch_read_runs(struct cp_watch *watch, uint64_t *ret_ids, size_t max)
     if (watch->scan_from != 0 && count < max)
         count += scan(watch, ret_ids + count, max - count);
     return count;
+}
+
+bool cp_watch_runs_are_read(const struct cp_watch *watch)
+{
+    SY_ASSERT(watch->kind == CP_WATCH_RUNS);
+    return watch->changed_count == 0 && watch->scan_from == 0;
 }

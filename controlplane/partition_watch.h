@@ -29,5 +29,4 @@ struct cp_watch {
 struct cp_watch *cp_watch_new(struct cp_partition *p, enum cp_watch_kind kind,
                               void (*on_more)(void *ctx), void *ctx);
 void cp_watch_make_ready(struct cp_partition *p, struct cp_watch *watch);
-bool cp_watch_can_read(const struct cp_watch *watch);
 void cp_watch_runs_deinit(struct cp_watch *watch);

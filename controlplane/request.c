@@ -424,7 +424,8 @@ static bool is_addressed(const struct cp_request *req)
 /* True: another shard has the partition, and gets the call as it came. */
 static bool forward(struct cp_request *req, const struct cp_lane *lane, struct sy_span bytes)
 {
-    if (!cp_shard_forward(req->lane->shard, req->call, lane->index, &req->address, bytes))
+    bool stream = req->method->kind == SY_METHOD_SERVER_STREAM;
+    if (!cp_shard_forward(req->lane->shard, req->call, lane->index, &req->address, stream, bytes))
         return false;
     req->call = NULL;
     request_free(req);
@@ -437,6 +438,30 @@ void cp_request_forward_to(struct cp_request *req, struct sy_channel *channel)
     pb_pack(req->message, &bytes);
     cp_forward_to(req->lane->shard->forwards, sy_take(req->call), channel, sy_buf_span(&bytes));
     request_free(req);
+}
+
+bool cp_part_of_call(struct cp_request *req, uint32_t *ret_part)
+{
+    struct cp_shard *shard = req->lane->shard;
+    const char *text = sy_call_metadata(req->call, CP_PART_KEY);
+    *ret_part = CP_PART_ALL;
+    if (text == NULL)
+        return true;
+    char *end;
+    unsigned long part = strtoul(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || part >= shard->options.partitions ||
+        sy_call_metadata(req->call, CP_FORWARDED_KEY) == NULL) {
+        cp_fail(req, SY_CODE_INVALID_ARGUMENT,
+                CP_PART_KEY " is for shards, which name one of the partitions 0 to %u",
+                shard->options.partitions - 1);
+        return false;
+    }
+    *ret_part = (uint32_t)part;
+    if (cp_shard_serves(shard, *ret_part))
+        return true;
+    cp_ask_refuse(sy_take(req->call), *ret_part, shard->name);
+    request_free(req);
+    return false;
 }
 
 static struct cp_lane *owner(struct cp_request *req)

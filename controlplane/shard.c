@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "controlplane/console.h"
 #include "controlplane/events.h"
+#include "controlplane/follow.h"
 #include "controlplane/names.h"
 #include "controlplane/queues.h"
 #include "controlplane/shard_impl.h"
@@ -183,6 +184,7 @@ void cp_shard_changed(void *arg)
     struct cp_shard *shard = arg;
     bool all = all_served(shard);
     cp_describe_changed(shard);
+    cp_follows_look(shard);
     pb_health_set_serving(shard->health, all && !shard->stopping);
     cp_shards_changed(shard);
     if (!all || shard->announced)

@@ -129,6 +129,7 @@ struct cp_shard {
     struct cp_runs_watch *runs_watches;     /* front only */
     struct cp_groups_watch *groups_watches; /* front only */
     struct cp_follower *followers;          /* front only */
+    struct cp_follow *followed;             /* front only: parts of those watches */
     struct sy_rpc *rpc;
     struct cp_region *in_region; /* NULL: all partitions are ours */
     struct cp_forwards *forwards;
@@ -278,7 +279,11 @@ struct cp_request {
 /* In shard_region.c. True: the call is for another shard, or for a time when we shall serve, and
  * was taken. */
 bool cp_shard_forward(struct cp_shard *shard, struct sy_call *call, uint32_t partition,
-                      const struct cp_address *about, struct sy_span request);
+                      const struct cp_address *about, bool stream, struct sy_span request);
+/* Of a call over all partitions: the one that another shard asks for, or CP_PART_ALL. False: it
+ * names none, and the request has failed; or the partition is not here, and who asks was told. */
+#define CP_PART_ALL UINT32_MAX
+bool cp_part_of_call(struct cp_request *req, uint32_t *ret_part);
 
 /* On the front: the request is for the shard behind that channel, which answers it. */
 void cp_request_forward_to(struct cp_request *req, struct sy_channel *channel);

@@ -175,6 +175,7 @@ static void changed(void *ctx)
         atomic_store(&shard->lanes[i].owned.channel,
                      endpoint != NULL ? cp_shard_channel(shard, endpoint) : NULL);
     }
+    cp_forwards_look(shard->forwards);
     cp_shard_changed(shard);
 }
 
@@ -185,7 +186,7 @@ bool cp_shard_serves(const struct cp_shard *shard, uint32_t partition)
 }
 
 bool cp_shard_forward(struct cp_shard *shard, struct sy_call *call, uint32_t partition,
-                      const struct cp_address *about, struct sy_span request)
+                      const struct cp_address *about, bool stream, struct sy_span request)
 {
     if (shard->in_region == NULL || cp_shard_serves(shard, partition))
         return false;
@@ -196,7 +197,7 @@ bool cp_shard_forward(struct cp_shard *shard, struct sy_call *call, uint32_t par
     if (sy_call_metadata(call, CP_FORWARDED_KEY) != NULL)
         cp_ask_refuse(call, partition, shard->name);
     else
-        cp_forward(shard->forwards, call, partition, named ? run : NULL, request);
+        cp_forward(shard->forwards, call, partition, named ? run : NULL, stream, request);
     return true;
 }
 
@@ -222,8 +223,8 @@ void cp_shard_region_init(struct cp_shard *shard, struct sy_loop *loop,
         owned->opened.run = run_opened;
         owned->closed.run = run_closed;
     }
-    cp_region_new(&shard->in_region, shard->rpc, loop, &shard->rng, shard->log, options, &sink);
     cp_forwards_new(&shard->forwards, loop, cp_shard_route, shard);
+    cp_region_new(&shard->in_region, shard->rpc, loop, &shard->rng, shard->log, options, &sink);
 }
 
 void cp_shard_region_deinit(struct cp_shard *shard)

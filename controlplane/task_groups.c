@@ -256,3 +256,65 @@ Flyteidl2__Workflow__TaskGroup *cp_task_group_message(struct sy_arena *arena,
     set_recent(arena, to, group);
     return to;
 }
+
+/* ---- between shards ---- */
+
+Switchyard__Internal__GroupSums *cp_task_group_sums(struct sy_arena *arena,
+                                                    const struct cp_task_group *group)
+{
+    Switchyard__Internal__GroupSums *to = make(arena,
+                                               &switchyard__internal__group_sums__descriptor);
+    to->task = group->task;
+    to->environment = group->environment;
+    to->short_name = group->short_name;
+    to->runs = group->runs;
+    to->ended = group->ended;
+    to->failed = group->failed;
+    to->started = group->started;
+    to->duration_ms = group->duration_ms;
+    to->to_running_ms = group->to_running_ms;
+    to->user_errors = group->user_errors;
+    to->system_errors = group->system_errors;
+    to->other_errors = group->other_errors;
+    to->latest_run_ns = group->latest_run_ns;
+    to->latest_finished_ns = group->latest_finished_ns;
+    to->n_phases = CP_TASK_GROUP_PHASES;
+    to->phases = (int64_t *)(uintptr_t)group->phases;
+    to->recent = must(sy_arena_alloc(arena, CP_TASK_GROUP_RECENT * sizeof(void *)));
+    for (size_t i = 0; i < group->recent_count; i++) {
+        Switchyard__Internal__GroupSums__Recent *recent = make(
+            arena, &switchyard__internal__group_sums__recent__descriptor);
+        recent->name = (char *)(uintptr_t)group->recent[i].name;
+        recent->phase = group->recent[i].phase;
+        recent->created_ns = group->recent[i].created_ns;
+        to->recent[to->n_recent++] = recent;
+    }
+    return to;
+}
+
+void cp_task_groups_add_sums(struct cp_task_groups *groups,
+                             const Switchyard__Internal__GroupSums *sums)
+{
+    struct cp_task_group from = {.environment = sums->environment,
+                                 .short_name = sums->short_name,
+                                 .runs = sums->runs,
+                                 .ended = sums->ended,
+                                 .failed = sums->failed,
+                                 .started = sums->started,
+                                 .duration_ms = sums->duration_ms,
+                                 .to_running_ms = sums->to_running_ms,
+                                 .user_errors = sums->user_errors,
+                                 .system_errors = sums->system_errors,
+                                 .other_errors = sums->other_errors,
+                                 .latest_run_ns = sums->latest_run_ns,
+                                 .latest_finished_ns = sums->latest_finished_ns};
+    for (size_t i = 0; i < sums->n_phases && i < CP_TASK_GROUP_PHASES; i++)
+        from.phases[i] = sums->phases[i];
+    for (size_t i = 0; i < sums->n_recent && i < CP_TASK_GROUP_RECENT; i++) {
+        struct cp_task_group_recent *recent = &from.recent[from.recent_count++];
+        snprintf(recent->name, sizeof(recent->name), "%s", sums->recent[i]->name);
+        recent->phase = (Flyteidl2__Common__ActionPhase)sums->recent[i]->phase;
+        recent->created_ns = sums->recent[i]->created_ns;
+    }
+    merge_group(find_or_make(groups, sums->task), &from);
+}

@@ -11,6 +11,7 @@
 #include "scheduler/partition.h"
 
 #include "flyteidl2/workflow/run_definition.pb-c.h"
+#include "switchyard/internal/watch_parts.pb-c.h"
 
 /* Newest runs that a group names. */
 #define CP_TASK_GROUP_RECENT 10
@@ -55,6 +56,12 @@ struct cp_task_group *cp_task_groups_find(const struct cp_task_groups *groups, c
 /* In an array of the caller's with map.count places, by the time of the latest run. */
 void cp_task_groups_sort(const struct cp_task_groups *groups, bool oldest_first,
                          struct cp_task_group **ret);
+/* As shards tell one another (internal/watch_parts.proto). The message borrows the group's strings.
+ */
+Switchyard__Internal__GroupSums *cp_task_group_sums(struct sy_arena *arena,
+                                                    const struct cp_task_group *group);
+void cp_task_groups_add_sums(struct cp_task_groups *groups,
+                             const Switchyard__Internal__GroupSums *sums);
 /* Borrows the group's strings. */
 Flyteidl2__Workflow__TaskGroup *cp_task_group_message(struct sy_arena *arena,
                                                       const struct cp_task_group *group);

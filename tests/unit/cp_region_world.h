@@ -60,6 +60,8 @@ struct world {
     struct cp_store_opener openers[PARTITIONS];
     struct shard shards[SHARDS];
     const char *cut;
+    const char *counted; /* a process: what other shards send it is counted */
+    size_t count;
     struct call calls[CALLS];
     size_t call_count, made;
     int64_t timeout_ns; /* of the calls that follow; 0: none */
@@ -89,6 +91,8 @@ static enum sy_fault plan(void *ctx, const char *from, const char *to, int64_t *
 {
     struct world *w = ctx;
     *ret_delay_ns = (int64_t)sy_rng_below(&w->rng, MS);
+    if (w->counted != NULL && strcmp(to, w->counted) == 0 && strncmp(from, "shard-", 6) == 0)
+        w->count++;
     return is_cut(w, from, to) ? SY_FAULT_DROP_CONNECTION : SY_FAULT_DELIVER;
 }
 

@@ -113,6 +113,38 @@ START_TEST(a_full_disk)
 }
 END_TEST
 
+/* The partition was closed and is open again before the client goes on reading: it hears that it
+ * may have missed something. */
+START_TEST(a_reader_that_sleeps_through_a_reopen)
+{
+    struct world w;
+    world_init(&w, 1);
+    char name[16];
+    for (unsigned i = 0; i < 1000; i++) {
+        snprintf(name, sizeof(name), "run-%u", i);
+        create_run(&w, name, "switchyard.group");
+    }
+    Flyteidl2__Workflow__WatchRunsRequest runs = FLYTEIDL2__WORKFLOW__WATCH_RUNS_REQUEST__INIT;
+    struct stream *s = sy_new(struct stream);
+    stream_open(&w, s, RUN "WatchRuns", &runs.base,
+                &flyteidl2__workflow__watch_runs_response__descriptor, false);
+    world_for(&w, SY_NS_PER_S); /* the way to it is full */
+    cp_mem_disk_set(w.disks[0], 100 * SY_NS_PER_US, 0);
+    struct create_request c;
+    create_init(&w, &c, "lost", "switchyard.group");
+    call_fails(&w, RUN "CreateRun", &c.request.base, SY_CODE_RESOURCE_EXHAUSTED, "disk");
+    cp_mem_disk_set(w.disks[0], 100 * SY_NS_PER_US, -1);
+    world_until(&w, cp_partition_serving(cp_shard_partition(w.shard, 0)));
+    stream_resume(s);
+    world_until(&w, s->closed);
+    ck_assert_uint_gt(s->count, 1);
+    ck_assert_int_eq(s->code, SY_CODE_UNAVAILABLE);
+    stream_close(s);
+    free(s);
+    world_deinit(&w);
+}
+END_TEST
+
 static int health_of(struct world *w)
 {
     Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
@@ -263,6 +295,7 @@ int main(void)
                                  a_drain_ends_streams,
                                  health_follows_the_partitions,
                                  NULL};
-    const TTest *const once[] = {a_full_queue, a_full_disk, a_deadline_that_passes, NULL};
+    const TTest *const once[] = {a_full_queue, a_full_disk, a_deadline_that_passes,
+                                 a_reader_that_sleeps_through_a_reopen, NULL};
     return world_tests("cp_faults", each, once);
 }

@@ -167,7 +167,7 @@ static struct sy_channel *route(void *ctx, uint32_t partition)
 static void forward(void *ctx, struct sy_call *call, struct sy_span request)
 {
     struct world *w = ctx;
-    cp_forward(w->forwards, call, 7, w->run, request);
+    cp_forward(w->forwards, call, 7, w->run, true, request);
 }
 
 static void serve(struct sy_server *server, struct world *w, struct owner *o)

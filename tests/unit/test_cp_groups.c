@@ -28,7 +28,28 @@ static void add(struct cp_task_groups *groups, const char *task, int at_s,
     cp_task_groups_add(groups, &run);
 }
 
-/* The same, whether the runs lie in one partition or in two. */
+/* As another shard gets them. */
+static void send_sums(struct cp_task_groups *groups)
+{
+    struct cp_task_groups got = {0};
+    struct sy_arena arena;
+    sy_arena_init(&arena, 1 << 20);
+    SY_MAP_EACH(&groups->map, at, next)
+    {
+        struct cp_task_group *group = sy_map_entry(at, struct cp_task_group, link);
+        SY_CLEANUP(sy_buf_deinit) struct sy_buf bytes = {0};
+        pb_pack(&cp_task_group_sums(&arena, group)->base, &bytes);
+        const Switchyard__Internal__GroupSums *sums = pb_unpack(
+            &switchyard__internal__group_sums__descriptor, &arena, sy_buf_span(&bytes));
+        ck_assert_ptr_nonnull(sums);
+        cp_task_groups_add_sums(&got, sums);
+    }
+    sy_arena_deinit(&arena);
+    cp_task_groups_clear(groups);
+    *groups = got;
+}
+
+/* The same, whether the runs lie in one partition or in two, here or at another shard. */
 START_TEST(sums_of_one_task)
 {
     struct cp_task_groups parts[2] = {0}, all = {0};
@@ -72,6 +93,18 @@ START_TEST(sums_of_one_task)
     for (size_t i = 0; i < SY_COUNT_OF(newest); i++)
         ck_assert_str_eq(m->recent_statuses[i]->run_name, newest[i]);
     ck_assert_int_eq(m->recent_statuses[1]->phase, FLYTE_PHASE(ABORTED));
+    struct sy_buf here = {0}, there = {0};
+    pb_pack(&m->base, &here);
+    cp_task_groups_clear(&all);
+    for (size_t i = 0; i < 2; i++) {
+        send_sums(&parts[i]);
+        cp_task_groups_merge(&all, &parts[i]);
+    }
+    pb_pack(&cp_task_group_message(&arena, cp_task_groups_find(&all, "t"))->base, &there);
+    ck_assert_uint_eq(here.len, there.len);
+    ck_assert_mem_eq(here.data, there.data, here.len);
+    sy_buf_deinit(&here);
+    sy_buf_deinit(&there);
     sy_arena_deinit(&arena);
     cp_task_groups_clear(&parts[0]);
     cp_task_groups_clear(&parts[1]);

@@ -259,6 +259,54 @@ START_TEST(test_runs)
 }
 END_TEST
 
+/* No run below it can change any more; one whose end is not durable yet still does. */
+START_TEST(test_oldest_run)
+{
+    struct world *w = world_new();
+    struct answer answers[3], aborted = {0};
+    uint64_t ids[3];
+    world_run(w, 20 * MS);
+    w->offline = true;
+    for (int i = 0; i < 3; i++) {
+        char name[8];
+        snprintf(name, sizeof(name), "r%d", i);
+        create_run(w, name, "", "switchyard.group", &answers[i]);
+        expect(w, &answers[i], SY_CODE_OK, "");
+        ids[i] = run_id(w, name);
+        ck_assert_uint_eq(cp_partition_oldest_run(w->p), ids[0]);
+    }
+    int told = 0;
+    struct cp_watch *watch = cp_watch_runs(w->p, "", "", on_more, &told);
+    ck_assert(cp_watch_can_read(watch) && cp_watch_runs_are_read(watch));
+    cp_partition_abort(w->p, "p", "d", "r0", "a0", "", on_answer, &aborted);
+    while (aborted.calls == 0) {
+        ck_assert_uint_eq(cp_partition_oldest_run(w->p), ids[0]);
+        ck_assert(cp_watch_runs_are_read(watch));
+        world_run(w, 10 * SY_NS_PER_US);
+    }
+    world_run(w, MS);
+    ck_assert_uint_eq(cp_partition_oldest_run(w->p), ids[1]);
+    ck_assert(!cp_watch_runs_are_read(watch));
+    ck_assert_uint_eq(cp_watch_read_runs(watch, ids, 3), 1);
+    ck_assert(cp_watch_runs_are_read(watch));
+    for (int i = 1; i < 3; i++) {
+        char name[8];
+        snprintf(name, sizeof(name), "r%d", i);
+        aborted = (struct answer){0};
+        cp_partition_abort(w->p, "p", "d", name, "a0", "", on_answer, &aborted);
+        await(w, &aborted);
+    }
+    world_run(w, MS);
+    uint64_t none = cp_partition_oldest_run(w->p);
+    ck_assert_uint_gt(none, ids[2]);
+    create_run(w, "r3", "", "switchyard.group", &answers[0]);
+    expect(w, &answers[0], SY_CODE_OK, "");
+    ck_assert_uint_ge(run_id(w, "r3"), none);
+    cp_watch_free(watch);
+    world_free(w);
+}
+END_TEST
+
 /* More runs change than are kept for a reader that does not read: it gets too many, but misses
  * none. */
 START_TEST(test_runs_overflow)
@@ -322,6 +370,7 @@ START_TEST(test_step_down)
                      CP_PARTITION_E_NOT_SERVING);
     ck_assert_int_eq(cp_watch_read_children(children, &arena, 9, &names, &count, &next, &running),
                      CP_PARTITION_E_NOT_SERVING);
+    ck_assert(!cp_watch_can_read(runs));
     ck_assert_uint_eq(cp_watch_read_runs(runs, &next, 1), 0);
     cp_watch_free(run);
     world_crash(w);
@@ -341,6 +390,7 @@ int main(void)
         test_children,
         test_children_running,
         test_runs,
+        test_oldest_run,
         test_runs_overflow,
         test_step_down,
         NULL,
