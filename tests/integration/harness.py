@@ -1,7 +1,7 @@
 """A throw-away devbox of real processes, and what tests need to torment it.
 
 Every test is a function test_*(box) in a file test_*.py of this folder; run.py gives each a fresh devbox. The function's
-attributes `options` and `settings` (each a --set) are of its `tools/devbox start`.
+attributes `options` and `settings` (each a --set) are of its `tools/devbox start`; without a program that it `needs` it is skipped.
 """
 import json
 import os

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pathlib
+import shutil
 import sys
 import time
 import traceback
@@ -23,6 +24,10 @@ def tests(parts):
 def run(name, function):
     start = time.monotonic()
     box = None
+    missing = [program for program in getattr(function, "needs", ()) if not shutil.which(program)]
+    if missing:
+        print(f"SKIPPED {name}  {', '.join(missing)}: not installed (tools/install-deps test)", flush=True)
+        return None
     try:
         box = harness.Devbox(settings=getattr(function, "settings", ()), options=getattr(function, "options", ()))
         function(box)
