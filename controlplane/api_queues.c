@@ -33,16 +33,6 @@ static struct sy_error_text print_key(const struct sch_queue_key *key)
     return ret;
 }
 
-/* What has been checked. */
-static struct sch_queue_key key_of(const QueueId *id)
-{
-    struct sch_queue_key key = {{0}, {0}, {0}};
-    memcpy(key.project, id->project, strlen(id->project));
-    memcpy(key.domain, id->domain, strlen(id->domain));
-    memcpy(key.name, id->name, strlen(id->name));
-    return key;
-}
-
 /* All requests about one queue have its id in field 1. */
 static const QueueId *id_of(const struct cp_request *req)
 {
@@ -221,18 +211,13 @@ static struct change *change_new(struct cp_request *req)
 {
     struct change *c = cp_request_alloc(req, sizeof(*c));
     c->req = req;
-    c->key = key_of(id_of(req));
+    c->key = cp_queue_key(id_of(req));
     return c;
 }
 
 static void start_change(struct cp_request *req, cp_change_fn fn)
 {
-    struct sy_status why = {0};
-    if (cp_queue_sync_ready(req->lane, &why))
-        cp_partition_registry_change(req->lane->partition, fn, changed, change_new(req));
-    else
-        cp_fail_status(req, &why);
-    sy_status_deinit(&why);
+    cp_partition_registry_change(req->lane->partition, fn, changed, change_new(req));
 }
 
 /* ---- CreateQueue ---- */
@@ -445,13 +430,8 @@ static void delete_unless_used(struct cp_request *req, void *ctx,
 
 static void delete_queue(struct cp_request *req)
 {
-    struct sy_status why = {0};
     struct change *c = change_new(req);
-    if (cp_queue_sync_ready(req->lane, &why))
-        cp_queue_ask(req, &(struct cp_queue_query){&c->key, 1, delete_unless_used, c});
-    else
-        cp_fail_status(req, &why);
-    sy_status_deinit(&why);
+    cp_queue_ask(req, &(struct cp_queue_query){&c->key, 1, delete_unless_used, c});
 }
 
 /* ---- GetQueue, ListQueues ---- */
@@ -516,7 +496,7 @@ static void reply_queue(struct cp_request *req, void *ctx, const struct cp_queue
 static void get_queue(struct cp_request *req)
 {
     struct listing *l = listing_new(req, 1);
-    l->keys[0] = key_of(id_of(req));
+    l->keys[0] = cp_queue_key(id_of(req));
     struct cp_registry_key key = cp_queue_row_key(&l->keys[0]);
     struct sy_buf *buf = &req->lane->buf;
     QueueSettings settings = SWITCHYARD__V1__QUEUE_SETTINGS__INIT;
@@ -577,7 +557,7 @@ static int read_token(struct cp_request *req, const char *token, struct sch_queu
         sy_error_text_set(error, "token: it is none of ListQueues");
         return -EINVAL;
     }
-    *ret = key_of(&id);
+    *ret = cp_queue_key(&id);
     return 0;
 }
 

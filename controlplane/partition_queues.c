@@ -444,28 +444,69 @@ static bool pack_own(void *ctx, struct sy_span key, struct sy_span value)
     return true;
 }
 
-int cp_queue_copies_pack(struct cp_partition *p, const struct sch_queue_key *one,
+int cp_queue_copies_pack(struct cp_partition *p, const struct cp_queue_packing *what,
                          struct sy_buf *ret)
 {
     QueueCopies head = SWITCHYARD__INTERNAL__QUEUE_COPIES__INIT;
     struct packing packing = {p, ret};
     if (!cp_can_read(p))
         return CP_PARTITION_E_NOT_SERVING;
+    SY_ASSERT(what->mark.epoch > 0 && what->mark.changes > what->follows);
     head.home = p->options.partition;
-    head.whole = one == NULL;
+    head.whole = what->keys == NULL;
+    head.epoch = what->mark.epoch;
+    head.changes = what->mark.changes;
+    head.follows = what->follows;
     pb_pack(&head.base, ret);
-    if (one == NULL) {
+    if (what->keys == NULL) {
         struct cp_registry_key all = CP_REGISTRY_KEY(CP_REGISTRY_QUEUE, NULL);
         return scan_queues(p, &all, pack_own, &packing);
     }
     struct sy_buf SY_CLEANUP(sy_buf_deinit) row = {0};
-    struct cp_registry_key key = cp_queue_row_key(one);
-    int r = cp_partition_registry_get(p, cp_registry_span(&key), &row);
-    if (r != 0 && r != CP_PARTITION_E_NOT_FOUND)
-        return r;
-    pack_copy(ret, cp_registry_span(&key), sy_buf_span(&row));
+    for (size_t i = 0; i < what->count; i++) {
+        struct cp_registry_key key = cp_queue_row_key(&what->keys[i]);
+        int r = cp_partition_registry_get(p, cp_registry_span(&key), &row);
+        if (r != 0 && r != CP_PARTITION_E_NOT_FOUND)
+            return r;
+        pack_copy(ret, cp_registry_span(&key), r == 0 ? sy_buf_span(&row) : (struct sy_span){0});
+    }
     return 0;
 }
+
+/* ---- what was heard of a home ---- */
+
+static struct cp_registry_key heard_key(uint32_t home)
+{
+    struct cp_registry_key key = CP_REGISTRY_KEY(CP_REGISTRY_QUEUE_HEARD, NULL);
+    cp_registry_add_u64(&key, home);
+    return key;
+}
+
+static int read_heard(struct cp_partition *p, uint32_t home, struct cp_queue_mark *ret)
+{
+    struct sy_buf SY_CLEANUP(sy_buf_deinit) buf = {0};
+    struct cp_registry_key key = heard_key(home);
+    int r = cp_partition_registry_get(p, cp_registry_span(&key), &buf);
+    *ret = (struct cp_queue_mark){0};
+    if (r == CP_PARTITION_E_NOT_FOUND)
+        return 0;
+    if (r == 0 && buf.len != 12)
+        return -EBADMSG;
+    if (r == 0)
+        *ret = (struct cp_queue_mark){sy_get_be32(buf.data), sy_get_be64(buf.data + 4)};
+    return r;
+}
+
+static void put_heard(struct cp_partition *p, uint32_t home, const struct cp_queue_mark *mark)
+{
+    struct sy_buf SY_CLEANUP(sy_buf_deinit) buf = {0};
+    struct cp_registry_key key = heard_key(home);
+    sy_buf_put_be32(&buf, mark->epoch);
+    sy_buf_put_be64(&buf, mark->changes);
+    cp_partition_registry_put(p, &key, sy_buf_span(&buf));
+}
+
+/* ---- taking over ---- */
 
 static struct sy_span span_of(const ProtobufCBinaryData *data)
 {
@@ -476,6 +517,30 @@ static int compare_copy(const void *key, const void *item)
 {
     return cp_registry_compare(*(const struct sy_span *)key,
                                span_of(&(*(QueueCopy *const *)item)->key));
+}
+
+/* Another process has made it. */
+static bool is_sound(struct changes *c, const QueueCopies *copies, uint32_t home)
+{
+    if (copies->home != home || home == c->p->options.partition || copies->epoch == 0 ||
+        copies->changes <= copies->follows || (copies->whole && copies->follows > 0))
+        return false;
+    for (size_t i = 0; i < copies->n_copies; i++) {
+        struct sy_span key = span_of(&copies->copies[i]->key);
+        struct sy_span row = span_of(&copies->copies[i]->row);
+        struct sch_queue_key queue;
+        struct sch_queue_config config;
+        if (!cp_queue_key_read(key, &queue) || !at_home(c->p, key, home) ||
+            (i > 0 && compare_copy(&key, &copies->copies[i - 1]) <= 0))
+            return false;
+        const QueueRow *read = row.len > 0 ? read_row(&c->arena, row) : NULL;
+        struct sy_error_text unused;
+        if (row.len > 0
+                ? read == NULL || cp_queue_config_read(&config, &queue, read->settings, &unused) < 0
+                : copies->whole)
+            return false;
+    }
+    return true;
 }
 
 /* A row of the same home that the whole set has not. */
@@ -525,22 +590,57 @@ static int take(struct changes *c)
     return r;
 }
 
-enum sy_code cp_queue_copies_take(struct cp_partition *p, struct sy_span bytes,
-                                  struct sy_error_text *error)
+static enum sy_code take_newer(struct changes *c, const QueueCopies *copies,
+                               struct sy_error_text *error)
+{
+    const struct cp_queue_mark mark = {copies->epoch, copies->changes};
+    int r = add_copies(c, copies);
+    if (r == 0 && c->damaged)
+        r = -EBADMSG;
+    if (r == 0)
+        r = take(c);
+    if (r == 0) {
+        put_heard(c->p, copies->home, &mark);
+        return SY_CODE_OK;
+    }
+    sy_error_text_set(error, "partition %u could not take over the change of a queue",
+                      c->p->options.partition);
+    return SY_CODE_UNAVAILABLE;
+}
+
+static enum sy_code take_copies(struct changes *c, uint32_t home, struct sy_span bytes,
+                                bool *ret_behind, struct sy_error_text *error)
+{
+    struct cp_queue_mark heard;
+    const QueueCopies *copies = pb_unpack(&switchyard__internal__queue_copies__descriptor,
+                                          &c->arena, bytes);
+    if (copies == NULL || !is_sound(c, copies, home)) {
+        sy_error_text_set(error, "these are no copies of the queues of partition %u", home);
+        return SY_CODE_INVALID_ARGUMENT;
+    }
+    if (read_heard(c->p, home, &heard) != 0) {
+        sy_error_text_set(error, "reading from the store failed");
+        return SY_CODE_UNAVAILABLE;
+    }
+    bool same = copies->epoch == heard.epoch;
+    if (copies->epoch < heard.epoch) {
+        sy_error_text_set(error, "partition %u has been opened again since (epoch %u, not %u)",
+                          home, heard.epoch, copies->epoch);
+        return SY_CODE_ABORTED;
+    }
+    if (same && copies->changes <= heard.changes)
+        return SY_CODE_OK; /* as much is known */
+    *ret_behind = !copies->whole && (!same || heard.changes < copies->follows);
+    return *ret_behind ? SY_CODE_OK : take_newer(c, copies, error);
+}
+
+enum sy_code cp_queue_copies_take(struct cp_partition *p, uint32_t home, struct sy_span copies,
+                                  bool *ret_behind, struct sy_error_text *error)
 {
     struct changes c;
     changes_init(&c, p);
-    const QueueCopies *copies = pb_unpack(&switchyard__internal__queue_copies__descriptor, &c.arena,
-                                          bytes);
-    int r = copies != NULL ? add_copies(&c, copies) : -EBADMSG;
-    if (r == 0 && c.damaged)
-        r = -EBADMSG;
-    if (r == 0)
-        r = take(&c);
+    *ret_behind = false;
+    enum sy_code code = take_copies(&c, home, copies, ret_behind, error);
     changes_deinit(&c);
-    if (r == 0)
-        return SY_CODE_OK;
-    sy_error_text_set(error, "partition %u could not take over the change of a queue",
-                      p->options.partition);
-    return SY_CODE_UNAVAILABLE;
+    return code;
 }

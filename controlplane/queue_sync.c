@@ -1,193 +1,356 @@
 /*
  * Every partition knows every queue: how changes get from a queue's home to the others.
  *
- * Each change goes to all others before its caller hears OK. A partition that was away, or a shard
- * that died in between, may lack some: so whoever begins to serve exchanges whole sets with each
- * partition that serves, one after the other; who does not serve does the same when it does.
- * Until a partition has done that it takes and sends no single change: those fit only what they
- * were made for.
+ * A home tells each of the others by a link of its own: one message at a time, until it has
+ * acknowledged as much as there is to know. What it acknowledged is durable there, with the mark
+ * up to which it knows the home's queues, so it stays so wherever that partition moves. A message
+ * is what has changed since the mark that was acknowledged, or the whole set: to begin with, and
+ * after too many changes. Who takes ignores what is older than his mark, whole or not, and does not
+ * take what follows a mark that he has not reached. So messages may be lost, late, doubled, or
+ * overtake each other.
  *
- * Hand-overs between two lanes stay in order, and so do changes of a registry, so that what a home
- * says last is what counts in the end. Only this file knows that all lanes are in one process.
+ * A change is told to its caller as made when all others have acknowledged it. Who cannot be told
+ * is tried again for as long as the home is open, the caller waits CP_ASK_WAIT_NS. A home that is
+ * opened begins with the whole set, and asks for that of each partition that it tells.
  */
+#include "controlplane/queue_sync.h"
+
 #include "base/mem.h"
-#include "controlplane/queues.h"
-#include "controlplane/shard_impl.h"
+#include "controlplane/ask.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
-/* ---- whole sets: a lane with each of the others ---- */
+#define AGAIN_NS (50 * SY_NS_PER_MS)
+/* So many whole sets are under way at a time, each of which may be large. */
+#define WHOLES_MAX 16u
 
-static void next_lane(struct cp_queue_sync *sync);
+struct cp_queue_link {
+    struct cp_queue_sync *sync;
+    uint32_t to;
+    bool busy, whole; /* something is under way; the whole set */
+    bool greeted;     /* it knows that we were opened */
+    bool forgot;      /* it was opened: what it acknowledged before does not count */
+    uint64_t acked;   /* changes of this epoch; 0: none */
+    struct cp_queue_mark sent;
+    struct sy_buf message;
+    struct cp_post post; /* there and back in this process, or */
+    struct cp_queue_taking taking;
+    struct cp_peer_call *call; /* at another shard */
+};
 
-static enum sy_code take_sync(void *ctx, struct cp_partition *p, struct sy_error_text *error)
+/* A request whose change is durable at home; in its memory. */
+struct cp_queue_waiter {
+    struct cp_queue_waiter *next;
+    struct cp_request *req;
+    uint64_t change;
+    int64_t give_up_ns;
+    sy_fn done;
+    void *ctx;
+};
+
+static void tell(struct cp_queue_link *link);
+static void tell_all(struct cp_queue_sync *sync);
+
+/* ---- who waits ---- */
+
+static uint64_t known_to_all(const struct cp_queue_sync *sync)
 {
-    const struct cp_queue_sync *sync = ctx;
-    return cp_queue_copies_take(p, sy_buf_span(&sync->copies), error);
-}
-
-static bool pack_set(struct cp_queue_sync *sync, struct cp_lane *lane)
-{
-    sy_buf_clear(&sync->copies);
-    return cp_queue_copies_pack(lane->partition, NULL, &sync->copies) == 0;
-}
-
-static struct cp_lane *other_of(const struct cp_queue_sync *sync)
-{
-    return &sync->lane->shard->lanes[sync->other];
-}
-
-static void stop(struct cp_queue_sync *sync)
-{
-    sync->epoch = 0; /* begins again when it serves */
-    sync->running = false;
-}
-
-/* 4: theirs are known here. */
-static void took_theirs(void *arg, const struct sy_status *status)
-{
-    struct cp_queue_sync *sync = arg;
-    if (status->code != SY_CODE_OK) {
-        stop(sync);
-        return;
+    const struct cp_shard *shard = sync->lane->shard;
+    uint64_t least = sync->mark.changes;
+    for (uint32_t i = 0; i < shard->options.partitions; i++) {
+        if (i != sync->lane->index && sync->links[i].acked < least)
+            least = sync->links[i].acked;
     }
-    sync->other++;
-    next_lane(sync);
+    return least;
 }
 
-/* 3: back here, with theirs. */
+static void wait_on(struct cp_queue_sync *sync)
+{
+    if (sync->waiters != NULL && !sy_timer_running(&sync->again))
+        sy_timer_start_in(sync->lane->loop, &sync->again, AGAIN_NS);
+}
+
+/* A waiter's request ends, and its memory with it. */
+static void answer_waiters(struct cp_queue_sync *sync)
+{
+    uint64_t known = sync->waiters != NULL ? known_to_all(sync) : 0;
+    while (sync->waiters != NULL && sync->waiters->change <= known) {
+        struct cp_queue_waiter *waiter = sync->waiters;
+        sync->waiters = waiter->next;
+        waiter->done(waiter->ctx);
+    }
+}
+
+/* Those that have waited for so long, or all. */
+static void fail_waiters(struct cp_queue_sync *sync, int64_t now_ns)
+{
+    while (sync->waiters != NULL && sync->waiters->give_up_ns <= now_ns) {
+        struct cp_queue_waiter *waiter = sync->waiters;
+        sync->waiters = waiter->next;
+        cp_fail(waiter->req, SY_CODE_UNAVAILABLE,
+                "the change is made, but not every partition knows of it yet; try again (%s)",
+                sync->why.text);
+    }
+}
+
+/* ---- one message ---- */
+
+static bool may_tell(const struct cp_queue_link *link)
+{
+    return !link->busy && link->acked < link->sync->mark.changes;
+}
+
+static int by_key(const void *a, const void *b)
+{
+    return cp_queue_key_compare(a, b);
+}
+
+/* What has changed since it acknowledged. */
+static size_t recent_keys(const struct cp_queue_link *link,
+                          struct sch_queue_key keys[CP_QUEUE_RECENT])
+{
+    const struct cp_queue_sync *sync = link->sync;
+    size_t count = 0, kept = 0;
+    SY_ASSERT(sync->mark.changes - link->acked <= CP_QUEUE_RECENT);
+    for (uint64_t n = link->acked + 1; n <= sync->mark.changes; n++)
+        keys[count++] = sync->recent[n % CP_QUEUE_RECENT];
+    qsort(keys, count, sizeof(*keys), by_key);
+    for (size_t i = 0; i < count; i++) {
+        if (kept == 0 || by_key(&keys[kept - 1], &keys[i]) != 0)
+            keys[kept++] = keys[i];
+    }
+    return kept;
+}
+
+static bool pack_recent(struct cp_queue_link *link)
+{
+    struct cp_queue_sync *sync = link->sync;
+    struct sch_queue_key keys[CP_QUEUE_RECENT];
+    struct cp_queue_packing packing = {
+        .mark = sync->mark, .keys = keys, .count = recent_keys(link, keys), .follows = link->acked};
+    sy_buf_clear(&link->message);
+    link->sent = sync->mark;
+    return cp_queue_copies_pack(sync->lane->partition, &packing, &link->message) == 0;
+}
+
+/* Most are told the same. */
+static bool pack_whole(struct cp_queue_link *link)
+{
+    struct cp_queue_sync *sync = link->sync;
+    const struct cp_queue_mark *mark = &sync->mark;
+    if (sync->set_mark.epoch != mark->epoch || sync->set_mark.changes != mark->changes) {
+        sy_buf_clear(&sync->set);
+        sync->set_mark = (struct cp_queue_mark){0};
+        if (cp_queue_copies_pack(sync->lane->partition, &(struct cp_queue_packing){.mark = *mark},
+                                 &sync->set) != 0)
+            return false;
+        sync->set_mark = *mark;
+    }
+    link->sent = *mark;
+    sy_buf_clear(&link->message);
+    sy_buf_append(&link->message, sync->set.data, sync->set.len);
+    return true;
+}
+
+static void answered(void *ctx, const struct sy_status *status, bool behind)
+{
+    struct cp_queue_link *link = ctx;
+    struct cp_queue_sync *sync = link->sync;
+    bool took = status->code == SY_CODE_OK && !behind,
+         current = link->sent.epoch == sync->mark.epoch;
+    SY_ASSERT(link->busy && (link->acked <= link->sent.changes || !current));
+    link->busy = false;
+    sync->wholes -= link->whole;
+    sy_buf_deinit(&link->message);
+    if (sync->wholes == 0) {
+        sy_buf_deinit(&sync->set);
+        sync->set_mark = (struct cp_queue_mark){0};
+    }
+    if (status->code != SY_CODE_OK)
+        sync->why = status->message;
+    if (current && took) {
+        link->greeted = true;
+        link->acked = link->sent.changes;
+    }
+    if (link->forgot || behind)
+        link->acked = 0;
+    link->forgot = false;
+    answer_waiters(sync);
+    if (took || (behind && !link->whole))
+        tell_all(sync); /* also those that waited for their turn */
+    else
+        wait_on(sync);
+}
+
+/* ---- within this process: there, and back ---- */
+
 static void come_back(struct cp_post *post)
 {
-    struct cp_queue_sync *sync = sy_container_of(post, struct cp_queue_sync, post);
-    if (!sync->failed) {
-        cp_partition_registry_change(sync->lane->partition, take_sync, took_theirs, sync);
-        return;
-    }
-    sync->other++; /* it does not serve: the exchange is its business when it does */
-    next_lane(sync);
+    struct cp_queue_link *link = sy_container_of(post, struct cp_queue_link, post);
+    answered(link, &link->taking.status, link->taking.behind);
 }
 
-/* 2: ours are known there. */
-static void took_ours(void *arg, const struct sy_status *status)
+static void taken(struct cp_queue_taking *taking)
 {
-    struct cp_queue_sync *sync = arg;
-    struct cp_lane *other = other_of(sync);
-    sync->failed = status->code != SY_CODE_OK || !pack_set(sync, other);
-    sync->post.run = come_back;
-    cp_lane_post(other, sync->lane, &sync->post);
+    struct cp_queue_link *link = sy_container_of(taking, struct cp_queue_link, taking);
+    struct cp_lane *home = link->sync->lane;
+    link->post.run = come_back;
+    cp_lane_post(&home->shard->lanes[link->to], home, &link->post);
 }
 
-/* 1: there, with ours. */
 static void go_there(struct cp_post *post)
 {
-    struct cp_queue_sync *sync = sy_container_of(post, struct cp_queue_sync, post);
-    cp_partition_registry_change(other_of(sync)->partition, take_sync, took_ours, sync);
+    struct cp_queue_link *link = sy_container_of(post, struct cp_queue_link, post);
+    cp_queue_take(&link->sync->lane->shard->lanes[link->to], &link->taking);
 }
 
-static void next_lane(struct cp_queue_sync *sync)
+/* ---- to one, to all ---- */
+
+static void peer_answered(void *ctx, const struct sy_status *status, bool behind)
 {
-    struct cp_lane *lane = sync->lane;
-    if (sync->other == lane->index)
-        sync->other++;
-    if (sync->other >= lane->shard->options.partitions) {
-        sync->running = false;
-        return;
-    }
-    if (!pack_set(sync, lane)) {
-        stop(sync);
-        return;
-    }
-    sync->post.run = go_there;
-    cp_lane_post(lane, other_of(sync), &sync->post);
+    struct cp_queue_link *link = ctx;
+    cp_peer_call_free(sy_take(link->call));
+    answered(link, status, behind);
 }
 
-void cp_queue_sync_init(struct cp_lane *lane)
+static void tell(struct cp_queue_link *link)
 {
-    lane->sync = (struct cp_queue_sync){.lane = lane};
+    struct cp_queue_sync *sync = link->sync;
+    struct cp_lane *lane = sync->lane, *other = &lane->shard->lanes[link->to];
+    link->whole = link->acked == 0 || sync->mark.changes - link->acked > CP_QUEUE_RECENT;
+    if (link->whole && sync->wholes >= WHOLES_MAX)
+        return; /* when one of them has returned */
+    if (link->whole ? !pack_whole(link) : !pack_recent(link))
+        return; /* it ceases to serve */
+    struct sy_span copies = sy_buf_span(&link->message);
+    if (cp_shard_has(lane->shard, link->to)) {
+        link->taking.home = lane->index;
+        link->taking.copies = copies;
+        link->taking.anew = !link->greeted;
+        link->post.run = go_there;
+        cp_lane_post(lane, other, &link->post);
+    } else {
+        link->call = cp_peer_take_queues(lane, link->to, !link->greeted, copies, peer_answered,
+                                         link);
+        if (link->call == NULL) {
+            sy_error_text_set(&sync->why, "no shard has partition %u just now", link->to);
+            return;
+        }
+    }
+    link->busy = true;
+    sync->wholes += link->whole;
+}
+
+static void tell_all(struct cp_queue_sync *sync)
+{
+    for (uint32_t i = 0; i < sync->lane->shard->options.partitions; i++) {
+        if (i != sync->lane->index && may_tell(&sync->links[i]))
+            tell(&sync->links[i]);
+    }
+    wait_on(sync);
+}
+
+/* ---- from opening to opening ---- */
+
+static void begin(struct cp_queue_sync *sync)
+{
+    uint32_t count = sync->lane->shard->options.partitions;
+    if (sync->links == NULL)
+        sync->links = sy_calloc(count, sizeof(*sync->links));
+    for (uint32_t i = 0; i < count; i++) {
+        struct cp_queue_link *link = &sync->links[i];
+        link->sync = sync;
+        link->to = i;
+        link->taking.done = taken;
+        link->acked = 0;
+        link->greeted = link->forgot = false;
+    }
+    sync->mark = (struct cp_queue_mark){cp_partition_epoch(sync->lane->partition), 1};
+    sy_error_text_set(&sync->why, "partition %u has been opened again", sync->lane->index);
+    fail_waiters(sync, SY_TIME_NEVER);
+    tell_all(sync);
 }
 
 void cp_queue_sync_look(struct cp_lane *lane)
 {
-    struct cp_queue_sync *sync = &lane->sync;
-    uint32_t epoch = cp_partition_epoch(lane->partition);
-    if (sync->running || !cp_partition_serving(lane->partition) || sync->epoch == epoch)
+    struct cp_queue_sync *sync = lane->sync;
+    if (!cp_partition_serving(lane->partition)) {
+        sy_error_text_set(&sync->why, "partition %u ceased to serve", lane->index);
+        fail_waiters(sync, SY_TIME_NEVER);
         return;
-    sync->epoch = epoch;
-    sync->running = true;
-    sync->other = 0;
-    next_lane(sync);
-}
-
-void cp_queue_sync_deinit(struct cp_lane *lane)
-{
-    sy_buf_deinit(&lane->sync.copies);
-}
-
-/* ---- single changes: a request with all the others ---- */
-
-struct spread {
-    sy_fn done;
-    void *ctx;
-    struct sy_span copies; /* in the request's memory */
-};
-
-bool cp_queue_sync_ready(struct cp_lane *lane, struct sy_status *ret_why)
-{
-    cp_queue_sync_look(lane);
-    if (cp_partition_serving(lane->partition) && !lane->sync.running)
-        return true;
-    if (!cp_partition_serving(lane->partition))
-        cp_status_not_serving(ret_why, lane);
+    }
+    if (sync->mark.epoch != cp_partition_epoch(lane->partition))
+        begin(sync);
     else
-        sy_status_set(ret_why, SY_CODE_UNAVAILABLE,
-                      "partition %u has not heard of all queues yet; try again", lane->index);
-    return false;
+        tell_all(sync);
+    fail_waiters(sync, sy_loop_now_ns(lane->loop));
 }
 
-static enum sy_code take_change(void *ctx, struct cp_partition *p, struct sy_error_text *error)
+static void look_again(void *arg)
 {
-    const struct cp_gather_part *part = ctx;
-    const struct spread *spread = part->gather->query;
-    return cp_queue_copies_take(p, spread->copies, error);
-}
-
-static void took_change(void *arg, const struct sy_status *status)
-{
-    struct cp_gather_part *part = arg;
-    if (status->code != SY_CODE_OK)
-        sy_status_set(&part->status, status->code, "%s", status->message.text);
-    part->result = part; /* has been here */
-    cp_gather_go_on(part);
-}
-
-static bool copy(struct cp_gather_part *part)
-{
-    bool here = part->lane == part->gather->req->lane;
-    if (here || part->result != NULL || !cp_queue_sync_ready(part->lane, &part->status))
-        return true;
-    part->waits = true;
-    cp_partition_registry_change(part->lane->partition, take_change, took_change, part);
-    return false;
-}
-
-static void copied(struct cp_gather *gather)
-{
-    const struct spread *spread = gather->query;
-    spread->done(spread->ctx);
+    struct cp_queue_sync *sync = arg;
+    cp_queue_sync_look(sync->lane);
+    wait_on(sync);
 }
 
 void cp_queue_sync_change(struct cp_request *req, const struct sch_queue_key *key, sy_fn done,
                           void *ctx)
 {
-    struct sy_buf *buf = &req->lane->buf;
-    sy_buf_clear(buf);
-    if (cp_queue_copies_pack(req->lane->partition, key, buf) != 0) {
-        cp_fail_not_serving(req); /* the change is durable; the others hear of it when it serves */
+    struct cp_lane *lane = req->lane;
+    struct cp_queue_sync *sync = lane->sync;
+    if (sync->mark.epoch != cp_partition_epoch(lane->partition))
+        begin(sync);
+    sync->mark.changes++;
+    sync->recent[sync->mark.changes % CP_QUEUE_RECENT] = *key;
+    struct cp_queue_waiter *waiter = cp_request_alloc(req, sizeof(*waiter));
+    *waiter = (struct cp_queue_waiter){.req = req,
+                                       .change = sync->mark.changes,
+                                       .give_up_ns = sy_loop_now_ns(lane->loop) + CP_ASK_WAIT_NS,
+                                       .done = done,
+                                       .ctx = ctx};
+    LL_APPEND(sync->waiters, waiter);
+    tell_all(sync);
+    answer_waiters(sync); /* nobody else is to be told */
+}
+
+void cp_queue_sync_greeted(struct cp_lane *lane, uint32_t partition)
+{
+    struct cp_queue_sync *sync = lane->sync;
+    if (sync->links == NULL || partition == lane->index)
         return;
+    struct cp_queue_link *link = &sync->links[partition];
+    link->forgot = link->busy;
+    link->acked = 0;
+    if (cp_partition_serving(lane->partition) &&
+        sync->mark.epoch == cp_partition_epoch(lane->partition) && may_tell(link))
+        tell(link);
+}
+
+/* ---- life ---- */
+
+void cp_queue_sync_init(struct cp_lane *lane)
+{
+    lane->sync = sy_new(struct cp_queue_sync);
+    lane->sync->lane = lane;
+    sy_timer_init(&lane->sync->again, look_again, lane->sync);
+}
+
+void cp_queue_sync_deinit(struct cp_lane *lane)
+{
+    struct cp_queue_sync *sync = sy_take(lane->sync);
+    if (sync == NULL)
+        return;
+    SY_ASSERT(sync->incoming == NULL && sync->round == NULL);
+    if (sy_timer_running(&sync->again))
+        sy_timer_stop(lane->loop, &sync->again);
+    for (uint32_t i = 0; sync->links != NULL && i < lane->shard->options.partitions; i++) {
+        cp_peer_call_free(sync->links[i].call);
+        sy_buf_deinit(&sync->links[i].message);
+        sy_status_deinit(&sync->links[i].taking.status);
     }
-    struct spread *spread = cp_request_alloc(req, sizeof(*spread));
-    uint8_t *bytes = cp_request_alloc(req, buf->len);
-    memcpy(bytes, buf->data, buf->len);
-    *spread = (struct spread){done, ctx, {bytes, buf->len}};
-    cp_gather_start(req, spread, copy, copied);
+    sy_buf_deinit(&sync->set);
+    free(sync->links);
+    free(sync);
 }

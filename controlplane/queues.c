@@ -48,6 +48,15 @@ int cp_queue_id_check(const Switchyard__V1__QueueId *id, struct sy_error_text *e
     return -EINVAL;
 }
 
+struct sch_queue_key cp_queue_key(const Switchyard__V1__QueueId *id)
+{
+    struct sch_queue_key key = {{0}, {0}, {0}};
+    memcpy(key.project, id->project, strlen(id->project));
+    memcpy(key.domain, id->domain, strlen(id->domain));
+    memcpy(key.name, id->name, strlen(id->name));
+    return key;
+}
+
 struct cp_registry_key cp_queue_row_key(const struct sch_queue_key *key)
 {
     return CP_REGISTRY_KEY(CP_REGISTRY_QUEUE, key->project, key->domain, key->name, NULL);

@@ -27,6 +27,7 @@ enum cp_registry_kind {
     CP_REGISTRY_PROJECT = 'p',
     CP_REGISTRY_QUEUE = 'q',
     CP_REGISTRY_QUEUE_REVISION = 'n',
+    CP_REGISTRY_QUEUE_HEARD = 'k',
 };
 
 struct cp_registry_key {
@@ -41,7 +42,7 @@ static inline struct sy_span cp_registry_span(const struct cp_registry_key *key)
 /* `names` ends with NULL; they have been checked. */
 struct cp_registry_key cp_registry_key(enum cp_registry_kind kind, const char *const names[]);
 #define CP_REGISTRY_KEY(kind, ...) cp_registry_key((kind), (const char *const[]){__VA_ARGS__})
-/* Of DUE and REVISION. */
+/* Of DUE, REVISION and QUEUE_HEARD. */
 void cp_registry_add_u64(struct cp_registry_key *key, uint64_t v);
 struct cp_registry_key cp_registry_due_key(uint64_t due_ns, const struct cp_registry_key *trigger);
 /* The first key that does not begin with these bytes. */

@@ -5,7 +5,7 @@
 #include "controlplane/events.h"
 #include "controlplane/follow.h"
 #include "controlplane/names.h"
-#include "controlplane/queues.h"
+#include "controlplane/queue_sync.h"
 #include "controlplane/shard_impl.h"
 #include "proto/json.h"
 #include "proto/rpc_health.h"
@@ -143,7 +143,7 @@ static void look(void *arg)
     struct cp_serving *serving = &lane->serving;
     cp_shard_region_look(lane);
     cp_queue_sync_look(lane);
-    serving->now = cp_partition_serving(lane->partition) && !lane->sync.running;
+    serving->now = cp_partition_serving(lane->partition);
     if (serving->now != serving->told)
         cp_lane_post(lane, cp_front(lane->shard), &serving->post);
     else
@@ -267,6 +267,7 @@ static void add_methods(struct cp_shard *shard, struct sy_loop *loop)
                                       .handler = operate,
                                       .ctx = shard,
                                       .loop = loop});
+    cp_peers_serve(shard, loop);
 }
 
 static int open_partitions(struct cp_shard *shard, const struct cp_shard_ports *ports,
@@ -492,6 +493,7 @@ void cp_shard_free(struct cp_shard *shard)
     shard->freeing = true;
     for (uint32_t i = 0; i < count; i++) {
         cp_lane_drop(&shard->lanes[i]);
+        cp_queue_take_drop(&shard->lanes[i]);
         if (sy_timer_running(&shard->lanes[i].serving.timer))
             sy_timer_stop(shard->lanes[i].loop, &shard->lanes[i].serving.timer);
     }
@@ -504,6 +506,7 @@ void cp_shard_free(struct cp_shard *shard)
         if (shard->lanes[i].partition != NULL)
             cp_partition_free(shard->lanes[i].partition);
     }
+    cp_tokens_free(shard);
     cp_shard_region_deinit(shard);
     pb_health_free(shard->health);
     cp_console_free(shard->console);

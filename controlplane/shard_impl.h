@@ -87,14 +87,7 @@ struct cp_lane {
         struct sy_error_text why, trouble;    /* with `opened`: it could not be; the front's copy */
         _Atomic(struct sy_channel *) channel; /* to who has it; NULL: nobody that is known */
     } owned;
-    struct cp_queue_sync { /* tells and hears the queues of the other partitions: queue_sync.c */
-        struct cp_post post;
-        struct cp_lane *lane;
-        uint32_t epoch; /* of the partition when it began; 0: not since it serves */
-        uint32_t other; /* with which lane */
-        bool running, failed;
-        struct sy_buf copies;
-    } sync;
+    struct cp_queue_sync *sync; /* tells and hears the queues of the other partitions */
 
     pthread_mutex_t mutex;
     struct cp_post *inbound, **inbound_tail;
@@ -134,7 +127,9 @@ struct cp_shard {
     struct cp_region *in_region; /* NULL: all partitions are ours */
     struct cp_forwards *forwards;
     struct cp_peer *peers;
-    struct cp_order *orders; /* front only */
+    struct cp_order *orders;           /* front only */
+    const struct sy_channel *self;     /* among these; to what is ours */
+    struct cp_token_peer *token_peers; /* front only */
     bool announced, stopping, drained, freeing;
     sy_fn on_serving;
     void *serving_ctx;
@@ -196,6 +191,8 @@ void cp_shard_region_look(struct cp_lane *lane); /* now and then */
 struct sy_channel *cp_shard_route(void *shard, uint32_t partition);
 /* On the front: to another shard. Lives as long as the shard. */
 struct sy_channel *cp_shard_channel(struct cp_shard *shard, const char *endpoint);
+/* It is this shard's, as far as is known. On any thread. */
+bool cp_shard_has(const struct cp_shard *shard, uint32_t partition);
 /* On the front: the partition serves here, as far as is known. */
 bool cp_shard_serves(const struct cp_shard *shard, uint32_t partition);
 
@@ -210,20 +207,27 @@ void cp_describe_end(struct cp_shard *shard); /* nothing more will be */
 /* In queue_sync.c. What one partition is at home in, all know. When one begins to serve it tells
  * the others what it is at home in, and hears the same of them; later each change is copied. */
 void cp_queue_sync_init(struct cp_lane *lane);
-/* In queue_tokens.c: what its partition says of limits goes to the others. */
-void cp_queue_tokens_init(struct cp_lane *lane);
-/* Begins when the partition has been opened since the last time. Call it now and then. */
+/* Begins when the partition has been opened since the last time, and goes on where it must. Call it
+ * now and then. */
 void cp_queue_sync_look(struct cp_lane *lane);
 void cp_queue_sync_deinit(struct cp_lane *lane);
-/* Whether this lane may take, and send, single changes; else the status says why not. */
-bool cp_queue_sync_ready(struct cp_lane *lane, struct sy_status *ret_why);
 /* In the queue's home, when a change of it is durable: copies it to all others, then calls `done`
- * in the same lane. Fails the request when one of them does not take it now. */
+ * in the same lane. Fails the request when one of them has not taken it for CP_ASK_WAIT_NS; it is
+ * told all the same once it can be. */
 void cp_queue_sync_change(struct cp_request *req, const struct sch_queue_key *key, sy_fn done,
                           void *ctx);
 
 /* In api_shards.c: what the orders in progress wait for may have happened. */
 void cp_shards_changed(struct cp_shard *shard);
+
+/* In queue_tokens.c: what its partition says of limits goes to the others. */
+void cp_queue_tokens_init(struct cp_lane *lane);
+void cp_tokens_free(struct cp_shard *shard);
+#define CP_TAKE_TOKENS "/switchyard.internal.Partitions/TakeTokens"
+void cp_tokens_arrive(void *shard, struct sy_call *call, struct sy_span bytes);
+
+/* In api_peers.c: adds switchyard.internal.Partitions to the server, its handlers on the front. */
+void cp_peers_serve(struct cp_shard *shard, struct sy_loop *loop);
 
 /* In api_watch_runs.c: WatchRuns, and what is left of it when the shard is freed. */
 void cp_runs_watch_serve(struct cp_request *req);

@@ -165,6 +165,12 @@ struct sy_channel *cp_shard_route(void *arg, uint32_t partition)
     return atomic_load(&shard->lanes[partition].owned.channel);
 }
 
+bool cp_shard_has(const struct cp_shard *shard, uint32_t partition)
+{
+    return shard->in_region == NULL ||
+           atomic_load(&shard->lanes[partition].owned.channel) == shard->self;
+}
+
 static void changed(void *ctx)
 {
     struct cp_shard *shard = ctx;
@@ -223,6 +229,7 @@ void cp_shard_region_init(struct cp_shard *shard, struct sy_loop *loop,
         owned->opened.run = run_opened;
         owned->closed.run = run_closed;
     }
+    shard->self = cp_shard_channel(shard, shard->options.endpoint);
     cp_forwards_new(&shard->forwards, loop, cp_shard_route, shard);
     cp_region_new(&shard->in_region, shard->rpc, loop, &shard->rng, shard->log, options, &sink);
 }

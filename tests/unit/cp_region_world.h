@@ -62,6 +62,7 @@ struct world {
     const char *cut;
     const char *counted; /* a process: what other shards send it is counted */
     size_t count;
+    bool apart[SHARDS][SHARDS]; /* these do not reach each other */
     struct call calls[CALLS];
     size_t call_count, made;
     int64_t timeout_ns; /* of the calls that follow; 0: none */
@@ -82,8 +83,20 @@ static int64_t realtime(void *ctx)
     return ((struct world *)ctx)->now_ns + 1700000000 * SY_NS_PER_S;
 }
 
+/* Of an origin or an address; SHARDS: it is none of a shard. */
+static size_t shard_of(const char *name)
+{
+    size_t i;
+    if (sscanf(name, "process-%zu", &i) != 1 && sscanf(name, "shard-%zu:", &i) != 1)
+        return SHARDS;
+    return i;
+}
+
 static bool is_cut(const struct world *w, const char *from, const char *to)
 {
+    size_t one = shard_of(from), other = shard_of(to);
+    if (one < SHARDS && other < SHARDS && (w->apart[one][other] || w->apart[other][one]))
+        return true;
     return w->cut != NULL && (strcmp(from, w->cut) == 0 || strcmp(to, w->cut) == 0);
 }
 
@@ -464,6 +477,7 @@ static UNUSED void storm_step(struct world *w)
 static UNUSED void mend(struct world *w)
 {
     w->cut = NULL;
+    memset(w->apart, 0, sizeof(w->apart));
     fake_etcd_set_quorum(w->etcd, true);
     sy_rpc_mem_set_origin(w->rpc, "etcd");
     for (size_t i = 0; i < SHARDS; i++) {

@@ -311,29 +311,93 @@ START_TEST(changes_are_everywhere_or_nowhere_after_crashes)
 }
 END_TEST
 
-/* One partition's disk fails in the middle: it hears of the change when it is back. */
+static uint32_t home_of(const struct world *w)
+{
+    return cp_queue_home("p", "d", w->partitions);
+}
+
+static enum sy_code set_weight(struct world *w, uint32_t weight, struct sy_error_text *ret_text)
+{
+    struct queue_request q;
+    char *fields[] = {text_of("weight")};
+    queue_init(&q, "p", "d", "x");
+    q.settings.weight = weight;
+    q.request.n_fields = 1;
+    q.request.fields = fields;
+    struct call call = {.method = QUEUES "UpdateQueue", .request = &q.request.base};
+    return call_full(w, &call, NULL, NULL, ret_text);
+}
+
+/* One partition's disk fails in the middle: the caller waits until it is back, and knows. */
 START_TEST(a_partition_that_was_away_catches_up)
 {
     struct world w;
     world_init_for(&w, _i);
+    struct sy_error_text text;
     queue_create(&w, "p", "d", "x");
     for (uint32_t victim = 0; victim < w.partitions; victim++) {
         cp_mem_disk_set(w.disks[victim], 100 * SY_NS_PER_US, 0);
-        struct queue_request q;
-        char *fields[] = {text_of("weight")};
-        queue_init(&q, "p", "d", "x");
-        q.settings.weight = 50 + victim;
-        q.request.n_fields = 1;
-        q.request.fields = fields;
-        struct call call = {.method = QUEUES "UpdateQueue", .request = &q.request.base};
-        enum sy_code code = call_full(&w, &call, NULL, NULL, NULL);
-        ck_assert_int_ne(code, SY_CODE_OK);
+        enum sy_code code = set_weight(&w, 50 + victim, &text);
+        ck_assert((code == SY_CODE_OK) == (victim != home_of(&w)));
+        if (code == SY_CODE_OK)
+            ck_assert_uint_eq(queues_agree(&w), 1);
         world_for(&w, 2 * SY_NS_PER_S);
         ck_assert_uint_eq(queues_agree(&w), 1);
-        queue_call(&w, QUEUES "UpdateQueue", &q); /* the repeat */
+        ck_assert_int_eq(set_weight(&w, 50 + victim, &text), SY_CODE_OK); /* the repeat */
         ck_assert_uint_eq(weight_of(&w), 50 + victim);
         ck_assert_uint_eq(queues_agree(&w), 1);
     }
+    world_deinit(&w);
+}
+END_TEST
+
+/* It hears of the change later all the same, and of those that were made meanwhile. */
+START_TEST(a_caller_does_not_wait_for_ever)
+{
+    struct world w;
+    world_init_for(&w, _i);
+    struct sy_error_text text;
+    queue_create(&w, "p", "d", "x");
+    for (uint32_t victim = 0; victim < w.partitions; victim++) {
+        if (victim == home_of(&w))
+            continue;
+        cp_mem_disk_set(w.disks[victim], 8 * SY_NS_PER_S, -1);
+        int64_t begun_ns = w.now_ns;
+        ck_assert_int_eq(set_weight(&w, 50 + victim, &text), SY_CODE_UNAVAILABLE);
+        ck_assert_ptr_nonnull(strstr(text.text, "not every partition knows"));
+        ck_assert_int_lt(w.now_ns - begun_ns, 6 * SY_NS_PER_S);
+        cp_mem_disk_set(w.disks[victim], 100 * SY_NS_PER_US, -1);
+        ck_assert_int_eq(set_weight(&w, 70 + victim, &text), SY_CODE_OK);
+        ck_assert_uint_eq(queues_agree(&w), 1);
+    }
+    world_deinit(&w);
+}
+END_TEST
+
+/* More than one message brings. */
+START_TEST(many_changes_wait_for_one_partition)
+{
+    enum { QUEUES_MANY = 50 };
+    struct world w;
+    world_init_for(&w, _i);
+    static struct reply replies[QUEUES_MANY];
+    uint32_t victim = (home_of(&w) + 1) % w.partitions;
+    queue_create(&w, "p", "d", "x"); /* all have heard of the home */
+    cp_mem_disk_set(w.disks[victim], SY_NS_PER_S, -1);
+    for (int i = 0; i < QUEUES_MANY; i++) {
+        struct queue_request q;
+        char name[16];
+        snprintf(name, sizeof(name), "q-%d", i);
+        queue_init(&q, "p", "d", name);
+        struct call call = {.method = QUEUES "CreateQueue", .request = &q.request.base};
+        call_start(&w, &call, &replies[i]);
+    }
+    for (int i = 0; i < QUEUES_MANY; i++) {
+        world_until(&w, replies[i].done);
+        ck_assert(replies[i].code == SY_CODE_OK || victim == home_of(&w));
+        sy_buf_deinit(&replies[i].bytes);
+    }
+    ck_assert_uint_ge(queues_agree(&w), victim != home_of(&w) ? QUEUES_MANY + 1 : 1);
     world_deinit(&w);
 }
 END_TEST
@@ -346,13 +410,17 @@ START_TEST(a_repeated_deletion_is_everywhere)
     world_init_for(&w, _i);
     for (uint32_t victim = 0; victim < w.partitions; victim++) {
         queue_create(&w, "p", "d", "x");
-        cp_mem_disk_set(w.disks[victim], 100 * SY_NS_PER_US, 0);
+        if (victim == home_of(&w))
+            cp_mem_disk_set(w.disks[victim], 100 * SY_NS_PER_US, 0);
+        else
+            cp_mem_disk_set(w.disks[victim], 8 * SY_NS_PER_S, -1);
         struct queue_request q;
         queue_init(&q, "p", "d", "x");
         q.request.settings = NULL;
         struct call call = {.method = QUEUES "DeleteQueue", .request = &q.request.base};
         enum sy_code code = call_full(&w, &call, NULL, NULL, NULL);
         ck_assert_int_ne(code, SY_CODE_OK);
+        cp_mem_disk_set(w.disks[victim], 100 * SY_NS_PER_US, -1);
         while (code != SY_CODE_OK && code != SY_CODE_NOT_FOUND) {
             world_for(&w, 10 * SY_NS_PER_MS);
             code = call_full(&w, &call, NULL, NULL, NULL);
@@ -408,6 +476,8 @@ int main(void)
                                  trees_are_checked,
                                  changes_are_everywhere_or_nowhere_after_crashes,
                                  a_partition_that_was_away_catches_up,
+                                 a_caller_does_not_wait_for_ever,
+                                 many_changes_wait_for_one_partition,
                                  a_repeated_deletion_is_everywhere,
                                  changes_at_once_stay_in_order,
                                  NULL};
