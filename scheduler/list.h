@@ -78,3 +78,37 @@ static inline void sch_list_splice(struct sch_link *to, struct sch_link *from)
     to->prev = from->prev;
     sch_list_init(from);
 }
+
+/* What is looked at one by one, some of it in each step: `todo` is to be looked at in this round,
+ * `done` was, or came since. */
+struct sch_round {
+    struct sch_link todo, done;
+};
+
+static inline void sch_round_init(struct sch_round *round)
+{
+    sch_list_init(&round->todo);
+    sch_list_init(&round->done);
+}
+
+/* What comes in a round is looked at as the last one of it. */
+static inline void sch_round_add(struct sch_round *round, struct sch_link *link)
+{
+    sch_list_push_back(sch_list_empty(&round->todo) ? &round->done : &round->todo, link);
+}
+
+/* Everything is to be looked at, first what an earlier round has left. */
+static inline void sch_round_begin(struct sch_round *round)
+{
+    sch_list_splice(&round->todo, &round->done);
+}
+
+/* NULL: the round is over. */
+static inline struct sch_link *sch_round_next(struct sch_round *round)
+{
+    if (sch_list_empty(&round->todo))
+        return NULL;
+    struct sch_link *link = sch_list_pop(&round->todo);
+    sch_list_push_back(&round->done, link);
+    return link;
+}

@@ -6,6 +6,7 @@
 #include "scheduler/partition_reclaim.h"
 #include "scheduler/partition_reserve.h"
 #include "scheduler/partition_route.h"
+#include "scheduler/partition_slice.h"
 #include "scheduler/partition_ticket.h"
 #include "scheduler/partition_turn.h"
 
@@ -30,6 +31,7 @@ struct sch_partition *sch_partition_new(const struct sch_partition_options *opti
     if (options->infeasible == SCH_INFEASIBLE_INHERIT)
         p->options.infeasible = SCH_INFEASIBLE_HOLD;
     p->options.assign_max = options->assign_max > 0 ? options->assign_max : SCH_ASSIGN_MAX;
+    p->options.looks_max = options->looks_max > 0 ? options->looks_max : SCH_LOOKS_MAX;
     p->last_id = (uint64_t)options->epoch << SCH_ID_COUNTER_BITS;
     p->now_ns = now_ns;
     p->recovery_end_ns = SY_TIME_NEVER;
@@ -46,6 +48,7 @@ struct sch_partition *sch_partition_new(const struct sch_partition_options *opti
     sch_list_init(&p->classes_idle);
     sch_list_init(&p->undecided);
     sch_list_init(&p->untold);
+    sch_slices_init(p);
     sch_list_init(&p->preemptible);
     p->reclaim_at_ns = p->reserve_at_ns = SY_TIME_NEVER;
     sch_list_init(&p->tickets_touched);
@@ -417,10 +420,14 @@ void sch_partition_step(struct sch_partition *p, const struct sch_event *event,
     sch_cluster_watch(p, event->now_ns);
     p->now_ns = event->now_ns > p->now_ns ? event->now_ns : p->now_ns;
     p->realtime_ns = event->realtime_ns;
+    p->looks = 0;
+    p->decisions_left = SCH_DECIDE_MAX;
+    p->tells_left = SCH_TELL_MAX;
     dispatch(p, event);
     sch_gangs_settle(p);
     sch_caches_settle(p);
     sch_gates_release(p);
+    sch_slices(p);
     sch_lanes_assign(p);
     sch_shares_end_step(p);
     sch_tickets_end_step(p);
@@ -440,8 +447,9 @@ static int64_t earlier(int64_t at, const struct sch_heap *heap)
 int64_t sch_partition_next_ns(const struct sch_partition *p)
 {
     SY_ASSERT(!p->out);
-    if (sch_turn_pending(p) || !sch_list_empty(&p->gangs_broken) || !sch_list_empty(&p->untold))
-        return p->now_ns; /* more than one step assigns */
+    if (sch_turn_pending(p) || !sch_list_empty(&p->gangs_broken) || !sch_list_empty(&p->untold) ||
+        sch_slices_left(p))
+        return p->now_ns; /* more than one step does */
     int64_t at = p->recovery_end_ns < p->verify_at_ns ? p->recovery_end_ns : p->verify_at_ns;
     at = p->reclaim_at_ns < at ? p->reclaim_at_ns : at;
     at = p->reserve_at_ns < at ? p->reserve_at_ns : at;

@@ -210,7 +210,9 @@ struct sch_partition_options {
      * with SCH_INFEASIBLE_FAIL. */
     int64_t infeasible_grace_ns;
     enum sch_infeasible infeasible; /* of queues that do not say, nor one above; INHERIT: HOLD */
-    uint32_t assign_max; /* in one step, a tick at once goes on; 0: 256, so that it stays short */
+    /* In one step, a tick at once goes on; 0: 256, so that it stays short. */
+    uint32_t assign_max;
+    uint32_t looks_max; /* at what is looked at in slices; see partition_slice.h */
 };
 
 struct sch_partition;

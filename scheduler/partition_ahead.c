@@ -6,6 +6,7 @@
  */
 #include "scheduler/explain_impl.h"
 #include "scheduler/partition_queue.h"
+#include "scheduler/partition_slice.h"
 
 #include <string.h>
 
@@ -34,13 +35,6 @@ struct left {
 static uint64_t most(uint64_t a, uint64_t b)
 {
     return a > b ? a : b;
-}
-
-/* NULL: the cluster is not there. */
-static const struct sch_pair *pair_at(const struct sch_class *class,
-                                      const struct sch_cluster *cluster)
-{
-    return cluster->index < class->pair_count ? class->pairs[cluster->index] : NULL;
 }
 
 static void add_use(struct sch_use *use, const struct sch_use *one)
@@ -91,7 +85,7 @@ static struct left left_of(const struct sch_query *q, const struct sch_explain_c
         left.room = at_least(&left.room, &one);
     if (node || (connects && cluster->shape_count == 0))
         left.node = node_for(request);
-    const struct sch_pair *pair = q->class ? pair_at(q->class, cluster) : NULL;
+    const struct sch_pair *pair = q->class ? sch_pair_peek(q->class, cluster) : NULL;
     bool asked = pair && !connects && sch_grant_is_known(q->class, pair);
     bool anew = node || (facts->why_not & SCH_WHY_ROOM); /* then it grants as the room says */
     left.grants = node || !left.room_known ? 1 : UINT64_MAX;
@@ -203,7 +197,7 @@ static bool goes_there(const struct sch_query *q, struct left *left, const struc
     static const struct sch_use nothing;
     const struct sch_class *class = lane->seat.class;
     struct sch_use one = use_of(class);
-    const struct sch_pair *pair = pair_at(class, left->cluster);
+    const struct sch_pair *pair = sch_pair_peek(class, left->cluster);
     bool pieces = pair && sch_cluster_connected(left->cluster) && sch_grant_is_known(class, pair) &&
                   pair->granted <= pair->assigned &&
                   cluster_has_room(left->cluster, &nothing, &one);
@@ -221,8 +215,7 @@ static bool goes_elsewhere(struct sch_query *q, const struct left *left,
     struct sch_use one = use_of(class);
     for (size_t i = 0; i < class->pair_count; i++) {
         const struct sch_pair *pair = class->pairs[i];
-        if (pair->cluster == left->cluster || !pair->feasible ||
-            !sch_cluster_connected(pair->cluster))
+        if (pair->cluster == left->cluster || !sch_pair_is_able(pair))
             continue;
         if (!sch_query_step(q))
             return false;

@@ -6,6 +6,7 @@
 #include "scheduler/partition_reclaim.h"
 #include "scheduler/partition_reserve.h"
 #include "scheduler/partition_route.h"
+#include "scheduler/partition_slice.h"
 #include "scheduler/partition_turn.h"
 
 #include <stdlib.h>
@@ -270,24 +271,27 @@ static void check_gangs(const struct sch_partition *p, const struct tally *tally
     SY_ASSERT(count == p->gangs_by_id.count && members == tally->ganged);
 }
 
+/* One that has not followed its cluster may say anything, and is used by nobody. */
 static void check_pair(const struct sch_partition *p, const struct sch_class *class, size_t index)
 {
     const struct sch_pair *pair = class->pairs[index];
-    bool connected = sch_cluster_connected(pair->cluster);
-    bool open = connected && pair->feasible && pair->granted > pair->assigned;
+    bool current = sch_pair_is_current(pair), able = sch_pair_is_able(pair);
+    bool open = able && pair->granted > pair->assigned;
     SY_ASSERT(pair->class == class && pair->cluster == p->clusters[index]);
     SY_ASSERT(pair->entry.tie == pair->cluster->index && pair->assigned <= pair->granted);
+    SY_ASSERT(sch_link_in_list(&pair->follows) &&
+              (!current || pair->stream == pair->cluster->stream));
     bool listed = sch_heap_has(&pair->entry), short_of = sch_link_in_list(&pair->short_link);
     SY_ASSERT(!open || listed || short_of);
-    SY_ASSERT(open || !short_of);
-    if (!open && listed) /* more grants were expected, or more room */
-        SY_ASSERT(connected && pair->feasible && pair->expected_ns > 0);
+    SY_ASSERT(open || !short_of || !current);
+    if (!open && listed && current) /* more grants were expected, or more room */
+        SY_ASSERT(able && pair->expected_ns > 0);
     if (listed && short_of)
         SY_ASSERT(pair->expected_ns > 0);
     SY_ASSERT(sch_heap_has(&pair->avoided) == (pair->avoided_until_ns > 0 || pair->failing > 0));
     SY_ASSERT(pair->failing <= SCH_FAILING_ALL &&
               (pair->failing == 0 || pair->failures < SCH_AVOID_AFTER));
-    SY_ASSERT((connected && pair->feasible && !pair->told) == sch_link_in_list(&pair->untold));
+    SY_ASSERT((able && !pair->told) == sch_link_in_list(&pair->untold) || !current);
 }
 
 /* Nodes that clusters are asked to keep. */
@@ -372,9 +376,10 @@ static void check_doom(const struct sch_partition *p, const struct sch_class *cl
     for (size_t i = 0; i < class->pair_count; i++) {
         const struct sch_pair *pair = class->pairs[i];
         bool gone = sch_cluster_state(pair->cluster) == SCH_CLUSTER_GONE;
-        SY_ASSERT(pair->capable == (!gone && sch_cluster_may_run(pair->cluster, &class->request,
-                                                                 &class->gang, class->rule, NULL)));
-        SY_ASSERT(pair->capable || gone || !pair->feasible);
+        bool capable_now = !gone && sch_cluster_may_run(pair->cluster, &class->request,
+                                                        &class->gang, class->rule, NULL);
+        SY_ASSERT(pair->capable == capable_now || !sch_pair_is_current(pair));
+        SY_ASSERT(pair->capable || gone || !pair->feasible || !sch_pair_is_current(pair));
         capable += pair->capable;
         feasible += pair->feasible;
     }
@@ -384,11 +389,22 @@ static void check_doom(const struct sch_partition *p, const struct sch_class *cl
               sch_link_in_list(&class->touched));
 }
 
+/* Some of its pairs are to follow their clusters: then it looks again whether it may run. */
+static bool follows(const struct sch_class *class)
+{
+    for (size_t i = 0; i < class->pair_count; i++) {
+        if (!sch_pair_is_current(class->pairs[i]))
+            return true;
+    }
+    return false;
+}
+
 static void check_class(struct sch_partition *p, struct sch_class *class, struct tally *tally)
 {
     SY_ASSERT(sch_class_find(p, class->id) == class);
     SY_ASSERT((class->refs == 0) == sch_link_in_list(&class->idle));
-    SY_ASSERT(class->pair_count == p->cluster_count);
+    SY_ASSERT(class->pair_count == p->cluster_count ||
+              (class->pair_count < p->cluster_count && !sch_list_empty(&p->widening.todo)));
     uint64_t waiting = 0, refs = 0;
     for (struct sch_link *link = class->lanes.next; link != &class->lanes; link = link->next) {
         struct sch_lane *lane = sy_container_of(link, struct sch_lane, link);
@@ -403,7 +419,7 @@ static void check_class(struct sch_partition *p, struct sch_class *class, struct
     check_doom(p, class);
     sch_heap_check(&class->open);
     bool undecided = sch_link_in_list(&class->undecided), stands = class->root.turn_lane != NULL;
-    SY_ASSERT(sch_class_is_runnable(class) == (undecided || stands));
+    SY_ASSERT(sch_class_is_runnable(class) == (undecided || stands) || follows(class));
     SY_ASSERT(!stands || class->root.turn_lane->seat.class == class);
     check_closed(p, class);
     check_request(class);
@@ -415,18 +431,44 @@ static void check_class(struct sch_partition *p, struct sch_class *class, struct
     tally->waiting += waiting;
 }
 
+/* Each pair is with its cluster, or still to follow it. Who is short of room has none, unless that
+ * has just changed. */
+static void check_follows(const struct sch_partition *p, size_t pairs)
+{
+    size_t count = list_length(&p->stale);
+    for (size_t i = 0; i < p->cluster_count; i++) {
+        const struct sch_cluster *cluster = p->clusters[i];
+        count += list_length(&cluster->pairs);
+        for (struct sch_link *at = cluster->pairs.next; at != &cluster->pairs; at = at->next) {
+            const struct sch_pair *pair = sy_container_of(at, struct sch_pair, follows);
+            SY_ASSERT(pair->cluster == cluster && sch_pair_is_current(pair));
+        }
+        for (struct sch_link *at = cluster->short_of_room.next; at != &cluster->short_of_room;
+             at = at->next) {
+            const struct sch_pair *pair = sy_container_of(at, struct sch_pair, short_link);
+            struct sch_use need = sch_use_of(&pair->class->request);
+            SY_ASSERT(!sch_cluster_has_room(cluster, &need) || !sch_pair_is_current(pair) ||
+                      sch_link_in_list(&cluster->roomy));
+        }
+    }
+    SY_ASSERT(count == pairs);
+}
+
 static void check_classes(struct sch_partition *p, struct tally *tally)
 {
     uint64_t refs = 0;
-    size_t unchecked = 0;
+    size_t unchecked = 0, pairs = 0;
     for (struct sch_link *link = p->classes.next; link != &p->classes; link = link->next) {
         struct sch_class *class = sy_container_of(link, struct sch_class, link);
         check_class(p, class, tally);
         check_reserves(class, tally);
         refs += class->refs;
         unchecked += class->unchecked_from != 0;
+        pairs += class->pair_count;
     }
-    SY_ASSERT(unchecked == p->classes_unchecked);
+    SY_ASSERT(unchecked == list_length(&p->unchecked.todo) + list_length(&p->unchecked.done));
+    SY_ASSERT(list_length(&p->widening.todo) + list_length(&p->widening.done) == p->class_count);
+    check_follows(p, pairs);
     SY_ASSERT(tally->reserves == p->reserves && p->reserves <= SCH_RESERVES_MAX);
     SY_ASSERT(p->reserves == 0 || p->reserve_at_ns != SY_TIME_NEVER);
     SY_ASSERT(tally->waiting == tally->states[SCH_ACTION_QUEUED]);
@@ -613,6 +655,7 @@ static void check_shares(struct sch_partition *p, struct tally *tally)
     for (struct sch_link *link = p->shares.next; link != &p->shares; link = link->next)
         sy_container_of(link, struct sch_share, link)->check_index = count++;
     SY_ASSERT(count == p->shares_by_key.count);
+    SY_ASSERT(list_length(&p->weighing.todo) + list_length(&p->weighing.done) == count);
     count_use(p, out, live);
     for (struct sch_link *link = p->shares.next; link != &p->shares; link = link->next) {
         struct sch_share *share = sy_container_of(link, struct sch_share, link);
@@ -621,6 +664,8 @@ static void check_shares(struct sch_partition *p, struct tally *tally)
         SY_ASSERT(share->live == live[share->check_index]);
         SY_ASSERT(sch_link_in_list(&share->preemptible) == sch_share_may_stop(share));
         SY_ASSERT(memcmp(&share->use, &out[share->check_index], sizeof(share->use)) == 0);
+        SY_ASSERT(share->weighted_share == sch_share_weigh(p, share, &share->use) ||
+                  !sch_list_empty(&p->weighing.todo));
         check_stops(share, tally);
         check_seats(share);
         check_parent(share);

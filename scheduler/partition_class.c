@@ -74,11 +74,12 @@ static struct sch_class *class_new(struct sch_partition *p, const struct sch_res
     class->short_since_ns = SY_TIME_NEVER;
     sch_seat_init_root(p, class);
     sch_list_push_back(&p->classes, &class->link);
+    sch_round_add(&p->widening, &class->width);
     p->class_count++;
     sch_table_add(&p->classes_by_request, &class->by_request, class_hash(request, gang, rule));
     sch_table_add(&p->classes_by_id, &class->by_id, sch_hash_u64(class->id, 0));
-    for (size_t i = 0; i < p->cluster_count; i++)
-        sch_class_add_cluster(p, class, p->clusters[i]);
+    while (class->pair_count < p->cluster_count)
+        sch_class_add_cluster(p, class);
     return class;
 }
 
@@ -162,6 +163,7 @@ void sch_class_free(struct sch_partition *p, struct sch_class *class)
     sch_table_remove(&p->classes_by_request, &class->by_request);
     sch_table_remove(&p->classes_by_id, &class->by_id);
     sch_list_remove(&class->link);
+    sch_list_remove(&class->width);
     p->class_count--;
     for (size_t i = 0; i < class->pair_count; i++)
         sch_pair_free(p, class->pairs[i]);

@@ -2,6 +2,7 @@
 #include "scheduler/partition_infeasible.h"
 #include "scheduler/partition_queue.h"
 #include "scheduler/partition_route.h"
+#include "scheduler/partition_slice.h"
 #include "scheduler/partition_turn.h"
 
 #include <stdlib.h>
@@ -94,12 +95,12 @@ struct sch_cluster *sch_cluster_add(struct sch_partition *p, const char *name,
     sch_list_init(&cluster->attempts);
     sch_list_init(&cluster->unnamed);
     sch_list_init(&cluster->short_of_room);
+    sch_list_init(&cluster->pairs);
     rank_cluster(p, cluster);
     cluster->index = (uint32_t)p->cluster_count;
     p->clusters[p->cluster_count++] = cluster;
     sch_table_add(&p->clusters_by_name, &cluster->by_name, cluster_hash(name));
-    for (struct sch_link *link = p->classes.next; link != &p->classes; link = link->next)
-        sch_class_add_cluster(p, sy_container_of(link, struct sch_class, link), cluster);
+    sch_round_begin(&p->widening);
     return cluster;
 }
 
@@ -167,26 +168,13 @@ static void count_capacity(struct sch_partition *p)
         !differs(sum.memory_bytes, known->memory_bytes))
         return;
     *known = sum;
-    sch_share_capacity_changed(p);
-}
-
-static void each_class(struct sch_partition *p, struct sch_cluster *cluster,
-                       void (*fn)(struct sch_partition *p, struct sch_class *class,
-                                  struct sch_cluster *cluster))
-{
-    for (struct sch_link *link = p->classes.next; link != &p->classes; link = link->next)
-        fn(p, sy_container_of(link, struct sch_class, link), cluster);
-}
-
-static void update_capable(struct sch_partition *p, struct sch_class *class,
-                           struct sch_cluster *cluster)
-{
-    sch_pair_capable(p, class->pairs[cluster->index]);
+    sch_round_begin(&p->weighing);
 }
 
 void sch_cluster_learned(struct sch_partition *p, struct sch_cluster *cluster)
 {
-    each_class(p, cluster, update_capable);
+    cluster->version++;
+    sch_list_splice(&p->stale, &cluster->pairs);
     sch_verify_later(p);
 }
 
@@ -216,12 +204,12 @@ void sch_cluster_up(struct sch_partition *p, const struct sch_cluster_said *said
         sch_list_splice(&cluster->unnamed, &cluster->attempts);
         cluster->grace_restarted = false;
         cluster->room_known = false;
+        cluster->stream++;
         sch_turns_room(p);
         cluster->room_granted = cluster->room_assigned = (struct sch_use){0};
     }
     count_capacity(p);
-    each_class(p, cluster, opened ? sch_class_reset_cluster : sch_class_update_cluster);
-    sch_verify_later(p);
+    sch_cluster_learned(p, cluster);
     SY_ASSERT(sch_cluster_connected(cluster));
 }
 
@@ -234,8 +222,7 @@ void sch_cluster_down(struct sch_partition *p, const char *name)
     sch_list_splice(&cluster->unnamed, &cluster->attempts);
     sch_list_splice(&cluster->attempts, &cluster->unnamed);
     sch_heap_set(&p->leases, &cluster->lease, p->now_ns + p->options.cluster_lease_ns);
-    each_class(p, cluster, sch_class_update_cluster);
-    sch_verify_later(p);
+    sch_cluster_learned(p, cluster);
     SY_ASSERT(sch_list_empty(&cluster->unnamed));
 }
 

@@ -2,6 +2,7 @@
 #include "scheduler/partition_queue.h"
 #include "scheduler/partition_reserve.h"
 #include "scheduler/partition_route.h"
+#include "scheduler/partition_slice.h"
 
 #include <stdlib.h>
 
@@ -57,8 +58,11 @@ static void tell_clusters(struct sch_partition *p, struct sch_class *class)
 {
     for (size_t i = 0; i < class->pair_count; i++) {
         struct sch_pair *pair = class->pairs[i];
-        if (sch_cluster_connected(pair->cluster) && pair->feasible)
-            sch_demand_tell(p, class, pair);
+        sch_pair_sync(p, pair);
+        if (!sch_pair_is_able(pair))
+            continue;
+        sch_demand_tell(p, class, pair);
+        p->tells_left -= p->tells_left > 0;
     }
     class->told_waiting = class->root.ready;
     class->told_priority = top_priority(class);
@@ -70,8 +74,10 @@ static void tell_new(struct sch_partition *p)
 {
     for (unsigned i = 0; i < SCH_TELL_MAX && !sch_list_empty(&p->untold); i++) {
         struct sch_pair *pair = sy_container_of(p->untold.next, struct sch_pair, untold);
-        SY_ASSERT(!pair->told && pair->feasible && sch_cluster_connected(pair->cluster));
-        sch_demand_tell(p, pair->class, pair);
+        SY_ASSERT(!pair->told && sch_link_in_list(&pair->untold));
+        sch_pair_sync(p, pair); /* it may have gone since */
+        if (sch_pair_is_able(pair))
+            sch_demand_tell(p, pair->class, pair);
     }
 }
 
@@ -87,7 +93,8 @@ void sch_demand_end_step(struct sch_partition *p)
         sch_list_remove(&class->touched);
         sch_class_doom(p, class);
         int64_t next_ns = class->told_ns + SCH_DEMAND_INTERVAL_NS;
-        bool changed = demand_changed(class), now = changed && p->now_ns >= next_ns;
+        bool changed = demand_changed(class);
+        bool now = changed && p->now_ns >= next_ns && p->tells_left > 0;
         if (now)
             tell_clusters(p, class);
         if (now || !changed)
@@ -102,7 +109,7 @@ void sch_demand_end_step(struct sch_partition *p)
 void sch_demand_flush(struct sch_partition *p)
 {
     struct sch_heap_entry *top;
-    while ((top = sch_heap_top(&p->flushes)) && top->key <= p->now_ns) {
+    while ((top = sch_heap_top(&p->flushes)) && top->key <= p->now_ns && p->tells_left > 0) {
         struct sch_class *class = sy_container_of(top, struct sch_class, flush);
         sch_heap_remove(&p->flushes, &class->flush);
         SY_ASSERT(!sch_heap_has(&class->flush));

@@ -5,6 +5,7 @@
 #include "scheduler/partition_queue.h"
 #include "scheduler/partition_reclaim.h"
 #include "scheduler/partition_route.h"
+#include "scheduler/partition_slice.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -200,7 +201,7 @@ static uint32_t check_room(const struct sch_query *q, const struct sch_cluster *
         why |= sch_room_fits(&ret->free, &one) ? 0 : SCH_WHY_ROOM;
         ret->fits = (uint32_t)least(cluster_fits(ret, &each), ret->holds);
     }
-    const struct sch_pair *pair = q->class ? q->class->pairs[cluster->index] : NULL;
+    const struct sch_pair *pair = q->class ? sch_pair_peek(q->class, cluster) : NULL;
     if (pair && sch_grant_is_known(q->class, pair) && !is_granted(q, pair))
         why |= SCH_WHY_NO_GRANT;
     return why;
@@ -219,7 +220,7 @@ static void explain_cluster(const struct sch_query *q, const struct sch_cluster 
     ret->why_not = never | check_room(q, cluster, ret);
     ret->eligible = never == 0;
     ret->room = ret->why_not == 0;
-    const struct sch_pair *pair = q->class ? q->class->pairs[cluster->index] : NULL;
+    const struct sch_pair *pair = q->class ? sch_pair_peek(q->class, cluster) : NULL;
     ret->avoided_until_ns = pair ? pair->avoided_until_ns : 0;
     ret->failures = pair ? pair->failures : 0;
     ret->failing_percent = pair && sch_pair_failing(pair) > 0
@@ -571,7 +572,8 @@ static bool submit_is_refused(struct sch_partition *p, const struct sch_submit *
 
 static unsigned failing_of(const struct sch_query *q, const struct sch_explain_cluster *at)
 {
-    return q->class ? sch_pair_failing(q->class->pairs[at->cluster->index]) : 0;
+    const struct sch_pair *pair = q->class ? sch_pair_peek(q->class, at->cluster) : NULL;
+    return pair ? sch_pair_failing(pair) : 0;
 }
 
 /* The cluster that the policy takes, by room alone: what operators will grant is not known. */

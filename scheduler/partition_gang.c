@@ -19,6 +19,7 @@
 #include "scheduler/partition_queue.h"
 #include "scheduler/partition_reclaim.h"
 #include "scheduler/partition_route.h"
+#include "scheduler/partition_slice.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -293,11 +294,13 @@ bool sch_gang_may_go(const struct sch_class *class)
     SY_ASSERT(class->gang.size > 0 && top);
     const struct sch_pair *first = sy_container_of((struct sch_heap_entry *)(uintptr_t)top,
                                                    struct sch_pair, entry);
-    if (first->startable > first->assigned || !sch_heap_has(&class->patience))
+    if (!sch_pair_is_current(first) || first->startable > first->assigned ||
+        !sch_heap_has(&class->patience))
         return true;
     for (size_t i = 0; i < class->pair_count; i++) {
         const struct sch_pair *pair = class->pairs[i];
-        if (pair->feasible && !pair->answered && sch_cluster_connected(pair->cluster))
+        bool asked = !sch_pair_is_current(pair) || (pair->feasible && !pair->answered);
+        if (asked && sch_cluster_connected(pair->cluster))
             return false;
     }
     return true;
@@ -465,7 +468,7 @@ void sch_gang_returned(struct sch_partition *p, struct sch_action_impl *a)
         sch_action_lost(p, a, "given back after others of its gang had started", NULL);
         return;
     }
-    struct sch_pair *pair = sch_action_class(a)->pairs[a->base.cluster->index];
+    struct sch_pair *pair = sch_pair_get(p, sch_action_class(a), a->base.cluster);
     say_why(gang, a, "was given back");
     wait_again(p, gang, a, 0, 0, false);
     sch_pair_avoid(p, pair, SCH_GANG_AVOID_NS);

@@ -18,6 +18,7 @@
  *   partition_lane.c     queued actions of a class and a queue: in, out, assigned
  *   partition_class.c    resource classes: a request, and the rules of a queue
  *   partition_route.c    a class on each cluster: grants, room, which cluster is chosen
+ *   partition_slice.c    what changed in a cluster, and reaches the classes in slices
  *   partition_reserve.c  nodes that are kept for those who wait too long
  *   partition_reclaim.c  room for those who wait, from work that may be stopped
  *   partition_demand.c   what clusters are told; what was let in unchecked
@@ -57,9 +58,11 @@
 #define SCH_VERIFY_DELAY_NS SY_NS_PER_S
 /* In one step; a tick at once goes on. A step stays below a millisecond. */
 #define SCH_ASSIGN_MAX 256u
-/* Likewise: classes that are decided, and clusters that hear of a class for the first time. */
+/* Likewise: classes that are decided; clusters that hear of a class for the first time, and that
+ * hear of other demand, then of one class more; and whatever else is done in slices. */
 #define SCH_DECIDE_MAX 2048u
 #define SCH_TELL_MAX 512u
+#define SCH_LOOKS_MAX 128u
 /* So long what waits is kept for a better cluster that is asked: the gathering of demand and of
  * grants, and the way to and fro. */
 #define SCH_ANSWER_PATIENCE_NS (10 * SY_NS_PER_MS)
@@ -197,6 +200,7 @@ struct sch_share {
     struct sch_link preemptible;     /* p->preemptible: a queue with work out that may be stopped */
     struct sch_link misplaced;       /* p->misplaced: not below its configured parent yet */
     struct sch_link link;            /* p->shares */
+    struct sch_link weighing;        /* p->weighing */
     struct sch_table_link by_key;
     uint32_t check_index;     /* of sch_partition_check() */
     struct sch_queue_key key; /* a tenant's: its project and domain */
@@ -291,6 +295,9 @@ struct sch_pair {
     struct sch_link short_link;
     struct sch_class *class;
     struct sch_cluster *cluster;
+    struct sch_link follows; /* cluster->pairs; p->stale while it has not followed the cluster */
+    uint32_t version;        /* of the cluster, that it has followed; see partition_slice.h */
+    uint32_t stream;
     struct sch_link untold;     /* p->untold: the cluster is to hear of the class */
     uint64_t granted, assigned; /* since CLUSTER_UP */
     uint64_t startable;         /* of those granted, up to this count into room that was free */
@@ -326,10 +333,12 @@ struct sch_class {
     struct sch_link lanes;
     uint64_t waiting; /* QUEUED actions, those that limits hold back too */
     struct sch_starts starts;
-    struct sch_pair **pairs; /* by cluster index */
+    struct sch_pair **pairs; /* by cluster index; of the newest clusters maybe none yet */
     size_t pair_count;
-    struct sch_heap open;   /* pairs with grants left; the next one on top */
-    int64_t short_since_ns; /* that, as the rounds of reclaim saw it; SY_TIME_NEVER: it is not */
+    struct sch_link width;     /* p->widening */
+    struct sch_link unchecked; /* p->unchecked; see unchecked_from */
+    struct sch_heap open;      /* pairs with grants left; the next one on top */
+    int64_t short_since_ns;    /* that, as the rounds of reclaim saw it; SY_TIME_NEVER: it is not */
     size_t reclaim_next;
     /* Which cluster was asked last to stop others for it, and how many had stopped there by then.
      * How often some did, without that one of the class could start. */
@@ -375,11 +384,15 @@ struct sch_cluster {
     struct sch_use capacity;   /* of its nodes, by its shapes; actions: its nodes */
     int64_t price;             /* of a core, in millionths an hour */
     char region[SCH_NAME_MAX]; /* "": not known */
+    uint32_t version;          /* goes up with each change that its pairs follow */
+    uint32_t stream;           /* and with each CLUSTER_UP after a time without */
+    struct sch_link pairs;     /* that have followed */
     bool room_known;           /* else only the grants of its classes count */
     struct sch_use room_granted, room_assigned; /* since CLUSTER_UP */
     struct sch_link short_of_room;
-    uint64_t preempted;                /* attempts that it has stopped for others, or for a drain */
-    uint32_t reserves;                 /* nodes that it is asked to keep */
+    struct sch_link roomy; /* p->roomy: its room changed, those that are short are to look again */
+    uint64_t preempted;    /* attempts that it has stopped for others, or for a drain */
+    uint32_t reserves;     /* nodes that it is asked to keep */
     struct sch_link attempts, unnamed; /* unnamed: by the inventory that is coming in */
     struct sch_heap_entry lease;       /* p->leases while DOWN */
 };
@@ -406,7 +419,10 @@ struct sch_partition {
     size_t spec_unused_count, spec_unused_cap;
     struct sy_error_text misses;
     struct sch_report
-        inventory; /* an entry of an inventory, as a report: effects may point to it */
+        inventory;           /* an entry of an inventory, as a report: effects may point to it */
+    uint32_t looks;          /* at what is looked at in slices */
+    uint32_t decisions_left; /* classes */
+    uint32_t tells_left;     /* pairs whose clusters hear of other demand */
     /* runs and actions that live */
     struct sch_table runs_by_id, runs_by_name, actions_by_id, actions_by_name;
     struct sch_link runs;
@@ -417,18 +433,18 @@ struct sch_partition {
     struct sch_link gangs, gangs_broken, gangs_sent;
     /* queues */
     struct sch_table shares_by_key, seats, rules;
-    struct sch_link shares; /* in order of creation */
+    struct sch_link shares;    /* in order of creation */
+    struct sch_round weighing; /* shares; of other capacity */
     struct sch_share *region;
     struct sch_share *last_tenant; /* that was looked for; held. NULL: none */
     bool last_unnamed;             /* without naming a queue */
     struct sch_link preemptible;
     struct sch_link misplaced;
-    bool turns_looked;       /* whether a cluster has room for turns_least is known */
-    bool emptied;            /* in this step a share lost its last action */
-    int64_t reclaim_at_ns;   /* the next round; SY_TIME_NEVER: nothing may be stopped */
-    int64_t reserve_at_ns;   /* the next round; SY_TIME_NEVER: nobody waits */
-    uint32_t reserves;       /* over all classes */
-    uint32_t decisions_left; /* in this step */
+    bool turns_looked;     /* whether a cluster has room for turns_least is known */
+    bool emptied;          /* in this step a share lost its last action */
+    int64_t reclaim_at_ns; /* the next round; SY_TIME_NEVER: nothing may be stopped */
+    int64_t reserve_at_ns; /* the next round; SY_TIME_NEVER: nobody waits */
+    uint32_t reserves;     /* over all classes */
     struct sch_link tickets_touched;
     struct sch_heap ticket_flushes;
     uint32_t last_share_id;
@@ -440,10 +456,15 @@ struct sch_partition {
     struct sch_table classes_by_id, classes_by_request, levels;
     struct sch_link classes, classes_idle, undecided;
     struct sch_link untold;     /* pairs */
+    struct sch_link stale;      /* pairs whose cluster has changed since they looked */
+    struct sch_link waking;     /* pairs that were short of room, which changed */
+    struct sch_link roomy;      /* clusters, see there */
+    struct sch_round widening;  /* classes, that may have no pairs with the newest clusters */
+    struct sch_round unchecked; /* classes; that round is on while verify_at_ns is past */
     struct sch_use turns_least; /* nobody who stands in the tree of turns needs less */
     int64_t turns_closed_ns;    /* no cluster has room for that: until then nobody is asked */
     struct sch_heap avoided, patience;
-    size_t class_count, class_idle_count, classes_unchecked;
+    size_t class_count, class_idle_count;
     struct sch_heap doomed;
     int64_t verify_at_ns; /* look at the unchecked classes; SY_TIME_NEVER: when clusters change */
     struct sch_heap flushes;
@@ -524,6 +545,14 @@ static inline bool sch_cluster_connected(const struct sch_cluster *c)
     return c->sm.state == SCH_CLUSTER_JOINING || c->sm.state == SCH_CLUSTER_READY;
 }
 
+/* Whether this step may look at one more; counts it. */
+static inline bool sch_may_look(struct sch_partition *p)
+{
+    bool may = p->looks < p->options.looks_max;
+    p->looks += may;
+    return may;
+}
+
 /* ---- partition.c ---- */
 struct sch_effect *sch_effect_add(struct sch_partition *p, enum sch_effect_type type);
 /* A copy for an effect to point to. */
@@ -592,7 +621,7 @@ bool sch_cluster_fits(const struct sch_cluster *cluster, const struct sch_resour
                       struct sy_error_text *ret_misses);
 void sch_cluster_up(struct sch_partition *p, const struct sch_cluster_said *said);
 void sch_cluster_down(struct sch_partition *p, const char *name);
-/* Whether it is there, or what it has, is known better than before; its stream stays as it is. */
+/* Whether it is there, or what it has, is known better than before: its pairs are to follow. */
 void sch_cluster_learned(struct sch_partition *p, struct sch_cluster *cluster);
 void sch_cluster_inventory(struct sch_partition *p, const struct sch_report *attempt, bool started);
 void sch_cluster_inventory_complete(struct sch_partition *p, const char *name);

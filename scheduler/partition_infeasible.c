@@ -15,6 +15,7 @@
 #include "scheduler/partition_infeasible.h"
 #include "scheduler/action_impl.h"
 #include "scheduler/partition_gang.h"
+#include "scheduler/partition_slice.h"
 
 /* ---- ending ---- */
 
@@ -63,9 +64,9 @@ static void fail(struct sch_partition *p, const struct found *found)
 static void set_unchecked(struct sch_partition *p, struct sch_class *class, uint64_t from)
 {
     if (class->unchecked_from == 0 && from != 0)
-        p->classes_unchecked++;
+        sch_list_push_back(&p->unchecked.done, &class->unchecked);
     if (class->unchecked_from != 0 && from == 0)
-        p->classes_unchecked--;
+        sch_list_remove(&class->unchecked);
     class->unchecked_from = from;
 }
 
@@ -76,8 +77,10 @@ void sch_class_checked(struct sch_partition *p, struct sch_class *class)
 
 void sch_class_accepted(struct sch_partition *p, struct sch_class *class, uint64_t action_id)
 {
-    bool covered = class->unchecked_from != 0 && class->unchecked_from <= action_id;
-    if (!covered && class->feasible == 0)
+    if (class->unchecked_from != 0 && class->unchecked_from <= action_id)
+        return;
+    sch_class_sync(p, class);
+    if (class->feasible == 0)
         set_unchecked(p, class, action_id);
 }
 
@@ -92,7 +95,8 @@ void sch_class_waits(struct sch_partition *p, const struct sch_action_impl *a)
 
 void sch_verify_later(struct sch_partition *p)
 {
-    if (p->classes_unchecked > 0 && p->verify_at_ns == SY_TIME_NEVER)
+    bool any = !sch_list_empty(&p->unchecked.todo) || !sch_list_empty(&p->unchecked.done);
+    if (any && p->verify_at_ns == SY_TIME_NEVER)
         p->verify_at_ns = p->now_ns + SCH_VERIFY_DELAY_NS;
 }
 
@@ -103,21 +107,23 @@ static void fail_unchecked(struct sch_partition *p, struct sch_class *class)
     find(class, class->unchecked_from, &found);
     if (found.count < SCH_FAIL_MAX)
         set_unchecked(p, class, 0);
-    if (p->classes_unchecked > 0)
+    else
         p->verify_at_ns = p->now_ns;
     fail(p, &found);
 }
 
-/* The first class that no cluster fits. Says whether there was one. */
+/* Up to the first class that no cluster fits. Says whether there was one. */
 static bool verify(struct sch_partition *p)
 {
-    if (p->verify_at_ns > p->now_ns)
-        return false;
-    p->verify_at_ns = SY_TIME_NEVER;
-    for (struct sch_link *link = p->classes.next; link != &p->classes; link = link->next) {
-        struct sch_class *class = sy_container_of(link, struct sch_class, link);
-        if (class->unchecked_from == 0)
-            continue;
+    if (p->verify_at_ns <= p->now_ns) {
+        p->verify_at_ns = SY_TIME_NEVER;
+        sch_round_begin(&p->unchecked);
+    }
+    while (!sch_list_empty(&p->unchecked.todo) && sch_may_look(p)) {
+        struct sch_class *class = sy_container_of(sch_round_next(&p->unchecked), struct sch_class,
+                                                  unchecked);
+        p->looks += (uint32_t)p->cluster_count;
+        sch_class_sync(p, class);
         if (class->feasible > 0) {
             set_unchecked(p, class, 0);
         } else if (!sch_feasible(p, &class->request, &class->gang, class->rule, &p->misses)) {
@@ -195,7 +201,8 @@ static void fail_doomed(struct sch_partition *p)
         return;
     struct sch_class *class = sy_container_of(top, struct sch_class, doom);
     struct found found = {.count = 0};
-    if (!sch_class_is_doomed(class)) { /* its last ones have ended in this very step */
+    sch_class_sync(p, class);
+    if (!sch_class_is_doomed(class)) { /* one has come, or its last ones have just ended */
         sch_class_doom(p, class);
         return;
     }

@@ -55,7 +55,6 @@ void sch_lanes_assign(struct sch_partition *p)
 {
     struct sch_pair *pair = NULL;
     struct sch_lane *lane;
-    p->decisions_left = SCH_DECIDE_MAX;
     for (unsigned i = 0; i < p->options.assign_max && (lane = sch_turn_next(p, &pair)); i++)
         assign(p, lane, pair);
 }

@@ -45,8 +45,8 @@ void sch_share_reweigh(struct sch_partition *p, struct sch_share *share);
  * queues in four thousand millions share one; then work of both may be stopped where that of one
  * may. */
 uint32_t sch_share_tag(const struct sch_share *queue);
-/* The capacity of the region changed. */
-void sch_share_capacity_changed(struct sch_partition *p);
+/* As many of p->weighing as the step may: the capacity of the region changed. */
+void sch_shares_weigh(struct sch_partition *p);
 /* Whether its own limits let out so much more. */
 bool sch_share_takes(const struct sch_share *share, const struct sch_use *more);
 struct sch_use sch_share_limits(const struct sch_share *share);

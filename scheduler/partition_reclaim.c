@@ -16,6 +16,7 @@
  */
 #include "scheduler/partition_reclaim.h"
 #include "scheduler/partition_queue.h"
+#include "scheduler/partition_slice.h"
 
 #include "scheduler/partition_gang.h"
 #include "scheduler/partition_turn.h"
@@ -132,7 +133,7 @@ static const struct sch_cluster *next_cluster(struct sch_class *class)
 {
     for (size_t i = 0; i < class->pair_count; i++) {
         const struct sch_pair *pair = class->pairs[class->reclaim_next++ % class->pair_count];
-        if (sch_cluster_connected(pair->cluster) && pair->feasible)
+        if (sch_pair_is_able(pair))
             return pair->cluster;
     }
     return NULL;

@@ -14,6 +14,7 @@
 #include "scheduler/partition_reserve.h"
 #include "scheduler/partition_queue.h"
 #include "scheduler/partition_reclaim.h"
+#include "scheduler/partition_slice.h"
 
 #include <stdlib.h>
 
@@ -79,7 +80,7 @@ static uint32_t places(const struct sch_pair *pair)
 {
     const struct sch_cluster *cluster = pair->cluster;
     uint32_t nodes = 0;
-    if (!sch_cluster_connected(cluster) || !pair->feasible || pair->avoided_until_ns > 0)
+    if (!sch_pair_is_able(pair) || pair->avoided_until_ns > 0)
         return 0;
     for (size_t i = 0; i < cluster->shape_count; i++) {
         uint32_t slots = sch_shape_slots(&cluster->shapes[i], &pair->class->request);
@@ -121,7 +122,7 @@ static void reserve(struct sch_partition *p, struct sch_class *class, uint32_t c
         struct sch_pair *pair = class->pairs[i];
         bool changed = pair->reserves != wanted[i];
         set_reserves(p, pair, wanted[i]);
-        if (changed && sch_cluster_connected(pair->cluster) && pair->feasible)
+        if (changed && sch_pair_is_able(pair))
             sch_demand_tell(p, class, pair);
     }
     free(wanted);

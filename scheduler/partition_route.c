@@ -20,6 +20,7 @@
 #include "scheduler/partition_gang.h"
 #include "scheduler/partition_infeasible.h"
 #include "scheduler/partition_reserve.h"
+#include "scheduler/partition_slice.h"
 #include "scheduler/partition_turn.h"
 
 #include <inttypes.h>
@@ -135,7 +136,7 @@ static bool has_order(const struct sch_class *class)
 
 static bool is_open(const struct sch_pair *pair)
 {
-    return sch_cluster_connected(pair->cluster) && pair->feasible && pair->granted > pair->assigned;
+    return sch_pair_is_able(pair) && pair->granted > pair->assigned;
 }
 
 static bool is_expected(const struct sch_pair *pair)
@@ -183,8 +184,7 @@ static void pair_update(struct sch_partition *p, struct sch_pair *pair)
 {
     struct sch_class *class = pair->class;
     bool open = is_open(pair);
-    bool expected = !open && is_expected(pair) && sch_cluster_connected(pair->cluster) &&
-                    pair->feasible;
+    bool expected = !open && is_expected(pair) && sch_pair_is_able(pair);
     if (!open && sch_link_in_list(&pair->short_link))
         sch_list_remove(&pair->short_link);
     if (!open && !expected)
@@ -227,7 +227,8 @@ void sch_class_be_patient(struct sch_partition *p, struct sch_class *class)
 bool sch_class_is_patient(const struct sch_class *class)
 {
     const struct sch_pair *first = first_pair(class);
-    return first && is_expected(first) && (!is_open(first) || sch_link_in_list(&first->short_link));
+    return first && sch_pair_is_current(first) && is_expected(first) &&
+           (!is_open(first) || sch_link_in_list(&first->short_link));
 }
 
 static void expect(struct sch_pair *pair)
@@ -249,7 +250,7 @@ void sch_pair_expect(struct sch_partition *p, struct sch_pair *pair)
 void sch_patience_tick(struct sch_partition *p)
 {
     struct sch_heap_entry *top;
-    while ((top = sch_heap_top(&p->patience)) && top->key <= p->now_ns) {
+    while ((top = sch_heap_top(&p->patience)) && top->key <= p->now_ns && sch_may_look(p)) {
         sch_heap_remove(&p->patience, top);
         sch_class_changed(p, sy_container_of(top, struct sch_class, patience));
     }
@@ -272,6 +273,13 @@ struct sch_pair *sch_class_route(struct sch_partition *p, struct sch_class *clas
 {
     struct sch_pair *pair;
     while ((pair = first_pair(class)) && !sch_class_is_patient(class)) {
+        if (!sch_pair_is_current(pair)) {
+            p->decisions_left -= p->decisions_left > 0;
+            sch_pair_sync(p, pair);
+            if (!sch_class_is_runnable(class))
+                break;
+            continue;
+        }
         SY_ASSERT(pair->class == class && pair->feasible && pair->assigned <= pair->granted);
         if (!is_open(pair)) {
             sch_heap_remove(&class->open, &pair->entry); /* it did not answer in time */
@@ -303,7 +311,8 @@ struct sch_pair *sch_pair_near(const struct sch_action_impl *a, struct sch_pair 
     if (policy == SCH_POLICY_SPREAD || policy == SCH_POLICY_PACK)
         return best; /* free room decides */
     const struct sch_cluster *home = home_of(a);
-    struct sch_pair *near = home ? class->pairs[home->index] : NULL;
+    struct sch_pair *near = home && home->index < class->pair_count ? class->pairs[home->index]
+                                                                    : NULL;
     bool as_good = near && is_open(near) && has_room(home, class) &&
                    rank_of(near) == rank_of(best) && near->preferred == best->preferred &&
                    sch_pair_failing(near) == sch_pair_failing(best) &&
@@ -329,10 +338,10 @@ void sch_pair_take(struct sch_partition *p, struct sch_pair *pair)
 
 /* ---- what clusters say ---- */
 
-void sch_class_add_cluster(struct sch_partition *p, struct sch_class *class,
-                           struct sch_cluster *cluster)
+void sch_class_add_cluster(struct sch_partition *p, struct sch_class *class)
 {
-    SY_ASSERT(cluster->index == class->pair_count);
+    SY_ASSERT(class->pair_count < p->cluster_count);
+    struct sch_cluster *cluster = p->clusters[class->pair_count];
     class->pairs = sy_realloc(class->pairs, (class->pair_count + 1) * sizeof(struct sch_pair *));
     struct sch_pair *pair = sy_new(struct sch_pair);
     pair->class = class;
@@ -340,7 +349,10 @@ void sch_class_add_cluster(struct sch_partition *p, struct sch_class *class,
     pair->preferred = sch_rule_prefers(class->rule, cluster);
     pair->entry.tie = cluster->index;
     class->pairs[class->pair_count++] = pair;
-    sch_class_update_cluster(p, class, cluster);
+    pair->version = cluster->version - 1;
+    pair->stream = cluster->stream;
+    sch_list_push_back(&p->stale, &pair->follows);
+    sch_pair_sync(p, pair);
 }
 
 void sch_pair_free(struct sch_partition *p, struct sch_pair *pair)
@@ -349,6 +361,7 @@ void sch_pair_free(struct sch_partition *p, struct sch_pair *pair)
         sch_list_remove(&pair->short_link);
     if (sch_link_in_list(&pair->untold))
         sch_list_remove(&pair->untold);
+    sch_list_remove(&pair->follows);
     sch_heap_remove(&p->avoided, &pair->avoided);
     sch_pair_reset_reserves(p, pair);
     free(pair);
@@ -356,7 +369,7 @@ void sch_pair_free(struct sch_partition *p, struct sch_pair *pair)
 
 static void set_untold(struct sch_partition *p, struct sch_pair *pair)
 {
-    bool untold = sch_cluster_connected(pair->cluster) && pair->feasible && !pair->told;
+    bool untold = sch_pair_is_able(pair) && !pair->told;
     if (untold == sch_link_in_list(&pair->untold))
         return;
     if (untold)
@@ -365,12 +378,26 @@ static void set_untold(struct sch_partition *p, struct sch_pair *pair)
         sch_list_remove(&pair->untold);
 }
 
-void sch_class_update_cluster(struct sch_partition *p, struct sch_class *class,
-                              struct sch_cluster *cluster)
+static void reset(struct sch_partition *p, struct sch_pair *pair)
 {
-    SY_ASSERT(cluster->index < class->pair_count);
-    struct sch_pair *pair = class->pairs[cluster->index];
-    SY_ASSERT(pair->cluster == cluster);
+    pair->granted = pair->startable = pair->assigned = 0;
+    pair->told = pair->answered = false;
+    pair->stream = pair->cluster->stream;
+    sch_pair_reset_reserves(p, pair);
+}
+
+void sch_pair_sync(struct sch_partition *p, struct sch_pair *pair)
+{
+    struct sch_class *class = pair->class;
+    struct sch_cluster *cluster = pair->cluster;
+    if (sch_pair_is_current(pair))
+        return;
+    p->looks++;
+    pair->version = cluster->version;
+    sch_list_remove(&pair->follows);
+    sch_list_push_back(&cluster->pairs, &pair->follows);
+    if (pair->stream != cluster->stream)
+        reset(p, pair);
     bool feasible = may_run(cluster, &class->request, &class->gang, class->rule);
     class->feasible += feasible - pair->feasible;
     pair->feasible = feasible;
@@ -381,22 +408,11 @@ void sch_class_update_cluster(struct sch_partition *p, struct sch_class *class,
     sch_class_touch(p, class);
 }
 
-void sch_class_reset_cluster(struct sch_partition *p, struct sch_class *class,
-                             struct sch_cluster *cluster)
-{
-    SY_ASSERT(cluster->index < class->pair_count);
-    struct sch_pair *pair = class->pairs[cluster->index];
-    pair->granted = pair->startable = pair->assigned = 0;
-    pair->told = pair->answered = false;
-    sch_pair_reset_reserves(p, pair);
-    sch_class_update_cluster(p, class, cluster);
-}
-
 void sch_class_grant(struct sch_partition *p, struct sch_class *class, struct sch_cluster *cluster,
                      uint64_t granted, uint64_t startable)
 {
-    struct sch_pair *pair = class->pairs[cluster->index];
-    SY_ASSERT(pair->cluster == cluster && sch_cluster_connected(cluster));
+    struct sch_pair *pair = sch_pair_get(p, class, cluster);
+    SY_ASSERT(sch_cluster_connected(cluster));
     bool gang = class->gang.size > 0; /* an equal one says whether there is room by now */
     if (granted < pair->granted || (granted == pair->granted && !gang))
         return; /* cumulative: an old or repeated one does no harm */
@@ -406,21 +422,23 @@ void sch_class_grant(struct sch_partition *p, struct sch_class *class, struct sc
     pair_update(p, pair);
 }
 
-/* Those that found it too small look again, as far as it has room for them now. */
 void sch_cluster_room(struct sch_partition *p, struct sch_cluster *cluster,
                       const struct sch_use *granted)
 {
     cluster->room_known = true;
     cluster->room_granted = *granted;
     sch_turns_room(p);
-    for (struct sch_link *link = cluster->short_of_room.next; link != &cluster->short_of_room;) {
-        struct sch_pair *pair = sy_container_of(link, struct sch_pair, short_link);
-        link = link->next;
-        if (!has_room(cluster, pair->class))
-            continue;
-        sch_list_remove(&pair->short_link);
+    if (!sch_link_in_list(&cluster->roomy) && !sch_list_empty(&cluster->short_of_room))
+        sch_list_push_back(&p->roomy, &cluster->roomy);
+}
+
+void sch_pair_wake(struct sch_partition *p, struct sch_pair *pair)
+{
+    sch_list_remove(&pair->short_link);
+    if (has_room(pair->cluster, pair->class))
         pair_update(p, pair);
-    }
+    else
+        sch_list_push_back(&pair->cluster->short_of_room, &pair->short_link);
 }
 
 /* ---- clusters that fail a class ---- */
@@ -459,7 +477,7 @@ static void count_failing(const struct sch_partition *p, struct sch_pair *pair, 
 void sch_pair_report(struct sch_partition *p, struct sch_class *class, struct sch_cluster *cluster,
                      bool well)
 {
-    struct sch_pair *pair = class->pairs[cluster->index];
+    struct sch_pair *pair = sch_pair_get(p, class, cluster);
     unsigned before = sch_pair_failing(pair);
     if (well && pair->failures == 0 && pair->failing == 0)
         return;
@@ -496,7 +514,7 @@ void sch_pair_avoid(struct sch_partition *p, struct sch_pair *pair, int64_t ns)
 void sch_avoided_tick(struct sch_partition *p)
 {
     struct sch_heap_entry *top;
-    while ((top = sch_heap_top(&p->avoided)) && top->key <= p->now_ns) {
+    while ((top = sch_heap_top(&p->avoided)) && top->key <= p->now_ns && sch_may_look(p)) {
         struct sch_pair *pair = sy_container_of(top, struct sch_pair, avoided);
         if (pair->avoided_until_ns <= p->now_ns)
             pair->avoided_until_ns = 0;

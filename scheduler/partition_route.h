@@ -6,19 +6,19 @@
 /* Whether a cluster is known that could run it: what nobody has told does not count. */
 bool sch_is_runnable(const struct sch_partition *p, const struct sch_resources *request,
                      const struct sch_gang_shape *gang, const struct sch_rule *rule);
-void sch_class_add_cluster(struct sch_partition *p, struct sch_class *class,
-                           struct sch_cluster *cluster);
-/* The cluster's connection or shapes changed. */
-void sch_class_update_cluster(struct sch_partition *p, struct sch_class *class,
-                              struct sch_cluster *cluster);
-void sch_class_reset_cluster(struct sch_partition *p, struct sch_class *class,
-                             struct sch_cluster *cluster);
+/* A pair with the first cluster of those that it has none with. */
+void sch_class_add_cluster(struct sch_partition *p, struct sch_class *class);
+/* It follows its cluster, if it has not yet: connection, shapes and what it says of itself. */
+void sch_pair_sync(struct sch_partition *p, struct sch_pair *pair);
 void sch_class_grant(struct sch_partition *p, struct sch_class *class, struct sch_cluster *cluster,
                      uint64_t granted, uint64_t startable);
 /* Of all classes together, for so much more. */
 bool sch_cluster_has_room(const struct sch_cluster *cluster, const struct sch_use *need);
+/* Those that found it too small are to look again. */
 void sch_cluster_room(struct sch_partition *p, struct sch_cluster *cluster,
                       const struct sch_use *granted);
+/* It was short of room; that is over if there is enough now. */
+void sch_pair_wake(struct sch_partition *p, struct sch_pair *pair);
 /* Where the next one goes; NULL: no cluster has room now. */
 struct sch_pair *sch_class_route(struct sch_partition *p, struct sch_class *class);
 void sch_pair_take(struct sch_partition *p, struct sch_pair *pair);

@@ -82,6 +82,7 @@ static struct sch_share *share_new(struct sch_partition *p, const struct sch_que
     share->front.share = share;
     sch_list_init(&share->seats);
     sch_list_push_back(&p->shares, &share->link);
+    sch_round_add(&p->weighing, &share->weighing);
     sch_table_add(&p->shares_by_key, &share->by_key, share_hash(key, level, parent));
     if (parent)
         sch_share_ref(parent);
@@ -137,6 +138,7 @@ void sch_share_unref(struct sch_partition *p, struct sch_share *share)
             sch_rule_unref(p, share->rule);
         sch_table_remove(&p->shares_by_key, &share->by_key);
         sch_list_remove(&share->link);
+        sch_list_remove(&share->weighing);
         free(share);
         share = parent;
     }
@@ -174,6 +176,7 @@ void sch_shares_init(struct sch_partition *p)
 {
     static const struct sch_queue_key region = {0};
     sch_list_init(&p->shares);
+    sch_round_init(&p->weighing);
     sch_list_init(&p->misplaced);
     p->region = share_new(p, &region, SCH_SHARE_REGION, NULL);
     sch_share_ref(p->region);
@@ -437,10 +440,11 @@ void sch_share_use(struct sch_partition *p, struct sch_share *tenant,
     }
 }
 
-void sch_share_capacity_changed(struct sch_partition *p)
+void sch_shares_weigh(struct sch_partition *p)
 {
-    for (struct sch_link *link = p->shares.next; link != &p->shares; link = link->next)
-        sch_share_reweigh(p, sy_container_of(link, struct sch_share, link));
+    while (!sch_list_empty(&p->weighing.todo) && sch_may_look(p))
+        sch_share_reweigh(
+            p, sy_container_of(sch_round_next(&p->weighing), struct sch_share, weighing));
 }
 
 struct sch_use sch_share_limits(const struct sch_share *share)

@@ -500,8 +500,8 @@ static void expect_class(struct sch_partition *p, const struct sch_class *class)
 
 /* ---- whose turn ---- */
 
-/* False: the step has decided as many as it may. Nobody goes before all are, for the first may be
- * among them. */
+/* False: the step has decided as many as it may, or some that were short of room are still to look
+ * again. Nobody goes before all have, for the first may be among them. */
 static bool decide(struct sch_partition *p)
 {
     for (; !sch_list_empty(&p->undecided); p->decisions_left--) {
@@ -517,7 +517,7 @@ static bool decide(struct sch_partition *p)
         expect_class(p, class);
         turn_set(&class->root, lane);
     }
-    return true;
+    return p->decisions_left > 0 && sch_list_empty(&p->waking);
 }
 
 struct sch_lane *sch_turn_next(struct sch_partition *p, struct sch_pair **ret_pair)

@@ -9,6 +9,7 @@
  */
 #include "scheduler/explain.h"
 #include "scheduler/partition_queue.h"
+#include "scheduler/partition_slice.h"
 #include "tests/unit/test_sch_situation.h"
 
 #define UNIVERSE_MAX 96
@@ -124,8 +125,7 @@ static void add_node(struct situation *s, const struct sch_action *action, const
         free(cluster->shapes);
         cluster->shapes = sy_memdup(shapes, sizeof(shapes));
         cluster->shape_count = 2;
-        for (struct sch_link *at = s->w.p->classes.next; at != &s->w.p->classes; at = at->next)
-            sch_class_update_cluster(s->w.p, sy_container_of(at, struct sch_class, link), cluster);
+        sch_cluster_learned(s->w.p, cluster);
         return;
     }
     char region[SCH_NAME_MAX];
@@ -284,7 +284,9 @@ static bool starts(uint64_t seed, unsigned index, const struct sch_change *chang
             change(&after, action, &changes[i]);
     }
     s->w.p->capacity = capacity; /* that nodes change shares is not foreseen */
-    sch_share_capacity_changed(s->w.p);
+    sch_round_begin(&s->w.p->weighing);
+    for (struct sch_link *at = s->w.p->classes.next; at != &s->w.p->classes; at = at->next)
+        sch_class_sync(s->w.p, sy_container_of(at, struct sch_class, link));
     each_pair(s->w.p, grant_after, &after);
     step(&s->w, (struct sch_event){.type = SCH_EVENT_TICK});
     sch_partition_check(s->w.p);

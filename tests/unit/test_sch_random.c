@@ -149,6 +149,7 @@ static void partition_start(struct world *w, size_t p)
                                                                     : SCH_INFEASIBLE_INHERIT,
                                             .reserve_after_ns = w->reserves ? SY_NS_PER_S : 0,
                                             .assign_max = site->epoch % 2 ? 3 : 0,
+                                            .looks_max = site->epoch % 3,
                                             .reclaim_delay_ns = 200 * SY_NS_PER_MS};
     site->core = sch_partition_new(&options, w->now);
     for (size_t i = 0; i < site->row_count; i++) {
@@ -420,9 +421,10 @@ static bool deliver(struct world *w)
 static void ticks(struct world *w)
 {
     for (size_t p = 0; p < PARTITIONS; p++) {
-        /* One assigns one at a time; and a class at a time ends when no cluster is left for it. */
+        /* One assigns one at a time, and looks at one pair; and a class at a time ends when no
+         * cluster is left for it. */
         for (int i = 0; sch_partition_next_ns(w->sites[p].core) <= w->now; i++) {
-            ck_assert_int_lt(i, 150);
+            ck_assert_int_lt(i, 1000);
             step_partition(w, p, (struct sch_event){.type = SCH_EVENT_TICK});
         }
         audit_overdue(w, p);

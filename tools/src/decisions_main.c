@@ -149,6 +149,10 @@ static void run_counts(const struct options *options)
         picks_limits(counts[i], 1, options->repeat, &result);
         print_pick(options, "limits", &result);
     }
+    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+        picks_comings(200, counts[i] / 2, options->repeat, &result);
+        print_pick(options, "comings", &result);
+    }
 }
 
 int main(int argc, char **argv)

@@ -22,6 +22,7 @@ struct world {
     struct sch_effects fx;
     struct sch_spec spec;
     int64_t now;
+    clockid_t clock; /* of the longest step: that of CPU takes a system call */
     uint64_t longest_ns, assigned;
 };
 
@@ -37,9 +38,9 @@ static void step(struct world *w, struct sch_event *event, bool measured)
 {
     event->now_ns = w->now;
     event->realtime_ns = w->now;
-    uint64_t begin = clock_ns(CLOCK_MONOTONIC);
+    uint64_t begin = clock_ns(w->clock);
     sch_partition_step(w->p, event, &w->fx);
-    uint64_t ns = clock_ns(CLOCK_MONOTONIC) - begin;
+    uint64_t ns = clock_ns(w->clock) - begin;
     w->now += SY_NS_PER_US;
     for (size_t i = 0; i < w->fx.count; i++)
         w->assigned += w->fx.items[i].type == SCH_EFFECT_ASSIGN;
@@ -55,7 +56,8 @@ static void open_world(struct world *w)
                                             .system_retries = 3,
                                             .cluster_lease_ns = SY_NS_PER_S,
                                             .ageing_ns = 60 * SY_NS_PER_S};
-    *w = (struct world){.now = SY_NS_PER_S, .spec = {.request = {.cpu_milli = 1000}}};
+    *w = (struct world){
+        .clock = CLOCK_MONOTONIC, .now = SY_NS_PER_S, .spec = {.request = {.cpu_milli = 1000}}};
     w->p = sch_partition_new(&options, w->now);
 }
 
@@ -433,4 +435,75 @@ void picks_limits(uint32_t queues, uint32_t classes, unsigned repeat, struct pic
         results[i] = pick_limits(queues, classes);
     *ret = median(results, repeat);
     free(results);
+}
+
+/* ---- clusters that come and go ---- */
+
+/* With what follows at once. */
+static void change_cluster(struct world *w, struct sch_event *event)
+{
+    struct sch_event tick = {.type = SCH_EVENT_TICK};
+    step(w, event, true);
+    while (sch_partition_next_ns(w->p) <= w->now)
+        step(w, &tick, true);
+}
+
+static void come_and_go(struct world *w, uint32_t clusters, uint32_t classes)
+{
+    struct sch_shape shape = {.capacity = {.cpu_milli = 64000, .memory_bytes = 1ull << 38},
+                              .nodes = 100};
+    struct sch_event down = {.type = SCH_EVENT_CLUSTER_DOWN, .u.cluster.name = "c0"};
+    struct sch_event up = {.type = SCH_EVENT_CLUSTER_UP,
+                           .u.cluster = {.name = "c0", .shapes = &shape, .shape_count = 1}};
+    change_cluster(w, &down);
+    change_cluster(w, &up);
+    up.u.cluster.name = "new";
+    change_cluster(w, &up);
+    for (uint32_t id = 1; id <= classes; id++)
+        grant(w, "new", id, ENOUGH);
+    room(w, "new", 0, false); /* all of them are short of it */
+    for (uint32_t cores = 0; cores < clusters; cores++)
+        room(w, "new", cores, true);
+}
+
+static struct picks_result pick_comings(uint32_t clusters, uint32_t classes)
+{
+    struct world w;
+    struct sch_spec *specs = make_specs(classes);
+    char name[16];
+    open_world(&w);
+    w.clock = CLOCK_THREAD_CPUTIME_ID;
+    w.spec.group = true;
+    struct sch_action *root = start_run(&w, "p", "run", NULL, false);
+    for (uint32_t i = 0; i < classes; i++)
+        enqueue(&w, root, i, &specs[i], NULL, false);
+    for (uint32_t i = 0; i < clusters; i++) {
+        snprintf(name, sizeof(name), "c%u", i);
+        cluster_up(&w, name);
+    }
+    w.now += SY_NS_PER_S;
+    struct sch_event tick = {.type = SCH_EVENT_TICK};
+    while (sch_partition_next_ns(w.p) <= w.now)
+        step(&w, &tick, false);
+    uint64_t begin = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+    come_and_go(&w, clusters, classes);
+    uint64_t spent_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - begin;
+    struct picks_result result = {.clusters = clusters,
+                                  .queues = 1,
+                                  .classes = classes,
+                                  .actions = classes,
+                                  .decide_us = (double)spent_ns / classes / 1e3,
+                                  .longest_us = (double)w.longest_ns / 1e3};
+    close_world(&w);
+    free(specs);
+    return result;
+}
+
+void picks_comings(uint32_t clusters, uint32_t classes, unsigned repeat, struct picks_result *ret)
+{
+    for (unsigned i = 0; i < repeat; i++) {
+        struct picks_result result = pick_comings(clusters, classes);
+        if (i == 0 || result.longest_us < ret->longest_us)
+            *ret = result;
+    }
 }

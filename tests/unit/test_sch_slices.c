@@ -1,0 +1,217 @@
+/* links: sch */
+/* What reaches thousands of classes does so in slices: how much a step looks at is counted, and
+ * what it decides between two slices is right. */
+#include "scheduler/partition_queue.h"
+#include "scheduler/partition_route.h"
+#include "scheduler/partition_slice.h"
+#include "tests/unit/test_sch_queue_world.h"
+
+#include <inttypes.h>
+
+enum {
+    CLASSES = 3 * SCH_LOOKS_MAX,
+    CLUSTERS = 5,
+    STEPS_MAX = 20 * CLASSES * CLUSTERS / SCH_LOOKS_MAX,
+};
+
+struct many {
+    struct world w;
+    struct sch_spec *specs;
+    char names[CLUSTERS][8];
+    uint32_t most; /* looks in one step */
+};
+
+static void looked(struct many *m)
+{
+    m->most = m->w.p->looks > m->most ? m->w.p->looks : m->most;
+}
+
+static void tick(struct world *w)
+{
+    step(w, (struct sch_event){.type = SCH_EVENT_TICK});
+}
+
+/* Until nothing is to be done at once. */
+static unsigned settle(struct many *m)
+{
+    unsigned steps = 0;
+    looked(m);
+    for (; sch_partition_next_ns(m->w.p) <= m->w.now; steps++) {
+        ck_assert_uint_lt(steps, STEPS_MAX);
+        tick(&m->w);
+        looked(m);
+    }
+    sch_partition_check(m->w.p);
+    return steps;
+}
+
+/* Each class has one that waits. */
+static struct many many_new(void)
+{
+    struct many m = {.w = world_new(), .specs = sy_calloc(CLASSES, sizeof(struct sch_spec))};
+    for (uint32_t i = 0; i < CLASSES; i++) {
+        m.specs[i] = (struct sch_spec){.request = {.cpu_milli = 1000, .memory_bytes = 1 + i}};
+        (void)submit(&m.w, "p", NULL, &m.specs[i], 0);
+    }
+    for (uint32_t i = 0; i < CLUSTERS; i++) {
+        snprintf(m.names[i], sizeof(m.names[i]), "c%" PRIu32, i);
+        up(&m.w, m.names[i]);
+        looked(&m);
+    }
+    (void)settle(&m);
+    return m;
+}
+
+static void many_free(struct many *m)
+{
+    world_free(&m->w);
+    free(m->specs);
+}
+
+/* In the order in which they came. */
+static struct sch_class *class_at(const struct many *m, uint32_t i)
+{
+    struct sch_class *class = sch_class_find(m->w.p, i + 1);
+    ck_assert(class && class->asked.memory_bytes == 1 + i);
+    return class;
+}
+
+START_TEST(no_step_looks_at_all_pairs_of_a_cluster)
+{
+    struct many m = many_new();
+    m.most = 0;
+    for (uint32_t i = 0; i < CLUSTERS; i++) {
+        down(&m.w, m.names[i]);
+        looked(&m);
+    }
+    ck_assert_uint_ge(settle(&m), (CLUSTERS * CLASSES - SCH_LOOKS_MAX * CLUSTERS) / SCH_LOOKS_MAX);
+    for (uint32_t i = 0; i < CLUSTERS; i++) {
+        up(&m.w, m.names[i]);
+        looked(&m);
+        complete(&m.w, m.names[i]);
+        looked(&m);
+    }
+    (void)settle(&m);
+    up(&m.w, "another");
+    (void)settle(&m);
+    ck_assert_uint_eq(class_at(&m, CLASSES - 1)->pair_count, CLUSTERS + 1);
+    ck_assert_uint_eq(class_at(&m, CLASSES - 1)->feasible, CLUSTERS + 1);
+    m.w.now += LEASE; /* all that are down are gone */
+    (void)settle(&m);
+    ck_assert_uint_le(m.most, SCH_LOOKS_MAX + SCH_TELL_MAX);
+    many_free(&m);
+}
+END_TEST
+
+/* The last class is not reached by the first slice. */
+START_TEST(what_a_slice_has_not_reached_goes_to_no_cluster_that_has_changed)
+{
+    struct many m = many_new();
+    struct sch_class *last = class_at(&m, CLASSES - 1);
+    struct sch_spec *spec = &m.specs[CLASSES - 1];
+    grant(&m.w, "c0", last->id, 5);
+    ck_assert_uint_eq(m.w.p->state_counts[SCH_ACTION_ASSIGNED], 1);
+    down(&m.w, "c0");
+    ck_assert_ptr_null(sch_pair_peek(last, sch_cluster_find(m.w.p, "c0")));
+    struct sch_action *waits = submit(&m.w, "p", NULL, spec, 0);
+    assert_state(waits, "queued"); /* it was looked at now */
+    sch_partition_check(m.w.p);
+    (void)settle(&m);
+    up(&m.w, "c0"); /* nothing is granted on this stream */
+    ck_assert_ptr_null(sch_pair_peek(last, sch_cluster_find(m.w.p, "c0")));
+    tick(&m.w);
+    assert_state(waits, "queued");
+    sch_partition_check(m.w.p);
+    grant(&m.w, "c0", last->id, 1);
+    assert_state(waits, "assigned");
+    (void)settle(&m);
+    last = class_at(&m, CLASSES - 2);
+    spec = &m.specs[CLASSES - 2];
+    struct sch_action *next = submit(&m.w, "p", NULL, spec, 0);
+    assert_state(next, "queued");
+    /* down and up again before any slice: the grants of the stream before are not used */
+    grant(&m.w, "c0", last->id, 9);
+    assert_state(next, "assigned");
+    down(&m.w, "c0");
+    up(&m.w, "c0");
+    ck_assert_ptr_null(sch_pair_peek(last, sch_cluster_find(m.w.p, "c0")));
+    next = submit(&m.w, "p", NULL, spec, 0);
+    assert_state(next, "queued");
+    (void)settle(&m);
+    assert_state(next, "queued");
+    many_free(&m);
+}
+END_TEST
+
+START_TEST(room_wakes_those_that_are_short_in_slices_and_the_first_goes_first)
+{
+    struct many m = many_new();
+    struct sch_action *urgent = submit(&m.w, "p", NULL, &m.specs[CLASSES - 1], 100);
+    room(&m.w, "c0", 0);
+    for (uint32_t i = 0; i < CLASSES; i++)
+        grant(&m.w, "c0", class_at(&m, i)->id, 2);
+    (void)settle(&m);
+    m.most = 0;
+    room(&m.w, "c0", 1000);
+    looked(&m);
+    ck_assert_uint_eq(count(&m.w, SCH_EFFECT_ASSIGN), 0);
+    room(&m.w, "c0", 1001); /* what comes meanwhile is another round */
+    (void)settle(&m);
+    assert_state(urgent, "assigned");
+    ck_assert_uint_eq(m.w.p->state_counts[SCH_ACTION_ASSIGNED], 1);
+    ck_assert_uint_le(m.most, SCH_LOOKS_MAX);
+    many_free(&m);
+}
+END_TEST
+
+START_TEST(a_cluster_that_comes_changes_shares_in_slices)
+{
+    struct many m = {.w = world_new()};
+    struct sch_share *share = NULL;
+    char name[16];
+    open_cluster(&m.w, "c0");
+    for (uint32_t i = 0; i < CLASSES; i++) {
+        snprintf(name, sizeof(name), "p%" PRIu32, i);
+        struct sch_action *a = submit(&m.w, name, NULL, &m.w.task, 0);
+        grant(&m.w, "c0", 1, i + 1);
+        assert_state(a, "assigned");
+        share = sch_action_impl(a)->lane->seat.share;
+    }
+    uint32_t before = share->weighted_share;
+    up(&m.w, "c1"); /* twice the capacity */
+    ck_assert_uint_eq(share->weighted_share, before);
+    ck_assert_uint_ge(settle(&m), 3 * CLASSES / SCH_LOOKS_MAX);
+    ck_assert_uint_lt(share->weighted_share, before);
+    ck_assert_uint_le(m.most, SCH_LOOKS_MAX);
+    many_free(&m);
+}
+END_TEST
+
+START_TEST(demand_is_told_in_slices)
+{
+    struct many m = many_new();
+    for (uint32_t i = 0; i < CLASSES; i++)
+        (void)submit(&m.w, "p", NULL, &m.specs[i], 0);
+    m.w.now += SCH_DEMAND_INTERVAL_NS;
+    size_t told = 0;
+    do {
+        tick(&m.w);
+        ck_assert_uint_lt(count(&m.w, SCH_EFFECT_DEMAND), SCH_TELL_MAX + CLUSTERS);
+        told += count(&m.w, SCH_EFFECT_DEMAND);
+    } while (sch_partition_next_ns(m.w.p) <= m.w.now);
+    ck_assert_uint_eq(told, CLASSES * CLUSTERS);
+    many_free(&m);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {
+        no_step_looks_at_all_pairs_of_a_cluster,
+        what_a_slice_has_not_reached_goes_to_no_cluster_that_has_changed,
+        room_wakes_those_that_are_short_in_slices_and_the_first_goes_first,
+        a_cluster_that_comes_changes_shares_in_slices,
+        demand_is_told_in_slices,
+        NULL};
+    return sy_test_run("sch_slices", tests);
+}
