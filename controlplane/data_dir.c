@@ -68,6 +68,15 @@ static int sync_dir(const char *path)
     return r;
 }
 
+/* So that one that is missing from a marked directory has been lost: store_dirs.h refuses it. */
+static int make_partitions(const struct cp_data_dir *dir)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < dir->count; i++)
+        r = sy_mkdir_p(dir->paths[i], 0700);
+    return r;
+}
+
 /* What one shard had for itself becomes the region's. */
 static int mark_as_shared(struct cp_data_dir *dir, const char *path, const char *file,
                           const char *region, struct sy_error_text *error)
@@ -75,11 +84,16 @@ static int mark_as_shared(struct cp_data_dir *dir, const char *path, const char 
     struct mark mark;
     int r = read_mark(file, &mark, error);
     if (r == -ENOENT) {
-        r = write_mark(file, region);
+        r = make_partitions(dir);
+        if (r == 0)
+            r = sync_dir(path);
+        if (r == 0)
+            r = write_mark(file, region);
         if (r == 0)
             r = sync_dir(path);
         if (r < 0) {
-            sy_error_text_set(error, "%s cannot be written: %s", file, strerror(-r));
+            sy_error_text_set(error, "%s and the partitions cannot be made: %s", file,
+                              strerror(-r));
             return r;
         }
         r = read_mark(file, &mark, error);
@@ -114,10 +128,10 @@ static int check_alone(const char *path, const char *file, struct sy_error_text 
 
 /* ---- the directory ---- */
 
-static int open_store(void *path, struct cp_store **ret_store, struct sy_loop *loop,
-                      struct sy_error_text *error)
+static int open_store(void *path, struct cp_store **ret_store, uint32_t epoch, struct sy_loop *loop,
+                      uint32_t *ret_epoch, struct sy_error_text *error)
 {
-    return cp_store_rocksdb_open(ret_store, path, loop, error);
+    return cp_store_rocksdb_open(ret_store, path, epoch, loop, ret_epoch, error);
 }
 
 static void name_stores(struct cp_data_dir *dir, const char *path, size_t count)
@@ -147,11 +161,13 @@ int cp_data_dir_init(struct cp_data_dir *ret_dir, const char *path, size_t parti
         sy_error_text_set(error, "data_dir %s: %s", path, strerror(-r));
         return r;
     }
+    name_stores(&dir, path, partitions);
     r = region != NULL ? mark_as_shared(&dir, path, (const char *)file.data, region, error)
                        : check_alone(path, (const char *)file.data, error);
-    if (r < 0)
+    if (r < 0) {
+        cp_data_dir_deinit(&dir);
         return r;
-    name_stores(&dir, path, partitions);
+    }
     *ret_dir = dir;
     return 0;
 }

@@ -1,6 +1,6 @@
 /*
- * The directory of a shard's partitions: a store for each in a directory of its own, made when the
- * partition is first opened here.
+ * The directory of a shard's partitions: each has a directory of its own (store_dirs.h), made when
+ * it is first opened here, or, in a region, by its first shard.
  *
  * When shards share a region they share this directory, on storage that all of them mount. It then
  * holds the file "region": the region's name, and an identity that its first shard drew. The

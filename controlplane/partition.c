@@ -52,6 +52,10 @@ void cp_partition_move(struct cp_partition *p, enum cp_partition_state to)
     sm_move(&p->sm, &cp_partition_table, to, p);
 }
 
+/* Asked after a sync has ended, in a turn that began after that: the loop reads its clock when it
+ * has collected what is ready. So when the answer is no, the sync had ended while the right was
+ * ours, however late what follows is sent; whoever takes the partition claims it after that, and
+ * copies the log after he has claimed it: what is acknowledged is in his copy. */
 bool cp_lapsed(const struct cp_partition *p)
 {
     const _Atomic int64_t *until_ns = p->options.right_until_ns;

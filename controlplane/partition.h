@@ -27,10 +27,10 @@
 
 struct cp_partition;
 
-/* How a partition gets its store, again after each failure. */
+/* How a partition gets its store, again after each failure; see cp_store_rocksdb_open(). */
 struct cp_store_opener {
-    int (*open)(void *ctx, struct cp_store **ret_store, struct sy_loop *loop,
-                struct sy_error_text *error);
+    int (*open)(void *ctx, struct cp_store **ret_store, uint32_t epoch, struct sy_loop *loop,
+                uint32_t *ret_epoch, struct sy_error_text *error);
     void *ctx;
 };
 

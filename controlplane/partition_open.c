@@ -445,7 +445,13 @@ void cp_open(struct cp_partition *p)
     SY_ASSERT(!p->core && !p->sealed);
     drop_store(p);
     struct sy_error_text error = {0};
-    int r = p->opener.open(p->opener.ctx, &p->store, p->loop, &error);
+    uint32_t newer = 0;
+    int r = p->opener.open(p->opener.ctx, &p->store, p->epoch_min, p->loop, &newer, &error);
+    if (r == CP_STORE_E_NEWER) { /* our claim is over, or the region's records were lost */
+        p->epoch = newer > p->epoch ? newer : p->epoch;
+        cp_partition_abandon(p, error.text);
+        return;
+    }
     if (r == 0)
         r = check_meta(p, &error);
     if (r < 0) {

@@ -92,7 +92,7 @@ static int open_and_adopt(const char *path, uint32_t partition, struct sy_error_
     int r = sy_loop_new(&loop, NULL);
     if (r < 0)
         return r;
-    r = cp_store_rocksdb_open(&store, path, loop, error);
+    r = cp_store_rocksdb_open(&store, path, 0, loop, NULL, error);
     if (r == 0)
         r = adopt(store, loop, partition, error);
     cp_store_close(store);

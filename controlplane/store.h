@@ -39,10 +39,15 @@ struct cp_store;
 struct cp_batch;
 
 #define CP_STORE_E_NOT_FOUND 1
+#define CP_STORE_E_NEWER 2
 
-/* Opens or creates. Errors with a sentence: locked by another process, corrupted, no space, a newer
- * format (checked by the partition, not here). */
-int cp_store_rocksdb_open(struct cp_store **ret_store, const char *path, struct sy_loop *loop,
+/* Opens or creates, in the directories of store_dirs.h: `epoch` is the one under which the region
+ * gave the partition; what an owner of an earlier one still has open is taken over. 0: there is no
+ * region, and what is open is not. CP_STORE_E_NEWER: another has taken it since, under *ret_epoch.
+ * Errors with a sentence: locked by another process, missing, damaged, no space, a newer format
+ * (checked by the partition, not here). */
+int cp_store_rocksdb_open(struct cp_store **ret_store, const char *path, uint32_t epoch,
+                          struct sy_loop *loop, uint32_t *ret_epoch,
                           struct sy_error_text *error) SY_MUST_USE;
 
 /* The disk under memory stores outlives them, as a real disk outlives a process. */
@@ -58,8 +63,10 @@ void cp_mem_disk_set(struct cp_mem_disk *disk, int64_t sync_ns, int64_t fail_aft
 /* Whether a close keeps the batch in flight instead of losing it: a crash between the sync and
  * `done`. */
 void cp_mem_disk_keep_in_flight(struct cp_mem_disk *disk, bool keep);
-/* -EBUSY while another store has it open. */
-int cp_store_mem_open(struct cp_store **ret_store, struct cp_mem_disk *disk, struct sy_loop *loop,
+/* Epochs as above. A store that is taken over goes on with what was on the disk until then, which
+ * nobody else sees any more; with keep_in_flight, what it was writing counts as synced before. */
+int cp_store_mem_open(struct cp_store **ret_store, struct cp_mem_disk *disk, uint32_t epoch,
+                      struct sy_loop *loop, uint32_t *ret_epoch,
                       struct sy_error_text *error) SY_MUST_USE;
 
 /* Waits for a commit in flight, without calling its `done`. With the memory store this is also what

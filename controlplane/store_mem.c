@@ -36,18 +36,27 @@ struct family {
     struct node *last; /* the head when empty */
 };
 
-struct cp_mem_disk {
+/* What one directory of store_dirs.h is to a store on a real disk. */
+struct mem_data {
     struct family families[CP_FAMILIES];
     struct node *dirty; /* have more than one version, or are deleted */
     uint64_t sequence;
     size_t iterators;
+};
+
+struct cp_mem_disk {
+    struct mem_data *data;
     int64_t sync_ns, fail_after;
-    bool keep_in_flight, opened;
+    bool keep_in_flight;
+    uint32_t epoch;          /* the greatest that it was opened under */
+    struct mem_store *owner; /* has it open; NULL: nobody */
+    size_t stores;           /* that, and those that it was taken over from */
 };
 
 struct mem_store {
     struct cp_store base;
     struct cp_mem_disk *disk;
+    struct mem_data *data; /* the disk's, or its own since it was taken over from */
     struct sy_timer sync;
     struct mem_batch *in_flight;
     int result; /* of the commit in flight */
@@ -69,7 +78,7 @@ struct record {
 
 struct mem_iter {
     struct cp_iter base;
-    struct cp_mem_disk *disk;
+    struct mem_data *data;
     struct family *family;
     uint64_t sequence;
     bool reverse;
@@ -180,16 +189,113 @@ static void unlink_node(struct family *family, struct node *node)
     node_free(node);
 }
 
+/* ---- data ---- */
+
+static struct mem_data *data_new(void)
+{
+    struct mem_data *data = sy_new(struct mem_data);
+    for (unsigned i = 0; i < CP_FAMILIES; i++) {
+        data->families[i].head = node_new((struct sy_span){0}, LEVELS_MAX);
+        data->families[i].last = data->families[i].head;
+    }
+    return data;
+}
+
+static void data_free(struct mem_data *data)
+{
+    SY_ASSERT(data->iterators == 0);
+    for (unsigned i = 0; i < CP_FAMILIES; i++) {
+        struct node *node = data->families[i].head;
+        while (node) {
+            struct node *next = node->next[0];
+            node_free(node);
+            node = next;
+        }
+    }
+    free(data);
+}
+
+/* Nobody iterates any more: only newest versions count. */
+static void prune(struct mem_data *data)
+{
+    SY_ASSERT(data->iterators == 0);
+    while (data->dirty) {
+        struct node *node = data->dirty;
+        data->dirty = node->dirty_next;
+        node->dirty = false;
+        versions_free(node->newest->older);
+        node->newest->older = NULL;
+        if (node->newest->deleted)
+            unlink_node(&data->families[node->family], node);
+    }
+}
+
+static void write_version(struct mem_data *data, unsigned family_index, struct sy_span key,
+                          struct sy_span value, bool deleted)
+{
+    struct family *family = &data->families[family_index];
+    struct node *node = deleted ? find(family, key) : find_or_insert(family, key);
+    if (!node)
+        return;
+    node->family = (uint8_t)family_index;
+    bool iterated = data->iterators > 0;
+    if (deleted && !iterated) {
+        unlink_node(family, node);
+        return;
+    }
+    struct version *version = sy_malloc(sizeof(*version) + value.len);
+    *version = (struct version){.sequence = data->sequence, .deleted = deleted, .len = value.len};
+    if (value.len > 0)
+        memcpy(version->data, value.data, value.len);
+    if (iterated) {
+        version->older = node->newest;
+        if (!node->dirty) {
+            node->dirty = true;
+            node->dirty_next = data->dirty;
+            data->dirty = node;
+        }
+    } else {
+        versions_free(node->newest);
+    }
+    node->newest = version;
+}
+
+static struct mem_data *data_copy(const struct mem_data *data)
+{
+    struct mem_data *copy = data_new();
+    SY_ASSERT(data->iterators == 0 && !data->dirty); /* so each node has one version */
+    for (unsigned i = 0; i < CP_FAMILIES; i++) {
+        for (const struct node *node = data->families[i].head->next[0]; node; node = node->next[0])
+            write_version(copy, i, (struct sy_span){node->key, node->key_len},
+                          (struct sy_span){node->newest->data, node->newest->len}, false);
+    }
+    copy->sequence = data->sequence;
+    return copy;
+}
+
+static void apply(struct mem_data *data, const struct mem_batch *batch)
+{
+    data->sequence++;
+    const uint8_t *at = batch->records.data;
+    const uint8_t *end = at + batch->records.len;
+    while (at < end) {
+        struct record record;
+        memcpy(&record, at, sizeof(record));
+        struct sy_span key = {at + sizeof(record), record.key_len};
+        struct sy_span value = {key.data + key.len, record.value_len};
+        write_version(data, record.family, key, value, record.deleted);
+        at = value.data + value.len;
+    }
+    SY_ASSERT(at == end);
+}
+
 /* ---- disk ---- */
 
 struct cp_mem_disk *cp_mem_disk_new(void)
 {
     struct cp_mem_disk *disk = sy_new(struct cp_mem_disk);
     disk->fail_after = -1;
-    for (unsigned i = 0; i < CP_FAMILIES; i++) {
-        disk->families[i].head = node_new((struct sy_span){0}, LEVELS_MAX);
-        disk->families[i].last = disk->families[i].head;
-    }
+    disk->data = data_new();
     return disk;
 }
 
@@ -197,17 +303,17 @@ void cp_mem_disk_free(struct cp_mem_disk *disk)
 {
     if (!disk)
         return;
-    SY_ASSERT(!disk->opened);
-    SY_ASSERT(disk->iterators == 0);
-    for (unsigned i = 0; i < CP_FAMILIES; i++) {
-        struct node *node = disk->families[i].head;
-        while (node) {
-            struct node *next = node->next[0];
-            node_free(node);
-            node = next;
-        }
-    }
+    SY_ASSERT(disk->stores == 0);
+    data_free(disk->data);
     free(disk);
+}
+
+struct cp_mem_disk *cp_mem_disk_copy(const struct cp_mem_disk *disk)
+{
+    struct cp_mem_disk *copy = sy_new(struct cp_mem_disk);
+    copy->fail_after = -1;
+    copy->data = data_copy(disk->data);
+    return copy;
 }
 
 void cp_mem_disk_set(struct cp_mem_disk *disk, int64_t sync_ns, int64_t fail_after)
@@ -220,80 +326,6 @@ void cp_mem_disk_set(struct cp_mem_disk *disk, int64_t sync_ns, int64_t fail_aft
 void cp_mem_disk_keep_in_flight(struct cp_mem_disk *disk, bool keep)
 {
     disk->keep_in_flight = keep;
-}
-
-/* Nobody iterates any more: only newest versions count. */
-static void prune(struct cp_mem_disk *disk)
-{
-    SY_ASSERT(disk->iterators == 0);
-    while (disk->dirty) {
-        struct node *node = disk->dirty;
-        disk->dirty = node->dirty_next;
-        node->dirty = false;
-        versions_free(node->newest->older);
-        node->newest->older = NULL;
-        if (node->newest->deleted)
-            unlink_node(&disk->families[node->family], node);
-    }
-}
-
-static void write_version(struct cp_mem_disk *disk, unsigned family_index, struct sy_span key,
-                          struct sy_span value, bool deleted)
-{
-    struct family *family = &disk->families[family_index];
-    struct node *node = deleted ? find(family, key) : find_or_insert(family, key);
-    if (!node)
-        return;
-    node->family = (uint8_t)family_index;
-    bool iterated = disk->iterators > 0;
-    if (deleted && !iterated) {
-        unlink_node(family, node);
-        return;
-    }
-    struct version *version = sy_malloc(sizeof(*version) + value.len);
-    *version = (struct version){.sequence = disk->sequence, .deleted = deleted, .len = value.len};
-    if (value.len > 0)
-        memcpy(version->data, value.data, value.len);
-    if (iterated) {
-        version->older = node->newest;
-        if (!node->dirty) {
-            node->dirty = true;
-            node->dirty_next = disk->dirty;
-            disk->dirty = node;
-        }
-    } else {
-        versions_free(node->newest);
-    }
-    node->newest = version;
-}
-
-struct cp_mem_disk *cp_mem_disk_copy(const struct cp_mem_disk *disk)
-{
-    struct cp_mem_disk *copy = cp_mem_disk_new();
-    SY_ASSERT(disk->iterators == 0 && !disk->dirty); /* so each node has one version */
-    for (unsigned i = 0; i < CP_FAMILIES; i++) {
-        for (const struct node *node = disk->families[i].head->next[0]; node; node = node->next[0])
-            write_version(copy, i, (struct sy_span){node->key, node->key_len},
-                          (struct sy_span){node->newest->data, node->newest->len}, false);
-    }
-    copy->sequence = disk->sequence;
-    return copy;
-}
-
-static void apply(struct cp_mem_disk *disk, const struct mem_batch *batch)
-{
-    disk->sequence++;
-    const uint8_t *at = batch->records.data;
-    const uint8_t *end = at + batch->records.len;
-    while (at < end) {
-        struct record record;
-        memcpy(&record, at, sizeof(record));
-        struct sy_span key = {at + sizeof(record), record.key_len};
-        struct sy_span value = {key.data + key.len, record.value_len};
-        write_version(disk, record.family, key, value, record.deleted);
-        at = value.data + value.len;
-    }
-    SY_ASSERT(at == end);
 }
 
 /* ---- batches ---- */
@@ -350,7 +382,7 @@ static void sync_done(void *arg)
     struct mem_batch *batch = sy_take(store->in_flight);
     SY_ASSERT(batch);
     if (store->result == 0) {
-        apply(store->disk, batch);
+        apply(store->data, batch);
         store->bytes += batch->base.bytes;
     } else if (!store->failed) {
         store->failed = store->result;
@@ -378,14 +410,18 @@ static void mem_close(struct cp_store *base)
 {
     struct mem_store *store = (struct mem_store *)base;
     struct cp_mem_disk *disk = store->disk;
-    SY_ASSERT(disk->iterators == 0);
+    SY_ASSERT(store->data->iterators == 0 && disk->stores > 0);
     sy_timer_stop(base->loop, &store->sync);
     if (store->in_flight) {
         if (disk->keep_in_flight && store->result == 0)
-            apply(disk, store->in_flight);
+            apply(store->data, store->in_flight);
         mem_batch_free(&store->in_flight->base);
     }
-    disk->opened = false;
+    if (disk->owner == store)
+        disk->owner = NULL;
+    else
+        data_free(store->data);
+    disk->stores--;
     free(store);
 }
 
@@ -393,7 +429,7 @@ static int mem_get(struct cp_store *base, enum cp_family family, struct sy_span 
                    struct sy_buf *ret_value)
 {
     const struct mem_store *store = (const struct mem_store *)base;
-    const struct node *node = find(&store->disk->families[family], key);
+    const struct node *node = find(&store->data->families[family], key);
     if (!node || node->newest->deleted)
         return CP_STORE_E_NOT_FOUND;
     sy_buf_clear(ret_value);
@@ -446,13 +482,13 @@ static struct cp_iter *mem_iter_new(struct cp_store *base, enum cp_family family
     struct mem_store *store = (struct mem_store *)base;
     struct mem_iter *iter = sy_new(struct mem_iter);
     iter->base.ops = base->ops;
-    iter->disk = store->disk;
-    iter->family = &store->disk->families[family];
-    iter->sequence = store->disk->sequence;
+    iter->data = store->data;
+    iter->family = &store->data->families[family];
+    iter->sequence = store->data->sequence;
     iter->reverse = reverse;
     sy_buf_append(&iter->from, from.data, from.len);
     sy_buf_append(&iter->to, to.data, to.len);
-    iter->disk->iterators++;
+    iter->data->iterators++;
     struct node *start = NULL;
     if (!reverse)
         start = find_before(iter->family, from, NULL)->next[0];
@@ -509,9 +545,9 @@ static void mem_iter_seek_for_prev(struct cp_iter *base, struct sy_span key)
 static void mem_iter_free(struct cp_iter *base)
 {
     struct mem_iter *iter = (struct mem_iter *)base;
-    SY_ASSERT(iter->disk->iterators > 0);
-    if (--iter->disk->iterators == 0)
-        prune(iter->disk);
+    SY_ASSERT(iter->data->iterators > 0);
+    if (--iter->data->iterators == 0)
+        prune(iter->data);
     sy_buf_deinit(&iter->from);
     sy_buf_deinit(&iter->to);
     free(iter);
@@ -536,19 +572,39 @@ static const struct cp_store_ops mem_ops = {
     .bytes_written = mem_bytes_written,
 };
 
-int cp_store_mem_open(struct cp_store **ret_store, struct cp_mem_disk *disk, struct sy_loop *loop,
-                      struct sy_error_text *error)
+/* `owner` stands still, and goes on with data of its own. */
+static void take_over(struct cp_mem_disk *disk, const struct mem_store *owner)
 {
-    if (disk->opened) {
+    SY_ASSERT(owner->data == disk->data);
+    disk->data = data_copy(owner->data);
+    if (owner->in_flight && disk->keep_in_flight && owner->result == 0)
+        apply(disk->data, owner->in_flight);
+}
+
+int cp_store_mem_open(struct cp_store **ret_store, struct cp_mem_disk *disk, uint32_t epoch,
+                      struct sy_loop *loop, uint32_t *ret_epoch, struct sy_error_text *error)
+{
+    if (epoch != 0 && epoch < disk->epoch) {
+        *ret_epoch = disk->epoch;
+        sy_error_text_set(error, "the memory store was taken under epoch %u, ours is %u",
+                          disk->epoch, epoch);
+        return CP_STORE_E_NEWER;
+    }
+    if (disk->owner && (epoch == disk->epoch || epoch == 0 || disk->epoch == 0)) {
         sy_error_text_set(error, "the memory store is open already");
         return -EBUSY;
     }
+    if (disk->owner)
+        take_over(disk, disk->owner);
     struct mem_store *store = sy_new(struct mem_store);
     store->base.ops = &mem_ops;
     store->base.loop = loop;
     store->disk = disk;
+    store->data = disk->data;
     sy_timer_init(&store->sync, sync_done, store);
-    disk->opened = true;
+    disk->owner = store;
+    disk->stores++;
+    disk->epoch = epoch > disk->epoch ? epoch : disk->epoch;
     *ret_store = &store->base;
     return 0;
 }

@@ -8,8 +8,8 @@
  *
  * A write error is for good: RocksDB refuses every later write and its C API has no Resume().
  */
-#include "base/file.h"
 #include "base/mem.h"
+#include "controlplane/store_dirs.h"
 #include "controlplane/store_impl.h"
 
 #include <limits.h>
@@ -61,6 +61,7 @@ struct cp_store_source {
 
 struct rocks_store {
     struct cp_store base;
+    struct cp_dirs *dirs;
     rocksdb_t *db;
     struct cp_store_source *source;
     rocksdb_options_t *options; /* of the database; holds the statistics */
@@ -109,8 +110,13 @@ static int map_error(char *text, struct sy_error_text *ret_text)
         const char *words;
         int code;
     } table[] = {
-        {"No space left", -ENOSPC}, {"File too large", -ENOSPC}, {"Disk quota", -ENOSPC},
-        {"lock hold by", -EBUSY},   {"While lock file", -EBUSY}, {"Corruption", -EUCLEAN},
+        {"No space left", -ENOSPC},
+        {"File too large", -ENOSPC},
+        {"Disk quota", -ENOSPC},
+        {"lock hold by", -EBUSY},
+        {"While lock file", -EBUSY},
+        {"Corruption", -EUCLEAN},
+        {"does not exist (create_if_missing", -EUCLEAN},
     };
     int code = -EIO;
     for (size_t i = 0; i < SY_COUNT_OF(table) && code == -EIO; i++) {
@@ -472,10 +478,31 @@ int cp_store_checkpoint(struct cp_store_source *source, const char *path,
 
 /* ---- open and close ---- */
 
-static rocksdb_options_t *database_options(void)
+/* What RocksDB 7.8 keeps in a directory. Strange tables may lie there, which its former owner had
+ * not finished: an open removes them, and numbers its own after them (test_store_takeover.c). */
+static enum cp_dirs_kind kind_of(const char *name)
+{
+    static const char *const own[] = {"LOCK", "LOG", "LOG.old.", "IDENTITY", "OPTIONS-"};
+    const char *dot = strrchr(name, '.');
+    bool numbered = dot != NULL && strspn(name, "0123456789") == (size_t)(dot - name);
+    if (strcmp(name, "CURRENT") == 0 || strncmp(name, "MANIFEST-", 9) == 0)
+        return CP_DIRS_HEAD;
+    if (numbered && (strcmp(dot, ".sst") == 0 || strcmp(dot, ".blob") == 0))
+        return CP_DIRS_TABLE;
+    if (numbered && strcmp(dot, ".log") == 0)
+        return CP_DIRS_LOG;
+    for (size_t i = 0; i < SY_COUNT_OF(own); i++) {
+        if (strncmp(name, own[i], strlen(own[i])) == 0)
+            return CP_DIRS_OWN;
+    }
+    return CP_DIRS_FOREIGN;
+}
+
+/* Where a table or a log lies there is a database, or a damaged one: no new one is made on top. */
+static rocksdb_options_t *database_options(bool may_create)
 {
     rocksdb_options_t *options = rocksdb_options_create();
-    rocksdb_options_set_create_if_missing(options, 1);
+    rocksdb_options_set_create_if_missing(options, may_create);
     rocksdb_options_set_create_missing_column_families(options, 1);
     rocksdb_options_set_paranoid_checks(options, 1);
     rocksdb_options_set_max_background_jobs(options, 2);
@@ -518,10 +545,11 @@ static rocksdb_options_t *make_family_options(const struct family_options *famil
     return options;
 }
 
-static int open_database(struct rocks_store *store, const char *path, struct sy_error_text *error)
+static int open_database(struct rocks_store *store, struct sy_error_text *error)
 {
     const char *names[CP_FAMILIES];
-    store->options = database_options();
+    const char *path = cp_dirs_path(store->dirs);
+    store->options = database_options(cp_dirs_empty(store->dirs));
     store->cache = rocksdb_cache_create_lru(BLOCK_CACHE_BYTES);
     for (unsigned i = 0; i < CP_FAMILIES; i++) {
         names[i] = family_table[i].name;
@@ -618,7 +646,11 @@ static void rocks_close(struct cp_store *base)
             free(store->spare[i]);
         }
     }
+    bool opened = store->db != NULL;
     close_database(store);
+    if (opened)
+        cp_dirs_closed(store->dirs);
+    cp_dirs_free(store->dirs);
     pthread_cond_destroy(&store->wake);
     pthread_mutex_destroy(&store->mutex);
     free(store);
@@ -644,21 +676,23 @@ static const struct cp_store_ops rocks_ops = {
     .bytes_written = rocks_bytes_written,
 };
 
-int cp_store_rocksdb_open(struct cp_store **ret_store, const char *path, struct sy_loop *loop,
-                          struct sy_error_text *error)
+int cp_store_rocksdb_open(struct cp_store **ret_store, const char *path, uint32_t epoch,
+                          struct sy_loop *loop, uint32_t *ret_epoch, struct sy_error_text *error)
 {
-    int r = sy_mkdir_p(path, 0700);
-    if (r < 0) {
-        sy_error_text_set(error, "the directory %s cannot be made: %s", path, strerror(-r));
-        return r;
-    }
+    struct cp_dirs_options options = {
+        .path = path, .epoch = epoch, .kind = kind_of, .lock = "LOCK"};
+    struct cp_dirs *dirs;
+    int r = cp_dirs_take(&dirs, &options, ret_epoch, error);
+    if (r != 0)
+        return r == CP_DIRS_E_NEWER ? CP_STORE_E_NEWER : r;
     struct rocks_store *store = sy_new(struct rocks_store);
     store->base.ops = &rocks_ops;
     store->base.loop = loop;
+    store->dirs = dirs;
     store->io.fd = -1;
     pthread_mutex_init(&store->mutex, NULL);
     pthread_cond_init(&store->wake, NULL);
-    r = open_database(store, path, error);
+    r = open_database(store, error);
     if (r == 0) {
         r = start_committer(store);
         if (r < 0)
@@ -669,6 +703,7 @@ int cp_store_rocksdb_open(struct cp_store **ret_store, const char *path, struct 
         return r;
     }
     open_source(store, path);
+    cp_dirs_opened(dirs);
     *ret_store = &store->base;
     return 0;
 }

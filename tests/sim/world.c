@@ -116,10 +116,10 @@ struct sy_loop *sim_loop_new(struct sim_world *world)
     return loop;
 }
 
-static int open_store(void *ctx, struct cp_store **ret_store, struct sy_loop *loop,
-                      struct sy_error_text *error)
+static int open_store(void *ctx, struct cp_store **ret_store, uint32_t epoch, struct sy_loop *loop,
+                      uint32_t *ret_epoch, struct sy_error_text *error)
 {
-    return cp_store_mem_open(ret_store, ctx, loop, error);
+    return cp_store_mem_open(ret_store, ctx, epoch, loop, ret_epoch, error);
 }
 
 static void shard_start(struct sim_world *world)

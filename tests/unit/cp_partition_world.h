@@ -78,7 +78,8 @@ static inline int64_t world_ns(void *ctx)
     return ((const struct world *)ctx)->now_ns;
 }
 
-static inline int world_open_store(void *ctx, struct cp_store **ret, struct sy_loop *loop,
+static inline int world_open_store(void *ctx, struct cp_store **ret, uint32_t epoch,
+                                   struct sy_loop *loop, uint32_t *ret_epoch,
                                    struct sy_error_text *error)
 {
     struct world *w = ctx;
@@ -87,7 +88,7 @@ static inline int world_open_store(void *ctx, struct cp_store **ret, struct sy_l
         sy_error_text_set(error, "the database /data/p0 is damaged (RocksDB: Corruption: made up)");
         return w->open_error;
     }
-    return cp_store_mem_open(ret, w->disk, loop, error);
+    return cp_store_mem_open(ret, w->disk, epoch, loop, ret_epoch, error);
 }
 
 /* ---- the operator ---- */

@@ -172,10 +172,10 @@ static void run_for(struct world *w, int64_t ns)
 
 /* ---- shards ---- */
 
-static int open_mem(void *ctx, struct cp_store **ret, struct sy_loop *loop,
-                    struct sy_error_text *error)
+static int open_mem(void *ctx, struct cp_store **ret, uint32_t epoch, struct sy_loop *loop,
+                    uint32_t *ret_epoch, struct sy_error_text *error)
 {
-    return cp_store_mem_open(ret, ctx, loop, error);
+    return cp_store_mem_open(ret, ctx, epoch, loop, ret_epoch, error);
 }
 
 static void start_shard(struct world *w, size_t i)

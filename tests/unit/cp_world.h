@@ -396,10 +396,10 @@ UNUSED static void finish_task(struct world *w, const char *name,
 
 /* ---- set-up ---- */
 
-static int open_mem(void *ctx, struct cp_store **ret_store, struct sy_loop *loop,
-                    struct sy_error_text *error)
+static int open_mem(void *ctx, struct cp_store **ret_store, uint32_t epoch, struct sy_loop *loop,
+                    uint32_t *ret_epoch, struct sy_error_text *error)
 {
-    return cp_store_mem_open(ret_store, ctx, loop, error);
+    return cp_store_mem_open(ret_store, ctx, epoch, loop, ret_epoch, error);
 }
 
 static void world_start_shard(struct world *w)

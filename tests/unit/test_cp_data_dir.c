@@ -73,8 +73,11 @@ START_TEST(a_region_is_told_by_its_mark)
     struct sy_error_text error = {0};
     ck_assert_msg(cp_data_dir_init(&first, p.data, 2, "eu", &error) == 0, "%s", error.text);
     ck_assert_uint_eq(strlen(first.id), CP_STORAGE_ID_SIZE - 1);
+    ck_assert(access(first.paths[0], F_OK) == 0 && access(first.paths[1], F_OK) == 0);
+    ck_assert_int_eq(rmdir(first.paths[1]), 0);
     ck_assert_int_eq(cp_data_dir_init(&second, p.data, 2, "eu", &error), 0);
     ck_assert_str_eq(second.id, first.id);
+    ck_assert_int_ne(access(first.paths[1], F_OK), 0); /* it was lost, and is not made again */
     cp_data_dir_deinit(&first);
     cp_data_dir_deinit(&second);
     refused(&p, "us", -EPERM, "is of region eu, this shard is configured for us");

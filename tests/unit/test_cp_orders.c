@@ -509,14 +509,14 @@ END_TEST
 
 static bool broken;
 
-static int open_or_not(void *ctx, struct cp_store **ret, struct sy_loop *loop,
-                       struct sy_error_text *error)
+static int open_or_not(void *ctx, struct cp_store **ret, uint32_t epoch, struct sy_loop *loop,
+                       uint32_t *ret_epoch, struct sy_error_text *error)
 {
     if (broken) {
         sy_error_text_set(error, "the volume is not mounted");
         return -EIO;
     }
-    return open_mem(ctx, ret, loop, error);
+    return open_mem(ctx, ret, epoch, loop, ret_epoch, error);
 }
 
 START_TEST(a_partition_that_can_not_be_opened_there)

@@ -257,7 +257,7 @@ static unsigned away_sweep(bool give, bool keep_in_flight)
         ck_assert(given == give && cp_partition_away(w->p));
         ck_assert_str_eq(cp_partition_state_word(w->p), "away");
         struct cp_store *store; /* it has let go of it */
-        ck_assert_int_eq(cp_store_mem_open(&store, w->disk, w->loop, NULL), 0);
+        ck_assert_int_eq(cp_store_mem_open(&store, w->disk, 0, w->loop, NULL, NULL), 0);
         cp_store_close(store);
         cp_partition_take(w->p, epoch + 10);
         job_finish(w);
@@ -345,6 +345,29 @@ START_TEST(what_lapses_while_it_is_written_is_not_answered)
     create_run(w, "r2", "", "switchyard.process", &answer);
     expect(w, &answer, SY_CODE_UNAVAILABLE, "another's");
     sy_arena_deinit(&arena);
+    world_free(w);
+}
+END_TEST
+
+/* Our claim is over, or the records of the region were lost: it says which epoch it has seen. */
+START_TEST(what_was_taken_under_a_later_epoch_is_not_ours)
+{
+    struct world *w = world_new();
+    struct cp_store *store;
+    uint32_t newer;
+    world_crash(w);
+    ck_assert_int_eq(cp_store_mem_open(&store, w->disk, 30, w->loop, &newer, NULL), 0);
+    w->options.away = true;
+    world_start(w);
+    cp_partition_take(w->p, 29);
+    world_run(w, SY_NS_PER_S);
+    ck_assert(cp_partition_away(w->p));
+    ck_assert_uint_eq(cp_partition_epoch(w->p), 30);
+    cp_partition_take(w->p, 31); /* from whoever has it open */
+    world_run(w, SY_NS_PER_S);
+    ck_assert(cp_partition_serving(w->p));
+    ck_assert_uint_eq(cp_partition_epoch(w->p), 31);
+    cp_store_close(store);
     world_free(w);
 }
 END_TEST
@@ -465,7 +488,7 @@ static void ignore_commit(void *ctx, int error)
 static void tamper(struct world *w, enum cp_family family, struct sy_span key, struct sy_span value)
 {
     struct cp_store *store;
-    ck_assert_int_eq(cp_store_mem_open(&store, w->disk, w->loop, NULL), 0);
+    ck_assert_int_eq(cp_store_mem_open(&store, w->disk, 0, w->loop, NULL, NULL), 0);
     struct cp_batch *batch = cp_batch_new(store);
     cp_batch_put(batch, family, key, value);
     cp_mem_disk_keep_in_flight(w->disk, true);
@@ -683,6 +706,7 @@ int main(void)
         what_is_abandoned_keeps_what_was_answered,
         a_give_that_takes_too_long_ends_at_once,
         what_lapses_while_it_is_written_is_not_answered,
+        what_was_taken_under_a_later_epoch_is_not_ours,
         what_is_away_is_refused_until_it_is_taken,
         test_each_commit_fails,
         test_commit_fails_twice_and_reads_go_on,

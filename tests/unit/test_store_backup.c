@@ -38,7 +38,7 @@ static const char *in(const struct bed *bed, const char *name)
 static void open_store(struct bed *bed, const char *name)
 {
     struct sy_error_text error = {0};
-    int r = cp_store_rocksdb_open(&bed->store, in(bed, name), bed->loop, &error);
+    int r = cp_store_rocksdb_open(&bed->store, in(bed, name), 0, bed->loop, NULL, &error);
     ck_assert_msg(r == 0, "%s", error.text);
 }
 

@@ -1,6 +1,7 @@
 /* links: cp */
 /* What both stores promise (controlplane/store.h). The RocksDB store is also killed, filled up and
  * damaged, in child processes: this program started again with a mode and a directory. */
+#include "base/file.h"
 #include "base/mem.h"
 #include "controlplane/store.h"
 #include "tests/lib/test.h"
@@ -31,8 +32,8 @@ struct bed {
 static void bed_open(struct bed *bed)
 {
     struct sy_error_text error = {0};
-    int r = bed->rocksdb ? cp_store_rocksdb_open(&bed->store, bed->path, bed->loop, &error)
-                         : cp_store_mem_open(&bed->store, bed->disk, bed->loop, &error);
+    int r = bed->rocksdb ? cp_store_rocksdb_open(&bed->store, bed->path, 0, bed->loop, NULL, &error)
+                         : cp_store_mem_open(&bed->store, bed->disk, 0, bed->loop, NULL, &error);
     ck_assert_msg(r == 0, "open: %d %s", r, error.text);
 }
 
@@ -55,28 +56,13 @@ static void bed_init(struct bed *bed, bool rocksdb)
     bed_open(bed);
 }
 
-static void remove_tree(const char *path)
-{
-    DIR *dir = opendir(path);
-    ck_assert_ptr_nonnull(dir);
-    struct dirent *entry;
-    while ((entry = readdir(dir))) {
-        char file[512];
-        snprintf(file, sizeof(file), "%s/%s", path, entry->d_name);
-        if (entry->d_name[0] != '.')
-            unlink(file);
-    }
-    closedir(dir);
-    ck_assert_int_eq(rmdir(path), 0);
-}
-
 static void bed_deinit(struct bed *bed)
 {
     cp_store_close(bed->store);
     cp_mem_disk_free(bed->disk);
     sy_loop_free(bed->loop);
     if (bed->path[0])
-        remove_tree(bed->path);
+        sy_remove_tree(bed->path);
 }
 
 static struct sy_span text(const char *s)
@@ -331,8 +317,8 @@ static void test_reopen(bool rocksdb)
     put(&bed, CP_FAMILY_META, "k", "v");
     struct cp_store *second = NULL;
     struct sy_error_text error = {0};
-    int r = rocksdb ? cp_store_rocksdb_open(&second, bed.path, bed.loop, &error)
-                    : cp_store_mem_open(&second, bed.disk, bed.loop, &error);
+    int r = rocksdb ? cp_store_rocksdb_open(&second, bed.path, 0, bed.loop, NULL, &error)
+                    : cp_store_mem_open(&second, bed.disk, 0, bed.loop, NULL, &error);
     ck_assert_int_eq(r, -EBUSY);
     ck_assert_uint_gt(strlen(error.text), 0);
     bed_close(&bed);
@@ -465,7 +451,7 @@ static int child_main(const char *mode, const char *path)
             return 3;
     }
     struct sy_error_text error;
-    if (cp_store_rocksdb_open(&bed.store, path, bed.loop, &error) < 0)
+    if (cp_store_rocksdb_open(&bed.store, path, 0, bed.loop, NULL, &error) < 0)
         return 4;
     char value[4096];
     memset(value, 'v', sizeof(value));
@@ -590,8 +576,11 @@ END_TEST
 
 /* ---- damage ---- */
 
-static void find_file(const char *path, const char *suffix, char *ret, size_t size)
+/* The largest one of the store. */
+static void find_file(const char *bed_path, const char *suffix, char *ret, size_t size)
 {
+    char path[128];
+    snprintf(path, sizeof(path), "%s/e0000000000", bed_path);
     DIR *dir = opendir(path);
     ck_assert_ptr_nonnull(dir);
     struct dirent *entry;
@@ -627,7 +616,7 @@ static void flip_byte(const char *file, off_t at)
 static void check_damaged(struct bed *bed)
 {
     struct sy_error_text error = {0};
-    int r = cp_store_rocksdb_open(&bed->store, bed->path, bed->loop, &error);
+    int r = cp_store_rocksdb_open(&bed->store, bed->path, 0, bed->loop, NULL, &error);
     ck_assert_msg(r == -EUCLEAN, "open: %d %s", r, error.text);
     ck_assert_ptr_nonnull(strstr(error.text, bed->path));
     ck_assert_ptr_nonnull(strstr(error.text, "is damaged (RocksDB: Corruption"));
@@ -661,10 +650,10 @@ START_TEST(test_rocksdb_damaged_manifest)
     put(&bed, CP_FAMILY_META, "k", "v");
     bed_close(&bed);
     char file[512];
-    snprintf(file, sizeof(file), "%s/CURRENT", bed.path);
+    snprintf(file, sizeof(file), "%s/e0000000000/CURRENT", bed.path);
     flip_byte(file, 3);
     check_damaged(&bed);
-    remove_tree(bed.path);
+    sy_remove_tree(bed.path);
     bed.path[0] = 0;
     bed_deinit(&bed);
 }
@@ -683,7 +672,7 @@ START_TEST(test_rocksdb_damaged_table)
     find_file(bed.path, ".sst", file, sizeof(file));
     flip_byte(file, 10);
     struct sy_error_text error = {0};
-    int r = cp_store_rocksdb_open(&bed.store, bed.path, bed.loop, &error);
+    int r = cp_store_rocksdb_open(&bed.store, bed.path, 0, bed.loop, NULL, &error);
     if (r == 0) {
         SY_CLEANUP(sy_buf_deinit) struct sy_buf value = {0};
         ck_assert_int_eq(cp_store_get(bed.store, CP_FAMILY_ACTIONS, text("k"), &value), -EIO);
@@ -700,7 +689,7 @@ START_TEST(test_rocksdb_bad_path)
     struct bed bed = {.rocksdb = true};
     ck_assert_int_eq(sy_loop_new(&bed.loop, NULL), 0);
     struct sy_error_text error = {0};
-    int r = cp_store_rocksdb_open(&bed.store, "/proc/no/such", bed.loop, &error);
+    int r = cp_store_rocksdb_open(&bed.store, "/proc/no/such", 0, bed.loop, NULL, &error);
     ck_assert_int_lt(r, 0);
     ck_assert_ptr_nonnull(strstr(error.text, "/proc/no/such"));
     sy_loop_free(bed.loop);
