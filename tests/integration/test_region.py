@@ -9,6 +9,7 @@ import time
 import urllib.request
 
 from harness import TASKS, marks, wait_until
+from region_watch import Watches
 
 SHARDS = ("shard-1", "shard-2", "shard-3")
 TASKS_OF_A_RUN = 20
@@ -181,7 +182,7 @@ def check_run(box, name):
 
 def test_whatever_dies(box):
     settled(box)
-    with Load(box) as load:
+    with Watches({shard: endpoint_of(box, shard) for shard in SHARDS}) as watches, Load(box) as load:
         wait_until(lambda: len(load.acknowledged) >= PROBES, "some runs have ended")
         probes = load.acknowledged[:PROBES]
         for step in (kill_each_shard, lose_quorum, freeze):
@@ -192,6 +193,12 @@ def test_whatever_dies(box):
         assert load.failed + load.lost == seen, f"a rolling restart was seen: {load.failed} {load.lost}"
         count = len(load.acknowledged)
         wait_until(lambda: len(load.acknowledged) >= count + 10, "runs end as before")
+        load.over = True
+        for thread in load.threads:
+            thread.join()
+        wait_until(lambda: not watches.missing(load.acknowledged), "each client that watches has seen each run succeed", 20)
+        for shard in SHARDS:  # it was killed once, and restarted once; nothing else of all this ends its clients' streams
+            assert len(watches.ends(shard)) == 2, f"{shard}: {watches.ends(shard)}"
     print(f"    {len(load.acknowledged)} runs acknowledged, {len(load.failed)} failed, {load.refused} tries at a shard that was down, "
           f"{len(load.lost)} lost: {set(load.lost)}", flush=True)
     assert not load.failed, load.failed
