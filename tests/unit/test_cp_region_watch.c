@@ -70,13 +70,18 @@ START_TEST(a_stream_goes_on_when_a_shard_stands_still)
     check_watches(w);
     abort_runs(w, 0, 15, 1);
     w->shards[1].paused = true;
-    run_for(w, 10 * SY_NS_PER_S); /* others have the right to its partitions, it has the stores */
+    UNTIL(w, owned_by(w, 0) + owned_by(w, 2) == PARTITIONS);
     check_places(w, 0);
     check_places(w, 2);
-    w->shards[1].paused = false;
-    UNTIL(w, even(w, 3));
     abort_runs(w, 15, 30, 0);
     make_runs(w, 20, 2);
+    for (size_t n = 0; n < w->made; n++) {
+        int phase = n < 30 ? PHASE(ABORTED) : PHASE(QUEUED);
+        UNTIL(w, watches[0].phases[n] == phase && watches[2].phases[n] == phase);
+    }
+    UNTIL(w, watches[SHARDS].by_phase[PHASE(ABORTED)] == 30 && watches[SHARDS].total == 60);
+    w->shards[1].paused = false;
+    UNTIL(w, even(w, 3));
     check_watches(w); /* that of the one which stood still, too */
     close_watches();
     for (size_t i = 0; i < SHARDS; i++)
