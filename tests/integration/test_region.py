@@ -144,13 +144,16 @@ def lose_quorum(box, probes):
 
 
 def freeze(box, probes):
+    """It keeps its stores open and locked all the while."""
     pid = box.pid("shard-2")
     os.kill(pid, signal.SIGSTOP)
     try:
-        time.sleep(5)
+        away_for(box, "shard-1", probes, "SIGSTOP of shard-2")
+        settled(box, 2)
+        time.sleep(2)
     finally:
         os.kill(pid, signal.SIGCONT)
-    away_for(box, "shard-1", probes, "SIGCONT of shard-2 after 5 s")
+    away_for(box, "shard-1", probes, "SIGCONT of shard-2")
     settled(box)
 
 
