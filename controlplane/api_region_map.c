@@ -1,17 +1,75 @@
 /* switchyard.v1.RegionService: which shard has what, by the region's records as this shard has read
- * them. */
+ * them; and what waits for their changes. */
 #include "controlplane/region_plan.h"
 #include "controlplane/shard_impl.h"
 
 #include "base/mem.h"
+#include "proto/pb.h"
 #include "version.h"
 
 #include "switchyard/v1/region_service.pb-c.h"
+
+#include <string.h>
+
+/* No message of WatchRegionMap comes sooner after another. */
+#define INTERVAL_NS (100 * SY_NS_PER_MS)
 
 static char *text(const char *s)
 {
     return (char *)(uintptr_t)s; /* packing only reads */
 }
+
+/* ---- what waits for the region ---- */
+
+void cp_region_watches_look(struct cp_shard *shard)
+{
+    struct cp_region_watch *watch = shard->region_watches;
+    for (; watch != NULL; watch = watch->next)
+        cp_stream_again_in(watch->req, 0); /* not within what has changed */
+}
+
+void cp_region_watch_start(struct cp_request *req, struct cp_region_watch *watch,
+                           void (*pump)(struct cp_request *req),
+                           void (*release)(struct cp_request *req))
+{
+    struct cp_shard *shard = req->lane->shard;
+    SY_ASSERT(req->lane == cp_front(shard));
+    watch->req = req;
+    watch->next = shard->region_watches;
+    watch->prev = &shard->region_watches;
+    if (watch->next != NULL)
+        watch->next->prev = &watch->next;
+    shard->region_watches = watch;
+    req->state = watch;
+    cp_stream_start(req, pump, release);
+}
+
+void cp_region_watch_end(struct cp_region_watch *watch)
+{
+    *watch->prev = watch->next;
+    if (watch->next != NULL)
+        watch->next->prev = watch->prev;
+    sy_buf_deinit(&watch->told);
+}
+
+bool cp_region_watch_tell(struct cp_request *req, const ProtobufCMessage *message)
+{
+    struct cp_region_watch *watch = req->state;
+    struct sy_buf packed = {0};
+    pb_pack(message, &packed);
+    if (watch->telling && packed.len == watch->told.len &&
+        (packed.len == 0 || memcmp(packed.data, watch->told.data, packed.len) == 0)) {
+        sy_buf_deinit(&packed);
+        return false;
+    }
+    sy_buf_deinit(&watch->told);
+    watch->told = sy_buf_copy(packed.data, packed.len);
+    watch->telling = true;
+    cp_stream_send(req, &packed);
+    return true;
+}
+
+/* ---- the map ---- */
 
 struct map_answer {
     Switchyard__V1__GetRegionMapResponse message;
@@ -19,13 +77,16 @@ struct map_answer {
     Switchyard__V1__PartitionPlace *places, **place_list;
 };
 
+/* Lives in the lane's scratch memory, like all that it holds. */
 static struct map_answer *answer_new(struct cp_request *req, size_t shards, size_t places)
 {
-    struct map_answer *answer = cp_request_alloc(req, sizeof(*answer));
-    answer->shards = cp_request_alloc(req, shards * sizeof(*answer->shards));
-    answer->shard_list = cp_request_alloc(req, shards * sizeof(void *));
-    answer->places = cp_request_alloc(req, places * sizeof(*answer->places));
-    answer->place_list = cp_request_alloc(req, places * sizeof(void *));
+    struct sy_arena *arena = cp_scratch(req->lane);
+    struct map_answer *answer = sy_arena_alloc(arena, sizeof(*answer));
+    answer->shards = sy_arena_alloc(arena, shards * sizeof(*answer->shards));
+    answer->shard_list = sy_arena_alloc(arena, shards * sizeof(void *));
+    answer->places = sy_arena_alloc(arena, places * sizeof(*answer->places));
+    answer->place_list = sy_arena_alloc(arena, places * sizeof(void *));
+    SY_ASSERT(answer->shard_list != NULL && answer->place_list != NULL); /* some thousands */
     switchyard__v1__get_region_map_response__init(&answer->message);
     answer->message.region = req->lane->shard->region;
     answer->message.shard = req->lane->shard->name;
@@ -45,7 +106,7 @@ static struct map_answer *answer_new(struct cp_request *req, size_t shards, size
 }
 
 /* Without an etcd. */
-static void reply_map_of_one(struct cp_request *req)
+static struct map_answer *map_of_one(struct cp_request *req)
 {
     const struct cp_shard *shard = req->lane->shard;
     struct map_answer *answer = answer_new(req, 1, shard->options.partitions);
@@ -57,7 +118,7 @@ static void reply_map_of_one(struct cp_request *req)
         answer->places[i].partition = i;
         answer->places[i].shard = shard->name;
     }
-    cp_reply_message(req, &answer->message.base);
+    return answer;
 }
 
 static void describe_partition(struct map_answer *answer, const struct cp_map *map, size_t i,
@@ -77,38 +138,85 @@ static void describe_partition(struct map_answer *answer, const struct cp_map *m
         place->target = text(map->shards[target].name);
 }
 
-static void get_region_map(struct cp_request *req)
+static void describe_shard(Switchyard__V1__Shard *to, const struct cp_map_shard *from)
+{
+    to->name = text(from->name);
+    to->endpoint = text(from->endpoint);
+    to->version = text(from->version);
+    to->since_ns = from->since_ns;
+    to->state = text(!from->draining ? "ready" : to->partitions > 0 ? "draining" : "drained");
+}
+
+static Switchyard__V1__GetRegionMapResponse *make_map(struct cp_request *req)
 {
     struct cp_region *region = req->lane->shard->in_region;
-    if (region == NULL) {
-        reply_map_of_one(req);
-        return;
-    }
+    if (region == NULL)
+        return &map_of_one(req)->message;
     const struct cp_map *map = cp_region_map(region);
     uint32_t *targets SY_AUTOFREE = sy_calloc(map->partition_count, sizeof(*targets));
     struct map_answer *answer = answer_new(req, map->shard_count, map->partition_count);
     answer->message.revision = map->revision;
-    answer->message.session_left_ns = cp_region_session_left_ns(region);
     answer->message.trouble = text(cp_region_trouble(region));
     cp_plan(map, targets);
     for (size_t i = 0; i < map->partition_count; i++)
         describe_partition(answer, map, i, targets[i]);
-    for (size_t i = 0; i < map->shard_count; i++) {
-        const struct cp_map_shard *from = &map->shards[i];
-        Switchyard__V1__Shard *to = &answer->shards[i];
-        to->name = text(from->name);
-        to->endpoint = text(from->endpoint);
-        to->version = text(from->version);
-        to->since_ns = from->since_ns;
-        to->state = text(!from->draining ? "ready" : to->partitions > 0 ? "draining" : "drained");
-    }
-    cp_reply_message(req, &answer->message.base);
+    for (size_t i = 0; i < map->shard_count; i++)
+        describe_shard(&answer->shards[i], &map->shards[i]);
+    return &answer->message;
 }
 
+static void get_region_map(struct cp_request *req)
+{
+    const struct cp_region *region = req->lane->shard->in_region;
+    Switchyard__V1__GetRegionMapResponse *message = make_map(req);
+    if (region != NULL)
+        message->session_left_ns = cp_region_session_left_ns(region);
+    cp_reply_message(req, &message->base);
+}
+
+/* ---- WatchRegionMap ---- */
+
+struct map_watch {
+    struct cp_region_watch watch;
+    int64_t next_ns; /* nothing is sent before */
+};
+
+static void pump_map(struct cp_request *req)
+{
+    struct map_watch *w = req->state;
+    int64_t now_ns = sy_loop_now_ns(req->lane->loop);
+    if (req->lane->shard->stopping) {
+        cp_fail(req, SY_CODE_UNAVAILABLE, "shard %s is stopping", req->lane->shard->name);
+    } else if (now_ns < w->next_ns) {
+        cp_stream_again_in(req, w->next_ns - now_ns);
+    } else if (cp_stream_ready(req)) {
+        if (cp_region_watch_tell(req, &make_map(req)->base))
+            w->next_ns = now_ns + INTERVAL_NS;
+    }
+}
+
+static void release_map(struct cp_request *req)
+{
+    struct map_watch *w = req->state;
+    cp_region_watch_end(&w->watch);
+}
+
+static void watch_region_map(struct cp_request *req)
+{
+    struct map_watch *w = cp_request_alloc(req, sizeof(*w));
+    cp_region_watch_start(req, &w->watch, pump_map, release_map);
+}
+
+#define REGION_SERVICE "/switchyard.v1.RegionService/"
+
 const struct cp_method cp_region_map_methods[] = {
-    {.path = "/switchyard.v1.RegionService/GetRegionMap",
+    {.path = REGION_SERVICE "GetRegionMap",
      .kind = SY_METHOD_UNARY,
      .request = &switchyard__v1__get_region_map_request__descriptor,
      .serve = get_region_map},
+    {.path = REGION_SERVICE "WatchRegionMap",
+     .kind = SY_METHOD_SERVER_STREAM,
+     .request = &switchyard__v1__get_region_map_request__descriptor,
+     .serve = watch_region_map},
     {0},
 };

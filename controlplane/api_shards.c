@@ -12,7 +12,6 @@
 #include "base/mem.h"
 #include "controlplane/names.h"
 #include "controlplane/region_plan.h"
-#include "proto/pb.h"
 
 #include "switchyard/v1/region_service.pb-c.h"
 
@@ -22,15 +21,12 @@
 /* An order is answered that long before its deadline, so that the caller reads why. */
 #define MARGIN_NS (200 * SY_NS_PER_MS)
 
-struct cp_order {
-    struct cp_order *next, **prev; /* in shard->orders */
-    struct cp_request *req;
+struct order {
+    struct cp_region_watch watch;
     struct cp_region_want *want; /* a write that etcd has not answered yet */
     int64_t decided;             /* revision of the map that it was decided from */
     bool unanswered;             /* etcd did not, in time */
     bool wished;                 /* the records have shown what we wrote */
-    struct sy_buf told;          /* a stream's last message */
-    bool telling;                /* there is one */
 };
 
 static struct cp_region *region_of(const struct cp_request *req)
@@ -86,53 +82,42 @@ static bool is_here(struct cp_request *req, const char *name)
 /* False: the request has failed. This shard can neither write nor tell what others have done. */
 static bool can_act(struct cp_request *req)
 {
-    const struct cp_order *order = req->state;
+    const struct order *order = req->state;
     if (cp_region_self(region_of(req)) != NULL)
         return true;
     const char *become = order == NULL || order->decided == 0 ? "nothing was changed"
                          : order->wished ? "the order stands, and goes on when it is back"
                                          : "whether the order was taken is not known";
-    cp_fail(req, SY_CODE_UNAVAILABLE, "shard %s has lost touch with etcd (%s); %s",
-            req->lane->shard->name, cp_region_trouble(region_of(req)), become);
+    if (cp_region_mode(region_of(req)) >= CP_OWNERSHIP_STOPS)
+        cp_fail(req, SY_CODE_UNAVAILABLE, "shard %s is stopping; %s", req->lane->shard->name,
+                become);
+    else
+        cp_fail(req, SY_CODE_UNAVAILABLE, "shard %s has lost touch with etcd (%s); %s",
+                req->lane->shard->name, cp_region_trouble(region_of(req)), become);
     return false;
 }
 
 /* ---- orders in progress ---- */
 
-void cp_shards_changed(struct cp_shard *shard)
-{
-    for (struct cp_order *order = shard->orders; order != NULL; order = order->next)
-        cp_stream_again_in(order->req, 0);
-}
-
 static void release(struct cp_request *req)
 {
-    struct cp_order *order = req->state;
-    *order->prev = order->next;
-    if (order->next != NULL)
-        order->next->prev = order->prev;
+    struct order *order = req->state;
     cp_region_want_forget(order->want);
-    sy_buf_deinit(&order->told);
+    cp_region_watch_end(&order->watch);
 }
 
 static void begin(struct cp_request *req, void (*pump)(struct cp_request *req))
 {
-    struct cp_shard *shard = req->lane->shard;
-    struct cp_order *order = cp_request_alloc(req, sizeof(*order));
-    *order = (struct cp_order){.next = shard->orders, .prev = &shard->orders, .req = req};
-    if (order->next != NULL)
-        order->next->prev = &order->next;
-    shard->orders = order;
-    req->state = order;
-    cp_stream_start(req, pump, release);
+    struct order *order = cp_request_alloc(req, sizeof(*order));
+    cp_region_watch_start(req, &order->watch, pump, release);
 }
 
 static void on_written(void *ctx, enum cp_coord_result result)
 {
-    struct cp_order *order = ctx;
+    struct order *order = ctx;
     order->want = NULL;
     order->unanswered = result == CP_COORD_UNKNOWN;
-    cp_stream_again_in(order->req, 0);
+    cp_stream_again_in(order->watch.req, 0);
 }
 
 /* Writes that these be on `wanted`. After a write that came too late it waits for what came before
@@ -140,7 +125,7 @@ static void on_written(void *ctx, enum cp_coord_result result)
 static bool wish(struct cp_request *req, const uint32_t *partitions, size_t count,
                  const char *wanted)
 {
-    struct cp_order *order = req->state;
+    struct order *order = req->state;
     int64_t revision = cp_region_map(region_of(req))->revision;
     SY_ASSERT(order->want == NULL && !order->wished);
     if (order->unanswered) {
@@ -225,7 +210,7 @@ static void wait_there(struct cp_request *req, const struct cp_map *map, uint32_
 static void pump_move(struct cp_request *req)
 {
     const Switchyard__V1__MovePartitionRequest *m = req->message;
-    struct cp_order *order = req->state;
+    struct order *order = req->state;
     const struct cp_map *map = cp_region_map(region_of(req));
     uint32_t at = cp_map_partition(map, m->partition);
     if (order->want != NULL || !can_act(req))
@@ -301,25 +286,12 @@ static struct moves find_moves(const struct cp_map *map, uint32_t from, struct s
     return moves;
 }
 
-/* Sends them when they are others than before. */
 static void tell(struct cp_request *req, const struct moves *moves)
 {
-    struct cp_order *order = req->state;
     Switchyard__V1__RegionMoves message = SWITCHYARD__V1__REGION_MOVES__INIT;
     message.n_moves = moves->count;
     message.moves = moves->list;
-    SY_CLEANUP(sy_buf_deinit) struct sy_buf packed = {0};
-    pb_pack(&message.base, &packed);
-    bool same = order->telling && packed.len == order->told.len &&
-                (packed.len == 0 || memcmp(packed.data, order->told.data, packed.len) == 0);
-    if (same)
-        return;
-    struct sy_buf copy = sy_buf_copy(packed.data, packed.len);
-    sy_buf_deinit(&order->told);
-    order->told = packed;
-    packed = (struct sy_buf){0};
-    order->telling = true;
-    cp_stream_send(req, &copy);
+    (void)cp_region_watch_tell(req, &message.base);
 }
 
 /* ---- RebalanceRegion ---- */
@@ -327,7 +299,7 @@ static void tell(struct cp_request *req, const struct moves *moves)
 /* Takes the wishes away, as many as one write takes. True: there are none any more. */
 static bool forget_wishes(struct cp_request *req, const struct cp_map *map)
 {
-    struct cp_order *order = req->state;
+    struct order *order = req->state;
     uint32_t numbers[CP_COORD_OPS_MAX];
     size_t count = 0;
     for (size_t i = 0; i < map->partition_count && count < CP_COORD_OPS_MAX; i++) {
@@ -342,7 +314,7 @@ static bool forget_wishes(struct cp_request *req, const struct cp_map *map)
 
 static void pump_rebalance(struct cp_request *req)
 {
-    const struct cp_order *order = req->state;
+    const struct order *order = req->state;
     const struct cp_map *map = cp_region_map(region_of(req));
     if (order->want != NULL || !cp_stream_ready(req) || !can_act(req) || !forget_wishes(req, map))
         return;
@@ -413,7 +385,7 @@ static bool is_in_mode(struct cp_request *req, enum cp_ownership_mode mode)
 
 static void pump_drain(struct cp_request *req)
 {
-    struct cp_order *order = req->state;
+    struct order *order = req->state;
     const struct cp_map *map = cp_region_map(region_of(req));
     order->decided = map->revision;
     if (!cp_stream_ready(req) || !is_in_mode(req, CP_OWNERSHIP_DRAINS))
@@ -454,7 +426,7 @@ static void drain_shard(struct cp_request *req)
 
 static void pump_undrain(struct cp_request *req)
 {
-    struct cp_order *order = req->state;
+    struct order *order = req->state;
     order->decided = cp_region_map(region_of(req))->revision;
     if (!is_in_mode(req, CP_OWNERSHIP_TAKES))
         return;

@@ -167,6 +167,14 @@ bool cp_ask_strayed(const struct cp_ask *ask)
     return ask->call != NULL && channel != NULL && channel != ask->channel;
 }
 
+void cp_ask_hurry(struct cp_ask *ask)
+{
+    if (!sy_timer_running(&ask->retry))
+        return;
+    ask->retry_ns = RETRY_MIN_NS;
+    sy_timer_start_in(ask->options.loop, &ask->retry, 0);
+}
+
 void cp_ask_free(struct cp_ask *ask)
 {
     if (ask == NULL)

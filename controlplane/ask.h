@@ -46,6 +46,8 @@ struct cp_ask *cp_ask_new(const struct cp_ask_options *options, struct sy_span r
                           const struct cp_ask_sink *sink, void *ctx);
 /* Nothing is heard while it is held: what the other shard sends waits there. */
 void cp_ask_hold(struct cp_ask *ask, bool hold);
+/* Something has changed: what waits for its next try tries now. */
+void cp_ask_hurry(struct cp_ask *ask);
 /* It is at a shard while, as far as is known here, another one has the partition by now. */
 bool cp_ask_strayed(const struct cp_ask *ask);
 /* Ends it; nothing more is heard. NULL is nothing. */

@@ -156,6 +156,7 @@ void cp_forwards_look(struct cp_forwards *forwards)
     struct relay *next;
     for (struct relay *relay = forwards->relays; relay != NULL; relay = next) {
         next = relay->next;
+        cp_ask_hurry(relay->ask);
         if (!relay->stream || !cp_ask_strayed(relay->ask))
             continue;
         struct sy_status status = {0};

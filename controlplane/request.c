@@ -346,12 +346,35 @@ int cp_address_native(struct cp_request *req, const Switchyard__V1__RunId *id,
 
 /* ---- from the call to the owner ---- */
 
+/* It is about what one partition has, and not about the region. */
+static bool is_addressed(const struct cp_request *req)
+{
+    return req->address.task != NULL || req->address.run != NULL;
+}
+
+/* True: the partition was given to another shard while the call was on its way to the lane, and is
+ * asked for there. */
+static bool has_gone(struct cp_request *req)
+{
+    if (req->method->kind != SY_METHOD_UNARY || !cp_lane_gone(req->lane))
+        return false; /* whoever watches begins anew when he is told so */
+    SY_CLEANUP(sy_buf_deinit) struct sy_buf packed = {0};
+    if (req->bytes.data == NULL)
+        pb_pack(req->message, &packed);
+    cp_lane_forward(req->lane, sy_take(req->call), &req->address,
+                    req->bytes.data != NULL ? req->bytes : sy_buf_span(&packed));
+    request_free(req);
+    return true;
+}
+
 static void serve(struct cp_request *req)
 {
     if (sy_call_deadline_ns(req->call) <= sy_loop_now_ns(req->lane->loop)) {
         cp_fail(req, SY_CODE_DEADLINE_EXCEEDED, "the deadline passed before the call was served");
         return;
     }
+    if (is_addressed(req) && has_gone(req))
+        return;
     req->method->serve(req); /* the partition itself says what it can do: reads go on for longer */
 }
 
@@ -413,12 +436,6 @@ static bool decode(struct cp_request *req, struct sy_span bytes)
         return false;
     }
     return true;
-}
-
-/* It is about what one partition has, and not about the region. */
-static bool is_addressed(const struct cp_request *req)
-{
-    return req->address.task != NULL || req->address.run != NULL;
 }
 
 /* True: another shard has the partition, and gets the call as it came. */

@@ -186,7 +186,9 @@ void cp_shard_changed(void *arg)
     cp_describe_changed(shard);
     cp_follows_look(shard);
     pb_health_set_serving(shard->health, all && !shard->stopping);
-    cp_shards_changed(shard);
+    cp_region_watches_look(shard);
+    if (shard->in_region != NULL)
+        cp_forwards_look(shard->forwards);
     if (!all || shard->announced)
         return;
     shard->announced = true;
@@ -479,6 +481,7 @@ void cp_shard_stop(struct cp_shard *shard, int64_t grace_ns, sy_fn done, void *c
     shard->lanes_running = count;
     shard->stops = sy_calloc(count, sizeof(*shard->stops));
     pb_health_stop(shard->health);
+    cp_region_watches_look(shard);
     if (shard->in_region != NULL)
         cp_region_leave(shard->in_region, drain, shard);
     else

@@ -87,7 +87,8 @@ struct cp_lane {
         struct sy_error_text why, trouble;    /* with `opened`: it could not be; the front's copy */
         _Atomic(struct sy_channel *) channel; /* to who has it; NULL: nobody that is known */
     } owned;
-    struct cp_queue_sync *sync; /* tells and hears the queues of the other partitions */
+    struct cp_forwards *forwards; /* of calls that came when it had just been given */
+    struct cp_queue_sync *sync;   /* tells and hears the queues of the other partitions */
 
     pthread_mutex_t mutex;
     struct cp_post *inbound, **inbound_tail;
@@ -127,9 +128,9 @@ struct cp_shard {
     struct cp_region *in_region; /* NULL: all partitions are ours */
     struct cp_forwards *forwards;
     struct cp_peer *peers;
-    struct cp_order *orders;           /* front only */
-    const struct sy_channel *self;     /* among these; to what is ours */
-    struct cp_token_peer *token_peers; /* front only */
+    struct cp_region_watch *region_watches; /* front only */
+    const struct sy_channel *self;          /* among these; to what is ours */
+    struct cp_token_peer *token_peers;      /* front only */
     bool announced, stopping, drained, freeing;
     sy_fn on_serving;
     void *serving_ctx;
@@ -217,8 +218,21 @@ void cp_queue_sync_deinit(struct cp_lane *lane);
 void cp_queue_sync_change(struct cp_request *req, const struct sch_queue_key *key, sy_fn done,
                           void *ctx);
 
-/* In api_shards.c: what the orders in progress wait for may have happened. */
-void cp_shards_changed(struct cp_shard *shard);
+/* In api_region_map.c: a request on the front that waits for what happens in the region: its pump
+ * runs then, too. It is what the request's state begins with; zeroed. */
+struct cp_region_watch {
+    struct cp_region_watch *next, **prev; /* in shard->region_watches */
+    struct cp_request *req;
+    struct sy_buf told; /* a stream's last message */
+    bool telling;       /* there is one */
+};
+void cp_region_watch_start(struct cp_request *req, struct cp_region_watch *watch,
+                           void (*pump)(struct cp_request *req),
+                           void (*release)(struct cp_request *req));
+void cp_region_watch_end(struct cp_region_watch *watch); /* in release() */
+/* Sends the message unless it was the last one, too. True: it was sent. */
+bool cp_region_watch_tell(struct cp_request *req, const ProtobufCMessage *message);
+void cp_region_watches_look(struct cp_shard *shard);
 
 /* In queue_tokens.c: what its partition says of limits goes to the others. */
 void cp_queue_tokens_init(struct cp_lane *lane);
@@ -288,6 +302,12 @@ bool cp_shard_forward(struct cp_shard *shard, struct sy_call *call, uint32_t par
  * names none, and the request has failed; or the partition is not here, and who asks was told. */
 #define CP_PART_ALL UINT32_MAX
 bool cp_part_of_call(struct cp_request *req, uint32_t *ret_part);
+
+/* In a lane: the partition has gone while a call was on its way from the front, or is going. Then
+ * cp_lane_forward() takes a unary call for where it is. */
+bool cp_lane_gone(const struct cp_lane *lane);
+void cp_lane_forward(struct cp_lane *lane, struct sy_call *call, const struct cp_address *about,
+                     struct sy_span request);
 
 /* On the front: the request is for the shard behind that channel, which answers it. */
 void cp_request_forward_to(struct cp_request *req, struct sy_channel *channel);

@@ -181,7 +181,6 @@ static void changed(void *ctx)
         atomic_store(&shard->lanes[i].owned.channel,
                      endpoint != NULL ? cp_shard_channel(shard, endpoint) : NULL);
     }
-    cp_forwards_look(shard->forwards);
     cp_shard_changed(shard);
 }
 
@@ -191,11 +190,10 @@ bool cp_shard_serves(const struct cp_shard *shard, uint32_t partition)
     return lane->serving.heard && (shard->in_region == NULL || lane->owned.wanted);
 }
 
-bool cp_shard_forward(struct cp_shard *shard, struct sy_call *call, uint32_t partition,
-                      const struct cp_address *about, bool stream, struct sy_span request)
+static void pass_on(const struct cp_shard *shard, struct cp_forwards *forwards,
+                    struct sy_call *call, uint32_t partition, const struct cp_address *about,
+                    bool stream, struct sy_span request)
 {
-    if (shard->in_region == NULL || cp_shard_serves(shard, partition))
-        return false;
     char run[3 * (CP_NAME_LENGTH_MAX + 1)];
     bool named = about->run != NULL; /* it may have been made here */
     if (named)
@@ -203,8 +201,30 @@ bool cp_shard_forward(struct cp_shard *shard, struct sy_call *call, uint32_t par
     if (sy_call_metadata(call, CP_FORWARDED_KEY) != NULL)
         cp_ask_refuse(call, partition, shard->name);
     else
-        cp_forward(shard->forwards, call, partition, named ? run : NULL, stream, request);
+        cp_forward(forwards, call, partition, named ? run : NULL, stream, request);
+}
+
+bool cp_shard_forward(struct cp_shard *shard, struct sy_call *call, uint32_t partition,
+                      const struct cp_address *about, bool stream, struct sy_span request)
+{
+    if (shard->in_region == NULL || cp_shard_serves(shard, partition))
+        return false;
+    pass_on(shard, shard->forwards, call, partition, about, stream, request);
     return true;
+}
+
+bool cp_lane_gone(const struct cp_lane *lane)
+{
+    const struct cp_owned *owned = &lane->owned;
+    return lane->shard->in_region != NULL &&
+           (!owned->held || owned->giving || cp_partition_away(lane->partition));
+}
+
+void cp_lane_forward(struct cp_lane *lane, struct sy_call *call, const struct cp_address *about,
+                     struct sy_span request)
+{
+    SY_ASSERT(cp_lane_gone(lane));
+    pass_on(lane->shard, lane->forwards, call, lane->index, about, false, request);
 }
 
 /* ---- life ---- */
@@ -231,12 +251,16 @@ void cp_shard_region_init(struct cp_shard *shard, struct sy_loop *loop,
     }
     shard->self = cp_shard_channel(shard, shard->options.endpoint);
     cp_forwards_new(&shard->forwards, loop, cp_shard_route, shard);
+    for (uint32_t i = 0; i < shard->options.partitions; i++)
+        cp_forwards_new(&shard->lanes[i].forwards, shard->lanes[i].loop, cp_shard_route, shard);
     cp_region_new(&shard->in_region, shard->rpc, loop, &shard->rng, shard->log, options, &sink);
 }
 
 void cp_shard_region_deinit(struct cp_shard *shard)
 {
     cp_forwards_free(shard->forwards);
+    for (uint32_t i = 0; i < shard->options.partitions; i++)
+        cp_forwards_free(shard->lanes[i].forwards);
     cp_region_free(shard->in_region);
     while (shard->peers != NULL) {
         struct cp_peer *peer = shard->peers;

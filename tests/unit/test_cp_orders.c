@@ -541,6 +541,52 @@ START_TEST(a_partition_that_can_not_be_opened_there)
 }
 END_TEST
 
+/* Where the last message of a watch says that the partition is. */
+static void expect_shown(struct world *w, const struct call *watch, uint32_t partition,
+                         const char *shard)
+{
+    struct sy_arena arena;
+    sy_arena_init(&arena, 1 << 20);
+    run_for(w, 200 * MS);
+    const Switchyard__V1__GetRegionMapResponse *map = pb_unpack(
+        &switchyard__v1__get_region_map_response__descriptor, &arena, sy_buf_span(&watch->answer));
+    ck_assert(map != NULL && map->n_partitions == PARTITIONS);
+    ck_assert_str_eq(map->partitions[partition]->shard, shard);
+    ck_assert_str_eq(map->partitions[partition]->target, "");
+    ck_assert(!map->partitions[partition]->opening);
+    sy_arena_deinit(&arena);
+}
+
+START_TEST(the_map_is_told_when_it_changes)
+{
+    struct world *w = &world;
+    open_usual(w, 26);
+    Switchyard__V1__GetRegionMapRequest m = SWITCHYARD__V1__GET_REGION_MAP_REQUEST__INIT;
+    struct call *watch = send_call(w, 0, REGION "WatchRegionMap", &m.base);
+    watch->reads = true;
+    for (uint32_t p = 0; p < PARTITIONS; p++) {
+        size_t to = (owner_of(w, p) + 1) % SHARDS;
+        expect_ok(w, move(w, 1, p, w->shards[to].name));
+        expect_shown(w, watch, p, w->shards[to].name);
+    }
+    size_t calls = w->call_count;
+    struct sy_buf last = sy_buf_copy(watch->answer.data, watch->answer.len);
+    run_for(w, 10 * SY_NS_PER_S); /* nothing changes, nothing is told */
+    ck_assert(watch->call != NULL && watch->answer.len == last.len);
+    ck_assert(memcmp(watch->answer.data, last.data, last.len) == 0);
+    sy_buf_deinit(&last);
+    ck_assert_uint_eq(w->call_count, calls);
+    struct shard *s = &w->shards[0];
+    cp_shard_stop(s->shard, 5 * SY_NS_PER_S, on_stopped, s);
+    int64_t stops_ns = w->now_ns;
+    UNTIL(w, watch->call == NULL);
+    ck_assert(watch->code == SY_CODE_UNAVAILABLE && watch->ended_ns - stops_ns < SY_NS_PER_S);
+    UNTIL(w, s->stopped);
+    cp_shard_free(sy_take(s->shard));
+    close_world(w);
+}
+END_TEST
+
 /* Orders at random while all kinds of things fail: each ends, and in the end all are undone. */
 START_TEST(orders_in_a_storm)
 {
@@ -603,6 +649,7 @@ int main(void)
                                   an_order_outlives_who_took_it,
                                   orders_that_are_not_waited_for,
                                   a_partition_that_can_not_be_opened_there,
+                                  the_map_is_told_when_it_changes,
                                   orders_in_a_storm,
                                   NULL};
     return sy_test_run("orders", tests);

@@ -7,6 +7,7 @@
  *   runs      N runs of one no-op function each; latency: sent -> end seen by the client
  *   process   N cold /bin/true as children of one group; latency as for fanout
  *   memory    N queued actions that find no room: how much the shard's resident memory grows by
+ *   region    N planned moves of partitions; latency: the longest time without an answer of each
  *   streams   N open watches of one run by HTTP/1.1, from processes of clients; latency: the run's
  *             abort sent -> heard on each
  */
@@ -34,6 +35,8 @@ struct bench_kind {
     const char *name, *what;
     int64_t count; /* when --count is not given */
     enum cl_exit (*run)(struct bench *bench, struct cl_error *error);
+    const char *latency, *done; /* what those histograms hold */
+    bool without_warmup;
 };
 /* NULL: there is none. */
 const struct bench_kind *bench_kind_find(const char *name);
@@ -45,8 +48,7 @@ struct bench {
     struct sy_buf noop_spec; /* a no-op function on a warm worker */
     struct bench_usage usage;
     /* what the bench measured */
-    struct cl_hist *latency;                   /* of the kind's choice, ns */
-    struct cl_hist *done;                      /* latency bench: sent -> end; else empty */
+    struct cl_hist *latency, *done;            /* of the kind's choice, ns; empty: nothing */
     int64_t first_ns, last_ns;                 /* first sent, last end; one clock */
     uint64_t data_begin_bytes, data_end_bytes; /* --data on disk */
     struct {
@@ -94,6 +96,7 @@ enum cl_exit bench_run_latency(struct bench *bench, struct cl_error *error);
 enum cl_exit bench_run_runs(struct bench *bench, struct cl_error *error);
 enum cl_exit bench_run_process(struct bench *bench, struct cl_error *error);
 enum cl_exit bench_run_memory(struct bench *bench, struct cl_error *error);
+enum cl_exit bench_run_region(struct bench *bench, struct cl_error *error);
 enum cl_exit bench_run_streams(struct bench *bench, struct cl_error *error);
 
 void bench_print_table(const struct bench *bench);

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "tools/src/cl_enqueue.h"
 #include "tools/src/cl_spec.h"
+#include "tools/src/cl_straight.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,15 +16,21 @@
 #define SETTLE_ROUNDS_MAX 100
 #define COUNT_MAX 9999999 /* names have seven digits */
 #define REPEAT_MAX 99
-#define KINDS "fanout, latency, runs, process, memory or streams"
+#define WARMUP 200
+#define KINDS "fanout, latency, runs, process, memory, streams or region"
+#define SENT_TO_END "sent to end"
 
 static const struct bench_kind kinds[] = {
-    {"fanout", "no-op functions in one run", 100000, bench_run_fanout},
-    {"latency", "no-op functions, one at a time", 5000, bench_run_latency},
-    {"runs", "runs of one no-op function", 20000, bench_run_runs},
-    {"process", "cold processes in one run", 2000, bench_run_process},
-    {"memory", "queued actions that find no room", 1000000, bench_run_memory},
-    {"streams", "open watches that hear of one change", 10000, bench_run_streams},
+    {"fanout", "no-op functions in one run", 100000, bench_run_fanout, SENT_TO_END, "", false},
+    {"latency", "no-op functions, one at a time", 5000, bench_run_latency, "sent to started",
+     SENT_TO_END, false},
+    {"runs", "runs of one no-op function", 20000, bench_run_runs, SENT_TO_END, "", false},
+    {"process", "cold processes in one run", 2000, bench_run_process, SENT_TO_END, "", false},
+    {"memory", "queued actions that find no room", 1000000, bench_run_memory, "", "", false},
+    {"streams", "open watches that hear of one change", 10000, bench_run_streams, SENT_TO_END, "",
+     false},
+    {"region", "planned moves of a partition", 20, bench_run_region, "without answer",
+     "call to answer", true},
 };
 
 const struct bench_kind *bench_kind_find(const char *name)
@@ -56,7 +63,7 @@ enum {
 static const struct argp_option bench_argp_options[] = {
     {"count", KEY_COUNT, "N", 0,
      "tasks to measure (fanout 100000, latency 5000, runs 20000, "
-     "process 2000, memory 1000000, streams 10000)",
+     "process 2000, memory 1000000, streams 10000), or moves (region 20)",
      0},
     {"json", KEY_JSON, NULL, 0, "one line of JSON (as -o json)", 0},
     {"concurrency", KEY_CONCURRENCY, "N", 0, "runs: CreateRun calls in flight (64)", 0},
@@ -145,6 +152,8 @@ static error_t parse_bench(int key, char *arg, struct argp_state *state)
                                  options->kind->name);
         if (options->count == 0)
             options->count = options->kind->count;
+        if (options->warmup < 0)
+            options->warmup = options->kind->without_warmup ? 0 : WARMUP;
         return 0;
     default:
         return parse_number(options, key, arg);
@@ -158,7 +167,7 @@ enum cl_parse bench_options_parse(struct bench_options *options, int argc, char 
         "program.\v" CL_EXIT_CODES;
     const struct argp argp = {bench_argp_options,
                               parse_bench,
-                              "fanout|latency|runs|process|memory|streams",
+                              "fanout|latency|runs|process|memory|streams|region",
                               doc,
                               CL_ARGS_CHILDREN,
                               NULL,
@@ -166,7 +175,7 @@ enum cl_parse bench_options_parse(struct bench_options *options, int argc, char 
     *options = (struct bench_options){.concurrency = 64,
                                       .batch = 1000,
                                       .window = 4,
-                                      .warmup = 200,
+                                      .warmup = -1,
                                       .repeat = 1,
                                       .environment = cl_environment()};
     cl_args_init(&options->common);
@@ -205,7 +214,9 @@ static enum cl_exit prepare(struct bench *bench, struct cl_error *error)
         return cl_fail(error, CL_USAGE, "%s", text.text);
     if (cl_spec_pack(&noop, &bench->noop_spec, &text) < 0)
         return cl_fail(error, CL_USAGE, "%s", text.text);
-    return cl_client_new(&bench->client, &bench->options.common.client, error);
+    if (cl_client_new(&bench->client, &bench->options.common.client, error) == CL_OK)
+        cl_straight_begin(bench->client);
+    return error->exit;
 }
 
 void bench_settle(struct bench *bench)

@@ -51,6 +51,21 @@ static bool is_streams(const struct bench *bench)
     return bench->options.kind->run == bench_run_streams;
 }
 
+static bool is_region(const struct bench *bench)
+{
+    return bench->options.kind->run == bench_run_region;
+}
+
+/* The quantiles above are of the gaps. */
+static void json_region(const struct bench *bench, json_t *line)
+{
+    cl_json_real(line, "max_us", (double)bench->latency->max / 1e3);
+    cl_json_int(line, "calls", (int64_t)bench->done->count);
+    cl_json_real(line, "calls_p50_us", quantile_us(bench->done, 0.5));
+    cl_json_real(line, "calls_p99_us", quantile_us(bench->done, 0.99));
+    cl_json_real(line, "calls_max_us", (double)bench->done->max / 1e3);
+}
+
 static void json_streams(const struct bench *bench, json_t *line)
 {
     cl_json_real(line, "open_s", (double)bench->streams.open_ns / 1e9);
@@ -85,6 +100,8 @@ json_t *bench_json(const struct bench *bench)
         cl_json_real(line, "shard_bytes_per_task", shard_bytes_per_task(bench));
     if (is_streams(bench))
         json_streams(bench, line);
+    if (is_region(bench))
+        json_region(bench, line);
     if (bench->options.repeat > 1)
         cl_json_int(line, "repeat", bench->options.repeat);
     cl_json_str(line, "durable", DURABLE);
@@ -102,8 +119,8 @@ static void print_latency(const struct bench *bench)
     const struct {
         const char *name;
         const struct cl_hist *hist;
-    } rows[] = {{bench->done->count > 0 ? "sent to started" : "sent to end", bench->latency},
-                {"sent to end", bench->done}};
+    } rows[] = {{bench->options.kind->latency, bench->latency},
+                {bench->options.kind->done, bench->done}};
     struct cl_table *table = cl_table_new(columns, 5);
     for (size_t i = 0; i < 2; i++) {
         const struct cl_hist *hist = rows[i].hist;

@@ -126,7 +126,7 @@ static void send_create(void *arg)
     run_name(runs, slot->number, name);
     struct cl_new_run run = {.task_spec = sy_buf_span(&bench->noop_spec)};
     cl_run_pack_create(bench->client, &run, name, &request);
-    struct cl_start_options options = {.request_id = name};
+    struct cl_start_options options = {.request_id = name, .run = name};
     cl_start(bench->client, &cl_create_run, &request, &options, on_created, slot);
 }
 

@@ -80,7 +80,8 @@ static void send_batch(void *arg)
 {
     struct cl_batch *batch = arg;
     struct sy_buf bytes = sy_buf_copy(batch->request.data, batch->request.len);
-    cl_start(batch->enqueue->client, &cl_enqueue_actions, &bytes, NULL, on_enqueued, batch);
+    struct cl_start_options options = {.run = batch->enqueue->run};
+    cl_start(batch->enqueue->client, &cl_enqueue_actions, &bytes, &options, on_enqueued, batch);
 }
 
 static bool has_room(void *ctx)

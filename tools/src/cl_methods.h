@@ -34,6 +34,7 @@ extern const struct cl_method cl_list_nodes;
 extern const struct cl_method cl_cordon_node, cl_uncordon_node, cl_drain_node;
 extern const struct cl_method cl_get_region_map, cl_move_partition, cl_undrain_shard;
 extern const struct cl_method cl_rebalance_region, cl_drain_shard; /* streams of moves */
+extern const struct cl_method cl_watch_region_map;
 /* The first five answer alike: with the queue in field 1. */
 extern const struct cl_method cl_create_queue;
 extern const struct cl_method cl_update_queue;

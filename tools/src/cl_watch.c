@@ -1,5 +1,7 @@
 #include "tools/src/cl_watch.h"
 
+#include "tools/src/cl_straight.h"
+
 #include "tools/src/cl_text.h"
 
 #include <string.h>
@@ -45,7 +47,8 @@ static void open_stream(struct cl_watch *watch)
     request.run = &id;
     request.after_sequence = watch->after;
     request.final_only = watch->final_only;
-    watch->stream = cl_stream_open(watch->client, NULL, &cl_watch_run, &request.base, on_events,
+    struct sy_channel *channel = cl_straight_channel(watch->client, watch->run);
+    watch->stream = cl_stream_open(watch->client, channel, &cl_watch_run, &request.base, on_events,
                                    watch);
 }
 

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "proto/pb.h"
+#include "tools/src/cl_straight.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -22,7 +23,8 @@ struct cl_pending {
     struct cl_client *client;
     struct cl_method method;
     struct sy_call *call;
-    cl_reply_fn reply; /* NULL: nobody wants to know any more */
+    struct sy_channel *channel; /* through which */
+    cl_reply_fn reply;          /* NULL: nobody wants to know any more */
     void *ctx;
     struct cl_pending *next, **previous;
 };
@@ -272,6 +274,7 @@ void cl_client_free(struct cl_client *client)
     if (!client)
         return;
     cl_cancel_all(client);
+    cl_straight_end(client);
     if (client->channel)
         sy_channel_free(client->channel);
     if (client->signal_io.fd >= 0) {
@@ -302,6 +305,8 @@ static void on_reply(void *ctx, const struct sy_status *status, struct sy_span r
     *pending->previous = pending->next;
     if (pending->next)
         pending->next->previous = pending->previous;
+    if (status->code == SY_CODE_UNAVAILABLE)
+        cl_straight_avoid(client, pending->channel);
     if (pending->reply) {
         struct cl_error error = {.exit = CL_OK};
         struct sy_arena arena;
@@ -326,6 +331,7 @@ void cl_start(struct cl_client *client, const struct cl_method *method, struct s
     *pending = (struct cl_pending){.magic = CALL_MAGIC,
                                    .client = client,
                                    .method = *method,
+                                   .channel = client->channel,
                                    .reply = reply,
                                    .ctx = ctx,
                                    .next = client->pending,
@@ -338,6 +344,8 @@ void cl_start(struct cl_client *client, const struct cl_method *method, struct s
                                    .timeout_ns = client->options.timeout_ns};
     if (options) {
         call.wait_for_ready = options->wait_for_ready;
+        if (options->run)
+            pending->channel = cl_straight_channel(client, options->run);
         if (options->timeout_ns > 0)
             call.timeout_ns = options->timeout_ns;
         if (options->request_id) {
@@ -346,7 +354,7 @@ void cl_start(struct cl_client *client, const struct cl_method *method, struct s
             call.metadata_count = 1;
         }
     }
-    pending->call = sy_channel_call(client->channel, client->loop, &call, request, on_reply,
+    pending->call = sy_channel_call(pending->channel, client->loop, &call, request, on_reply,
                                     pending);
 }
 
@@ -406,6 +414,7 @@ struct cl_stream {
     struct cl_client *client;
     struct cl_method method;
     struct sy_call *call;
+    struct sy_channel *channel;
     struct sy_arena arena;
     cl_message_fn on_message;
     void *ctx;
@@ -435,6 +444,8 @@ static void on_closed(void *ctx, const struct sy_status *status)
     struct cl_stream *stream = ctx;
     SY_ASSERT(stream->magic == STREAM_MAGIC);
     cl_wake(stream->client);
+    if (status->code == SY_CODE_UNAVAILABLE)
+        cl_straight_avoid(stream->client, stream->channel);
     if (stream->error.exit == CL_OK && status->code != SY_CODE_OK)
         cl_fail_status(&stream->error, stream->client->options.endpoint, status);
     stream->ended = true;
@@ -450,12 +461,12 @@ struct cl_stream *cl_stream_open(struct cl_client *client, struct sy_channel *ch
     *stream = (struct cl_stream){.magic = STREAM_MAGIC,
                                  .client = client,
                                  .method = *method,
+                                 .channel = channel ? channel : client->channel,
                                  .on_message = message_fn,
                                  .ctx = ctx};
     sy_arena_init(&stream->arena, CL_ARENA_BYTES_MAX);
     struct sy_call_options options = {.method = method->path};
-    stream->call = sy_channel_open(channel ? channel : client->channel, client->loop, &options,
-                                   &stream_sink, stream);
+    stream->call = sy_channel_open(stream->channel, client->loop, &options, &stream_sink, stream);
     struct sy_buf bytes = {0};
     pb_pack(request, &bytes);
     int r = sy_call_send(stream->call, &bytes);

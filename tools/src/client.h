@@ -65,7 +65,8 @@ struct cl_client {
     struct sy_rpc *rpc;
     struct sy_loop *loop;
     struct sy_channel *channel;
-    struct cl_pending *pending; /* calls of cl_start() */
+    struct cl_straight *straight; /* cl_straight.h; NULL: all calls go to the endpoint */
+    struct cl_pending *pending;   /* calls of cl_start() */
     struct sy_rng rng;
     struct sy_io signal_io;
     bool borrowed;          /* rpc and loop are the caller's */
@@ -97,6 +98,7 @@ void *cl_call(struct cl_client *client, const struct cl_method *method,
 typedef void (*cl_reply_fn)(void *ctx, const struct cl_error *error, const void *response);
 struct cl_start_options {
     const char *request_id; /* x-request-id; NULL = none */
+    const char *run;        /* what it is about: see cl_straight.h; NULL: nothing, or not known */
     bool wait_for_ready;
     int64_t timeout_ns; /* 0 = the client's */
 };

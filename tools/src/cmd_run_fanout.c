@@ -1,5 +1,6 @@
 /* switchyard run --each, --lines: many children of a group, enqueued in batches. */
 #include "tools/src/cl_enqueue.h"
+#include "tools/src/cl_straight.h"
 #include "tools/src/cmd_run.h"
 
 #include "base/mem.h"
@@ -218,6 +219,8 @@ enum cl_exit cl_run_enqueue_all(struct cl_client *client, const struct cl_run_op
                           .client = client,
                           .error = error};
     struct cl_enqueue enqueue;
+    if (options->has_each || lines)
+        cl_straight_begin(client);
     cl_enqueue_init(&enqueue, client, summary->run, "a0",
                     options->function ? FUNCTION_WINDOW : COMMAND_WINDOW);
     enqueue.priority = options->priority;
