@@ -457,7 +457,7 @@ static void check_follows(const struct sch_partition *p, size_t pairs)
 static void check_classes(struct sch_partition *p, struct tally *tally)
 {
     uint64_t refs = 0;
-    size_t unchecked = 0, pairs = 0;
+    size_t unchecked = 0, pairs = 0, reserved = 0;
     for (struct sch_link *link = p->classes.next; link != &p->classes; link = link->next) {
         struct sch_class *class = sy_container_of(link, struct sch_class, link);
         check_class(p, class, tally);
@@ -465,10 +465,15 @@ static void check_classes(struct sch_partition *p, struct tally *tally)
         refs += class->refs;
         unchecked += class->unchecked_from != 0;
         pairs += class->pair_count;
+        reserved += class->reserves > 0;
     }
     SY_ASSERT(unchecked == list_length(&p->unchecked.todo) + list_length(&p->unchecked.done));
     SY_ASSERT(list_length(&p->widening.todo) + list_length(&p->widening.done) == p->class_count);
     check_follows(p, pairs);
+    SY_ASSERT(list_length(&p->reserving.todo) + list_length(&p->reserving.done) == p->class_count);
+    SY_ASSERT(list_length(&p->reclaiming.todo) + list_length(&p->reclaiming.done) ==
+              p->class_count);
+    SY_ASSERT(list_length(&p->reserved) == reserved);
     SY_ASSERT(tally->reserves == p->reserves && p->reserves <= SCH_RESERVES_MAX);
     SY_ASSERT(p->reserves == 0 || p->reserve_at_ns != SY_TIME_NEVER);
     SY_ASSERT(tally->waiting == tally->states[SCH_ACTION_QUEUED]);

@@ -75,6 +75,8 @@ static struct sch_class *class_new(struct sch_partition *p, const struct sch_res
     sch_seat_init_root(p, class);
     sch_list_push_back(&p->classes, &class->link);
     sch_round_add(&p->widening, &class->width);
+    sch_round_add(&p->reclaiming, &class->reclaiming);
+    sch_round_add(&p->reserving, &class->reserving);
     p->class_count++;
     sch_table_add(&p->classes_by_request, &class->by_request, class_hash(request, gang, rule));
     sch_table_add(&p->classes_by_id, &class->by_id, sch_hash_u64(class->id, 0));
@@ -164,6 +166,8 @@ void sch_class_free(struct sch_partition *p, struct sch_class *class)
     sch_table_remove(&p->classes_by_id, &class->by_id);
     sch_list_remove(&class->link);
     sch_list_remove(&class->width);
+    sch_list_remove(&class->reclaiming);
+    sch_list_remove(&class->reserving);
     p->class_count--;
     for (size_t i = 0; i < class->pair_count; i++)
         sch_pair_free(p, class->pairs[i]);

@@ -89,6 +89,7 @@
 #define SCH_GANG_AVOID_NS (600 * SY_NS_PER_S)
 /* So long at most a class waits for another round of reclaim after those that were in vain. */
 #define SCH_RECLAIM_WAIT_MAX_NS (600 * SY_NS_PER_S)
+#define SCH_RESERVE_CLASSES_MAX 16u /* at a time, the first in order */
 #define SCH_ID_COUNTER_BITS 40
 /* No action is assigned so often: an attempt with a higher number is none of ours, and would leave
  * no numbers for those that follow. */
@@ -335,10 +336,13 @@ struct sch_class {
     struct sch_starts starts;
     struct sch_pair **pairs; /* by cluster index; of the newest clusters maybe none yet */
     size_t pair_count;
-    struct sch_link width;     /* p->widening */
-    struct sch_link unchecked; /* p->unchecked; see unchecked_from */
-    struct sch_heap open;      /* pairs with grants left; the next one on top */
-    int64_t short_since_ns;    /* that, as the rounds of reclaim saw it; SY_TIME_NEVER: it is not */
+    struct sch_link width;      /* p->widening */
+    struct sch_link unchecked;  /* p->unchecked; see unchecked_from */
+    struct sch_link reclaiming; /* p->reclaiming */
+    struct sch_link reserving;  /* p->reserving */
+    struct sch_link reserved;   /* p->reserved: nodes are kept for it */
+    struct sch_heap open;       /* pairs with grants left; the next one on top */
+    int64_t short_since_ns; /* that, as the rounds of reclaim saw it; SY_TIME_NEVER: it is not */
     size_t reclaim_next;
     /* Which cluster was asked last to stop others for it, and how many had stopped there by then.
      * How often some did, without that one of the class could start. */
@@ -407,8 +411,14 @@ struct sch_partition {
     struct sch_partition_options options;
     uint64_t last_id;
     uint32_t last_class_id;
-    uint32_t terms;        /* as a home of limits: how many it began, see tokens.h */
-    uint32_t reclaim_from; /* the next round goes on behind this class */
+    uint32_t terms;         /* as a home of limits: how many it began, see tokens.h */
+    uint32_t reclaim_from;  /* the next round goes on behind this class */
+    uint32_t reclaim_after; /* and this one behind that */
+    /* In the round of reclaim that is on: so many may still ask, and so many queues be looked at.
+     */
+    uint32_t reclaim_classes, reclaim_gangs, reclaim_looks;
+    uint32_t reserve_found[SCH_RESERVE_CLASSES_MAX]; /* by that round so far, in their order: ids */
+    uint32_t reserve_found_count;
     /* of the step that runs */
     int64_t now_ns, realtime_ns;
     struct sch_effects *out;
@@ -455,10 +465,12 @@ struct sch_partition {
     /* classes */
     struct sch_table classes_by_id, classes_by_request, levels;
     struct sch_link classes, classes_idle, undecided;
-    struct sch_link untold;     /* pairs */
-    struct sch_link stale;      /* pairs whose cluster has changed since they looked */
-    struct sch_link waking;     /* pairs that were short of room, which changed */
-    struct sch_link roomy;      /* clusters, see there */
+    struct sch_link untold;                 /* pairs */
+    struct sch_link stale;                  /* pairs whose cluster has changed since they looked */
+    struct sch_link waking;                 /* pairs that were short of room, which changed */
+    struct sch_link roomy;                  /* clusters, see there */
+    struct sch_round reclaiming, reserving; /* classes; rounds that begin from time to time */
+    struct sch_link reserved;               /* classes */
     struct sch_round widening;  /* classes, that may have no pairs with the newest clusters */
     struct sch_round unchecked; /* classes; that round is on while verify_at_ns is past */
     struct sch_use turns_least; /* nobody who stands in the tree of turns needs less */

@@ -25,6 +25,7 @@
 #define GANGS_MAX 64u
 #define CLASSES_MAX 64u
 #define LOOKS_MAX 4096u /* at queues that may lose */
+#define LOOKS_FOR_ONE 1024u
 
 /* Who wants room. */
 struct claim {
@@ -154,16 +155,18 @@ static bool waits_longer(const struct sch_partition *p, struct sch_class *class)
     return class->reclaim_after_ns > p->now_ns;
 }
 
-static void reclaim(struct sch_partition *p, const struct claim *claim, uint32_t *looks)
+static void reclaim(struct sch_partition *p, const struct claim *claim)
 {
     struct sch_reclaim_queue queues[SCH_RECLAIM_QUEUES_MAX];
-    uint32_t count = 0;
+    uint32_t count = 0, left = p->reclaim_looks < LOOKS_FOR_ONE ? p->reclaim_looks : LOOKS_FOR_ONE;
     bool more = claim->cluster && !sch_list_empty(&p->preemptible);
-    for (const struct sch_link *last = p->preemptible.prev;
-         more && count<SCH_RECLAIM_QUEUES_MAX && * looks> 0; --*looks) {
+    const struct sch_link *last = p->preemptible.prev;
+    for (; more && count < SCH_RECLAIM_QUEUES_MAX && left > 0; left--) {
         const struct sch_share *victim = next_in_turn(p);
         count += may_lose(p, victim, claim, &queues[count]);
         more = &victim->preemptible != last;
+        p->reclaim_looks--;
+        p->looks++;
     }
     if (count == 0)
         return;
@@ -210,7 +213,7 @@ uint32_t sch_reclaim_victims(const struct sch_partition *p, const struct sch_sha
 }
 
 static void reclaim_for_class(struct sch_partition *p, struct sch_class *class,
-                              const struct sch_lane *lane, uint32_t *looks)
+                              const struct sch_lane *lane)
 {
     if (waits_longer(p, class))
         return;
@@ -219,16 +222,16 @@ static void reclaim_for_class(struct sch_partition *p, struct sch_class *class,
     class->reclaim_asked = cluster;
     class->reclaim_seen = cluster ? cluster->preempted : 0;
     claim.cluster = cluster ? cluster->name : NULL;
-    reclaim(p, &claim, looks);
+    reclaim(p, &claim);
 }
 
-static void reclaim_for_gang(struct sch_partition *p, const struct sch_gang *gang, uint32_t *looks)
+static void reclaim_for_gang(struct sch_partition *p, const struct sch_gang *gang)
 {
     const struct sch_cluster *cluster = gang->members[0]->base.cluster;
     struct claim claim = claim_of(gang->members[0]);
     claim.gang_id = gang->id;
     claim.cluster = sch_cluster_connected(cluster) ? cluster->name : NULL;
-    reclaim(p, &claim, looks);
+    reclaim(p, &claim);
 }
 
 bool sch_class_is_short(const struct sch_partition *p, const struct sch_class *class)
@@ -248,41 +251,56 @@ void sch_reclaim_end_step(struct sch_partition *p)
 
 /* One of each class at a time, so that no more is stopped than is needed: the next round sees what
  * the last one gave. */
-static void reclaim_for_classes(struct sch_partition *p, uint32_t *looks)
+static void look_at_class(struct sch_partition *p, struct sch_class *class)
 {
-    uint32_t from = p->reclaim_from, left = CLASSES_MAX;
-    p->reclaim_from = 0;
-    for (struct sch_link *link = p->classes.next; link != &p->classes; link = link->next) {
-        struct sch_class *class = sy_container_of(link, struct sch_class, link);
-        if (!sch_class_is_short(p, class)) {
-            class->short_since_ns = SY_TIME_NEVER;
-            continue;
-        }
-        struct sch_lane *lane = sch_class_next(p, class);
-        if (!lane)
-            continue;
-        if (class->short_since_ns == SY_TIME_NEVER) {
-            class->short_since_ns = p->now_ns;
-        } else if (class->id > from && left > 0 && *looks > 0) {
-            reclaim_for_class(p, class, lane, looks);
-            p->reclaim_from = --left > 0 && *looks > 0 ? 0 : class->id;
-        }
+    struct sch_lane *lane = NULL;
+    if (!sch_class_is_short(p, class))
+        class->short_since_ns = SY_TIME_NEVER;
+    else
+        lane = sch_class_next(p, class);
+    if (!lane)
+        return;
+    if (class->short_since_ns == SY_TIME_NEVER) {
+        class->short_since_ns = p->now_ns;
+    } else if (class->id > p->reclaim_after && p->reclaim_classes > 0 && p->reclaim_looks > 0) {
+        reclaim_for_class(p, class, lane);
+        p->reclaim_from = --p->reclaim_classes > 0 && p->reclaim_looks > 0 ? 0 : class->id;
     }
+}
+
+static void look_at_gangs(struct sch_partition *p)
+{
+    int64_t before_ns = p->now_ns - p->options.reclaim_delay_ns;
+    const struct sch_gang *gang;
+    while (p->reclaim_gangs > 0 && sch_may_look(p)) {
+        gang = p->reclaim_looks > 0 ? sch_gang_next_sent(p, before_ns) : NULL;
+        p->reclaim_gangs = gang ? p->reclaim_gangs - 1 : 0;
+        if (gang)
+            reclaim_for_gang(p, gang);
+    }
+}
+
+static void begin_round(struct sch_partition *p)
+{
+    skip_some(p);
+    sch_round_begin(&p->reclaiming);
+    p->reclaim_classes = CLASSES_MAX;
+    p->reclaim_gangs = GANGS_MAX;
+    p->reclaim_looks = LOOKS_MAX;
+    p->reclaim_after = p->reclaim_from;
+    p->reclaim_from = 0;
 }
 
 void sch_reclaim_tick(struct sch_partition *p)
 {
-    if (p->reclaim_at_ns > p->now_ns)
-        return;
-    int64_t before_ns = p->now_ns - p->options.reclaim_delay_ns;
-    const struct sch_gang *gang;
-    uint32_t looks = LOOKS_MAX;
-    p->reclaim_at_ns = p->now_ns + p->options.reclaim_delay_ns;
-    skip_some(p);
-    reclaim_for_classes(p, &looks);
-    for (unsigned i = 0; i < GANGS_MAX && looks > 0; i++) {
-        if (!(gang = sch_gang_next_sent(p, before_ns)))
-            break;
-        reclaim_for_gang(p, gang, &looks);
-    }
+    struct sch_round *round = &p->reclaiming;
+    bool due = p->reclaim_at_ns <= p->now_ns;
+    if (due && sch_list_empty(&round->todo) && p->reclaim_gangs == 0)
+        begin_round(p);
+    if (due)
+        p->reclaim_at_ns = p->now_ns + p->options.reclaim_delay_ns;
+    while (!sch_list_empty(&round->todo) && sch_may_look(p))
+        look_at_class(p, sy_container_of(sch_round_next(round), struct sch_class, reclaiming));
+    if (sch_list_empty(&round->todo))
+        look_at_gangs(p);
 }

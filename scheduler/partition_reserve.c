@@ -25,6 +25,10 @@ static void set_reserves(struct sch_partition *p, struct sch_pair *pair, uint32_
     SY_ASSERT(pair->class->reserves >= pair->reserves && p->reserves >= pair->reserves);
     SY_ASSERT(pair->cluster->reserves >= pair->reserves);
     pair->class->reserves += reserves - pair->reserves;
+    if (pair->class->reserves > 0 && !sch_link_in_list(&pair->class->reserved))
+        sch_list_push_back(&p->reserved, &pair->class->reserved);
+    else if (pair->class->reserves == 0 && sch_link_in_list(&pair->class->reserved))
+        sch_list_remove(&pair->class->reserved);
     pair->cluster->reserves += reserves - pair->reserves;
     p->reserves += reserves - pair->reserves;
     pair->reserves = reserves;
@@ -54,23 +58,23 @@ static struct sch_lane *starving(struct sch_partition *p, struct sch_class *clas
     return long_enough ? lane : NULL;
 }
 
-/* In the order of priorities and shares; returns how many. */
-static uint32_t find(struct sch_partition *p, struct sch_lane *ret[SCH_RESERVE_CLASSES_MAX])
+/* Among those that were found before, by the order of priorities and shares, as it is now. */
+static void found(struct sch_partition *p, struct sch_class *class)
 {
-    uint32_t count = 0;
-    for (struct sch_link *link = p->classes.next; link != &p->classes; link = link->next) {
-        struct sch_lane *lane = starving(p, sy_container_of(link, struct sch_class, link));
-        uint32_t at = count;
-        while (lane && at > 0 && sch_lane_before(lane, ret[at - 1]))
-            at--;
-        if (!lane || at == SCH_RESERVE_CLASSES_MAX)
-            continue;
-        count += count < SCH_RESERVE_CLASSES_MAX;
-        for (uint32_t i = count - 1; i > at; i--)
-            ret[i] = ret[i - 1];
-        ret[at] = lane;
+    struct sch_lane *lane = starving(p, class);
+    uint32_t at = lane ? p->reserve_found_count : 0;
+    for (; at > 0; at--) {
+        struct sch_class *other = sch_class_find(p, p->reserve_found[at - 1]);
+        struct sch_lane *before = other ? starving(p, other) : NULL;
+        if (before && !sch_lane_before(lane, before))
+            break;
     }
-    return count;
+    if (!lane || at == SCH_RESERVE_CLASSES_MAX)
+        return;
+    p->reserve_found_count += p->reserve_found_count < SCH_RESERVE_CLASSES_MAX;
+    for (uint32_t i = p->reserve_found_count - 1; i > at; i--)
+        p->reserve_found[i] = p->reserve_found[i - 1];
+    p->reserve_found[at] = class->id;
 }
 
 /* ---- where ---- */
@@ -140,28 +144,49 @@ void sch_reserve_end_step(struct sch_partition *p)
         p->reserve_at_ns = p->now_ns + SCH_RESERVE_INTERVAL_NS;
 }
 
-void sch_reserve_tick(struct sch_partition *p)
+static bool was_found(const struct sch_partition *p, const struct sch_class *class)
 {
-    struct sch_lane *first[SCH_RESERVE_CLASSES_MAX];
+    uint32_t i = 0;
+    while (i < p->reserve_found_count && p->reserve_found[i] != class->id)
+        i++;
+    return i < p->reserve_found_count;
+}
+
+/* Of those that were found, whoever still waits. */
+static void reserve_found(struct sch_partition *p)
+{
     uint32_t left = SCH_RESERVES_MAX;
-    if (p->reserve_at_ns > p->now_ns)
-        return;
-    p->reserve_at_ns = p->now_ns + SCH_RESERVE_INTERVAL_NS;
-    uint32_t count = find(p, first);
-    for (struct sch_link *link = p->classes.next; link != &p->classes; link = link->next) {
-        struct sch_class *class = sy_container_of(link, struct sch_class, link);
-        uint32_t i = 0;
-        while (i < count && first[i]->seat.class != class)
-            i++;
-        if (i == count && class->reserves > 0)
+    for (struct sch_link *link = p->reserved.next; link != &p->reserved;) {
+        struct sch_class *class = sy_container_of(link, struct sch_class, reserved);
+        link = link->next;
+        if (!was_found(p, class))
             reserve(p, class, 0);
     }
-    for (uint32_t i = 0; i < count; i++) {
-        struct sch_class *class = first[i]->seat.class;
-        uint64_t ready = class->root.ready;
+    for (uint32_t i = 0; i < p->reserve_found_count; i++) {
+        struct sch_class *class = sch_class_find(p, p->reserve_found[i]);
+        if (!class)
+            continue;
+        uint64_t ready = starving(p, class) ? class->root.ready : 0;
         uint32_t nodes = ready < left ? (uint32_t)ready : left;
         nodes = nodes < SCH_RESERVE_OF_CLASS_MAX ? nodes : SCH_RESERVE_OF_CLASS_MAX;
         left -= nodes;
         reserve(p, class, nodes);
     }
+}
+
+void sch_reserve_tick(struct sch_partition *p)
+{
+    struct sch_round *round = &p->reserving;
+    bool on = !sch_list_empty(&round->todo);
+    if (!on && p->reserve_at_ns <= p->now_ns) {
+        sch_round_begin(round);
+        p->reserve_found_count = 0;
+        on = true;
+    }
+    if (p->reserve_at_ns <= p->now_ns)
+        p->reserve_at_ns = p->now_ns + SCH_RESERVE_INTERVAL_NS;
+    while (!sch_list_empty(&round->todo) && sch_may_look(p))
+        found(p, sy_container_of(sch_round_next(round), struct sch_class, reserving));
+    if (on && sch_list_empty(&round->todo))
+        reserve_found(p);
 }

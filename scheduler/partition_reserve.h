@@ -4,7 +4,6 @@
 #include "scheduler/partition_impl.h"
 
 #define SCH_RESERVE_INTERVAL_NS SY_NS_PER_S
-#define SCH_RESERVE_CLASSES_MAX 16u  /* at a time, the first in order */
 #define SCH_RESERVE_OF_CLASS_MAX 16u /* nodes of one class, over all clusters */
 #define SCH_RESERVES_MAX 64u         /* nodes of all classes */
 #define SCH_RESERVE_SLOTS_MAX 2u     /* of a class, on an empty node */

@@ -7,6 +7,9 @@ void sch_slices_init(struct sch_partition *p)
     sch_list_init(&p->stale);
     sch_list_init(&p->waking);
     sch_list_init(&p->roomy);
+    sch_list_init(&p->reserved);
+    sch_round_init(&p->reclaiming);
+    sch_round_init(&p->reserving);
     sch_round_init(&p->widening);
     sch_round_init(&p->unchecked);
 }
@@ -85,5 +88,7 @@ bool sch_slices_left(const struct sch_partition *p)
 {
     return !sch_list_empty(&p->stale) || !sch_list_empty(&p->widening.todo) ||
            !sch_list_empty(&p->weighing.todo) || !sch_list_empty(&p->waking) ||
-           !sch_list_empty(&p->roomy) || !sch_list_empty(&p->unchecked.todo);
+           !sch_list_empty(&p->roomy) || !sch_list_empty(&p->unchecked.todo) ||
+           !sch_list_empty(&p->reclaiming.todo) || !sch_list_empty(&p->reserving.todo) ||
+           p->reclaim_gangs > 0;
 }

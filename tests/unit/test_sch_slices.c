@@ -2,6 +2,7 @@
 /* What reaches thousands of classes does so in slices: how much a step looks at is counted, and
  * what it decides between two slices is right. */
 #include "scheduler/partition_queue.h"
+#include "scheduler/partition_reserve.h"
 #include "scheduler/partition_route.h"
 #include "scheduler/partition_slice.h"
 #include "tests/unit/test_sch_queue_world.h"
@@ -46,11 +47,12 @@ static unsigned settle(struct many *m)
 }
 
 /* Each class has one that waits. */
-static struct many many_new(void)
+static struct many many_with(struct sch_partition_options options, uint32_t cpu_milli)
 {
-    struct many m = {.w = world_new(), .specs = sy_calloc(CLASSES, sizeof(struct sch_spec))};
+    struct many m = {.w = world_with(options),
+                     .specs = sy_calloc(CLASSES, sizeof(struct sch_spec))};
     for (uint32_t i = 0; i < CLASSES; i++) {
-        m.specs[i] = (struct sch_spec){.request = {.cpu_milli = 1000, .memory_bytes = 1 + i}};
+        m.specs[i] = (struct sch_spec){.request = {.cpu_milli = cpu_milli, .memory_bytes = 1 + i}};
         (void)submit(&m.w, "p", NULL, &m.specs[i], 0);
     }
     for (uint32_t i = 0; i < CLUSTERS; i++) {
@@ -60,6 +62,11 @@ static struct many many_new(void)
     }
     (void)settle(&m);
     return m;
+}
+
+static struct many many_new(void)
+{
+    return many_with(options_of(5), 1000);
 }
 
 static void many_free(struct many *m)
@@ -187,6 +194,66 @@ START_TEST(a_cluster_that_comes_changes_shares_in_slices)
 }
 END_TEST
 
+/* The most urgent class is the last that the round comes to. */
+START_TEST(nodes_are_kept_by_rounds_in_slices)
+{
+    struct sch_partition_options options = options_of(5);
+    options.reserve_after_ns = SY_NS_PER_S;
+    struct many m = many_with(options, 8000);
+    struct sch_action *urgent = submit(&m.w, "p", NULL, &m.specs[CLASSES - 1], 100);
+    struct sch_class *last = class_at(&m, CLASSES - 1);
+    m.most = 0;
+    m.w.now += options.reserve_after_ns;
+    ck_assert_uint_ge(settle(&m), CLASSES / SCH_LOOKS_MAX);
+    m.w.now += 2 * SY_NS_PER_S;
+    (void)settle(&m);
+    ck_assert_uint_eq(last->reserves, 2);
+    ck_assert_uint_eq(m.w.p->reserves, 2 + SCH_RESERVE_CLASSES_MAX - 1);
+    step(&m.w, (struct sch_event){.type = SCH_EVENT_ABORT, .u.abort.action = urgent});
+    m.w.now += 2 * SY_NS_PER_S;
+    (void)settle(&m);
+    ck_assert_uint_eq(last->reserves, 0);
+    ck_assert_uint_eq(m.w.p->reserves, SCH_RESERVE_CLASSES_MAX);
+    ck_assert_uint_le(m.most, SCH_LOOKS_MAX + SCH_TELL_MAX);
+    many_free(&m);
+}
+END_TEST
+
+/* All classes wait for room that preemptible work has; so many ask in each round, in turns. */
+START_TEST(rounds_of_reclaim_are_in_slices_and_each_class_has_its_turn)
+{
+    struct sch_partition_options options = options_of(5);
+    options.reclaim_delay_ns = SY_NS_PER_S;
+    struct many m = many_with(options, 1000);
+    struct sch_queue_config config = queue("p", "d", "spare");
+    bool asked[CLASSES + 1] = {false};
+    config.preemptible = true;
+    config.priority = -10;
+    configure(&m.w, config);
+    struct sch_spec spec = {.request = {.cpu_milli = 100}};
+    struct sch_action *victim = submit(&m.w, "p", "spare", &spec, 0);
+    grant(&m.w, "c0", sch_action_class_id(victim), 1);
+    assert_state(victim, "assigned");
+    m.most = 0;
+    uint32_t found = 0;
+    for (unsigned i = 0; i < 2 + CLASSES / 64 * 2 && found < CLASSES; i++) {
+        m.w.now += options.reclaim_delay_ns;
+        do {
+            tick(&m.w);
+            looked(&m);
+            for (size_t k = 0; k < count(&m.w, SCH_EFFECT_RECLAIM); k++) {
+                uint32_t id = nth(&m.w, SCH_EFFECT_RECLAIM, k)->u.reclaim.class_id;
+                found += !asked[id];
+                asked[id] = true;
+            }
+        } while (sch_partition_next_ns(m.w.p) <= m.w.now);
+    }
+    ck_assert_uint_eq(found, CLASSES);
+    ck_assert_uint_le(m.most, SCH_LOOKS_MAX + SCH_TELL_MAX);
+    many_free(&m);
+}
+END_TEST
+
 START_TEST(demand_is_told_in_slices)
 {
     struct many m = many_new();
@@ -211,6 +278,8 @@ int main(void)
         what_a_slice_has_not_reached_goes_to_no_cluster_that_has_changed,
         room_wakes_those_that_are_short_in_slices_and_the_first_goes_first,
         a_cluster_that_comes_changes_shares_in_slices,
+        nodes_are_kept_by_rounds_in_slices,
+        rounds_of_reclaim_are_in_slices_and_each_class_has_its_turn,
         demand_is_told_in_slices,
         NULL};
     return sy_test_run("sch_slices", tests);
