@@ -267,8 +267,8 @@ START_TEST(a_home_that_stood_still_changes_nothing)
     run_for(w, 2 * MS); /* being committed, or told */
     w->shards[0].paused = true;
     run_for(w, 4 * SY_NS_PER_S);
-    w->shards[0].paused = false;
     expect_ok(w, update_queue(w, 1, project, "q", 66));
+    w->shards[0].paused = false;
     for (int i = 0; i < 5000; i += 50) {
         run_for(w, 50 * MS);
         expect_everywhere(w, project, "q", true, 66);
