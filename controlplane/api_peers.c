@@ -124,7 +124,7 @@ void cp_peers_serve(struct cp_shard *shard, struct sy_loop *loop)
 /* ---- ours ---- */
 
 struct cp_peer_call {
-    struct sy_call *call;
+    struct sy_call *call; /* NULL: closed */
     cp_peer_answered_fn answered;
     void *ctx;
     bool heard, behind;
@@ -148,6 +148,7 @@ static void on_closed(void *ctx, const struct sy_status *status)
     struct sy_status nonsense = {0};
     sy_status_set(&nonsense, SY_CODE_INTERNAL, "another shard gave an answer that is none");
     bool sound = pc->heard || status->code != SY_CODE_OK;
+    sy_call_unref(sy_take(pc->call));
     pc->answered(pc->ctx, sound ? status : &nonsense, pc->behind); /* may free it */
 }
 
@@ -180,8 +181,10 @@ void cp_peer_call_free(struct cp_peer_call *pc)
 {
     if (pc == NULL)
         return;
-    sy_call_set_sink(pc->call, NULL, NULL);
-    sy_call_finish(pc->call, NULL);
-    sy_call_unref(pc->call);
+    if (pc->call != NULL) {
+        sy_call_set_sink(pc->call, NULL, NULL);
+        sy_call_finish(pc->call, NULL);
+        sy_call_unref(pc->call);
+    }
     free(pc);
 }

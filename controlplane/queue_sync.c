@@ -50,7 +50,6 @@ struct cp_queue_waiter {
     void *ctx;
 };
 
-static void tell(struct cp_queue_link *link);
 static void tell_all(struct cp_queue_sync *sync);
 
 /* ---- who waits ---- */

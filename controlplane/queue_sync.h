@@ -57,9 +57,8 @@ void cp_queue_take_drop(struct cp_lane *lane);
 
 /* ---- in api_peers.c: TakeQueues at another shard ---- */
 
-/* One try. `answered` is called later, with what was said, or why nothing was. NULL, with a
- * sentence: nobody has the partition. The caller's to unref in `answered`, and to close before
- * that. */
+/* One try. `answered` is called later, with what was said, or why nothing was; the caller frees it
+ * there, or before. NULL: nobody has the partition. */
 struct cp_peer_call;
 typedef void (*cp_peer_answered_fn)(void *ctx, const struct sy_status *status, bool behind);
 struct cp_peer_call *cp_peer_take_queues(struct cp_lane *lane, uint32_t partition, bool anew,
