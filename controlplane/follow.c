@@ -6,6 +6,7 @@
 #define RETRY_MAX_NS (500 * SY_NS_PER_MS)
 /* How often one that has not been heard from is looked at. */
 #define CHECK_NS SY_NS_PER_S
+#define STOPS "this shard stops; try again"
 
 static struct cp_shard *shard_of(const struct cp_follow *follow)
 {
@@ -125,7 +126,7 @@ static void find(struct cp_follow *follow)
     struct cp_shard *shard = shard_of(follow);
     follow->placed_ns = sy_loop_now_ns(loop_of(follow));
     if (shard->stopping)
-        end_unavailable(follow, "this shard stops; try again");
+        end_unavailable(follow, STOPS);
     else if (cp_shard_serves(shard, follow->partition))
         go_here(follow);
     else if (cp_region_elsewhere(shard->in_region, follow->partition) != NULL)
@@ -229,5 +230,15 @@ void cp_follows_look(struct cp_shard *shard)
             leave(follow, "another shard has it now");
         else if (unheard && cp_shard_serves(shard, follow->partition))
             leave(follow, "this shard has it now");
+        else if (unheard)
+            cp_ask_hurry(follow->ask);
+    }
+}
+
+void cp_follows_end(struct cp_shard *shard)
+{
+    for (struct cp_follow *follow = shard->followed; follow != NULL; follow = follow->next) {
+        if (follow->place == CP_NOWHERE || follow->place == CP_ELSEWHERE)
+            end_unavailable(follow, STOPS);
     }
 }

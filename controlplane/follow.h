@@ -68,3 +68,5 @@ void cp_follow_stop(struct cp_follow *follow);
 
 /* The map, or what is served here, is another than before. */
 void cp_follows_look(struct cp_shard *shard);
+/* The shard stops, and has no partition any more: what is elsewhere ends UNAVAILABLE. */
+void cp_follows_end(struct cp_shard *shard);

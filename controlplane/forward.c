@@ -13,7 +13,6 @@ struct relay {
     struct cp_ask *ask;
     struct sy_buf kept; /* what the client did not take yet */
     bool keeping, stream;
-    uint32_t partition;
 };
 
 struct cp_forwards {
@@ -111,7 +110,6 @@ static void begin(struct cp_forwards *forwards, struct sy_call *call,
     forwards->relays = relay;
     forwards->count++;
     relay->stream = stream;
-    relay->partition = options->partition;
     struct sy_metadata metadata[CP_ASK_METADATA_MAX];
     options->loop = forwards->loop;
     options->method = sy_call_method(call);
@@ -151,19 +149,32 @@ void cp_forwards_new(struct cp_forwards **ret_forwards, struct sy_loop *loop, cp
     *ret_forwards = forwards;
 }
 
+static void end_stream(struct relay *relay, const char *why)
+{
+    struct sy_status status = {0};
+    sy_status_set(&status, SY_CODE_UNAVAILABLE, "%s", why);
+    on_closed(relay, &status);
+    sy_status_deinit(&status);
+}
+
 void cp_forwards_look(struct cp_forwards *forwards)
 {
     struct relay *next;
     for (struct relay *relay = forwards->relays; relay != NULL; relay = next) {
         next = relay->next;
         cp_ask_hurry(relay->ask);
-        if (!relay->stream || !cp_ask_strayed(relay->ask))
-            continue;
-        struct sy_status status = {0};
-        sy_status_set(&status, SY_CODE_UNAVAILABLE,
-                      "partition %u is at another shard now; try again", relay->partition);
-        on_closed(relay, &status);
-        sy_status_deinit(&status);
+        if (relay->stream && cp_ask_strayed(relay->ask))
+            end_stream(relay, "the partition is at another shard now; try again");
+    }
+}
+
+void cp_forwards_end_streams(struct cp_forwards *forwards)
+{
+    struct relay *next;
+    for (struct relay *relay = forwards->relays; relay != NULL; relay = next) {
+        next = relay->next;
+        if (relay->stream)
+            end_stream(relay, "this shard stops; try again");
     }
 }
 

@@ -28,5 +28,7 @@ void cp_forward_to(struct cp_forwards *forwards, struct sy_call *call, struct sy
  * still would say nothing any more, so those that strayed end UNAVAILABLE, and their clients ask
  * again. */
 void cp_forwards_look(struct cp_forwards *forwards);
+/* This shard stops: streams, which may go on for ever, end UNAVAILABLE. */
+void cp_forwards_end_streams(struct cp_forwards *forwards);
 
 #define CP_RUN_KEY "x-switchyard-run"

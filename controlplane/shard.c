@@ -459,6 +459,10 @@ static void drain(void *arg)
 {
     struct cp_shard *shard = arg;
     cp_describe_end(shard);
+    if (shard->in_region != NULL) {
+        cp_forwards_end_streams(shard->forwards);
+        cp_follows_end(shard);
+    }
     sy_server_drain(shard->server, shard->grace_ns, cp_front(shard)->loop, on_drained, shard);
     for (uint32_t i = 0; i < shard->options.partitions; i++) {
         shard->stops[i] = (struct cp_stop){.post.run = stop_lane, .lane = &shard->lanes[i]};

@@ -317,6 +317,21 @@ START_TEST(a_change_is_not_lost_between_two_places)
 }
 END_TEST
 
+static struct call *watch_details(struct world *w, size_t shard, char *name)
+{
+    Flyteidl2__Workflow__WatchRunDetailsRequest m =
+        FLYTEIDL2__WORKFLOW__WATCH_RUN_DETAILS_REQUEST__INIT;
+    Flyteidl2__Common__RunIdentifier run = FLYTEIDL2__COMMON__RUN_IDENTIFIER__INIT;
+    run.project = text_of("p");
+    run.domain = text_of("d");
+    run.name = name;
+    m.run_id = &run;
+    struct call *c = send_call(w, shard, RUN "WatchRunDetails", &m.base);
+    c->reads = true;
+    UNTIL(w, c->answer.len > 0);
+    return c;
+}
+
 /* A relayed stream of one run from a shard that stands still ends when another has the run. */
 START_TEST(a_relayed_stream_is_not_left_behind)
 {
@@ -325,25 +340,47 @@ START_TEST(a_relayed_stream_is_not_left_behind)
     char name[16];
     snprintf(name, sizeof(name), "run-%zu", next_in(w, first_owned(w, 1), 0));
     expect_ok(w, create(w, 0, name));
-    Flyteidl2__Workflow__WatchRunDetailsRequest m =
-        FLYTEIDL2__WORKFLOW__WATCH_RUN_DETAILS_REQUEST__INIT;
-    Flyteidl2__Common__RunIdentifier run = FLYTEIDL2__COMMON__RUN_IDENTIFIER__INIT;
-    run.project = text_of("p");
-    run.domain = text_of("d");
-    run.name = name;
-    m.run_id = &run;
-    struct call *c = send_call(w, 0, RUN "WatchRunDetails", &m.base);
-    c->reads = true;
-    UNTIL(w, c->answer.len > 0);
+    struct call *c = watch_details(w, 0, name);
     w->shards[1].paused = true;
     UNTIL(w, c->call == NULL);
     ck_assert_int_eq(c->code, SY_CODE_UNAVAILABLE);
-    ck_assert_ptr_nonnull(strstr(c->text, "is at another shard now"));
+    ck_assert_ptr_nonnull(strstr(c->text, "at another shard now"));
     w->shards[1].paused = false;
     UNTIL(w, even(w, 3));
-    c = send_call(w, 0, RUN "WatchRunDetails", &m.base);
+    watch_details(w, 0, name);
+    close_world(w);
+}
+END_TEST
+
+/* One that has no partition only passes streams on: they end when it stops, not with its grace. */
+START_TEST(a_shard_that_stops_waits_for_no_stream)
+{
+    struct world *w = &world;
+    open_world(w, 12);
+    Switchyard__V1__OrderShardRequest drain = SWITCHYARD__V1__ORDER_SHARD_REQUEST__INIT;
+    struct shard *s = &w->shards[1];
+    drain.shard = s->name;
+    struct call *c = send_call(w, 0, "/switchyard.v1.RegionService/DrainShard", &drain.base);
     c->reads = true;
-    UNTIL(w, c->answer.len > 0);
+    expect_ok(w, c);
+    UNTIL(w, even(w, 2) && owned_by(w, 1) == 0);
+    make_runs(w, 10, 1);
+    open_watches(w);
+    check_watches(w);
+    c = watch_details(w, 1, text_of("run-0"));
+    int64_t begun_ns = w->now_ns;
+    cp_shard_stop(s->shard, 30 * SY_NS_PER_S, on_stopped, s);
+    UNTIL(w, s->stopped);
+    ck_assert_int_lt(w->now_ns - begun_ns, 2 * SY_NS_PER_S);
+    UNTIL(w, c->call == NULL && watches[1].call == NULL && watches[SHARDS + 1].call == NULL);
+    const char *const texts[] = {c->text, watches[1].text, watches[SHARDS + 1].text};
+    for (size_t i = 0; i < SY_COUNT_OF(texts); i++)
+        ck_assert_msg(strstr(texts[i], "this shard stops") != NULL, "%s", texts[i]);
+    ck_assert_int_eq(c->code, SY_CODE_UNAVAILABLE);
+    cp_shard_free(sy_take(s->shard));
+    expect_open(&watches[0]);
+    expect_open(&watches[SHARDS]);
+    close_watches();
     close_world(w);
 }
 END_TEST
@@ -459,6 +496,7 @@ int main(void)
                                   nobody_is_blind_for_long,
                                   a_change_is_not_lost_between_two_places,
                                   a_relayed_stream_is_not_left_behind,
+                                  a_shard_that_stops_waits_for_no_stream,
                                   a_part_is_one_of_the_partitions,
                                   nothing_is_missed_whatever_fails,
                                   NULL};
