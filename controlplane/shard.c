@@ -21,6 +21,8 @@
 /* How often a lane looks whether its partition serves: while the shard starts, and later. */
 #define START_LOOK_NS (5 * SY_NS_PER_MS)
 #define LOOK_NS (500 * SY_NS_PER_MS)
+/* How long a shard that has given everything back still answers others, who may not have heard. */
+#define LINGER_NS (100 * SY_NS_PER_MS)
 
 static const struct cp_method *const tables[] = {
     cp_control_methods, cp_run_methods,     cp_list_methods,    cp_watch_methods,
@@ -470,8 +472,15 @@ static void drain(void *arg)
     }
 }
 
-/* In a region it first gives its partitions away, and says to who asks for them meanwhile that it
- * has them no more: a server that drains would only be found gone. */
+static void left_region(void *arg)
+{
+    struct cp_shard *shard = arg;
+    sy_timer_init(&shard->linger, drain, shard);
+    sy_timer_start_in(cp_front(shard)->loop, &shard->linger, LINGER_NS);
+}
+
+/* In a region it first gives its partitions away, and says to who asks for them meanwhile, and for
+ * a moment more, that it has them no more: a server that drains would only be found gone. */
 void cp_shard_stop(struct cp_shard *shard, int64_t grace_ns, sy_fn done, void *ctx)
 {
     SY_ASSERT(!shard->stopping && done != NULL);
@@ -487,7 +496,7 @@ void cp_shard_stop(struct cp_shard *shard, int64_t grace_ns, sy_fn done, void *c
     pb_health_stop(shard->health);
     cp_region_watches_look(shard);
     if (shard->in_region != NULL)
-        cp_region_leave(shard->in_region, drain, shard);
+        cp_region_leave(shard->in_region, left_region, shard);
     else
         drain(shard);
 }
@@ -506,6 +515,8 @@ void cp_shard_free(struct cp_shard *shard)
     }
     for (uint32_t i = 0; i < count; i++)
         cp_lane_deinit(&shard->lanes[i]);
+    if (sy_timer_running(&shard->linger))
+        sy_timer_stop(shard->lanes[0].loop, &shard->linger);
     cp_backups_free(shard->backups);
     cp_runs_watches_free(shard);
     cp_groups_watches_free(shard);

@@ -138,6 +138,7 @@ struct cp_shard {
     void *misfit_ctx;
     uint32_t lanes_running; /* while stopping */
     int64_t grace_ns;       /* while stopping */
+    struct sy_timer linger; /* the same */
     struct cp_stop *stops;  /* one for each lane, while stopping */
     sy_fn on_stopped;
     void *stopped_ctx;

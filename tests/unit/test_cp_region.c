@@ -75,6 +75,27 @@ START_TEST(a_planned_move_is_not_seen)
 }
 END_TEST
 
+/* Calls are on their way to a shard at each moment of its leaving. */
+START_TEST(a_shard_that_leaves_fails_no_call)
+{
+    struct world *w = &world;
+    open_world(w, 7);
+    struct shard *s = &w->shards[2];
+    for (size_t i = 0; i < 300; i++) {
+        if (i == 50)
+            cp_shard_stop(s->shard, SY_NS_PER_S, on_stopped, s);
+        create_some(w, i % 2);
+        run_for(w, MS / 10);
+    }
+    UNTIL(w, s->stopped);
+    for (size_t i = 0; i < 300; i++)
+        expect_ok(w, &w->calls[i]);
+    cp_shard_free(sy_take(s->shard));
+    check_runs(w);
+    close_world(w);
+}
+END_TEST
+
 /* It goes on after its session is over and others have all that it had, with its stores open and
  * commits in flight, and finds that it has no right any more. */
 START_TEST(a_shard_that_stood_still_says_nothing)
@@ -181,6 +202,7 @@ int main(void)
     const TTest *const tests[] = {any_shard_takes_any_call,
                                   what_a_dead_shard_had_others_take,
                                   a_planned_move_is_not_seen,
+                                  a_shard_that_leaves_fails_no_call,
                                   a_shard_that_stood_still_says_nothing,
                                   a_shard_that_finds_no_etcd_waits_and_can_be_stopped,
                                   nothing_is_lost_whatever_fails,
