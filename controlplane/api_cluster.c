@@ -93,6 +93,7 @@ const struct cp_method cp_cluster_methods[] = {
      .kind = SY_METHOD_UNARY,
      .request = &flyteidl2__cluster__select_cluster_request__descriptor,
      .address = select_address,
-     .serve = select_cluster},
+     .serve = select_cluster,
+     .anywhere = true},
     {0},
 };

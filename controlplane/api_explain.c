@@ -458,7 +458,7 @@ static void explain_action(struct cp_request *req)
 
 /* ---- DryRun ---- */
 
-/* A run without a name may lie in any partition: the front's will do. */
+/* A run without a name may lie in any partition. */
 static int dry_run_address(struct cp_request *req, struct sy_error_text *error)
 {
     const Switchyard__V1__DryRunRequest *m = req->message;
@@ -571,6 +571,7 @@ const struct cp_method cp_explain_methods[] = {
      .kind = SY_METHOD_UNARY,
      .request = &switchyard__v1__dry_run_request__descriptor,
      .address = dry_run_address,
-     .serve = dry_run},
+     .serve = dry_run,
+     .anywhere = true},
     {0},
 };

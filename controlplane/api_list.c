@@ -16,6 +16,7 @@
 #include "proto/pb.h"
 
 #include "flyteidl2/workflow/run_service.pb-c.h"
+#include "switchyard/internal/parts.pb-c.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -244,19 +245,22 @@ static bool collect_chunk(struct cp_gather_part *part, int *ret_error)
     return page->end || page->scanned >= PAGE_SCAN_MAX;
 }
 
-static bool collect_runs(struct cp_gather_part *part)
+static struct runs_part *new_page(struct cp_gather_part *part)
 {
     const struct runs_query *query = part->gather->query;
-    struct runs_part *page = part->result;
-    if (page == NULL) {
-        page = sy_arena_alloc(&part->arena, sizeof(*page));
-        SY_ASSERT(page != NULL);
-        *page = (struct runs_part){.from = query->from[part->lane->index]};
-        page->items = sy_arena_alloc(&part->arena, query->list.limit * sizeof(page->items[0]));
-        SY_ASSERT(page->items != NULL);
-        part->result = page;
-        page->end = page->from == CURSOR_END;
-    }
+    struct runs_part *page = sy_arena_alloc(&part->arena, sizeof(*page));
+    SY_ASSERT(page != NULL);
+    *page = (struct runs_part){.from = query->from[part->lane->index]};
+    page->items = sy_arena_alloc(&part->arena, query->list.limit * sizeof(page->items[0]));
+    SY_ASSERT(page->items != NULL);
+    page->end = page->from == CURSOR_END;
+    part->result = page;
+    return page;
+}
+
+static bool collect_runs(struct cp_gather_part *part)
+{
+    struct runs_part *page = part->result != NULL ? part->result : new_page(part);
     int r = 0;
     bool done = page->end;
     for (int i = 0; i < CHUNKS_A_TURN && !done; i++)
@@ -269,12 +273,16 @@ static bool collect_runs(struct cp_gather_part *part)
     return done;
 }
 
-/* Where the next page goes on in a part of which `taken` items were used. */
-static uint64_t cursor_after(const struct runs_part *page, size_t taken, uint64_t from)
+/* Where the next page goes on in a part of which `taken` items were used: behind the last one; so
+ * that a run that is made meanwhile does not come before older ones. */
+static uint64_t cursor_after(const struct runs_query *query, const struct runs_part *page,
+                             size_t taken)
 {
     if (taken == page->count)
         return page->end ? CURSOR_END : page->from;
-    return taken > 0 ? page->items[taken - 1].id : from;
+    if (taken > 0)
+        return page->items[taken - 1].id;
+    return query->list.ascending ? page->items[0].id - 1 : page->items[0].id + 1;
 }
 
 /* The part with the newest (or oldest) item that is left; -1: the page ends here, since a part that
@@ -307,7 +315,7 @@ static char *runs_token(struct cp_gather *gather, const size_t *taken)
     bool more = false;
     token[0] = 'r';
     for (uint32_t i = 0; i < gather->count; i++) {
-        uint64_t cursor = cursor_after(gather->parts[i].result, taken[i], query->from[i]);
+        uint64_t cursor = cursor_after(query, gather->parts[i].result, taken[i]);
         more = more || cursor != CURSOR_END;
         snprintf(token + 1 + (size_t)i * 16, 17, "%016llx", (unsigned long long)cursor);
     }
@@ -334,6 +342,55 @@ static int read_runs_token(const char *token, uint64_t *ret, uint32_t count,
     return valid ? 0 : -EINVAL;
 }
 
+/* ---- a part that another shard has ---- */
+
+static void pack_runs(const struct cp_gather_part *part, cp_part_reply *reply)
+{
+    struct cp_request *req = part->gather->req;
+    const struct runs_part *page = part->result;
+    struct {
+        Switchyard__Internal__ListedRuns part;
+        Switchyard__Internal__ListedRun runs[];
+    } *all = cp_request_alloc(req, sizeof(*all) + page->count * sizeof(all->runs[0]));
+    switchyard__internal__listed_runs__init(&all->part);
+    all->part.end = page->end;
+    all->part.from = page->from;
+    all->part.n_runs = page->count;
+    all->part.runs = cp_request_alloc(req, page->count * sizeof(void *));
+    for (size_t i = 0; i < page->count; i++) {
+        const struct item *item = &page->items[i];
+        Switchyard__Internal__ListedRun *run = all->part.runs[i] = &all->runs[i];
+        switchyard__internal__listed_run__init(run);
+        run->created_ns = item->created_ns;
+        run->id = item->id;
+        run->response = (ProtobufCBinaryData){item->len, part->buf.data + item->offset};
+    }
+    reply->part_case = SWITCHYARD__INTERNAL__PART_REPLY__PART_RUNS;
+    reply->runs = &all->part;
+}
+
+static int unpack_runs(struct cp_gather_part *part, const cp_part_reply *reply)
+{
+    const struct runs_query *query = part->gather->query;
+    if (reply->part_case != SWITCHYARD__INTERNAL__PART_REPLY__PART_RUNS)
+        return -EBADMSG;
+    const Switchyard__Internal__ListedRuns *from = reply->runs;
+    if (from->n_runs > query->list.limit || (!from->end && from->from <= CURSOR_END))
+        return -EBADMSG;
+    struct runs_part *page = new_page(part);
+    page->end = from->end;
+    page->from = from->from;
+    for (size_t i = 0; i < from->n_runs; i++) {
+        const Switchyard__Internal__ListedRun *run = from->runs[i];
+        page->items[page->count++] = (struct item){run->created_ns, run->id, part->buf.len,
+                                                   run->response.len};
+        sy_buf_append(&part->buf, run->response.data, run->response.len);
+    }
+    return 0;
+}
+
+/* ---- all of them ---- */
+
 static void finish_runs(struct cp_gather *gather)
 {
     const struct runs_query *query = gather->query;
@@ -354,6 +411,9 @@ static void finish_runs(struct cp_gather *gather)
     pb_pack(&tail.base, &response);
     cp_reply(gather->req, &response);
 }
+
+static const struct cp_gather_kind runs_kind = {
+    .collect = collect_runs, .pack = pack_runs, .unpack = unpack_runs, .finish = finish_runs};
 
 static int read_scope(struct runs_query *query, const Flyteidl2__Workflow__ListRunsRequest *m,
                       struct sy_error_text *error)
@@ -411,7 +471,7 @@ static void list_runs(struct cp_request *req)
         return;
     }
     query->paused_only = m->paused_actions_only;
-    cp_gather_start(req, query, collect_runs, finish_runs);
+    cp_gather_all(req, query, &runs_kind);
 }
 
 /* ---- ListActions ---- */
@@ -567,7 +627,8 @@ const struct cp_method cp_list_methods[] = {
     {.path = RUN_SERVICE "ListRuns",
      .kind = SY_METHOD_UNARY,
      .request = &flyteidl2__workflow__list_runs_request__descriptor,
-     .serve = list_runs},
+     .serve = list_runs,
+     .parts = true},
     {.path = RUN_SERVICE "ListActions",
      .kind = SY_METHOD_UNARY,
      .request = &flyteidl2__workflow__list_actions_request__descriptor,

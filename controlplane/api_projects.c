@@ -14,7 +14,6 @@
 #include "flyteidl2/auth/identity.pb-c.h"
 #include "flyteidl2/project/project_service.pb-c.h"
 
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -201,7 +200,6 @@ static void get_project(struct cp_request *req)
 struct query {
     struct cp_registry_list list;
     int state; /* -1: any */
-    atomic_bool default_seen;
 };
 
 /* The SDK's only filter, perhaps after a person's own, joined by '+': eq(state, 0). */
@@ -220,10 +218,10 @@ static int read_filters(struct query *query, const char *filters, struct sy_erro
     return 0;
 }
 
-static const char *order_project(const struct cp_registry_list *list, struct sy_arena *arena,
+static const char *order_project(struct cp_registry_list *list, struct sy_arena *arena,
                                  struct sy_span key, struct sy_span value, const char **ret_group)
 {
-    struct query *query = (struct query *)(uintptr_t)list->query;
+    const struct query *query = list->query;
     const char *name;
     (void)ret_group;
     const ProjectRow *row = CP_UNPACK(
@@ -233,7 +231,7 @@ static const char *order_project(const struct cp_registry_list *list, struct sy_
     const Project *project = pb_unpack(&flyteidl2__project__project__descriptor, arena,
                                        (struct sy_span){row->project.data, row->project.len});
     if (strcmp(name, DEFAULT) == 0)
-        atomic_store(&query->default_seen, true);
+        atomic_store(&list->marked, true); /* it was changed, so it has a row */
     if (project == NULL || (query->state >= 0 && query->state != (int)project->state))
         return NULL;
     return cp_registry_order(list, arena, row->created_ns, name, "");
@@ -267,7 +265,7 @@ static void reply_projects(struct cp_request *req, const struct cp_registry_list
     const struct query *query = list->query;
     (void)total;
     /* On the last page, and beside its limit: the default one, when nobody has changed it. */
-    if (token[0] == '\0' && !atomic_load(&query->default_seen) && query->state <= 0)
+    if (token[0] == '\0' && !atomic_load(&list->marked) && query->state <= 0)
         pack_one(show_default(cp_scratch(req->lane)), response);
     Flyteidl2__Project__Projects tail = FLYTEIDL2__PROJECT__PROJECTS__INIT;
     tail.token = text(token);
@@ -335,7 +333,8 @@ const struct cp_method cp_project_methods[] = {
     {.path = PROJECT_SERVICE "ListProjects",
      .kind = SY_METHOD_UNARY,
      .request = &flyteidl2__project__list_projects_request__descriptor,
-     .serve = list_projects},
+     .serve = list_projects,
+     .parts = true},
     {.path = "/flyteidl2.auth.IdentityService/UserInfo",
      .kind = SY_METHOD_UNARY,
      .request = &flyteidl2__auth__user_info_request__descriptor,

@@ -1,6 +1,6 @@
 /*
  * switchyard.v1.QueueService. A change is made in the queue's home (queues.h), then copied to the
- * other partitions (queue_sync.c); reads are of the front's copy, with the status of all.
+ * other partitions (queue_sync.c); reads are of any partition's copy, with the status of all.
  */
 #include "base/mem.h"
 #include "controlplane/queue_status.h"
@@ -497,6 +497,10 @@ static void get_queue(struct cp_request *req)
 {
     struct listing *l = listing_new(req, 1);
     l->keys[0] = cp_queue_key(id_of(req));
+    if (req->of_part) { /* it may not have heard of the queue yet */
+        cp_queue_ask(req, &(struct cp_queue_query){l->keys, 1, reply_queue, l});
+        return;
+    }
     struct cp_registry_key key = cp_queue_row_key(&l->keys[0]);
     struct sy_buf *buf = &req->lane->buf;
     QueueSettings settings = SWITCHYARD__V1__QUEUE_SETTINGS__INIT;
@@ -636,16 +640,21 @@ const struct cp_method cp_queue_methods[] = {
      .kind = SY_METHOD_UNARY,
      .request = &switchyard__v1__get_queue_request__descriptor,
      .address = check_id,
-     .serve = get_queue},
+     .serve = get_queue,
+     .anywhere = true,
+     .parts = true},
     {.path = QUEUE_SERVICE "ListQueues",
      .kind = SY_METHOD_UNARY,
      .request = &switchyard__v1__list_queues_request__descriptor,
-     .serve = list_queues},
+     .serve = list_queues,
+     .anywhere = true,
+     .parts = true},
     {.path = QUEUE_SERVICE "DeleteQueue",
      .kind = SY_METHOD_UNARY,
      .request = &switchyard__v1__delete_queue_request__descriptor,
      .address = address,
-     .serve = delete_queue},
+     .serve = delete_queue,
+     .parts = true},
     {.path = QUEUE_SERVICE "PauseQueue",
      .kind = SY_METHOD_UNARY,
      .request = &switchyard__v1__pause_queue_request__descriptor,

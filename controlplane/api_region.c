@@ -7,6 +7,7 @@
 #include "controlplane/names.h"
 #include "controlplane/shard_impl.h"
 
+#include "switchyard/internal/parts.pb-c.h"
 #include "switchyard/v1/region_service.pb-c.h"
 #include "version.h"
 
@@ -16,11 +17,17 @@
 
 #define DEADLINE_NS_MAX (365 * 24 * 3600 * SY_NS_PER_S)
 
+struct query {
+    bool with_nodes;
+    const char *cluster; /* of this one; "": of all */
+};
+
 /* What one partition reports of a cluster. */
 struct report {
     struct report *next;
     Switchyard__V1__Cluster cluster;
-    Switchyard__V1__Node **nodes;
+    Switchyard__V1__Node **nodes; /* if they are asked for */
+    size_t node_count;
 };
 
 struct region_part {
@@ -85,11 +92,16 @@ static Switchyard__V1__Node *copy_node(struct sy_arena *arena, char *cluster,
     return to;
 }
 
-static void add_amounts(Switchyard__V1__Amounts *sum, const Switchyard__V1__Amounts *more)
+static void add_node(Switchyard__V1__Cluster *cluster, const struct cp_node_view *node)
 {
-    sum->cpu_milli += more->cpu_milli;
-    sum->memory_bytes += more->memory_bytes;
-    sum->gpus += more->gpus;
+    cluster->capacity->cpu_milli += node->cpu_milli;
+    cluster->capacity->memory_bytes += node->memory_bytes;
+    cluster->capacity->gpus += node->gpus;
+    cluster->used->cpu_milli += node->used_cpu_milli;
+    cluster->used->memory_bytes += node->used_memory_bytes;
+    cluster->used->gpus += node->used_gpus;
+    cluster->running += node->running;
+    cluster->backlog += node->backlog;
 }
 
 /* What was told last is not what is. */
@@ -105,9 +117,22 @@ static void set_unreachable(struct sy_arena *arena, Switchyard__V1__Node *node, 
     SY_ASSERT(node->reason != NULL);
 }
 
+static void copy_nodes(struct sy_arena *arena, struct report *report,
+                       const struct cp_cluster_view *from)
+{
+    report->nodes = make(arena, from->node_count * sizeof(void *));
+    report->node_count = from->node_count;
+    for (size_t i = 0; i < from->node_count; i++) {
+        report->nodes[i] = copy_node(arena, report->cluster.name, &from->nodes[i]);
+        if (from->silent_ns != 0)
+            set_unreachable(arena, report->nodes[i], from->silent_ns);
+    }
+}
+
 static bool copy_cluster(void *ctx, const struct cp_cluster_view *from)
 {
     struct cp_gather_part *part = ctx;
+    const struct query *query = part->gather->query;
     struct region_part *result = part->result;
     struct sy_arena *arena = &part->arena;
     struct report *report = make(arena, sizeof(*report));
@@ -120,17 +145,11 @@ static bool copy_cluster(void *ctx, const struct cp_cluster_view *from)
     cluster->nodes = (uint32_t)from->node_count;
     cluster->capacity = amounts(arena, 0, 0, 0);
     cluster->used = amounts(arena, 0, 0, 0);
-    report->nodes = make(arena, from->node_count * sizeof(void *));
-    for (size_t i = 0; i < from->node_count; i++) {
-        Switchyard__V1__Node *node = copy_node(arena, cluster->name, &from->nodes[i]);
-        if (from->silent_ns != 0)
-            set_unreachable(arena, node, from->silent_ns);
-        add_amounts(cluster->capacity, node->capacity);
-        add_amounts(cluster->used, node->used);
-        cluster->running += node->running;
-        cluster->backlog += node->backlog;
-        report->nodes[i] = node;
-    }
+    for (size_t i = 0; i < from->node_count; i++)
+        add_node(cluster, &from->nodes[i]);
+    bool wanted = query->cluster[0] == '\0' || strcmp(query->cluster, from->name) == 0;
+    if (query->with_nodes && wanted)
+        copy_nodes(arena, report, from);
     report->next = result->reports;
     result->reports = report;
     return true;
@@ -165,6 +184,66 @@ static bool collect(struct cp_gather_part *part)
     describe_partition(part, &result->partition);
     cp_partition_each_cluster(part->lane->partition, copy_cluster, part);
     return true;
+}
+
+/* ---- a part that another shard has ---- */
+
+static void pack(const struct cp_gather_part *part, cp_part_reply *reply)
+{
+    struct cp_request *req = part->gather->req;
+    struct region_part *result = part->result;
+    Switchyard__Internal__RegionPart *to = cp_request_alloc(req, sizeof(*to));
+    size_t count = 0;
+    for (const struct report *r = result->reports; r != NULL; r = r->next)
+        count++;
+    Switchyard__Internal__ClusterReport *reports = cp_request_alloc(req, count * sizeof(*reports));
+    switchyard__internal__region_part__init(to);
+    to->partition = &result->partition;
+    to->serving = result->serving;
+    to->clusters = cp_request_alloc(req, count * sizeof(void *));
+    for (struct report *from = result->reports; from != NULL; from = from->next) {
+        Switchyard__Internal__ClusterReport *report = &reports[to->n_clusters];
+        switchyard__internal__cluster_report__init(report);
+        report->cluster = &from->cluster;
+        report->nodes = from->nodes;
+        report->n_nodes = from->node_count;
+        to->clusters[to->n_clusters++] = report;
+    }
+    reply->part_case = SWITCHYARD__INTERNAL__PART_REPLY__PART_REGION;
+    reply->region = to;
+}
+
+static int unpack(struct cp_gather_part *part, const cp_part_reply *reply)
+{
+    if (reply->part_case != SWITCHYARD__INTERNAL__PART_REPLY__PART_REGION ||
+        reply->region->partition == NULL || reply->region->partition->id != part->lane->index)
+        return -EBADMSG;
+    const Switchyard__Internal__RegionPart *from = reply->region;
+    struct region_part *result = make(&part->arena, sizeof(*result));
+    result->partition = *from->partition;
+    result->serving = from->serving;
+    for (size_t i = 0; i < from->n_clusters; i++) {
+        if (from->clusters[i]->cluster == NULL)
+            return -EBADMSG;
+        struct report *report = make(&part->arena, sizeof(*report));
+        report->cluster = *from->clusters[i]->cluster;
+        report->nodes = from->clusters[i]->nodes;
+        report->node_count = from->clusters[i]->n_nodes;
+        report->next = result->reports;
+        result->reports = report;
+    }
+    part->result = result;
+    return 0;
+}
+
+static void absent(struct cp_gather_part *part)
+{
+    struct region_part *result = make(&part->arena, sizeof(*result));
+    switchyard__v1__partition__init(&result->partition);
+    result->partition.id = part->lane->index;
+    result->partition.state = copy(&part->arena, "away");
+    result->partition.reason = copy(&part->arena, part->status.message.text);
+    part->result = result;
 }
 
 /* ---- on the front ---- */
@@ -254,8 +333,8 @@ static bool nobody_serves(struct cp_gather *gather)
         if (((struct region_part *)gather->parts[i].result)->serving)
             return false;
     }
-    cp_fail(gather->req, SY_CODE_UNAVAILABLE, "no partition of shard %s is serving; try again",
-            gather->req->lane->shard->name);
+    cp_fail(gather->req, SY_CODE_UNAVAILABLE, "no partition of region %s is serving; try again",
+            gather->req->lane->shard->region);
     return true;
 }
 
@@ -279,14 +358,14 @@ static void finish_nodes(struct cp_gather *gather)
     size_t total = 0, count = 0;
     bool known = m->cluster[0] == '\0';
     for (size_t i = 0; i < merged.count; i++)
-        total += merged.reports[i]->cluster.nodes;
+        total += merged.reports[i]->node_count;
     Switchyard__V1__Node **nodes = cp_request_alloc(gather->req, total * sizeof(void *));
     for (size_t i = 0; i < merged.count; i++) {
         const struct report *report = merged.reports[i];
         if (m->cluster[0] != '\0' && strcmp(m->cluster, report->cluster.name) != 0)
             continue;
         known = true;
-        for (uint32_t n = 0; n < report->cluster.nodes; n++)
+        for (size_t n = 0; n < report->node_count; n++)
             nodes[count++] = report->nodes[n];
     }
     if (!known) {
@@ -299,14 +378,24 @@ static void finish_nodes(struct cp_gather *gather)
     cp_reply_message(gather->req, &response.base);
 }
 
+static void ask_all(struct cp_request *req, const struct query *query,
+                    void (*finish)(struct cp_gather *gather))
+{
+    struct query *copy = cp_request_alloc(req, sizeof(*copy));
+    const struct cp_gather_kind kind = {
+        .collect = collect, .pack = pack, .unpack = unpack, .absent = absent, .finish = finish};
+    *copy = *query;
+    cp_gather_all(req, copy, &kind);
+}
+
 static void get_region_status(struct cp_request *req)
 {
-    cp_gather_start(req, NULL, collect, finish_status);
+    ask_all(req, &(struct query){.cluster = ""}, finish_status);
 }
 
 static void list_clusters(struct cp_request *req)
 {
-    cp_gather_start(req, NULL, collect, finish_clusters);
+    ask_all(req, &(struct query){.cluster = ""}, finish_clusters);
 }
 
 static int nodes_address(struct cp_request *req, struct sy_error_text *error)
@@ -317,7 +406,8 @@ static int nodes_address(struct cp_request *req, struct sy_error_text *error)
 
 static void list_nodes(struct cp_request *req)
 {
-    cp_gather_start(req, NULL, collect, finish_nodes);
+    const Switchyard__V1__ListNodesRequest *m = req->message;
+    ask_all(req, &(struct query){true, m->cluster}, finish_nodes);
 }
 
 /* ---- orders ---- */
@@ -338,7 +428,7 @@ static int order_address(struct cp_request *req, struct sy_error_text *error)
     return m->cluster[0] != '\0' ? cp_name_check("cluster", m->cluster, error) : 0;
 }
 
-/* Any partition has a stream to the cluster; the front's will do. */
+/* Any partition has a stream to the cluster. */
 static void order_node(struct cp_request *req, enum cp_node_verb verb)
 {
     const Switchyard__V1__OrderNodeRequest *m = req->message;
@@ -368,30 +458,36 @@ const struct cp_method cp_region_methods[] = {
     {.path = REGION_SERVICE "GetRegionStatus",
      .kind = SY_METHOD_UNARY,
      .request = &switchyard__v1__get_region_status_request__descriptor,
-     .serve = get_region_status},
+     .serve = get_region_status,
+     .parts = true},
     {.path = REGION_SERVICE "ListClusters",
      .kind = SY_METHOD_UNARY,
      .request = &switchyard__v1__list_clusters_request__descriptor,
-     .serve = list_clusters},
+     .serve = list_clusters,
+     .parts = true},
     {.path = REGION_SERVICE "ListNodes",
      .kind = SY_METHOD_UNARY,
      .request = &switchyard__v1__list_nodes_request__descriptor,
      .address = nodes_address,
-     .serve = list_nodes},
+     .serve = list_nodes,
+     .parts = true},
     {.path = REGION_SERVICE "CordonNode",
      .kind = SY_METHOD_UNARY,
      .request = &switchyard__v1__order_node_request__descriptor,
      .address = order_address,
-     .serve = cordon_node},
+     .serve = cordon_node,
+     .anywhere = true},
     {.path = REGION_SERVICE "UncordonNode",
      .kind = SY_METHOD_UNARY,
      .request = &switchyard__v1__order_node_request__descriptor,
      .address = order_address,
-     .serve = uncordon_node},
+     .serve = uncordon_node,
+     .anywhere = true},
     {.path = REGION_SERVICE "DrainNode",
      .kind = SY_METHOD_UNARY,
      .request = &switchyard__v1__order_node_request__descriptor,
      .address = order_address,
-     .serve = drain_node},
+     .serve = drain_node,
+     .anywhere = true},
     {0},
 };

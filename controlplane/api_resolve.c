@@ -10,64 +10,153 @@
 
 #include "flyteidl2/task/task_service.pb-c.h"
 #include "flyteidl2/workflow/run_service.pb-c.h"
+#include "switchyard/internal/parts.pb-c.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 typedef Flyteidl2__Task__TaskIdentifier TaskIdentifier;
 
-/* On its way to the task's lane and back. The request waits in its own lane. */
+/* In the request's memory. */
 struct resolve {
-    struct cp_post post;
-    struct cp_request *req;
     void (*again)(struct cp_request *req);
-    struct cp_lane *lane; /* the task's */
     const TaskIdentifier *id;
     const Flyteidl2__Common__TriggerName *trigger; /* or */
-    struct sy_buf trigger_spec;
-    struct sy_buf spec;
-    int r;
 };
 
-static void resolve_free(struct resolve *resolve)
+/* What it stands for; in the part's memory. */
+struct resolved {
+    struct sy_span task_spec, trigger_spec;
+};
+
+/* ---- in the task's lane ---- */
+
+/* Appended to part->buf. 0, or what a read returns. */
+static int read_spec(struct cp_gather_part *part, const TaskIdentifier *id)
 {
-    sy_buf_deinit(&resolve->spec);
-    sy_buf_deinit(&resolve->trigger_spec);
-    free(resolve);
+    struct cp_lane *lane = part->lane;
+    struct cp_registry_key key = CP_REGISTRY_KEY(CP_REGISTRY_SPEC, id->project, id->domain,
+                                                 id->name, id->version, NULL);
+    int r = cp_partition_registry_get(lane->partition, cp_registry_span(&key), &lane->buf);
+    if (r == 0)
+        sy_buf_append(&part->buf, lane->buf.data, lane->buf.len);
+    return r;
 }
 
-static void resolve_drop(struct cp_post *post)
+/* Its spec, *ret_len bytes long, and then that of the task. */
+static int read_trigger(struct cp_gather_part *part, const Flyteidl2__Common__TriggerName *name,
+                        size_t *ret_len)
 {
-    resolve_free(sy_container_of(post, struct resolve, post));
+    struct cp_trigger_id id = {name->project, name->domain, name->task_name, name->name};
+    Switchyard__Internal__Store__TriggerRow *row;
+    const Flyteidl2__Trigger__TriggerSpec *spec = NULL;
+    int r = cp_trigger_get(part->lane->partition, &part->arena, &id, &row);
+    if (r == 0) {
+        sy_buf_append(&part->buf, row->spec.data, row->spec.len);
+        spec = pb_unpack(&flyteidl2__trigger__trigger_spec__descriptor, &part->arena,
+                         sy_buf_span(&part->buf));
+        r = spec != NULL ? 0 : -EBADMSG;
+    }
+    *ret_len = part->buf.len;
+    if (r == 0) {
+        TaskIdentifier task = FLYTEIDL2__TASK__TASK_IDENTIFIER__INIT;
+        task.project = name->project;
+        task.domain = name->domain;
+        task.name = name->task_name;
+        task.version = spec->task_version;
+        r = read_spec(part, &task);
+    }
+    return r;
 }
 
-static void fail_resolve(struct resolve *resolve)
+static void explain(struct cp_gather_part *part, int r)
 {
-    struct cp_request *req = resolve->req;
+    const struct resolve *resolve = part->gather->query;
     const Flyteidl2__Common__TriggerName *trigger = resolve->trigger;
-    if (trigger == NULL)
-        cp_fail_task(req, resolve->r, resolve->id);
-    else if (resolve->r == CP_PARTITION_E_NOT_FOUND)
-        cp_fail(req, SY_CODE_NOT_FOUND, "task %s/%s/%s has no trigger '%s', or not its version",
-                trigger->project, trigger->domain, trigger->task_name, trigger->name);
+    const TaskIdentifier *id = resolve->id;
+    if (r == CP_PARTITION_E_NOT_SERVING)
+        cp_status_not_serving(&part->status, part->lane);
+    else if (r != CP_PARTITION_E_NOT_FOUND)
+        sy_status_set(&part->status, SY_CODE_INTERNAL, "reading from the store failed: %s",
+                      strerror(r < 0 ? -r : EIO));
+    else if (trigger != NULL)
+        sy_status_set(&part->status, SY_CODE_NOT_FOUND,
+                      "task %s/%s/%s has no trigger '%s', or not its version", trigger->project,
+                      trigger->domain, trigger->task_name, trigger->name);
     else
-        cp_fail_read(req, resolve->r);
+        sy_status_set(&part->status, SY_CODE_NOT_FOUND, "task %s/%s/%s has no version '%s'",
+                      id->project, id->domain, id->name, id->version);
 }
 
-/* What the request itself does not say is as when the trigger fires. */
-static void fill_from_trigger(struct resolve *resolve, Flyteidl2__Workflow__CreateRunRequest *m)
+static struct resolved *new_result(struct cp_gather_part *part)
 {
-    struct cp_request *req = resolve->req;
-    struct sy_span bytes = sy_buf_span(&resolve->trigger_spec);
+    struct resolved *result = sy_arena_alloc(&part->arena, sizeof(*result));
+    SY_ASSERT(result != NULL);
+    *result = (struct resolved){0};
+    part->result = result;
+    return result;
+}
+
+static bool look_up(struct cp_gather_part *part)
+{
+    const struct resolve *resolve = part->gather->query;
+    struct resolved *result = new_result(part);
+    size_t trigger_len = 0;
+    int r = resolve->trigger != NULL ? read_trigger(part, resolve->trigger, &trigger_len)
+                                     : read_spec(part, resolve->id);
+    const uint8_t *at = part->buf.data;
+    if (r == 0)
+        *result = (struct resolved){{at + trigger_len, part->buf.len - trigger_len},
+                                    {at, trigger_len}};
+    else
+        explain(part, r);
+    return true;
+}
+
+/* ---- a part that another shard has ---- */
+
+static ProtobufCBinaryData bytes_of(struct sy_span span)
+{
+    return (ProtobufCBinaryData){span.len, (uint8_t *)(uintptr_t)span.data};
+}
+
+static void pack(const struct cp_gather_part *part, cp_part_reply *reply)
+{
+    const struct resolved *result = part->result;
+    Switchyard__Internal__TaskPart *to = cp_request_alloc(part->gather->req, sizeof(*to));
+    switchyard__internal__task_part__init(to);
+    to->task_spec = bytes_of(result->task_spec);
+    to->trigger_spec = bytes_of(result->trigger_spec);
+    reply->part_case = SWITCHYARD__INTERNAL__PART_REPLY__PART_TASK;
+    reply->task = to;
+}
+
+static int unpack(struct cp_gather_part *part, const cp_part_reply *reply)
+{
+    if (reply->part_case != SWITCHYARD__INTERNAL__PART_REPLY__PART_TASK ||
+        reply->task->task_spec.len == 0)
+        return -EBADMSG;
+    const Switchyard__Internal__TaskPart *from = reply->task;
+    *new_result(part) = (struct resolved){{from->task_spec.data, from->task_spec.len},
+                                          {from->trigger_spec.data, from->trigger_spec.len}};
+    return 0;
+}
+
+/* ---- back in the request's lane ---- */
+
+/* What the request itself does not say is as when the trigger fires. False: it cannot be read. */
+static bool fill_from_trigger(struct cp_request *req, struct sy_span bytes)
+{
+    Flyteidl2__Workflow__CreateRunRequest *m = (void *)(uintptr_t)req->message;
     req->arena.max_bytes += bytes.len * 16 + ((size_t)1 << 20);
     Flyteidl2__Trigger__TriggerSpec *spec = pb_unpack(&flyteidl2__trigger__trigger_spec__descriptor,
                                                       &req->arena, bytes);
     if (spec == NULL)
-        return; /* it was read a moment ago */
+        return false;
     if (m->run_spec == NULL)
         m->run_spec = spec->run_spec;
     if (m->input_wrapper_case != FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__INPUT_WRAPPER__NOT_SET)
-        return;
+        return true;
     if (spec->input_wrapper_case == FLYTEIDL2__TRIGGER__TRIGGER_SPEC__INPUT_WRAPPER_INPUTS) {
         m->input_wrapper_case = FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__INPUT_WRAPPER_INPUTS;
         m->inputs = spec->inputs;
@@ -77,77 +166,24 @@ static void fill_from_trigger(struct resolve *resolve, Flyteidl2__Workflow__Crea
             FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__INPUT_WRAPPER_OFFLOADED_INPUT_DATA;
         m->offloaded_input_data = spec->offloaded_input_data;
     }
+    return true;
 }
 
-/* In the request's lane. */
-static void resolved(struct cp_post *post)
+static void resolved(struct cp_gather *gather)
 {
-    struct resolve *resolve = sy_container_of(post, struct resolve, post);
-    struct cp_request *req = resolve->req;
-    if (resolve->r != 0) {
-        fail_resolve(resolve);
-        resolve_free(resolve);
+    const struct resolve *resolve = gather->query;
+    const struct resolved *result = gather->parts[0].result;
+    struct cp_request *req = gather->req;
+    Flyteidl2__Workflow__CreateRunRequest *m = (void *)(uintptr_t)req->message;
+    if (resolve->trigger != NULL && !fill_from_trigger(req, result->trigger_spec)) {
+        cp_fail(req, SY_CODE_INTERNAL, "what trigger '%s' stands for cannot be read",
+                resolve->trigger->name);
         return;
     }
-    Flyteidl2__Workflow__CreateRunRequest *m = (void *)(uintptr_t)req->message;
-    if (resolve->trigger != NULL)
-        fill_from_trigger(resolve, m);
+    /* It lies in the gather, which lives as long as the request. */
     m->task_case = FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__TASK_TASK_SPEC;
-    m->task_spec.len = resolve->spec.len;
-    m->task_spec.data = cp_request_alloc(req, resolve->spec.len + 1);
-    memcpy(m->task_spec.data, resolve->spec.data, resolve->spec.len);
-    void (*again)(struct cp_request *) = resolve->again;
-    resolve_free(resolve);
-    again(req);
-}
-
-static int read_spec(struct cp_partition *p, const TaskIdentifier *id, struct sy_buf *ret)
-{
-    struct cp_registry_key key = CP_REGISTRY_KEY(CP_REGISTRY_SPEC, id->project, id->domain,
-                                                 id->name, id->version, NULL);
-    return cp_partition_registry_get(p, cp_registry_span(&key), ret);
-}
-
-static int look_up_trigger(struct resolve *resolve)
-{
-    struct cp_partition *p = resolve->lane->partition;
-    const Flyteidl2__Common__TriggerName *name = resolve->trigger;
-    struct cp_trigger_id id = {name->project, name->domain, name->task_name, name->name};
-    struct sy_arena arena;
-    sy_arena_init(&arena, (size_t)16 << 20);
-    Switchyard__Internal__Store__TriggerRow *row;
-    const Flyteidl2__Trigger__TriggerSpec *spec = NULL;
-    int r = cp_trigger_get(p, &arena, &id, &row);
-    if (r == 0) {
-        sy_buf_append(&resolve->trigger_spec, row->spec.data, row->spec.len);
-        spec = pb_unpack(&flyteidl2__trigger__trigger_spec__descriptor, &arena,
-                         sy_buf_span(&resolve->trigger_spec));
-        r = spec != NULL ? 0 : -EBADMSG;
-    }
-    if (r == 0) {
-        TaskIdentifier task = FLYTEIDL2__TASK__TASK_IDENTIFIER__INIT;
-        task.project = name->project;
-        task.domain = name->domain;
-        task.name = name->task_name;
-        task.version = spec->task_version;
-        r = read_spec(p, &task, &resolve->spec);
-    }
-    sy_arena_deinit(&arena);
-    return r;
-}
-
-/* In the task's lane. */
-static void look_up(struct cp_post *post)
-{
-    struct resolve *resolve = sy_container_of(post, struct resolve, post);
-    struct cp_partition *p = resolve->lane->partition;
-    resolve->r = resolve->trigger != NULL ? look_up_trigger(resolve)
-                                          : read_spec(p, resolve->id, &resolve->spec);
-    post->run = resolved;
-    if (resolve->lane->loop == resolve->req->lane->loop)
-        resolved(post);
-    else
-        cp_lane_post(resolve->lane, resolve->req->lane, post);
+    m->task_spec = bytes_of(result->task_spec);
+    resolve->again(req);
 }
 
 static int check_resolve(const Flyteidl2__Workflow__CreateRunRequest *m, bool by_trigger,
@@ -167,31 +203,30 @@ static int check_resolve(const Flyteidl2__Workflow__CreateRunRequest *m, bool by
 
 bool cp_task_resolve(struct cp_request *req, void (*again)(struct cp_request *req))
 {
+    static const struct cp_gather_kind kind = {
+        .collect = look_up, .pack = pack, .unpack = unpack, .finish = resolved};
     const Flyteidl2__Workflow__CreateRunRequest *m = req->message;
     bool by_trigger = m->task_case == FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__TASK_TRIGGER_NAME;
-    if (!by_trigger && m->task_case != FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__TASK_TASK_ID)
+    bool by_task = m->task_case == FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__TASK_TASK_ID;
+    if (!by_trigger && !by_task && !req->of_part)
         return false;
     struct sy_error_text error = {0};
-    if (check_resolve(m, by_trigger, &error) < 0) {
+    if (!by_trigger && !by_task) /* who asks for a part makes no run */
+        sy_error_text_set(&error, "task: neither a task_id nor a trigger_name");
+    if (error.text[0] != '\0' || check_resolve(m, by_trigger, &error) < 0) {
         cp_fail(req, SY_CODE_INVALID_ARGUMENT, "%s", error.text);
         return true;
     }
-    struct cp_shard *shard = req->lane->shard;
-    const Flyteidl2__Common__TriggerName *trigger = by_trigger ? m->trigger_name : NULL;
-    const TaskIdentifier *id = by_trigger ? NULL : m->task_id;
-    uint32_t partition = cp_registry_partition(
-        by_trigger ? trigger->project : id->project, by_trigger ? trigger->domain : id->domain,
-        by_trigger ? trigger->task_name : id->name, shard->options.partitions);
-    struct resolve *resolve = sy_new(struct resolve);
-    *resolve = (struct resolve){.post = {.run = look_up, .drop = resolve_drop},
-                                .req = req,
-                                .again = again,
-                                .lane = &shard->lanes[partition],
-                                .trigger = trigger,
-                                .id = id};
-    if (resolve->lane->loop == req->lane->loop)
-        look_up(&resolve->post);
-    else
-        cp_lane_post(req->lane, resolve->lane, &resolve->post);
+    struct resolve *resolve = cp_request_alloc(req, sizeof(*resolve));
+    *resolve = (struct resolve){again, by_trigger ? NULL : m->task_id,
+                                by_trigger ? m->trigger_name : NULL};
+    const Flyteidl2__Common__TriggerName *trigger = resolve->trigger;
+    const TaskIdentifier *id = resolve->id;
+    uint32_t partitions = req->lane->shard->options.partitions;
+    uint32_t partition = by_trigger
+                             ? cp_registry_partition(trigger->project, trigger->domain,
+                                                     trigger->task_name, partitions)
+                             : cp_registry_partition(id->project, id->domain, id->name, partitions);
+    cp_gather_one(req, resolve, &kind, partition);
     return true;
 }

@@ -452,7 +452,8 @@ const struct cp_method cp_run_methods[] = {
      .kind = SY_METHOD_UNARY,
      .request = &flyteidl2__workflow__create_run_request__descriptor,
      .address = create_address,
-     .serve = create_run},
+     .serve = create_run,
+     .parts = true},
     {.path = RUN_SERVICE "GetRunDetails",
      .kind = SY_METHOD_UNARY,
      .request = &flyteidl2__workflow__get_run_details_request__descriptor,
@@ -496,6 +497,7 @@ const struct cp_method cp_run_methods[] = {
     {.path = RUN_SERVICE "WatchGroups",
      .kind = SY_METHOD_SERVER_STREAM,
      .request = &flyteidl2__workflow__watch_groups_request__descriptor,
-     .serve = cp_groups_watch_serve},
+     .serve = cp_groups_watch_serve,
+     .parts = true},
     {0},
 };

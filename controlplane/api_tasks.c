@@ -241,7 +241,7 @@ static int details_address(struct cp_request *req, struct sy_error_text *error)
     return address(req, m->task_id, error);
 }
 
-void cp_fail_task(struct cp_request *req, int r, const TaskIdentifier *id)
+static void fail_task(struct cp_request *req, int r, const TaskIdentifier *id)
 {
     if (r == CP_PARTITION_E_NOT_FOUND)
         cp_fail(req, SY_CODE_NOT_FOUND, "task %s/%s/%s has no version '%s'", id->project,
@@ -268,7 +268,7 @@ static void get_task_details(struct cp_request *req)
     if (r == 0 && row == NULL)
         r = -EBADMSG;
     if (r != 0) {
-        cp_fail_task(req, r, m->task_id);
+        fail_task(req, r, m->task_id);
         return;
     }
     Flyteidl2__Task__TaskDetails details = FLYTEIDL2__TASK__TASK_DETAILS__INIT;
@@ -296,7 +296,7 @@ struct tasks_query {
     const char *deployed_by; /* NULL: anybody */
 };
 
-static const char *order_task(const struct cp_registry_list *list, struct sy_arena *arena,
+static const char *order_task(struct cp_registry_list *list, struct sy_arena *arena,
                               struct sy_span key, struct sy_span value, const char **ret_group)
 {
     const struct tasks_query *query = list->query;
@@ -487,10 +487,12 @@ const struct cp_method cp_task_methods[] = {
     {.path = TASK_SERVICE "ListTasks",
      .kind = SY_METHOD_UNARY,
      .request = &flyteidl2__task__list_tasks_request__descriptor,
-     .serve = list_tasks},
+     .serve = list_tasks,
+     .parts = true},
     {.path = TASK_SERVICE "ListVersions",
      .kind = SY_METHOD_UNARY,
      .request = &flyteidl2__task__list_versions_request__descriptor,
-     .serve = list_versions},
+     .serve = list_versions,
+     .parts = true},
     {0},
 };

@@ -274,7 +274,7 @@ static bool key_names(struct sy_span key, const char *names[4])
     return cp_registry_names(key, names, 4);
 }
 
-static const char *order_trigger(const struct cp_registry_list *list, struct sy_arena *arena,
+static const char *order_trigger(struct cp_registry_list *list, struct sy_arena *arena,
                                  struct sy_span key, struct sy_span value, const char **ret_group)
 {
     const struct query *query = list->query;
@@ -543,11 +543,13 @@ const struct cp_method cp_trigger_methods[] = {
     {.path = TRIGGER_SERVICE "GetTriggerRevisionHistory",
      .kind = SY_METHOD_UNARY,
      .request = &flyteidl2__trigger__get_trigger_revision_history_request__descriptor,
-     .serve = get_history},
+     .serve = get_history,
+     .parts = true},
     {.path = TRIGGER_SERVICE "ListTriggers",
      .kind = SY_METHOD_UNARY,
      .request = &flyteidl2__trigger__list_triggers_request__descriptor,
-     .serve = list_triggers},
+     .serve = list_triggers,
+     .parts = true},
     {.path = TRIGGER_SERVICE "UpdateTriggers",
      .kind = SY_METHOD_UNARY,
      .request = &flyteidl2__trigger__update_triggers_request__descriptor,

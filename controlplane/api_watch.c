@@ -414,6 +414,7 @@ const struct cp_method cp_watch_methods[] = {
     {.path = RUN_SERVICE "WatchRuns",
      .kind = SY_METHOD_SERVER_STREAM,
      .request = &flyteidl2__workflow__watch_runs_request__descriptor,
-     .serve = cp_runs_watch_serve},
+     .serve = cp_runs_watch_serve,
+     .parts = true},
     {0},
 };

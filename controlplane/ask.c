@@ -11,6 +11,7 @@
 
 #define RETRY_MIN_NS (10 * SY_NS_PER_MS)
 #define RETRY_MAX_NS (160 * SY_NS_PER_MS)
+#define LOOK_NS (250 * SY_NS_PER_MS) /* whether who was asked still has it */
 #define NOT_OWNER "type.googleapis.com/switchyard.internal.NotOwner"
 #define DETAILS_BYTES_MAX ((size_t)64 << 10)
 
@@ -26,7 +27,7 @@ struct cp_ask {
     bool held;
     struct sy_status refusal; /* of the last try */
     int64_t give_up_ns, retry_ns;
-    struct sy_timer retry;
+    struct sy_timer timer; /* to the next try, or the next look */
 };
 
 /* ---- refusals ---- */
@@ -65,9 +66,23 @@ static bool is_refusal(const struct sy_status *status)
 
 /* ---- a try ---- */
 
+static void drop_call(struct cp_ask *ask)
+{
+    sy_call_set_sink(ask->call, NULL, NULL);
+    sy_call_finish(ask->call, NULL);
+    sy_call_unref(sy_take(ask->call));
+}
+
+static void wait_from_now(struct cp_ask *ask)
+{
+    ask->give_up_ns = sy_loop_now_ns(ask->options.loop) + CP_ASK_WAIT_NS;
+    if (ask->options.deadline_ns < ask->give_up_ns)
+        ask->give_up_ns = ask->options.deadline_ns;
+}
+
 static void try_later(struct cp_ask *ask)
 {
-    sy_timer_start_in(ask->options.loop, &ask->retry, ask->retry_ns);
+    sy_timer_start_in(ask->options.loop, &ask->timer, ask->retry_ns);
     ask->retry_ns = ask->retry_ns * 2 < RETRY_MAX_NS ? ask->retry_ns * 2 : RETRY_MAX_NS;
 }
 
@@ -81,11 +96,14 @@ static void on_message(void *ctx, struct sy_span bytes)
 static void on_closed(void *ctx, const struct sy_status *status)
 {
     struct cp_ask *ask = ctx;
+    bool again = is_refusal(status) ||
+                 (ask->options.repeatable && status->code == SY_CODE_UNAVAILABLE);
     sy_call_unref(sy_take(ask->call));
-    if (!ask->answered && is_refusal(status)) {
+    if (!ask->answered && again) {
         sy_status_set(&ask->refusal, status->code, "%s", status->message.text);
         try_later(ask);
     } else {
+        sy_timer_stop(ask->options.loop, &ask->timer);
         ask->sink->on_closed(ask->ctx, status);
     }
 }
@@ -110,6 +128,8 @@ static void try_now(struct cp_ask *ask)
         call.timeout_ns = left_ns > 0 ? left_ns : 1;
     }
     ask->channel = channel;
+    if (options->repeatable)
+        sy_timer_start_in(options->loop, &ask->timer, LOOK_NS);
     ask->call = sy_channel_open(channel, options->loop, &call, ask->held ? NULL : &call_sink, ask);
     struct sy_buf request = sy_buf_copy(ask->request.data, ask->request.len);
     int r = sy_call_send(ask->call, &request);
@@ -117,10 +137,26 @@ static void try_now(struct cp_ask *ask)
     sy_call_half_close(ask->call);
 }
 
-static void on_retry(void *arg)
+/* One that stands still does not say that it has lost the partition. */
+static void look(struct cp_ask *ask)
+{
+    if (ask->answered)
+        return;
+    if (!cp_ask_strayed(ask)) {
+        sy_timer_start_in(ask->options.loop, &ask->timer, LOOK_NS);
+        return;
+    }
+    drop_call(ask);
+    wait_from_now(ask);
+    try_now(ask);
+}
+
+static void on_timer(void *arg)
 {
     struct cp_ask *ask = arg;
-    if (sy_loop_now_ns(ask->options.loop) < ask->give_up_ns)
+    if (ask->call != NULL)
+        look(ask);
+    else if (sy_loop_now_ns(ask->options.loop) < ask->give_up_ns)
         try_now(ask);
     else
         ask->sink->on_closed(ask->ctx, &ask->refusal);
@@ -145,10 +181,8 @@ struct cp_ask *cp_ask_new(const struct cp_ask_options *options, struct sy_span r
     ask->sink = sink;
     ask->ctx = ctx;
     ask->retry_ns = RETRY_MIN_NS;
-    ask->give_up_ns = sy_loop_now_ns(options->loop) + CP_ASK_WAIT_NS;
-    if (options->deadline_ns < ask->give_up_ns)
-        ask->give_up_ns = options->deadline_ns;
-    sy_timer_init(&ask->retry, on_retry, ask);
+    wait_from_now(ask);
+    sy_timer_init(&ask->timer, on_timer, ask);
     try_now(ask);
     return ask;
 }
@@ -169,22 +203,19 @@ bool cp_ask_strayed(const struct cp_ask *ask)
 
 void cp_ask_hurry(struct cp_ask *ask)
 {
-    if (!sy_timer_running(&ask->retry))
+    if (!sy_timer_running(&ask->timer))
         return;
     ask->retry_ns = RETRY_MIN_NS;
-    sy_timer_start_in(ask->options.loop, &ask->retry, 0);
+    sy_timer_start_in(ask->options.loop, &ask->timer, 0);
 }
 
 void cp_ask_free(struct cp_ask *ask)
 {
     if (ask == NULL)
         return;
-    sy_timer_stop(ask->options.loop, &ask->retry);
-    if (ask->call != NULL) {
-        sy_call_set_sink(ask->call, NULL, NULL);
-        sy_call_finish(ask->call, NULL);
-        sy_call_unref(ask->call);
-    }
+    sy_timer_stop(ask->options.loop, &ask->timer);
+    if (ask->call != NULL)
+        drop_call(ask);
     for (size_t i = 0; i < ask->options.metadata_count; i++)
         free((char *)(uintptr_t)ask->metadata[i].value);
     free((char *)(uintptr_t)ask->options.method);

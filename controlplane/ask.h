@@ -4,7 +4,8 @@
  * While nobody has it, or who was asked does not have it any more, it is asked again, for
  * CP_ASK_WAIT_NS at most and not beyond the deadline: so a partition that moves is not seen by who
  * asks. That is safe because nothing was done yet. Any other failure is that of who asks, who knows
- * whether it may be repeated.
+ * whether it may be repeated; or who says in advance that it changes nothing (`repeatable`): then
+ * also who does not answer, or stands still until the partition is another's, is not waited for.
  *
  * Threads: an ask lives on its loop.
  */
@@ -16,7 +17,8 @@
 #define CP_ASK_METADATA_MAX 8
 /* With it a call comes from another shard, and goes no further. */
 #define CP_FORWARDED_KEY "x-switchyard-forwarded"
-/* With it, too: a call over all partitions, for the part that this one has in the answer. */
+/* With it, too: a call over all partitions, for the part that this one has in the answer (of a
+ * unary call: in the form of proto/switchyard/internal/parts.proto). */
 #define CP_PART_KEY "x-switchyard-part"
 
 /* Who has the partition; NULL: nobody that is known. Asked at each try, on the ask's loop. */
@@ -31,6 +33,8 @@ struct cp_ask_options {
     const struct sy_metadata *metadata; /* values are copied, keys are not; FORWARDED is added */
     size_t metadata_count;              /* less than CP_ASK_METADATA_MAX */
     int64_t deadline_ns;                /* monotonic; SY_TIME_NEVER: none */
+    bool repeatable; /* a unary call that reads: UNAVAILABLE, whoever says it, is tried again, and
+                        so is what somebody else has meanwhile */
 };
 
 struct cp_ask_sink {

@@ -441,6 +441,11 @@ bool cp_partition_away(const struct cp_partition *p)
     return cp_state(p) == CP_PARTITION_AWAY;
 }
 
+bool cp_partition_ours(const struct cp_partition *p)
+{
+    return is_ours(p) && !cp_lapsed(p);
+}
+
 bool cp_partition_tried(const struct cp_partition *p)
 {
     return cp_state(p) == CP_PARTITION_WAITING || cp_state(p) == CP_PARTITION_FAILED;

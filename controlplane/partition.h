@@ -93,6 +93,8 @@ void cp_partition_give(struct cp_partition *p, sy_fn done, void *ctx);
  * or, when it was being stopped or given, soon at the end of that. Waits for a commit in flight. */
 void cp_partition_abandon(struct cp_partition *p, const char *why);
 bool cp_partition_away(const struct cp_partition *p);
+/* It is not away, and our right to it has not ended. */
+bool cp_partition_ours(const struct cp_partition *p);
 /* It could not be opened, at least for now; the reason says why. */
 bool cp_partition_tried(const struct cp_partition *p);
 

@@ -2,23 +2,42 @@
 
 #include "controlplane/queues.h"
 
+#include "switchyard/internal/parts.pb-c.h"
+
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+static void make_numbers(struct cp_gather_part *part)
+{
+    const struct cp_queue_query *query = part->gather->query;
+    part->result = sy_arena_alloc(&part->arena, query->count * sizeof(struct cp_queue_numbers));
+    SY_ASSERT(part->result != NULL);
+    memset(part->result, 0, query->count * sizeof(struct cp_queue_numbers));
+}
+
+/* NULL: nobody asks for it. */
+static struct cp_queue_numbers *numbers_of(struct cp_gather_part *part,
+                                           const struct sch_queue_key *key)
+{
+    const struct cp_queue_query *query = part->gather->query;
+    if (query->count == 0)
+        return NULL;
+    const struct sch_queue_key *at = bsearch(key, query->keys, query->count, sizeof(*at),
+                                             cp_queue_key_compare);
+    return at != NULL ? (struct cp_queue_numbers *)part->result + (at - query->keys) : NULL;
+}
+
 static bool add_view(void *ctx, const struct sch_queue_view *view)
 {
-    struct cp_gather_part *part = ctx;
-    const struct cp_queue_query *query = part->gather->query;
-    const struct sch_queue_key *key = bsearch(&view->config->key, query->keys, query->count,
-                                              sizeof(*key), cp_queue_key_compare);
-    if (key != NULL)
-        ((struct cp_queue_numbers *)part->result)[key - query->keys] = (struct cp_queue_numbers){
-            view->actions,
-            view->out,
-            view->cpu_milli,
-            view->memory_bytes,
-            (view->gpu_milli + SCH_GPU_MILLI - 1) / SCH_GPU_MILLI,
-            view->share};
+    struct cp_queue_numbers *to = numbers_of(ctx, &view->config->key);
+    if (to != NULL)
+        *to = (struct cp_queue_numbers){view->actions,
+                                        view->out,
+                                        view->cpu_milli,
+                                        view->memory_bytes,
+                                        (view->gpu_milli + SCH_GPU_MILLI - 1) / SCH_GPU_MILLI,
+                                        view->share};
     return true;
 }
 
@@ -30,13 +49,81 @@ static bool collect_numbers(struct cp_gather_part *part)
         cp_status_not_serving(&part->status, part->lane);
         return true;
     }
-    part->result = sy_arena_alloc(&part->arena, query->count * sizeof(struct cp_queue_numbers));
-    SY_ASSERT(part->result != NULL);
-    memset(part->result, 0, query->count * sizeof(struct cp_queue_numbers));
+    make_numbers(part);
     if (query->count > 0)
         cp_partition_each_queue(p, add_view, part);
     return true;
 }
+
+/* ---- a part that another shard has ---- */
+
+static bool is_nothing(const struct cp_queue_numbers *n)
+{
+    return (n->actions | n->out | n->cpu_milli | n->memory_bytes | n->gpus) == 0 && !(n->share > 0);
+}
+
+static void pack_numbers(const struct cp_gather_part *part, cp_part_reply *reply)
+{
+    struct cp_request *req = part->gather->req;
+    const struct cp_queue_query *query = part->gather->query;
+    struct {
+        Switchyard__Internal__QueuesPart part;
+        Switchyard__Internal__QueueNumbers queues[];
+    } *all = cp_request_alloc(req, sizeof(*all) + query->count * sizeof(all->queues[0]));
+    switchyard__internal__queues_part__init(&all->part);
+    all->part.queues = cp_request_alloc(req, query->count * sizeof(void *));
+    for (size_t i = 0; i < query->count; i++) {
+        const struct sch_queue_key *key = &query->keys[i];
+        const struct cp_queue_numbers *from = (const struct cp_queue_numbers *)part->result + i;
+        Switchyard__Internal__QueueNumbers *to = &all->queues[i];
+        if (is_nothing(from))
+            continue;
+        switchyard__internal__queue_numbers__init(to);
+        to->project = (char *)(uintptr_t)key->project;
+        to->domain = (char *)(uintptr_t)key->domain;
+        to->name = (char *)(uintptr_t)key->name;
+        to->actions = from->actions;
+        to->out = from->out;
+        to->cpu_milli = from->cpu_milli;
+        to->memory_bytes = from->memory_bytes;
+        to->gpus = from->gpus;
+        to->share = from->share;
+        all->part.queues[all->part.n_queues++] = to;
+    }
+    reply->part_case = SWITCHYARD__INTERNAL__PART_REPLY__PART_QUEUES;
+    reply->queues = &all->part;
+}
+
+static bool copy_name(char ret[SCH_QUEUE_NAME_MAX], const char *name)
+{
+    size_t len = strlen(name);
+    if (len < SCH_QUEUE_NAME_MAX)
+        memcpy(ret, name, len + 1);
+    return len < SCH_QUEUE_NAME_MAX;
+}
+
+/* It may have read other queues than we, while one is made or deleted: what we did not ask for is
+ * passed over. */
+static int unpack_numbers(struct cp_gather_part *part, const cp_part_reply *reply)
+{
+    if (reply->part_case != SWITCHYARD__INTERNAL__PART_REPLY__PART_QUEUES)
+        return -EBADMSG;
+    make_numbers(part);
+    for (size_t i = 0; i < reply->queues->n_queues; i++) {
+        const Switchyard__Internal__QueueNumbers *from = reply->queues->queues[i];
+        struct sch_queue_key key = {{0}, {0}, {0}};
+        if (!copy_name(key.project, from->project) || !copy_name(key.domain, from->domain) ||
+            !copy_name(key.name, from->name) || !isfinite(from->share))
+            return -EBADMSG;
+        struct cp_queue_numbers *to = numbers_of(part, &key);
+        if (to != NULL)
+            *to = (struct cp_queue_numbers){from->actions,      from->out,  from->cpu_milli,
+                                            from->memory_bytes, from->gpus, from->share};
+    }
+    return 0;
+}
+
+/* ---- all of them ---- */
 
 static void add_up(struct cp_gather *gather)
 {
@@ -60,5 +147,9 @@ void cp_queue_ask(struct cp_request *req, const struct cp_queue_query *query)
 {
     struct cp_queue_query *copy = cp_request_alloc(req, sizeof(*copy));
     *copy = *query;
-    cp_gather_start(req, copy, collect_numbers, add_up);
+    static const struct cp_gather_kind kind = {.collect = collect_numbers,
+                                               .pack = pack_numbers,
+                                               .unpack = unpack_numbers,
+                                               .finish = add_up};
+    cp_gather_all(req, copy, &kind);
 }

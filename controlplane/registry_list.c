@@ -2,6 +2,8 @@
 
 #include "base/mem.h"
 
+#include "switchyard/internal/parts.pb-c.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +14,7 @@ struct item {
 };
 
 struct found {
-    const struct cp_registry_list *list;
+    struct cp_registry_list *list;
     struct cp_gather_part *part;
     struct item *items;
     size_t count, cap, scanned, total;
@@ -112,7 +114,7 @@ static int pack_items(struct found *found)
 
 static bool collect(struct cp_gather_part *part)
 {
-    const struct cp_registry_list *list = part->gather->query;
+    struct cp_registry_list *list = part->gather->query;
     struct found *found = sy_arena_alloc(&part->arena, sizeof(*found));
     SY_ASSERT(found != NULL);
     *found = (struct found){.list = list, .part = part};
@@ -144,6 +146,61 @@ static bool collect(struct cp_gather_part *part)
     return true;
 }
 
+/* ---- a part that another shard has ---- */
+
+static void pack(const struct cp_gather_part *part, cp_part_reply *reply)
+{
+    struct cp_request *req = part->gather->req;
+    const struct cp_registry_list *list = part->gather->query;
+    const struct found *found = part->result;
+    struct {
+        Switchyard__Internal__RegistryPart part;
+        Switchyard__Internal__RegistryItem items[];
+    } *all = cp_request_alloc(req, sizeof(*all) + found->count * sizeof(all->items[0]));
+    switchyard__internal__registry_part__init(&all->part);
+    all->part.total = found->total;
+    all->part.marked = atomic_load(&list->marked);
+    all->part.n_items = found->count;
+    all->part.items = cp_request_alloc(req, found->count * sizeof(void *));
+    for (size_t i = 0; i < found->count; i++) {
+        const struct item *from = &found->items[i];
+        Switchyard__Internal__RegistryItem *item = all->part.items[i] = &all->items[i];
+        switchyard__internal__registry_item__init(item);
+        item->order = (char *)(uintptr_t)from->order;
+        item->response = (ProtobufCBinaryData){from->packed.len,
+                                               (uint8_t *)(uintptr_t)from->packed.data};
+    }
+    reply->part_case = SWITCHYARD__INTERNAL__PART_REPLY__PART_REGISTRY;
+    reply->registry = &all->part;
+}
+
+static int unpack(struct cp_gather_part *part, const cp_part_reply *reply)
+{
+    struct cp_registry_list *list = part->gather->query;
+    if (reply->part_case != SWITCHYARD__INTERNAL__PART_REPLY__PART_REGISTRY ||
+        reply->registry->n_items > list->options.limit + 1)
+        return -EBADMSG;
+    const Switchyard__Internal__RegistryPart *from = reply->registry;
+    struct found *found = sy_arena_alloc(&part->arena, sizeof(*found));
+    struct item *items = sy_arena_alloc(&part->arena, (from->n_items + 1) * sizeof(*items));
+    if (found == NULL || items == NULL)
+        return -EBADMSG;
+    for (size_t i = 0; i < from->n_items; i++) {
+        const Switchyard__Internal__RegistryItem *item = from->items[i];
+        if (item->order[0] == '\0') /* would be no token */
+            return -EBADMSG;
+        items[i] = (struct item){.order = item->order,
+                                 .packed = {item->response.data, item->response.len}};
+    }
+    *found = (struct found){.items = items, .count = from->n_items, .total = from->total};
+    if (from->marked)
+        atomic_store(&list->marked, true);
+    part->result = found;
+    return 0;
+}
+
+/* ---- all of them ---- */
+
 static void finish(struct cp_gather *gather)
 {
     const struct cp_registry_list *list = gather->query;
@@ -171,5 +228,7 @@ static void finish(struct cp_gather *gather)
 
 void cp_registry_list_start(struct cp_request *req, struct cp_registry_list *list)
 {
-    cp_gather_start(req, list, collect, finish);
+    static const struct cp_gather_kind kind = {
+        .collect = collect, .pack = pack, .unpack = unpack, .finish = finish};
+    cp_gather_all(req, list, &kind);
 }

@@ -9,6 +9,8 @@
 #include "controlplane/registry.h"
 #include "controlplane/shard_impl.h"
 
+#include <stdatomic.h>
+
 #define CP_REGISTRY_LIST_MAX 200000 /* rows of one partition that a list looks at */
 
 struct cp_registry_list {
@@ -16,8 +18,8 @@ struct cp_registry_list {
     struct cp_list_options options;
     /* Of one row, in `arena`: NULL leaves it out. With *ret_group two neighbours of the same group
      * are one item, that of the greater text. */
-    const char *(*order)(const struct cp_registry_list *list, struct sy_arena *arena,
-                         struct sy_span key, struct sy_span value, const char **ret_group);
+    const char *(*order)(struct cp_registry_list *list, struct sy_arena *arena, struct sy_span key,
+                         struct sy_span value, const char **ret_group);
     /* Adds a response with this item alone: responses joined are one with all their items. */
     void (*pack)(const struct cp_registry_list *list, struct cp_lane *lane, struct sy_span key,
                  struct sy_span value, struct sy_buf *buf);
@@ -25,6 +27,8 @@ struct cp_registry_list {
     void (*reply)(struct cp_request *req, const struct cp_registry_list *list, size_t total,
                   const char *token, struct sy_buf *response);
     const void *query;
+    /* order() may set it, in any lane and for whatever reason: reply() sees it. */
+    atomic_bool marked;
 };
 
 /* `list` lies in the request's memory. */

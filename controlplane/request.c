@@ -6,6 +6,7 @@
 #include "controlplane/registry.h"
 #include "proto/pb.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -240,6 +241,14 @@ void cp_fail(struct cp_request *req, enum sy_code code, const char *format, ...)
     cp_fail_status(req, &status);
 }
 
+void cp_refuse(struct cp_request *req)
+{
+    SY_ASSERT(!req->finished && !req->streaming);
+    req->finished = true;
+    cp_ask_refuse(sy_take(req->call), req->lane->index, req->lane->shard->name);
+    request_free(req);
+}
+
 void cp_status_not_serving(struct sy_status *status, const struct cp_lane *lane)
 {
     const char *reason = cp_partition_reason(lane->partition);
@@ -349,7 +358,7 @@ int cp_address_native(struct cp_request *req, const Switchyard__V1__RunId *id,
 /* It is about what one partition has, and not about the region. */
 static bool is_addressed(const struct cp_request *req)
 {
-    return req->address.task != NULL || req->address.run != NULL;
+    return req->address.task != NULL || req->address.run != NULL || req->method->anywhere;
 }
 
 /* True: the partition was given to another shard while the call was on its way to the lane, and is
@@ -373,7 +382,7 @@ static void serve(struct cp_request *req)
         cp_fail(req, SY_CODE_DEADLINE_EXCEEDED, "the deadline passed before the call was served");
         return;
     }
-    if (is_addressed(req) && has_gone(req))
+    if ((is_addressed(req) || req->of_part) && has_gone(req))
         return;
     req->method->serve(req); /* the partition itself says what it can do: reads go on for longer */
 }
@@ -457,24 +466,39 @@ void cp_request_forward_to(struct cp_request *req, struct sy_channel *channel)
     request_free(req);
 }
 
+/* What CP_PART_KEY says; false: it is nonsense, and the request has failed. */
+static bool read_part(struct cp_request *req, uint32_t *ret)
+{
+    const struct cp_shard *shard = req->lane->shard;
+    const char *text = sy_call_metadata(req->call, CP_PART_KEY);
+    size_t digits = text != NULL ? strspn(text, "0123456789") : 0;
+    unsigned long part = digits > 0 && digits < 8 ? strtoul(text, NULL, 10) : ULONG_MAX;
+    *ret = CP_PART_ALL;
+    if (text == NULL)
+        return true;
+    if (sy_call_metadata(req->call, CP_FORWARDED_KEY) == NULL) {
+        cp_fail(req, SY_CODE_INVALID_ARGUMENT,
+                "metadata " CP_PART_KEY " is for shards, with " CP_FORWARDED_KEY);
+    } else if (!req->method->parts) {
+        cp_fail(req, SY_CODE_INVALID_ARGUMENT,
+                "metadata " CP_PART_KEY ": %s is not asked of single partitions",
+                req->method->path);
+    } else if (text[digits] != '\0' || part >= shard->options.partitions) {
+        cp_fail(req, SY_CODE_INVALID_ARGUMENT,
+                "metadata " CP_PART_KEY " '%.32s': expected a partition, 0 to %u", text,
+                shard->options.partitions - 1);
+    } else {
+        *ret = (uint32_t)part;
+    }
+    return *ret != CP_PART_ALL;
+}
+
 bool cp_part_of_call(struct cp_request *req, uint32_t *ret_part)
 {
     struct cp_shard *shard = req->lane->shard;
-    const char *text = sy_call_metadata(req->call, CP_PART_KEY);
-    *ret_part = CP_PART_ALL;
-    if (text == NULL)
-        return true;
-    char *end;
-    unsigned long part = strtoul(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end != '\0' || part >= shard->options.partitions ||
-        sy_call_metadata(req->call, CP_FORWARDED_KEY) == NULL) {
-        cp_fail(req, SY_CODE_INVALID_ARGUMENT,
-                CP_PART_KEY " is for shards, which name one of the partitions 0 to %u",
-                shard->options.partitions - 1);
+    if (!read_part(req, ret_part))
         return false;
-    }
-    *ret_part = (uint32_t)part;
-    if (cp_shard_serves(shard, *ret_part))
+    if (*ret_part == CP_PART_ALL || cp_shard_serves(shard, *ret_part))
         return true;
     cp_ask_refuse(sy_take(req->call), *ret_part, shard->name);
     request_free(req);
@@ -488,9 +512,9 @@ static struct cp_lane *owner(struct cp_request *req)
     if (a->task != NULL)
         return &shard->lanes[cp_registry_partition(a->project, a->domain, a->task,
                                                    shard->options.partitions)];
-    if (a->run == NULL)
-        return cp_front(shard);
-    return &shard->lanes[cp_shard_partition_of(shard, a->project, a->domain, a->run)];
+    if (a->run != NULL)
+        return &shard->lanes[cp_shard_partition_of(shard, a->project, a->domain, a->run)];
+    return &shard->lanes[req->method->anywhere ? cp_shard_any(shard) : 0];
 }
 
 /* A request that the metadata brought here, still to be decoded. */
@@ -560,7 +584,10 @@ void cp_method_handle(void *arg, struct sy_call *call, struct sy_span bytes)
         return;
     }
     struct cp_request *req = request_new(front, method, call);
-    if (method->routable && shard->options.partitions > 1) {
+    uint32_t part;
+    if (!read_part(req, &part))
+        return;
+    if (part == CP_PART_ALL && method->routable && shard->options.partitions > 1) {
         struct cp_lane *lane = lane_by_metadata(req);
         if (lane != NULL && forward(req, lane, bytes))
             return;
@@ -577,6 +604,11 @@ void cp_method_handle(void *arg, struct sy_call *call, struct sy_span bytes)
     }
     if (!decode(req, bytes))
         return;
+    if (part != CP_PART_ALL) { /* streams stay on the front */
+        req->of_part = method->kind == SY_METHOD_UNARY;
+        move(req, req->of_part ? &shard->lanes[part] : front, serve_post, serve);
+        return;
+    }
     struct cp_lane *lane = owner(req);
     if (!is_addressed(req) || !forward(req, lane, bytes))
         move(req, lane, serve_post, serve);

@@ -163,6 +163,10 @@ struct cp_method {
     enum sy_method_kind kind;
     /* The metadata may name the run, so that the message is decoded by its owner. */
     bool routable;
+    /* Without an address: any partition can answer it, so one that is served here does. */
+    bool anywhere;
+    /* Over all partitions, or about another than its own: other shards may ask for one's part. */
+    bool parts;
 };
 
 /* One table for each service file; each ends with a path of NULL. */
@@ -197,6 +201,8 @@ struct sy_channel *cp_shard_channel(struct cp_shard *shard, const char *endpoint
 bool cp_shard_has(const struct cp_shard *shard, uint32_t partition);
 /* On the front: the partition serves here, as far as is known. */
 bool cp_shard_serves(const struct cp_shard *shard, uint32_t partition);
+/* On the front: one that serves here; else one that another shard has; else any. */
+uint32_t cp_shard_any(const struct cp_shard *shard);
 
 /* In shard.c: the lane looks at its partition in the next turn. */
 void cp_shard_look_soon(struct cp_lane *lane);
@@ -256,8 +262,6 @@ int cp_task_name_check(const char *org, const char *project, const char *domain,
                        struct sy_error_text *error) SY_MUST_USE;
 int cp_task_id_check(const Flyteidl2__Task__TaskIdentifier *id,
                      struct sy_error_text *error) SY_MUST_USE;
-/* As cp_fail_read(). */
-void cp_fail_task(struct cp_request *req, int r, const Flyteidl2__Task__TaskIdentifier *id);
 
 /* In api_resolve.c: a CreateRun that names a deployed task or a trigger. True: the request waits,
  * and again() runs when its message holds the spec; or it has failed. */
@@ -293,14 +297,15 @@ struct cp_request {
     void *state;
     struct sy_timer timer;
     bool streaming, finished;
+    bool of_part; /* another shard asks for what this lane's partition has to say: see gather */
 };
 
 /* In shard_region.c. True: the call is for another shard, or for a time when we shall serve, and
  * was taken. */
 bool cp_shard_forward(struct cp_shard *shard, struct sy_call *call, uint32_t partition,
                       const struct cp_address *about, bool stream, struct sy_span request);
-/* Of a call over all partitions: the one that another shard asks for, or CP_PART_ALL. False: it
- * names none, and the request has failed; or the partition is not here, and who asks was told. */
+/* Of a stream over all partitions: the one that another shard asks for, or CP_PART_ALL. False: the
+ * partition is not here, and who asks was told. (What is unary is in its lane: of_part.) */
 #define CP_PART_ALL UINT32_MAX
 bool cp_part_of_call(struct cp_request *req, uint32_t *ret_part);
 
@@ -318,6 +323,8 @@ void cp_reply(struct cp_request *req, struct sy_buf *response);
 void cp_reply_message(struct cp_request *req, const ProtobufCMessage *response);
 void cp_fail(struct cp_request *req, enum sy_code code, const char *format, ...) SY_PRINTF(3, 4);
 void cp_fail_status(struct cp_request *req, const struct sy_status *status);
+/* The answer to another shard: this one does not have the lane's partition. */
+void cp_refuse(struct cp_request *req);
 /* UNAVAILABLE, with the reason of the lane's partition. */
 void cp_status_not_serving(struct sy_status *status, const struct cp_lane *lane);
 void cp_fail_not_serving(struct cp_request *req);
@@ -408,6 +415,16 @@ void cp_stream_end(struct cp_request *req);
 
 /* ---- asking every partition ---- */
 
+/*
+ * A question to every partition, wherever it is. One that is here is asked in its lane; for one
+ * that another shard has, the very call that came goes there, with CP_PART_KEY. There the service
+ * does as ever, up to cp_gather_all(): what that lane's partition says is then packed and sent
+ * back instead of finish(). So what a service does before it asks must read only, and so must
+ * collect(). A partition that moves is followed, as ask.h says; one that goes away while it is
+ * asked is asked again elsewhere.
+ */
+typedef struct Switchyard__Internal__PartReply cp_part_reply;
+
 struct cp_gather_part {
     struct cp_post post;
     struct cp_gather *gather;
@@ -416,22 +433,40 @@ struct cp_gather_part {
     struct sy_buf buf;
     void *result;
     struct sy_status status; /* not OK: finish() is not called, the request fails with it */
-    bool waits;              /* set by collect(), which then returns false: for cp_gather_go_on() */
     bool returning;
+    struct cp_ask *ask; /* of the shard that has it */
+    bool answered;
 };
 
-/* Owned by its request. collect() runs once in each lane, and again in a later turn as long as it
- * returns false; then finish() runs in the request's lane and answers, or asks the next thing. */
+struct cp_gather_kind {
+    /* In the part's lane: fills result, with what lies in arena and buf, or status. Called again in
+     * a later turn as long as it returns false. */
+    bool (*collect)(struct cp_gather_part *part);
+    /* The result for another shard; what it needs beside lies in the request's memory. */
+    void (*pack)(const struct cp_gather_part *part, cp_part_reply *reply);
+    /* In the part's lane, instead of collect(): from an answer that lies in the part's arena.
+     * -EBADMSG: it is nonsense. */
+    int (*unpack)(struct cp_gather_part *part, const cp_part_reply *reply);
+    /* Not NULL: what to do with a part whose partition nobody has, or whose shard does not answer
+     * within CP_GATHER_ABSENT_NS: fills the result; the status says why, and is then forgotten. */
+    void (*absent)(struct cp_gather_part *part);
+    /* In the request's lane, when all have: answers, or asks the next thing. */
+    void (*finish)(struct cp_gather *gather);
+};
+#define CP_GATHER_ABSENT_NS (2 * SY_NS_PER_S)
+
+/* Owned by its request. */
 struct cp_gather {
     struct cp_request *req;
-    bool (*collect)(struct cp_gather_part *part);
-    void (*finish)(struct cp_gather *gather);
-    void *query; /* read-only for collect() */
+    struct cp_gather_kind kind;
+    void *query;         /* read-only for collect() and unpack() */
+    char *authorization; /* of the call; NULL: none */
+    int64_t deadline_ns;
     uint32_t waiting, count;
     struct cp_gather_part parts[];
 };
-void cp_gather_start(struct cp_request *req, void *query,
-                     bool (*collect)(struct cp_gather_part *part),
-                     void (*finish)(struct cp_gather *gather));
-/* In the part's lane: what it waited for has come. */
-void cp_gather_go_on(struct cp_gather_part *part);
+/* Of a method with `parts`; parts[i] is of partition i. */
+void cp_gather_all(struct cp_request *req, void *query, const struct cp_gather_kind *kind);
+/* The same of one partition: parts[0]. */
+void cp_gather_one(struct cp_request *req, void *query, const struct cp_gather_kind *kind,
+                   uint32_t partition);

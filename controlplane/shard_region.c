@@ -190,6 +190,18 @@ bool cp_shard_serves(const struct cp_shard *shard, uint32_t partition)
     return lane->serving.heard && (shard->in_region == NULL || lane->owned.wanted);
 }
 
+uint32_t cp_shard_any(const struct cp_shard *shard)
+{
+    uint32_t elsewhere = 0;
+    for (uint32_t i = 0; i < shard->options.partitions; i++) {
+        if (cp_shard_serves(shard, i))
+            return i;
+        if (shard->in_region != NULL && cp_region_elsewhere(shard->in_region, i) != NULL)
+            elsewhere = i;
+    }
+    return elsewhere;
+}
+
 static void pass_on(const struct cp_shard *shard, struct cp_forwards *forwards,
                     struct sy_call *call, uint32_t partition, const struct cp_address *about,
                     bool stream, struct sy_span request)

@@ -37,7 +37,7 @@ struct shard {
     char origin[16];
 };
 
-/* One call of a client: it makes a run, or reads one. */
+/* One call of a client: it makes a run, or reads something. */
 struct call {
     struct world *world;
     struct sy_call *call; /* NULL: not in progress */
@@ -65,7 +65,9 @@ struct world {
     bool apart[SHARDS][SHARDS]; /* these do not reach each other */
     struct call calls[CALLS];
     size_t call_count, made;
-    int64_t timeout_ns; /* of the calls that follow; 0: none */
+    int64_t timeout_ns;                 /* of the calls that follow; 0: none */
+    const struct sy_metadata *metadata; /* the same */
+    size_t metadata_count;
 };
 
 static struct world world;
@@ -330,8 +332,11 @@ static struct call *send_call(struct world *w, size_t shard, const char *method,
     SY_ASSERT(w->call_count < CALLS);
     struct call *c = &w->calls[w->call_count++];
     *c = (struct call){.world = w, .begun_ns = w->now_ns};
-    c->call = sy_channel_open(w->shards[shard].channel, w->loop,
-                              &(struct sy_call_options){method, w->timeout_ns}, &sink, c);
+    struct sy_call_options options = {.method = method,
+                                      .timeout_ns = w->timeout_ns,
+                                      .metadata = w->metadata,
+                                      .metadata_count = w->metadata_count};
+    c->call = sy_channel_open(w->shards[shard].channel, w->loop, &options, &sink, c);
     struct sy_buf bytes = {0};
     pb_pack(request, &bytes);
     ck_assert_int_eq(sy_call_send(c->call, &bytes), 0);
@@ -344,8 +349,7 @@ static char *text_of(const char *s)
     return (char *)(uintptr_t)s;
 }
 
-/* A run of a task that waits for a cluster. `name` NULL: the region makes one. */
-static struct call *create(struct world *w, size_t shard, const char *name)
+static void pack_task_spec(struct sy_buf *ret)
 {
     Flyteidl2__Task__TaskSpec spec = FLYTEIDL2__TASK__TASK_SPEC__INIT;
     Flyteidl2__Core__TaskTemplate template = FLYTEIDL2__CORE__TASK_TEMPLATE__INIT;
@@ -360,8 +364,14 @@ static struct call *create(struct world *w, size_t shard, const char *name)
     template.target_case = FLYTEIDL2__CORE__TASK_TEMPLATE__TARGET_CONTAINER;
     template.container = &container;
     spec.task_template = &template;
+    pb_pack(&spec.base, ret);
+}
+
+/* A run of a task that waits for a cluster. `name` NULL: the region makes one. */
+static struct call *create(struct world *w, size_t shard, const char *name)
+{
     SY_CLEANUP(sy_buf_deinit) struct sy_buf packed = {0};
-    pb_pack(&spec.base, &packed);
+    pack_task_spec(&packed);
     Flyteidl2__Workflow__CreateRunRequest m = FLYTEIDL2__WORKFLOW__CREATE_RUN_REQUEST__INIT;
     Flyteidl2__Common__ProjectIdentifier project = FLYTEIDL2__COMMON__PROJECT_IDENTIFIER__INIT;
     Flyteidl2__Common__RunIdentifier run = FLYTEIDL2__COMMON__RUN_IDENTIFIER__INIT;
