@@ -352,7 +352,8 @@ struct cp_watch *cp_watch_runs(struct cp_partition *p, const char *project, cons
 uint64_t cp_partition_run_changes(const struct cp_partition *p);
 /* The least id that a run has which changes from now on, or whose change is not durable yet. */
 uint64_t cp_partition_oldest_run(const struct cp_partition *p);
-/* False: the partition stepped down since the watch was made; nothing more comes. */
+/* False: the partition stepped down since the watch was made, or is another's by now as far as is
+ * known; nothing more comes. */
 bool cp_watch_can_read(const struct cp_watch *watch);
 /* Detaches it; also when the partition stepped down (on_more ran and reads give NOT_SERVING). */
 void cp_watch_free(struct cp_watch *watch);

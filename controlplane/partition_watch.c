@@ -190,7 +190,8 @@ void cp_watch_forget_all(struct cp_partition *p)
 
 bool cp_watch_can_read(const struct cp_watch *watch)
 {
-    return watch->p && watch->attached && cp_state(watch->p) == CP_PARTITION_SERVING;
+    return watch->p && watch->attached && cp_state(watch->p) == CP_PARTITION_SERVING &&
+           !cp_lapsed(watch->p);
 }
 
 /* ---- reading ---- */

@@ -308,6 +308,11 @@ START_TEST(a_give_that_takes_too_long_ends_at_once)
 }
 END_TEST
 
+static void on_told(void *ctx)
+{
+    ++*(int *)ctx;
+}
+
 /* Its process stands still while a commit is in flight, beyond what it has a right to. */
 START_TEST(what_lapses_while_it_is_written_is_not_answered)
 {
@@ -336,7 +341,13 @@ START_TEST(what_lapses_while_it_is_written_is_not_answered)
     cp_partition_take(w->p, 0);
     world_run(w, SY_NS_PER_S);
     ck_assert(cp_partition_serving(w->p) && run_id(w, "r1") != 0);
+    int told = 0;
+    struct cp_watch *watch = cp_watch_runs(w->p, "", "", on_told, &told);
+    world_run(w, MS);
+    ck_assert(told == 1 && cp_watch_can_read(watch));
     until_ns = sy_loop_now_ns(w->loop); /* nothing wakes it: what it is asked, it does not know */
+    ck_assert(!cp_watch_can_read(watch)); /* nor that nothing has changed */
+    cp_watch_free(watch);
     struct sy_arena arena;
     struct cp_run_view run;
     sy_arena_init(&arena, 1 << 20);
