@@ -345,7 +345,7 @@ START_TEST(what_lapses_while_it_is_written_is_not_answered)
     struct cp_watch *watch = cp_watch_runs(w->p, "", "", on_told, &told);
     world_run(w, MS);
     ck_assert(told == 1 && cp_watch_can_read(watch));
-    until_ns = sy_loop_now_ns(w->loop); /* nothing wakes it: what it is asked, it does not know */
+    until_ns = sy_loop_now_ns(w->loop);   /* nothing wakes it: what it is asked, it does not know */
     ck_assert(!cp_watch_can_read(watch)); /* nor that nothing has changed */
     cp_watch_free(watch);
     struct sy_arena arena;
