@@ -185,6 +185,38 @@ START_TEST(what_was_answered_every_partition_knows)
 }
 END_TEST
 
+/* A repeat hears that there is no such queue only when that is so everywhere. */
+START_TEST(what_was_deleted_is_gone_everywhere)
+{
+    struct world *w = &world;
+    open_world(w, 20);
+    create_all(w);
+    for (size_t i = 1; i < PROJECTS; i++) {
+        expect_ok(w, change_queue(w, i % SHARDS, QUEUES "DeleteQueue", projects[i], "q", 0, 0));
+        expect_everywhere(w, projects[i], "q", false, 0);
+    }
+    const char *project = projects[0];
+    size_t home, other;
+    ck_assert_ptr_nonnull(served(w, home_of(project), &home));
+    other = (home + 1) % SHARDS;
+    struct call *c = change_queue(w, home, QUEUES "DeleteQueue", project, "q", 0, 0);
+    struct row row;
+    UNTIL(w, row_of(served(w, home_of(project), NULL), project, "q", &row) && !row.exists);
+    kill_shard(w, other); /* it may not have heard of it */
+    UNTIL(w, c->call == NULL);
+    ck_assert(c->code == SY_CODE_OK || c->code == SY_CODE_UNAVAILABLE);
+    if (c->code == SY_CODE_OK)
+        expect_everywhere(w, project, "q", false, 0);
+    UNTIL(w, even(w, 2));
+    c = change_queue(w, home, QUEUES "DeleteQueue", project, "q", 0, 0);
+    UNTIL(w, c->call == NULL);
+    ck_assert_int_eq(c->code, SY_CODE_NOT_FOUND);
+    expect_everywhere(w, project, "q", false, 0);
+    ck_assert(all_agree(w));
+    close_world(w);
+}
+END_TEST
+
 /* Changes of the others' queues wait until somebody has what it had, and are known there too. */
 START_TEST(a_change_outlasts_a_failover)
 {
@@ -595,6 +627,7 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {what_was_answered_every_partition_knows,
+                                  what_was_deleted_is_gone_everywhere,
                                   a_change_outlasts_a_failover,
                                   the_next_home_tells_what_the_last_could_not,
                                   who_could_not_be_told_is_told_later,
