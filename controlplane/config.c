@@ -42,6 +42,9 @@ static const struct sy_config_key keys[] = {
     SY_CONFIG_DURATION("session_ttl", struct cp_config, session_ttl_ns, "2s", "1s", "60s",
                        "with etcd: so long after its last sign of life others take a shard's "
                        "partitions; whole seconds"),
+    SY_CONFIG_SIZE("store_memory", struct cp_config, store_memory_bytes, "1GiB", "16MiB", "1TiB",
+                   "of the stores of all partitions, should all of them be here; each has its "
+                   "part of it, 16 MiB to 320 MiB"),
     SY_CONFIG_INT("streams_max", struct cp_config, streams_max, 20000, 16, 1000000,
                   "open calls of all kinds; beyond, clients hear RESOURCE_EXHAUSTED"),
     SY_CONFIG_ENUM("log_level", struct cp_config, log_level, "info", log_levels,

@@ -128,15 +128,27 @@ static int check_alone(const char *path, const char *file, struct sy_error_text 
 
 /* ---- the directory ---- */
 
-static int open_store(void *path, struct cp_store **ret_store, uint32_t epoch, struct sy_loop *loop,
+static int open_store(void *ctx, struct cp_store **ret_store, uint32_t epoch, struct sy_loop *loop,
                       uint32_t *ret_epoch, struct sy_error_text *error)
 {
-    return cp_store_rocksdb_open(ret_store, path, epoch, loop, ret_epoch, error);
+    const struct cp_data_store *store = ctx;
+    return cp_store_rocksdb_open_within(ret_store, store->path, epoch, store->memory_bytes, loop,
+                                        ret_epoch, error);
 }
 
-static void name_stores(struct cp_data_dir *dir, const char *path, size_t count)
+static size_t memory_of_one(size_t memory_bytes, size_t count)
+{
+    size_t part = memory_bytes / count;
+    if (part < CP_STORE_MEMORY_MIN)
+        return CP_STORE_MEMORY_MIN;
+    return part < CP_STORE_MEMORY_MAX ? part : CP_STORE_MEMORY_MAX;
+}
+
+static void name_stores(struct cp_data_dir *dir, const char *path, size_t count,
+                        size_t memory_bytes)
 {
     dir->openers = sy_calloc(count, sizeof(*dir->openers));
+    dir->stores = sy_calloc(count, sizeof(*dir->stores));
     dir->paths = sy_calloc(count, sizeof(*dir->paths));
     dir->count = count;
     for (size_t i = 0; i < count; i++) {
@@ -144,12 +156,13 @@ static void name_stores(struct cp_data_dir *dir, const char *path, size_t count)
         sy_buf_printf(&name, "%s/partition-%zu", path, i);
         sy_buf_append(&name, "", 1);
         dir->paths[i] = (char *)name.data;
-        dir->openers[i] = (struct cp_store_opener){open_store, dir->paths[i]};
+        dir->stores[i] = (struct cp_data_store){dir->paths[i], memory_of_one(memory_bytes, count)};
+        dir->openers[i] = (struct cp_store_opener){open_store, &dir->stores[i]};
     }
 }
 
 int cp_data_dir_init(struct cp_data_dir *ret_dir, const char *path, size_t partitions,
-                     const char *region, struct sy_error_text *error)
+                     size_t memory_bytes, const char *region, struct sy_error_text *error)
 {
     SY_ASSERT(partitions > 0);
     struct cp_data_dir dir = {0};
@@ -161,7 +174,7 @@ int cp_data_dir_init(struct cp_data_dir *ret_dir, const char *path, size_t parti
         sy_error_text_set(error, "data_dir %s: %s", path, strerror(-r));
         return r;
     }
-    name_stores(&dir, path, partitions);
+    name_stores(&dir, path, partitions, memory_bytes);
     r = region != NULL ? mark_as_shared(&dir, path, (const char *)file.data, region, error)
                        : check_alone(path, (const char *)file.data, error);
     if (r < 0) {
@@ -177,6 +190,7 @@ void cp_data_dir_deinit(struct cp_data_dir *dir)
     for (size_t i = 0; i < dir->count; i++)
         free(dir->paths[i]);
     free(dir->paths);
+    free(dir->stores);
     free(dir->openers);
     *dir = (struct cp_data_dir){0};
 }

@@ -15,14 +15,20 @@
 
 struct cp_data_dir {
     struct cp_store_opener *openers; /* one for each partition */
-    char **paths;                    /* their contexts */
+    struct cp_data_store {
+        const char *path;
+        size_t memory_bytes;
+    } * stores;   /* their contexts */
+    char **paths; /* of the stores */
     size_t count;
     char id[CP_STORAGE_ID_SIZE]; /* "": it is not shared */
 };
 
-/* `region`: the one that shares it; NULL: one shard has it for itself. Made when it is missing. An
- * errno with a sentence: it cannot be used; -EPERM: it is another region's, or is shared when it
- * is not to be, or the other way round. */
+/* Each store gets its part of `memory_bytes`, within what is of use to one. `region`: the one that
+ * shares it; NULL: one shard has it for itself. Made when it is missing. An errno with a sentence:
+ * it cannot be used; -EPERM: it is another region's, or is shared when it is not to be, or the
+ * other way round. */
 int cp_data_dir_init(struct cp_data_dir *ret_dir, const char *path, size_t partitions,
-                     const char *region, struct sy_error_text *error) SY_MUST_USE;
+                     size_t memory_bytes, const char *region,
+                     struct sy_error_text *error) SY_MUST_USE;
 void cp_data_dir_deinit(struct cp_data_dir *dir); /* zeroed is fine */

@@ -79,6 +79,7 @@ static int set_up(struct program *program, struct sy_error_text *error)
         r = sy_daemon_init(&program->daemon, program->loops.loops[0], on_signal, program);
     if (r == 0)
         r = cp_data_dir_init(&program->data_dir, config->data_dir, (size_t)config->partitions,
+                             (size_t)config->store_memory_bytes,
                              cp_config_shares(config) ? config->region : NULL, error);
     if (r == 0 && config->pid_file[0] != '\0')
         r = sy_daemon_write_pid(&program->daemon, config->pid_file, error);

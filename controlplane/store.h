@@ -49,6 +49,12 @@ struct cp_batch;
 int cp_store_rocksdb_open(struct cp_store **ret_store, const char *path, uint32_t epoch,
                           struct sy_loop *loop, uint32_t *ret_epoch,
                           struct sy_error_text *error) SY_MUST_USE;
+/* The same within so much memory: what is not written to tables yet, and cached blocks. */
+int cp_store_rocksdb_open_within(struct cp_store **ret_store, const char *path, uint32_t epoch,
+                                 size_t memory_bytes, struct sy_loop *loop, uint32_t *ret_epoch,
+                                 struct sy_error_text *error) SY_MUST_USE;
+#define CP_STORE_MEMORY_MAX ((size_t)320 << 20) /* more brings nothing; the one above has it */
+#define CP_STORE_MEMORY_MIN ((size_t)16 << 20)
 
 /* The disk under memory stores outlives them, as a real disk outlives a process. */
 struct cp_mem_disk;

@@ -23,9 +23,6 @@
 #include <unistd.h>
 
 #define MIB ((size_t)1 << 20)
-#define BLOCK_CACHE_BYTES (64 * MIB)
-#define WRITE_BUFFERS_BYTES_MAX (256 * MIB)
-#define WAL_BYTES_MAX (512 * MIB)
 #define BLOOM_BITS_PER_KEY 10.0
 #define SPARE_BATCHES 2
 
@@ -499,7 +496,7 @@ static enum cp_dirs_kind kind_of(const char *name)
 }
 
 /* Where a table or a log lies there is a database, or a damaged one: no new one is made on top. */
-static rocksdb_options_t *database_options(bool may_create)
+static rocksdb_options_t *database_options(bool may_create, size_t buffer_bytes)
 {
     rocksdb_options_t *options = rocksdb_options_create();
     rocksdb_options_set_create_if_missing(options, may_create);
@@ -507,8 +504,8 @@ static rocksdb_options_t *database_options(bool may_create)
     rocksdb_options_set_paranoid_checks(options, 1);
     rocksdb_options_set_max_background_jobs(options, 2);
     rocksdb_options_set_enable_pipelined_write(options, 1);
-    rocksdb_options_set_db_write_buffer_size(options, WRITE_BUFFERS_BYTES_MAX);
-    rocksdb_options_set_max_total_wal_size(options, WAL_BYTES_MAX);
+    rocksdb_options_set_db_write_buffer_size(options, buffer_bytes);
+    rocksdb_options_set_max_total_wal_size(options, 2 * buffer_bytes);
     /* A record cut off at the end of the log was never acknowledged; anything else that does not
      * read is an error. (The default would silently drop what follows a damaged record.) */
     rocksdb_options_set_wal_recovery_mode(options,
@@ -545,12 +542,14 @@ static rocksdb_options_t *make_family_options(const struct family_options *famil
     return options;
 }
 
-static int open_database(struct rocks_store *store, struct sy_error_text *error)
+static int open_database(struct rocks_store *store, size_t memory_bytes,
+                         struct sy_error_text *error)
 {
+    size_t cache_bytes = memory_bytes / 5;
     const char *names[CP_FAMILIES];
     const char *path = cp_dirs_path(store->dirs);
-    store->options = database_options(cp_dirs_empty(store->dirs));
-    store->cache = rocksdb_cache_create_lru(BLOCK_CACHE_BYTES);
+    store->options = database_options(cp_dirs_empty(store->dirs), memory_bytes - cache_bytes);
+    store->cache = rocksdb_cache_create_lru(cache_bytes);
     for (unsigned i = 0; i < CP_FAMILIES; i++) {
         names[i] = family_table[i].name;
         store->family_options[i] = make_family_options(&family_table[i], store->cache);
@@ -679,6 +678,15 @@ static const struct cp_store_ops rocks_ops = {
 int cp_store_rocksdb_open(struct cp_store **ret_store, const char *path, uint32_t epoch,
                           struct sy_loop *loop, uint32_t *ret_epoch, struct sy_error_text *error)
 {
+    return cp_store_rocksdb_open_within(ret_store, path, epoch, CP_STORE_MEMORY_MAX, loop,
+                                        ret_epoch, error);
+}
+
+int cp_store_rocksdb_open_within(struct cp_store **ret_store, const char *path, uint32_t epoch,
+                                 size_t memory_bytes, struct sy_loop *loop, uint32_t *ret_epoch,
+                                 struct sy_error_text *error)
+{
+    SY_ASSERT(memory_bytes >= CP_STORE_MEMORY_MIN && memory_bytes <= CP_STORE_MEMORY_MAX);
     struct cp_dirs_options options = {
         .path = path, .epoch = epoch, .kind = kind_of, .lock = "LOCK"};
     struct cp_dirs *dirs;
@@ -692,7 +700,7 @@ int cp_store_rocksdb_open(struct cp_store **ret_store, const char *path, uint32_
     store->io.fd = -1;
     pthread_mutex_init(&store->mutex, NULL);
     pthread_cond_init(&store->wake, NULL);
-    r = open_database(store, error);
+    r = open_database(store, memory_bytes, error);
     if (r == 0) {
         r = start_committer(store);
         if (r < 0)

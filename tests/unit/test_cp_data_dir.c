@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define MEMORY ((size_t)100 << 20)
+
 struct place {
     char root[64], data[96], mark[128];
 };
@@ -41,7 +43,7 @@ static void refused(const struct place *p, const char *region, int code, const c
 {
     struct cp_data_dir dir = {0};
     struct sy_error_text error = {0};
-    ck_assert_int_eq(cp_data_dir_init(&dir, p->data, 2, region, &error), code);
+    ck_assert_int_eq(cp_data_dir_init(&dir, p->data, 2, MEMORY, region, &error), code);
     ck_assert_msg(strstr(error.text, says) != NULL, "%s", error.text);
     ck_assert_ptr_null(dir.openers);
 }
@@ -52,14 +54,34 @@ START_TEST(one_shard_has_it_for_itself)
     place_init(&p);
     struct cp_data_dir dir;
     struct sy_error_text error = {0};
-    ck_assert_int_eq(cp_data_dir_init(&dir, p.data, 3, NULL, &error), 0);
+    ck_assert_int_eq(cp_data_dir_init(&dir, p.data, 3, MEMORY, NULL, &error), 0);
     ck_assert_uint_eq(dir.count, 3);
     ck_assert_str_eq(dir.id, "");
     char expected[128];
     snprintf(expected, sizeof(expected), "%s/partition-2", p.data);
-    ck_assert_str_eq(dir.paths[2], expected);
+    ck_assert_str_eq(dir.stores[2].path, expected);
+    ck_assert_uint_eq(dir.stores[2].memory_bytes, MEMORY / 3);
     ck_assert_int_ne(access(expected, F_OK), 0); /* not before it is opened */
     ck_assert_int_ne(access(p.mark, F_OK), 0);
+    cp_data_dir_deinit(&dir);
+    place_deinit(&p);
+}
+END_TEST
+
+/* Not more than is of use to one store, nor less than it needs. */
+START_TEST(memory_is_shared)
+{
+    struct place p;
+    place_init(&p);
+    struct cp_data_dir dir;
+    ck_assert_int_eq(cp_data_dir_init(&dir, p.data, 1, (size_t)1 << 30, NULL, NULL), 0);
+    ck_assert_uint_eq(dir.stores[0].memory_bytes, (size_t)320 << 20);
+    cp_data_dir_deinit(&dir);
+    ck_assert_int_eq(cp_data_dir_init(&dir, p.data, 16, (size_t)1 << 30, NULL, NULL), 0);
+    ck_assert_uint_eq(dir.stores[15].memory_bytes, (size_t)64 << 20);
+    cp_data_dir_deinit(&dir);
+    ck_assert_int_eq(cp_data_dir_init(&dir, p.data, 256, (size_t)1 << 30, NULL, NULL), 0);
+    ck_assert_uint_eq(dir.stores[0].memory_bytes, (size_t)16 << 20);
     cp_data_dir_deinit(&dir);
     place_deinit(&p);
 }
@@ -71,11 +93,11 @@ START_TEST(a_region_is_told_by_its_mark)
     place_init(&p);
     struct cp_data_dir first, second;
     struct sy_error_text error = {0};
-    ck_assert_msg(cp_data_dir_init(&first, p.data, 2, "eu", &error) == 0, "%s", error.text);
+    ck_assert_msg(cp_data_dir_init(&first, p.data, 2, MEMORY, "eu", &error) == 0, "%s", error.text);
     ck_assert_uint_eq(strlen(first.id), CP_STORAGE_ID_SIZE - 1);
     ck_assert(access(first.paths[0], F_OK) == 0 && access(first.paths[1], F_OK) == 0);
     ck_assert_int_eq(rmdir(first.paths[1]), 0);
-    ck_assert_int_eq(cp_data_dir_init(&second, p.data, 2, "eu", &error), 0);
+    ck_assert_int_eq(cp_data_dir_init(&second, p.data, 2, MEMORY, "eu", &error), 0);
     ck_assert_str_eq(second.id, first.id);
     ck_assert_int_ne(access(first.paths[1], F_OK), 0); /* it was lost, and is not made again */
     cp_data_dir_deinit(&first);
@@ -92,8 +114,8 @@ START_TEST(other_storage_has_another_identity)
     place_init(&p);
     place_init(&q);
     struct cp_data_dir first, second;
-    ck_assert_int_eq(cp_data_dir_init(&first, p.data, 1, "eu", NULL), 0);
-    ck_assert_int_eq(cp_data_dir_init(&second, q.data, 1, "eu", NULL), 0);
+    ck_assert_int_eq(cp_data_dir_init(&first, p.data, 1, MEMORY, "eu", NULL), 0);
+    ck_assert_int_eq(cp_data_dir_init(&second, q.data, 1, MEMORY, "eu", NULL), 0);
     ck_assert_str_ne(first.id, second.id);
     cp_data_dir_deinit(&first);
     cp_data_dir_deinit(&second);
@@ -110,7 +132,7 @@ START_TEST(a_damaged_mark_is_refused)
     struct place p;
     place_init(&p);
     struct cp_data_dir dir;
-    ck_assert_int_eq(cp_data_dir_init(&dir, p.data, 1, "eu", NULL), 0);
+    ck_assert_int_eq(cp_data_dir_init(&dir, p.data, 1, MEMORY, "eu", NULL), 0);
     cp_data_dir_deinit(&dir);
     for (size_t i = 0; i < SY_COUNT_OF(bad); i++) {
         write_mark(&p, bad[i]);
@@ -118,7 +140,7 @@ START_TEST(a_damaged_mark_is_refused)
         refused(&p, NULL, -EBADMSG, "damaged");
     }
     write_mark(&p, "eu 0123456789abcdef0123456789abcdef\n");
-    ck_assert_int_eq(cp_data_dir_init(&dir, p.data, 1, "eu", NULL), 0);
+    ck_assert_int_eq(cp_data_dir_init(&dir, p.data, 1, MEMORY, "eu", NULL), 0);
     ck_assert_str_eq(dir.id, "0123456789abcdef0123456789abcdef");
     cp_data_dir_deinit(&dir);
     place_deinit(&p);
@@ -136,7 +158,7 @@ static void *start(void *arg)
 {
     struct starter *s = arg;
     struct sy_error_text error;
-    s->result = cp_data_dir_init(&s->dir, s->place->data, 1, "eu", &error);
+    s->result = cp_data_dir_init(&s->dir, s->place->data, 1, MEMORY, "eu", &error);
     return NULL;
 }
 
@@ -176,12 +198,10 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {one_shard_has_it_for_itself,
-                                  a_region_is_told_by_its_mark,
-                                  other_storage_has_another_identity,
-                                  a_damaged_mark_is_refused,
-                                  shards_that_start_together_agree,
-                                  what_is_no_directory_is_refused,
-                                  NULL};
+    const TTest *const tests[] = {
+        one_shard_has_it_for_itself,     memory_is_shared,
+        a_region_is_told_by_its_mark,    other_storage_has_another_identity,
+        a_damaged_mark_is_refused,       shards_that_start_together_agree,
+        what_is_no_directory_is_refused, NULL};
     return sy_test_run("data_dir", tests);
 }

@@ -3,6 +3,7 @@
  * damaged, in child processes: this program started again with a mode and a directory. */
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/rng.h"
 #include "controlplane/store.h"
 #include "tests/lib/test.h"
 
@@ -696,6 +697,41 @@ START_TEST(test_rocksdb_bad_path)
 }
 END_TEST
 
+/* What it may keep in memory goes to tables when there is more of it. */
+START_TEST(memory_is_bounded)
+{
+    static const size_t limits[] = {CP_STORE_MEMORY_MIN, CP_STORE_MEMORY_MAX};
+    enum { BATCHES = 40, BYTES = 1 << 20 };
+    uint64_t written[2];
+    static uint8_t value[BYTES];
+    struct sy_rng rng;
+    sy_rng_init(&rng, 1);
+    for (size_t i = 0; i < BYTES; i++)
+        value[i] = (uint8_t)sy_rng_u64(&rng);
+    for (size_t k = 0; k < 2; k++) {
+        struct bed bed;
+        bed_init(&bed, true);
+        bed_close(&bed);
+        ck_assert_int_eq(
+            cp_store_rocksdb_open_within(&bed.store, bed.path, 0, limits[k], bed.loop, NULL, NULL),
+            0);
+        for (uint32_t i = 0; i < BATCHES; i++) {
+            struct cp_batch *batch = cp_batch_new(bed.store);
+            cp_batch_put(batch, CP_FAMILY_ACTIONS, (struct sy_span){(uint8_t *)&i, sizeof(i)},
+                         (struct sy_span){value, BYTES});
+            struct result result = {0};
+            cp_store_commit(bed.store, batch, on_done, &result);
+            wait_for(bed.loop, &result);
+            ck_assert_int_eq(result.error, 0);
+        }
+        written[k] = cp_store_bytes_written(bed.store);
+        bed_deinit(&bed);
+    }
+    ck_assert_uint_lt(written[1], (uint64_t)BATCHES * BYTES * 11 / 10); /* the log alone */
+    ck_assert_uint_gt(written[0], (uint64_t)BATCHES * BYTES * 13 / 10);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     if (argc == 3)
@@ -723,6 +759,7 @@ int main(int argc, char **argv)
         test_rocksdb_damaged_manifest,
         test_rocksdb_damaged_table,
         test_rocksdb_bad_path,
+        memory_is_bounded,
         NULL,
     };
     return sy_test_run("store_contract", tests);
