@@ -13,7 +13,12 @@ struct relay {
     struct cp_ask *ask;
     struct sy_buf kept; /* what the client did not take yet */
     bool keeping, stream;
+    int64_t strayed_ns; /* since when another shard has the partition; 0: it has not */
 };
+
+/* So long the answer of who had the partition may still be on its way: it ends what it has begun.
+ */
+#define ANSWER_NS (500 * SY_NS_PER_MS)
 
 struct cp_forwards {
     struct sy_loop *loop;
@@ -149,7 +154,7 @@ void cp_forwards_new(struct cp_forwards **ret_forwards, struct sy_loop *loop, cp
     *ret_forwards = forwards;
 }
 
-static void end_stream(struct relay *relay, const char *why)
+static void end(struct relay *relay, const char *why)
 {
     struct sy_status status = {0};
     sy_status_set(&status, SY_CODE_UNAVAILABLE, "%s", why);
@@ -157,14 +162,28 @@ static void end_stream(struct relay *relay, const char *why)
     sy_status_deinit(&status);
 }
 
+static bool is_lost(struct relay *relay, int64_t now_ns)
+{
+    if (!cp_ask_strayed(relay->ask)) {
+        relay->strayed_ns = 0;
+        return false;
+    }
+    if (relay->strayed_ns == 0)
+        relay->strayed_ns = now_ns;
+    return relay->stream || now_ns - relay->strayed_ns >= ANSWER_NS;
+}
+
 void cp_forwards_look(struct cp_forwards *forwards)
 {
+    int64_t now_ns = sy_loop_now_ns(forwards->loop);
     struct relay *next;
     for (struct relay *relay = forwards->relays; relay != NULL; relay = next) {
         next = relay->next;
         cp_ask_hurry(relay->ask);
-        if (relay->stream && cp_ask_strayed(relay->ask))
-            end_stream(relay, "the partition is at another shard now; try again");
+        if (is_lost(relay, now_ns))
+            end(relay, relay->stream ? "the partition is at another shard now; try again"
+                                     : "the partition is at another shard now, and what became of "
+                                       "this call is not known; try again");
     }
 }
 
@@ -174,7 +193,7 @@ void cp_forwards_end_streams(struct cp_forwards *forwards)
     for (struct relay *relay = forwards->relays; relay != NULL; relay = next) {
         next = relay->next;
         if (relay->stream)
-            end_stream(relay, "this shard stops; try again");
+            end(relay, "this shard stops; try again");
     }
 }
 

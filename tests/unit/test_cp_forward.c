@@ -167,7 +167,8 @@ static struct sy_channel *route(void *ctx, uint32_t partition)
 static void forward(void *ctx, struct sy_call *call, struct sy_span request)
 {
     struct world *w = ctx;
-    cp_forward(w->forwards, call, 7, w->run, true, request);
+    bool stream = strcmp(sy_call_method(call), "/test.S/Count") == 0;
+    cp_forward(w->forwards, call, 7, w->run, stream, request);
 }
 
 static void serve(struct sy_server *server, struct world *w, struct owner *o)
@@ -371,6 +372,35 @@ START_TEST(a_shard_that_dies_with_a_call_ends_it)
 }
 END_TEST
 
+/* It stands still, maybe; meanwhile the partition is given to another. */
+START_TEST(a_call_at_a_shard_that_lost_the_partition_ends)
+{
+    struct answer a;
+    open_world(&world);
+    ask(&world, &a, "/test.S/Keep", 0);
+    run(&world, 100 * SY_NS_PER_MS);
+    cp_forwards_look(world.forwards);
+    run(&world, 10 * SY_NS_PER_S);
+    cp_forwards_look(world.forwards);
+    run(&world, 100 * SY_NS_PER_MS);
+    ck_assert(!a.ended); /* as long as it takes */
+    world.known = 1;
+    cp_forwards_look(world.forwards);
+    run(&world, 400 * SY_NS_PER_MS);
+    cp_forwards_look(world.forwards);
+    run(&world, 50 * SY_NS_PER_MS);
+    ck_assert(!a.ended); /* the answer may be on its way */
+    run(&world, 100 * SY_NS_PER_MS);
+    cp_forwards_look(world.forwards);
+    run(&world, 10 * SY_NS_PER_MS);
+    ck_assert(a.ended && a.code == SY_CODE_UNAVAILABLE);
+    ck_assert_str_eq(a.message, "the partition is at another shard now, and what became of this "
+                                "call is not known; try again");
+    ck_assert_uint_eq(cp_forwards_count(world.forwards), 0);
+    close_world(&world);
+}
+END_TEST
+
 START_TEST(a_client_that_goes_is_missed)
 {
     struct answer a;
@@ -433,6 +463,7 @@ int main(void)
                                   a_partition_that_moves_is_followed,
                                   what_nobody_takes_ends_in_time,
                                   a_shard_that_dies_with_a_call_ends_it,
+                                  a_call_at_a_shard_that_lost_the_partition_ends,
                                   a_client_that_goes_is_missed,
                                   a_stream_waits_for_a_slow_client_and_loses_nothing,
                                   a_shard_ends_with_calls_in_progress,
