@@ -28,7 +28,8 @@ class Watch:
             time.sleep(0.1)
 
     def read_stream(self):
-        """What its end says. True: it never began, since the shard is down."""
+        """What its end says. True: it never began, since the shard is down, or stops, as the end before has said."""
+        began = False
         with contextlib.closing(http.client.HTTPConnection(self.endpoint, timeout=120)) as connection:
             try:
                 connection.request("POST", METHOD, b"\0" + struct.pack(">I", len(SCOPE)) + SCOPE,
@@ -42,7 +43,8 @@ class Watch:
                     return "cut off"
                 message = json.loads(answer.read(struct.unpack(">I", head[1:])[0]))
                 if head[0] & END:
-                    return message
+                    return message if began or message not in self.ends[-1:] else True
+                began = True
                 for run in message.get("runs", ()):
                     self.phases[run["action"]["id"]["run"]["name"]] = run["action"]["status"]["phase"]
             return True
