@@ -34,8 +34,8 @@ def s3_storage(root, secret_key):
 
 
 class Box(harness.Devbox):
-    def __init__(self, settings, venv):
-        super().__init__(settings, options=["--flyte", venv])
+    def __init__(self, settings, venv, options=()):
+        super().__init__(settings, options=["--flyte", venv, *options])
 
     def notes(self):
         """A new directory for notes.py."""

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Runs programs of the real Flyte SDK against a devbox:  run.py [FILE[.NAME-PART]...]
 
-Every file test_*.py has tasks and functions test_*(box), and gets a process and a devbox of its own; `settings` in it are
-the devbox's, or a function that gives a context manager of them: what they need is there until the devbox is gone. The SDK comes from a virtual environment (tools/flyte-venv): $FLYTE_VENV, or build/flyte-venv.
+Every file test_*.py has tasks and functions test_*(box), and gets a process and a devbox of its own; `options` in it are of tools/devbox
+start, `needs` a program without which it is skipped, `settings` the devbox's, or a function that gives a context manager of them: what they need is there until the devbox is gone. The SDK comes from a virtual environment (tools/flyte-venv): $FLYTE_VENV, or build/flyte-venv.
 """
 import contextlib
 import importlib
 import inspect
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,11 +22,11 @@ SECONDS_MAX = 60  # one test
 VENV = pathlib.Path(os.environ.get("FLYTE_VENV", ROOT / "build/flyte-venv"))
 
 
-def start_box(settings):
+def start_box(settings, options):
     import flyte
     from box import Box
 
-    box = Box(settings, VENV)
+    box = Box(settings, VENV, options)
     flyte.init(endpoint=box.endpoint, insecure=True, project="conformance", domain="development", root_dir=HERE)
     return box
 
@@ -58,14 +59,17 @@ def run_file(stem, part):
         if settings is None:
             print(f"SKIPPED conformance_{stem} what it needs cannot be had here", flush=True)
             return True
-        return run_functions(start_box(settings), stem, functions)
+        if not shutil.which(getattr(module, "needs", "true")):
+            print(f"SKIPPED conformance_{stem} {module.needs} is not installed: tools/install-deps test")
+            return True
+        return run_functions(start_box(settings, getattr(module, "options", ())), stem, functions)
 
 
 def run_functions(box, stem, functions):
     signal.signal(signal.SIGALRM, too_long)
     results = [run_one(box, f"{stem}.{name}", function) for name, function in functions]
     if False in results:
-        for daemon in ("shard", "operator", "agent"):
+        for daemon in box.daemons():
             print(f"--- {daemon}\n" + "\n".join(box.log(daemon).splitlines()[-15:]))
         print(f"--- kept in {box.dir}")
     box.close(keep=False in results)
