@@ -66,6 +66,7 @@ struct sch_operator *sch_operator_new(const struct sch_operator_options *options
     sch_list_init(&op->claims);
     sch_list_init(&op->claims_touched);
     sch_list_init(&op->reserved);
+    sch_list_init(&op->nodes_leaving);
     sch_list_init(&op->claiming);
     sch_list_init(&op->changed);
     sch_list_init(&op->freed);
@@ -395,6 +396,7 @@ void sch_operator_step(struct sch_operator *op, const struct sch_op_event *event
         sch_op_effects_deinit(effects);
     effects->count = 0;
     op->out = effects;
+    op->looks = 0;
     sch_node_watch(op, event->now_ns);
     op->now_ns = event->now_ns > op->now_ns ? event->now_ns : op->now_ns;
     dispatch(op, event);

@@ -129,7 +129,8 @@ static void check_node_room(const struct sch_node *node)
         }
     }
     SY_ASSERT(running == node->running && backlog == node->backlog_count);
-    SY_ASSERT(leaving == node->leaving && node->site == 0);
+    SY_ASSERT(leaving == node->leaving && node->site == 0 && !node->chosen);
+    SY_ASSERT((leaving > 0) == sch_link_in_list(&node->leaves));
     SY_ASSERT(backlog == list_length(&node->backlog));
     SY_ASSERT((backlog > 0) == sch_heap_has(&node->recall));
     if (backlog > 0)
@@ -172,12 +173,12 @@ static void check_nodes(const struct sch_operator *op)
             SY_ASSERT(sch_node_fits(node, &a->kind->request) == 0);
         }
         lost += state == SCH_NODE_LOST;
-        leaving += node->leaving;
+        leaving += node->leaving > 0;
         free.cpu_milli += node->free.cpu_milli;
         free.memory_bytes += node->free.memory_bytes;
         free.gpu_milli += node->free.gpu_milli;
     }
-    SY_ASSERT(leaving == op->leaving);
+    SY_ASSERT(leaving == list_length(&op->nodes_leaving));
     SY_ASSERT(lost == op->leases.count && memcmp(&free, &op->free, sizeof(free)) == 0);
     sch_heap_check(&op->leases);
     sch_heap_check(&op->recalls);

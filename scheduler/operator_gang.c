@@ -35,7 +35,7 @@ enum when { NOW, SOON, EMPTY };
 struct spot {
     struct sch_node *node;
     struct sy_span domain;
-    uint32_t fits, slots;
+    uint64_t fits, slots; /* of a shape: of all its nodes */
 };
 
 struct spots {
@@ -59,7 +59,7 @@ static int compare_now(const void *left, const void *right)
 static int compare_empty(const void *left, const void *right)
 {
     const struct spot *a = left, *b = right;
-    uint32_t in_way_a = a->slots - a->fits, in_way_b = b->slots - b->fits;
+    uint64_t in_way_a = a->slots - a->fits, in_way_b = b->slots - b->fits;
     int order = sch_label_values_compare(&a->domain, &b->domain);
     if (order == 0)
         order = (in_way_a > in_way_b) - (in_way_a < in_way_b);
@@ -103,21 +103,31 @@ static uint32_t fits_of(struct sch_node *node, const struct sch_resources *reque
 /* ---- from the index, since a gang is tried whenever room comes ---- */
 
 struct walk {
-    const struct sch_operator *op;
+    struct sch_operator *op;
     const struct sch_op_gang *gang;
     const struct sch_resources *request;
     const char *key;
-    enum when when; /* not SOON */
+    const struct sy_span *domain; /* only in this one; NULL: in all */
+    enum when when;
     uint64_t room, wanted;
     struct spots *spots; /* NULL: only counted */
+    bool sums;           /* one for each shape: nodes alike are in one domain */
+    bool counted;        /* slots are: only what is free is added */
     uint32_t cap;
     const struct sch_op_shape *shape; /* of the last one */
+    struct sy_span of_domain;
     uint32_t of_shape;
 };
 
 static void spot_add(struct walk *walk, const struct spot *spot)
 {
     struct spots *spots = walk->spots;
+    struct spot *last = spots->count > 0 ? &spots->items[spots->count - 1] : NULL;
+    if (walk->sums && last && last->node->shape == spot->node->shape) {
+        last->fits += spot->fits;
+        last->slots += spot->slots;
+        return;
+    }
     if (spots->count == walk->cap) {
         walk->cap = walk->cap ? walk->cap * 2 : 64;
         spots->items = sy_realloc(spots->items, walk->cap * sizeof(*spots->items));
@@ -131,101 +141,109 @@ static bool walk_node(void *ctx, void *owner)
     struct walk *walk = ctx;
     struct sch_node *node = owner;
     struct spot spot = {.node = node, .domain = {(const uint8_t *)"", 0}};
+    walk->op->looks++;
+    if (walk->key[0] && node->shape == walk->shape)
+        spot.domain = walk->of_domain;
+    else if (walk->key[0])
+        spot.domain = sch_label_value(node->shape->shape.traits.labels, walk->key);
+    if (!spot.domain.data ||
+        (walk->domain && sch_label_values_compare(&spot.domain, walk->domain) != 0))
+        return false;
     if (!is_open_to(walk->op, node, walk->gang, walk->when))
         return true;
     if (node->backlog_count == 0)
-        spot.fits = sch_node_fits(node, walk->request);
+        spot.fits = fits_of(node, walk->request, walk->when);
     spot.slots = walk->when == EMPTY ? slots_of(node, walk->request) : spot.fits;
-    if (walk->key[0])
-        spot.domain = sch_label_value(node->shape->shape.traits.labels, walk->key);
-    if (!spot.domain.data || spot.slots == 0)
+    if (spot.slots == 0)
         return true;
+    spot.slots = walk->counted ? 0 : spot.slots;
     walk->of_shape = node->shape == walk->shape ? walk->of_shape + 1 : 1;
     walk->shape = node->shape;
+    walk->of_domain = spot.domain;
     walk->room += spot.slots;
     if (walk->spots)
         spot_add(walk, &spot);
     if (walk->key[0])
         return true; /* there may be more of its domain */
-    bool enough = walk->when == EMPTY || walk->room >= walk->wanted;
+    bool enough = (walk->spots && walk->when == EMPTY) || walk->room >= walk->wanted;
     return !enough || (walk->spots && walk->of_shape < SCH_OP_GANG_NODES);
 }
 
-/* Nodes that are kept are in no index. What is kept for it already is always looked at, so what it
- * chooses anew is no worse. */
+/* Of nodes alike that are in the index: how many, one of them. */
+static void walk_shape(void *ctx, void *owner, uint32_t count)
+{
+    struct walk *walk = ctx;
+    struct sch_node *node = owner;
+    struct spot spot = {.node = node,
+                        .domain = sch_label_value(node->shape->shape.traits.labels, walk->key),
+                        .slots = (uint64_t)slots_of(node, walk->request) * count};
+    if (spot.domain.data)
+        spot_add(walk, &spot);
+}
+
+/* Nodes that are kept are in no index, nor, for SOON, those where room only comes. What is kept for
+ * it already is always looked at, so what it chooses anew is no worse. */
 static void walk_nodes(struct sch_operator *op, struct sch_kind *kind, struct walk *walk)
 {
     struct sch_link *link;
-    for (link = op->reserved.next; is_reserver(op, walk->gang) && link != &op->reserved;
-         link = link->next)
+    bool kept = walk->when == EMPTY || is_reserver(op, walk->gang);
+    for (link = op->reserved.next; kept && link != &op->reserved; link = link->next)
         (void)walk_node(walk, sy_container_of(link, struct sch_node, kept));
     for (link = op->claims.next; walk->when == EMPTY && link != &op->claims; link = link->next) {
         struct sch_op_claim *claim = sy_container_of(link, struct sch_op_claim, link);
         if (claim->node)
             (void)walk_node(walk, claim->node);
     }
-    sch_kind_each(op, kind, walk->when == NOW, walk_node, walk);
+    for (link = op->nodes_leaving.next; walk->when == SOON && link != &op->nodes_leaving;
+         link = link->next) {
+        struct sch_node *node = sy_container_of(link, struct sch_node, leaves);
+        if (!node->reserved && sch_node_fits(node, walk->request) == 0)
+            (void)walk_node(walk, node);
+    }
+    if (walk->sums && walk->when == EMPTY) {
+        sch_kind_each_shape(op, kind, walk_shape, walk);
+        walk->counted = true;
+    }
+    if (!walk->counted || walk->gang) /* for one that is not here it does not matter what is free */
+        sch_kind_each(op, kind, walk->when != EMPTY || walk->counted, walk_node, walk);
 }
 
 /* Whether all nodes together have room: most often not, and then nothing needs to be sorted. */
 static bool holds_all(struct sch_operator *op, struct sch_kind *kind,
                       const struct sch_op_gang *gang, uint32_t size, enum when when)
 {
-    uint64_t room = 0;
-    if (when == NOW) {
-        struct walk walk = {.op = op,
-                            .gang = gang,
-                            .request = &kind->request,
-                            .key = "",
-                            .when = NOW,
-                            .wanted = size};
-        walk_nodes(op, kind, &walk);
-        return walk.room >= size;
-    }
+    struct walk walk = {
+        .op = op, .gang = gang, .request = &kind->request, .key = "", .when = when, .wanted = size};
     if (when == EMPTY && sch_kind_slots(op, kind) >= size)
         return true; /* without those that are kept */
-    for (uint32_t i = 0; i < op->node_count && room < size; i++) {
-        struct sch_node *node = op->nodes[i];
-        if (is_open_to(op, node, gang, when))
-            room += when == EMPTY ? slots_of(node, &kind->request)
-                                  : fits_of(node, &kind->request, when);
-    }
-    return room >= size;
+    walk_nodes(op, kind, &walk);
+    return walk.room >= size;
 }
 
-/* Those that could hold a member. With a topology only what is in a domain. To be freed. */
+static void sort(struct spots *spots, enum when when)
+{
+    if (spots->count > 1)
+        qsort(spots->items, spots->count, sizeof(*spots->items),
+              when == EMPTY ? compare_empty : compare_now);
+}
+
+/* Those that could hold a member; with a topology only what is in a domain. To be freed. */
 static struct spots spots_of(struct sch_operator *op, struct sch_kind *kind,
                              const struct sch_op_gang *gang, uint32_t size, const char *key,
-                             enum when when)
+                             const struct sy_span *domain, enum when when)
 {
     struct spots spots = {0};
-    const struct sch_resources *request = &kind->request;
     struct walk walk = {.op = op,
                         .gang = gang,
-                        .request = request,
+                        .request = &kind->request,
                         .key = key,
+                        .domain = domain,
                         .when = when,
                         .wanted = size,
-                        .spots = &spots};
-    bool by_index = when == NOW || (when == EMPTY && !key[0]);
-    if (by_index)
-        walk_nodes(op, kind, &walk);
-    for (uint32_t i = 0; i < op->node_count && !by_index; i++) {
-        struct sch_node *node = op->nodes[i];
-        struct spot spot = {.node = node, .domain = {(const uint8_t *)"", 0}};
-        if (!is_open_to(op, node, gang, when))
-            continue;
-        if (node->backlog_count == 0)
-            spot.fits = fits_of(node, request, when);
-        spot.slots = when == EMPTY ? slots_of(node, request) : spot.fits;
-        if (key[0])
-            spot.domain = sch_label_value(node->shape->shape.traits.labels, key);
-        if (spot.domain.data && spot.slots > 0)
-            spot_add(&walk, &spot);
-    }
-    if (spots.count > 1)
-        qsort(spots.items, spots.count, sizeof(*spots.items),
-              when == EMPTY ? compare_empty : compare_now);
+                        .spots = &spots,
+                        .sums = key[0] && !domain};
+    walk_nodes(op, kind, &walk);
+    sort(&spots, walk.sums ? NOW : when); /* of sums only the domains count */
     return spots;
 }
 
@@ -257,36 +275,46 @@ static bool keep_domain(struct spots *spots, uint32_t size, enum when when)
     return best_count > 0;
 }
 
+/* The domain for it; false: none has room. */
+static bool find_domain(struct sch_operator *op, struct sch_kind *kind,
+                        const struct sch_gang_shape *shape, const struct sch_op_gang *gang,
+                        enum when when, struct sy_span *ret)
+{
+    struct spots sums = spots_of(op, kind, gang, shape->size, shape->key, NULL, when);
+    bool found = keep_domain(&sums, shape->size, when);
+    if (found)
+        *ret = sums.items[0].domain; /* the shape has it */
+    free(sums.items);
+    return found;
+}
+
 /* In one domain, or without one where that is allowed. False: no room. *ret is to be freed. */
 static bool choose(struct sch_operator *op, struct sch_kind *kind,
                    const struct sch_gang_shape *shape, const struct sch_op_gang *gang,
                    enum when when, struct spots *ret)
 {
+    struct sy_span domain;
     SY_ASSERT(shape->size > 0);
     *ret = (struct spots){0};
     if (!holds_all(op, kind, gang, shape->size, when))
         return false;
-    if (shape->topology != SCH_TOPOLOGY_NONE) {
-        *ret = spots_of(op, kind, gang, shape->size, shape->key, when);
-        if (keep_domain(ret, shape->size, when))
-            return true;
-        free(sy_take(ret->items));
-        if (shape->topology == SCH_TOPOLOGY_REQUIRE)
-            return false;
+    if (shape->topology != SCH_TOPOLOGY_NONE && find_domain(op, kind, shape, gang, when, &domain)) {
+        *ret = spots_of(op, kind, gang, shape->size, shape->key, &domain, when);
+        return true;
     }
-    *ret = spots_of(op, kind, gang, shape->size, "", when);
+    if (shape->topology == SCH_TOPOLOGY_REQUIRE)
+        return false;
+    *ret = spots_of(op, kind, gang, shape->size, "", NULL, when);
     return keep_domain(ret, shape->size, when);
 }
 
 static bool has_room(struct sch_operator *op, struct sch_kind *kind,
                      const struct sch_gang_shape *shape, enum when when)
 {
-    struct spots spots;
-    if (shape->topology != SCH_TOPOLOGY_REQUIRE)
-        return holds_all(op, kind, NULL, shape->size, when);
-    bool found = choose(op, kind, shape, NULL, when, &spots);
-    free(spots.items);
-    return found;
+    struct sy_span domain;
+    return holds_all(op, kind, NULL, shape->size, when) &&
+           (shape->topology != SCH_TOPOLOGY_REQUIRE ||
+            find_domain(op, kind, shape, NULL, when, &domain));
 }
 
 bool sch_op_gang_has_room(struct sch_operator *op, struct sch_kind *kind,
@@ -344,6 +372,25 @@ static void look_at_free(struct sch_operator *op, const struct sch_op_gang *gang
     op->reserver_free = fits > op->reserver_free ? fits : op->reserver_free;
 }
 
+/* The first of them that hold so many, and no others. */
+static void keep_nodes(struct sch_operator *op, const struct spots *spots, uint32_t size)
+{
+    uint64_t slots = 0;
+    uint32_t count = 0;
+    for (; slots < size; slots += spots->items[count++].slots)
+        spots->items[count].node->chosen = true;
+    for (struct sch_link *link = op->reserved.next; link != &op->reserved;) {
+        struct sch_node *node = sy_container_of(link, struct sch_node, kept);
+        link = link->next;
+        if (!node->chosen)
+            set_reserved(op, node, false);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        set_reserved(op, spots->items[i].node, true);
+        spots->items[i].node->chosen = false;
+    }
+}
+
 static void reserve(struct sch_operator *op, const struct sch_op_gang *gang)
 {
     if (!is_reserver(op, gang)) {
@@ -364,25 +411,16 @@ static void reserve(struct sch_operator *op, const struct sch_op_gang *gang)
     op->reserve_next_ns = op->now_ns +
                           SCH_OP_RESERVE_INTERVAL_NS * (1 + op->node_count / SCH_OP_RESERVE_NODES);
     struct spots spots = {0};
-    uint64_t slots = 0;
-    bool *keep = sy_calloc(op->node_count + 1, sizeof(*keep));
     struct sch_kind *kind = sch_op_gang_kind(gang);
-    bool found = op->leaving > 0 && choose(op, kind, &gang->shape, gang, SOON, &spots);
+    bool found = !sch_list_empty(&op->nodes_leaving) &&
+                 choose(op, kind, &gang->shape, gang, SOON, &spots);
     if (!found)
         found = choose(op, kind, &gang->shape, gang, EMPTY, &spots);
-    if (found) {
-        for (uint32_t i = 0; slots < gang->shape.size; i++) {
-            keep[spots.items[i].node->index] = true;
-            slots += spots.items[i].slots;
-        }
-    }
-    for (uint32_t i = 0; i < op->node_count; i++)
-        set_reserved(op, op->nodes[i], keep[i]);
+    keep_nodes(op, &spots, found ? gang->shape.size : 0);
     if (op->reserver_free == UINT64_MAX) {
         op->reserver_free = 0;
         look_at_free(op, gang);
     }
-    free(keep);
     free(spots.items);
 }
 

@@ -254,7 +254,9 @@ struct sch_node {
     uint16_t *shares; /* thousandths used, of each GPU that is given in parts; 0: an unused place */
     uint32_t share_count;
     uint32_t running, backlog_count;
-    uint32_t leaving; /* charged attempts that were cancelled: their room comes free */
+    uint32_t leaving;       /* charged attempts that were cancelled: their room comes free */
+    struct sch_link leaves; /* op->nodes_leaving while there are some */
+    bool chosen;            /* within operator_gang.c: to be reserved */
     uint32_t site; /* within operator_reclaim.c: its place among those looked at, from 1; else 0 */
     uint64_t finished;
     struct sch_rate rate;
@@ -333,7 +335,8 @@ struct sch_operator {
     struct sch_heap leases, drains, probations, recalls;
     struct sch_link changed; /* nodes whose index entry is stale */
     struct sch_link reserved;
-    uint32_t leaving;      /* charged attempts that were cancelled, of all nodes */
+    struct sch_link nodes_leaving; /* where charged attempts were cancelled */
+    uint64_t looks;                /* at nodes, for gangs, in this step */
     struct sch_link freed; /* nodes where room came in this step: what is parked may fit there */
     bool choice_came;      /* in this step: it may fit on other nodes, too */
     bool join_restarted;
@@ -459,6 +462,9 @@ void sch_kind_sync(struct sch_operator *op, struct sch_kind *kind);
  * left out. */
 void sch_kind_each(struct sch_operator *op, struct sch_kind *kind, bool room,
                    bool (*fn)(void *ctx, void *node), void *ctx);
+/* As many of a shape as are in the index, and one of them; only trusted ones. */
+void sch_kind_each_shape(struct sch_operator *op, struct sch_kind *kind,
+                         void (*fn)(void *ctx, void *node, uint32_t count), void *ctx);
 /* How many these nodes would hold, empty. */
 uint64_t sch_kind_slots(struct sch_operator *op, struct sch_kind *kind);
 /* Whether there is room for it, or its backlog takes it; known already that no other node has. */
@@ -478,6 +484,8 @@ void sch_index_sync(struct sch_operator *op);
 
 /* ---- operator_place.c ---- */
 void sch_node_charge(struct sch_operator *op, struct sch_attempt *a, bool room);
+/* So many more, or less, of its charged attempts were cancelled. */
+void sch_node_leaving(struct sch_operator *op, struct sch_node *node, int delta);
 void sch_node_uncharge(struct sch_operator *op, struct sch_attempt *a);
 void sch_node_backlog_push(struct sch_operator *op, struct sch_attempt *a);
 void sch_node_backlog_remove(struct sch_operator *op, struct sch_attempt *a);

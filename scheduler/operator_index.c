@@ -323,6 +323,18 @@ void sch_kind_each(struct sch_operator *op, struct sch_kind *kind, bool room,
     }
 }
 
+void sch_kind_each_shape(struct sch_operator *op, struct sch_kind *kind,
+                         void (*fn)(void *ctx, void *node, uint32_t count), void *ctx)
+{
+    sch_index_sync(op);
+    kind_sync_shapes(op, kind);
+    for (uint32_t i = 0; i < kind->shape_count; i++) {
+        const struct sch_fit *fit = &kind->shapes[i].shape->tiers[SCH_TIER_TRUSTED].fit;
+        if (fit->root)
+            fn(ctx, fit->root->owner, sch_fit_count(fit));
+    }
+}
+
 uint64_t sch_kind_slots(struct sch_operator *op, struct sch_kind *kind)
 {
     uint64_t slots = 0;

@@ -9,14 +9,24 @@ static void room_came(struct sch_operator *op, struct sch_node *node)
         sch_list_push_back(&op->freed, &node->freed);
 }
 
+void sch_node_leaving(struct sch_operator *op, struct sch_node *node, int delta)
+{
+    SY_ASSERT(delta >= 0 || node->leaving > 0);
+    node->leaving += (uint32_t)delta;
+    bool leaves = node->leaving > 0;
+    if (leaves && !sch_link_in_list(&node->leaves))
+        sch_list_push_back(&op->nodes_leaving, &node->leaves);
+    else if (!leaves && sch_link_in_list(&node->leaves))
+        sch_list_remove(&node->leaves);
+}
+
 void sch_node_charge(struct sch_operator *op, struct sch_attempt *a, bool room)
 {
     SY_ASSERT(!a->charged && a->node && a->kind);
     SY_ASSERT(!room || sch_node_fits(a->node, &a->kind->request) > 0);
     a->charged = true;
     a->room = room;
-    a->node->leaving += a->cancelled;
-    op->leaving += a->cancelled;
+    sch_node_leaving(op, a->node, a->cancelled);
     sch_node_use(a->node, a);
     sch_node_changed(op, a->node);
 }
@@ -27,9 +37,7 @@ void sch_node_uncharge(struct sch_operator *op, struct sch_attempt *a)
         return;
     SY_ASSERT(a->node && a->kind);
     a->charged = a->room = false;
-    SY_ASSERT(!a->cancelled || a->node->leaving > 0);
-    a->node->leaving -= a->cancelled;
-    op->leaving -= a->cancelled;
+    sch_node_leaving(op, a->node, -(int)a->cancelled);
     sch_node_unuse(a->node, a);
     room_came(op, a->node);
 }

@@ -289,8 +289,7 @@ void sch_op_cancel(struct sch_operator *op, const struct sch_attempt_key *key, c
         sch_attempt_returned(op, a, NULL);
         return;
     }
-    a->node->leaving += a->charged && !a->cancelled;
-    op->leaving += a->charged && !a->cancelled;
+    sch_node_leaving(op, a->node, a->charged && !a->cancelled);
     a->cancelled = true;
     if (a->placed)
         a->placed->cancelled = true;

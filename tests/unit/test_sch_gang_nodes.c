@@ -1,5 +1,6 @@
 /* links: sch */
 /* Gangs in a cluster: placed whole, reserved for, given back whole. Nodes have four cores. */
+#include "scheduler/operator_impl.h"
 #include "tests/unit/test_sch_gang_world.h"
 
 START_TEST(it_waits_for_its_last_member)
@@ -355,6 +356,89 @@ START_TEST(what_it_took_too_much_is_granted_afterwards)
 }
 END_TEST
 
+/* ---- how much a step looks at ---- */
+
+/* Many nodes in two racks, without the check of everything after each step. */
+static struct world *many_nodes(unsigned nodes)
+{
+    struct world *w = world_new(NULL, 0);
+    struct sch_traits traits[2] = {{.labels = "rack=a"}, {.labels = "rack=b"}};
+    for (unsigned i = 0; i < nodes; i++) {
+        char name[8];
+        snprintf(name, sizeof(name), "n%u", i);
+        struct sch_op_event up = {
+            .type = SCH_OP_NODE_UP,
+            .now_ns = w->now,
+            .u.node = {.name = name, .traits = &traits[i % 2], .capacity = {.cpu_milli = 4000}}};
+        struct sch_op_event complete = {
+            .type = SCH_OP_NODE_INVENTORY_COMPLETE, .now_ns = w->now, .u.node.name = name};
+        sch_operator_step(w->op, &up, &w->fx);
+        sch_operator_step(w->op, &complete, &w->fx);
+    }
+    return w;
+}
+
+/* Single tasks of a node each, on all nodes. */
+static void fill(struct world *w, unsigned nodes, struct sch_attempt_key *ret_last)
+{
+    demand(w, SMALL, nodes, 4, NULL);
+    for (unsigned i = 0; i < nodes; i++) {
+        struct sch_attempt_key key = {
+            .action = ++w->next_action, .partition = 1, .number = 1, .epoch = 5};
+        struct sch_op_event assign = {
+            .type = SCH_OP_ASSIGN,
+            .now_ns = w->now,
+            .u.assign = {.key = key,
+                         .class_id = SMALL,
+                         .blob = {.data = &w->blobs, .release = blob_release}}};
+        w->blobs++;
+        sch_operator_step(w->op, &assign, &w->fx);
+        look(w);
+        *ret_last = key;
+    }
+    ck_assert_uint_eq(w->placed, nodes);
+}
+
+START_TEST(what_is_kept_for_a_gang_is_chosen_among_some_of_many_nodes)
+{
+    enum { NODES = 3 * SCH_OP_GANG_NODES };
+    struct world *w = many_nodes(NODES);
+    struct sch_attempt_key last;
+    fill(w, NODES, &last);
+    demand(w, GANG, 1, 4, &eight);
+    ck_assert_ptr_nonnull(grant_of(w, GANG));
+    ck_assert_uint_eq(w->op->looks, 0); /* by what is counted */
+    /* Room comes on one node: what there is soon is not enough. */
+    step(w, (struct sch_op_event){.type = SCH_OP_CANCEL, .u.cancel = {last, "not wanted"}});
+    gang(w, GANG, 7, 8, 0, NULL);
+    ck_assert_uint_eq(w->members, 0);
+    ck_assert_uint_le(w->op->looks, 2 * (SCH_OP_GANG_NODES + 1) + 2); /* of each of two shapes */
+    unsigned kept = 0;
+    for (struct sch_link *at = w->op->reserved.next; at != &w->op->reserved; at = at->next)
+        kept++;
+    ck_assert_uint_eq(kept, 8);
+    world_free(w);
+}
+END_TEST
+
+START_TEST(whether_a_rack_could_hold_a_gang_is_known_without_its_nodes)
+{
+    enum { NODES = 3 * SCH_OP_GANG_NODES };
+    struct world *w = many_nodes(NODES);
+    struct sch_attempt_key last;
+    fill(w, NODES, &last);
+    struct sch_gang_shape fits = {
+        .size = SCH_GANG_SIZE_MAX, .topology = SCH_TOPOLOGY_REQUIRE, .key = "rack"};
+    struct sch_gang_shape none = {.size = 8, .topology = SCH_TOPOLOGY_REQUIRE, .key = "row"};
+    demand(w, GANG, 1, 4, &fits);
+    ck_assert_ptr_nonnull(grant_of(w, GANG));
+    demand(w, GANG + 1, 1, 4, &none);
+    ck_assert_ptr_null(grant_of(w, GANG + 1));
+    ck_assert_uint_eq(w->op->looks, 0);
+    world_free(w);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -373,6 +457,8 @@ int main(void)
         a_domain_is_required,
         a_domain_is_preferred,
         what_it_took_too_much_is_granted_afterwards,
+        what_is_kept_for_a_gang_is_chosen_among_some_of_many_nodes,
+        whether_a_rack_could_hold_a_gang_is_known_without_its_nodes,
         NULL,
     };
     return sy_test_run("sch_gang_nodes", tests);
