@@ -44,6 +44,7 @@ struct cp_region {
     bool misfit, left;
     struct sy_error_text why_misfit; /* "": it was told */
     int64_t namesake;                /* the session of another shard of our name that was told of */
+    struct sy_error_text waits;      /* for whose end; "": for nobody\'s */
     sy_fn on_left;
     void *left_ctx;
 };
@@ -221,14 +222,18 @@ static struct cp_ownership_view view_of(struct cp_region *region)
                                       .held_until_ns = cp_coord_held_until_ns(region->coord)};
 }
 
-/* Another of our name is there, or the process that we follow is not known to be dead yet: it is
- * waited for, in silence but for this. */
+/* Another of our name is there, or the process that we follow is not known to be dead yet. */
 static void look_for_namesake(struct cp_region *region, const struct cp_ownership_view *view)
 {
     uint32_t at = cp_map_shard(&region->map, region->options.shard);
     const struct cp_map_shard *shard = at != CP_MAP_NONE ? &region->map.shards[at] : NULL;
     bool other = shard != NULL && view->session != 0 && shard->session != view->session;
-    if (!other || region->namesake == shard->session)
+    region->waits.text[0] = '\0';
+    if (!other)
+        return;
+    sy_error_text_set(&region->waits, "a shard of this name is there, at %s: its end is waited for",
+                      shard->endpoint);
+    if (region->namesake == shard->session)
         return;
     region->namesake = shard->session;
     sy_log(region->log, &cp_shard_events, CP_SHARD_EV_NAME_TAKEN,
@@ -374,6 +379,8 @@ const char *cp_region_trouble(const struct cp_region *region)
     const char *trouble = cp_coord_trouble(region->coord);
     if (trouble[0] != '\0')
         return trouble;
+    if (region->waits.text[0] != '\0')
+        return region->waits.text;
     return cp_region_self(region) == NULL ? "its session with etcd is over, or has not begun" : "";
 }
 

@@ -5,6 +5,8 @@
 #include "controlplane/events.h"
 #include "controlplane/partition_impl.h"
 
+#include "switchyard/v1/region_service.pb-c.h"
+
 static size_t served_by(struct cp_shard *shard)
 {
     size_t count = 0;
@@ -110,6 +112,27 @@ START_TEST(a_shard_of_other_storage_has_no_part)
 }
 END_TEST
 
+/* What the odd one says of itself when it is asked. */
+static void check_trouble(struct world *w, const char *trouble)
+{
+    struct sy_channel *usual = w->shards[0].channel;
+    sy_rpc_mem_set_origin(w->rpc, "client");
+    w->shards[0].channel = sy_channel_new(w->rpc, "odd:8090");
+    Switchyard__V1__GetRegionMapRequest m = SWITCHYARD__V1__GET_REGION_MAP_REQUEST__INIT;
+    struct call *c = send_call(w, 0, "/switchyard.v1.RegionService/GetRegionMap", &m.base);
+    c->reads = true;
+    expect_ok(w, c);
+    struct sy_arena arena;
+    sy_arena_init(&arena, 1 << 20);
+    const Switchyard__V1__GetRegionMapResponse *answer = pb_unpack(
+        &switchyard__v1__get_region_map_response__descriptor, &arena, sy_buf_span(&c->answer));
+    ck_assert_ptr_nonnull(answer);
+    ck_assert_str_eq(answer->trouble, trouble);
+    sy_arena_deinit(&arena);
+    sy_channel_free(w->shards[0].channel);
+    w->shards[0].channel = usual;
+}
+
 /* It waits, and says for whom. */
 START_TEST(a_second_shard_of_one_name_has_no_part)
 {
@@ -120,6 +143,7 @@ START_TEST(a_second_shard_of_one_name_has_no_part)
     run_for(w, 10 * SY_NS_PER_S);
     ck_assert_uint_eq(served_by(odd.shard), 0);
     ck_assert_uint_eq(sy_log_count(odd.log, &cp_shard_events, CP_SHARD_EV_NAME_TAKEN), 1);
+    check_trouble(w, "a shard of this name is there, at shard-1:8090: its end is waited for");
     ck_assert_int_eq(odd.misfits, 0);
     end_odd(w, &odd);
     close_world(w);
