@@ -14,7 +14,7 @@ static bool partition_invariant(const void *owner, unsigned state)
         return p->core && p->store && p->epoch > 0;
     case CP_PARTITION_AWAY:
     case CP_PARTITION_STOPPED:
-        return !p->core && !p->store;
+        return !p->core && !p->store && !p->closing;
     default:
         return true;
     }
@@ -326,6 +326,7 @@ void cp_partition_free(struct cp_partition *p)
         cp_group_free(group);
     }
     cp_store_close(p->store);
+    cp_store_close(p->closing);
     sch_effects_deinit(&p->effects);
     cp_specs_deinit(&p->specs);
     cp_places_deinit(&p->places);
@@ -354,9 +355,27 @@ static void stopped(struct cp_partition *p)
         done(p->stopped_ctx);
 }
 
+static void on_store_closed(void *arg)
+{
+    struct cp_partition *p = arg;
+    SY_ASSERT(cp_state(p) == CP_PARTITION_STOPPING);
+    p->closing = NULL;
+    cp_touch(p); /* the end of the turn ends the stop */
+}
+
+/* True: it is closed. A disk that hangs would stop our loop with all that is on it. */
+static bool close_store(struct cp_partition *p)
+{
+    SY_ASSERT(!p->closing);
+    struct cp_store *store = sy_take(p->store);
+    if (store && !cp_store_close_begin(store, on_store_closed, p))
+        p->closing = store;
+    return !p->closing;
+}
+
 void cp_check_stopped(struct cp_partition *p)
 {
-    if (cp_state(p) != CP_PARTITION_STOPPING || p->ready_watches)
+    if (cp_state(p) != CP_PARTITION_STOPPING || p->ready_watches || p->closing)
         return;
     if (p->sealed || p->open->item_count > 0 || p->open->chunk_count > 0 ||
         (p->open->rows && cp_batch_count(p->open->rows) > 0))
@@ -364,8 +383,8 @@ void cp_check_stopped(struct cp_partition *p)
     if (p->open->rows)
         cp_batch_free(sy_take(p->open->rows));
     cp_drop_core(p);
-    cp_store_close(sy_take(p->store));
-    stopped(p);
+    if (close_store(p))
+        stopped(p);
 }
 
 static void begin_stop(struct cp_partition *p, bool giving, sy_fn done, void *ctx)
@@ -389,10 +408,21 @@ void cp_partition_stop(struct cp_partition *p, sy_fn done, void *ctx)
     begin_stop(p, false, done, ctx);
 }
 
+static void tell_when_stopped(struct cp_partition *p, sy_fn done, void *ctx)
+{
+    if (p->on_stopped)
+        return; /* whoever stops or gives it is told */
+    p->on_stopped = done;
+    p->stopped_ctx = ctx;
+}
+
 void cp_partition_give(struct cp_partition *p, sy_fn done, void *ctx)
 {
     SY_ASSERT(cp_state(p) != CP_PARTITION_AWAY);
-    begin_stop(p, true, done, ctx);
+    if (cp_state(p) == CP_PARTITION_STOPPING)
+        tell_when_stopped(p, done, ctx); /* it was abandoned, and is being closed */
+    else
+        begin_stop(p, true, done, ctx);
 }
 
 void cp_partition_take(struct cp_partition *p, uint32_t epoch_min)
@@ -405,7 +435,7 @@ void cp_partition_take(struct cp_partition *p, uint32_t epoch_min)
     sy_timer_start_in(p->loop, &p->reopen, 0);
 }
 
-void cp_partition_abandon(struct cp_partition *p, const char *why)
+bool cp_partition_abandon(struct cp_partition *p, const char *why, sy_fn done, void *ctx)
 {
     SY_ASSERT(is_ours(p));
     struct sy_status status = {0};
@@ -414,24 +444,27 @@ void cp_partition_abandon(struct cp_partition *p, const char *why)
            SY_U64("partition", p->options.partition), SY_STR("reason", why));
     sy_timer_stop(p->loop, &p->reopen);
     p->failing = 0;
-    p->reason_code = -ESHUTDOWN;
-    sy_error_text_set(&p->reason, "%s", why);
     bool stopping = cp_state(p) == CP_PARTITION_STOPPING;
     if (!stopping)
         begin_stop(p, true, NULL, NULL);
+    p->reason_code = -ESHUTDOWN;
+    sy_error_text_set(&p->reason, "%s", why);
     take_down(p, &status);
-    cp_store_close(sy_take(p->store));
-    if (!stopping)
+    bool closed = p->closing == NULL && close_store(p);
+    if (closed && !stopping) {
         stopped(p);
-    else
-        cp_touch(p); /* the end of the turn ends the stop */
+        return true;
+    }
+    tell_when_stopped(p, done, ctx);
+    cp_touch(p); /* the end of a turn ends the stop */
+    return false;
 }
 
 void cp_abandon_lapsed(struct cp_partition *p)
 {
     say_lapsed(p);
     struct sy_error_text why = p->reason;
-    cp_partition_abandon(p, why.text);
+    (void)cp_partition_abandon(p, why.text, NULL, NULL);
 }
 
 /* ---- reading ---- */

@@ -87,11 +87,13 @@ void cp_partition_take_token(struct cp_partition *p, const struct cp_token_messa
 
 /* It is away, and ours from now on: opened, under that epoch or a higher one. */
 void cp_partition_take(struct cp_partition *p, uint32_t epoch_min);
-/* It is ours, and away once `done` has run: what is pending is made durable and answered. */
+/* It is ours, and away once `done` has run: what is pending is made durable and answered. It may
+ * have been abandoned before, but not given. */
 void cp_partition_give(struct cp_partition *p, sy_fn done, void *ctx);
-/* It may be another's by now: nothing is read, written or answered well from here on. It is away,
- * or, when it was being stopped or given, soon at the end of that. Waits for a commit in flight. */
-void cp_partition_abandon(struct cp_partition *p, const char *why);
+/* It may be another's by now: nothing is read, written or answered well from here on. True: it is
+ * away. False: it is once its store is closed, for which a commit in flight must end; then `done`
+ * runs, if it is not NULL, or that of a stop or give which was under way. */
+bool cp_partition_abandon(struct cp_partition *p, const char *why, sy_fn done, void *ctx);
 bool cp_partition_away(const struct cp_partition *p);
 /* It is not away, and our right to it has not ended. */
 bool cp_partition_ours(const struct cp_partition *p);

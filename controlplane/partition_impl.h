@@ -372,6 +372,7 @@ struct cp_partition {
     int reason_code; /* errno of it */
     uint32_t epoch;
     struct cp_store *store;
+    struct cp_store *closing; /* what `store` was, until it is closed */
     struct sch_partition *core;
     cp_token_fn token_sink; /* NULL: nobody listens */
     void *token_ctx;

@@ -449,7 +449,7 @@ void cp_open(struct cp_partition *p)
     int r = p->opener.open(p->opener.ctx, &p->store, p->epoch_min, p->loop, &newer, &error);
     if (r == CP_STORE_E_NEWER) { /* our claim is over, or the region's records were lost */
         p->epoch = newer > p->epoch ? newer : p->epoch;
-        cp_partition_abandon(p, error.text);
+        (void)cp_partition_abandon(p, error.text, NULL, NULL);
         return;
     }
     if (r == 0)

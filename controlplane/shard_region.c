@@ -67,9 +67,10 @@ static void run_lose(struct cp_post *post)
     if (!owned->held)
         return;
     bool giving = owned->giving;
-    if (!cp_partition_away(lane->partition))
-        cp_partition_abandon(lane->partition, "the session of this shard may be over");
-    if (!giving)
+    bool away = cp_partition_away(lane->partition) ||
+                cp_partition_abandon(lane->partition, "the session of this shard may be over",
+                                     given, lane);
+    if (away && !giving)
         tell_closed(lane);
 }
 

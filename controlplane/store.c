@@ -11,6 +11,21 @@ void cp_store_close(struct cp_store *store)
         store->ops->close(store);
 }
 
+bool cp_store_close_begin(struct cp_store *store, sy_fn done, void *ctx)
+{
+    SY_ASSERT(!store->closing && done);
+    store->closing = true;
+    store->closed = done;
+    store->closed_ctx = ctx;
+    return store->ops->close_begin(store);
+}
+
+void cp_store_closed(const struct cp_store *base)
+{
+    SY_ASSERT(base->closing);
+    base->closed(base->closed_ctx);
+}
+
 const char *cp_store_error(const struct cp_store *store)
 {
     return store->error.text;

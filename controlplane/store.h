@@ -66,6 +66,8 @@ struct cp_mem_disk *cp_mem_disk_copy(const struct cp_mem_disk *disk);
 /* Commits take sync_ns; with fail_after >= 0 the commit after so many more fails with -ENOSPC, once
  * (0 = the next one; the store that met it stays failed until it is opened again). */
 void cp_mem_disk_set(struct cp_mem_disk *disk, int64_t sync_ns, int64_t fail_after);
+/* How long cp_store_close_begin() takes. */
+void cp_mem_disk_set_close(struct cp_mem_disk *disk, int64_t close_ns);
 /* Whether a close keeps the batch in flight instead of losing it: a crash between the sync and
  * `done`. */
 void cp_mem_disk_keep_in_flight(struct cp_mem_disk *disk, bool keep);
@@ -78,6 +80,9 @@ int cp_store_mem_open(struct cp_store **ret_store, struct cp_mem_disk *disk, uin
 /* Waits for a commit in flight, without calling its `done`. With the memory store this is also what
  * a crash does: a batch whose time has not come is lost. Batches and iterators are freed before. */
 void cp_store_close(struct cp_store *store);
+/* The same without waiting for the disk. True: it is closed. False: `done` runs in a later turn,
+ * when it is; until then nothing but cp_store_close() is called, which waits after all. */
+bool cp_store_close_begin(struct cp_store *store, sy_fn done, void *ctx) SY_MUST_USE;
 /* What the adapter said about the commit or read that failed last; "" = none. */
 const char *cp_store_error(const struct cp_store *store);
 

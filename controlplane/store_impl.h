@@ -8,6 +8,7 @@
 
 struct cp_store_ops {
     void (*close)(struct cp_store *store);
+    bool (*close_begin)(struct cp_store *store); /* false: calls cp_store_closed() */
     struct cp_batch *(*batch_new)(struct cp_store *store);
     void (*batch_free)(struct cp_batch *batch);
     void (*batch_put)(struct cp_batch *batch, enum cp_family family, struct sy_span key,
@@ -36,7 +37,10 @@ struct cp_store {
     /* Of the commit in flight. */
     void (*done)(void *ctx, int error);
     void *ctx;
-    bool committing;
+    /* Of the closing. */
+    sy_fn closed;
+    void *closed_ctx;
+    bool committing, closing;
     struct sy_error_text error; /* of what failed last; "" = nothing */
 };
 
@@ -49,5 +53,8 @@ struct cp_iter {
     const struct cp_store_ops *ops;
 };
 
+/* What cp_store_close_begin() began has ended, on the loop: the adapter has kept nothing of it but
+ * `base`, a copy. */
+void cp_store_closed(const struct cp_store *base);
 /* The commit in flight has ended, on the loop. `done` may close the store: touch it no more. */
 void cp_store_committed(struct cp_store *store, int error);

@@ -46,7 +46,7 @@ struct mem_data {
 
 struct cp_mem_disk {
     struct mem_data *data;
-    int64_t sync_ns, fail_after;
+    int64_t sync_ns, fail_after, close_ns;
     bool keep_in_flight;
     uint32_t epoch;          /* the greatest that it was opened under */
     struct mem_store *owner; /* has it open; NULL: nobody */
@@ -323,6 +323,11 @@ void cp_mem_disk_set(struct cp_mem_disk *disk, int64_t sync_ns, int64_t fail_aft
     disk->fail_after = fail_after;
 }
 
+void cp_mem_disk_set_close(struct cp_mem_disk *disk, int64_t close_ns)
+{
+    disk->close_ns = close_ns;
+}
+
 void cp_mem_disk_keep_in_flight(struct cp_mem_disk *disk, bool keep)
 {
     disk->keep_in_flight = keep;
@@ -423,6 +428,27 @@ static void mem_close(struct cp_store *base)
         data_free(store->data);
     disk->stores--;
     free(store);
+}
+
+static void close_done(void *arg)
+{
+    struct mem_store *store = arg;
+    struct cp_store base = store->base;
+    mem_close(&store->base);
+    cp_store_closed(&base);
+}
+
+static bool mem_close_begin(struct cp_store *base)
+{
+    struct mem_store *store = (struct mem_store *)base;
+    if (store->disk->close_ns == 0) {
+        mem_close(base);
+        return true;
+    }
+    sy_timer_stop(base->loop, &store->sync);
+    sy_timer_init(&store->sync, close_done, store);
+    sy_timer_start_in(base->loop, &store->sync, store->disk->close_ns);
+    return false;
 }
 
 static int mem_get(struct cp_store *base, enum cp_family family, struct sy_span key,
@@ -555,6 +581,7 @@ static void mem_iter_free(struct cp_iter *base)
 
 static const struct cp_store_ops mem_ops = {
     .close = mem_close,
+    .close_begin = mem_close_begin,
     .batch_new = mem_batch_new,
     .batch_free = mem_batch_free,
     .batch_put = mem_batch_put,

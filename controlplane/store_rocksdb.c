@@ -79,6 +79,7 @@ struct rocks_store {
     /* Under the mutex. */
     rocksdb_writebatch_t *job;
     bool stopping, finished;
+    bool closes, closed; /* closes: when it stops, the committer closes the database */
     int result;
     struct sy_error_text result_text;
 };
@@ -143,6 +144,19 @@ static void write_job(struct rocks_store *store, rocksdb_writebatch_t *job)
     SY_ASSERT(n == sizeof(one)); /* the counter takes 2^64 commits to fill */
 }
 
+static void close_files(struct rocks_store *store);
+
+static void close_and_tell(struct rocks_store *store)
+{
+    close_files(store);
+    pthread_mutex_lock(&store->mutex);
+    store->closed = true;
+    pthread_mutex_unlock(&store->mutex);
+    uint64_t one = 1;
+    ssize_t n = write(store->io.fd, &one, sizeof(one));
+    SY_ASSERT(n == sizeof(one));
+}
+
 static void *committer(void *arg)
 {
     struct rocks_store *store = arg;
@@ -152,10 +166,15 @@ static void *committer(void *arg)
         while (!store->job && !store->stopping)
             pthread_cond_wait(&store->wake, &store->mutex);
         rocksdb_writebatch_t *job = sy_take(store->job);
+        bool closes = store->closes;
         pthread_mutex_unlock(&store->mutex);
-        if (!job)
-            return NULL;
-        write_job(store, job);
+        if (job) {
+            write_job(store, job);
+            continue;
+        }
+        if (closes)
+            close_and_tell(store);
+        return NULL;
     }
 }
 
@@ -174,12 +193,29 @@ static void rocks_batch_free(struct cp_batch *base)
     free(batch);
 }
 
+static void rocks_close(struct cp_store *base);
+
+/* The thread has ended, or is about to. */
+static void closed_on_loop(struct rocks_store *store)
+{
+    struct cp_store base = store->base;
+    rocks_close(&store->base);
+    cp_store_closed(&base);
+}
+
 /* On the loop. */
 static void on_finished(void *arg, uint32_t events)
 {
     struct rocks_store *store = arg;
     (void)events;
     pthread_mutex_lock(&store->mutex);
+    if (store->closes) {
+        bool closed = store->closed;
+        pthread_mutex_unlock(&store->mutex);
+        if (closed)
+            closed_on_loop(store);
+        return;
+    }
     bool finished = store->finished;
     store->finished = false;
     int result = store->result;
@@ -630,11 +666,32 @@ static void close_database(struct rocks_store *store)
         rocksdb_cache_destroy(store->cache);
 }
 
+/* Waits for who copies it (source), and for what RocksDB has begun. */
+static void close_files(struct rocks_store *store)
+{
+    bool opened = store->db != NULL;
+    close_source(store);
+    close_database(store);
+    if (opened)
+        cp_dirs_closed(store->dirs);
+}
+
+static bool rocks_close_begin(struct cp_store *base)
+{
+    struct rocks_store *store = (struct rocks_store *)base;
+    pthread_mutex_lock(&store->mutex);
+    store->closes = store->stopping = true;
+    pthread_cond_signal(&store->wake);
+    pthread_mutex_unlock(&store->mutex);
+    return false;
+}
+
 static void rocks_close(struct cp_store *base)
 {
     struct rocks_store *store = (struct rocks_store *)base;
-    close_source(store);
     stop_committer(store);
+    if (!store->closed)
+        close_files(store);
     if (store->in_flight) {
         rocksdb_writebatch_destroy(store->in_flight->writes);
         free(store->in_flight);
@@ -645,10 +702,6 @@ static void rocks_close(struct cp_store *base)
             free(store->spare[i]);
         }
     }
-    bool opened = store->db != NULL;
-    close_database(store);
-    if (opened)
-        cp_dirs_closed(store->dirs);
     cp_dirs_free(store->dirs);
     pthread_cond_destroy(&store->wake);
     pthread_mutex_destroy(&store->mutex);
@@ -657,6 +710,7 @@ static void rocks_close(struct cp_store *base)
 
 static const struct cp_store_ops rocks_ops = {
     .close = rocks_close,
+    .close_begin = rocks_close_begin,
     .batch_new = rocks_batch_new,
     .batch_free = rocks_batch_free,
     .batch_put = rocks_batch_put,

@@ -235,14 +235,16 @@ static void on_given(void *ctx)
     *(bool *)ctx = true;
 }
 
-/* After k turns. */
-static unsigned away_sweep(bool give, bool keep_in_flight)
+/* After k turns; closing its store takes some of them. */
+static unsigned away_sweep(bool give, bool keep_in_flight, int64_t close_ns)
 {
     for (unsigned k = 0;; k++) {
         struct job job;
         struct world *w = job_start(&job);
         bool given = false;
+        bool away = true;
         cp_mem_disk_keep_in_flight(w->disk, keep_in_flight);
+        cp_mem_disk_set_close(w->disk, close_ns);
         for (unsigned steps = 0; steps < k && !job_ended(w); steps++)
             job_step(w);
         bool over = job_ended(w);
@@ -250,11 +252,16 @@ static unsigned away_sweep(bool give, bool keep_in_flight)
         if (give)
             cp_partition_give(w->p, on_given, &given);
         else
-            cp_partition_abandon(w->p, "the session of shard s1 may be over");
-        ck_assert(give || cp_partition_away(w->p));
+            away = cp_partition_abandon(w->p, "the session of shard s1 may be over", on_given,
+                                        &given);
+        ck_assert(give || cp_partition_away(w->p) == away);
+        ck_assert(give || away || close_ns > 0);
+        if (!give && !away && k % 2) /* both at once */
+            cp_partition_give(w->p, on_given, &given);
+        ck_assert(!given);
         for (unsigned turns = 0; turns < 50; turns++)
             job_step(w);
-        ck_assert(given == give && cp_partition_away(w->p));
+        ck_assert(given == (give || !away) && cp_partition_away(w->p));
         ck_assert_str_eq(cp_partition_state_word(w->p), "away");
         struct cp_store *store; /* it has let go of it */
         ck_assert_int_eq(cp_store_mem_open(&store, w->disk, 0, w->loop, NULL, NULL), 0);
@@ -270,14 +277,16 @@ static unsigned away_sweep(bool give, bool keep_in_flight)
 
 START_TEST(what_is_given_is_whole)
 {
-    ck_assert_uint_gt(away_sweep(true, false), 20);
+    ck_assert_uint_gt(away_sweep(true, false, 0), 20);
+    ck_assert_uint_gt(away_sweep(true, false, 3 * MS), 20);
 }
 END_TEST
 
 START_TEST(what_is_abandoned_keeps_what_was_answered)
 {
-    ck_assert_uint_gt(away_sweep(false, false), 20);
-    ck_assert_uint_gt(away_sweep(false, true), 20);
+    ck_assert_uint_gt(away_sweep(false, false, 0), 20);
+    ck_assert_uint_gt(away_sweep(false, true, 0), 20);
+    ck_assert_uint_gt(away_sweep(false, true, 3 * MS), 20);
 }
 END_TEST
 
@@ -296,7 +305,7 @@ START_TEST(a_give_that_takes_too_long_ends_at_once)
     cp_partition_give(w->p, on_given, &given);
     world_run(w, 10 * MS);
     ck_assert(!given && answer.calls == 0); /* it is being written */
-    cp_partition_abandon(w->p, "the session of shard s1 may be over");
+    (void)cp_partition_abandon(w->p, "the session of shard s1 may be over", NULL, NULL);
     world_run(w, 1 * MS);
     ck_assert(given && cp_partition_away(w->p));
     ck_assert_int_eq(answer.code, SY_CODE_UNAVAILABLE);
@@ -304,6 +313,60 @@ START_TEST(a_give_that_takes_too_long_ends_at_once)
     cp_mem_disk_set(w->disk, 100 * SY_NS_PER_US, -1);
     cp_partition_take(w->p, 0);
     job_finish(w);
+    world_free(w);
+}
+END_TEST
+
+/* The disk hangs: our loop does not. It is not ours to take again before it is closed. */
+START_TEST(a_store_that_is_slow_to_close_holds_nobody_up)
+{
+    struct job job;
+    struct world *w = job_start(&job);
+    bool gone = false;
+    while (!job.created)
+        job_step(w);
+    cp_mem_disk_set(w->disk, SY_NS_PER_S, -1);
+    cp_mem_disk_set_close(w->disk, 10 * SY_NS_PER_S);
+    struct answer answer;
+    create_run(w, "r2", "", "switchyard.process", &answer);
+    world_run(w, 10 * MS);
+    ck_assert(!cp_partition_abandon(w->p, "gone", on_given, &gone));
+    world_run(w, 1 * MS);
+    ck_assert_int_eq(answer.code, SY_CODE_UNAVAILABLE);
+    ck_assert_str_eq(cp_partition_state_word(w->p), "stopping");
+    world_run(w, 5 * SY_NS_PER_S);
+    ck_assert(!gone && !cp_partition_away(w->p));
+    world_run(w, 6 * SY_NS_PER_S);
+    ck_assert(gone && cp_partition_away(w->p));
+    cp_partition_take(w->p, 0);
+    world_run(w, 5 * SY_NS_PER_S);
+    ck_assert(!cp_partition_abandon(w->p, "gone", NULL, NULL));
+    world_free(w); /* while it is being closed */
+}
+END_TEST
+
+/* No turn after the other is made of that. */
+START_TEST(what_lapses_and_is_slow_to_close_is_abandoned_once)
+{
+    struct world *w = world_new();
+    _Atomic int64_t until_ns = INT64_MAX;
+    world_crash(w);
+    w->options.right_until_ns = &until_ns;
+    world_start(w);
+    world_run(w, 100 * MS);
+    cp_mem_disk_set_close(w->disk, SY_NS_PER_S);
+    bool given = false;
+    until_ns = w->now_ns + 10 * MS;
+    world_run(w, 50 * MS);
+    struct answer answer; /* makes a turn */
+    create_run(w, "r1", "", "switchyard.process", &answer);
+    expect(w, &answer, SY_CODE_UNAVAILABLE, "has lapsed");
+    ck_assert_str_eq(cp_partition_state_word(w->p), "stopping");
+    cp_partition_give(w->p, on_given, &given); /* the region has heard of it too */
+    world_run(w, 500 * MS);
+    ck_assert(!given && sy_loop_next_ns(w->loop) > w->now_ns);
+    world_run(w, SY_NS_PER_S);
+    ck_assert(given && cp_partition_away(w->p));
     world_free(w);
 }
 END_TEST
@@ -399,17 +462,17 @@ START_TEST(what_is_away_is_refused_until_it_is_taken)
     cp_partition_take(w->p, 0);
     world_run(w, SY_NS_PER_S);
     ck_assert(cp_partition_serving(w->p) && w->welcomed);
-    cp_partition_abandon(w->p, "gone");
+    (void)cp_partition_abandon(w->p, "gone", NULL, NULL);
     w->open_error = -EUCLEAN; /* FAILED, and then no longer ours */
     cp_partition_take(w->p, 0);
     world_run(w, SY_NS_PER_S);
     ck_assert_str_eq(cp_partition_state_word(w->p), "failed");
-    cp_partition_abandon(w->p, "gone");
+    (void)cp_partition_abandon(w->p, "gone", NULL, NULL);
     w->open_error = -EBUSY; /* WAITING */
     cp_partition_take(w->p, 0);
     world_run(w, SY_NS_PER_S);
     ck_assert_str_eq(cp_partition_state_word(w->p), "reopening");
-    cp_partition_abandon(w->p, "gone");
+    (void)cp_partition_abandon(w->p, "gone", NULL, NULL);
     w->opens = 0;
     world_run(w, 10 * SY_NS_PER_S);
     ck_assert_uint_eq(w->opens, 0);
@@ -716,6 +779,8 @@ int main(void)
         what_is_given_is_whole,
         what_is_abandoned_keeps_what_was_answered,
         a_give_that_takes_too_long_ends_at_once,
+        a_store_that_is_slow_to_close_holds_nobody_up,
+        what_lapses_and_is_slow_to_close_is_abandoned_once,
         what_lapses_while_it_is_written_is_not_answered,
         what_was_taken_under_a_later_epoch_is_not_ours,
         what_is_away_is_refused_until_it_is_taken,

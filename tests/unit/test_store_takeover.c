@@ -383,18 +383,60 @@ START_TEST(the_old_layout_is_adopted)
 }
 END_TEST
 
+static void on_closed(void *ctx)
+{
+    ++*(int *)ctx;
+}
+
+/* Closed without waiting, with a commit in flight or not: told in a later turn, the commit's owner
+ * never. */
+START_TEST(a_store_closes_while_the_loop_goes_on)
+{
+    struct bed bed;
+    struct result result = {0};
+    bed_init(&bed);
+    for (uint32_t i = 0; i < 20; i++) {
+        int closed = 0;
+        char buf[16];
+        take(&bed, i + 1);
+        ck_assert(i < 2 || has_record(bed.store, 'a', (i - 1) / 4 * 4));
+        struct cp_batch *batch = cp_batch_new(bed.store);
+        struct sy_span key = key_of(buf, 'a', i);
+        cp_batch_put(batch, CP_FAMILY_RUNS, key, (struct sy_span){NULL, 0});
+        cp_batch_put(batch, CP_FAMILY_META, key, (struct sy_span){NULL, 0});
+        if (i % 4 == 0)
+            cp_store_commit(bed.store, batch, on_done, &result);
+        else
+            cp_batch_free(batch);
+        if (i % 3 == 0)
+            usleep(500);
+        ck_assert(!cp_store_close_begin(bed.store, on_closed, &closed));
+        ck_assert_int_eq(closed, 0);
+        if (i % 5 == 0) { /* waits after all, and does not tell */
+            cp_store_close(bed.store);
+        } else {
+            for (int turns = 0; turns < 100000 && closed == 0; turns++) {
+                sy_loop_turn(bed.loop);
+                usleep(50);
+            }
+            ck_assert_int_eq(closed, 1);
+        }
+        bed.store = NULL;
+    }
+    ck_assert_int_eq(result.calls, 0);
+    bed_deinit(&bed);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     if (argc == 2)
         return owner_main(argv[1]);
     const TTest *const tests[] = {
-        a_stopped_owner_is_taken_over,
-        without_a_region_a_stopped_owner_is_not_taken_over,
-        an_earlier_epoch_is_refused,
-        unfinished_tables_are_not_written_to,
-        a_store_that_lost_its_head_is_damaged,
-        the_old_layout_is_adopted,
-        NULL,
+        a_stopped_owner_is_taken_over,         without_a_region_a_stopped_owner_is_not_taken_over,
+        an_earlier_epoch_is_refused,           unfinished_tables_are_not_written_to,
+        a_store_that_lost_its_head_is_damaged, the_old_layout_is_adopted,
+        a_store_closes_while_the_loop_goes_on, NULL,
     };
     return sy_test_run("store_takeover", tests);
 }
