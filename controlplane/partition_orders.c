@@ -75,6 +75,7 @@ static struct cp_cluster *find_cluster(struct cp_partition *p,
                                        struct sy_status *status)
 {
     struct cp_cluster *found = NULL;
+    const struct cp_cluster *untold = NULL;
     for (struct cp_cluster *cluster = p->clusters; cluster; cluster = cluster->next) {
         bool fits = request->cluster[0] ? strcmp(cluster->name, request->cluster) == 0
                                         : has_node(cluster, request->node);
@@ -85,10 +86,17 @@ static struct cp_cluster *find_cluster(struct cp_partition *p,
             return NULL;
         }
         found = fits ? cluster : found;
+        if (!cluster->stream && cluster->node_count == 0)
+            untold = cluster;
     }
     if (!found && request->cluster[0])
         sy_status_set(status, SY_CODE_NOT_FOUND, "cluster '%s' is not registered",
                       request->cluster);
+    else if (!found && untold)
+        sy_status_set(status, SY_CODE_UNAVAILABLE,
+                      "cluster '%s' has not told of its nodes since partition %u was opened; try "
+                      "again, or name the cluster",
+                      untold->name, p->options.partition);
     else if (!found)
         sy_status_set(status, SY_CODE_NOT_FOUND, "no cluster has a node '%s'", request->node);
     return found;
