@@ -12,6 +12,8 @@
 #include "controlplane/store_dirs.h"
 #include "controlplane/store_impl.h"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
 #include <rocksdb/c.h>
@@ -20,11 +22,15 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define MIB ((size_t)1 << 20)
 #define BLOOM_BITS_PER_KEY 10.0
 #define SPARE_BATCHES 2
+/* Logs that are read at an open beyond these are written into tables, beside what is served. */
+#define OPEN_LOG_BYTES_MAX (4 * MIB)
+#define OPEN_LOGS_MAX 8
 
 struct family_options {
     const char *name;
@@ -578,13 +584,83 @@ static rocksdb_options_t *make_family_options(const struct family_options *famil
     return options;
 }
 
+/* What the logs hold is read into memory, and not written into tables before the store is open:
+ * that is a table, and a sync, for each family. (The C API has no function for it.) */
+static rocksdb_options_t *without_flush(rocksdb_options_t *options)
+{
+    char *failure = NULL;
+    rocksdb_options_t *changed = rocksdb_options_create();
+    rocksdb_get_options_from_string(options, "avoid_flush_during_recovery=true", changed, &failure);
+    SY_ASSERT(failure == NULL);
+    rocksdb_options_destroy(options);
+    return changed;
+}
+
+struct logs {
+    size_t count;
+    int64_t bytes;
+};
+
+static int sync_log(int directory, const char *name, struct logs *logs)
+{
+    struct stat st;
+    int fd = openat(directory, name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    int r = fstat(fd, &st) < 0 || fdatasync(fd) < 0 ? -errno : 0;
+    close(fd);
+    logs->count++;
+    logs->bytes += r == 0 ? st.st_size : 0;
+    return r;
+}
+
+/* What is read from them is shown, so it must not be lost afterwards: the process that wrote it may
+ * have been killed before its sync. */
+static int sync_logs(const char *path, struct logs *ret_logs, struct sy_error_text *error)
+{
+    *ret_logs = (struct logs){0};
+    DIR *directory = opendir(path);
+    int r = directory ? 0 : -errno;
+    for (struct dirent *entry; directory && r == 0 && (entry = readdir(directory));) {
+        const char *dot = strrchr(entry->d_name, '.');
+        if (dot && strcmp(dot, ".log") == 0)
+            r = sync_log(dirfd(directory), entry->d_name, ret_logs);
+    }
+    if (directory && r == 0 && fsync(dirfd(directory)) < 0)
+        r = -errno;
+    if (directory)
+        closedir(directory);
+    if (r < 0)
+        sy_error_text_set(error, "the logs of the database %s cannot be synced: %s", path,
+                          strerror(-r));
+    return sy_trace(r);
+}
+
+/* Begins to write what was read from the logs into tables. A failure is seen at the next commit. */
+static void flush_later(struct rocks_store *store)
+{
+    rocksdb_flushoptions_t *options = rocksdb_flushoptions_create();
+    rocksdb_flushoptions_set_wait(options, 0);
+    for (unsigned i = 0; i < CP_FAMILIES; i++) {
+        char *failure = NULL;
+        rocksdb_flush_cf(store->db, options, store->families[i], &failure);
+        rocksdb_free(failure);
+    }
+    rocksdb_flushoptions_destroy(options);
+}
+
 static int open_database(struct rocks_store *store, size_t memory_bytes,
                          struct sy_error_text *error)
 {
     size_t cache_bytes = memory_bytes / 5;
     const char *names[CP_FAMILIES];
     const char *path = cp_dirs_path(store->dirs);
-    store->options = database_options(cp_dirs_empty(store->dirs), memory_bytes - cache_bytes);
+    struct logs logs;
+    int s = sync_logs(path, &logs, error);
+    if (s < 0)
+        return s;
+    store->options = without_flush(
+        database_options(cp_dirs_empty(store->dirs), memory_bytes - cache_bytes));
     store->cache = rocksdb_cache_create_lru(cache_bytes);
     for (unsigned i = 0; i < CP_FAMILIES; i++) {
         names[i] = family_table[i].name;
@@ -607,6 +683,8 @@ static int open_database(struct rocks_store *store, size_t memory_bytes,
     store->read = rocksdb_readoptions_create();
     store->write = rocksdb_writeoptions_create();
     rocksdb_writeoptions_set_sync(store->write, 1);
+    if (logs.bytes > (int64_t)OPEN_LOG_BYTES_MAX || logs.count > OPEN_LOGS_MAX)
+        flush_later(store);
     return 0;
 }
 
