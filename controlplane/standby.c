@@ -182,11 +182,10 @@ static void take_event(struct step *step, const struct cp_standby_event *event)
     case CP_STANDBY_HELLO:
         take_hello(step, &event->hello);
         break;
-    case CP_STANDBY_STORED: /* of an earlier epoch or copy: it says nothing */
+    case CP_STANDBY_STORED: /* of an earlier epoch or copy, or of what there is not: nothing */
         if (event->stored.owner_epoch != s->epoch || event->stored.copy != s->copy ||
-            s->copy == 0 || event->stored.upto <= s->stored)
+            s->copy == 0 || event->stored.upto <= s->stored || event->stored.upto > s->log.end)
             break;
-        SY_ASSERT(event->stored.upto <= s->log.end);
         s->stored = event->stored.upto;
         s->waiting_since_ns = SY_TIME_NEVER; /* it is heard: patience begins anew */
         break;
@@ -349,10 +348,11 @@ bool cp_follower_meet(struct cp_follower *f, uint32_t owner_epoch,
 enum cp_follower_verdict cp_follower_take(struct cp_follower *f,
                                           const struct cp_standby_piece *piece)
 {
-    SY_ASSERT(piece->end.position > piece->after.position);
     if (is_old(f, piece->owner_epoch))
         return CP_FOLLOWER_OLD;
-    if (f->copy == 0 || piece->copy != f->copy || piece->end.epoch > piece->owner_epoch)
+    bool sound = piece->end.position > piece->after.position && piece->end.epoch > 0 &&
+                 piece->end.epoch >= piece->after.epoch && piece->end.epoch <= piece->owner_epoch;
+    if (!sound || f->copy == 0 || piece->copy != f->copy)
         return CP_FOLLOWER_UNFIT;
     meet(f, piece->owner_epoch);
     struct cp_log_mark end = cp_log_end(&f->log);

@@ -206,6 +206,8 @@ START_TEST(words_of_an_earlier_epoch_or_copy_say_nothing)
          (struct cp_standby_event){.type = CP_STANDBY_STORED,
                                    .stored = {.owner_epoch = EPOCH, .copy = COPY + 1, .upto = 50}});
     ck_assert_uint_eq(b.fx.release, 0);
+    stored(&b, 51); /* there is no such entry */
+    ck_assert_uint_eq(b.fx.release, 0);
     stored(&b, 50);
     ck_assert_uint_eq(b.fx.release, 50);
 }
@@ -499,6 +501,10 @@ START_TEST(a_follower_refuses_what_does_not_follow)
         piece(5, (struct cp_log_mark){2, 40}, next), /* another's log */
         piece(5, (struct cp_log_mark){0}, next),
         piece(5, end, (struct cp_log_mark){6, 50}), /* an epoch that its sender cannot have */
+        piece(5, end, end), /* nothing, backwards, of an older epoch, of none */
+        piece(5, end, (struct cp_log_mark){5, 39}),
+        piece(5, end, (struct cp_log_mark){2, 50}),
+        piece(5, end, (struct cp_log_mark){0, 50}),
         {.owner_epoch = 5, .copy = COPY + 1, .after = end, .end = next},
     };
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
