@@ -61,6 +61,8 @@ void sy_status_set(struct sy_status *status, enum sy_code code, const char *form
 void sy_status_vset(struct sy_status *status, enum sy_code code, const char *format, va_list args)
     SY_PRINTF(3, 0);
 void sy_status_deinit(struct sy_status *status);
+/* The client's side says so itself: there was no connection, so the call was never sent. */
+bool sy_status_unsent(const struct sy_status *status);
 
 struct sy_metadata {
     const char *key; /* lower case */

@@ -4,6 +4,7 @@
 
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 
 const char *sy_code_name(enum sy_code code)
 {
@@ -48,6 +49,14 @@ void sy_status_deinit(struct sy_status *status)
 {
     sy_buf_deinit(&status->details);
     *status = (struct sy_status){0};
+}
+
+/* By gRPC's own words: it has no other sign. */
+bool sy_status_unsent(const struct sy_status *status)
+{
+    const char *text = status->message.text;
+    return status->code == SY_CODE_UNAVAILABLE && (strncmp(text, "failed to connect", 17) == 0 ||
+                                                   strncmp(text, "DNS resolution", 14) == 0);
 }
 
 struct sy_status *sy_rpc_status_new(enum sy_code code, const char *format, ...)

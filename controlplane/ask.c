@@ -93,14 +93,25 @@ static void on_message(void *ctx, struct sy_span bytes)
     ask->sink->on_message(ask->ctx, bytes);
 }
 
+/* Not in the transport's words, which would be read as about who is asked by the client. */
+static void set_refusal(struct cp_ask *ask, const struct sy_status *status)
+{
+    if (sy_status_unsent(status))
+        sy_status_set(&ask->refusal, status->code,
+                      "the shard that has to answer is not reachable; try again (%s)",
+                      status->message.text);
+    else
+        sy_status_set(&ask->refusal, status->code, "%s", status->message.text);
+}
+
 static void on_closed(void *ctx, const struct sy_status *status)
 {
     struct cp_ask *ask = ctx;
-    bool again = is_refusal(status) ||
+    bool again = is_refusal(status) || sy_status_unsent(status) ||
                  (ask->options.repeatable && status->code == SY_CODE_UNAVAILABLE);
     sy_call_unref(sy_take(ask->call));
     if (!ask->answered && again) {
-        sy_status_set(&ask->refusal, status->code, "%s", status->message.text);
+        set_refusal(ask, status);
         try_later(ask);
     } else {
         sy_timer_stop(ask->options.loop, &ask->timer);

@@ -1,11 +1,12 @@
 /*
  * A call to the shard that has a partition, wherever that is: unary, or a server stream.
  *
- * While nobody has it, or who was asked does not have it any more, it is asked again, for
- * CP_ASK_WAIT_NS at most and not beyond the deadline: so a partition that moves is not seen by who
- * asks. That is safe because nothing was done yet. Any other failure is that of who asks, who knows
- * whether it may be repeated; or who says in advance that it changes nothing (`repeatable`): then
- * also who does not answer, or stands still until the partition is another's, is not waited for.
+ * While nobody has it, who has it is not there, or who was asked does not have it any more, it is
+ * asked again, for CP_ASK_WAIT_NS at most and not beyond the deadline: so a partition that moves is
+ * not seen by who asks. That is safe because nothing was done yet. Any other failure is that of who
+ * asks, who knows whether it may be repeated; or who says in advance that it changes nothing
+ * (`repeatable`): then also who does not answer, or stands still until the partition is another's,
+ * is not waited for.
  *
  * Threads: an ask lives on its loop.
  */

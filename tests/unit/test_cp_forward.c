@@ -354,6 +354,30 @@ START_TEST(what_nobody_takes_ends_in_time)
 }
 END_TEST
 
+/* Nothing was sent, so nothing was done: it is asked again, also what changes something. */
+START_TEST(a_shard_that_is_not_there_is_asked_again)
+{
+    struct answer a;
+    open_world(&world);
+    sy_rpc_mem_kill(world.rpc, "owner-0:1");
+    ask(&world, &a, "/test.S/Echo", 0);
+    run(&world, SY_NS_PER_S);
+    ck_assert(!a.ended);
+    world.known = 1;
+    world.owners[1].owns = true;
+    run(&world, SY_NS_PER_S);
+    ck_assert(a.ended && a.code == SY_CODE_OK);
+    ck_assert_uint_eq(world.owners[1].served, 1);
+    world.known = 0;
+    ask(&world, &a, "/test.S/Echo", 0);
+    run(&world, CP_ASK_WAIT_NS + SY_NS_PER_S);
+    ck_assert(a.ended && a.code == SY_CODE_UNAVAILABLE);
+    ck_assert_str_eq(a.message, "the shard that has to answer is not reachable; try again (failed "
+                                "to connect)");
+    close_world(&world);
+}
+END_TEST
+
 /* Once it may have done something the call is asked no more. */
 START_TEST(a_shard_that_dies_with_a_call_ends_it)
 {
@@ -462,6 +486,7 @@ int main(void)
     const TTest *const tests[] = {answers_and_failures_come_back_as_they_were,
                                   a_partition_that_moves_is_followed,
                                   what_nobody_takes_ends_in_time,
+                                  a_shard_that_is_not_there_is_asked_again,
                                   a_shard_that_dies_with_a_call_ends_it,
                                   a_call_at_a_shard_that_lost_the_partition_ends,
                                   a_client_that_goes_is_missed,

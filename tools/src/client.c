@@ -62,19 +62,13 @@ static enum cl_exit exit_of(enum sy_code code)
     }
 }
 
-/* gRPC's own words when there is no connection; they end with the system's: "...: Connection
- * refused". */
-static bool never_connected(const char *text)
-{
-    return strncmp(text, "failed to connect", 17) == 0 || strncmp(text, "DNS resolution", 14) == 0;
-}
-
 /* The transport's own words, or none. */
 static bool ran_out(const char *text)
 {
     return *text == '\0' || strncasecmp(text, "deadline exceeded", 17) == 0;
 }
 
+/* gRPC's words end with the system's: "...: Connection refused". */
 static const char *last_cause(const char *text)
 {
     const char *colon = strrchr(text, ':');
@@ -87,7 +81,7 @@ enum cl_exit cl_fail_status(struct cl_error *error, const char *endpoint,
     const char *text = status->message.text;
     error->exit = exit_of(status->code);
     error->code = status->code;
-    if (status->code == SY_CODE_UNAVAILABLE && !never_connected(text))
+    if (status->code == SY_CODE_UNAVAILABLE && !sy_status_unsent(status))
         sy_error_text_set(&error->text, "%s can not answer now: %s", endpoint,
                           *text ? text : "unavailable");
     else if (status->code == SY_CODE_UNAVAILABLE)
