@@ -80,6 +80,19 @@ int sy_inbox_push(struct sy_inbox *inbox, sy_fn fn, void *arg, bool always)
     return 0;
 }
 
+void sy_inbox_forget(struct sy_inbox *inbox, const void *arg)
+{
+    size_t kept = 0;
+    lock(inbox);
+    for (size_t i = 0; i < inbox->count; i++) {
+        if (inbox->items[i].arg != arg)
+            inbox->items[kept++] = inbox->items[i];
+    }
+    inbox->count = kept;
+    atomic_store_explicit(&inbox->pending, kept, memory_order_relaxed);
+    unlock(inbox);
+}
+
 /* A burst's memory is given back in halves once it is used for less than a quarter. */
 static void shrink_batch(struct sy_inbox *inbox)
 {

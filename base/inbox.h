@@ -43,6 +43,11 @@ void sy_inbox_deinit(struct sy_inbox *inbox);
 /* Any thread. -EAGAIN when full. */
 int sy_inbox_push(struct sy_inbox *inbox, sy_fn fn, void *arg, bool always) SY_MUST_USE;
 
+/* Takes out what was pushed with this argument. What counted against max counts until the next
+ * take.
+ */
+void sy_inbox_forget(struct sy_inbox *inbox, const void *arg);
+
 /* The rest: the loop's thread. All that was pushed, in order; valid until the next take. */
 size_t sy_inbox_take(struct sy_inbox *inbox, const struct sy_post **ret_posts);
 /* False when something is there, so that the loop must not sleep. After true, the next push writes

@@ -124,6 +124,11 @@ void sy_loop_post_always(struct sy_loop *loop, sy_fn fn, void *arg)
     SY_ASSERT(r == 0);
 }
 
+void sy_loop_forget(struct sy_loop *loop, const void *arg)
+{
+    sy_inbox_forget(&loop->inbox, arg);
+}
+
 void sy_timer_init(struct sy_timer *timer, sy_fn fn, void *arg)
 {
     SY_ASSERT(fn);

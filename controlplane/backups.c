@@ -247,6 +247,7 @@ void cp_backups_free(struct cp_backups *b)
         return;
     if (b->has_thread)
         pthread_join(b->thread, NULL);
+    sy_loop_forget(b->loop, b); /* that the thread ended */
     cp_store_source_free(b->source);
     cp_mirror_free(b->mirror);
     sy_blobs_free(b->blobs);

@@ -148,6 +148,7 @@ void cp_lane_drop(struct cp_lane *lane)
 {
     if (sy_timer_running(&lane->take_timer))
         sy_timer_stop(lane->loop, &lane->take_timer);
+    sy_loop_forget(lane->loop, lane); /* the loop still turns: see cp_loops_settle() */
     struct cp_post *post = lane->inbound;
     lane->inbound = NULL;
     while (post != NULL) {

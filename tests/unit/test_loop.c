@@ -91,6 +91,29 @@ START_TEST(test_posts_run_in_order)
 }
 END_TEST
 
+START_TEST(test_what_is_forgotten_does_not_run)
+{
+    struct fixture f;
+    fixture_init(&f, true, 2);
+    struct step a = {&f, "a", .other = NULL}, b = {&f, "b", .other = NULL};
+    post(&f, note, &a);
+    sy_loop_post_always(f.loop, note, &a);
+    sy_loop_post_always(f.loop, note, &b);
+    post(&f, note, &a);
+    sy_loop_forget(f.loop, &a);
+    ck_assert_int_eq(sy_loop_post(f.loop, note, &b), -EAGAIN); /* its place is free with the turn */
+    expect_turn(&f, "b");
+    post(&f, note, &a);
+    sy_loop_forget(f.loop, &b);
+    expect_turn(&f, "a");
+    post(&f, note, &a);
+    sy_loop_forget(f.loop, &a);
+    ck_assert(sy_loop_next_ns(f.loop) == SY_TIME_NEVER);
+    expect_turn(&f, "");
+    fixture_deinit(&f);
+}
+END_TEST
+
 static void note_and_post(void *arg)
 {
     struct step *step = arg;
@@ -661,6 +684,7 @@ int main(void)
 {
     const TTest *const tests[] = {
         test_posts_run_in_order,
+        test_what_is_forgotten_does_not_run,
         test_posts_of_a_turn_run_in_the_next,
         test_full_inbox,
         test_time_is_that_of_the_turn,
