@@ -140,10 +140,10 @@ static struct sy_channel *straight(void *channel, uint32_t partition)
 }
 
 void cp_forward_to(struct cp_forwards *forwards, struct sy_call *call, struct sy_channel *channel,
-                   struct sy_span request)
+                   bool stream, struct sy_span request)
 {
     struct cp_ask_options options = {.route = straight, .route_ctx = channel};
-    begin(forwards, call, &options, NULL, false, request);
+    begin(forwards, call, &options, NULL, stream, request);
 }
 
 void cp_forwards_new(struct cp_forwards **ret_forwards, struct sy_loop *loop, cp_route_fn route,

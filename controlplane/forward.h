@@ -23,7 +23,7 @@ void cp_forward(struct cp_forwards *forwards, struct sy_call *call, uint32_t par
                 const char *run, bool stream, struct sy_span request);
 /* The same for a call that is about a shard, behind that channel. */
 void cp_forward_to(struct cp_forwards *forwards, struct sy_call *call, struct sy_channel *channel,
-                   struct sy_span request);
+                   bool stream, struct sy_span request);
 /* Another shard may have what is relayed: what waits is tried now; one that stands still would say
  * nothing any more, so what strayed ends UNAVAILABLE, and its client asks again: a stream at once,
  * any other call when its answer should have been here. Call it now and then. */

@@ -463,7 +463,8 @@ void cp_request_forward_to(struct cp_request *req, struct sy_channel *channel)
 {
     SY_CLEANUP(sy_buf_deinit) struct sy_buf bytes = {0};
     pb_pack(req->message, &bytes);
-    cp_forward_to(req->lane->shard->forwards, sy_take(req->call), channel, sy_buf_span(&bytes));
+    cp_forward_to(req->lane->shard->forwards, sy_take(req->call), channel,
+                  req->method->kind == SY_METHOD_SERVER_STREAM, sy_buf_span(&bytes));
     request_free(req);
 }
 

@@ -37,7 +37,8 @@ struct world {
     struct sy_server *front;
     struct cp_forwards *forwards;
     struct sy_channel *client;
-    bool slow; /* the client reads nothing */
+    bool slow;     /* the client reads nothing */
+    bool straight; /* calls are about a shard, and not about a partition */
     const char *run;
 };
 
@@ -168,7 +169,10 @@ static void forward(void *ctx, struct sy_call *call, struct sy_span request)
 {
     struct world *w = ctx;
     bool stream = strcmp(sy_call_method(call), "/test.S/Count") == 0;
-    cp_forward(w->forwards, call, 7, w->run, stream, request);
+    if (w->straight)
+        cp_forward_to(w->forwards, call, w->owners[0].channel, stream, request);
+    else
+        cp_forward(w->forwards, call, 7, w->run, stream, request);
 }
 
 static void serve(struct sy_server *server, struct world *w, struct owner *o)
@@ -461,6 +465,28 @@ START_TEST(a_stream_waits_for_a_slow_client_and_loses_nothing)
 }
 END_TEST
 
+START_TEST(a_shard_that_stops_ends_streams)
+{
+    struct answer a;
+    for (int straight = 0; straight < 2; straight++) {
+        open_world(&world);
+        world.straight = straight;
+        world.slow = true; /* so the stream goes on */
+        ask(&world, &a, "/test.S/Count", 0);
+        run(&world, SY_NS_PER_S);
+        ck_assert_uint_eq(cp_forwards_count(world.forwards), 1);
+        cp_forwards_end_streams(world.forwards);
+        ck_assert_uint_eq(cp_forwards_count(world.forwards), 0);
+        sy_call_set_sink(a.call, &client_sink, &a);
+        run(&world, 10 * SY_NS_PER_S);
+        ck_assert(a.ended && a.code == SY_CODE_UNAVAILABLE);
+        ck_assert_str_eq(a.message, "this shard stops; try again");
+        ck_assert_uint_eq(world.owners[0].cancelled, 1);
+        close_world(&world);
+    }
+}
+END_TEST
+
 START_TEST(a_shard_ends_with_calls_in_progress)
 {
     struct answer a, b, c;
@@ -491,6 +517,7 @@ int main(void)
                                   a_call_at_a_shard_that_lost_the_partition_ends,
                                   a_client_that_goes_is_missed,
                                   a_stream_waits_for_a_slow_client_and_loses_nothing,
+                                  a_shard_that_stops_ends_streams,
                                   a_shard_ends_with_calls_in_progress,
                                   NULL};
     return sy_test_run("forward", tests);
