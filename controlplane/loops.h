@@ -1,5 +1,6 @@
 /*
- * The loops of a shard's process: one for each partition. The first runs on the thread that calls
+ * The loops of a shard's process: the front's, where it has one of its own, then one for each
+ * partition. The first runs on the thread that calls
  * cp_loops_run(), the others on threads of their own.
  */
 #pragma once

@@ -58,8 +58,13 @@ static int start_shard(struct program *program, struct sy_error_text *error)
     options.etcd = cp_config_etcd(&program->config, &etcd);
     options.storage = program->data_dir.id;
     options.backups = program->backups.configured ? &program->backups.options : NULL;
-    struct cp_shard_ports ports = {program->rpc, program->loops.loops, program->data_dir.openers,
-                                   sy_rng_u64(&rng), program->log};
+    bool own_front = cp_config_shares(&program->config);
+    struct cp_shard_ports ports = {.rpc = program->rpc,
+                                   .loops = program->loops.loops + own_front,
+                                   .front = own_front ? program->loops.loops[0] : NULL,
+                                   .openers = program->data_dir.openers,
+                                   .seed = sy_rng_u64(&rng),
+                                   .log = program->log};
     int r = cp_shard_new(&program->shard, &options, &ports, error);
     if (r < 0)
         return r;
@@ -74,7 +79,7 @@ static int set_up(struct program *program, struct sy_error_text *error)
     uint64_t files;
     int r = sy_daemon_raise_nofile(&files);
     if (r == 0)
-        r = cp_loops_init(&program->loops, (size_t)config->partitions);
+        r = cp_loops_init(&program->loops, (size_t)config->partitions + cp_config_shares(config));
     if (r == 0)
         r = sy_daemon_init(&program->daemon, program->loops.loops[0], on_signal, program);
     if (r == 0)

@@ -516,7 +516,7 @@ static struct cp_lane *owner(struct cp_request *req)
                                                    shard->options.partitions)];
     if (a->run != NULL)
         return &shard->lanes[cp_shard_partition_of(shard, a->project, a->domain, a->run)];
-    return &shard->lanes[req->method->anywhere ? cp_shard_any(shard) : 0];
+    return req->method->anywhere ? &shard->lanes[cp_shard_any(shard)] : cp_front(shard);
 }
 
 /* A request that the metadata brought here, still to be decoded. */

@@ -144,6 +144,8 @@ static void look(void *arg)
     struct cp_lane *lane = arg;
     struct cp_serving *serving = &lane->serving;
     cp_shard_region_look(lane);
+    if (lane->forwards != NULL)
+        cp_forwards_look(lane->forwards);
     cp_queue_sync_look(lane);
     serving->now = cp_partition_serving(lane->partition);
     if (serving->now != serving->told)
@@ -311,9 +313,9 @@ static int bind_server(struct cp_shard *shard, const struct cp_shard_ports *port
     int r = sy_server_new(&shard->server, ports->rpc, &options, error);
     if (r < 0)
         return sy_trace(r);
-    add_methods(shard, ports->loops[0]);
-    shard->health = pb_health_new(shard->server, ports->loops[0]);
-    pb_reflection_add(shard->server, ports->loops[0]);
+    add_methods(shard, cp_front(shard)->loop);
+    shard->health = pb_health_new(shard->server, cp_front(shard)->loop);
+    pb_reflection_add(shard->server, cp_front(shard)->loop);
     return sy_trace(sy_server_bind(shard->server, error));
 }
 
@@ -324,7 +326,7 @@ static int bind_console(struct cp_shard *shard, const struct cp_shard_options *o
     if (listen == NULL || listen[0] == '\0')
         return 0;
     return sy_trace(cp_console_new(&shard->console, listen, ports->rpc, shard->server,
-                                   shard->listen, ports->loops[0], error));
+                                   shard->listen, cp_front(shard)->loop, error));
 }
 
 /* When all that may fail has been done: what has started can only be freed after a drain. */
@@ -354,16 +356,18 @@ static struct cp_shard *shard_alloc(const struct cp_shard_options *options,
     shard->rpc = ports->rpc;
     shard->log = ports->log;
     sy_rng_init(&shard->rng, ports->seed);
-    shard->lanes = sy_calloc(options->partitions, sizeof(*shard->lanes));
-    for (uint32_t i = 0; i < options->partitions; i++) {
-        cp_lane_init(&shard->lanes[i], shard, i, ports->loops[i]);
+    shard->lane_count = options->partitions + (ports->front != NULL);
+    shard->lanes = sy_calloc(shard->lane_count, sizeof(*shard->lanes));
+    shard->front = &shard->lanes[ports->front != NULL ? options->partitions : 0];
+    for (uint32_t i = 0; i < shard->lane_count; i++) {
+        cp_lane_init(&shard->lanes[i], shard, i,
+                     i < options->partitions ? ports->loops[i] : ports->front);
         sy_rng_init(&shard->lanes[i].rng, sy_rng_u64(&shard->rng));
     }
     return shard;
 }
 
-static void join_region(struct cp_shard *shard, const struct cp_shard_options *options,
-                        const struct cp_shard_ports *ports)
+static void join_region(struct cp_shard *shard, const struct cp_shard_options *options)
 {
     struct cp_region_options region = {.name = shard->region,
                                        .shard = shard->name,
@@ -373,7 +377,7 @@ static void join_region(struct cp_shard *shard, const struct cp_shard_options *o
                                        .storage = options->storage,
                                        .etcd = options->etcd,
                                        .pace = options->pace};
-    cp_shard_region_init(shard, ports->loops[0], &region);
+    cp_shard_region_init(shard, cp_front(shard)->loop, &region);
 }
 
 int cp_shard_new(struct cp_shard **ret_shard, const struct cp_shard_options *options,
@@ -384,14 +388,14 @@ int cp_shard_new(struct cp_shard **ret_shard, const struct cp_shard_options *opt
         return sy_trace(r);
     struct cp_shard *shard = shard_alloc(options, ports);
     if (options->etcd != NULL)
-        join_region(shard, options, ports);
+        join_region(shard, options);
     r = open_partitions(shard, ports, error);
     if (r == 0)
         r = bind_server(shard, ports, error);
     if (r == 0)
         r = bind_console(shard, options, ports, error);
     if (r == 0 && options->backups != NULL)
-        r = cp_backups_new(&shard->backups, shard, options->backups, ports->loops[0], error);
+        r = cp_backups_new(&shard->backups, shard, options->backups, cp_front(shard)->loop, error);
     if (r < 0) {
         sy_log(ports->log, &cp_shard_events, CP_SHARD_EV_START_FAILED,
                SY_STR("error", error != NULL ? error->text : NULL));
@@ -507,16 +511,16 @@ void cp_shard_free(struct cp_shard *shard)
         return;
     uint32_t count = shard->options.partitions;
     shard->freeing = true;
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < shard->lane_count; i++) {
         cp_lane_drop(&shard->lanes[i]);
         cp_queue_take_drop(&shard->lanes[i]);
         if (sy_timer_running(&shard->lanes[i].serving.timer))
             sy_timer_stop(shard->lanes[i].loop, &shard->lanes[i].serving.timer);
     }
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < shard->lane_count; i++)
         cp_lane_deinit(&shard->lanes[i]);
     if (sy_timer_running(&shard->linger))
-        sy_timer_stop(shard->lanes[0].loop, &shard->linger);
+        sy_timer_stop(cp_front(shard)->loop, &shard->linger);
     cp_backups_free(shard->backups);
     cp_runs_watches_free(shard);
     cp_groups_watches_free(shard);

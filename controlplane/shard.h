@@ -35,8 +35,10 @@ struct cp_shard_options {
 
 struct cp_shard_ports {
     struct sy_rpc *rpc;
-    /* One for each partition; loops[0] also runs what concerns all of them. */
-    struct sy_loop *const *loops;
+    struct sy_loop *const *loops; /* one for each partition */
+    /* Runs what concerns all of them, and in a region what keeps this shard alive in it: so none of
+     * the others, whose turn may last while a partition is opened. NULL: loops[0]. */
+    struct sy_loop *front;
     const struct cp_store_opener *openers; /* one for each partition */
     uint64_t seed;
     struct sy_log *log;
@@ -46,13 +48,13 @@ int cp_shard_new(struct cp_shard **ret_shard, const struct cp_shard_options *opt
                  const struct cp_shard_ports *ports, struct sy_error_text *error) SY_MUST_USE;
 int cp_shard_port(const struct cp_shard *shard);
 int cp_shard_console_port(const struct cp_shard *shard); /* 0: there is none */
-/* `fn` runs once on loops[0], when every partition serves. Until then, and whenever one does not,
- * the health service says NOT_SERVING. Call it before the loops run. */
+/* `fn` runs once on the front's loop, when every partition serves. Until then, and whenever one
+ * does not, the health service says NOT_SERVING. Call it before the loops run. */
 void cp_shard_on_serving(struct cp_shard *shard, sy_fn fn, void *ctx);
-/* `fn` runs once on loops[0], when the region turns out to be another than this shard is for: it
- * will never serve. Call it before the loops run. */
+/* `fn` runs once on the front's loop, when the region turns out to be another than this shard is
+ * for: it will never serve. Call it before the loops run. */
 void cp_shard_on_misfit(struct cp_shard *shard, void (*fn)(void *ctx, const char *why), void *ctx);
-/* Drains: calls get `grace_ns` to end; `done` runs on loops[0]. */
+/* Drains: calls get `grace_ns` to end; `done` runs on the front's loop. */
 void cp_shard_stop(struct cp_shard *shard, int64_t grace_ns, sy_fn done, void *ctx);
 /* After stop, or instead of it (a crash in the simulator; no loop may be running). */
 void cp_shard_free(struct cp_shard *shard);

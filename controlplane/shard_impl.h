@@ -2,10 +2,10 @@
  * What the shard's own files share: lanes, requests, streams, and the tables of methods. Nobody
  * outside shard.c, request.c, gather.c and api_*.c includes this header.
  *
- * A lane is what the shard keeps on one partition's loop. Lane 0 is also the front: all handlers
- * start there. A request is decoded once, finds its partition by (project, domain, run), and goes
- * on in that partition's lane: directly when both lie on one loop, else by a hand-over. So with one
- * partition nothing ever hops.
+ * A lane is what the shard keeps on one partition's loop. Lane 0, or a lane without a partition, is
+ * also the front: all handlers start there. A request is decoded once, finds its partition by
+ * (project, domain, run), and goes on in that partition's lane: directly when both lie on one loop,
+ * else by a hand-over. So with one partition nothing ever hops.
  *
  *     call --> handler (front) --> decode, address --> [hand-over] --> serve (owner lane) --> reply
  *
@@ -117,8 +117,10 @@ struct cp_shard {
     struct pb_health *health;
     struct cp_binding *bindings;
     size_t binding_count;
-    struct cp_lane *lanes; /* one for each partition */
-    struct sy_rng rng;     /* front only */
+    struct cp_lane *lanes; /* one for each partition, then perhaps the front's */
+    struct cp_lane *front; /* the first, or a lane of its own, which has no partition */
+    uint32_t lane_count;
+    struct sy_rng rng; /* front only */
 
     struct cp_runs_watch *runs_watches;     /* front only */
     struct cp_groups_watch *groups_watches; /* front only */
@@ -146,7 +148,7 @@ struct cp_shard {
 
 static inline struct cp_lane *cp_front(struct cp_shard *shard)
 {
-    return &shard->lanes[0];
+    return shard->front;
 }
 
 /* ---- methods ---- */

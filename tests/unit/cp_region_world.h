@@ -22,7 +22,7 @@
 
 #define UNUSED __attribute__((unused))
 
-enum { SHARDS = 3, PARTITIONS = 6, MEMBERS = 3, CALLS = 400 };
+enum { SHARDS = 3, PARTITIONS = 6, LOOPS = PARTITIONS + 1, MEMBERS = 3, CALLS = 400 };
 #define MS SY_NS_PER_MS
 
 struct world;
@@ -30,8 +30,8 @@ struct world;
 struct shard {
     struct world *world;
     char name[16], address[32];
-    struct sy_loop *loops[PARTITIONS]; /* the first is the front's */
-    struct cp_shard *shard;            /* NULL: down */
+    struct sy_loop *loops[LOOPS]; /* the first is the front's */
+    struct cp_shard *shard;       /* NULL: down */
     struct sy_channel *channel;
     bool paused, stopped;
     char origin[16];
@@ -143,7 +143,7 @@ static void turn(struct world *w, int64_t end_ns)
 {
     int64_t next_ns = sy_loop_next_ns(w->loop);
     for (size_t i = 0; i < SHARDS; i++) {
-        for (size_t k = 0; k < PARTITIONS && !w->shards[i].paused; k++) {
+        for (size_t k = 0; k < LOOPS && !w->shards[i].paused; k++) {
             int64_t due_ns = sy_loop_next_ns(w->shards[i].loops[k]);
             next_ns = due_ns < next_ns ? due_ns : next_ns;
         }
@@ -152,7 +152,7 @@ static void turn(struct world *w, int64_t end_ns)
     w->now_ns = next_ns > w->now_ns ? next_ns : w->now_ns;
     turn_of(w, w->loop, "client");
     for (size_t i = 0; i < SHARDS; i++)
-        for (size_t k = 0; k < PARTITIONS && !w->shards[i].paused; k++)
+        for (size_t k = 0; k < LOOPS && !w->shards[i].paused; k++)
             turn_of(w, w->shards[i].loops[k], w->shards[i].origin);
     check_owners(w);
 }
@@ -195,8 +195,11 @@ static void start_shard(struct world *w, size_t i)
                                        .partitions = PARTITIONS,
                                        .partition = {.inline_bytes_max = 65536},
                                        .etcd = &etcd};
-    struct cp_shard_ports ports = {
-        .rpc = w->rpc, .loops = s->loops, .openers = w->openers, .seed = sy_rng_u64(&w->rng)};
+    struct cp_shard_ports ports = {.rpc = w->rpc,
+                                   .loops = s->loops + 1,
+                                   .front = s->loops[0],
+                                   .openers = w->openers,
+                                   .seed = sy_rng_u64(&w->rng)};
     struct sy_error_text error = {0};
     sy_rpc_mem_set_origin(w->rpc, s->origin);
     int r = cp_shard_new(&s->shard, &options, &ports, &error);
@@ -260,7 +263,7 @@ static void open_world(struct world *w, uint64_t seed)
         snprintf(s->name, sizeof(s->name), "shard-%zu", i);
         snprintf(s->origin, sizeof(s->origin), "process-%zu", i);
         snprintf(s->address, sizeof(s->address), "shard-%zu:8090", i);
-        for (size_t k = 0; k < PARTITIONS; k++)
+        for (size_t k = 0; k < LOOPS; k++)
             ck_assert_int_eq(sy_loop_new(&s->loops[k], &options), 0);
         s->channel = sy_channel_new(w->rpc, s->address);
     }
@@ -291,7 +294,7 @@ static void close_world(struct world *w)
     for (size_t i = 0; i < PARTITIONS; i++)
         cp_mem_disk_free(w->disks[i]);
     for (size_t i = 0; i < SHARDS; i++)
-        for (size_t k = 0; k < PARTITIONS; k++)
+        for (size_t k = 0; k < LOOPS; k++)
             sy_loop_free(w->shards[i].loops[k]);
     sy_loop_free(w->loop);
 }

@@ -53,7 +53,8 @@ static void start_odd(struct world *w, struct odd *odd, const char *name, uint32
     *odd = (struct odd){.log = sy_log_new(-1, SY_LOG_INFO, &w->clock)};
     for (size_t k = 0; k < PARTITIONS; k++)
         odd->loops[k] = w->loop;
-    struct cp_shard_ports ports = {w->rpc, odd->loops, w->openers, 1, odd->log};
+    struct cp_shard_ports ports = {
+        .rpc = w->rpc, .loops = odd->loops, .openers = w->openers, .seed = 1, .log = odd->log};
     sy_rpc_mem_set_origin(w->rpc, "odd");
     ck_assert_int_eq(cp_shard_new(&odd->shard, &options, &ports, NULL), 0);
     cp_shard_on_misfit(odd->shard, on_misfit, odd);
