@@ -217,7 +217,8 @@ static void on_latest_got(void *ctx, int r, struct sy_span bytes, const struct s
     struct cp_mirror *m = ctx;
     char text[LATEST_BYTES_MAX + 1] = "";
     if (r == 0) {
-        memcpy(text, bytes.data, bytes.len);
+        if (bytes.len > 0)
+            memcpy(text, bytes.data, bytes.len);
         m->id = (uint32_t)strtoul(text, NULL, 10);
         r = m->id == 0 ? -EBADMSG : 0;
     }

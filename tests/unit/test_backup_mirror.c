@@ -189,6 +189,8 @@ START_TEST(nonsense_in_the_storage_is_refused)
     ck_assert_int_eq(down(&bed, 7, "back", 0).r, -ENOENT);
     write_file(&bed, "bucket/partition-0/a/latest", "no number");
     ck_assert_int_eq(down(&bed, 0, "back", 0).r, -EBADMSG);
+    write_file(&bed, "bucket/partition-0/a/latest", "");
+    ck_assert_int_eq(down(&bed, 0, "back", 0).r, -EBADMSG);
     write_file(&bed, "bucket/partition-0/a/latest", "1, and far too long to be one");
     ck_assert_int_eq(down(&bed, 0, "back", 0).r, -EFBIG);
     write_file(&bed, "bucket/partition-0/a/meta/1", "../../../evil crc32 1\n");
