@@ -126,8 +126,9 @@ struct cp_store_source *cp_store_source(struct cp_store *store);
 void cp_store_source_free(struct cp_store_source *source);
 const char *cp_store_source_path(const struct cp_store_source *source); /* of its directory */
 /* All that is committed at one moment between begin and return, as a store of its own: in hard
- * links where its file system is the store's. Blocks, and a close of the store waits for it.
- * -EEXIST; -ECANCELED: the store is closed; -EIO, -ENOSPC. */
+ * links where its file system is the store's. Blocks, and a close of the store waits for it:
+ * cp_store_close() on the loop, cp_store_close_begin() off it. -EEXIST; -ECANCELED: the store is
+ * closed; -EIO, -ENOSPC. */
 int cp_store_checkpoint(struct cp_store_source *source, const char *path,
                         struct sy_error_text *error) SY_MUST_USE;
 

@@ -24,7 +24,8 @@ LAYERS = {
 # A third-party header appears in its adapter only (patterns of file names).
 FENCES = {
     r"grpc/.*": [r"base/rpc_grpc[a-z_]*\.[ch]"],
-    r"rocksdb/.*": [r"controlplane/store_(rocksdb|backup)\.c"],
+    r"rocksdb/.*": [r"controlplane/store_(rocksdb\w*|backup)\.c",
+                     r"controlplane/store_rocksdb_impl\.h"],
     r"liburing\.h": [r"agent/loop_uring\.c"],
     r"yaml\.h": [r"base/config[a-z_]*\.c"],
     r"curl/.*": [r"base/blob_s3\.c"],

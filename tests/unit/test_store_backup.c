@@ -10,7 +10,9 @@
 #include "switchyard/internal/store.pb-c.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -267,6 +269,67 @@ START_TEST(a_closed_store_is_not_backed_up)
 }
 END_TEST
 
+static atomic_bool holds_links, is_held;
+
+/* RocksDB's links come here, too: a checkpoint that is held stays where it makes them. */
+int link(const char *from, const char *to)
+{
+    while (atomic_load(&holds_links)) {
+        atomic_store(&is_held, true);
+        usleep(50);
+    }
+    return linkat(AT_FDCWD, from, AT_FDCWD, to, 0);
+}
+
+static void *checkpoint(void *arg)
+{
+    struct backing *backing = arg;
+    backing->r = cp_store_checkpoint(backing->source, in(backing->bed, "checkpoint"),
+                                     &backing->error);
+    return NULL;
+}
+
+static void on_closed(void *ctx)
+{
+    *(bool *)ctx = true;
+}
+
+START_TEST(the_loop_does_not_wait_for_a_checkpoint)
+{
+    struct bed bed;
+    bed_init(&bed);
+    put(&bed, 0, 10);
+    struct backing backing = {.bed = &bed, .source = cp_store_source(bed.store)};
+    atomic_store(&holds_links, true);
+    pthread_t thread;
+    ck_assert_int_eq(pthread_create(&thread, NULL, checkpoint, &backing), 0);
+    while (!atomic_load(&is_held))
+        usleep(50);
+    struct cp_store_source *other = cp_store_source(bed.store);
+    bool closed = false;
+    ck_assert(!cp_store_close_begin(sy_take(bed.store), on_closed, &closed));
+    cp_store_source_free(other);
+    for (unsigned i = 0; i < 200; i++) {
+        sy_loop_turn(bed.loop);
+        usleep(50);
+    }
+    ck_assert(!closed);
+    atomic_store(&holds_links, false);
+    while (!closed) {
+        sy_loop_turn(bed.loop);
+        usleep(50);
+    }
+    pthread_join(thread, NULL);
+    ck_assert_msg(backing.r == 0, "%s", backing.error.text);
+    struct sy_error_text error = {0};
+    ck_assert_int_eq(cp_store_checkpoint(backing.source, in(&bed, "late"), &error), -ECANCELED);
+    cp_store_source_free(backing.source);
+    open_store(&bed, "checkpoint");
+    ck_assert_uint_eq(rows(&bed), 10);
+    bed_deinit(&bed);
+}
+END_TEST
+
 START_TEST(what_is_left_of_a_killed_backup_is_removed)
 {
     struct bed bed;
@@ -422,6 +485,7 @@ int main(void)
                                   the_oldest_are_forgotten,
                                   a_store_is_written_to_while_it_is_backed_up,
                                   a_closed_store_is_not_backed_up,
+                                  the_loop_does_not_wait_for_a_checkpoint,
                                   what_is_left_of_a_killed_backup_is_removed,
                                   what_is_damaged_is_refused,
                                   a_restored_partition_is_above_all_epochs_that_others_heard,
