@@ -683,10 +683,14 @@ static uint64_t run_seed(uint64_t seed, struct done *done)
     return hash;
 }
 
+/* Work stops for others in one world of seven, so forty may come to it hardly at all: those that a
+ * run looks at when it is told no others do, several times. */
+#define FIRST 201
+
 START_TEST(random_worlds_keep_the_promises)
 {
     const char *only = getenv("SCH_SEED"), *count = getenv("SCH_SEEDS");
-    uint64_t first = only ? strtoull(only, NULL, 10) : 1;
+    uint64_t first = only ? strtoull(only, NULL, 10) : count ? 1 : FIRST;
     uint64_t seeds = count ? strtoull(count, NULL, 10) : only ? 1 : 40;
     struct done done = {0};
     for (uint64_t seed = first; seed < first + seeds; seed++) {
@@ -703,7 +707,8 @@ START_TEST(random_worlds_keep_the_promises)
     ck_assert(seeds < 20 || done.poisoned > 0);
     ck_assert(seeds < 20 || done.infeasible > 0);
     ck_assert(seeds < 10 || done.kept > 10);
-    ck_assert(seeds < 100 || (done.made > 10 && done.made_used > 5)); /* few worlds come to it */
+    ck_assert(only || count || (done.stopped > 4 && done.made > 4 && done.made_used > 2));
+    ck_assert(seeds < 100 || (done.made > 10 && done.made_used > 5));
     ck_assert(seeds < 100 || (done.stopped > 10 && done.gangs_asked > 0));
     ck_assert(seeds < 200 || (done.stopped > 20 && done.gangs_stopped > 0));
     if (only || count)
