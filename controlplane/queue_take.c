@@ -49,8 +49,8 @@ static void next_round(struct cp_queue_sync *sync)
     struct cp_queue_taking *taking, *next;
     if (sync->round != NULL || sync->incoming == NULL)
         return;
-    LL_FOREACH_SAFE(sync->incoming, taking, next)
-    {
+    for (taking = sync->incoming; taking != NULL; taking = next) {
+        next = taking->next;
         if (has_home(sync->round, taking->home))
             continue;
         LL_DELETE(sync->incoming, taking);

@@ -57,27 +57,24 @@ static int names_read(struct names *ret, const char *path)
     DIR *dir = opendir(path);
     if (dir == NULL)
         return -errno;
-    SY_CLEANUP(names_deinit) struct names names = {0};
+    names_deinit(ret);
     const struct dirent *entry;
     while ((errno = 0, entry = readdir(dir)) != NULL) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
-        if (names.count == names.size) {
-            names.size = names.size > 0 ? names.size * 2 : 64;
-            names.items = sy_realloc(names.items, names.size * sizeof(*names.items));
+        if (ret->count == ret->size) {
+            ret->size = ret->size > 0 ? ret->size * 2 : 64;
+            ret->items = sy_realloc(ret->items, ret->size * sizeof(*ret->items));
         }
-        names.items[names.count++] = sy_strdup(entry->d_name);
+        ret->items[ret->count++] = sy_strdup(entry->d_name);
     }
     int r = -errno;
     closedir(dir);
     if (r < 0)
-        return r;
-    if (names.count > 0)
-        qsort(names.items, names.count, sizeof(*names.items), by_version);
-    names_deinit(ret);
-    *ret = (struct names){sy_take(names.items), names.count, names.size};
-    names.count = 0;
-    return 0;
+        names_deinit(ret);
+    else if (ret->count > 0)
+        qsort(ret->items, ret->count, sizeof(*ret->items), by_version);
+    return r;
 }
 
 /* A path that does not fit is one that does not exist: open() and all others say so. */

@@ -132,6 +132,7 @@ static void spot_add(struct walk *walk, const struct spot *spot)
         walk->cap = walk->cap ? walk->cap * 2 : 64;
         spots->items = sy_realloc(spots->items, walk->cap * sizeof(*spots->items));
     }
+    SY_ASSERT(spots->items);
     spots->items[spots->count++] = *spot;
 }
 

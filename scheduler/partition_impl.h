@@ -410,7 +410,7 @@ struct sch_orphan {
 struct sch_partition {
     struct sch_partition_options options;
     uint64_t last_id;
-    uint32_t last_class_id;
+    uint32_t last_class_id, last_share_id;
     uint32_t terms;         /* as a home of limits: how many it began, see tokens.h */
     uint32_t reclaim_from;  /* the next round goes on behind this class */
     uint32_t reclaim_after; /* and this one behind that */
@@ -447,9 +447,9 @@ struct sch_partition {
     struct sch_round weighing; /* shares; of other capacity */
     struct sch_share *region;
     struct sch_share *last_tenant; /* that was looked for; held. NULL: none */
-    bool last_unnamed;             /* without naming a queue */
     struct sch_link preemptible;
     struct sch_link misplaced;
+    bool last_unnamed;     /* last_tenant was, without naming a queue */
     bool turns_looked;     /* whether a cluster has room for turns_least is known */
     bool emptied;          /* in this step a share lost its last action */
     int64_t reclaim_at_ns; /* the next round; SY_TIME_NEVER: nothing may be stopped */
@@ -457,7 +457,6 @@ struct sch_partition {
     uint32_t reserves;     /* over all classes */
     struct sch_link tickets_touched;
     struct sch_heap ticket_flushes;
-    uint32_t last_share_id;
     uint64_t last_fifo_id;
     struct sch_use capacity; /* of the clusters that are not gone; near enough: a small change of it
                                 changes no share */

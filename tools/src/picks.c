@@ -383,8 +383,8 @@ static void wait_below_limits(struct world *w, struct out *out, struct sch_spec 
     }
     w->spec.group = true;
     struct sch_action *root = start_run(w, "p", "run", NULL, false);
-    for (uint32_t i = 0; i < LIMITED_ROUNDS * waiting; i++) {
-        snprintf(queue, sizeof(queue), "q%u", i % queues);
+    for (uint32_t i = 0, q = 0; i < LIMITED_ROUNDS * waiting; i++, q = q + 1 < queues ? q + 1 : 0) {
+        snprintf(queue, sizeof(queue), "q%u", q);
         enqueue(w, root, i, &specs[i % classes], queue, false);
     }
     for (uint32_t id = 1; id <= classes; id++)
