@@ -26,6 +26,7 @@ struct order {
     struct cp_region_want *want; /* a write that etcd has not answered yet */
     int64_t decided;             /* revision of the map that it was decided from */
     bool unanswered;             /* etcd did not, in time */
+    bool fresh;                  /* our copy shows all that was written before the order came */
     bool wished;                 /* the records have shown what we wrote */
 };
 
@@ -117,6 +118,7 @@ static void on_written(void *ctx, enum cp_coord_result result)
     struct order *order = ctx;
     order->want = NULL;
     order->unanswered = result == CP_COORD_UNKNOWN;
+    order->fresh = order->fresh || result == CP_COORD_DONE; /* it shows what we wrote */
     cp_stream_again_in(order->watch.req, 0);
 }
 
@@ -222,17 +224,17 @@ static void pump_move(struct cp_request *req)
     }
     const struct cp_map_partition *p = &map->partitions[at];
     bool shown = strcmp(p->wanted, m->shard) == 0;
+    order->wished = order->fresh; /* else our copy may be behind: it is written anyway */
     if (m->shard[0] != '\0' && cp_region_self(region_of(req))->draining) {
         cp_fail(req, SY_CODE_FAILED_PRECONDITION,
                 "shard %s is draining and takes no partition; undrain it first", m->shard);
-    } else if (!shown && order->wished) {
+    } else if (!order->wished) {
+        (void)wish(req, &m->partition, 1, m->shard);
+    } else if (!shown) {
         cp_fail(req, SY_CODE_ABORTED, "a later order wants partition %u on %s%s: that one holds",
                 m->partition, p->wanted[0] != '\0' ? "shard " : "any shard", p->wanted);
-    } else if (!shown) {
-        (void)wish(req, &m->partition, 1, m->shard);
     } else {
         uint32_t owner = cp_map_owner(map, p);
-        order->wished = true;
         if (m->shard[0] == '\0')
             wait_there(req, map, at);
         else
@@ -296,7 +298,8 @@ static void tell(struct cp_request *req, const struct moves *moves)
 
 /* ---- RebalanceRegion ---- */
 
-/* Takes the wishes away, as many as one write takes. True: there are none any more. */
+/* Takes the wishes away, as many as one write takes, and writes once where there are none: else a
+ * copy that is behind might show nothing to do. True: there are none any more. */
 static bool forget_wishes(struct cp_request *req, const struct cp_map *map)
 {
     struct order *order = req->state;
@@ -306,6 +309,8 @@ static bool forget_wishes(struct cp_request *req, const struct cp_map *map)
         if (map->partitions[i].wanted[0] != '\0')
             numbers[count++] = map->partitions[i].number;
     }
+    if (count == 0 && !order->fresh && map->partition_count > 0)
+        numbers[count++] = map->partitions[0].number;
     order->wished = order->wished || count == 0;
     if (!order->wished)
         (void)wish(req, numbers, count, "");
