@@ -154,17 +154,17 @@ int cp_backup_list(const char *dir, struct cp_backup_info **ret, size_t *ret_cou
         return r;
     const rocksdb_backup_engine_info_t *infos = rocksdb_backup_engine_get_backup_info(engine);
     int count = rocksdb_backup_engine_info_count(infos);
-    *ret = sy_calloc((size_t)count + 1, sizeof(**ret));
-    *ret_count = (size_t)count;
-    for (int i = 0; i < count; i++)
-        read_info(&(*ret)[i], infos, i);
+    if (count > 0) {
+        *ret = sy_calloc((size_t)count, sizeof(**ret));
+        *ret_count = (size_t)count;
+        for (int i = 0; i < count; i++)
+            read_info(&(*ret)[i], infos, i);
+    } else {
+        sy_error_text_set(error, "%s holds no complete backup", dir);
+    }
     rocksdb_backup_engine_info_destroy(infos);
     rocksdb_backup_engine_close(engine);
-    if (count > 0)
-        return 0;
-    free(*ret);
-    sy_error_text_set(error, "%s holds no complete backup", dir);
-    return -ENOENT;
+    return count > 0 ? 0 : -ENOENT;
 }
 
 int cp_backup_restore(const char *dir, uint32_t id, const char *path, struct sy_error_text *error)

@@ -269,6 +269,18 @@ START_TEST(a_closed_store_is_not_backed_up)
 }
 END_TEST
 
+START_TEST(a_directory_without_a_complete_backup_holds_none)
+{
+    struct bed bed;
+    bed_init(&bed);
+    struct sy_error_text error = {0};
+    ck_assert_int_eq(sy_mkdir_p(in(&bed, "backups/meta"), 0700), 0);
+    ck_assert_int_eq(cp_backup_restore(in(&bed, "backups"), 0, in(&bed, "back"), &error), -ENOENT);
+    ck_assert_ptr_nonnull(strstr(error.text, "holds no complete backup"));
+    bed_deinit(&bed);
+}
+END_TEST
+
 static atomic_bool holds_links, is_held;
 
 /* RocksDB's links come here, too: a checkpoint that is held stays where it makes them. */
@@ -485,6 +497,7 @@ int main(void)
                                   the_oldest_are_forgotten,
                                   a_store_is_written_to_while_it_is_backed_up,
                                   a_closed_store_is_not_backed_up,
+                                  a_directory_without_a_complete_backup_holds_none,
                                   the_loop_does_not_wait_for_a_checkpoint,
                                   what_is_left_of_a_killed_backup_is_removed,
                                   what_is_damaged_is_refused,
