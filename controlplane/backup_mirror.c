@@ -12,7 +12,8 @@
 
 #define META_BYTES_MAX ((size_t)64 << 20)
 #define LATEST_BYTES_MAX 16
-#define LINK ".sent" /* what is handed to the storage, which takes files away */
+#define SHARED "shared" /* so RocksDB's directories of tables begin */
+#define LINK ".sent"    /* what is handed to the storage, which takes files away */
 
 struct cp_mirror {
     struct sy_blobs *blobs;
@@ -129,6 +130,11 @@ static void put_file(struct cp_mirror *m)
         end(m, r, NULL);
 }
 
+static bool may_be_there(const struct cp_mirror *m)
+{
+    return strncmp(m->file, SHARED, strlen(SHARED)) == 0;
+}
+
 static void on_stat(void *ctx, int r, uint64_t size, const struct sy_error_text *error)
 {
     struct cp_mirror *m = ctx;
@@ -152,10 +158,12 @@ static void up_next(struct cp_mirror *m)
     }
     if (r > 0)
         r = stat(m->path, &m->info) < 0 ? -errno : 0;
-    if (r == 0)
+    if (r < 0)
+        end(m, r, NULL);
+    else if (may_be_there(m))
         sy_blob_stat(m->blobs, m->uri, on_stat, m);
     else
-        end(m, r, NULL);
+        put_file(m);
 }
 
 /* ---- down ---- */
@@ -212,16 +220,28 @@ static void get_meta(struct cp_mirror *m)
         end(m, r, NULL);
 }
 
+static int read_latest(struct cp_mirror *m, struct sy_span bytes)
+{
+    char text[LATEST_BYTES_MAX + 1] = "";
+    if (bytes.len > 0)
+        memcpy(text, bytes.data, bytes.len);
+    m->id = (uint32_t)strtoul(text, NULL, 10);
+    return m->id == 0 ? -EBADMSG : 0;
+}
+
+static void on_found(void *ctx, int r, struct sy_span bytes, const struct sy_error_text *error)
+{
+    struct cp_mirror *m = ctx;
+    if (r == 0)
+        r = read_latest(m, bytes);
+    end(m, r == -ENOENT ? 0 : r, error);
+}
+
 static void on_latest_got(void *ctx, int r, struct sy_span bytes, const struct sy_error_text *error)
 {
     struct cp_mirror *m = ctx;
-    char text[LATEST_BYTES_MAX + 1] = "";
-    if (r == 0) {
-        if (bytes.len > 0)
-            memcpy(text, bytes.data, bytes.len);
-        m->id = (uint32_t)strtoul(text, NULL, 10);
-        r = m->id == 0 ? -EBADMSG : 0;
-    }
+    if (r == 0)
+        r = read_latest(m, bytes);
     if (r < 0)
         end(m, r, error);
     else
@@ -254,17 +274,30 @@ void cp_mirror_up(struct cp_mirror **ret, struct sy_blobs *blobs, const char *di
         end(m, r, NULL);
 }
 
+static void get_latest(struct cp_mirror *m, sy_blob_get_fn done)
+{
+    int r = name(m, "latest");
+    if (r == 0)
+        sy_blob_get(m->blobs, m->uri, LATEST_BYTES_MAX, done, m);
+    else
+        end(m, r, NULL);
+}
+
 void cp_mirror_down(struct cp_mirror **ret, struct sy_blobs *blobs, const char *prefix, uint32_t id,
                     const char *dir, sy_blob_fn done, void *ctx)
 {
     struct cp_mirror *m = *ret = mirror_new(blobs, dir, prefix, id, done, ctx);
-    int r = name(m, "latest");
-    if (r < 0)
-        end(m, r, NULL);
-    else if (id == 0)
-        sy_blob_get(m->blobs, m->uri, LATEST_BYTES_MAX, on_latest_got, m);
+    if (id == 0)
+        get_latest(m, on_latest_got);
     else
         get_meta(m);
+}
+
+void cp_mirror_find(struct cp_mirror **ret, struct sy_blobs *blobs, const char *prefix,
+                    sy_blob_fn done, void *ctx)
+{
+    struct cp_mirror *m = *ret = mirror_new(blobs, "", prefix, 0, done, ctx);
+    get_latest(m, on_found);
 }
 
 uint32_t cp_mirror_id(const struct cp_mirror *mirror)

@@ -2,6 +2,7 @@
  * One backup after another, for the call that asks:
  *
  *     front                          lane                     thread
+ *       | (S3: the newest number there)
  *       | -- wanted ------------------> | a source of its store
  *       | <------------------ source -- |
  *       | -- begin -----------------------------------------> | checkpoint, engine
@@ -36,6 +37,7 @@ struct cp_backups {
     bool running;           /* with a partition */
     bool told;              /* its message was sent, or nobody waits for it */
     uint32_t partition;
+    uint32_t after; /* the newest in the bucket */
     int64_t begun_ns;
     char path[PATH_MAX];
     struct cp_post post;
@@ -53,7 +55,11 @@ bool cp_backup_dir(char ret[PATH_MAX], const char *dir, uint32_t partition, cons
     return n > 0 && n < PATH_MAX;
 }
 
-static void next(struct cp_backups *b);
+/* The partition's directory there: "partition-0/shard-1". */
+static const char *in_bucket(const struct cp_backups *b)
+{
+    return b->path + strlen(b->dir) + 1;
+}
 
 /* ---- the end of one ---- */
 
@@ -106,15 +112,14 @@ static void on_thread_ended(void *arg)
         ended(b, b->result);
         return;
     }
-    cp_mirror_up(&b->mirror, b->blobs, b->path, b->path + strlen(b->dir) + 1, b->info.id,
-                 on_mirrored, b);
+    cp_mirror_up(&b->mirror, b->blobs, b->path, in_bucket(b), b->info.id, on_mirrored, b);
 }
 
 static void *back_up(void *arg)
 {
     struct cp_backups *b = arg;
     pthread_setname_np(pthread_self(), "sy-backup");
-    b->result = cp_backup_add(b->path, b->source, b->keep, &b->info, &b->error);
+    b->result = cp_backup_add(b->path, b->source, b->after, b->keep, &b->info, &b->error);
     sy_loop_post_always(b->loop, on_thread_ended, b);
     return NULL;
 }
@@ -147,6 +152,25 @@ static void source_wanted(struct cp_post *post)
     cp_lane_post(lane, cp_front(b->shard), post);
 }
 
+static void want_source(struct cp_backups *b)
+{
+    b->post.run = source_wanted;
+    cp_lane_post(cp_front(b->shard), &b->shard->lanes[b->partition], &b->post);
+}
+
+/* When what was here is lost the bucket knows more, and nothing there may be overwritten. */
+static void on_found(void *ctx, int r, const struct sy_error_text *error)
+{
+    struct cp_backups *b = ctx;
+    b->after = cp_mirror_id(b->mirror);
+    if (r == 0) {
+        cp_mirror_free(sy_take(b->mirror));
+        want_source(b);
+    } else {
+        on_mirrored(b, r, error);
+    }
+}
+
 static void begin(struct cp_backups *b)
 {
     struct cp_shard *shard = b->shard;
@@ -160,8 +184,10 @@ static void begin(struct cp_backups *b)
         ended(b, -ENAMETOOLONG);
         return;
     }
-    b->post.run = source_wanted;
-    cp_lane_post(cp_front(shard), &shard->lanes[b->partition], &b->post);
+    if (b->blobs != NULL)
+        cp_mirror_find(&b->mirror, b->blobs, in_bucket(b), on_found, b);
+    else
+        want_source(b);
 }
 
 static void next(struct cp_backups *b)

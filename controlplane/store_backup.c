@@ -3,13 +3,12 @@
 #include "base/file.h"
 #include "base/mem.h"
 
-#include <dirent.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <rocksdb/c.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* What a backup may take of the disk while others are served. */
@@ -105,13 +104,30 @@ static int add(rocksdb_backup_engine_t *engine, const char *dir, const char *pat
     return failure ? failed(error, "old backups cannot be removed from", dir, failure) : 0;
 }
 
-int cp_backup_add(const char *dir, struct cp_store_source *source, uint32_t keep,
+/* An engine counts on from the greatest name of a list, be it damaged (an empty one is); its C API
+ * has no other way to say where. */
+static int make_directory(const char *dir, uint32_t after)
+{
+    char path[PATH_MAX];
+    int n = snprintf(path, sizeof(path), "%s/meta", dir);
+    int r = n > 0 && (size_t)n + 16 < sizeof(path) ? sy_mkdir_p(path, 0700) : -ENAMETOOLONG;
+    if (r < 0 || after == 0)
+        return r;
+    snprintf(path + n, sizeof(path) - (size_t)n, "/%u", after);
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    r = fd < 0 ? -errno : 0;
+    if (fd >= 0)
+        close(fd);
+    return r;
+}
+
+int cp_backup_add(const char *dir, struct cp_store_source *source, uint32_t after, uint32_t keep,
                   struct cp_backup_info *ret, struct sy_error_text *error)
 {
     SY_ASSERT(keep > 0);
     char scratch[PATH_MAX];
     int n = snprintf(scratch, sizeof(scratch), "%s.backup", cp_store_source_path(source));
-    int r = n > 0 && (size_t)n < sizeof(scratch) ? sy_mkdir_p(dir, 0700) : -ENAMETOOLONG;
+    int r = n > 0 && (size_t)n < sizeof(scratch) ? make_directory(dir, after) : -ENAMETOOLONG;
     if (r < 0) {
         sy_error_text_set(error, "the directory of backups %s cannot be made: %s", dir,
                           strerror(-r));

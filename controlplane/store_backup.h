@@ -10,16 +10,16 @@
 #include "controlplane/store.h"
 
 struct cp_backup_info {
-    uint32_t id;     /* counts up from 1 in its directory */
+    uint32_t id;     /* counts up in its directory */
     int64_t taken_s; /* real time */
     uint64_t bytes;  /* of all its files, shared ones too */
     uint32_t files;
 };
 
-/* Adds what `source` holds now and forgets the oldest beyond `keep`. Meanwhile there is a directory
- * beside the store's, its path and ".backup". -ECANCELED: the store was closed meanwhile; others
- * with a sentence. */
-int cp_backup_add(const char *dir, struct cp_store_source *source, uint32_t keep,
+/* Adds what `source` holds now, under a number greater than `after` and all that are there, and
+ * forgets the oldest beyond `keep`. Meanwhile there is a directory beside the store's, its path and
+ * ".backup". -ECANCELED: the store was closed meanwhile; others with a sentence. */
+int cp_backup_add(const char *dir, struct cp_store_source *source, uint32_t after, uint32_t keep,
                   struct cp_backup_info *ret, struct sy_error_text *error) SY_MUST_USE;
 
 /* Oldest first; to be freed. -ENOENT: there is none. */

@@ -165,6 +165,43 @@ START_TEST(what_is_there_is_not_sent_again)
 }
 END_TEST
 
+static uint32_t found(struct bed *bed)
+{
+    struct answer answer = {0};
+    struct cp_mirror *mirror;
+    cp_mirror_find(&mirror, bed->blobs, "partition-0/a", on_done, &answer);
+    wait_for(bed, &answer);
+    ck_assert_int_eq(answer.r, 0);
+    uint32_t id = cp_mirror_id(mirror);
+    cp_mirror_free(mirror);
+    return id;
+}
+
+START_TEST(the_newest_is_found)
+{
+    struct bed bed;
+    bed_init(&bed);
+    ck_assert_uint_eq(found(&bed), 0);
+    ck_assert_int_eq(up(&bed, 2).r, 0);
+    ck_assert_uint_eq(found(&bed), 2);
+    bed_deinit(&bed);
+}
+END_TEST
+
+/* The directory was lost after a backup of that number had been sent in part. */
+START_TEST(what_is_no_table_is_sent_even_if_one_of_its_size_is_there)
+{
+    struct bed bed;
+    bed_init(&bed);
+    write_file(&bed, "bucket/partition-0/a/private/1/CURRENT", "other");
+    write_file(&bed, "bucket/partition-0/a/meta/1", "other");
+    ck_assert_int_eq(up(&bed, 1).r, 0);
+    ck_assert_int_eq(down(&bed, 0, "back", 1).r, 0);
+    check_file(&bed, "back/private/1/CURRENT", "first");
+    bed_deinit(&bed);
+}
+END_TEST
+
 START_TEST(latest_names_what_is_complete)
 {
     struct bed bed;
@@ -202,8 +239,12 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {a_backup_comes_back_as_it_went, what_is_there_is_not_sent_again,
-                                  latest_names_what_is_complete, nonsense_in_the_storage_is_refused,
+    const TTest *const tests[] = {a_backup_comes_back_as_it_went,
+                                  what_is_there_is_not_sent_again,
+                                  the_newest_is_found,
+                                  what_is_no_table_is_sent_even_if_one_of_its_size_is_there,
+                                  latest_names_what_is_complete,
+                                  nonsense_in_the_storage_is_refused,
                                   NULL};
     return sy_test_run("backup_mirror", tests);
 }

@@ -125,7 +125,7 @@ static uint64_t disk_bytes(const char *path)
 static int add_from(const struct bed *bed, struct cp_store_source *source, uint32_t keep,
                     struct cp_backup_info *ret, struct sy_error_text *error)
 {
-    return cp_backup_add(in(bed, "backups"), source, keep, ret, error);
+    return cp_backup_add(in(bed, "backups"), source, 0, keep, ret, error);
 }
 
 static struct cp_backup_info add(const struct bed *bed, uint32_t keep)
@@ -186,6 +186,33 @@ START_TEST(a_second_backup_costs_what_is_new)
     ck_assert_uint_gt(grown, 100 * ROW_BYTES);
     ck_assert_uint_lt(grown, before / 10);
     ck_assert_uint_gt(info.bytes, before * 9 / 10); /* it is whole all the same */
+    bed_deinit(&bed);
+}
+END_TEST
+
+START_TEST(numbers_go_on_after_those_that_are_kept_elsewhere)
+{
+    struct bed bed;
+    bed_init(&bed);
+    put(&bed, 0, 10);
+    for (uint32_t i = 0; i < 3; i++) {
+        static const uint32_t after[] = {41, 42, 7};
+        struct cp_backup_info info = {0}, *infos;
+        struct sy_error_text error = {0};
+        size_t count;
+        struct cp_store_source *source = cp_store_source(bed.store);
+        int r = cp_backup_add(in(&bed, "backups"), source, after[i], 2, &info, &error);
+        ck_assert_msg(r == 0, "%s", error.text);
+        cp_store_source_free(source);
+        ck_assert_uint_eq(info.id, 42 + i);
+        ck_assert_int_eq(cp_backup_list(in(&bed, "backups"), &infos, &count, &error), 0);
+        ck_assert_uint_eq(count, i == 0 ? 1 : 2);
+        ck_assert_uint_eq(infos[count - 1].id, info.id);
+        free(infos);
+    }
+    restore(&bed, 43, "older");
+    restore(&bed, 0, "newest");
+    ck_assert_uint_eq(rows(&bed), 10);
     bed_deinit(&bed);
 }
 END_TEST
@@ -494,6 +521,7 @@ int main(void)
 {
     const TTest *const tests[] = {each_backup_holds_what_was_committed_before_it,
                                   a_second_backup_costs_what_is_new,
+                                  numbers_go_on_after_those_that_are_kept_elsewhere,
                                   the_oldest_are_forgotten,
                                   a_store_is_written_to_while_it_is_backed_up,
                                   a_closed_store_is_not_backed_up,
