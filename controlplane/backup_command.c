@@ -268,9 +268,8 @@ static int restore_below(struct command *command, const struct cp_config *config
                          struct sy_error_text *error)
 {
     struct cp_data_dir dir = {0};
-    int r = cp_data_dir_init(&dir, config->data_dir, command->partitions,
-                             (size_t)config->store_memory_bytes,
-                             cp_config_shares(config) ? config->region : NULL, error);
+    int r = cp_data_dir_init_to_restore(&dir, config->data_dir, command->partitions,
+                                        cp_config_shares(config) ? config->region : NULL, error);
     command->paths = dir.paths;
     if (r == 0)
         r = restore_all(command, error);

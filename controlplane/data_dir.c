@@ -79,12 +79,12 @@ static int make_partitions(const struct cp_data_dir *dir)
 
 /* What one shard had for itself becomes the region's. */
 static int mark_as_shared(struct cp_data_dir *dir, const char *path, const char *file,
-                          const char *region, struct sy_error_text *error)
+                          const char *region, bool with_partitions, struct sy_error_text *error)
 {
     struct mark mark;
     int r = read_mark(file, &mark, error);
     if (r == -ENOENT) {
-        r = make_partitions(dir);
+        r = with_partitions ? make_partitions(dir) : 0;
         if (r == 0)
             r = sync_dir(path);
         if (r == 0)
@@ -161,8 +161,9 @@ static void name_stores(struct cp_data_dir *dir, const char *path, size_t count,
     }
 }
 
-int cp_data_dir_init(struct cp_data_dir *ret_dir, const char *path, size_t partitions,
-                     size_t memory_bytes, const char *region, struct sy_error_text *error)
+static int init(struct cp_data_dir *ret_dir, const char *path, size_t partitions,
+                size_t memory_bytes, const char *region, bool with_partitions,
+                struct sy_error_text *error)
 {
     SY_ASSERT(partitions > 0);
     struct cp_data_dir dir = {0};
@@ -175,14 +176,27 @@ int cp_data_dir_init(struct cp_data_dir *ret_dir, const char *path, size_t parti
         return r;
     }
     name_stores(&dir, path, partitions, memory_bytes);
-    r = region != NULL ? mark_as_shared(&dir, path, (const char *)file.data, region, error)
-                       : check_alone(path, (const char *)file.data, error);
+    const char *mark = (const char *)file.data;
+    r = region != NULL ? mark_as_shared(&dir, path, mark, region, with_partitions, error)
+                       : check_alone(path, mark, error);
     if (r < 0) {
         cp_data_dir_deinit(&dir);
         return r;
     }
     *ret_dir = dir;
     return 0;
+}
+
+int cp_data_dir_init(struct cp_data_dir *ret_dir, const char *path, size_t partitions,
+                     size_t memory_bytes, const char *region, struct sy_error_text *error)
+{
+    return init(ret_dir, path, partitions, memory_bytes, region, true, error);
+}
+
+int cp_data_dir_init_to_restore(struct cp_data_dir *ret_dir, const char *path, size_t partitions,
+                                const char *region, struct sy_error_text *error)
+{
+    return init(ret_dir, path, partitions, CP_STORE_MEMORY_MIN, region, false, error);
 }
 
 void cp_data_dir_deinit(struct cp_data_dir *dir)

@@ -31,4 +31,8 @@ struct cp_data_dir {
 int cp_data_dir_init(struct cp_data_dir *ret_dir, const char *path, size_t partitions,
                      size_t memory_bytes, const char *region,
                      struct sy_error_text *error) SY_MUST_USE;
+/* The same where partitions are about to be restored: a region's mark comes without their
+ * directories, so one that is forgotten is missing, and refused, rather than begun anew. */
+int cp_data_dir_init_to_restore(struct cp_data_dir *ret_dir, const char *path, size_t partitions,
+                                const char *region, struct sy_error_text *error) SY_MUST_USE;
 void cp_data_dir_deinit(struct cp_data_dir *dir); /* zeroed is fine */

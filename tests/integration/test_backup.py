@@ -1,18 +1,19 @@
-"""Backups of a shard that serves, and what is there after its disk is lost."""
+"""Backups of shards that serve, and what is there after their disk is lost."""
 import pathlib
 import shutil
 import subprocess
 import tempfile
 
 import harness
+import raw_grpc
 import s3_server
 from harness import wait_until
 
 SHARD = harness.BIN / "switchyard-shard"
 
 
-def shard(box, *args, check=True):
-    done = subprocess.run([SHARD, *map(str, args), "--config", box.dir / "shard.yaml"], text=True,
+def shard(box, *args, check=True, of="shard"):
+    done = subprocess.run([SHARD, *map(str, args), "--config", box.dir / f"{of}.yaml"], text=True,
                           capture_output=True, timeout=120)
     if check and done.returncode != 0:
         raise AssertionError(f"switchyard-shard {args} gave {done.returncode}: {done.stderr}{done.stdout}")
@@ -25,8 +26,8 @@ def back_up(box):
     return int(said[0].split()[3].rstrip(","))
 
 
-def data(box):
-    return pathlib.Path(box.setting("shard", "data_dir").strip('"'))
+def data(box, of="shard"):
+    return pathlib.Path(box.setting(of, "data_dir").strip('"'))
 
 
 def lose_disk(box):
@@ -39,8 +40,8 @@ def phase(box, run):
     return box.json("get", "run", run)["phase"]
 
 
-def with_backups(where, settings, check):
-    box = harness.Devbox(settings=[f"shard.backup_root={where}", *settings])
+def with_backups(where, settings, check, options=()):
+    box = harness.Devbox(settings=[f"shard.backup_root={where}", *settings], options=options)
     try:
         check(box)
     finally:
@@ -103,6 +104,65 @@ def test_a_bucket(_box):
         settings = [f"shard.backup_endpoint={endpoint}", "shard.backup_access_key=key",
                     f"shard.backup_secret_key_file={key.name}"]
         with_backups("s3://backups/under/a/prefix", settings, lost_and_restored)
+
+
+SHARDS = ("shard-1", "shard-2", "shard-3")
+PARTITIONS = 6
+
+
+def new_storage(box):
+    """What docs/operations.md says of `etcdctl del`."""
+    etcd = box.setting("etcd-1", "listen-client-urls").removeprefix("http://")
+    call = raw_grpc.Call(etcd, "/etcdserverpb.KV/DeleteRange")
+    call.send(raw_grpc.field(1, "/switchyard/local/storage"))
+    while not call.ended:
+        call.receive()
+    call.socket.close()
+
+
+def region_map(box):
+    return box.json("region", "map")["partitions"]
+
+
+def test_a_region(_box):
+    """Its storage is lost with all shards. A partition that is not restored is refused, until it is."""
+    def check(box):
+        runs = [f"r-{i}" for i in range(3 * PARTITIONS)]
+        for run in runs:
+            box.cli("run", "--name", run, "--", "true")
+        made_by = {}
+        for one in SHARDS:
+            for line in shard(box, "backup", of=one).stdout.splitlines():
+                made_by[int(line.split()[1].rstrip(":"))] = one
+        assert sorted(made_by) == list(range(PARTITIONS)) and len(set(made_by.values())) == len(SHARDS), made_by
+        box.kill("shard")
+        shutil.rmtree(data(box, "shard-1"))
+
+        def restore(partition):
+            return shard(box, "restore", "--partition", partition, "--from", made_by[partition], of="shard-1").stdout
+
+        for partition in range(PARTITIONS - 1):
+            assert restore(partition).startswith(f"partition {partition}: restored to "), partition
+        assert box.devbox("restart", "shard-1", check=False).returncode != 0
+        assert "is not the storage that the other shards" in box.log("shard-1").splitlines()[-1]
+        new_storage(box)
+        launched = subprocess.Popen([harness.ROOT / "tools/devbox", "restart", "shard-1", "--dir", box.dir],
+                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_until(lambda: "partition-5 is missing" in box.log("shard-1"), "the refusal of what was forgotten")
+        restore(PARTITIONS - 1)
+        launched.wait()
+        for one in SHARDS:
+            box.restart(one)
+        wait_until(lambda: all(p["shard"] and not p["opening"] for p in region_map(box)), "the region")
+        for run in runs:
+            assert phase(box, run) == "SUCCEEDED", run
+        box.cli("run", "--name", "new", "--", "true")
+
+    with tempfile.TemporaryDirectory(prefix="switchyard-backups.") as where:
+        with_backups(where, [], check, ["--shards", str(len(SHARDS))])
+
+
+test_a_region.needs = ("etcd",)
 
 
 def test_an_older_one(_box):

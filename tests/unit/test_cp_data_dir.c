@@ -1,5 +1,6 @@
 /* links: cp */
 /* The directory of a shard's partitions, and whose it is. */
+#include "base/file.h"
 #include "base/mem.h"
 #include "controlplane/data_dir.h"
 #include "tests/lib/test.h"
@@ -108,6 +109,23 @@ START_TEST(a_region_is_told_by_its_mark)
 }
 END_TEST
 
+START_TEST(what_is_to_be_restored_is_not_begun_anew)
+{
+    struct place p;
+    place_init(&p);
+    struct cp_data_dir first, second;
+    ck_assert_int_eq(cp_data_dir_init_to_restore(&first, p.data, 2, "eu", NULL), 0);
+    ck_assert_int_ne(access(first.paths[0], F_OK), 0);
+    ck_assert_int_eq(sy_mkdir_p(first.paths[0], 0700), 0); /* it is restored, the other is not */
+    ck_assert_int_eq(cp_data_dir_init(&second, p.data, 2, MEMORY, "eu", NULL), 0);
+    ck_assert_str_eq(first.id, second.id);
+    ck_assert_int_ne(access(first.paths[1], F_OK), 0);
+    cp_data_dir_deinit(&second);
+    cp_data_dir_deinit(&first);
+    place_deinit(&p);
+}
+END_TEST
+
 START_TEST(other_storage_has_another_identity)
 {
     struct place p, q;
@@ -198,10 +216,14 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {
-        one_shard_has_it_for_itself,     memory_is_shared,
-        a_region_is_told_by_its_mark,    other_storage_has_another_identity,
-        a_damaged_mark_is_refused,       shards_that_start_together_agree,
-        what_is_no_directory_is_refused, NULL};
+    const TTest *const tests[] = {one_shard_has_it_for_itself,
+                                  memory_is_shared,
+                                  a_region_is_told_by_its_mark,
+                                  what_is_to_be_restored_is_not_begun_anew,
+                                  other_storage_has_another_identity,
+                                  a_damaged_mark_is_refused,
+                                  shards_that_start_together_agree,
+                                  what_is_no_directory_is_refused,
+                                  NULL};
     return sy_test_run("data_dir", tests);
 }
