@@ -358,13 +358,14 @@ static void stopped(struct cp_partition *p)
 static void on_store_closed(void *arg)
 {
     struct cp_partition *p = arg;
-    SY_ASSERT(cp_state(p) == CP_PARTITION_STOPPING);
     p->closing = NULL;
-    cp_touch(p); /* the end of the turn ends the stop */
+    if (cp_state(p) == CP_PARTITION_OPENING)
+        cp_open(p);
+    else
+        cp_touch(p); /* the end of the turn ends the stop */
 }
 
-/* True: it is closed. A disk that hangs would stop our loop with all that is on it. */
-static bool close_store(struct cp_partition *p)
+bool cp_close_store(struct cp_partition *p)
 {
     SY_ASSERT(!p->closing);
     struct cp_store *store = sy_take(p->store);
@@ -383,7 +384,7 @@ void cp_check_stopped(struct cp_partition *p)
     if (p->open->rows)
         cp_batch_free(sy_take(p->open->rows));
     cp_drop_core(p);
-    if (close_store(p))
+    if (cp_close_store(p))
         stopped(p);
 }
 
@@ -450,7 +451,7 @@ bool cp_partition_abandon(struct cp_partition *p, const char *why, sy_fn done, v
     p->reason_code = -ESHUTDOWN;
     sy_error_text_set(&p->reason, "%s", why);
     take_down(p, &status);
-    bool closed = p->closing == NULL && close_store(p);
+    bool closed = p->closing == NULL && cp_close_store(p);
     if (closed && !stopping) {
         stopped(p);
         return true;

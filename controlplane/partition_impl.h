@@ -447,8 +447,11 @@ void cp_fail_later(struct cp_partition *p, int error);
 enum sy_code cp_refusal(struct cp_partition *p);
 void cp_drop_core(struct cp_partition *p);
 void cp_check_stopped(struct cp_partition *p);
+/* True: it is closed. A disk that hangs would stop our loop with all that is on it. */
+bool cp_close_store(struct cp_partition *p);
 
 /* partition_open.c */
+/* At once, or when the store before it is closed. */
 void cp_open(struct cp_partition *p);
 void cp_wait_and_reopen(struct cp_partition *p, int error, const char *text);
 

@@ -24,11 +24,12 @@ void cp_wait_and_reopen(struct cp_partition *p, int error, const char *text)
     sy_timer_start_in(p->loop, &p->reopen, delay);
 }
 
-static void drop_store(struct cp_partition *p)
+/* True: it is closed. */
+static bool drop_store(struct cp_partition *p)
 {
     if (p->open->rows)
         cp_batch_free(sy_take(p->open->rows));
-    cp_store_close(sy_take(p->store));
+    return cp_close_store(p);
 }
 
 /* Nothing that time could mend. */
@@ -43,7 +44,7 @@ static void fail_for_good(struct cp_partition *p, int error, const char *text)
 
 static void open_failed(struct cp_partition *p, int error, const char *text)
 {
-    drop_store(p);
+    (void)drop_store(p);
     cp_drop_core(p);
     bool for_good = error == -EUCLEAN || error == -EBADMSG || error == -EPROTO;
     if (for_good) {
@@ -443,7 +444,8 @@ static void claim(struct cp_partition *p)
 void cp_open(struct cp_partition *p)
 {
     SY_ASSERT(!p->core && !p->sealed);
-    drop_store(p);
+    if (p->closing || !drop_store(p))
+        return;
     struct sy_error_text error = {0};
     uint32_t newer = 0;
     int r = p->opener.open(p->opener.ctx, &p->store, p->epoch_min, p->loop, &newer, &error);

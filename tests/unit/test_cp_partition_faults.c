@@ -345,6 +345,54 @@ START_TEST(a_store_that_is_slow_to_close_holds_nobody_up)
 }
 END_TEST
 
+static void job_steps(struct world *w, int64_t ns)
+{
+    int64_t until_ns = w->now_ns + ns;
+    while (w->now_ns < until_ns)
+        job_step(w);
+}
+
+/* After a commit, or an opening, that failed; then nothing comes between, or it is given, or
+ * abandoned. */
+static void slow_close_sweep(bool opening)
+{
+    for (int given_up = 0; given_up < 3; given_up++) {
+        struct job job;
+        struct world *w = job_start(&job);
+        bool gone = false;
+        while (!job.created)
+            job_step(w);
+        if (opening)
+            world_crash(w);
+        cp_mem_disk_set_close(w->disk, 10 * SY_NS_PER_S);
+        cp_mem_disk_set(w->disk, MS, 0);
+        if (opening)
+            world_start(w);
+        job_steps(w, 5 * SY_NS_PER_S);
+        ck_assert_str_eq(cp_partition_state_word(w->p), "opening");
+        cp_mem_disk_set_close(w->disk, 0);
+        if (given_up == 1)
+            cp_partition_give(w->p, on_given, &gone);
+        if (given_up == 2)
+            ck_assert(!cp_partition_abandon(w->p, "gone", on_given, &gone));
+        job_steps(w, 4 * SY_NS_PER_S);
+        ck_assert(!gone && !cp_partition_serving(w->p));
+        job_steps(w, 2 * SY_NS_PER_S);
+        ck_assert(gone == (given_up > 0) && cp_partition_away(w->p) == gone);
+        if (gone)
+            cp_partition_take(w->p, 0);
+        job_finish(w);
+        world_free(w);
+    }
+}
+
+START_TEST(a_store_that_failed_is_opened_when_it_is_closed)
+{
+    slow_close_sweep(false);
+    slow_close_sweep(true);
+}
+END_TEST
+
 /* No turn after the other is made of that. */
 START_TEST(what_lapses_and_is_slow_to_close_is_abandoned_once)
 {
@@ -780,6 +828,7 @@ int main(void)
         what_is_abandoned_keeps_what_was_answered,
         a_give_that_takes_too_long_ends_at_once,
         a_store_that_is_slow_to_close_holds_nobody_up,
+        a_store_that_failed_is_opened_when_it_is_closed,
         what_lapses_and_is_slow_to_close_is_abandoned_once,
         what_lapses_while_it_is_written_is_not_answered,
         what_was_taken_under_a_later_epoch_is_not_ours,
