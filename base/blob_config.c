@@ -33,6 +33,11 @@ int sy_blob_config_options(const struct sy_blob_config *config, const char *pref
         .path_style = config->path_style,
     };
     bool s3 = strncmp(ret->root, "s3://", strlen("s3://")) == 0;
+    if (config->root[0] && !s3 && config->root[0] != '/') {
+        sy_error_text_set(error, "%s_root: '%s'; expected /DIRECTORY or s3://BUCKET/PREFIX", prefix,
+                          config->root);
+        return -EINVAL;
+    }
     if (s3 && (!config->access_key[0] || !config->secret_key_file[0])) {
         sy_error_text_set(error, "%s_root: %s needs %s_access_key and %s_secret_key_file", prefix,
                           ret->root, prefix, prefix);

@@ -272,18 +272,33 @@ struct cp_shard_options cp_config_shard(const struct cp_config *config)
 
 /* ---- backups ---- */
 
+/* Or the same. */
+static bool is_below(const char *path, const char *dir)
+{
+    size_t len = strlen(dir);
+    return strncmp(path, dir, len) == 0 && (path[len] == '/' || path[len] == '\0');
+}
+
 int cp_config_backups_init(struct cp_config_backups *ret, const struct cp_config *config,
                            struct sy_error_text *error)
 {
+    const char *root = config->backup.root;
     *ret = (struct cp_config_backups){0};
-    if (config->backup.root[0] == '\0')
+    if (root[0] == '\0')
         return 0;
+    if (is_below(root, config->data_dir)) {
+        sy_error_text_set(error,
+                          "backup_root: %s is in data_dir, and would be lost with it; expected "
+                          "another place",
+                          root);
+        return -EINVAL;
+    }
     int r = sy_blob_config_options(&config->backup, "backup", "", &ret->storage, &ret->secret,
                                    error);
     if (r < 0)
         return sy_trace(r);
-    bool s3 = config->backup.root[0] != '/';
-    sy_buf_printf(&ret->dir, s3 ? "%s/backups" : "%s", s3 ? config->data_dir : config->backup.root);
+    bool s3 = root[0] != '/';
+    sy_buf_printf(&ret->dir, s3 ? "%s/backups" : "%s", s3 ? config->data_dir : root);
     ret->options = (struct cp_backup_options){.dir = (const char *)ret->dir.data,
                                               .storage = s3 ? &ret->storage : NULL,
                                               .keep = (uint32_t)config->backups_kept};

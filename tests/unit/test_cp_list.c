@@ -327,6 +327,33 @@ END_TEST
 #define MEMBERS "etcd: [\"e-1:2379\", \"e-2:2379\"]\n"
 #define ENDPOINT "endpoint: shard-1.example:8090\n"
 
+static void backups(const char *root, const char *expected)
+{
+    struct cp_config config;
+    struct cp_config_backups backups;
+    struct sy_error_text error = {0};
+    char text[256];
+    snprintf(text, sizeof(text), "data_dir: /var/lib/x\nbackup_root: %s\n", root);
+    ck_assert_msg(parse(&config, text, &error) == 0, "%s", error.text);
+    int r = cp_config_backups_init(&backups, &config, &error);
+    ck_assert_int_eq(r, expected != NULL ? -EINVAL : 0);
+    ck_assert_msg(expected == NULL || strstr(error.text, expected) != NULL, "%s", error.text);
+    ck_assert(r < 0 || backups.configured);
+    cp_config_backups_deinit(&backups);
+    cp_config_free(&config);
+}
+
+START_TEST(configuration_of_backups)
+{
+    backups("/var/backups", NULL);
+    backups("/var/lib/x-backups", NULL);
+    backups("backups", "backup_root: 'backups'; expected /DIRECTORY or s3://BUCKET/PREFIX");
+    backups("/var/lib/x", "backup_root: /var/lib/x is in data_dir, and would be lost with it");
+    backups("/var/lib/x/backups", "would be lost with it; expected another place");
+    backups("s3://bucket", "needs backup_access_key and backup_secret_key_file");
+}
+END_TEST
+
 START_TEST(configuration_of_a_region)
 {
     struct cp_config config;
@@ -401,7 +428,7 @@ int main(void)
                                  lists_that_are_refused,
                                  actions_are_paged,
                                  NULL};
-    const TTest *const once[] = {configuration, configuration_of_a_region, options_are_checked,
-                                 NULL};
+    const TTest *const once[] = {configuration, configuration_of_backups, configuration_of_a_region,
+                                 options_are_checked, NULL};
     return world_tests("cp_list", each, once);
 }
