@@ -11,10 +11,13 @@
 
 #include "switchyard/internal/backup.pb-c.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <time.h>
+#include <unistd.h>
 
 #define MESSAGE_BYTES_MAX ((size_t)1 << 20)
 #define MIB 1048576.0
@@ -264,15 +267,30 @@ static int restore_all(const struct command *command, struct sy_error_text *erro
 
 /* ---- the whole ---- */
 
+/* Two at once would take each other's scratch away. Where a volume knows no locks there is none. */
+static int lock(const char *data_dir, int *ret_fd, struct sy_error_text *error)
+{
+    *ret_fd = open(data_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*ret_fd < 0 || flock(*ret_fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+        return 0;
+    sy_error_text_set(error, "another restore to %s is under way", data_dir);
+    return -EBUSY;
+}
+
 static int restore_below(struct command *command, const struct cp_config *config,
                          struct sy_error_text *error)
 {
     struct cp_data_dir dir = {0};
     int r = cp_data_dir_init_to_restore(&dir, config->data_dir, command->partitions,
                                         cp_config_shares(config) ? config->region : NULL, error);
+    int fd = -1;
     command->paths = dir.paths;
     if (r == 0)
+        r = lock(config->data_dir, &fd, error);
+    if (r == 0)
         r = restore_all(command, error);
+    if (fd >= 0)
+        close(fd);
     cp_data_dir_deinit(&dir);
     return r;
 }

@@ -1,4 +1,6 @@
 """Backups of shards that serve, and what is there after their disk is lost."""
+import fcntl
+import os
 import pathlib
 import shutil
 import subprocess
@@ -202,6 +204,11 @@ def test_refusals(box):
         refused(box, "no backup 9; the newest is 1", "restore", "--backup", 9)
         refused(box, "UNAVAILABLE", "backup", "--at", box.endpoint)
         refused(box, "holds no backups", "restore", "--from", "another")
+        data(box).mkdir(exist_ok=True)
+        held = os.open(data(box), os.O_RDONLY)  # as another restore has it
+        fcntl.flock(held, fcntl.LOCK_EX)
+        refused(box, "another restore to ", "restore")
+        os.close(held)
         shard(box, "restore")
         box.restart("shard")
 
