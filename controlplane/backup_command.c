@@ -21,6 +21,7 @@
 
 #define MESSAGE_BYTES_MAX ((size_t)1 << 20)
 #define MIB 1048576.0
+#define NOTE_BYTES_MAX 16
 
 struct command {
     const struct cp_backup_options *options;
@@ -176,70 +177,135 @@ static int list_backups(const struct command *command, struct sy_error_text *err
 
 /* ---- restore ---- */
 
-struct fetching {
+/* Where backups are kept: a bucket or a directory. One question at a time. */
+struct place {
     struct sy_loop *loop;
+    struct sy_blobs *blobs;
+    struct cp_mirror *mirror;
+    char prefix[PATH_MAX];
+    char
+        note[2 * PATH_MAX]; /* the epoch of the partition's last restore, whoever's backup it was */
     struct sy_error_text *error;
     bool ended;
     int result;
+    uint32_t epoch; /* of the note; 0: there is none */
 };
 
-static void on_fetched(void *ctx, int r, const struct sy_error_text *error)
+static int place_init(struct place *place, const struct command *command, uint32_t partition,
+                      struct sy_error_text *error)
 {
-    struct fetching *fetching = ctx;
-    fetching->ended = true;
-    fetching->result = r;
-    if (r < 0)
-        *fetching->error = *error;
-    sy_loop_stop(fetching->loop);
-}
-
-/* From S3 into `dir`; *ret_id: which backup that is. */
-static int fetch(const struct command *command, uint32_t partition, const char *dir,
-                 uint32_t *ret_id, struct sy_error_text *error)
-{
-    struct fetching fetching = {.error = error};
-    struct sy_blobs *blobs = NULL;
-    struct cp_mirror *mirror = NULL;
-    char prefix[PATH_MAX];
-    int r = sy_loop_new(&fetching.loop, NULL);
+    const struct sy_blob_options directory = {.root = command->options->dir};
+    const struct sy_blob_options *storage = command->options->storage;
+    *place = (struct place){.error = error};
+    int r = sy_loop_new(&place->loop, NULL);
+    if (r == 0)
+        r = sy_blobs_new(&place->blobs, place->loop, storage != NULL ? storage : &directory, error);
     if (r < 0)
         return r;
-    r = sy_blobs_new(&blobs, fetching.loop, command->options->storage, error);
-    if (r == 0) {
-        snprintf(prefix, sizeof(prefix), "partition-%u/%s", partition, command->shard);
-        cp_mirror_down(&mirror, blobs, prefix, command->id, dir, on_fetched, &fetching);
-        if (!fetching.ended)
-            r = sy_loop_run(fetching.loop);
-        r = r < 0 ? r : fetching.result;
-        *ret_id = cp_mirror_id(mirror);
-        sy_blobs_free(blobs);
-        cp_mirror_free(mirror);
-    }
-    sy_loop_free(fetching.loop);
+    snprintf(place->prefix, sizeof(place->prefix), "partition-%u/%s", partition, command->shard);
+    snprintf(place->note, sizeof(place->note), "%s/partition-%u.restored",
+             sy_blobs_root(place->blobs), partition);
+    return 0;
+}
+
+static void place_deinit(struct place *place)
+{
+    if (place->blobs != NULL)
+        sy_blobs_free(place->blobs);
+    cp_mirror_free(place->mirror);
+    if (place->loop != NULL)
+        sy_loop_free(place->loop);
+}
+
+static void on_answered(void *ctx, int r, const struct sy_error_text *error)
+{
+    struct place *place = ctx;
+    place->ended = true;
+    place->result = r;
+    if (r < 0)
+        *place->error = *error;
+    sy_loop_stop(place->loop);
+}
+
+static int wait_for_answer(struct place *place)
+{
+    int r = 0;
+    while (r == 0 && !place->ended) /* a stop may be of an answer that came within its question */
+        r = sy_loop_run(place->loop);
+    place->ended = false;
+    return r < 0 ? r : place->result;
+}
+
+static void on_note(void *ctx, int r, struct sy_span bytes, const struct sy_error_text *error)
+{
+    struct place *place = ctx;
+    char text[NOTE_BYTES_MAX + 1] = "";
+    if (r == 0 && bytes.len > 0)
+        memcpy(text, bytes.data, bytes.len);
+    place->epoch = (uint32_t)strtoul(text, NULL, 10);
+    on_answered(place, r == -ENOENT ? 0 : r, error);
+}
+
+static int read_note(struct place *place)
+{
+    sy_blob_get(place->blobs, place->note, NOTE_BYTES_MAX, on_note, place);
+    return wait_for_answer(place);
+}
+
+static int write_note(struct place *place)
+{
+    struct sy_buf text = {0};
+    sy_buf_printf(&text, "%u\n", place->epoch);
+    sy_blob_put(place->blobs, place->note, &text, on_answered, place);
+    return wait_for_answer(place);
+}
+
+/* From a bucket into `dir`; *ret_id: which backup that is. */
+static int fetch(struct place *place, uint32_t id, const char *dir, uint32_t *ret_id)
+{
+    cp_mirror_down(&place->mirror, place->blobs, place->prefix, id, dir, on_answered, place);
+    int r = wait_for_answer(place);
+    *ret_id = cp_mirror_id(place->mirror);
     return r;
 }
 
-static int restore(const struct command *command, uint32_t partition, struct sy_error_text *error)
+static int restore_from(struct place *place, const struct command *command, uint32_t partition,
+                        struct sy_error_text *error)
 {
     char dir[PATH_MAX];
     const char *path = command->paths[partition];
     uint32_t id = command->id;
     bool fetched = command->options->storage != NULL;
-    int r = 0;
-    if (!fetched) {
+    int r = read_note(place);
+    if (r == 0 && !fetched) {
         r = dir_of(command, partition, dir, error);
-    } else {
+    } else if (r == 0) {
         int n = snprintf(dir, sizeof(dir), "%s.fetched", path);
         r = n > 0 && (size_t)n < sizeof(dir) ? 0 : -ENAMETOOLONG;
         if (r == 0) {
             sy_remove_tree(dir); /* of one that was killed */
-            r = fetch(command, partition, dir, &id, error);
+            r = fetch(place, id, dir, &id);
         }
     }
     if (r == 0)
-        r = cp_restore(dir, id, path, partition, error);
+        r = cp_restore(dir, id, path, partition, &place->epoch, error);
     if (fetched)
         sy_remove_tree(dir);
+    return r;
+}
+
+static int restore(const struct command *command, uint32_t partition, struct sy_error_text *error)
+{
+    struct place place;
+    int r = place_init(&place, command, partition, error);
+    if (r == 0)
+        r = restore_from(&place, command, partition, error);
+    if (r == 0)
+        printf("partition %u: restored to %s\n", partition, command->paths[partition]);
+    if (r == 0 && write_note(&place) < 0)
+        fprintf(stderr, "partition %u: a restore after this one may be refused by clusters: %s\n",
+                partition, error->text);
+    place_deinit(&place);
     return r;
 }
 
@@ -252,10 +318,8 @@ static int restore_all(const struct command *command, struct sy_error_text *erro
         struct sy_error_text text = {0};
         int r = restore(command, i, &text);
         count++;
-        if (r == 0) {
-            printf("partition %u: restored to %s\n", i, command->paths[i]);
+        if (r == 0)
             continue;
-        }
         fprintf(stderr, "partition %u: %s\n", i, text.text[0] != '\0' ? text.text : strerror(-r));
         failed++;
     }

@@ -29,12 +29,14 @@ static void on_raised(void *ctx, int error)
 }
 
 static int raise_epoch(struct cp_store *store, struct sy_loop *loop,
-                       Switchyard__Internal__Store__Meta *meta)
+                       Switchyard__Internal__Store__Meta *meta, uint32_t *epoch)
 {
     struct raising raising = {.loop = loop};
     struct cp_key key = cp_key_meta();
     SY_CLEANUP(sy_buf_deinit) struct sy_buf row = {0};
-    meta->epoch += CP_RESTORE_EPOCHS;
+    if (meta->epoch < *epoch)
+        meta->epoch = *epoch;
+    *epoch = meta->epoch += CP_RESTORE_EPOCHS;
     cp_row_pack(&row, &meta->base);
     struct cp_batch *batch = cp_batch_new(store);
     cp_batch_put(batch, CP_FAMILY_META, cp_key_span(&key), sy_buf_span(&row));
@@ -57,7 +59,7 @@ static int check_meta(const Switchyard__Internal__Store__Meta *meta, uint32_t pa
     return -EBADMSG;
 }
 
-static int adopt(struct cp_store *store, struct sy_loop *loop, uint32_t partition,
+static int adopt(struct cp_store *store, struct sy_loop *loop, uint32_t partition, uint32_t *epoch,
                  struct sy_error_text *error)
 {
     struct sy_arena arena;
@@ -74,7 +76,7 @@ static int adopt(struct cp_store *store, struct sy_loop *loop, uint32_t partitio
     if (r == 0)
         r = check_meta(meta, partition, error);
     if (r == 0) {
-        r = raise_epoch(store, loop, meta);
+        r = raise_epoch(store, loop, meta, epoch);
         if (r < 0)
             sy_error_text_set(error, "the restored store cannot be written: %s",
                               cp_store_error(store));
@@ -85,7 +87,8 @@ static int adopt(struct cp_store *store, struct sy_loop *loop, uint32_t partitio
 
 /* ---- the whole ---- */
 
-static int open_and_adopt(const char *path, uint32_t partition, struct sy_error_text *error)
+static int open_and_adopt(const char *path, uint32_t partition, uint32_t *epoch,
+                          struct sy_error_text *error)
 {
     struct sy_loop *loop;
     struct cp_store *store = NULL;
@@ -94,14 +97,14 @@ static int open_and_adopt(const char *path, uint32_t partition, struct sy_error_
         return r;
     r = cp_store_rocksdb_open(&store, path, 0, loop, NULL, error);
     if (r == 0)
-        r = adopt(store, loop, partition, error);
+        r = adopt(store, loop, partition, epoch, error);
     cp_store_close(store);
     sy_loop_free(loop);
     return r;
 }
 
 int cp_restore(const char *backups, uint32_t id, const char *path, uint32_t partition,
-               struct sy_error_text *error)
+               uint32_t *epoch, struct sy_error_text *error)
 {
     char made[PATH_MAX];
     int n = snprintf(made, sizeof(made), "%s.restored", path);
@@ -116,7 +119,7 @@ int cp_restore(const char *backups, uint32_t id, const char *path, uint32_t part
     sy_remove_tree(made); /* of one that was killed */
     int r = cp_backup_restore(backups, id, made, error);
     if (r == 0)
-        r = open_and_adopt(made, partition, error);
+        r = open_and_adopt(made, partition, epoch, error);
     if (r == 0) {
         r = sy_rename(made, path);
         if (r < 0)

@@ -464,7 +464,8 @@ static uint32_t epoch_of(const struct bed *bed)
 static int restore_partition(const struct bed *bed, uint32_t partition, const char *name,
                              struct sy_error_text *error)
 {
-    return cp_restore(in(bed, "backups"), 0, in(bed, name), partition, error);
+    uint32_t epoch = 0;
+    return cp_restore(in(bed, "backups"), 0, in(bed, name), partition, &epoch, error);
 }
 
 START_TEST(a_restored_partition_is_above_all_epochs_that_others_heard)
@@ -483,6 +484,13 @@ START_TEST(a_restored_partition_is_above_all_epochs_that_others_heard)
     ck_assert_uint_eq(epoch_of(&bed), 17 + CP_RESTORE_EPOCHS);
     ck_assert_uint_eq(rows(&bed), 100);
     ck_assert_int_eq(access(in(&bed, "back.restored"), F_OK), -1);
+    uint32_t epoch = 17 + CP_RESTORE_EPOCHS; /* once more, after what was heard since */
+    r = cp_restore(in(&bed, "backups"), 0, in(&bed, "again"), 3, &epoch, &error);
+    ck_assert_msg(r == 0, "%s", error.text);
+    ck_assert_uint_eq(epoch, 17 + 2 * CP_RESTORE_EPOCHS);
+    cp_store_close(sy_take(bed.store));
+    open_store(&bed, "again");
+    ck_assert_uint_eq(epoch_of(&bed), epoch);
     bed_deinit(&bed);
 }
 END_TEST
