@@ -43,6 +43,12 @@ static void synced(struct bench *b, uint64_t upto)
     tell(b, (struct cp_standby_event){.type = CP_STANDBY_SYNCED, .upto = upto});
 }
 
+static void written(struct bench *b, uint64_t upto)
+{
+    appended(b, upto);
+    synced(b, upto);
+}
+
 static void stored(struct bench *b, uint64_t upto)
 {
     tell(b, (struct cp_standby_event){
@@ -94,6 +100,13 @@ static void init_in_sync(struct bench *b)
     stored(b, 41);
     ck_assert_uint_eq(b->fx.release, 41);
     ck_assert_uint_eq(b->s.sm.state, CP_STANDBY_IN_SYNC);
+}
+
+/* What is up to 50 is synced here. */
+static void init_with_one_to_store(struct bench *b)
+{
+    init_in_sync(b);
+    written(b, 50);
 }
 
 /* ---- logs ---- */
@@ -171,8 +184,7 @@ START_TEST(in_sync_it_waits_for_both)
     ck_assert_uint_eq(b.fx.release, 0);
     synced(&b, 50);
     ck_assert_uint_eq(b.fx.release, 50);
-    appended(&b, 70);
-    synced(&b, 70);
+    written(&b, 70);
     ck_assert_uint_eq(b.fx.release, 60);
     stored(&b, 70);
     ck_assert_uint_eq(b.fx.release, 70);
@@ -195,9 +207,7 @@ END_TEST
 START_TEST(words_of_an_earlier_epoch_or_copy_say_nothing)
 {
     struct bench b;
-    init_in_sync(&b);
-    appended(&b, 50);
-    synced(&b, 50);
+    init_with_one_to_store(&b);
     tell(&b,
          (struct cp_standby_event){.type = CP_STANDBY_STORED,
                                    .stored = {.owner_epoch = EPOCH - 1, .copy = COPY, .upto = 50}});
@@ -216,9 +226,7 @@ END_TEST
 START_TEST(another_epoch_in_the_record_ends_it)
 {
     struct bench b;
-    init_in_sync(&b);
-    appended(&b, 50);
-    synced(&b, 50);
+    init_with_one_to_store(&b);
     b.view.epoch = EPOCH + 1;
     b.view.revision++;
     stored(&b, 50);
@@ -234,9 +242,7 @@ END_TEST
 START_TEST(a_silent_standby_is_written_out_before_anything_is_released_without_it)
 {
     struct bench b;
-    init_in_sync(&b);
-    appended(&b, 50);
-    synced(&b, 50);
+    init_with_one_to_store(&b);
     ck_assert_int_eq(b.fx.wake_ns, b.view.now_ns + b.s.options.patience_ns);
     b.view.now_ns = b.fx.wake_ns - 1;
     look(&b);
@@ -290,8 +296,7 @@ START_TEST(a_write_without_an_answer_is_repeated_and_waited_for)
     struct bench b;
     init_in_sync(&b);
     b.view.present = false;
-    appended(&b, 50);
-    synced(&b, 50);
+    written(&b, 50);
     ck_assert(!b.fx.write); /* one is under way */
     tell(&b, NO_EVENT(WROTE));
     ck_assert_int_eq(b.fx.wake_ns, b.view.now_ns + b.s.options.retry_ns);
@@ -301,8 +306,7 @@ START_TEST(a_write_without_an_answer_is_repeated_and_waited_for)
     ck_assert(b.fx.write && b.fx.in_sync == 0); /* as it was */
     stored(&b, 50);                             /* it is back: still one of both is so */
     ck_assert_uint_eq(b.fx.release, 50);
-    appended(&b, 60);
-    synced(&b, 60);
+    written(&b, 60);
     ck_assert_uint_eq(b.fx.release, 0);
     b.view.revision++; /* somebody else's change: ours can never be */
     look(&b);
@@ -318,14 +322,12 @@ START_TEST(joins_with_all_that_was_released_and_is_waited_for_from_then_on)
     struct bench b;
     init(&b, 0);
     synced(&b, 41);
-    appended(&b, 50);
-    synced(&b, 50);
+    written(&b, 50);
     hello(&b, COPY, 3, 30);
     ck_assert(b.fx.feed && b.fx.from.position == 30);
     ck_assert_uint_eq(b.s.sm.state, CP_STANDBY_JOINING);
     ck_assert(!b.fx.write);
-    appended(&b, 60);
-    synced(&b, 60);
+    written(&b, 60);
     ck_assert_uint_eq(b.fx.release, 0);
     stored(&b, 49);
     ck_assert(!b.fx.write);
@@ -469,11 +471,17 @@ static struct cp_standby_piece piece(uint32_t owner, struct cp_log_mark after,
         .owner_epoch = owner, .copy = COPY, .after = after, .end = end};
 }
 
-START_TEST(a_follower_takes_what_follows_its_log)
+static struct cp_follower old_follower(void)
 {
     struct cp_follower f;
     struct cp_log log = old_log();
     cp_follower_init(&f, COPY, &log);
+    return f;
+}
+
+START_TEST(a_follower_takes_what_follows_its_log)
+{
+    struct cp_follower f = old_follower();
     ck_assert_uint_eq(cp_follower_stored(&f).owner_epoch, 0);
     struct cp_standby_hello h;
     ck_assert(cp_follower_meet(&f, EPOCH, &h));
@@ -491,9 +499,7 @@ END_TEST
 
 START_TEST(a_follower_refuses_what_does_not_follow)
 {
-    struct cp_follower f;
-    struct cp_log log = old_log();
-    cp_follower_init(&f, COPY, &log);
+    struct cp_follower f = old_follower();
     const struct cp_log_mark end = {3, 40}, next = {5, 50};
     const struct cp_standby_piece bad[] = {
         piece(5, (struct cp_log_mark){3, 41}, next), /* a gap */
@@ -516,9 +522,7 @@ END_TEST
 
 START_TEST(a_follower_refuses_older_owners)
 {
-    struct cp_follower f;
-    struct cp_log log = old_log();
-    cp_follower_init(&f, COPY, &log);
+    struct cp_follower f = old_follower();
     struct cp_standby_hello h;
     ck_assert(!cp_follower_meet(&f, 2, &h)); /* its log knows, after a restart too */
     ck_assert(cp_follower_meet(&f, 7, &h));
@@ -532,10 +536,8 @@ END_TEST
 
 START_TEST(what_was_stored_for_one_owner_is_not_said_to_another)
 {
-    struct cp_follower f;
-    struct cp_log log = old_log();
-    cp_follower_init(&f, COPY, &log);
-    struct cp_standby_piece p = piece(5, cp_log_end(&log), (struct cp_log_mark){5, 50});
+    struct cp_follower f = old_follower();
+    struct cp_standby_piece p = piece(5, cp_log_end(&f.log), (struct cp_log_mark){5, 50});
     ck_assert_uint_eq(cp_follower_take(&f, &p), CP_FOLLOWER_TAKE);
     cp_follower_synced(&f, 50);
     struct cp_standby_hello h;
@@ -546,9 +548,7 @@ END_TEST
 
 START_TEST(a_follower_begins_anew_for_its_own_id_unless_the_record_names_it)
 {
-    struct cp_follower f;
-    struct cp_log log = old_log();
-    cp_follower_init(&f, COPY, &log);
+    struct cp_follower f = old_follower();
     struct cp_standby_order order = {.owner_epoch = 5, .copy = COPY};
     ck_assert(cp_follower_obeys(&f, &order, false));
     ck_assert(!cp_follower_obeys(&f, &order, true));
