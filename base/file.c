@@ -124,6 +124,12 @@ static int write_synced(const char *path, const void *data, size_t len)
     return fsync(fd) < 0 ? -errno : 0;
 }
 
+int sy_sync_directory(const char *path)
+{
+    SY_CLEANUP(closep) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 || fsync(fd) < 0 ? -errno : 0;
+}
+
 /* The rename itself is durable only once the directory is synced. */
 static int sync_directory_of(const char *path)
 {
@@ -134,10 +140,7 @@ static int sync_directory_of(const char *path)
         slash[slash == directory] = 0;
         name = directory;
     }
-    SY_CLEANUP(closep) int fd = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    return fsync(fd) < 0 ? -errno : 0;
+    return sy_sync_directory(name);
 }
 
 int sy_rename(const char *from, const char *to)

@@ -29,6 +29,9 @@ int sy_write_all(int fd, const void *data, size_t len) SY_MUST_USE;
  * syncs, renames, and syncs the directory. Mode 0600. One writer for each path. */
 int sy_file_write_atomic(const char *path, const void *data, size_t len) SY_MUST_USE;
 
+/* Its own entries, made durable. */
+int sy_sync_directory(const char *path) SY_MUST_USE;
+
 /* rename(), and on the disk when it returns. */
 int sy_rename(const char *from, const char *to) SY_MUST_USE;
 

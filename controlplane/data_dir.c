@@ -6,7 +6,6 @@
 #include "controlplane/names.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,16 +57,6 @@ static int write_mark(const char *path, const char *region)
     return r;
 }
 
-/* A directory's own entries, made durable. */
-static int sync_dir(const char *path)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int r = fd < 0 || fsync(fd) < 0 ? -errno : 0;
-    if (fd >= 0)
-        close(fd);
-    return r;
-}
-
 /* So that one that is missing from a marked directory has been lost: store_dirs.h refuses it. */
 static int make_partitions(const struct cp_data_dir *dir)
 {
@@ -86,11 +75,11 @@ static int mark_as_shared(struct cp_data_dir *dir, const char *path, const char 
     if (r == -ENOENT) {
         r = with_partitions ? make_partitions(dir) : 0;
         if (r == 0)
-            r = sync_dir(path);
+            r = sy_sync_directory(path);
         if (r == 0)
             r = write_mark(file, region);
         if (r == 0)
-            r = sync_dir(path);
+            r = sy_sync_directory(path);
         if (r < 0) {
             sy_error_text_set(error, "%s and the partitions cannot be made: %s", file,
                               strerror(-r));
