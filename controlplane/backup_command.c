@@ -22,6 +22,7 @@
 #define MESSAGE_BYTES_MAX ((size_t)1 << 20)
 #define MIB 1048576.0
 #define NOTE_BYTES_MAX 16
+#define LIST_BYTES_MAX ((size_t)64 << 20)
 
 struct command {
     const struct cp_backup_options *options;
@@ -131,51 +132,7 @@ static int back_up(const struct command *command, struct sy_error_text *error)
     return r;
 }
 
-/* ---- backups ---- */
-
-static void print_backup(uint32_t partition, const struct cp_backup_info *info)
-{
-    char when[32] = "";
-    time_t seconds = (time_t)info->taken_s;
-    struct tm parts;
-    if (gmtime_r(&seconds, &parts) != NULL)
-        (void)strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &parts);
-    printf("partition %u: backup %u of %s, %u files, %.1f MiB\n", partition, info->id, when,
-           info->files, (double)info->bytes / MIB);
-}
-
-/* How many there are, or an error. */
-static int print_backups(const struct command *command, uint32_t partition,
-                         struct sy_error_text *error)
-{
-    char dir[PATH_MAX];
-    struct cp_backup_info *infos SY_AUTOFREE = NULL;
-    size_t count = 0;
-    int r = dir_of(command, partition, dir, error);
-    if (r == 0)
-        r = cp_backup_list(dir, &infos, &count, error);
-    for (size_t i = 0; i < count; i++)
-        print_backup(partition, &infos[i]);
-    return r < 0 && r != -ENOENT ? r : (int)count;
-}
-
-static int list_backups(const struct command *command, struct sy_error_text *error)
-{
-    int found = 0;
-    for (uint32_t i = 0; i < command->partitions; i++) {
-        int r = is_wanted(command, i) ? print_backups(command, i, error) : 0;
-        if (r < 0)
-            return r;
-        found += r;
-    }
-    if (found > 0)
-        return 0;
-    sy_error_text_set(error, "%s holds no backups of shard %s", command->options->dir,
-                      command->shard);
-    return -ENOENT;
-}
-
-/* ---- restore ---- */
+/* ---- where they are kept ---- */
 
 /* Where backups are kept: a bucket or a directory. One question at a time. */
 struct place {
@@ -188,7 +145,8 @@ struct place {
     struct sy_error_text *error;
     bool ended;
     int result;
-    uint32_t epoch; /* of the note; 0: there is none */
+    uint32_t epoch;  /* of the note; 0: there is none */
+    int64_t taken_s; /* of the list that was asked for */
 };
 
 static int place_init(struct place *place, const struct command *command, uint32_t partition,
@@ -235,6 +193,108 @@ static int wait_for_answer(struct place *place)
     place->ended = false;
     return r < 0 ? r : place->result;
 }
+
+/* ---- backups ---- */
+
+static void print_time(uint32_t partition, uint32_t id, int64_t taken_s)
+{
+    char when[32] = "";
+    time_t seconds = (time_t)taken_s;
+    struct tm parts;
+    if (gmtime_r(&seconds, &parts) != NULL)
+        (void)strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &parts);
+    printf("partition %u: backup %u of %s, ", partition, id, when);
+}
+
+static void print_backup(uint32_t partition, const struct cp_backup_info *info)
+{
+    print_time(partition, info->id, info->taken_s);
+    printf("%u files, %.1f MiB\n", info->files, (double)info->bytes / MIB);
+}
+
+/* RocksDB's list begins with the time. */
+static void on_list(void *ctx, int r, struct sy_span bytes, const struct sy_error_text *error)
+{
+    struct place *place = ctx;
+    char text[32] = "";
+    if (r == 0 && bytes.len > 0)
+        memcpy(text, bytes.data, bytes.len < sizeof(text) ? bytes.len : sizeof(text) - 1);
+    place->taken_s = strtoll(text, NULL, 10);
+    on_answered(place, r, error);
+}
+
+static int print_found(struct place *place, uint32_t partition, uint32_t after)
+{
+    char uri[2 * PATH_MAX];
+    cp_mirror_find(&place->mirror, place->blobs, place->prefix, on_answered, place);
+    int r = wait_for_answer(place);
+    uint32_t id = cp_mirror_id(place->mirror);
+    if (r < 0 || id <= after)
+        return r;
+    snprintf(uri, sizeof(uri), "%s/%s/meta/%u", sy_blobs_root(place->blobs), place->prefix, id);
+    sy_blob_get(place->blobs, uri, LIST_BYTES_MAX, on_list, place);
+    r = wait_for_answer(place);
+    if (r < 0)
+        return r;
+    print_time(partition, id, place->taken_s);
+    printf("the newest in %s\n", sy_blobs_root(place->blobs));
+    return 1;
+}
+
+/* What a bucket has that was made after backup `after`: 1, 0, or an error. */
+static int print_newest(const struct command *command, uint32_t partition, uint32_t after,
+                        struct sy_error_text *error)
+{
+    struct place place;
+    if (command->options->storage == NULL)
+        return 0;
+    int r = place_init(&place, command, partition, error);
+    if (r == 0)
+        r = print_found(&place, partition, after);
+    place_deinit(&place);
+    return r;
+}
+
+/* How many there are, or an error. */
+static int print_backups(const struct command *command, uint32_t partition,
+                         struct sy_error_text *error)
+{
+    char dir[PATH_MAX];
+    struct cp_backup_info *infos SY_AUTOFREE = NULL;
+    size_t count = 0;
+    struct sy_error_text why = {0}; /* a partition may have none */
+    int r = dir_of(command, partition, dir, &why);
+    if (r == 0)
+        r = cp_backup_list(dir, &infos, &count, &why);
+    for (size_t i = 0; i < count; i++)
+        print_backup(partition, &infos[i]);
+    if (r < 0 && r != -ENOENT) {
+        *error = why;
+        return r;
+    }
+    r = print_newest(command, partition, count > 0 ? infos[count - 1].id : 0, error);
+    return r < 0 ? r : (int)count + r;
+}
+
+static int list_backups(const struct command *command, struct sy_error_text *error)
+{
+    int found = 0;
+    for (uint32_t i = 0; i < command->partitions; i++) {
+        int r = is_wanted(command, i) ? print_backups(command, i, error) : 0;
+        if (r < 0)
+            return r;
+        found += r;
+    }
+    if (found > 0)
+        return 0;
+    sy_error_text_set(error, "%s holds no backups of shard %s",
+                      command->options->storage != NULL ? command->options->storage->root
+                                                        : command->options->dir,
+                      command->shard);
+    return -ENOENT;
+}
+
+/* ---- restore ---- */
 
 static void on_note(void *ctx, int r, struct sy_span bytes, const struct sy_error_text *error)
 {

@@ -64,6 +64,8 @@ def lost_and_restored(box):
     for process in load:
         process.communicate()
     lose_disk(box)
+    said = shard(box, "backups").stdout.splitlines()  # a bucket tells its newest
+    assert said[-1].startswith("partition 0: backup 2 of 20"), said
     said = shard(box, "restore").stdout
     assert said.startswith("partition 0: restored to "), said
     box.restart("shard")
@@ -136,6 +138,8 @@ def test_a_region(_box):
         for one in SHARDS:
             for line in shard(box, "backup", of=one).stdout.splitlines():
                 made_by[int(line.split()[1].rstrip(":"))] = one
+        said = shard(box, "backups", of="shard-1").stdout.splitlines()
+        assert len(said) == list(made_by.values()).count("shard-1"), said
         assert sorted(made_by) == list(range(PARTITIONS)) and len(set(made_by.values())) == len(SHARDS), made_by
         box.kill("shard")
         shutil.rmtree(data(box, "shard-1"))
