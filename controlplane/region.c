@@ -176,10 +176,12 @@ static bool fits(const struct cp_region *region, struct sy_error_text *ret_why)
         (storage->value.len == strlen(options->storage) &&
          memcmp(storage->value.data, options->storage, storage->value.len) == 0))
         return true;
-    sy_error_text_set(ret_why,
-                      "the data_dir of shard %s is not the storage that the other shards of region "
-                      "%s share: expected all to mount the same, and an etcd that is theirs",
-                      options->shard, options->name);
+    sy_error_text_set(
+        ret_why,
+        "the data_dir of shard %s is not the storage that the other shards of region "
+        "%s share: expected all to mount the same, and an etcd that is theirs; if it was "
+        "replaced or restored, delete the region's record 'storage'",
+        options->shard, options->name);
     return false;
 }
 

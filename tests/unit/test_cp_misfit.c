@@ -108,6 +108,7 @@ START_TEST(a_shard_of_other_storage_has_no_part)
     ck_assert_uint_eq(served_by(odd.shard), 0);
     ck_assert_int_eq(odd.misfits, 1);
     ck_assert_ptr_nonnull(strstr(odd.why, "the data_dir of shard odd is not the storage"));
+    ck_assert_ptr_nonnull(strstr(odd.why, "delete the region's record 'storage'"));
     end_odd(w, &odd);
     close_world(w);
 }
