@@ -219,18 +219,17 @@ static int unpack(struct cp_gather_part *part, const cp_part_reply *reply)
         reply->region->partition == NULL || reply->region->partition->id != part->lane->index)
         return -EBADMSG;
     const Switchyard__Internal__RegionPart *from = reply->region;
-    struct region_part *result = make(&part->arena, sizeof(*result));
-    result->partition = *from->partition;
-    result->serving = from->serving;
+    struct region_part *result = sy_arena_alloc(&part->arena, sizeof(*result));
+    struct report *reports = sy_arena_alloc(&part->arena, from->n_clusters * sizeof(*reports));
+    if (result == NULL || reports == NULL)
+        return -EBADMSG;
+    *result = (struct region_part){.partition = *from->partition, .serving = from->serving};
     for (size_t i = 0; i < from->n_clusters; i++) {
         if (from->clusters[i]->cluster == NULL)
             return -EBADMSG;
-        struct report *report = make(&part->arena, sizeof(*report));
-        report->cluster = *from->clusters[i]->cluster;
-        report->nodes = from->clusters[i]->nodes;
-        report->node_count = from->clusters[i]->n_nodes;
-        report->next = result->reports;
-        result->reports = report;
+        reports[i] = (struct report){result->reports, *from->clusters[i]->cluster,
+                                     from->clusters[i]->nodes, from->clusters[i]->n_nodes};
+        result->reports = &reports[i];
     }
     part->result = result;
     return 0;

@@ -74,6 +74,7 @@ static void part_done(struct cp_gather_part *part)
 
 static void part_absent(struct cp_gather_part *part)
 {
+    sy_arena_reset(&part->arena); /* an answer that cannot be read may have filled it */
     part->gather->kind.absent(part);
     sy_status_deinit(&part->status);
     part->status = (struct sy_status){0};

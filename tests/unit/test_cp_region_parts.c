@@ -502,6 +502,28 @@ START_TEST(what_cannot_be_is_an_error)
 }
 END_TEST
 
+/* Small as a message and large in memory: what is made of it has no room any more, or itself. */
+START_TEST(an_answer_that_is_too_large_is_an_error)
+{
+    struct world *w = &world;
+    open_world(w, 6);
+    join(&member, w);
+    for (size_t count = 250000; count <= 500000; count += 250000) {
+        PartReply reply = SWITCHYARD__INTERNAL__PART_REPLY__INIT;
+        answer_status(&reply);
+        switchyard__v1__cluster__init(&cluster);
+        region.n_clusters = count;
+        region.clusters = sy_calloc(count, sizeof(*region.clusters));
+        for (size_t i = 0; i < count; i++)
+            region.clusters[i] = &cluster_report;
+        will_answer(&member, &reply);
+        free(region.clusters);
+        expect_unreadable(w, STATUS);
+    }
+    leave(&member);
+}
+END_TEST
+
 /* Bytes that are changed, cut off or added: whatever comes of it, the call ends. */
 START_TEST(damaged_answers_do_no_harm)
 {
@@ -531,9 +553,13 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {what_is_right_is_taken,     a_failure_is_passed_on,
-                                  nonsense_is_an_error,       what_cannot_be_is_an_error,
-                                  damaged_answers_do_no_harm, NULL};
+    const TTest *const tests[] = {what_is_right_is_taken,
+                                  a_failure_is_passed_on,
+                                  nonsense_is_an_error,
+                                  what_cannot_be_is_an_error,
+                                  an_answer_that_is_too_large_is_an_error,
+                                  damaged_answers_do_no_harm,
+                                  NULL};
     int r = sy_test_run("region_parts", tests);
     sy_buf_deinit(&task_spec);
     return r;
