@@ -5,7 +5,7 @@
  * A lane is what the shard keeps on one partition's loop. Lane 0, or a lane without a partition, is
  * also the front: all handlers start there. A request is decoded once, finds its partition by
  * (project, domain, run), and goes on in that partition's lane: directly when both lie on one loop,
- * else by a hand-over. So with one partition nothing ever hops.
+ * else by a hand-over. So with one shard and one partition nothing ever hops.
  *
  *     call --> handler (front) --> decode, address --> [hand-over] --> serve (owner lane) --> reply
  *
