@@ -11,6 +11,7 @@
 #define TIMEOUT_NS (2 * SY_NS_PER_S)
 #define BACKOFF_MIN_NS (50 * SY_NS_PER_MS)
 #define BACKOFF_MAX_NS (1 * SY_NS_PER_S)
+#define TELL_AGAIN_NS (10 * SY_NS_PER_S)
 #define ARENA_MAX ((size_t)64 << 20)
 
 /* ---- lines ---- */
@@ -36,8 +37,8 @@ void etcd_line_open(struct etcd_line *line, const char *method, const ProtobufCM
                                       .timeout_ns = timeout_ns,
                                       .metadata = &require_leader,
                                       .metadata_count = 1};
-    line->call = sy_channel_open(line->etcd->members[line->member], line->etcd->base.loop, &options,
-                                 line->sink, line->owner);
+    line->call = sy_channel_open(line->etcd->members[line->member].channel, line->etcd->base.loop,
+                                 &options, line->sink, line->owner);
     etcd_line_send(line, message);
     if (!more)
         sy_call_half_close(line->call);
@@ -61,14 +62,25 @@ void etcd_line_close(struct etcd_line *line)
     sy_call_unref(call);
 }
 
+/* A member that is down is tried again and again, by two lines. */
+static void tell(struct etcd *etcd, struct etcd_member *member)
+{
+    int64_t now_ns = sy_loop_now_ns(etcd->base.loop);
+    if (member->told_ns != 0 && now_ns - member->told_ns < TELL_AGAIN_NS)
+        return;
+    member->told_ns = now_ns;
+    sy_log(etcd->log, &cp_coord_events, CP_COORD_EV_TROUBLE, SY_STR("member", member->name),
+           SY_STR("why", etcd->base.trouble.text));
+}
+
 void etcd_line_retry(struct etcd_line *line, const struct sy_status *status)
 {
     struct etcd *etcd = line->etcd;
-    sy_error_text_set(&etcd->base.trouble, "etcd %s: %s (%s)", etcd->names[line->member],
+    struct etcd_member *member = &etcd->members[line->member];
+    sy_error_text_set(&etcd->base.trouble, "etcd %s: %s (%s)", member->name,
                       status->message.text[0] != '\0' ? status->message.text : "no answer",
                       sy_code_name(status->code));
-    sy_log(etcd->log, &cp_coord_events, CP_COORD_EV_TROUBLE,
-           SY_STR("member", etcd->names[line->member]), SY_STR("why", etcd->base.trouble.text));
+    tell(etcd, member);
     etcd_line_close(line);
     line->member = (line->member + 1) % etcd->member_count;
     int64_t delay_ns = line->backoff_ns / 2;
@@ -109,11 +121,10 @@ static void etcd_free(struct cp_coord *coord)
     line_deinit(&etcd->session);
     sy_timer_stop(coord->loop, &etcd->renew);
     for (size_t i = 0; i < etcd->member_count; i++) {
-        sy_channel_free(etcd->members[i]);
-        free(etcd->names[i]);
+        sy_channel_free(etcd->members[i].channel);
+        free(etcd->members[i].name);
     }
     free(etcd->members);
-    free(etcd->names);
     free(etcd->prefix);
     sy_arena_deinit(&etcd->arena);
     cp_coord_deinit(coord);
@@ -134,11 +145,10 @@ void cp_coord_etcd_new(struct cp_coord **ret_coord, struct sy_rpc *rpc, struct s
     etcd->ttl_ns = options->session_ttl_ns;
     etcd->timeout_ns = options->timeout_ns > 0 ? options->timeout_ns : TIMEOUT_NS;
     etcd->member_count = options->endpoint_count;
-    etcd->members = sy_calloc(etcd->member_count, sizeof(struct sy_channel *));
-    etcd->names = sy_calloc(etcd->member_count, sizeof(char *));
+    etcd->members = sy_calloc(etcd->member_count, sizeof(*etcd->members));
     for (size_t i = 0; i < etcd->member_count; i++) {
-        etcd->members[i] = sy_channel_new(rpc, options->endpoints[i]);
-        etcd->names[i] = sy_strdup(options->endpoints[i]);
+        etcd->members[i].channel = sy_channel_new(rpc, options->endpoints[i]);
+        etcd->members[i].name = sy_strdup(options->endpoints[i]);
     }
     struct sy_buf prefix = {0};
     sy_buf_printf(&prefix, "/switchyard/%s/", options->region);
@@ -146,7 +156,7 @@ void cp_coord_etcd_new(struct cp_coord **ret_coord, struct sy_rpc *rpc, struct s
     sy_buf_append(&prefix, "", 1);
     etcd->prefix = (char *)prefix.data;
     sy_arena_init(&etcd->arena, ARENA_MAX);
-    sy_error_text_set(&etcd->base.trouble, "etcd %s: no answer yet", etcd->names[0]);
+    sy_error_text_set(&etcd->base.trouble, "etcd %s: no answer yet", etcd->members[0].name);
     etcd_copy_init(etcd);
     etcd_session_init(etcd);
     *ret_coord = &etcd->base;

@@ -26,6 +26,12 @@ struct etcd_line {
     int64_t backoff_ns;
 };
 
+struct etcd_member {
+    struct sy_channel *channel;
+    char *name;      /* its endpoint */
+    int64_t told_ns; /* when its last failure was logged; 0: never */
+};
+
 enum etcd_copy_state { ETCD_COPY_DOWN, ETCD_COPY_READING, ETCD_COPY_WATCHING };
 enum etcd_session_state {
     ETCD_SESSION_NONE,    /* waits before it asks for one */
@@ -39,8 +45,7 @@ struct etcd {
     struct cp_coord base;
     struct sy_rng *rng;
     struct sy_log *log;
-    struct sy_channel **members;
-    char **names; /* of the members: their endpoints */
+    struct etcd_member *members;
     size_t member_count;
     char *prefix; /* "/switchyard/REGION/" */
     size_t prefix_len;

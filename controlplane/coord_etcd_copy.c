@@ -72,8 +72,8 @@ static bool on_read(struct etcd *etcd, struct sy_span bytes)
         put(etcd, response->kvs[i]);
     int64_t revision = response->header->revision;
     sy_log(etcd->log, &cp_coord_events, CP_COORD_EV_READ,
-           SY_STR("member", etcd->names[etcd->copy.member]), SY_U64("records", etcd->base.count),
-           SY_U64("revision", (uint64_t)revision));
+           SY_STR("member", etcd->members[etcd->copy.member].name),
+           SY_U64("records", etcd->base.count), SY_U64("revision", (uint64_t)revision));
     got_on(etcd, revision);
     etcd_line_close(&etcd->copy);
     watch(etcd);

@@ -50,7 +50,7 @@ static bool on_lease(struct etcd *etcd, struct sy_span bytes)
     etcd->base.held_until_ns = 0;
     etcd_line_close(&etcd->session);
     sy_log(etcd->log, &cp_coord_events, CP_COORD_EV_SESSION_BEGUN,
-           SY_STR("member", etcd->names[etcd->session.member]),
+           SY_STR("member", etcd->members[etcd->session.member].name),
            SY_U64("session", (uint64_t)response->id), SY_U64("ttl_s", (uint64_t)response->ttl));
     held_for(etcd, response->ttl);
     return true;
@@ -61,7 +61,7 @@ void etcd_session_over(struct etcd *etcd)
     if (etcd->session_state != ETCD_SESSION_HELD)
         return;
     sy_log(etcd->log, &cp_coord_events, CP_COORD_EV_SESSION_OVER,
-           SY_STR("member", etcd->names[etcd->session.member]),
+           SY_STR("member", etcd->members[etcd->session.member].name),
            SY_U64("session", (uint64_t)etcd->base.session));
     etcd->base.session = 0;
     etcd->session_state = ETCD_SESSION_NONE;

@@ -1,6 +1,7 @@
 /* links: cp sy_test_etcd */
 /* What the coordination port does when etcd fails: on a virtual clock, with the etcd of tests/etcd.
  */
+#include "controlplane/events.h"
 #include "tests/unit/test_coord_world.h"
 
 static struct world world;
@@ -86,6 +87,20 @@ START_TEST(without_a_quorum_nothing_is_held_and_nothing_is_promised)
     WORLD_UNTIL(w, w->shards[0].changes > before);
     ck_assert_int_eq(shard_put(w, 0, "l", "x", CP_COORD_ANY), CP_COORD_DONE);
     WORLD_UNTIL(w, alike(w, 0, 1));
+    world_deinit(w);
+}
+END_TEST
+
+/* Each member is tried every second or so, by two lines. */
+START_TEST(an_outage_of_etcd_does_not_fill_the_log)
+{
+    struct world *w = start(6, 1);
+    uint64_t before = sy_log_count(w->log, &cp_coord_events, CP_COORD_EV_TROUBLE);
+    fake_etcd_set_quorum(w->fake, false);
+    world_run(w, 60 * SY_NS_PER_S);
+    uint64_t told = sy_log_count(w->log, &cp_coord_events, CP_COORD_EV_TROUBLE) - before;
+    ck_assert_uint_ge(told, MEMBERS); /* each is named */
+    ck_assert_uint_le(told, MEMBERS * 6);
     world_deinit(w);
 }
 END_TEST
@@ -277,6 +292,7 @@ int main(void)
     const TTest *const tests[] = {a_member_that_dies_is_left_for_another,
                                   a_member_that_is_cut_off_is_left_for_another,
                                   without_a_quorum_nothing_is_held_and_nothing_is_promised,
+                                  an_outage_of_etcd_does_not_fill_the_log,
                                   a_session_that_etcd_lost_is_followed_by_another,
                                   a_copy_that_missed_what_is_compacted_is_read_anew,
                                   no_answer_lies_whatever_fails,

@@ -177,6 +177,8 @@ static void on_moves(void *ctx, const void *message)
             cl_table_add(table, cells);
         }
         print_table(table);
+    } else if (first && progress->options->dry_run) {
+        printf("nothing would move\n");
     } else if (m->n_moves > 0) {
         fprintf(stderr, "%zu left\n", m->n_moves);
     }
