@@ -9,9 +9,12 @@
 
 #include "switchyard/internal/queues.pb-c.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #define TAKE_QUEUES "/switchyard.internal.Partitions/TakeQueues"
+/* What waits for one partition, whose loop may be busy for seconds; one message always may. */
+#define ARRIVING_BYTES_MAX ((size_t)64 << 20)
 #define UNPACK_BYTES_MIN ((size_t)1 << 20)
 /* A shard that stands still is not waited for: who tells tries again. */
 #define TIMEOUT_NS SY_NS_PER_S
@@ -30,8 +33,14 @@ struct arrival {
     struct sy_buf copies;
 };
 
+static size_t arrival_bytes(const struct arrival *arrival)
+{
+    return sizeof(*arrival) + arrival->copies.len;
+}
+
 static void arrival_free(struct arrival *arrival)
 {
+    atomic_fetch_sub(&arrival->lane->arriving_bytes, arrival_bytes(arrival));
     sy_call_unref(arrival->call);
     sy_buf_deinit(&arrival->copies);
     sy_status_deinit(&arrival->taking.status);
@@ -75,6 +84,31 @@ static void arrives(void *arg)
     cp_lane_post(arrival->lane, arrival->lane, &arrival->post);
 }
 
+static void arrival_new(struct cp_lane *lane, struct sy_call *call, const TakeQueuesRequest *m)
+{
+    struct arrival *arrival = sy_new(struct arrival);
+    arrival->lane = lane;
+    arrival->call = call;
+    arrival->copies = sy_buf_copy(m->copies.data, m->copies.len);
+    arrival->post = (struct cp_post){.run = arrived, .drop = drop_post};
+    arrival->taking = (struct cp_queue_taking){.home = m->home,
+                                               .copies = sy_buf_span(&arrival->copies),
+                                               .anew = m->anew,
+                                               .done = took,
+                                               .drop = drop};
+    atomic_fetch_add(&lane->arriving_bytes, arrival_bytes(arrival));
+    if (lane->loop == sy_call_loop(call))
+        arrives(arrival);
+    else
+        sy_call_rehome(call, lane->loop, arrives, arrival);
+}
+
+static bool has_room(struct cp_lane *lane, size_t bytes)
+{
+    size_t arriving = atomic_load(&lane->arriving_bytes);
+    return arriving == 0 || arriving + bytes <= ARRIVING_BYTES_MAX;
+}
+
 static void take_queues(void *ctx, struct sy_call *call, struct sy_span bytes)
 {
     struct cp_shard *shard = ctx;
@@ -88,21 +122,13 @@ static void take_queues(void *ctx, struct sy_call *call, struct sy_span bytes)
                      "expected queues of one of this region's %u partitions for another", count);
     } else if (!cp_shard_serves(shard, m->partition)) {
         cp_ask_refuse(call, m->partition, shard->name);
+    } else if (!has_room(&shard->lanes[m->partition], m->copies.len)) {
+        sy_call_fail(call, SY_CODE_RESOURCE_EXHAUSTED,
+                     "partition %u of shard %s has not taken yet what it was told of queues "
+                     "before; try again",
+                     m->partition, shard->name);
     } else {
-        struct arrival *arrival = sy_new(struct arrival);
-        arrival->lane = &shard->lanes[m->partition];
-        arrival->call = call;
-        arrival->copies = sy_buf_copy(m->copies.data, m->copies.len);
-        arrival->post = (struct cp_post){.run = arrived, .drop = drop_post};
-        arrival->taking = (struct cp_queue_taking){.home = m->home,
-                                                   .copies = sy_buf_span(&arrival->copies),
-                                                   .anew = m->anew,
-                                                   .done = took,
-                                                   .drop = drop};
-        if (arrival->lane->loop == sy_call_loop(call))
-            arrives(arrival);
-        else
-            sy_call_rehome(call, arrival->lane->loop, arrives, arrival);
+        arrival_new(&shard->lanes[m->partition], call, m);
     }
     sy_arena_deinit(&arena);
 }

@@ -139,6 +139,15 @@ enum sy_code cp_refusal(struct cp_partition *p)
     return p->reason_code == -ENOSPC ? SY_CODE_RESOURCE_EXHAUSTED : SY_CODE_UNAVAILABLE;
 }
 
+enum sy_code cp_refused(struct cp_partition *p, struct sy_error_text *error)
+{
+    enum sy_code code = cp_refusal(p);
+    bool passes = code == SY_CODE_UNAVAILABLE && cp_state(p) != CP_PARTITION_FAILED;
+    if (code != SY_CODE_OK)
+        sy_error_text_set(error, "%s%s", p->reason.text, passes ? "; try again" : "");
+    return code;
+}
+
 void cp_fail_later(struct cp_partition *p, int error)
 {
     SY_ASSERT(error < 0);

@@ -580,13 +580,12 @@ int cp_gang_read(struct cp_gang *ret, const Switchyard__V1__Gang *message, size_
 void cp_partition_enqueue(struct cp_partition *p, const struct cp_enqueue *request,
                           cp_enqueued_fn done, void *ctx)
 {
-    struct enqueue e = {.p = p, .request = request, .code = cp_refusal(p)};
+    struct enqueue e = {.p = p, .request = request};
+    e.code = cp_refused(p, &e.error);
     e.result = sy_arena_alloc(&p->open->arena, sizeof(*e.result));
     SY_ASSERT(e.result);
     *e.result = (struct cp_enqueued){0};
-    if (e.code != SY_CODE_OK)
-        sy_error_text_set(&e.error, "%s", p->reason.text);
-    else if (check(&e))
+    if (e.code == SY_CODE_OK && check(&e))
         e.code = SY_CODE_OK;
     if (e.code == SY_CODE_OK) {
         if (e.spec)

@@ -64,11 +64,9 @@ enum sy_code cp_partition_dry_run(struct cp_partition *p, const struct cp_dry_ru
                                   struct sy_error_text *ret_refusal, struct sy_error_text *error)
 {
     struct sch_spec spec;
-    enum sy_code code = cp_refusal(p);
-    if (code != SY_CODE_OK) {
-        sy_error_text_set(error, "%s", p->reason.text);
+    enum sy_code code = cp_refused(p, error);
+    if (code != SY_CODE_OK)
         return code;
-    }
     if (cp_spec_parse(&spec, request->task_spec, error) < 0)
         return SY_CODE_INVALID_ARGUMENT;
     *ret_explanation = NULL;

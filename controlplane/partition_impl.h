@@ -445,6 +445,8 @@ void cp_step_down(struct cp_partition *p, int error);
 void cp_fail_later(struct cp_partition *p, int error);
 /* Why a call is refused now; OK while it serves. */
 enum sy_code cp_refusal(struct cp_partition *p);
+/* The same, for the caller: with what to do. */
+enum sy_code cp_refused(struct cp_partition *p, struct sy_error_text *error);
 void cp_drop_core(struct cp_partition *p);
 void cp_check_stopped(struct cp_partition *p);
 /* True: it is closed. A disk that hangs would stop our loop with all that is on it. */

@@ -172,10 +172,8 @@ static enum sy_code check_hello(struct cp_operator *o,
                                 struct sy_error_text *error)
 {
     struct cp_partition *p = o->p;
-    if (cp_refusal(p) != SY_CODE_OK) {
-        sy_error_text_set(error, "%s", p->reason.text);
+    if (cp_refused(p, error) != SY_CODE_OK)
         return SY_CODE_UNAVAILABLE;
-    }
     if (!hello) {
         sy_error_text_set(error, "the first message of an operator must be a hello");
         return SY_CODE_INVALID_ARGUMENT;

@@ -58,11 +58,9 @@ static void on_changed(void *arg, const struct sy_status *status)
 static void start(struct cp_partition *p, struct cp_change *change)
 {
     struct sy_error_text error = {0};
-    enum sy_code code = cp_refusal(p);
+    enum sy_code code = cp_refused(p, &error);
     p->changing = change;
-    if (code != SY_CODE_OK)
-        sy_error_text_set(&error, "%s", p->reason.text);
-    else
+    if (code == SY_CODE_OK)
         code = change->change(change->ctx, p, &error);
     if (code == SY_CODE_OK)
         cp_add_done(p, on_changed, change);

@@ -156,10 +156,9 @@ static void create(struct create *c)
 enum sy_code cp_create_run_now(struct cp_partition *p, const struct cp_create_run *request,
                                struct sy_error_text *error)
 {
-    struct create c = {.p = p, .request = request, .code = cp_refusal(p)};
-    if (c.code != SY_CODE_OK)
-        sy_error_text_set(&c.error, "%s", p->reason.text);
-    else if (check_create(&c) && !c.repeated)
+    struct create c = {.p = p, .request = request};
+    c.code = cp_refused(p, &c.error);
+    if (c.code == SY_CODE_OK && check_create(&c) && !c.repeated)
         create(&c);
     *error = c.error;
     return c.code;
@@ -288,20 +287,11 @@ static void reply(struct cp_partition *p, enum sy_code code, const struct sy_err
         cp_add_failed(p, done, ctx, code, error->text);
 }
 
-/* Why nothing can be asked of it now. */
-static enum sy_code refusal(struct cp_partition *p, struct sy_error_text *error)
-{
-    enum sy_code code = cp_refusal(p);
-    if (code != SY_CODE_OK)
-        sy_error_text_set(error, "%s", p->reason.text);
-    return code;
-}
-
 void cp_partition_record(struct cp_partition *p, const struct cp_record *request, cp_done_fn done,
                          void *ctx)
 {
     struct sy_error_text error = {0};
-    enum sy_code code = refusal(p, &error);
+    enum sy_code code = cp_refused(p, &error);
     if (code == SY_CODE_OK)
         code = record(p, request, &error);
     reply(p, code, &error, done, ctx);
@@ -311,7 +301,7 @@ void cp_partition_condition(struct cp_partition *p, const struct cp_new_child *r
                             cp_done_fn done, void *ctx)
 {
     struct sy_error_text error = {0};
-    enum sy_code code = refusal(p, &error);
+    enum sy_code code = cp_refused(p, &error);
     if (code == SY_CODE_OK)
         code = condition(p, request, &error);
     reply(p, code, &error, done, ctx);
@@ -389,7 +379,7 @@ void cp_partition_signal(struct cp_partition *p, const struct cp_signal *request
                          void *ctx)
 {
     struct sy_error_text error = {0};
-    enum sy_code code = refusal(p, &error);
+    enum sy_code code = cp_refused(p, &error);
     if (code == SY_CODE_OK)
         code = signal_action(p, request, &error);
     reply(p, code, &error, done, ctx);
@@ -401,7 +391,7 @@ void cp_partition_abort(struct cp_partition *p, const char *project, const char 
 {
     const struct action_name of = {project, domain, run, action};
     struct sy_error_text error = {0};
-    enum sy_code code = refusal(p, &error);
+    enum sy_code code = cp_refused(p, &error);
     if (code == SY_CODE_OK)
         code = abort_action(p, &of, reason, &error);
     reply(p, code, &error, done, ctx);

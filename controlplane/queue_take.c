@@ -1,7 +1,8 @@
 /*
  * The side of who takes: all messages that have come go into one change of the registry, so that a
  * partition that begins to serve, and hears of all homes at once, pays one sync for them. Of one
- * home there is one at a time, since a change reads only what is durable.
+ * home there is one at a time, since a change reads only what is durable, and one that waits: a
+ * later message says all that an earlier one did which was not acknowledged.
  */
 #include "controlplane/queue_sync.h"
 
@@ -37,11 +38,12 @@ static void took_round(void *arg, const struct sy_status *status)
     next_round(sync);
 }
 
-static bool has_home(const struct cp_queue_taking *list, uint32_t home)
+/* The one of this home; NULL: there is none. */
+static struct cp_queue_taking *of_home(struct cp_queue_taking *list, uint32_t home)
 {
     while (list != NULL && list->home != home)
         list = list->next;
-    return list != NULL;
+    return list;
 }
 
 static void next_round(struct cp_queue_sync *sync)
@@ -51,12 +53,24 @@ static void next_round(struct cp_queue_sync *sync)
         return;
     for (taking = sync->incoming; taking != NULL; taking = next) {
         next = taking->next;
-        if (has_home(sync->round, taking->home))
+        if (of_home(sync->round, taking->home) != NULL)
             continue;
         LL_DELETE(sync->incoming, taking);
         LL_PREPEND(sync->round, taking);
     }
     cp_partition_registry_change(sync->lane->partition, take_round, took_round, sync);
+}
+
+static void make_room(struct cp_queue_sync *sync, uint32_t home)
+{
+    struct cp_queue_taking *older = of_home(sync->incoming, home);
+    if (older == NULL)
+        return;
+    LL_DELETE(sync->incoming, older);
+    sy_status_set(&older->status, SY_CODE_UNAVAILABLE,
+                  "partition %u has a later message of partition %u about queues; try again",
+                  sync->lane->index, home);
+    older->done(older);
 }
 
 void cp_queue_take(struct cp_lane *lane, struct cp_queue_taking *taking)
@@ -66,6 +80,7 @@ void cp_queue_take(struct cp_lane *lane, struct cp_queue_taking *taking)
     taking->behind = false;
     if (taking->anew)
         cp_queue_sync_greeted(lane, taking->home);
+    make_room(sync, taking->home);
     LL_APPEND(sync->incoming, taking);
     next_round(sync);
 }

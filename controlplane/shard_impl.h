@@ -87,8 +87,9 @@ struct cp_lane {
         struct sy_error_text why, trouble;    /* with `opened`: it could not be; the front's copy */
         _Atomic(struct sy_channel *) channel; /* to who has it; NULL: nobody that is known */
     } owned;
-    struct cp_forwards *forwards; /* of calls that came when it had just been given */
-    struct cp_queue_sync *sync;   /* tells and hears the queues of the other partitions */
+    struct cp_forwards *forwards;  /* of calls that came when it had just been given */
+    struct cp_queue_sync *sync;    /* tells and hears the queues of the other partitions */
+    _Atomic size_t arriving_bytes; /* of what other shards tell it: api_peers.c */
 
     pthread_mutex_t mutex;
     struct cp_post *inbound, **inbound_tail;

@@ -60,7 +60,8 @@ struct world {
     struct cp_store_opener openers[PARTITIONS];
     struct shard shards[SHARDS];
     const char *cut;
-    const char *counted; /* a process: what other shards send it is counted */
+    const struct sy_loop *stuck; /* does not turn */
+    const char *counted;         /* a process: what other shards send it is counted */
     size_t count;
     bool apart[SHARDS][SHARDS]; /* these do not reach each other */
     struct call calls[CALLS];
@@ -133,7 +134,7 @@ static void check_owners(const struct world *w)
 /* Channels that it makes are its own. */
 static void turn_of(struct world *w, struct sy_loop *loop, const char *origin)
 {
-    if (sy_loop_next_ns(loop) > w->now_ns)
+    if (loop == w->stuck || sy_loop_next_ns(loop) > w->now_ns)
         return;
     sy_rpc_mem_set_origin(w->rpc, origin);
     sy_loop_turn(loop);
@@ -144,7 +145,8 @@ static void turn(struct world *w, int64_t end_ns)
     int64_t next_ns = sy_loop_next_ns(w->loop);
     for (size_t i = 0; i < SHARDS; i++) {
         for (size_t k = 0; k < LOOPS && !w->shards[i].paused; k++) {
-            int64_t due_ns = sy_loop_next_ns(w->shards[i].loops[k]);
+            const struct sy_loop *loop = w->shards[i].loops[k];
+            int64_t due_ns = loop != w->stuck ? sy_loop_next_ns(loop) : SY_TIME_NEVER;
             next_ns = due_ns < next_ns ? due_ns : next_ns;
         }
     }

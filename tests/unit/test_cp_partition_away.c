@@ -3,6 +3,8 @@
  * to close. */
 #include "cp_partition_job.h"
 
+#include "controlplane/registry.h"
+
 /* ---- it is given to another shard, or lost to one, and comes back ---- */
 
 static void on_given(void *ctx)
@@ -269,6 +271,25 @@ START_TEST(what_was_taken_under_a_later_epoch_is_not_ours)
 }
 END_TEST
 
+struct changing {
+    bool changed, ended;
+};
+
+static enum sy_code change_nothing(void *ctx, struct cp_partition *p, struct sy_error_text *error)
+{
+    (void)p;
+    (void)error;
+    ((struct changing *)ctx)->changed = true;
+    return SY_CODE_OK;
+}
+
+static void on_change_refused(void *ctx, const struct sy_status *status)
+{
+    ((struct changing *)ctx)->ended = true;
+    ck_assert_int_eq(status->code, SY_CODE_UNAVAILABLE);
+    ck_assert_str_eq(status->message.text, "partition 0 is not of this shard; try again");
+}
+
 START_TEST(what_is_away_is_refused_until_it_is_taken)
 {
     struct world *w = world_new();
@@ -281,7 +302,11 @@ START_TEST(what_is_away_is_refused_until_it_is_taken)
     ck_assert_uint_eq(w->opens, 0);
     ck_assert_int_eq(w->closed_code, SY_CODE_UNAVAILABLE);
     create_run(w, "r1", "", "switchyard.process", &answer);
-    expect(w, &answer, SY_CODE_UNAVAILABLE, "partition 0 is not of this shard");
+    expect(w, &answer, SY_CODE_UNAVAILABLE, "partition 0 is not of this shard; try again");
+    struct changing changing = {0};
+    cp_partition_registry_change(w->p, change_nothing, on_change_refused, &changing);
+    world_run(w, MS);
+    ck_assert(changing.ended && !changing.changed);
     cp_partition_take(w->p, 0);
     world_run(w, SY_NS_PER_S);
     ck_assert(cp_partition_serving(w->p) && w->welcomed);

@@ -314,7 +314,8 @@ END_TEST
 /* ---- a peer ---- */
 
 /* As if the home of `copies` had said it, through whatever shard has the partition. */
-static struct call *tell(struct world *w, uint32_t partition, uint32_t home, struct sy_span copies)
+static struct call *begin_to_tell(struct world *w, uint32_t partition, uint32_t home,
+                                  struct sy_span copies)
 {
     Switchyard__Internal__TakeQueuesRequest m = SWITCHYARD__INTERNAL__TAKE_QUEUES_REQUEST__INIT;
     size_t shard = 0;
@@ -324,6 +325,12 @@ static struct call *tell(struct world *w, uint32_t partition, uint32_t home, str
     m.copies = (ProtobufCBinaryData){copies.len, (uint8_t *)(uintptr_t)copies.data};
     struct call *c = send_call(w, shard, TAKE_QUEUES, &m.base);
     c->reads = true;
+    return c;
+}
+
+static struct call *tell(struct world *w, uint32_t partition, uint32_t home, struct sy_span copies)
+{
+    struct call *c = begin_to_tell(w, partition, home, copies);
     UNTIL(w, c->call == NULL);
     return c;
 }
@@ -402,6 +409,63 @@ START_TEST(a_gap_is_noticed)
     sy_buf_clear(&part);
     ck_assert_int_eq(cp_queue_copies_pack(served(w, home, NULL), &packing, &part), 0);
     ck_assert_int_eq(tell(w, other, home, sy_buf_span(&part))->code, SY_CODE_OK);
+    close_world(w);
+}
+END_TEST
+
+/* Its disk is slow: of one home a message waits at most, the last one. */
+START_TEST(a_later_message_takes_the_place_of_one_that_waits)
+{
+    struct world *w = &world;
+    open_world(w, 25);
+    create_all(w);
+    uint32_t home = home_of(project_at(w, 1)), other = (home + 1) % PARTITIONS;
+    uint32_t epoch = cp_partition_epoch(served(w, home, NULL));
+    SY_CLEANUP(sy_buf_deinit)
+    struct sy_buf all = copies_of(w, home, (struct cp_queue_mark){epoch, 1000});
+    cp_mem_disk_set(w->disks[other], 200 * MS, -1);
+    struct call *calls[6];
+    for (size_t i = 0; i < SY_COUNT_OF(calls); i++) {
+        calls[i] = begin_to_tell(w, other, home, sy_buf_span(&all));
+        run_for(w, 5 * MS);
+    }
+    for (size_t i = 0; i < SY_COUNT_OF(calls); i++) {
+        bool replaced = i > 0 && i + 1 < SY_COUNT_OF(calls);
+        UNTIL(w, calls[i]->call == NULL);
+        ck_assert_msg(calls[i]->code == (replaced ? SY_CODE_UNAVAILABLE : SY_CODE_OK),
+                      "%zu: %s: %s", i, sy_code_name(calls[i]->code), calls[i]->text);
+        ck_assert(!replaced || strstr(calls[i]->text, "later message") != NULL);
+    }
+    close_world(w);
+}
+END_TEST
+
+/* Its loop is busy, with opening it, say: what comes meanwhile is bounded. */
+START_TEST(what_waits_for_a_loop_is_bounded)
+{
+    struct world *w = &world;
+    open_world(w, 26);
+    create_all(w);
+    uint32_t home = home_of("a"), other = (home + 1) % PARTITIONS;
+    size_t shard = 0, len = (size_t)15 << 20;
+    uint8_t *zeroes SY_AUTOFREE = sy_calloc(1, len);
+    struct call *calls[5];
+    ck_assert_ptr_nonnull(served(w, other, &shard));
+    w->stuck = w->shards[shard].loops[other + 1];
+    for (size_t i = 0; i < SY_COUNT_OF(calls); i++) {
+        calls[i] = begin_to_tell(w, other, home, (struct sy_span){zeroes, len});
+        run_for(w, 5 * MS);
+    }
+    ck_assert_ptr_null(calls[4]->call);
+    ck_assert_int_eq(calls[4]->code, SY_CODE_RESOURCE_EXHAUSTED);
+    ck_assert_ptr_nonnull(strstr(calls[4]->text, "try again"));
+    for (size_t i = 0; i < 4; i++)
+        ck_assert_ptr_nonnull(calls[i]->call);
+    w->stuck = NULL;
+    for (size_t i = 0; i < 4; i++)
+        UNTIL(w, calls[i]->call == NULL);
+    struct call *c = tell(w, other, home, (struct sy_span){zeroes, len}); /* there is room again */
+    ck_assert_int_eq(c->code, SY_CODE_INVALID_ARGUMENT);
     close_world(w);
 }
 END_TEST
@@ -634,6 +698,8 @@ int main(void)
                                   a_home_that_stood_still_changes_nothing,
                                   what_is_older_than_what_is_known_is_ignored,
                                   a_gap_is_noticed,
+                                  a_later_message_takes_the_place_of_one_that_waits,
+                                  what_waits_for_a_loop_is_bounded,
                                   what_makes_no_sense_is_refused,
                                   nonsense_about_limits_is_refused,
                                   what_was_answered_is_known_whatever_fails,
