@@ -24,6 +24,7 @@ static char *text(const char *s)
 void cp_region_watches_look(struct cp_shard *shard)
 {
     struct cp_region_watch *watch = shard->region_watches;
+    shard->map_told.stale = true;
     for (; watch != NULL; watch = watch->next)
         cp_stream_again_in(watch->req, 0); /* not within what has changed */
 }
@@ -49,24 +50,6 @@ void cp_region_watch_end(struct cp_region_watch *watch)
     *watch->prev = watch->next;
     if (watch->next != NULL)
         watch->next->prev = watch->prev;
-    sy_buf_deinit(&watch->told);
-}
-
-bool cp_region_watch_tell(struct cp_request *req, const ProtobufCMessage *message)
-{
-    struct cp_region_watch *watch = req->state;
-    struct sy_buf packed = {0};
-    pb_pack(message, &packed);
-    if (watch->telling && packed.len == watch->told.len &&
-        (packed.len == 0 || memcmp(packed.data, watch->told.data, packed.len) == 0)) {
-        sy_buf_deinit(&packed);
-        return false;
-    }
-    sy_buf_deinit(&watch->told);
-    watch->told = sy_buf_copy(packed.data, packed.len);
-    watch->telling = true;
-    cp_stream_send(req, &packed);
-    return true;
 }
 
 /* ---- the map ---- */
@@ -178,8 +161,41 @@ static void get_region_map(struct cp_request *req)
 
 struct map_watch {
     struct cp_region_watch watch;
+    uint64_t told;   /* version */
     int64_t next_ns; /* nothing is sent before */
 };
+
+/* Once for all who watch. */
+static const struct cp_map_told *map_now(struct cp_request *req)
+{
+    struct cp_map_told *map = &req->lane->shard->map_told;
+    struct sy_buf packed = {0};
+    if (map->version > 0 && !map->stale)
+        return map;
+    pb_pack(&make_map(req)->base, &packed);
+    map->stale = false;
+    if (map->version > 0 && packed.len == map->message.len &&
+        memcmp(packed.data, map->message.data, packed.len) == 0) { /* its region's name is in it */
+        sy_buf_deinit(&packed);
+        return map;
+    }
+    sy_buf_deinit(&map->message);
+    map->message = packed;
+    map->version++;
+    return map;
+}
+
+static void tell_map(struct cp_request *req, int64_t now_ns)
+{
+    struct map_watch *w = req->state;
+    const struct cp_map_told *map = map_now(req);
+    if (w->told == map->version)
+        return;
+    struct sy_buf message = sy_buf_copy(map->message.data, map->message.len);
+    w->told = map->version;
+    w->next_ns = now_ns + INTERVAL_NS;
+    cp_stream_send(req, &message);
+}
 
 static void pump_map(struct cp_request *req)
 {
@@ -190,8 +206,7 @@ static void pump_map(struct cp_request *req)
     } else if (now_ns < w->next_ns) {
         cp_stream_again_in(req, w->next_ns - now_ns);
     } else if (cp_stream_ready(req)) {
-        if (cp_region_watch_tell(req, &make_map(req)->base))
-            w->next_ns = now_ns + INTERVAL_NS;
+        tell_map(req, now_ns);
     }
 }
 

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "controlplane/names.h"
 #include "controlplane/region_plan.h"
+#include "proto/pb.h"
 
 #include "switchyard/v1/region_service.pb-c.h"
 
@@ -28,6 +29,8 @@ struct order {
     bool unanswered;             /* etcd did not, in time */
     bool fresh;                  /* our copy shows all that was written before the order came */
     bool wished;                 /* the records have shown what we wrote */
+    struct sy_buf told;          /* a stream's last message */
+    bool telling;                /* there is one */
 };
 
 static struct cp_region *region_of(const struct cp_request *req)
@@ -105,6 +108,7 @@ static void release(struct cp_request *req)
     struct order *order = req->state;
     cp_region_want_forget(order->want);
     cp_region_watch_end(&order->watch);
+    sy_buf_deinit(&order->told);
 }
 
 static void begin(struct cp_request *req, void (*pump)(struct cp_request *req))
@@ -288,12 +292,24 @@ static struct moves find_moves(const struct cp_map *map, uint32_t from, struct s
     return moves;
 }
 
+/* Unless it was told last. */
 static void tell(struct cp_request *req, const struct moves *moves)
 {
     Switchyard__V1__RegionMoves message = SWITCHYARD__V1__REGION_MOVES__INIT;
     message.n_moves = moves->count;
     message.moves = moves->list;
-    (void)cp_region_watch_tell(req, &message.base);
+    struct order *order = req->state;
+    struct sy_buf packed = {0};
+    pb_pack(&message.base, &packed);
+    if (order->telling && packed.len == order->told.len &&
+        (packed.len == 0 || memcmp(packed.data, order->told.data, packed.len) == 0)) {
+        sy_buf_deinit(&packed);
+        return;
+    }
+    sy_buf_deinit(&order->told);
+    order->told = sy_buf_copy(packed.data, packed.len);
+    order->telling = true;
+    cp_stream_send(req, &packed);
 }
 
 /* ---- RebalanceRegion ---- */

@@ -13,7 +13,8 @@ struct relay {
     struct cp_ask *ask;
     struct sy_buf kept; /* what the client did not take yet */
     bool keeping, stream;
-    int64_t strayed_ns; /* since when another shard has the partition; 0: it has not */
+    const struct sy_channel *to; /* wherever its partition is; NULL: there */
+    int64_t strayed_ns;          /* since when another shard has the partition; 0: it has not */
 };
 
 /* So long the answer of who had the partition may still be on its way: it ends what it has begun.
@@ -26,6 +27,7 @@ struct cp_forwards {
     void *ctx;
     struct relay *relays;
     size_t count;
+    struct sy_timer timer; /* until an answer should have been here */
 };
 
 static void relay_free(struct relay *relay)
@@ -103,9 +105,9 @@ static size_t pass_on(struct sy_call *client, const char *run,
     return count;
 }
 
-static void begin(struct cp_forwards *forwards, struct sy_call *call,
-                  struct cp_ask_options *options, const char *run, bool stream,
-                  struct sy_span request)
+static struct relay *begin(struct cp_forwards *forwards, struct sy_call *call,
+                           struct cp_ask_options *options, const char *run, bool stream,
+                           struct sy_span request)
 {
     SY_ASSERT(sy_call_metadata(call, CP_FORWARDED_KEY) == NULL);
     struct relay *relay = sy_new(struct relay);
@@ -123,6 +125,7 @@ static void begin(struct cp_forwards *forwards, struct sy_call *call,
     options->deadline_ns = sy_call_deadline_ns(call);
     sy_call_set_sink(call, &client_sink, relay);
     relay->ask = cp_ask_new(options, request, &ask_sink, relay);
+    return relay;
 }
 
 void cp_forward(struct cp_forwards *forwards, struct sy_call *call, uint32_t partition,
@@ -130,7 +133,7 @@ void cp_forward(struct cp_forwards *forwards, struct sy_call *call, uint32_t par
 {
     struct cp_ask_options options = {
         .route = forwards->route, .route_ctx = forwards->ctx, .partition = partition};
-    begin(forwards, call, &options, run, stream, request);
+    (void)begin(forwards, call, &options, run, stream, request);
 }
 
 static struct sy_channel *straight(void *channel, uint32_t partition)
@@ -143,14 +146,17 @@ void cp_forward_to(struct cp_forwards *forwards, struct sy_call *call, struct sy
                    bool stream, struct sy_span request)
 {
     struct cp_ask_options options = {.route = straight, .route_ctx = channel};
-    begin(forwards, call, &options, NULL, stream, request);
+    begin(forwards, call, &options, NULL, stream, request)->to = channel;
 }
+
+static void end_strays(void *arg);
 
 void cp_forwards_new(struct cp_forwards **ret_forwards, struct sy_loop *loop, cp_route_fn route,
                      void *ctx)
 {
     struct cp_forwards *forwards = sy_new(struct cp_forwards);
     *forwards = (struct cp_forwards){.loop = loop, .route = route, .ctx = ctx};
+    sy_timer_init(&forwards->timer, end_strays, forwards);
     *ret_forwards = forwards;
 }
 
@@ -162,28 +168,51 @@ static void end(struct relay *relay, const char *why)
     sy_status_deinit(&status);
 }
 
-static bool is_lost(struct relay *relay, int64_t now_ns)
+/* When it is lost; SY_TIME_NEVER: it is where it should be. */
+static int64_t lost_at(struct relay *relay, int64_t now_ns)
 {
     if (!cp_ask_strayed(relay->ask)) {
         relay->strayed_ns = 0;
-        return false;
+        return SY_TIME_NEVER;
     }
     if (relay->strayed_ns == 0)
         relay->strayed_ns = now_ns;
-    return relay->stream || now_ns - relay->strayed_ns >= ANSWER_NS;
+    return relay->stream ? now_ns : relay->strayed_ns + ANSWER_NS;
+}
+
+static void end_strays(void *arg)
+{
+    struct cp_forwards *forwards = arg;
+    int64_t now_ns = sy_loop_now_ns(forwards->loop), next_ns = SY_TIME_NEVER;
+    struct relay *next;
+    for (struct relay *relay = forwards->relays; relay != NULL; relay = next) {
+        next = relay->next;
+        int64_t at_ns = lost_at(relay, now_ns);
+        if (at_ns <= now_ns)
+            end(relay, relay->stream ? "the partition is at another shard now; try again"
+                                     : "the partition is at another shard now, and what became of "
+                                       "this call is not known; try again");
+        else if (at_ns < next_ns)
+            next_ns = at_ns;
+    }
+    if (next_ns != SY_TIME_NEVER)
+        sy_timer_start(forwards->loop, &forwards->timer, next_ns);
 }
 
 void cp_forwards_look(struct cp_forwards *forwards)
 {
-    int64_t now_ns = sy_loop_now_ns(forwards->loop);
+    for (struct relay *relay = forwards->relays; relay != NULL; relay = relay->next)
+        cp_ask_hurry(relay->ask);
+    end_strays(forwards);
+}
+
+void cp_forwards_end_to(struct cp_forwards *forwards, const struct sy_channel *channel)
+{
     struct relay *next;
     for (struct relay *relay = forwards->relays; relay != NULL; relay = next) {
         next = relay->next;
-        cp_ask_hurry(relay->ask);
-        if (is_lost(relay, now_ns))
-            end(relay, relay->stream ? "the partition is at another shard now; try again"
-                                     : "the partition is at another shard now, and what became of "
-                                       "this call is not known; try again");
+        if (relay->to == channel)
+            end(relay, "the shard has left the region, and what became of this call is not known");
     }
 }
 
@@ -211,5 +240,7 @@ void cp_forwards_free(struct cp_forwards *forwards)
         next = relay->next;
         relay_free(relay);
     }
+    if (sy_timer_running(&forwards->timer))
+        sy_timer_stop(forwards->loop, &forwards->timer);
     free(forwards);
 }

@@ -258,21 +258,35 @@ static void gather(struct cp_post *post)
     free(token);
 }
 
+/* Takes it out of its list. */
+static void peer_free(struct cp_token_peer **at)
+{
+    struct cp_token_peer *peer = *at;
+    *at = peer->next;
+    if (sy_timer_running(&peer->timer))
+        sy_timer_stop(peer->loop, &peer->timer);
+    if (peer->call != NULL) {
+        sy_call_set_sink(peer->call, NULL, NULL);
+        sy_call_finish(peer->call, NULL);
+        sy_call_unref(peer->call);
+    }
+    sy_buf_deinit(&peer->messages);
+    free(peer);
+}
+
+void cp_tokens_forget(struct cp_shard *shard, const struct sy_channel *channel)
+{
+    struct cp_token_peer **at = &shard->token_peers;
+    while (*at != NULL && (*at)->channel != channel)
+        at = &(*at)->next;
+    if (*at != NULL)
+        peer_free(at);
+}
+
 void cp_tokens_free(struct cp_shard *shard)
 {
-    while (shard->token_peers != NULL) {
-        struct cp_token_peer *peer = shard->token_peers;
-        shard->token_peers = peer->next;
-        if (sy_timer_running(&peer->timer))
-            sy_timer_stop(peer->loop, &peer->timer);
-        if (peer->call != NULL) {
-            sy_call_set_sink(peer->call, NULL, NULL);
-            sy_call_finish(peer->call, NULL);
-            sy_call_unref(peer->call);
-        }
-        sy_buf_deinit(&peer->messages);
-        free(peer);
-    }
+    while (shard->token_peers != NULL)
+        peer_free(&shard->token_peers);
 }
 
 /* ---- what a partition says ---- */

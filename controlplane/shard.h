@@ -64,3 +64,5 @@ uint32_t cp_shard_partition_of(const struct cp_shard *shard, const char *project
                                const char *domain, const char *run);
 struct cp_partition *cp_shard_partition(struct cp_shard *shard, uint32_t i);
 uint32_t cp_shard_partitions(const struct cp_shard *shard);
+/* On the front: how many shards it has connections for, itself among them. */
+size_t cp_shard_peers(const struct cp_shard *shard);

@@ -130,10 +130,16 @@ struct cp_shard {
     struct sy_rpc *rpc;
     struct cp_region *in_region; /* NULL: all partitions are ours */
     struct cp_forwards *forwards;
-    struct cp_peer *peers;
+    struct cp_peer *peers;                  /* front only: shards of the map, and this one */
+    int64_t peers_revision;                 /* of that map */
     struct cp_region_watch *region_watches; /* front only */
-    const struct sy_channel *self;          /* among these; to what is ours */
-    struct cp_token_peer *token_peers;      /* front only */
+    struct cp_map_told {                    /* front only: what WatchRegionMap tells */
+        struct sy_buf message;
+        uint64_t version; /* 0: none yet */
+        bool stale;       /* it may be another by now */
+    } map_told;
+    const struct sy_channel *self;     /* among these; to what is ours */
+    struct cp_token_peer *token_peers; /* front only */
     bool announced, stopping, drained, freeing;
     sy_fn on_serving;
     void *serving_ctx;
@@ -198,7 +204,8 @@ void cp_shard_region_deinit(struct cp_shard *shard);
 void cp_shard_region_look(struct cp_lane *lane); /* now and then */
 /* A cp_route_fn, with the shard: who has the partition, we among them. On any thread. */
 struct sy_channel *cp_shard_route(void *shard, uint32_t partition);
-/* On the front: to another shard. Lives as long as the shard. */
+/* On the front: to another shard. Lives until that one has left the region, and everything that
+ * found it here in the same turn of its loop has run. */
 struct sy_channel *cp_shard_channel(struct cp_shard *shard, const char *endpoint);
 /* It is this shard's, as far as is known. On any thread. */
 bool cp_shard_has(const struct cp_shard *shard, uint32_t partition);
@@ -233,20 +240,18 @@ void cp_queue_sync_change(struct cp_request *req, const struct sch_queue_key *ke
 struct cp_region_watch {
     struct cp_region_watch *next, **prev; /* in shard->region_watches */
     struct cp_request *req;
-    struct sy_buf told; /* a stream's last message */
-    bool telling;       /* there is one */
 };
 void cp_region_watch_start(struct cp_request *req, struct cp_region_watch *watch,
                            void (*pump)(struct cp_request *req),
                            void (*release)(struct cp_request *req));
 void cp_region_watch_end(struct cp_region_watch *watch); /* in release() */
-/* Sends the message unless it was the last one, too. True: it was sent. */
-bool cp_region_watch_tell(struct cp_request *req, const ProtobufCMessage *message);
 void cp_region_watches_look(struct cp_shard *shard);
 
 /* In queue_tokens.c: what its partition says of limits goes to the others. */
 void cp_queue_tokens_init(struct cp_lane *lane);
 void cp_tokens_free(struct cp_shard *shard);
+/* On the front: whoever is behind that channel has left the region. */
+void cp_tokens_forget(struct cp_shard *shard, const struct sy_channel *channel);
 #define CP_TAKE_TOKENS "/switchyard.internal.Partitions/TakeTokens"
 void cp_tokens_arrive(void *shard, struct sy_call *call, struct sy_span bytes);
 

@@ -146,6 +146,82 @@ struct cp_peer {
     struct sy_channel *channel;
 };
 
+/* Those who have left, on their way through all lanes: who found the channel there has used it
+ * when they come by. Calls that it has begun keep it. */
+struct leaving {
+    struct cp_post post;
+    struct cp_shard *shard;
+    struct cp_peer *peers;
+    uint32_t lane;
+};
+
+static void peers_free(struct cp_peer *peers)
+{
+    struct cp_peer *next;
+    for (; peers != NULL; peers = next) {
+        next = peers->next;
+        sy_channel_free(peers->channel);
+        free(peers->endpoint);
+        free(peers);
+    }
+}
+
+static void drop_leaving(struct cp_post *post)
+{
+    struct leaving *leaving = sy_container_of(post, struct leaving, post);
+    peers_free(leaving->peers);
+    free(leaving);
+}
+
+static void pass_lane(struct cp_post *post)
+{
+    struct leaving *leaving = sy_container_of(post, struct leaving, post);
+    struct cp_lane *lanes = leaving->shard->lanes;
+    uint32_t at = leaving->lane++;
+    if (leaving->lane < leaving->shard->lane_count)
+        cp_lane_post(&lanes[at], &lanes[leaving->lane], post);
+    else
+        drop_leaving(post);
+}
+
+static bool has_left(const struct cp_shard *shard, const struct cp_map *map,
+                     const struct cp_peer *peer)
+{
+    if (peer->channel == shard->self)
+        return false;
+    for (size_t i = 0; i < map->shard_count; i++) {
+        if (strcmp(map->shards[i].endpoint, peer->endpoint) == 0)
+            return false;
+    }
+    return true;
+}
+
+/* No lane leads to them any more. */
+static void let_go(struct cp_shard *shard)
+{
+    const struct cp_map *map = cp_region_map(shard->in_region);
+    struct cp_peer **at = &shard->peers, *gone = NULL, *peer;
+    if (shard->peers_revision == map->revision)
+        return;
+    shard->peers_revision = map->revision;
+    while ((peer = *at) != NULL) {
+        if (!has_left(shard, map, peer)) {
+            at = &peer->next;
+            continue;
+        }
+        *at = peer->next;
+        peer->next = gone;
+        gone = peer;
+        cp_tokens_forget(shard, peer->channel);
+        cp_forwards_end_to(shard->forwards, peer->channel);
+    }
+    if (gone == NULL)
+        return;
+    struct leaving *leaving = sy_new(struct leaving);
+    *leaving = (struct leaving){{.run = pass_lane, .drop = drop_leaving}, shard, gone, 0};
+    cp_lane_post(cp_front(shard), &shard->lanes[0], &leaving->post);
+}
+
 struct sy_channel *cp_shard_channel(struct cp_shard *shard, const char *endpoint)
 {
     struct cp_peer *peer = shard->peers;
@@ -158,6 +234,14 @@ struct sy_channel *cp_shard_channel(struct cp_shard *shard, const char *endpoint
         shard->peers = peer;
     }
     return peer->channel;
+}
+
+size_t cp_shard_peers(const struct cp_shard *shard)
+{
+    size_t count = 0;
+    for (const struct cp_peer *peer = shard->peers; peer != NULL; peer = peer->next)
+        count++;
+    return count;
 }
 
 struct sy_channel *cp_shard_route(void *arg, uint32_t partition)
@@ -182,6 +266,7 @@ static void changed(void *ctx)
         atomic_store(&shard->lanes[i].owned.channel,
                      endpoint != NULL ? cp_shard_channel(shard, endpoint) : NULL);
     }
+    let_go(shard);
     cp_shard_changed(shard);
 }
 
@@ -275,11 +360,6 @@ void cp_shard_region_deinit(struct cp_shard *shard)
     for (uint32_t i = 0; i < shard->options.partitions; i++)
         cp_forwards_free(shard->lanes[i].forwards);
     cp_region_free(shard->in_region);
-    while (shard->peers != NULL) {
-        struct cp_peer *peer = shard->peers;
-        shard->peers = peer->next;
-        sy_channel_free(peer->channel);
-        free(peer->endpoint);
-        free(peer);
-    }
+    peers_free(sy_take(shard->peers));
+    sy_buf_deinit(&shard->map_told.message);
 }

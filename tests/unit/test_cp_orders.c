@@ -591,7 +591,8 @@ START_TEST(the_map_is_told_when_it_changes)
     open_usual(w, 26);
     Switchyard__V1__GetRegionMapRequest m = SWITCHYARD__V1__GET_REGION_MAP_REQUEST__INIT;
     struct call *watch = send_call(w, 0, REGION "WatchRegionMap", &m.base);
-    watch->reads = true;
+    struct call *second = send_call(w, 0, REGION "WatchRegionMap", &m.base);
+    watch->reads = second->reads = true;
     for (uint32_t p = 0; p < PARTITIONS; p++) {
         size_t to = (owner_of(w, p) + 1) % SHARDS;
         expect_ok(w, move(w, 1, p, w->shards[to].name));
@@ -602,6 +603,8 @@ START_TEST(the_map_is_told_when_it_changes)
     run_for(w, 10 * SY_NS_PER_S); /* nothing changes, nothing is told */
     ck_assert(watch->call != NULL && watch->answer.len == last.len);
     ck_assert(memcmp(watch->answer.data, last.data, last.len) == 0);
+    ck_assert(second->answer.len == last.len); /* all are told the same */
+    ck_assert(memcmp(second->answer.data, last.data, last.len) == 0);
     sy_buf_deinit(&last);
     ck_assert_uint_eq(w->call_count, calls);
     struct shard *s = &w->shards[0];

@@ -37,8 +37,10 @@ START_TEST(what_a_dead_shard_had_others_take)
     UNTIL(w, even(w, 2));
     ck_assert_int_lt(w->now_ns - killed_ns, 3500 * MS);
     check_runs(w);
+    ck_assert_uint_eq(cp_shard_peers(w->shards[0].shard), 2); /* who has left is let go of */
     start_shard(w, 1);
     UNTIL(w, even(w, 3)); /* and is given some of it again */
+    ck_assert_uint_eq(cp_shard_peers(w->shards[0].shard), 3);
     check_runs(w);
     close_world(w);
 }
