@@ -10,6 +10,8 @@
     X(CP_SHARD_EV_START_FAILED, ERROR, "shard could not start")                                    \
     X(CP_SHARD_EV_OPERATOR_REFUSED, WARN, "operator's stream refused")                             \
     X(CP_SHARD_EV_NAME_TAKEN, WARN, "a shard of this name is there: this one waits for its end")   \
+    X(CP_SHARD_EV_PROCESS_ENDED, WARN,                                                             \
+      "a shard's process has ended: its session is not waited for")                                \
     X(CP_SHARD_EV_READ_FAILED, ERROR, "read from the store failed")                                \
     X(CP_SHARD_EV_BACKED_UP, INFO, "partition was backed up")                                      \
     X(CP_SHARD_EV_BACKUP_FAILED, ERROR, "partition could not be backed up")

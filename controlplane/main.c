@@ -18,6 +18,7 @@ struct program {
     struct cp_loops loops;
     struct sy_rpc *rpc;
     struct cp_data_dir data_dir;
+    struct cp_witness *witness; /* NULL: it has no region */
     struct cp_shard *shard;
     struct sy_daemon daemon;
     bool stopping;
@@ -59,6 +60,10 @@ static int start_shard(struct program *program, struct sy_error_text *error)
     options.storage = program->data_dir.id;
     options.backups = program->backups.configured ? &program->backups.options : NULL;
     bool own_front = cp_config_shares(&program->config);
+    if (options.etcd != NULL) {
+        options.witness = program->witness = cp_witness_proc_new(program->loops.loops[0]);
+        options.process = cp_witness_proc_self(program->witness);
+    }
     struct cp_shard_ports ports = {.rpc = program->rpc,
                                    .loops = program->loops.loops + own_front,
                                    .front = own_front ? program->loops.loops[0] : NULL,
@@ -104,6 +109,7 @@ static int serve(struct program *program)
 static void tear_down(struct program *program)
 {
     cp_shard_free(program->shard);
+    cp_witness_proc_free(program->witness);
     if (program->daemon.loop != NULL)
         sy_daemon_deinit(&program->daemon);
     cp_loops_settle(&program->loops, program->rpc);

@@ -234,6 +234,7 @@ static void write_member(struct step *s, int64_t if_revision)
                                .draining = o->mode.state == CP_OWNERSHIP_DRAINS};
     snprintf(row.endpoint, sizeof(row.endpoint), "%s", o->options.endpoint);
     snprintf(row.version, sizeof(row.version), "%s", o->options.version);
+    snprintf(row.process, sizeof(row.process), "%s", o->options.process ? o->options.process : "");
     struct cp_ownership_effect *e = write_effect(s, &o->member, CP_OWNERSHIP_MEMBER, if_revision);
     e->kind = CP_COORD_PUT_BOUND;
     cp_map_shard_key(e->key, o->options.shard);
@@ -543,6 +544,7 @@ struct cp_ownership *cp_ownership_new(const struct cp_ownership_options *options
     SY_ASSERT(cp_name_check("shard", options->shard, NULL) == 0);
     SY_ASSERT(strlen(options->endpoint) < CP_MAP_TEXT_SIZE);
     SY_ASSERT(strlen(options->version) < CP_MAP_TEXT_SIZE);
+    SY_ASSERT(!options->process || strlen(options->process) < CP_MAP_TEXT_SIZE);
     SY_ASSERT(options->margin_ns > 0 && options->settle_ns >= 0);
     SY_ASSERT(options->backoff_ns > 0 && options->backoff_max_ns >= options->backoff_ns);
     SY_ASSERT(options->moves_max > 0 && options->opening_max > 0);

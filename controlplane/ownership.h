@@ -11,9 +11,10 @@
  * wrote, until it has closed it; never at or after held_until_ns - margin_ns of the session that
  * the record names. A claim replaces the record that it was decided from (its revision is the
  * condition), and only one that says "given back", or names a session that is over; a session once
- * over never comes back, and is seen to be over only after its held_until_ns. So no two shards have
- * the right at one time. What the records cannot know is for how long a process stood still: the
- * shell asks cp_ownership_right() before whatever others see (a commit, an answer, a message).
+ * over never comes back, and is seen to be over only after its held_until_ns, or after the end of
+ * the process that had it (witness.h), which has no right any more. So no two shards have the right
+ * at one time. What the records cannot know is for how long a process stood still: the shell asks
+ * cp_ownership_right() before whatever others see (a commit, an answer, a message).
  *
  * Epochs. Each claim writes one more than the record had (more, when the store has seen more: the
  * records may have been lost), and an epoch is opened at most once: what was closed is claimed anew
@@ -69,6 +70,7 @@ extern const struct sm_table cp_ownership_table;
 
 struct cp_ownership_options {
     const char *shard, *endpoint, *version; /* borrowed */
+    const char *process;                    /* the same; NULL: not told */
     int64_t since_ns;                       /* real time */
     int64_t margin_ns; /* for closing, and for clocks that run at different rates; > 0 */
     int64_t settle_ns;

@@ -10,12 +10,14 @@
 
 #define REGION_KEY "region"
 #define STORAGE_KEY "storage"
+#define AGAIN_NS (50 * SY_NS_PER_MS)
 
 /* One write of the core's, or of the region's making, in flight. */
 struct writing {
     struct writing *next, **prev;
     struct cp_region *region;
     uint32_t partition;
+    int64_t buries; /* the revision of the record that it deletes; 0: none */
 };
 
 /* One of people's. */
@@ -37,7 +39,7 @@ struct cp_region {
     struct cp_ownership_effects effects;
     struct writing *writings;
     struct cp_region_want *wants;
-    struct sy_timer wake;
+    struct sy_timer wake, bury_again;
     _Atomic int64_t *right_until_ns; /* of each partition */
     bool making;                     /* the region's first records are being written */
     bool made;
@@ -67,7 +69,7 @@ static void look(void *arg)
 static struct writing *writing_new(struct cp_region *region, uint32_t partition)
 {
     struct writing *writing = sy_new(struct writing);
-    *writing = (struct writing){region->writings, &region->writings, region, partition};
+    *writing = (struct writing){region->writings, &region->writings, region, partition, 0};
     if (writing->next != NULL)
         writing->next->prev = &writing->next;
     region->writings = writing;
@@ -90,6 +92,16 @@ static void on_wrote(void *ctx, enum cp_coord_result result)
         .type = CP_OWNERSHIP_WROTE, .partition = writing->partition, .result = result};
     writing_free(writing);
     step(region, &event);
+}
+
+static void on_buried(void *ctx, enum cp_coord_result result)
+{
+    struct writing *writing = ctx;
+    struct cp_region *region = writing->region;
+    writing_free(writing);
+    if (result != CP_COORD_DONE) /* by then the copy may show who was quicker */
+        sy_timer_start_in(region->loop, &region->bury_again, AGAIN_NS);
+    look(region);
 }
 
 static void on_made(void *ctx, enum cp_coord_result result)
@@ -243,6 +255,43 @@ static void look_for_namesake(struct cp_region *region, const struct cp_ownershi
            SY_U64("session", (uint64_t)shard->session));
 }
 
+static bool is_being_buried(const struct cp_region *region, const struct cp_map_shard *shard)
+{
+    const struct writing *writing = region->writings;
+    while (writing != NULL && writing->buries != shard->revision)
+        writing = writing->next;
+    return writing != NULL;
+}
+
+/* What a process that has ended was writing may still arrive; it is dead all the same. */
+static void bury(struct cp_region *region, const struct cp_map_shard *shard)
+{
+    char key[CP_MAP_KEY_SIZE];
+    struct writing *writing = writing_new(region, CP_OWNERSHIP_MEMBER);
+    cp_map_shard_key(key, shard->name);
+    writing->buries = shard->revision;
+    struct cp_coord_op op = {CP_COORD_DELETE, key, {0}, shard->revision};
+    sy_log(region->log, &cp_shard_events, CP_SHARD_EV_PROCESS_ENDED, SY_STR("name", shard->name),
+           SY_STR("endpoint", shard->endpoint), SY_U64("session", (uint64_t)shard->session));
+    cp_coord_write(region->coord, &op, 1, on_buried, writing);
+}
+
+/* Shards whose process is known to have ended; of our own name, too. */
+static void bury_dead(struct cp_region *region, int64_t session)
+{
+    struct cp_witness *witness = region->options.witness;
+    if (witness == NULL)
+        return;
+    for (size_t i = 0; i < region->map.shard_count; i++) {
+        const struct cp_map_shard *shard = &region->map.shards[i];
+        bool ended = shard->process[0] != '\0' && shard->session != session &&
+                     witness->ops->has_ended(witness, shard->process);
+        if (ended && !is_being_buried(region, shard) && !sy_timer_running(&region->bury_again))
+            bury(region, shard);
+    }
+    witness->ops->forget(witness);
+}
+
 static void on_coord_left(void *arg)
 {
     struct cp_region *region = arg;
@@ -288,6 +337,7 @@ static void step(struct cp_region *region, const struct cp_ownership_event *even
         return;
     struct cp_ownership_view view = view_of(region);
     look_for_namesake(region, &view);
+    bury_dead(region, view.session);
     cp_ownership_step(region->core, &view, event, fx);
     for (uint32_t i = 0; i < region->options.partitions; i++)
         atomic_store(&region->right_until_ns[i],
@@ -469,9 +519,15 @@ void cp_region_new(struct cp_region **ret_region, struct sy_rpc *rpc, struct sy_
             ? *options->pace
             : cp_ownership_options_default(options->shard, options->endpoint, options->version);
     pace.since_ns = sy_loop_realtime_ns(loop);
+    pace.process = options->process;
     region->right_until_ns = sy_calloc(options->partitions, sizeof(*region->right_until_ns));
     region->core = cp_ownership_new(&pace);
     sy_timer_init(&region->wake, look, region);
+    sy_timer_init(&region->bury_again, look, region);
+    if (options->witness != NULL) {
+        options->witness->on_ended = look;
+        options->witness->ctx = region;
+    }
     struct cp_coord_sink changes = {look, region};
     if (options->etcd != NULL)
         cp_coord_etcd_new(&region->coord, rpc, loop, rng, log, options->etcd, &changes);
@@ -485,6 +541,9 @@ void cp_region_free(struct cp_region *region)
     if (region == NULL)
         return;
     sy_timer_stop(region->loop, &region->wake);
+    sy_timer_stop(region->loop, &region->bury_again);
+    if (region->options.witness != NULL)
+        region->options.witness->on_ended = NULL;
     cp_coord_free(region->coord);
     struct writing *next;
     for (struct writing *writing = region->writings; writing != NULL; writing = next) {

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "controlplane/ownership.h"
+#include "controlplane/witness.h"
 
 struct cp_region;
 
@@ -18,6 +19,10 @@ struct cp_region_options {
     const char *storage; /* the identity of where its partitions are (data_dir.h); "": any */
     const struct cp_coord_etcd_options *etcd; /* NULL: the region is this shard */
     const struct cp_ownership_options *pace;  /* NULL: the defaults */
+    /* Which process we are, and who knows that another one has ended. NULL: others' sessions are
+     * waited for, and ours is. Borrowed, as long as the region. */
+    const char *process;
+    struct cp_witness *witness;
 };
 
 struct cp_region_sink {

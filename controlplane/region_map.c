@@ -58,7 +58,7 @@ static bool read_shard(struct cp_map_shard *shard, struct sy_arena *arena, struc
     const Switchyard__Internal__Region__ShardRow *row = pb_unpack(
         &switchyard__internal__region__shard_row__descriptor, arena, value);
     bool fine = row && copy_text(shard->endpoint, row->endpoint) &&
-                copy_text(shard->version, row->version);
+                copy_text(shard->version, row->version) && copy_text(shard->process, row->process);
     shard->since_ns = row ? row->since_ns : 0;
     shard->draining = !fine || row->draining;
     return fine;
@@ -202,6 +202,7 @@ void cp_map_put_shard(struct sy_buf *buf, const struct cp_map_shard *shard)
     cp_put_str(buf, 2, shard->version);
     cp_put_int(buf, 3, shard->since_ns);
     cp_put_uint(buf, 4, shard->draining);
+    cp_put_str(buf, 5, shard->process);
 }
 
 void cp_map_put_partition(struct sy_buf *buf, const struct cp_map_partition *partition)

@@ -20,6 +20,7 @@ struct cp_map_shard {
     char name[CP_NAME_LENGTH_MAX + 1];
     int64_t revision, session;
     char endpoint[CP_MAP_TEXT_SIZE], version[CP_MAP_TEXT_SIZE];
+    char process[CP_MAP_TEXT_SIZE]; /* "": not told */
     int64_t since_ns;
     bool draining;
 };

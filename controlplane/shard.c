@@ -376,7 +376,9 @@ static void join_region(struct cp_shard *shard, const struct cp_shard_options *o
                                        .partitions = options->partitions,
                                        .storage = options->storage,
                                        .etcd = options->etcd,
-                                       .pace = options->pace};
+                                       .pace = options->pace,
+                                       .process = options->process,
+                                       .witness = options->witness};
     cp_shard_region_init(shard, cp_front(shard)->loop, &region);
 }
 

@@ -31,6 +31,8 @@ struct cp_shard_options {
     const char *storage;                     /* the identity of its partitions' (data_dir.h) */
     const struct cp_ownership_options *pace; /* NULL: the defaults */
     const struct cp_backup_options *backups; /* NULL: none can be made */
+    const char *process;                     /* as in struct cp_region_options */
+    struct cp_witness *witness;
 };
 
 struct cp_shard_ports {

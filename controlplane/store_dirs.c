@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "controlplane/witness.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -15,7 +16,7 @@
 #define HOLDER "HOLDER"
 #define FLAT ".flat"
 #define TMP ".tmp"
-#define BOOT_MAX 64u
+#define BOOT_MAX CP_BOOT_ID_SIZE /* with its end */
 #define COPY_BYTES ((size_t)1 << 20)
 #define TRIES 5
 
@@ -484,16 +485,11 @@ static int take(struct cp_dirs *d, uint32_t *ret_epoch, struct sy_error_text *er
 
 static void read_boot(struct cp_dirs *d, const char *given)
 {
-    SY_CLEANUP(sy_buf_deinit) struct sy_buf bytes = {0};
-    if (given == NULL && sy_file_read("/proc/sys/kernel/random/boot_id", BOOT_MAX, &bytes) == 0) {
-        sy_buf_append(&bytes, "", 1);
-        given = (const char *)bytes.data;
-    }
-    size_t len = given != NULL ? strcspn(given, " \n") : 0;
-    if (len == 0 || len >= BOOT_MAX)
+    cp_boot_id(d->boot);
+    if (given != NULL)
+        snprintf(d->boot, sizeof(d->boot), "%s", given);
+    if (d->boot[0] == '\0')
         memcpy(d->boot, "-", 2); /* not known: equal to none */
-    else
-        memcpy(d->boot, given, len);
 }
 
 int cp_dirs_take(struct cp_dirs **ret_dirs, const struct cp_dirs_options *options,

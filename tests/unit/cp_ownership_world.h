@@ -35,6 +35,7 @@ struct change {
 
 struct session {
     size_t shard;
+    uint32_t life; /* of the process that it is of */
     bool over;
     int64_t expires_ns;
 };
@@ -73,6 +74,7 @@ enum happening_type {
     RENEWED,
     EXPIRE, /* at the store: session */
     LEAVE,  /* at the store: session */
+    BURY,   /* its process has ended: the record that names it goes */
     OPENED, /* partition, epoch */
     CLOSED,
     START,
@@ -219,12 +221,8 @@ static void put(struct world *w, const char *key, struct sy_span value, int64_t 
     show(w, record);
 }
 
-static void end_session(struct world *w, int64_t id)
+static void drop_record(struct world *w, int64_t id)
 {
-    struct session *session = &w->sessions[id - 1];
-    if (session->over)
-        return;
-    session->over = true;
     for (size_t i = 0; i < w->records.count; i++) { /* one at most: the shard's */
         if (w->records.items[i].revision == 0 || w->records.items[i].session != id)
             continue;
@@ -232,6 +230,25 @@ static void end_session(struct world *w, int64_t id)
         put(w, w->records.items[i].key, (struct sy_span){0}, 0, true);
         announce(w);
     }
+}
+
+static void end_session(struct world *w, int64_t id)
+{
+    struct session *session = &w->sessions[id - 1];
+    if (session->over)
+        return;
+    session->over = true;
+    drop_record(w, id);
+}
+
+static void bury(struct world *w, struct happening h)
+{
+    const struct session *session = &w->sessions[h.session - 1];
+    MUST(session->life != w->sites[session->shard].life);
+    if (session->over)
+        return;
+    drop_record(w, h.session);
+    happen(w, any_ns(w, 1, 100), h); /* what was on its way may have made it anew */
 }
 
 static enum cp_coord_result write_now(struct world *w, const struct happening *h)
@@ -404,7 +421,7 @@ static void session_happens(struct world *w, struct happening *h)
         return;
     case ASK_ARRIVES:
         w->sessions = grown(w->sessions, &w->sessions_size, w->session_count, sizeof(*w->sessions));
-        w->sessions[w->session_count++] = (struct session){.shard = h->shard};
+        w->sessions[w->session_count++] = (struct session){.shard = h->shard, .life = h->life};
         next.session = (int64_t)w->session_count;
         expire_later(w, next.session);
         next.type = GRANTED;
@@ -517,7 +534,10 @@ static void fault(struct world *w)
         site->paused_until_ns = w->now_ns + any_ns(w, 10, 5000);
         w->pauses++;
     } else if (kind == 4 && site->o) {
+        int64_t session = site->session;
         crash(w, shard);
+        if (session != 0 && (w->faults & 1u << 8))
+            happen(w, any_ns(w, 0, 30), (struct happening){.type = BURY, .session = session});
         happen(w, any_ns(w, 0, 4000), (struct happening){.type = START, .shard = shard});
         w->crashes++;
     } else if (kind == 5 && runs) {
@@ -615,6 +635,9 @@ static void one(struct world *w)
         break;
     case LEAVE:
         end_session(w, h.session);
+        break;
+    case BURY:
+        bury(w, h);
         break;
     case WRITE:
         write_arrives(w, &h);

@@ -35,6 +35,10 @@ struct shard {
     struct sy_channel *channel;
     bool paused, stopped;
     char origin[16];
+    unsigned life; /* of its process */
+    char process[32];
+    struct cp_witness witness;
+    struct sy_timer told; /* that a process has ended */
 };
 
 /* One call of a client: it makes a run, or reads something. */
@@ -72,6 +76,8 @@ struct world {
 };
 
 static struct world world;
+static UNUSED bool
+    with_witnesses; /* each shard knows at once when the process of another one ends */
 static const char *const members[MEMBERS] = {"etcd-0:2379", "etcd-1:2379", "etcd-2:2379"};
 
 /* ---- time ---- */
@@ -182,8 +188,32 @@ static int open_mem(void *ctx, struct cp_store **ret, uint32_t epoch, struct sy_
     return cp_store_mem_open(ret, ctx, epoch, loop, ret_epoch, error);
 }
 
+static bool has_ended(struct cp_witness *witness, const char *process)
+{
+    const struct world *w = sy_container_of(witness, struct shard, witness)->world;
+    for (size_t i = 0; i < SHARDS; i++) {
+        const struct shard *s = &w->shards[i];
+        if (strcmp(s->process, process) == 0)
+            return s->shard == NULL;
+    }
+    return true; /* of an earlier life */
+}
+
+static void forget_processes(struct cp_witness *witness)
+{
+    (void)witness;
+}
+
+static void tell_ended(void *arg)
+{
+    const struct cp_witness *witness = &((struct shard *)arg)->witness;
+    if (witness->on_ended != NULL)
+        witness->on_ended(witness->ctx);
+}
+
 static void start_shard(struct world *w, size_t i)
 {
+    static const struct cp_witness_ops ops = {has_ended, forget_processes};
     struct shard *s = &w->shards[i];
     struct cp_coord_etcd_options etcd = {.endpoints = members,
                                          .endpoint_count = MEMBERS,
@@ -197,6 +227,10 @@ static void start_shard(struct world *w, size_t i)
                                        .partitions = PARTITIONS,
                                        .partition = {.inline_bytes_max = 65536},
                                        .etcd = &etcd};
+    snprintf(s->process, sizeof(s->process), "shard-%zu, life %u", i, ++s->life);
+    s->witness = (struct cp_witness){.ops = &ops};
+    options.process = s->process;
+    options.witness = with_witnesses ? &s->witness : NULL;
     struct cp_shard_ports ports = {.rpc = w->rpc,
                                    .loops = s->loops + 1,
                                    .front = s->loops[0],
@@ -216,6 +250,8 @@ static UNUSED void kill_shard(struct world *w, size_t i)
     sy_rpc_mem_kill(w->rpc, s->address);
     cp_shard_free(sy_take(s->shard));
     s->paused = false;
+    for (size_t k = 0; k < SHARDS && with_witnesses; k++)
+        sy_timer_start_in(w->shards[k].loops[0], &w->shards[k].told, 0);
 }
 
 static UNUSED void on_stopped(void *arg)
@@ -268,6 +304,7 @@ static void open_world(struct world *w, uint64_t seed)
         for (size_t k = 0; k < LOOPS; k++)
             ck_assert_int_eq(sy_loop_new(&s->loops[k], &options), 0);
         s->channel = sy_channel_new(w->rpc, s->address);
+        sy_timer_init(&s->told, tell_ended, s);
     }
     for (size_t i = 0; i < SHARDS; i++)
         start_shard(w, i);
@@ -295,9 +332,11 @@ static void close_world(struct world *w)
     sy_rpc_free(w->rpc);
     for (size_t i = 0; i < PARTITIONS; i++)
         cp_mem_disk_free(w->disks[i]);
-    for (size_t i = 0; i < SHARDS; i++)
+    for (size_t i = 0; i < SHARDS; i++) {
+        sy_timer_stop(w->shards[i].loops[0], &w->shards[i].told);
         for (size_t k = 0; k < LOOPS; k++)
             sy_loop_free(w->shards[i].loops[k]);
+    }
     sy_loop_free(w->loop);
 }
 

@@ -46,6 +46,39 @@ START_TEST(what_a_dead_shard_had_others_take)
 }
 END_TEST
 
+/* Where its process is known to have ended, nobody waits for its session; who comes after it under
+ * its name neither. One that stands still has not ended. */
+START_TEST(what_a_process_had_that_ended_others_take_at_once)
+{
+    struct world *w = &world;
+    with_witnesses = true;
+    open_world(w, 3);
+    for (size_t i = 0; i < 60; i++)
+        create_some(w, i % SHARDS);
+    run_for(w, 200 * MS);
+    int64_t killed_ns = w->now_ns;
+    kill_shard(w, 1);
+    UNTIL(w, even(w, 2));
+    ck_assert_int_lt(w->now_ns - killed_ns, 300 * MS);
+    check_runs(w);
+    start_shard(w, 1);
+    UNTIL(w, even(w, 3));
+    killed_ns = w->now_ns;
+    kill_shard(w, 2);
+    start_shard(w, 2);
+    UNTIL(w, even(w, 3));
+    ck_assert_int_lt(w->now_ns - killed_ns, 1800 * MS); /* it settles for one second of that */
+    w->shards[0].paused = true;
+    size_t owned = owned_by(w, 1) + owned_by(w, 2);
+    run_for(w, 1500 * MS);
+    ck_assert_uint_eq(owned_by(w, 1) + owned_by(w, 2), owned);
+    w->shards[0].paused = false;
+    check_runs(w);
+    close_world(w);
+    with_witnesses = false;
+}
+END_TEST
+
 /* A shard leaves, and comes back, while clients call the others: none of them fails, or waits long.
  */
 START_TEST(a_planned_move_is_not_seen)
@@ -203,6 +236,7 @@ int main(void)
 {
     const TTest *const tests[] = {any_shard_takes_any_call,
                                   what_a_dead_shard_had_others_take,
+                                  what_a_process_had_that_ended_others_take_at_once,
                                   a_planned_move_is_not_seen,
                                   a_shard_that_leaves_fails_no_call,
                                   a_shard_that_stood_still_says_nothing,
