@@ -451,6 +451,16 @@ static void drain_node(struct cp_request *req)
     order_node(req, CP_NODE_DRAIN);
 }
 
+static void fence_node(struct cp_request *req)
+{
+    order_node(req, CP_NODE_FENCE);
+}
+
+static void unfence_node(struct cp_request *req)
+{
+    order_node(req, CP_NODE_UNFENCE);
+}
+
 #define REGION_SERVICE "/switchyard.v1.RegionService/"
 
 const struct cp_method cp_region_methods[] = {
@@ -487,6 +497,18 @@ const struct cp_method cp_region_methods[] = {
      .request = &switchyard__v1__order_node_request__descriptor,
      .address = order_address,
      .serve = drain_node,
+     .anywhere = true},
+    {.path = REGION_SERVICE "FenceNode",
+     .kind = SY_METHOD_UNARY,
+     .request = &switchyard__v1__order_node_request__descriptor,
+     .address = order_address,
+     .serve = fence_node,
+     .anywhere = true},
+    {.path = REGION_SERVICE "UnfenceNode",
+     .kind = SY_METHOD_UNARY,
+     .request = &switchyard__v1__order_node_request__descriptor,
+     .address = order_address,
+     .serve = unfence_node,
      .anywhere = true},
     {0},
 };

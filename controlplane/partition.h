@@ -381,7 +381,13 @@ bool cp_watch_runs_are_read(const struct cp_watch *watch);
 /* Handler of ControlPlane.Operate for this partition: takes the call. */
 void cp_partition_operate(struct cp_partition *p, struct sy_call *call);
 
-enum cp_node_verb { CP_NODE_CORDON = 1, CP_NODE_UNCORDON, CP_NODE_DRAIN }; /* NodeVerb's numbers */
+enum cp_node_verb { /* NodeVerb's numbers */
+                    CP_NODE_CORDON = 1,
+                    CP_NODE_UNCORDON,
+                    CP_NODE_DRAIN,
+                    CP_NODE_FENCE,
+                    CP_NODE_UNFENCE,
+};
 struct cp_node_request {
     enum cp_node_verb verb;
     const char *cluster; /* "": the only one with such a node */

@@ -1,6 +1,6 @@
 /*
- * Orders for nodes (cordon, drain): handed to the cluster's operator over its stream, since the
- * control plane never dials, and answered when the operator has.
+ * Orders for nodes (cordon, drain, fence): handed to the cluster's operator over its stream, since
+ * the control plane never dials, and answered when the operator has.
  */
 #include "controlplane/names.h"
 #include "controlplane/partition_impl.h"

@@ -31,6 +31,10 @@ static void relay(struct dp_agent *agent, const struct dp_call_id *id,
                   const struct sch_attempt_key *key, struct sy_span span)
 {
     struct dp_operator *op = agent->op;
+    if (sch_operator_service_of(op->core, agent->node) == SCH_SERVICE_FENCED) {
+        answer(agent, id, SY_CODE_FAILED_PRECONDITION, "this node is fenced");
+        return;
+    }
     if (!holds(agent, key)) {
         answer(agent, id, SY_CODE_FAILED_PRECONDITION, "this node does not hold the attempt");
         return;

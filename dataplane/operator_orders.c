@@ -1,8 +1,8 @@
 /*
- * What people say of nodes (cordon, drain): orders come with a shard's stream, the core carries
- * them out, and DATA_DIR/nodes keeps them: a line "NAME STATE DEADLINE" for each node that is not
- * open, the deadline in realtime nanoseconds, 0 = none. An order is answered when the file is
- * durable.
+ * What people say of nodes (cordon, drain, fence): orders come with a shard's stream, the core
+ * carries them out, and DATA_DIR/nodes keeps them: a line "NAME STATE DEADLINE" for each node that
+ * is not open, the deadline in realtime nanoseconds, 0 = none. An order is answered when the file
+ * is durable.
  */
 #include "base/file.h"
 #include "base/mem.h"
@@ -61,6 +61,8 @@ static bool read_line(struct dp_operator *op, const char *line)
     struct sch_op_event event = {.type = SCH_OP_NODE_DRAIN};
     if (strcmp(state, sch_service_table.states[SCH_SERVICE_CORDONED].name) == 0)
         event.type = SCH_OP_NODE_CORDON;
+    else if (strcmp(state, sch_service_table.states[SCH_SERVICE_FENCED].name) == 0)
+        event.type = SCH_OP_NODE_FENCE;
     event.u.verb.node = node;
     event.u.verb.deadline_ns = SY_TIME_NEVER;
     if (real_ns != 0)
@@ -113,6 +115,8 @@ static bool read_order(const struct dp_operator *op, const dp_pb_node_order *ord
         [SWITCHYARD__INTERNAL__NODE_VERB__NODE_VERB_CORDON] = SCH_OP_NODE_CORDON,
         [SWITCHYARD__INTERNAL__NODE_VERB__NODE_VERB_UNCORDON] = SCH_OP_NODE_UNCORDON,
         [SWITCHYARD__INTERNAL__NODE_VERB__NODE_VERB_DRAIN] = SCH_OP_NODE_DRAIN,
+        [SWITCHYARD__INTERNAL__NODE_VERB__NODE_VERB_FENCE] = SCH_OP_NODE_FENCE,
+        [SWITCHYARD__INTERNAL__NODE_VERB__NODE_VERB_UNFENCE] = SCH_OP_NODE_UNFENCE,
     };
     char name[DP_NAME_MAX];
     if ((int)order->verb <= 0 || (size_t)order->verb >= SY_COUNT_OF(types) ||
@@ -125,6 +129,19 @@ static bool read_order(const struct dp_operator *op, const dp_pb_node_order *ord
     return true;
 }
 
+/* Why the order does not apply to the node as it is; NULL: it does. */
+static const char *mismatch(const struct dp_operator *op, const struct sch_op_event *event)
+{
+    enum sch_service_state state = sch_operator_service_of(op->core, event->u.verb.node);
+    bool of_fence = event->type == SCH_OP_NODE_FENCE || event->type == SCH_OP_NODE_UNFENCE;
+    if (state == SCH_SERVICE_FENCED && !of_fence)
+        return "the node is fenced: unfence it first";
+    if (event->type == SCH_OP_NODE_UNFENCE && state != SCH_SERVICE_FENCED &&
+        state != SCH_SERVICE_OPEN)
+        return "the node is not fenced: uncordon takes back a cordon or a drain";
+    return NULL;
+}
+
 void dp_orders_receive(struct dp_stream *stream, const dp_pb_node_order *order)
 {
     struct dp_operator *op = stream->op;
@@ -135,6 +152,11 @@ void dp_orders_receive(struct dp_stream *stream, const dp_pb_node_order *order)
     }
     if (!sch_operator_knows_node(op->core, order->node)) {
         answer(stream, order->order, SY_CODE_NOT_FOUND, "the cluster has no such node");
+        return;
+    }
+    const char *why_not = mismatch(op, &event);
+    if (why_not) {
+        answer(stream, order->order, SY_CODE_FAILED_PRECONDITION, why_not);
         return;
     }
     dp_step(op, &event);

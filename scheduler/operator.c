@@ -377,6 +377,8 @@ static void dispatch(struct sch_operator *op, const struct sch_op_event *event)
     case SCH_OP_NODE_CORDON:
     case SCH_OP_NODE_UNCORDON:
     case SCH_OP_NODE_DRAIN:
+    case SCH_OP_NODE_FENCE:
+    case SCH_OP_NODE_UNFENCE:
         sch_node_verb(op, event);
         break;
     case SCH_OP_TICK:

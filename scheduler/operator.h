@@ -75,18 +75,25 @@ extern const struct sm_table sch_node_table;
  *         ^                 ^            |  |           |
  *         |                 +------------+--|-----------+
  *         +---------------------------------+-----------+
+ *         +--> FENCED, from each of them; and back to OPEN only
  *
  * Nothing is placed on a node that is not OPEN. DRAINING: what its agent has not started it gives
  * back; what runs may go on until the deadline, then it is cancelled, and ends PREEMPTED with a
  * reason, so that it is queued again without using one of the user's retries. DRAINED: nothing is
  * left there. An agent that is away when the drain begins may start what it was sent until it is
  * back.
+ *
+ * FENCED: a person says that the node is dead, whatever can be seen of it. What it has is given up
+ * in that step, and ends PREEMPTED with a reason. From then on nothing that its agent says of
+ * attempts counts: what it names is cancelled, an outcome is acknowledged to it and dropped. Only
+ * UNFENCE ends it; the other verbs change nothing.
  */
 enum sch_service_state {
     SCH_SERVICE_OPEN,
     SCH_SERVICE_CORDONED,
     SCH_SERVICE_DRAINING,
     SCH_SERVICE_DRAINED,
+    SCH_SERVICE_FENCED,
     SCH_SERVICE_STATES,
 };
 extern const struct sm_table sch_service_table;
@@ -134,6 +141,8 @@ enum sch_op_event_type {
     SCH_OP_NODE_CORDON,             /* u.verb.node; of a node not known, too */
     SCH_OP_NODE_UNCORDON,           /* u.verb.node; ends a drain, too */
     SCH_OP_NODE_DRAIN,              /* u.verb; again: another deadline */
+    SCH_OP_NODE_FENCE,              /* u.verb.node; of a node not known, too */
+    SCH_OP_NODE_UNFENCE,            /* u.verb.node; of one that is not fenced: nothing */
     SCH_OP_TICK,
     SCH_OP_EVENT_TYPES,
 };
@@ -358,6 +367,8 @@ void sch_operator_each_service(const struct sch_operator *op,
                                bool (*fn)(void *ctx, const char *node, enum sch_service_state state,
                                           int64_t deadline_ns),
                                void *ctx);
+/* What was said of a node. */
+enum sch_service_state sch_operator_service_of(const struct sch_operator *op, const char *node);
 /* Whether there is such a node, or something was said of it. */
 bool sch_operator_knows_node(const struct sch_operator *op, const char *name);
 bool sch_operator_inventory_complete(const struct sch_operator *op);

@@ -148,6 +148,8 @@ static void check_verbs(const struct sch_operator *op, const struct sch_node *no
     if (!node->service)
         return;
     SY_ASSERT(sch_service_table.invariant(node->service, node->service->sm.state));
+    SY_ASSERT(!sch_node_fenced(node) ||
+              (sch_list_empty(&node->attempts) && sch_list_empty(&node->unnamed)));
     SY_ASSERT(node->service->sm.state != SCH_SERVICE_DRAINED || node->listing ||
               sch_node_state(node) == SCH_NODE_LOST || sch_list_empty(&node->attempts));
 }

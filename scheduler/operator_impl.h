@@ -4,7 +4,7 @@
  *   operator.c         set-up, the dispatch of events, reading
  *   operator_shard.c   what shards say: streams, demand, assignments, cancels, acknowledgements
  *   operator_node.c    what agents say: nodes up and down, inventories, reports, leases
- *   operator_verbs.c   cordon, drain, nodes that are avoided for a while
+ *   operator_verbs.c   cordon, drain, fence; nodes that are avoided for a while
  *   operator_room.c    what is used of a node, and what is left
  *   operator_index.c   shapes and kinds: which node takes a request
  *   operator_place.c   placing, backlogs, what is held
@@ -403,6 +403,10 @@ void sch_node_inventory(struct sch_operator *op, const struct sch_op_event *even
 void sch_node_inventory_complete(struct sch_operator *op, const char *name);
 void sch_node_down(struct sch_operator *op, const char *name);
 void sch_node_leases(struct sch_operator *op);
+/* All of a list of its attempts end: LOST, or as `preempted` says. */
+void sch_node_lose(struct sch_operator *op, const struct sch_node *node, struct sch_link *attempts);
+void sch_node_send_ack(struct sch_operator *op, const struct sch_node *node,
+                       const struct sch_attempt_key *key);
 void sch_node_started(struct sch_operator *op, const struct sch_op_event *event);
 void sch_node_outcome(struct sch_operator *op, const struct sch_op_event *event);
 void sch_node_returned(struct sch_operator *op, const struct sch_op_event *event);
@@ -411,6 +415,7 @@ int64_t sch_node_watch_ns(const struct sch_operator *op);
 
 /* ---- operator_verbs.c ---- */
 void sch_node_verb(struct sch_operator *op, const struct sch_op_event *event);
+bool sch_node_fenced(const struct sch_node *node);
 /* The node is known again: what was said of it holds. */
 void sch_node_service_attach(struct sch_operator *op, struct sch_node *node);
 /* Its inventory is complete: a drain goes on. */

@@ -151,15 +151,15 @@ void sch_node_up(struct sch_operator *op, const struct sch_op_event *event)
         shapes_changed(op);
 }
 
-static void lose_attempts(struct sch_operator *op, const struct sch_node *node,
-                          struct sch_link *attempts)
+void sch_node_lose(struct sch_operator *op, const struct sch_node *node, struct sch_link *attempts)
 {
     int64_t suspect_ns = op->now_ns - op->options.node_lease_ns - SCH_OP_SUSPECT_NS;
     bool one = node->running == 1;
     while (!sch_list_empty(attempts)) {
         struct sch_link *first = attempts->next;
         struct sch_attempt *a = sy_container_of(first, struct sch_attempt, place);
-        a->alone = one && sch_attempt_state(a) == SCH_ATTEMPT_STARTED && a->since_ns >= suspect_ns;
+        a->alone = one && !a->preempted && sch_attempt_state(a) == SCH_ATTEMPT_STARTED &&
+                   a->since_ns >= suspect_ns;
         if (sch_op_partition_is_served(a->partition))
             sch_attempt_done(op, a, (struct sch_blob){0});
         else
@@ -173,7 +173,7 @@ void sch_node_inventory_complete(struct sch_operator *op, const char *name)
     struct sch_node *node = sch_node_find(op, name);
     if (!node || !node->listing || sch_node_state(node) != SCH_NODE_READY)
         return;
-    lose_attempts(op, node, &node->unnamed);
+    sch_node_lose(op, node, &node->unnamed);
     node->listing = false;
     sch_node_promote(op, node);
     sch_node_changed(op, node);
@@ -200,7 +200,7 @@ static void node_gone(struct sch_operator *op, struct sch_node *node)
 {
     sch_heap_remove(&op->leases, &node->lease);
     sm_move(&node->sm, &sch_node_table, SCH_NODE_GONE, node);
-    lose_attempts(op, node, &node->attempts);
+    sch_node_lose(op, node, &node->attempts);
     sch_op_node_left(op, node);
     sch_node_drained(op, node);
     sch_node_reserve(op, node, false);
@@ -351,7 +351,9 @@ void sch_node_inventory(struct sch_operator *op, const struct sch_op_event *even
     if (!node || sch_node_state(node) != SCH_NODE_READY || !node->listing)
         return;
     struct sch_attempt *a = sch_attempt_find(op, &event->u.inventory.key);
-    if (!a)
+    if (sch_node_fenced(node))
+        send_cancel(op, node, &event->u.inventory.key, "its node is fenced");
+    else if (!a)
         adopt(op, node, event);
     else if (a->node == node && sch_attempt_state(a) != SCH_ATTEMPT_DONE)
         confirm(op, a, event->u.inventory.started, event->u.inventory.started_ns);
@@ -380,6 +382,16 @@ void sch_node_started(struct sch_operator *op, const struct sch_op_event *event)
     send_started(op, a);
 }
 
+void sch_node_send_ack(struct sch_operator *op, const struct sch_node *node,
+                       const struct sch_attempt_key *key)
+{
+    if (sch_node_state(node) != SCH_NODE_READY)
+        return; /* it tells of it again */
+    struct sch_op_effect *effect = sch_op_effect_add(op, SCH_OP_SEND_ACK);
+    effect->u.attempt.node = node->name;
+    effect->u.attempt.key = *key;
+}
+
 static void outcome_unknown(struct sch_operator *op, struct sch_node *node,
                             const struct sch_op_event *event)
 {
@@ -397,6 +409,11 @@ void sch_node_outcome(struct sch_operator *op, const struct sch_op_event *event)
     struct sch_blob blob = event->u.report.blob;
     if (!node || sch_node_state(node) != SCH_NODE_READY) {
         sch_blob_release(&blob);
+        return;
+    }
+    if (!a && sch_node_fenced(node)) {
+        sch_blob_release(&blob);
+        sch_node_send_ack(op, node, &event->u.report.key);
         return;
     }
     if (!a) { /* we restarted: the agent keeps it until it is acknowledged */

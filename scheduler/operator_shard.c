@@ -307,10 +307,6 @@ void sch_op_ack(struct sch_operator *op, const struct sch_attempt_key *key)
     if (!a || sch_attempt_state(a) != SCH_ATTEMPT_DONE)
         return;
     SY_ASSERT(a->node);
-    if (sch_node_state(a->node) == SCH_NODE_READY) {
-        struct sch_op_effect *effect = sch_op_effect_add(op, SCH_OP_SEND_ACK);
-        effect->u.attempt.node = a->node->name;
-        effect->u.attempt.key = a->key;
-    }
+    sch_node_send_ack(op, a->node, &a->key);
     sch_attempt_free(op, a);
 }

@@ -16,14 +16,16 @@ static const struct sm_state service_states[SCH_SERVICE_STATES] = {
     [SCH_SERVICE_OPEN] = {.name = "open", .final = true},
     [SCH_SERVICE_CORDONED] = {.name = "cordoned",
                               .initial = true,
-                              .next = SERVICE_BIT(DRAINING) | SERVICE_BIT(OPEN)},
+                              .next = SERVICE_BIT(DRAINING) | SERVICE_BIT(FENCED) |
+                                      SERVICE_BIT(OPEN)},
     [SCH_SERVICE_DRAINING] = {.name = "draining",
                               .initial = true,
                               .next = SERVICE_BIT(DRAINED) | SERVICE_BIT(CORDONED) |
-                                      SERVICE_BIT(OPEN)},
+                                      SERVICE_BIT(FENCED) | SERVICE_BIT(OPEN)},
     [SCH_SERVICE_DRAINED] = {.name = "drained",
                              .next = SERVICE_BIT(DRAINING) | SERVICE_BIT(CORDONED) |
-                                     SERVICE_BIT(OPEN)},
+                                     SERVICE_BIT(FENCED) | SERVICE_BIT(OPEN)},
+    [SCH_SERVICE_FENCED] = {.name = "fenced", .initial = true, .next = SERVICE_BIT(OPEN)},
 };
 const struct sm_table sch_service_table = {
     .name = "service",
@@ -115,6 +117,12 @@ void sch_services_free(struct sch_operator *op)
         service_free(op, sy_container_of(op->services.next, struct sch_op_service, link));
 }
 
+enum sch_service_state sch_operator_service_of(const struct sch_operator *op, const char *node)
+{
+    const struct sch_op_service *service = sch_service_find(op, node);
+    return service ? (enum sch_service_state)service->sm.state : SCH_SERVICE_OPEN;
+}
+
 void sch_operator_each_service(const struct sch_operator *op,
                                bool (*fn)(void *ctx, const char *node, enum sch_service_state state,
                                           int64_t deadline_ns),
@@ -189,7 +197,8 @@ void sch_node_service_attach(struct sch_operator *op, struct sch_node *node)
 void sch_node_service_resume(struct sch_operator *op, struct sch_node *node)
 {
     struct sch_op_service *service = node->service;
-    if (!service || service->sm.state == SCH_SERVICE_CORDONED)
+    if (!service || service->sm.state == SCH_SERVICE_CORDONED ||
+        service->sm.state == SCH_SERVICE_FENCED)
         return;
     if (service->sm.state == SCH_SERVICE_DRAINED && !sch_list_empty(&node->attempts))
         move(op, service, SCH_SERVICE_DRAINING); /* its agent held some after all */
@@ -227,24 +236,83 @@ static void reopen(struct sch_operator *op, struct sch_op_service *service, cons
     service_free(op, service);
 }
 
+/* ---- fences ---- */
+
+bool sch_node_fenced(const struct sch_node *node)
+{
+    return node->service && node->service->sm.state == SCH_SERVICE_FENCED;
+}
+
+static void give_up(struct sch_operator *op, struct sch_node *node)
+{
+    struct sch_link *lists[] = {&node->attempts, &node->unnamed};
+    for (size_t i = 0; i < SY_COUNT_OF(lists); i++) {
+        struct sch_link *link = lists[i]->next;
+        for (; link != lists[i]; link = link->next) {
+            struct sch_attempt *a = sy_container_of(link, struct sch_attempt, place);
+            if (!a->cancelled) /* else it ends as who cancelled it says */
+                a->preempted = "preempted: its node is fenced";
+            sch_op_cancel(op, &a->key, "its node is fenced");
+        }
+        sch_node_lose(op, node, lists[i]);
+    }
+    SY_ASSERT(sch_list_empty(&node->attempts) && sch_list_empty(&node->unnamed));
+}
+
+static void fence(struct sch_operator *op, struct sch_op_service *service)
+{
+    struct sch_node *node = sch_node_find(op, service->name);
+    service->deadline_ns = SY_TIME_NEVER;
+    move(op, service, SCH_SERVICE_FENCED);
+    if (node)
+        give_up(op, node);
+}
+
+/* ---- the verbs ---- */
+
+static bool applies(enum sch_op_event_type verb, const struct sch_op_service *service)
+{
+    bool fenced = service && service->sm.state == SCH_SERVICE_FENCED;
+    switch (verb) {
+    case SCH_OP_NODE_UNFENCE:
+        return fenced;
+    case SCH_OP_NODE_FENCE:
+        return true;
+    case SCH_OP_NODE_UNCORDON:
+        return service && !fenced;
+    default:
+        return !fenced;
+    }
+}
+
 void sch_node_verb(struct sch_operator *op, const struct sch_op_event *event)
 {
-    struct sch_op_service *service = sch_service_find(op, event->u.verb.node);
-    if (event->type == SCH_OP_NODE_UNCORDON) {
-        if (service)
-            reopen(op, service, event->u.verb.node);
+    static const enum sch_service_state states[SCH_OP_EVENT_TYPES] = {
+        [SCH_OP_NODE_CORDON] = SCH_SERVICE_CORDONED,
+        [SCH_OP_NODE_DRAIN] = SCH_SERVICE_DRAINING,
+        [SCH_OP_NODE_FENCE] = SCH_SERVICE_FENCED,
+    };
+    const char *name = event->u.verb.node;
+    struct sch_op_service *service = sch_service_find(op, name);
+    if (!applies(event->type, service))
         return;
-    }
-    bool drains = event->type == SCH_OP_NODE_DRAIN;
     if (!service)
-        service = service_new(op, event->u.verb.node,
-                              drains ? SCH_SERVICE_DRAINING : SCH_SERVICE_CORDONED);
-    if (drains) {
+        service = service_new(op, name, states[event->type]);
+    switch (event->type) {
+    case SCH_OP_NODE_DRAIN:
         drain(op, service, event->u.verb.deadline_ns);
-        return;
+        break;
+    case SCH_OP_NODE_FENCE:
+        fence(op, service);
+        break;
+    case SCH_OP_NODE_CORDON:
+        service->deadline_ns = SY_TIME_NEVER;
+        move(op, service, SCH_SERVICE_CORDONED);
+        break;
+    default:
+        reopen(op, service, name);
+        break;
     }
-    service->deadline_ns = SY_TIME_NEVER;
-    move(op, service, SCH_SERVICE_CORDONED);
 }
 
 /* ---- health ---- */

@@ -1,4 +1,5 @@
-/* Cordon, drain and uncordon, as a person would: calls to the shard, at random; see world.h. */
+/* Cordon, drain, fence and what takes them back, as a person would: calls to the shard, at random;
+ * see world.h. */
 #include "base/mem.h"
 #include "proto/pb.h"
 #include "switchyard/v1/region_service.pb-c.h"
@@ -37,7 +38,8 @@ uint64_t sim_verbs_done(const struct sim_verbs *verbs)
     return verbs->done;
 }
 
-/* Not found before the node has joined, unavailable while somebody is away: that is how it is. */
+/* Not found before the node has joined, unavailable while somebody is away, refused when it is
+ * fenced: that is how it is. */
 static void on_reply(void *ctx, const struct sy_status *status, struct sy_span response)
 {
     struct sim_verbs *verbs = ctx;
@@ -45,7 +47,8 @@ static void on_reply(void *ctx, const struct sy_status *status, struct sy_span r
     sim_trace(verbs->world, "ordered", "", (uint64_t)status->code);
     verbs->done += status->code == SY_CODE_OK;
     if (status->code != SY_CODE_OK && status->code != SY_CODE_NOT_FOUND &&
-        status->code != SY_CODE_UNAVAILABLE && status->code != SY_CODE_DEADLINE_EXCEEDED)
+        status->code != SY_CODE_UNAVAILABLE && status->code != SY_CODE_DEADLINE_EXCEEDED &&
+        status->code != SY_CODE_FAILED_PRECONDITION)
         sim_fail(verbs->world, "an order for a node: code %d: %s", (int)status->code,
                  status->message.text);
 }
@@ -66,8 +69,9 @@ static void order(struct sim_verbs *verbs, const char *method, const char *clust
 
 void sim_verbs_draw(struct sim_verbs *verbs, const char *cluster, const char *node)
 {
-    static const char *const methods[] = {SERVICE "CordonNode", SERVICE "UncordonNode",
-                                          SERVICE "UncordonNode", SERVICE "DrainNode"};
+    static const char *const methods[] = {
+        SERVICE "CordonNode", SERVICE "UncordonNode", SERVICE "UncordonNode", SERVICE "DrainNode",
+        SERVICE "FenceNode",  SERVICE "UnfenceNode",  SERVICE "UnfenceNode"};
     struct sy_rng *rng = sim_rng(verbs->world);
     const char *method = methods[sy_rng_below(rng, SY_COUNT_OF(methods))];
     order(verbs, method, cluster, node, (int64_t)sy_rng_below(rng, DEADLINE_NS_MAX));
@@ -75,5 +79,6 @@ void sim_verbs_draw(struct sim_verbs *verbs, const char *cluster, const char *no
 
 void sim_verbs_open(struct sim_verbs *verbs, const char *cluster, const char *node)
 {
+    order(verbs, SERVICE "UnfenceNode", cluster, node, 0);
     order(verbs, SERVICE "UncordonNode", cluster, node, 0);
 }

@@ -46,7 +46,7 @@ struct sim_options {
     uint32_t drop_connection_ppm;                                  /* for each message */
     uint32_t cut_link_pct;    /* each second: cut one link for a while, */
     bool one_way;             /* maybe in one direction only */
-    uint32_t verb_pct;        /* each second: somebody cordons, drains or uncordons a node */
+    uint32_t verb_pct;        /* each second: somebody cordons, drains, fences or opens a node */
     uint32_t fail_commit_pct; /* each second: the next commit but few fails with a full disk */
     uint32_t slow_disk_pct;   /* each second: commits of one disk take long until the next */
     uint32_t clock_step_pct;  /* each second: people's clock is set forward or back */
@@ -100,7 +100,7 @@ unsigned sim_queue_of_run(const struct sim_world *world, const char *run);
 void sim_fair_count(struct sim_world *world, const char *run, int delta);
 const struct sim_queues *sim_queues_of(const struct sim_world *world);
 
-/* Who cordons and drains nodes, by calls to the shard. */
+/* Who cordons, drains and fences nodes, by calls to the shard. */
 struct sim_verbs;
 struct sim_verbs *sim_verbs_new(struct sim_world *world, struct sy_loop *loop, struct sy_rpc *rpc,
                                 const char *target);

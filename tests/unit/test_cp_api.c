@@ -648,6 +648,12 @@ START_TEST(orders_for_nodes)
     w.order_code = SY_CODE_NOT_FOUND;
     call_fails(&w, REGION "DrainNode", &order.base, SY_CODE_NOT_FOUND, "says the operator");
     ck_assert_uint_eq(w.orders, 4);
+    w.order_code = SY_CODE_OK;
+    (void)call_ok(&w, REGION "FenceNode", &order.base, ORDERED);
+    ck_assert_int_eq(w.order_verb, SWITCHYARD__INTERNAL__NODE_VERB__NODE_VERB_FENCE);
+    (void)call_ok(&w, REGION "UnfenceNode", &order.base, ORDERED);
+    ck_assert_int_eq(w.order_verb, SWITCHYARD__INTERNAL__NODE_VERB__NODE_VERB_UNFENCE);
+    ck_assert_uint_eq(w.orders, 6);
     order.cluster = text_of("nowhere");
     call_fails(&w, REGION "DrainNode", &order.base, SY_CODE_NOT_FOUND, "nowhere");
     order.cluster = text_of("");
@@ -657,7 +663,7 @@ START_TEST(orders_for_nodes)
     order.node = text_of("n1");
     order.deadline_ns = -1;
     call_fails(&w, REGION "DrainNode", &order.base, SY_CODE_INVALID_ARGUMENT, "deadline_ns -1");
-    ck_assert_uint_eq(w.orders, 4);
+    ck_assert_uint_eq(w.orders, 6);
     world_deinit(&w);
 }
 END_TEST

@@ -1,5 +1,5 @@
 /* links: dp */
-/* Orders for nodes: cordon and drain through the operator, and the file that keeps them. */
+/* Orders for nodes: cordon, drain and fence through the operator, and the file that keeps them. */
 #include "tests/unit/test_dp_agents.h"
 
 #include <stdio.h>
@@ -7,6 +7,8 @@
 
 #define CORDON SWITCHYARD__INTERNAL__NODE_VERB__NODE_VERB_CORDON
 #define UNCORDON SWITCHYARD__INTERNAL__NODE_VERB__NODE_VERB_UNCORDON
+#define FENCE SWITCHYARD__INTERNAL__NODE_VERB__NODE_VERB_FENCE
+#define UNFENCE SWITCHYARD__INTERNAL__NODE_VERB__NODE_VERB_UNFENCE
 #define DRAIN SWITCHYARD__INTERNAL__NODE_VERB__NODE_VERB_DRAIN
 
 static void order(struct world *w, struct fake_partition *p, PB(NodeVerb) verb, const char *node,
@@ -50,6 +52,72 @@ START_TEST(a_drain_gives_back_and_preempts)
     ck_assert_str_eq(p->node_state, "drained");
     agent_free(agent);
     world_deinit(&w);
+}
+END_TEST
+
+static void agent_again(struct world *w, struct fake_agent *agent, const struct held *held,
+                        size_t count)
+{
+    agent_open(agent);
+    agent_hello(agent, 4000, 4, held, count, true);
+    world_run(w, 10 * MS);
+}
+
+START_TEST(a_fence_gives_up_what_a_node_has_and_outlives_the_operator)
+{
+    struct world w;
+    struct fake_agent *agent;
+    char dir[] = "/tmp/test_dp_nodes.XXXXXX", path[64];
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/nodes", dir);
+    struct fake_partition *p = world_with_grants(&w, &agent);
+    world_crash(&w);
+    w.options.nodes_file = path;
+    world_start(&w);
+    world_run(&w, 50 * MS);
+    agent->hold = true;
+    agent_again(&w, agent, NULL, 0);
+    shard_demand(p, CLASS, 1000, "", 10);
+    world_run(&w, 10 * MS);
+    shard_spec(p, SPEC);
+    shard_assign(p, CLASS, SPEC, 1, 2);
+    world_run(&w, 10 * MS);
+    ck_assert_uint_eq(agent->held_count, 2);
+    struct held held[2] = {agent->held[0], agent->held[1]};
+    agent_started(agent, &held[0]);
+    agent_kill(agent); /* as far as the operator sees */
+    world_run(&w, 10 * MS);
+    order(&w, p, FENCE, "node1", 0, SY_CODE_OK);
+    ck_assert_uint_eq(p->outcomes, 2);
+    ck_assert_uint_eq(p->preempted, 2);
+    for (int restarts = 0; restarts < 2; restarts++) {
+        agent->cancels = agent->acks = 0;
+        agent_again(&w, agent, held, 2);
+        ck_assert_uint_eq(agent->cancels, 2);
+        ck_assert_str_eq(agent->last_cancel, "its node is fenced");
+        agent_call(agent, &held[0], 1);
+        agent_outcomes(agent, held, 2);
+        world_run(&w, 300 * MS);
+        ck_assert_uint_eq(agent->last_reply_code, SY_CODE_FAILED_PRECONDITION);
+        ck_assert_uint_eq(agent->acks, 2);
+        ck_assert_uint_eq(p->outcomes, restarts == 0 ? 2 : 0); /* nothing of it goes on */
+        ck_assert_str_eq(p->node_state, "fenced");
+        order(&w, p, UNCORDON, "node1", 0, SY_CODE_FAILED_PRECONDITION);
+        order(&w, p, DRAIN, "node1", 0, SY_CODE_FAILED_PRECONDITION);
+        agent_kill(agent);
+        world_crash(&w);
+        world_run(&w, 10 * MS);
+        world_start(&w);
+        world_run(&w, 50 * MS);
+    }
+    agent_again(&w, agent, NULL, 0);
+    order(&w, p, UNFENCE, "node1", 0, SY_CODE_OK);
+    order(&w, p, CORDON, "node1", 0, SY_CODE_OK);
+    order(&w, p, UNFENCE, "node1", 0, SY_CODE_FAILED_PRECONDITION); /* that is for uncordon */
+    agent_free(agent);
+    world_deinit(&w);
+    ck_assert_int_eq(unlink(path), 0);
+    ck_assert_int_eq(rmdir(dir), 0);
 }
 END_TEST
 
@@ -150,6 +218,7 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {a_drain_gives_back_and_preempts,
+                                  a_fence_gives_up_what_a_node_has_and_outlives_the_operator,
                                   orders_that_make_no_sense_are_refused,
                                   what_was_said_outlives_the_operator,
                                   a_file_that_is_none_stops_the_start,

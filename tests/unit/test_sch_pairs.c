@@ -429,23 +429,25 @@ enum attempt_event {
     B_UNCORDON,
     B_DRAIN,
     B_DRAIN_DUE, /* its deadline passes, and the agent says CANCELLED */
+    B_FENCE,
+    B_UNFENCE,
     ATTEMPT_EVENTS,
 };
 
 /* Another attempt has the node's only core for ever; the node's backlog is full when it is HELD. */
 static const enum stage attempt_after[STAGES][ATTEMPT_EVENTS] = {
-    [HELD] = {HELD, HELD, HELD, HELD, GONE, HELD, ROOM, ROOM, ROOM, HELD,
-              GONE, HELD, HELD, HELD, HELD, GONE, HELD, HELD, HELD, HELD},
-    [ROOM] = {ROOM, ROOM, ROOM, ROOM, ROOM, ROOM, ROOM, STAR, LOST, ROOM,
-              LOST, STAR, DONE, GONE, ROOM, ROOM, ROOM, ROOM, ROOM, LOST},
-    [BACK] = {BACK, BACK, BACK, BACK, BACK, BACK, ROOM, STAR, LOST, BACK,
-              LOST, STAR, DONE, GONE, BACK, BACK, BACK, BACK, BACK, LOST},
-    [STAR] = {STAR, STAR, STAR, STAR, STAR, STAR, STAR, STAR, LOST, STAR,
-              LOST, STAR, DONE, LOST, STAR, STAR, STAR, STAR, STAR, LOST},
-    [DONE] = {DONE, DONE, DONE, DONE, DONE, GONE, DONE, DONE, DONE, DONE,
-              DONE, DONE, DONE, DONE, DONE, DONE, DONE, DONE, DONE, DONE},
-    [LOST] = {LOST, LOST, LOST, LOST, LOST, GONE, LOST, LOST, LOST, LOST,
-              LOST, LOST, LOST, LOST, LOST, LOST, LOST, LOST, LOST, LOST},
+    [HELD] = {HELD, HELD, HELD, HELD, GONE, HELD, ROOM, ROOM, ROOM, HELD, GONE,
+              HELD, HELD, HELD, HELD, GONE, HELD, HELD, HELD, HELD, HELD, HELD},
+    [ROOM] = {ROOM, ROOM, ROOM, ROOM, ROOM, ROOM, ROOM, STAR, LOST, ROOM, LOST,
+              STAR, DONE, GONE, ROOM, ROOM, ROOM, ROOM, ROOM, LOST, LOST, ROOM},
+    [BACK] = {BACK, BACK, BACK, BACK, BACK, BACK, ROOM, STAR, LOST, BACK, LOST,
+              STAR, DONE, GONE, BACK, BACK, BACK, BACK, BACK, LOST, LOST, BACK},
+    [STAR] = {STAR, STAR, STAR, STAR, STAR, STAR, STAR, STAR, LOST, STAR, LOST,
+              STAR, DONE, LOST, STAR, STAR, STAR, STAR, STAR, LOST, LOST, STAR},
+    [DONE] = {DONE, DONE, DONE, DONE, DONE, GONE, DONE, DONE, DONE, DONE, DONE,
+              DONE, DONE, DONE, DONE, DONE, DONE, DONE, DONE, DONE, DONE, DONE},
+    [LOST] = {LOST, LOST, LOST, LOST, LOST, GONE, LOST, LOST, LOST, LOST, LOST,
+              LOST, LOST, LOST, LOST, LOST, LOST, LOST, LOST, LOST, LOST, LOST},
 };
 
 struct attempts {
@@ -692,6 +694,12 @@ static void op_apply(struct attempts *w, enum attempt_event event)
         break;
     case B_DRAIN_DUE:
         drain_until_due(w);
+        break;
+    case B_FENCE:
+        verb(w, SCH_OP_NODE_FENCE, 0);
+        break;
+    case B_UNFENCE:
+        verb(w, SCH_OP_NODE_UNFENCE, 0);
         break;
     default:
         op_node_column(w, event);

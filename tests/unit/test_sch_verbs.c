@@ -1,6 +1,6 @@
 /* links: sch */
 /*
- * Cordon, drain and trust: every (state, event) pair of both, and what is placed meanwhile.
+ * Cordon, drain, fence and trust: every (state, event) pair of both, and what is placed meanwhile.
  */
 #include "base/mem.h"
 #include "scheduler/operator_impl.h"
@@ -19,7 +19,8 @@ struct world {
     uint64_t action;
     size_t blobs;
     char placed[8]; /* where the last assignment went; "" = nowhere */
-    size_t cancels, give_backs;
+    size_t cancels, give_backs, acks, inventories;
+    size_t outcomes, given_up; /* of these without a word of an agent */
 };
 
 static void release(void *data)
@@ -33,16 +34,26 @@ static struct sch_blob blob(struct world *w)
     return (struct sch_blob){.data = &w->blobs, .release = release};
 }
 
+static bool given_up(const struct sch_op_effect *outcome)
+{
+    const char *reason = outcome->u.report.reason;
+    return !outcome->u.report.blob && reason && strstr(reason, "fenced");
+}
+
 static void step(struct world *w, struct sch_op_event event)
 {
     event.now_ns = w->now;
     w->placed[0] = '\0';
-    w->cancels = w->give_backs = 0;
+    w->cancels = w->give_backs = w->acks = w->inventories = w->outcomes = w->given_up = 0;
     sch_operator_step(w->op, &event, &w->fx);
     for (size_t i = 0; i < w->fx.count; i++) {
         const struct sch_op_effect *effect = &w->fx.items[i];
         w->cancels += effect->type == SCH_OP_SEND_CANCEL;
         w->give_backs += effect->type == SCH_OP_SEND_GIVE_BACK;
+        w->acks += effect->type == SCH_OP_SEND_ACK;
+        w->inventories += effect->type == SCH_OP_SEND_INVENTORY;
+        w->outcomes += effect->type == SCH_OP_SEND_OUTCOME;
+        w->given_up += effect->type == SCH_OP_SEND_OUTCOME && given_up(effect);
         if (effect->type != SCH_OP_SEND_ASSIGN)
             continue;
         release(effect->u.assign.blob.data);
@@ -134,15 +145,27 @@ static int service(const struct world *w)
 
 /* ---- every pair of the service ---- */
 
-enum { OPEN, CORD, DRNG, DRND };
-enum event { CORDON, UNCORDON, DRAIN, LAST_ENDS, NODE_DOWN, NODE_GONE, NODE_AGAIN, EVENTS };
+enum { OPEN, CORD, DRNG, DRND, FNCD };
+enum event {
+    CORDON,
+    UNCORDON,
+    DRAIN,
+    LAST_ENDS,
+    NODE_DOWN,
+    NODE_GONE,
+    NODE_AGAIN,
+    FENCE,
+    UNFENCE,
+    EVENTS,
+};
 
 /* One attempt runs there but in DRAINED. NODE_AGAIN: its inventory names one that runs. */
 static const int service_after[][EVENTS] = {
-    [OPEN] = {CORD, OPEN, DRNG, OPEN, OPEN, OPEN, OPEN},
-    [CORD] = {CORD, OPEN, DRNG, CORD, CORD, CORD, CORD},
-    [DRNG] = {CORD, OPEN, DRNG, DRND, DRNG, DRND, DRNG},
-    [DRND] = {CORD, OPEN, DRND, DRND, DRND, DRND, DRNG},
+    [OPEN] = {CORD, OPEN, DRNG, OPEN, OPEN, OPEN, OPEN, FNCD, OPEN},
+    [CORD] = {CORD, OPEN, DRNG, CORD, CORD, CORD, CORD, FNCD, CORD},
+    [DRNG] = {CORD, OPEN, DRNG, DRND, DRNG, DRND, DRNG, FNCD, DRNG},
+    [DRND] = {CORD, OPEN, DRND, DRND, DRND, DRND, DRNG, FNCD, DRND},
+    [FNCD] = {FNCD, FNCD, FNCD, FNCD, FNCD, FNCD, FNCD, FNCD, OPEN},
 };
 
 static void prepare(struct world *w, int state)
@@ -153,8 +176,10 @@ static void prepare(struct world *w, int state)
     }
     if (state == CORD)
         verb(w, SCH_OP_NODE_CORDON, 0);
-    if (state >= DRNG)
+    if (state == DRNG || state == DRND)
         verb(w, SCH_OP_NODE_DRAIN, SY_TIME_NEVER);
+    if (state == FNCD)
+        verb(w, SCH_OP_NODE_FENCE, 0);
     ck_assert_int_eq(service(w), state);
 }
 
@@ -185,6 +210,12 @@ static void apply(struct world *w, enum event event)
     case DRAIN:
         verb(w, SCH_OP_NODE_DRAIN, SY_TIME_NEVER);
         break;
+    case FENCE:
+        verb(w, SCH_OP_NODE_FENCE, 0);
+        break;
+    case UNFENCE:
+        verb(w, SCH_OP_NODE_UNFENCE, 0);
+        break;
     case LAST_ENDS:
         report(w, SCH_OP_OUTCOME, 1, false);
         break;
@@ -201,7 +232,7 @@ static void apply(struct world *w, enum event event)
 
 START_TEST(every_pair_of_the_service)
 {
-    for (int state = OPEN; state <= DRND; state++) {
+    for (int state = OPEN; state <= FNCD; state++) {
         for (int event = 0; event < EVENTS; event++) {
             struct world *w = world_new();
             prepare(w, state);
@@ -302,6 +333,105 @@ START_TEST(a_node_that_comes_later_is_closed_too)
         assign(w);
         ck_assert_str_ne(w->placed, "m");
     }
+    world_free(w);
+}
+END_TEST
+
+/* ---- fences ---- */
+
+static void ack(struct world *w, uint64_t action)
+{
+    step(w, (struct sch_op_event){.type = SCH_OP_ACK, .u.key = key(action)});
+}
+
+START_TEST(a_fence_gives_up_at_once_what_a_node_has)
+{
+    struct world *w = world_new();
+    for (int i = 0; i < 6; i++) { /* four run, two wait there */
+        assign(w);
+        if (i < 4)
+            report(w, SCH_OP_STARTED, w->action, false);
+    }
+    step(w, (struct sch_op_event){.type = SCH_OP_CANCEL, .u.cancel = {key(1), "a person"}});
+    verb(w, SCH_OP_NODE_FENCE, 0);
+    uint64_t there = w->cancels;
+    ck_assert_uint_ge(there, 4);
+    ck_assert_uint_eq(w->outcomes, there);
+    ck_assert_uint_eq(w->given_up, there - 1); /* one ends as its partition has said */
+    verb(w, SCH_OP_NODE_FENCE, 0);
+    ck_assert_uint_eq(w->outcomes, 0);
+    assign(w);
+    ck_assert_str_eq(w->placed, "");
+    world_free(w);
+}
+END_TEST
+
+START_TEST(a_fence_does_not_wait_for_the_lease_of_a_node_that_is_away)
+{
+    struct world *w = world_new();
+    assign(w);
+    report(w, SCH_OP_STARTED, 1, false);
+    step(w, (struct sch_op_event){.type = SCH_OP_NODE_DOWN, .u.node.name = "n"});
+    ck_assert_uint_eq(w->outcomes, 0);
+    verb(w, SCH_OP_NODE_FENCE, 0);
+    ck_assert_uint_eq(w->given_up, 1);
+    ck_assert_uint_eq(w->cancels, 0); /* there is nobody to tell */
+    run_for(w, LEASE);
+    ck_assert_int_eq(service(w), SCH_SERVICE_FENCED);
+    node_again(w);
+    ck_assert_int_eq(service(w), SCH_SERVICE_FENCED);
+    world_free(w);
+}
+END_TEST
+
+START_TEST(nothing_that_a_fenced_node_says_counts)
+{
+    struct world *w = world_new();
+    assign(w);
+    assign(w);
+    report(w, SCH_OP_STARTED, 1, false);
+    verb(w, SCH_OP_NODE_FENCE, 0);
+    report(w, SCH_OP_STARTED, 2, false);
+    report(w, SCH_OP_OUTCOME, 1, false); /* before the partition knows */
+    ck_assert_uint_eq(w->outcomes, 0);
+    ack(w, 1);
+    ack(w, 2);
+    ck_assert_uint_eq(w->acks, 1);
+    report(w, SCH_OP_OUTCOME, 2, false); /* and when it has forgotten */
+    ck_assert_uint_eq(w->outcomes, 0);
+    ck_assert_uint_eq(w->acks, 1); /* else its agent would say it for ever */
+    struct sch_op_event event = {.type = SCH_OP_NODE_UP};
+    event.u.node.name = "n";
+    event.u.node.capacity.cpu_milli = 4000;
+    step(w, event);
+    struct sch_op_event entry = {.type = SCH_OP_NODE_INVENTORY};
+    entry.u.inventory.node = "n";
+    entry.u.inventory.key = key(1);
+    entry.u.inventory.started = true;
+    step(w, entry);
+    ck_assert_uint_eq(w->cancels, 1); /* it is told to stop */
+    ck_assert_uint_eq(w->inventories, 0);
+    step(w, (struct sch_op_event){.type = SCH_OP_NODE_INVENTORY_COMPLETE, .u.node.name = "n"});
+    assign(w);
+    ck_assert_str_eq(w->placed, "");
+    verb(w, SCH_OP_NODE_UNFENCE, 0);
+    ck_assert_str_eq(w->placed, "n");
+    world_free(w);
+}
+END_TEST
+
+START_TEST(an_operator_that_was_told_of_a_fence_at_its_start_adopts_nothing_from_there)
+{
+    struct world *w = world_new();
+    step(w, (struct sch_op_event){.type = SCH_OP_NODE_FENCE, .u.verb.node = "m"});
+    node_up(w, "m");
+    struct sch_op_event event = {.type = SCH_OP_OUTCOME};
+    event.u.report.node = "m";
+    event.u.report.key = key(77);
+    event.u.report.blob = blob(w);
+    step(w, event);
+    ck_assert_uint_eq(w->outcomes, 0);
+    ck_assert_uint_eq(w->acks, 1);
     world_free(w);
 }
 END_TEST
@@ -408,6 +538,10 @@ int main(void)
         an_end_says_how_long_it_was_held,
         a_drain_cancels_what_runs_at_its_deadline,
         a_node_that_comes_later_is_closed_too,
+        a_fence_gives_up_at_once_what_a_node_has,
+        a_fence_does_not_wait_for_the_lease_of_a_node_that_is_away,
+        nothing_that_a_fenced_node_says_counts,
+        an_operator_that_was_told_of_a_fence_at_its_start_adopts_nothing_from_there,
         a_node_that_fails_attempts_is_avoided_for_a_while,
         what_was_asked_back_is_no_fault,
         trust_survives_every_event_and_an_agent_that_restarts_has_it,

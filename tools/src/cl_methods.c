@@ -56,6 +56,10 @@ const struct cl_method cl_uncordon_node = {REGION "UncordonNode",
                                            &switchyard__v1__order_node_response__descriptor};
 const struct cl_method cl_drain_node = {REGION "DrainNode",
                                         &switchyard__v1__order_node_response__descriptor};
+const struct cl_method cl_fence_node = {REGION "FenceNode",
+                                        &switchyard__v1__order_node_response__descriptor};
+const struct cl_method cl_unfence_node = {REGION "UnfenceNode",
+                                          &switchyard__v1__order_node_response__descriptor};
 const struct cl_method cl_get_region_map = {REGION "GetRegionMap",
                                             &switchyard__v1__get_region_map_response__descriptor};
 const struct cl_method cl_watch_region_map = {REGION "WatchRegionMap",

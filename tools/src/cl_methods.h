@@ -32,6 +32,7 @@ extern const struct cl_method cl_get_region_status;
 extern const struct cl_method cl_list_clusters;
 extern const struct cl_method cl_list_nodes;
 extern const struct cl_method cl_cordon_node, cl_uncordon_node, cl_drain_node;
+extern const struct cl_method cl_fence_node, cl_unfence_node;
 extern const struct cl_method cl_get_region_map, cl_move_partition, cl_undrain_shard;
 extern const struct cl_method cl_rebalance_region, cl_drain_shard; /* streams of moves */
 extern const struct cl_method cl_watch_region_map;

@@ -33,6 +33,7 @@ enum cl_exit cl_cmd_abort(const struct cl_args *defaults, int argc, char **argv)
 enum cl_exit cl_cmd_cordon(const struct cl_args *defaults, int argc, char **argv);
 enum cl_exit cl_cmd_uncordon(const struct cl_args *defaults, int argc, char **argv);
 enum cl_exit cl_cmd_drain(const struct cl_args *defaults, int argc, char **argv);
+enum cl_exit cl_cmd_node(const struct cl_args *defaults, int argc, char **argv);
 enum cl_exit cl_cmd_region(const struct cl_args *defaults, int argc, char **argv);
 enum cl_exit cl_cmd_status(const struct cl_args *defaults, int argc, char **argv);
 
