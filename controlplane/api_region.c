@@ -4,6 +4,8 @@
  * cluster the best one is taken, not their sum.
  */
 #include "base/mem.h"
+#include "controlplane/cluster_health.h"
+#include "controlplane/cluster_rolls.h"
 #include "controlplane/names.h"
 #include "controlplane/shard_impl.h"
 
@@ -26,6 +28,9 @@ struct query {
 struct report {
     struct report *next;
     Switchyard__V1__Cluster cluster;
+    int64_t silent_ns; /* realtime: no word since; 0: connected */
+    uint32_t nodes_ready;
+    uint32_t connected;           /* merged: partitions that have a stream of it */
     Switchyard__V1__Node **nodes; /* if they are asked for */
     size_t node_count;
 };
@@ -92,8 +97,10 @@ static Switchyard__V1__Node *copy_node(struct sy_arena *arena, char *cluster,
     return to;
 }
 
-static void add_node(Switchyard__V1__Cluster *cluster, const struct cp_node_view *node)
+static void add_node(struct report *report, const struct cp_node_view *node)
 {
+    Switchyard__V1__Cluster *cluster = &report->cluster;
+    report->nodes_ready += strcmp(node->state, "ready") == 0;
     cluster->capacity->cpu_milli += node->cpu_milli;
     cluster->capacity->memory_bytes += node->memory_bytes;
     cluster->capacity->gpus += node->gpus;
@@ -142,11 +149,13 @@ static bool copy_cluster(void *ctx, const struct cp_cluster_view *from)
     cluster->state = copy(arena, from->state);
     cluster->endpoint = copy(arena, from->endpoint);
     cluster->region = copy(arena, from->region);
+    cluster->core_price_micros = from->price;
+    report->silent_ns = from->silent_ns;
     cluster->nodes = (uint32_t)from->node_count;
     cluster->capacity = amounts(arena, 0, 0, 0);
     cluster->used = amounts(arena, 0, 0, 0);
     for (size_t i = 0; i < from->node_count; i++)
-        add_node(cluster, &from->nodes[i]);
+        add_node(report, &from->nodes[i]);
     bool wanted = query->cluster[0] == '\0' || strcmp(query->cluster, from->name) == 0;
     if (query->with_nodes && wanted)
         copy_nodes(arena, report, from);
@@ -205,6 +214,8 @@ static void pack(const struct cp_gather_part *part, cp_part_reply *reply)
         Switchyard__Internal__ClusterReport *report = &reports[to->n_clusters];
         switchyard__internal__cluster_report__init(report);
         report->cluster = &from->cluster;
+        report->silent_ns = from->silent_ns;
+        report->nodes_ready = from->nodes_ready;
         report->nodes = from->nodes;
         report->n_nodes = from->node_count;
         to->clusters[to->n_clusters++] = report;
@@ -227,8 +238,12 @@ static int unpack(struct cp_gather_part *part, const cp_part_reply *reply)
     for (size_t i = 0; i < from->n_clusters; i++) {
         if (from->clusters[i]->cluster == NULL)
             return -EBADMSG;
-        reports[i] = (struct report){result->reports, *from->clusters[i]->cluster,
-                                     from->clusters[i]->nodes, from->clusters[i]->n_nodes};
+        reports[i] = (struct report){.next = result->reports,
+                                     .cluster = *from->clusters[i]->cluster,
+                                     .silent_ns = from->clusters[i]->silent_ns,
+                                     .nodes_ready = from->clusters[i]->nodes_ready,
+                                     .nodes = from->clusters[i]->nodes,
+                                     .node_count = from->clusters[i]->n_nodes};
         result->reports = &reports[i];
     }
     part->result = result;
@@ -289,10 +304,97 @@ static struct merged merge(struct cp_gather *gather)
     if (count > 1)
         qsort(all, count, sizeof(void *), compare_reports);
     for (size_t i = 0; i < count; i++) {
-        if (kept == 0 || strcmp(all[kept - 1]->cluster.name, all[i]->cluster.name) != 0)
-            all[kept++] = all[i];
+        struct report *one = all[i];
+        if (kept == 0 || strcmp(all[kept - 1]->cluster.name, one->cluster.name) != 0)
+            all[kept++] = one;
+        all[kept - 1]->connected += state_rank(one->cluster.state) == 2;
     }
     return (struct merged){all, kept};
+}
+
+/* ---- with what is registered ---- */
+
+static uint32_t count_serving(const struct cp_gather *gather)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < gather->count; i++)
+        count += ((const struct region_part *)gather->parts[i].result)->serving;
+    return count;
+}
+
+static bool has_valid_token(const Switchyard__V1__Registration *registration)
+{
+    for (size_t i = 0; i < registration->n_tokens; i++) {
+        if (strcmp(registration->tokens[i]->state, "valid") == 0)
+            return true;
+    }
+    return false;
+}
+
+static void describe_health(struct cp_gather *gather, struct report *report)
+{
+    Switchyard__V1__Cluster *cluster = &report->cluster;
+    const Switchyard__V1__Registration *registration = cluster->registration;
+    struct sy_error_text reason;
+    struct cp_cluster_health health = {
+        .state = cluster->state,
+        .silent_ns = report->silent_ns,
+        .nodes = cluster->nodes,
+        .nodes_ready = report->nodes_ready,
+        .partitions = count_serving(gather),
+        .connected = report->connected,
+        .joined = registration != NULL ? (int64_t)registration->operators : -1,
+        .token_valid = registration != NULL && has_valid_token(registration)};
+    cp_cluster_reason(&health, &reason);
+    size_t size = strlen(reason.text) + 1;
+    cluster->reason = memcpy(cp_request_alloc(gather->req, size), reason.text, size);
+}
+
+/* One that no partition knows. */
+static struct report *registered_only(struct cp_gather *gather, const struct cp_registered *from)
+{
+    static char registered[] = "registered";
+    struct report *report = cp_request_alloc(gather->req, sizeof(*report));
+    Switchyard__V1__Amounts *nothing = cp_request_alloc(gather->req, sizeof(*nothing));
+    switchyard__v1__amounts__init(nothing);
+    switchyard__v1__cluster__init(&report->cluster);
+    report->cluster.name = (char *)(uintptr_t)from->name; /* of the roll, for this turn */
+    report->cluster.state = registered;
+    report->cluster.region = from->record->region;
+    report->cluster.capacity = report->cluster.used = nothing;
+    return report;
+}
+
+/* Both are in the order of names. Those that were deleted are not shown. */
+static struct merged add_registered(struct cp_gather *gather, struct merged seen)
+{
+    static const struct cp_roll none = {0};
+    const struct cp_roll *roll = cp_cluster_roll(gather->req->lane->shard);
+    roll = roll != NULL ? roll : &none;
+    struct merged all = {
+        .reports = cp_request_alloc(gather->req, (seen.count + roll->count) * sizeof(void *))};
+    size_t s = 0, r = 0;
+    while (s < seen.count || r < roll->count) {
+        const struct cp_registered *registered = r < roll->count ? &roll->clusters[r] : NULL;
+        struct report *report = s < seen.count ? seen.reports[s] : NULL;
+        int order = report == NULL       ? 1
+                    : registered == NULL ? -1
+                                         : strcmp(report->cluster.name, registered->name);
+        s += order <= 0;
+        r += order >= 0;
+        bool known = order >= 0 && registered->record != NULL;
+        if (known && registered->record->deleted)
+            continue;
+        if (order > 0 && !known)
+            continue;
+        if (order > 0)
+            report = registered_only(gather, registered);
+        if (known)
+            report->cluster.registration = cp_registration_of(gather->req, registered->record);
+        describe_health(gather, report);
+        all.reports[all.count++] = report;
+    }
+    return all;
 }
 
 static Switchyard__V1__Cluster **clusters_of(struct cp_gather *gather, const struct merged *merged)
@@ -307,7 +409,7 @@ static Switchyard__V1__Cluster **clusters_of(struct cp_gather *gather, const str
 static void finish_status(struct cp_gather *gather)
 {
     const struct cp_shard *shard = gather->req->lane->shard;
-    struct merged merged = merge(gather);
+    struct merged merged = add_registered(gather, merge(gather));
     Switchyard__V1__Partition **partitions = cp_request_alloc(gather->req,
                                                               gather->count * sizeof(void *));
     for (uint32_t i = 0; i < gather->count; i++)
@@ -341,7 +443,7 @@ static void finish_clusters(struct cp_gather *gather)
 {
     if (nobody_serves(gather))
         return;
-    struct merged merged = merge(gather);
+    struct merged merged = add_registered(gather, merge(gather));
     Switchyard__V1__ListClustersResponse response = SWITCHYARD__V1__LIST_CLUSTERS_RESPONSE__INIT;
     response.n_clusters = merged.count;
     response.clusters = clusters_of(gather, &merged);
@@ -353,7 +455,7 @@ static void finish_nodes(struct cp_gather *gather)
     const Switchyard__V1__ListNodesRequest *m = gather->req->message;
     if (nobody_serves(gather))
         return;
-    struct merged merged = merge(gather);
+    struct merged merged = add_registered(gather, merge(gather));
     size_t total = 0, count = 0;
     bool known = m->cluster[0] == '\0';
     for (size_t i = 0; i < merged.count; i++)

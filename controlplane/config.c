@@ -9,6 +9,8 @@
 
 enum coordination { COORDINATION_NONE, COORDINATION_ETCD };
 static const char *const coordinations[] = {"none", "etcd", NULL};
+enum registration { REGISTRATION_OPEN, REGISTRATION_REQUIRED };
+static const char *const registrations[] = {"open", "required", NULL};
 /* By enum sch_infeasible: INHERIT is no word, for nothing is above. */
 static const char *const infeasibles[] = {"hold", "fail", NULL};
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
@@ -42,6 +44,9 @@ static const struct sy_config_key keys[] = {
     SY_CONFIG_DURATION("session_ttl", struct cp_config, session_ttl_ns, "2s", "1s", "60s",
                        "with etcd: so long after its last sign of life others take a shard's "
                        "partitions; whole seconds"),
+    SY_CONFIG_ENUM("registration", struct cp_config, registration, "open", registrations,
+                   "of clusters; open: an operator need not join by a token, unless its cluster's "
+                   "has; required: it must; the same for all shards of the region"),
     SY_CONFIG_SIZE("store_memory", struct cp_config, store_memory_bytes, "1GiB", "16MiB", "1TiB",
                    "of the stores of all partitions, should all of them be here; each has its "
                    "part of it, 16 MiB to 320 MiB"),
@@ -254,6 +259,7 @@ struct cp_shard_options cp_config_shard(const struct cp_config *config)
         .partitions = (uint32_t)config->partitions,
         .streams_max = (size_t)config->streams_max,
         .queues_max = (size_t)config->queues_max,
+        .registration_required = config->registration == REGISTRATION_REQUIRED,
         .partition = {.actions_max = (uint64_t)config->actions_max,
                       .inline_bytes_max = (size_t)config->inline_bytes_max,
                       .batch_bytes_max = (size_t)config->batch_bytes_max,

@@ -3,7 +3,7 @@
  * who is there, who owns which partition under which epoch, clusters, settings. Nothing of a run
  * or task is here.
  *
- * Adapters: coord_none (the shard is the region) and coord_etcd. Both pass
+ * Adapters: coord_none (the shard is the region; it can keep records) and coord_etcd. Both pass
  * tests/unit/test_cp_coord.c; the simulator runs coord_etcd against an etcd of its own
  * (tests/etcd).
  *
@@ -98,8 +98,22 @@ void cp_coord_write(struct cp_coord *coord, const struct cp_coord_op *ops, size_
 
 /* ---- adapters ---- */
 
+/* Where its records outlive it. One write at a time; another one meanwhile is a CONFLICT. */
+struct cp_coord_keep {
+    /* All of it or nothing; cp_coord_none_kept() follows, in a later turn. Only PUT and DELETE. */
+    void (*write)(void *ctx, const struct cp_coord_op *ops, size_t count);
+    void *ctx;
+};
+/* `keep` NULL: nothing does. Else nothing is read until cp_coord_none_read(), and records that are
+ * bound are not for it. */
 void cp_coord_none_new(struct cp_coord **ret_coord, struct sy_loop *loop,
-                       const struct cp_coord_sink *sink);
+                       const struct cp_coord_keep *keep, const struct cp_coord_sink *sink);
+/* False: it may have been kept. Then what is kept must be read again. */
+void cp_coord_none_kept(struct cp_coord *coord, bool kept);
+/* Reads anew: `each` calls cp_coord_none_add() for each record that is kept. */
+void cp_coord_none_read(struct cp_coord *coord, void (*each)(void *ctx, struct cp_coord *coord),
+                        void *ctx);
+void cp_coord_none_add(struct cp_coord *coord, const char *key, struct sy_span value);
 
 struct cp_coord_etcd_options {
     const char *const *endpoints; /* "127.0.0.1:2379": members of one etcd, tried in turn */

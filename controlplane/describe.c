@@ -3,11 +3,12 @@
  * whenever that is another. On the front.
  */
 #include "base/mem.h"
-#include "controlplane/shard_impl.h"
+#include "controlplane/cluster_rolls.h"
 #include "proto/pb.h"
 
 #include "switchyard/internal/dataplane.pb-c.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,9 @@ struct cp_follower {
     struct cp_follower *next, **prev;
     struct cp_request *req;
     bool follows;
+    bool named; /* it said which cluster it is; those of before did not */
+    char cluster[CP_NAME_LENGTH_MAX + 1];
+    struct cp_identity identity;
     struct sy_buf told; /* the last answer */
 };
 
@@ -45,12 +49,39 @@ static bool same(const struct sy_buf *a, const struct sy_buf *b)
     return a->len == b->len && memcmp(a->data, b->data, a->len) == 0;
 }
 
+/* The operator is not to be told anything, but that. */
+static void refuse(struct cp_request *req, enum cp_admission admission, const char *why)
+{
+    Switchyard__Internal__DescribeResponse response = SWITCHYARD__INTERNAL__DESCRIBE_RESPONSE__INIT;
+    response.shard = req->lane->shard->name;
+    response.deleted = (char *)(uintptr_t)why; /* packing only reads */
+    if (admission == CP_ADMISSION_DELETED)
+        cp_stream_send_message(req, &response.base);
+    cp_fail(req, cp_admission_code(admission), "%s", why);
+}
+
+static enum cp_admission admit(const struct cp_request *req, struct sy_error_text *error)
+{
+    const struct cp_shard *shard = req->lane->shard;
+    const struct cp_follower *follower = req->state;
+    if (!follower->named && !shard->options.registration_required)
+        return CP_ADMITTED; /* its streams say who it is */
+    return cp_roll_admit(cp_cluster_roll(shard), shard->options.registration_required,
+                         follower->cluster, &follower->identity, error);
+}
+
 static void pump(struct cp_request *req)
 {
     struct cp_follower *follower = req->state;
     SY_CLEANUP(sy_buf_deinit) struct sy_buf now = {0};
+    struct sy_error_text why;
     if (!cp_stream_ready(req))
         return;
+    enum cp_admission admission = admit(req, &why);
+    if (admission != CP_ADMITTED) {
+        refuse(req, admission, why.text);
+        return;
+    }
     describe(req, &now);
     if (!same(&now, &follower->told)) { /* never empty: the shard has a name */
         struct sy_buf message = sy_buf_copy(now.data, now.len);
@@ -78,7 +109,15 @@ static void serve(struct cp_request *req)
     const Switchyard__Internal__DescribeRequest *request = req->message;
     struct cp_shard *shard = req->lane->shard;
     struct cp_follower *follower = sy_new(struct cp_follower);
-    *follower = (struct cp_follower){shard->followers, &shard->followers, req, request->follow};
+    const char *cluster = sy_call_metadata(req->call, CP_CLUSTER_METADATA);
+    *follower = (struct cp_follower){.next = shard->followers,
+                                     .prev = &shard->followers,
+                                     .req = req,
+                                     .follows = request->follow,
+                                     .named = cluster != NULL,
+                                     .identity = cp_identity_of(req->call)};
+    if (cluster != NULL)
+        snprintf(follower->cluster, sizeof(follower->cluster), "%s", cluster);
     if (follower->next != NULL)
         follower->next->prev = &follower->next;
     shard->followers = follower;

@@ -329,6 +329,7 @@ void cp_partition_free(struct cp_partition *p)
     cp_group_discard(p, p->open);
     cp_drop_core(p);
     cp_clusters_drop(p);
+    cp_roll_unref(p->roll);
     while (p->pool) {
         struct cp_group *group = p->pool;
         p->pool = group->next;
@@ -478,12 +479,6 @@ void cp_abandon_lapsed(struct cp_partition *p)
 }
 
 /* ---- reading ---- */
-
-uint32_t cp_partition_of(const struct cp_partition *p, uint64_t hash)
-{
-    const struct cp_ranges_now *ranges = p->options.ranges;
-    return ranges != NULL ? cp_ranges_find(cp_ranges_get(ranges), hash) : p->options.partition;
-}
 
 bool cp_partition_away(const struct cp_partition *p)
 {

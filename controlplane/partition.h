@@ -20,7 +20,6 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "base/rpc.h"
-#include "controlplane/ranges.h"
 #include "controlplane/store.h"
 #include "scheduler/explain.h"
 
@@ -37,9 +36,9 @@ struct cp_store_opener {
 
 struct cp_partition_options {
     uint32_t partition;
-    uint32_t partitions;                /* of the region; 0 = 1 */
-    const struct cp_ranges_now *ranges; /* who has which names; NULL: it has all */
-    bool away;                          /* it is not ours, until cp_partition_take() */
+    uint32_t partitions;  /* of the shard; 0 = 1 */
+    bool registered_only; /* no cluster that is not registered is let in */
+    bool away;            /* it is not ours, until cp_partition_take() */
     /* What is ours is so until then, at the latest, on the loop's monotonic clock; NULL: for ever.
      * From then on it is abandoned. Another thread may move it. */
     const _Atomic int64_t *right_until_ns;
@@ -84,6 +83,10 @@ typedef void (*cp_token_fn)(void *ctx, const struct cp_token_message *message);
 void cp_partition_set_token_sink(struct cp_partition *p, cp_token_fn fn, void *ctx);
 /* One has come; nothing happens while the partition does not serve. */
 void cp_partition_take_token(struct cp_partition *p, const struct cp_token_message *message);
+
+/* Which clusters are registered; takes a reference. Who is not let in any more is closed. */
+struct cp_roll;
+void cp_partition_set_roll(struct cp_partition *p, const struct cp_roll *roll);
 
 /* ---- whose it is; without a region it is ours from the beginning ---- */
 
@@ -413,6 +416,7 @@ struct cp_cluster_view {
     const char *state;  /* "ready", "lost", "gone" */
     int64_t silent_ns;  /* realtime: since when it has no stream, as far as this shard knows; 0: it
                            has */
+    int64_t price;      /* of a core; 0: not known */
     const struct cp_node_view *nodes;
     size_t node_count;
 };

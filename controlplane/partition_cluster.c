@@ -165,6 +165,7 @@ void cp_partition_each_cluster(struct cp_partition *p,
                      : gone          ? "gone"
                                      : "lost",
             .silent_ns = cluster->stream ? 0 : sy_loop_realtime_ns(p->loop) - silent_ns,
+            .price = cluster->stream ? cluster->stream->price : 0,
             .nodes = cluster->nodes,
             .node_count = cluster->node_count};
         if (!fn(ctx, &view))

@@ -10,6 +10,7 @@
  *   partition_read.c    get and list
  *   partition_watch.c   watches of runs and children;  partition_runs.c  of which runs changed
  *   partition_operate.c operator streams: what comes in
+ *   partition_admit.c   which clusters are let in
  *   partition_send.c    operator streams: what goes out
  *   partition_flyte.c   what an action of a Flyte program needs beside its spec
  *   partition_reuse.c   results that exist already: recovery, cache
@@ -31,6 +32,7 @@
 
 #include "base/mem.h"
 #include "base/sm.h"
+#include "controlplane/clusters.h"
 #include "controlplane/partition.h"
 #include "controlplane/rows.h"
 #include "controlplane/spec.h"
@@ -88,8 +90,6 @@ enum cp_partition_state {
 extern const struct sm_table cp_partition_table;
 /* It may be another's by now: nothing of it may be shown, and nothing is taken for it. */
 bool cp_lapsed(const struct cp_partition *p);
-/* Which partition of the region has the hash. */
-uint32_t cp_partition_of(const struct cp_partition *p, uint64_t hash);
 void cp_abandon_lapsed(struct cp_partition *p);
 
 /* ---- id map: u64 -> u32, for the time of a batch or message (0 is no key) ---- */
@@ -271,7 +271,8 @@ struct cp_operator {
     struct sy_call *call;
     struct cp_cluster *cluster; /* NULL before the hello; a reference */
     uint32_t serial;
-    int64_t price; /* of a core of the cluster, as its hello said */
+    struct cp_identity identity; /* as its call showed */
+    int64_t price;               /* of a core of the cluster, as its hello said */
     bool closing;
     bool grace_used; /* since the last message */
     struct sy_timer timer;
@@ -398,6 +399,7 @@ struct cp_partition {
     struct sy_error_text rejected_text;
     struct sy_buf produced; /* OutcomeRow of the last action whose result others waited for */
 
+    const struct cp_roll *roll; /* NULL: it was not handed one yet */
     struct cp_cluster *clusters;
     size_t cluster_count;
     struct cp_operator *operators;
@@ -651,6 +653,10 @@ void cp_node_orders_forget(struct cp_operator *o);
 void cp_node_order_answered(struct cp_operator *o,
                             const Switchyard__Internal__NodeOrderResult *result);
 void cp_task_calls_free_orphans(struct cp_partition *p);
+
+/* partition_admit.c */
+enum cp_admission cp_operator_admit(const struct cp_operator *o, const char *cluster,
+                                    struct sy_error_text *error);
 
 /* partition_cluster.c */
 struct cp_cluster *cp_cluster_find(struct cp_partition *p, const char *name);

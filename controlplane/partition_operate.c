@@ -198,7 +198,7 @@ static enum sy_code check_hello(struct cp_operator *o,
                           hello->cluster, hello->max_epoch, p->options.partition, p->epoch);
         return SY_CODE_FAILED_PRECONDITION;
     }
-    return SY_CODE_OK;
+    return cp_admission_code(cp_operator_admit(o, hello->cluster, error));
 }
 
 static bool say_hello(struct cp_operator *o, const Message *m)
@@ -493,6 +493,7 @@ void cp_partition_operate(struct cp_partition *p, struct sy_call *call)
     struct cp_operator *o = sy_new(struct cp_operator);
     o->p = p;
     o->call = call;
+    o->identity = cp_identity_of(call);
     o->heard_ns = o->sent_ns = sy_loop_now_ns(p->loop);
     sy_timer_init(&o->timer, on_timer, o);
     sy_timer_init(&o->acks_timer, cp_operator_acks_late, o);

@@ -57,6 +57,9 @@ const _Atomic int64_t *cp_region_right_until_ns(const struct cp_region *region, 
 const char *cp_region_elsewhere(const struct cp_region *region, uint32_t partition);
 bool cp_region_ours(const struct cp_region *region, uint32_t partition);
 
+/* For records that are not about partitions. */
+struct cp_coord *cp_region_coord(struct cp_region *region);
+
 /* ---- orders of people ---- */
 
 /* As of its revision; 0: nothing was read yet. Borrowed for a turn. */

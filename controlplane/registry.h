@@ -28,6 +28,7 @@ enum cp_registry_kind {
     CP_REGISTRY_QUEUE = 'q',
     CP_REGISTRY_QUEUE_REVISION = 'n',
     CP_REGISTRY_QUEUE_HEARD = 'k',
+    CP_REGISTRY_RECORD = 'c', /* of the coordination port, where there is no etcd */
 };
 
 struct cp_registry_key {
@@ -55,8 +56,9 @@ bool cp_registry_names(struct sy_span key, const char **ret_names, size_t count)
 /* A task's, version's or trigger's: up to 255 bytes of text. */
 int cp_registry_name_check(const char *what, const char *name,
                            struct sy_error_text *error) SY_MUST_USE;
-/* The partition that has it (ranges.h) has the tasks and triggers of this name. */
-uint64_t cp_registry_hash(const char *project, const char *domain, const char *name);
+/* Which partition has the tasks and triggers of this name. */
+uint32_t cp_registry_partition(const char *project, const char *domain, const char *name,
+                               uint32_t partitions);
 
 /* ---- of a partition ---- */
 

@@ -1,6 +1,7 @@
 #include "controlplane/shard.h"
 
 #include "base/mem.h"
+#include "controlplane/cluster_rolls.h"
 #include "controlplane/console.h"
 #include "controlplane/events.h"
 #include "controlplane/follow.h"
@@ -25,22 +26,17 @@
 #define LINGER_NS (100 * SY_NS_PER_MS)
 
 static const struct cp_method *const tables[] = {
-    cp_control_methods, cp_run_methods,     cp_list_methods,    cp_watch_methods,
-    cp_actions_methods, cp_cluster_methods, cp_native_methods,  cp_region_methods,
-    cp_signal_methods,  cp_task_methods,    cp_trigger_methods, cp_project_methods,
-    cp_queue_methods,   cp_explain_methods, cp_shards_methods,  cp_region_map_methods,
-    cp_backup_methods,
+    cp_control_methods, cp_run_methods,      cp_list_methods,    cp_watch_methods,
+    cp_actions_methods, cp_cluster_methods,  cp_native_methods,  cp_region_methods,
+    cp_signal_methods,  cp_task_methods,     cp_trigger_methods, cp_project_methods,
+    cp_queue_methods,   cp_explain_methods,  cp_shards_methods,  cp_region_map_methods,
+    cp_backup_methods,  cp_clusters_methods,
 };
 
 uint32_t cp_shard_partition_of(const struct cp_shard *shard, const char *project,
                                const char *domain, const char *run)
 {
-    return cp_shard_find(shard, cp_name_hash(project, domain, run));
-}
-
-uint32_t cp_shard_find(const struct cp_shard *shard, uint64_t hash)
-{
-    return cp_ranges_find(cp_ranges_get(&shard->ranges), hash);
+    return cp_name_partition(project, domain, run, shard->options.partitions);
 }
 
 struct cp_partition *cp_shard_partition(struct cp_shard *shard, uint32_t i)
@@ -152,6 +148,7 @@ static void look(void *arg)
     if (lane->forwards != NULL)
         cp_forwards_look(lane->forwards);
     cp_queue_sync_look(lane);
+    cp_cluster_rolls_look(lane);
     serving->now = cp_partition_serving(lane->partition);
     if (serving->now != serving->told)
         cp_lane_post(lane, cp_front(lane->shard), &serving->post);
@@ -192,6 +189,7 @@ void cp_shard_changed(void *arg)
 {
     struct cp_shard *shard = arg;
     bool all = all_served(shard);
+    (void)cp_cluster_rolls_refresh(shard);
     cp_describe_changed(shard);
     cp_follows_look(shard);
     pb_health_set_serving(shard->health, all && !shard->stopping);
@@ -289,9 +287,9 @@ static int open_partitions(struct cp_shard *shard, const struct cp_shard_ports *
         struct cp_partition_options options = shard->options.partition;
         options.partition = i;
         options.partitions = shard->options.partitions;
-        options.ranges = &shard->ranges;
         options.shard = shard->name;
         options.region = shard->region;
+        options.registered_only = shard->options.registration_required;
         if (shard->in_region != NULL) {
             options.away = true;
             options.right_until_ns = cp_region_right_until_ns(shard->in_region, i);
@@ -361,7 +359,6 @@ static struct cp_shard *shard_alloc(const struct cp_shard_options *options,
     shard->options.endpoint = shard->endpoint;
     shard->rpc = ports->rpc;
     shard->log = ports->log;
-    cp_ranges_set(&shard->ranges, cp_ranges_new_even(options->partitions));
     sy_rng_init(&shard->rng, ports->seed);
     shard->lane_count = options->partitions + (ports->front != NULL);
     shard->lanes = sy_calloc(shard->lane_count, sizeof(*shard->lanes));
@@ -398,6 +395,7 @@ int cp_shard_new(struct cp_shard **ret_shard, const struct cp_shard_options *opt
     struct cp_shard *shard = shard_alloc(options, ports);
     if (options->etcd != NULL)
         join_region(shard, options);
+    cp_cluster_rolls_new(shard, cp_front(shard)->loop);
     r = open_partitions(shard, ports, error);
     if (r == 0)
         r = bind_server(shard, ports, error);
@@ -538,12 +536,13 @@ void cp_shard_free(struct cp_shard *shard)
             cp_partition_free(shard->lanes[i].partition);
     }
     cp_tokens_free(shard);
+    cp_cluster_writes_free(shard);
+    cp_cluster_rolls_free(shard);
     cp_shard_region_deinit(shard);
     pb_health_free(shard->health);
     cp_console_free(shard->console);
     sy_server_free(shard->server);
     free(shard->lanes);
-    cp_ranges_now_deinit(&shard->ranges);
     free(shard->stops);
     free(shard->bindings);
     free(shard->endpoint);

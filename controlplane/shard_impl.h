@@ -118,9 +118,8 @@ struct cp_shard {
     struct pb_health *health;
     struct cp_binding *bindings;
     size_t binding_count;
-    struct cp_ranges_now ranges; /* of the region's partitions */
-    struct cp_lane *lanes;       /* one for each partition, then perhaps the front's */
-    struct cp_lane *front;       /* the first, or a lane of its own, which has no partition */
+    struct cp_lane *lanes; /* one for each partition, then perhaps the front's */
+    struct cp_lane *front; /* the first, or a lane of its own, which has no partition */
     uint32_t lane_count;
     struct sy_rng rng; /* front only */
 
@@ -129,7 +128,9 @@ struct cp_shard {
     struct cp_follower *followers;          /* front only */
     struct cp_follow *followed;             /* front only: parts of those watches */
     struct sy_rpc *rpc;
-    struct cp_region *in_region; /* NULL: all partitions are ours */
+    struct cp_region *in_region;             /* NULL: all partitions are ours */
+    struct cp_cluster_rolls *rolls;          /* front only */
+    struct cp_cluster_write *cluster_writes; /* front only: in flight */
     struct cp_forwards *forwards;
     struct cp_peer *peers;                  /* front only: shards of the map, and this one */
     int64_t peers_revision;                 /* of that map */
@@ -186,6 +187,7 @@ extern const struct cp_method cp_list_methods[];
 extern const struct cp_method cp_watch_methods[];
 extern const struct cp_method cp_actions_methods[];
 extern const struct cp_method cp_cluster_methods[];
+extern const struct cp_method cp_clusters_methods[];
 extern const struct cp_method cp_native_methods[];
 extern const struct cp_method cp_signal_methods[];
 extern const struct cp_method cp_region_methods[];
@@ -218,6 +220,9 @@ uint32_t cp_shard_any(const struct cp_shard *shard);
 /* In shard.c: the lane looks at its partition in the next turn. */
 void cp_shard_look_soon(struct cp_lane *lane);
 void cp_shard_changed(void *shard);
+
+/* In api_clusters.c: what is left of its orders when the shard is freed. */
+void cp_cluster_writes_free(struct cp_shard *shard);
 
 /* In describe.c: what it tells may be another. */
 void cp_describe_changed(struct cp_shard *shard);

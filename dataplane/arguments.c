@@ -12,6 +12,9 @@ static error_t on_option(int key, char *value, struct argp_state *state)
     case 'c':
         arguments->config_path = value;
         return 0;
+    case 'j':
+        arguments->join = value;
+        return 0;
     case 'p':
         arguments->print_config = true;
         return 0;
@@ -31,6 +34,11 @@ void dp_arguments_parse(struct dp_arguments *ret, int argc, char **argv)
 {
     static const struct argp_option options[] = {
         {"config", 'c', "FILE", 0, "YAML configuration", 0},
+        {"join", 'j', "TOKEN", 0,
+         "join a cluster of the region by this token, unless it has been; @FILE: by the one in "
+         "that "
+         "file",
+         0},
         {"print-config", 'p', NULL, 0, "print all keys with their defaults", 0},
         {"version", 'V', NULL, 0, "print the version", 0},
         {0},

@@ -5,6 +5,7 @@
 
 struct dp_arguments {
     const char *config_path; /* borrowed from argv */
+    const char *join;        /* a token, or @FILE with one; NULL: none */
     bool print_config;
 };
 

@@ -14,8 +14,8 @@
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
 
 static const struct sy_config_key keys[] = {
-    SY_CONFIG_STRING("cluster", struct dp_config, cluster, NULL,
-                     "name of this cluster in its region"),
+    SY_CONFIG_STRING("cluster", struct dp_config, cluster, "",
+                     "name of this cluster in its region; empty = that of the token it joined by"),
     SY_CONFIG_STRING("listen", struct dp_config, listen, "127.0.0.1:8091",
                      "where agents, object store and logs are served"),
     SY_CONFIG_STRINGS("allow_origins", struct dp_config, allow_origins, "",
@@ -71,13 +71,23 @@ static const struct sy_config_key keys[] = {
     SY_CONFIG_ENUM("log_level", struct dp_config, log_level, "info", log_levels, "what is logged"),
 };
 
-/* With the region, of which they may say nothing else. */
+/* With the region, of which they may say nothing else; `base`: what it was registered with. */
 static int read_labels(char ret[SCH_NODE_LABELS_MAX], const struct dp_config *config,
-                       struct sy_error_text *error)
+                       const char *base, struct sy_error_text *error)
 {
     const struct sy_config_map *labels = &config->labels;
     memset(ret, 0, SCH_NODE_LABELS_MAX);
+    memcpy(ret, base, strlen(base));
     int r = 0;
+    for (size_t i = 0; i < labels->count; i++) {
+        struct sy_span said = sch_label_value(ret, labels->pairs[i].key);
+        const char *value = labels->pairs[i].value;
+        if (!said.data || (said.len == strlen(value) && memcmp(said.data, value, said.len) == 0))
+            continue;
+        sy_error_text_set(error, "labels: %s is '%s', but the cluster was registered with '%.*s'",
+                          labels->pairs[i].key, value, (int)said.len, (const char *)said.data);
+        return -EINVAL;
+    }
     for (size_t i = 0; r == 0 && i < labels->count; i++)
         r = sch_labels_put(ret, SCH_NODE_LABELS_MAX, labels->pairs[i].key, labels->pairs[i].value,
                            error);
@@ -114,7 +124,7 @@ static int check(const struct dp_config *config, const char *name, struct sy_err
         return -EINVAL;
     }
     char labels[SCH_NODE_LABELS_MAX];
-    int r = read_labels(labels, config, error);
+    int r = read_labels(labels, config, "", error);
     if (r < 0)
         return r;
     if (config->gang_port + config->gang_ports - 1 > UINT16_MAX) {
@@ -179,8 +189,47 @@ static char *below(const char *dir, const char *name)
     return (char *)text.data; /* printf has put a NUL behind it */
 }
 
+/* What was registered holds where the configuration says nothing, and may not contradict it. */
+static int merge_text(const char *key, const char **ret, const char *configured,
+                      const char *registered, struct sy_error_text *error)
+{
+    *ret = configured[0] ? configured : registered;
+    if (!configured[0] || !registered[0] || strcmp(configured, registered) == 0)
+        return 0;
+    sy_error_text_set(error, "%s: '%s', but this operator has joined as '%s'", key, configured,
+                      registered);
+    return -EINVAL;
+}
+
+static int merge(struct dp_config_options *options, const struct dp_config *config,
+                 const struct dp_identity *identity, struct sy_error_text *error)
+{
+    static const struct dp_identity none = {0};
+    const struct dp_identity *known = identity ? identity : &none;
+    struct dp_operator_options *to = &options->options;
+    int r = merge_text("cluster", &to->cluster, config->cluster, known->cluster, error);
+    if (r == 0)
+        r = merge_text("region", &to->region, config->region, known->region, error);
+    if (r == 0)
+        r = read_labels(options->labels, config, known->labels, error);
+    if (r == 0 && to->region[0] && !config->region[0])
+        r = sch_labels_put(options->labels, sizeof(options->labels), "region", to->region, error);
+    if (r == 0 && !to->cluster[0]) {
+        sy_error_text_set(error, "cluster: empty; expected its name, or to join by --join TOKEN");
+        r = -EINVAL;
+    }
+    to->labels = options->labels;
+    to->core_price_micros = config->core_price_micros > 0 ? config->core_price_micros
+                                                          : known->core_price_micros;
+    if (identity) {
+        dp_identity_authorization(identity, options->authorization);
+        to->authorization = options->authorization;
+    }
+    return r < 0 ? -EINVAL : 0;
+}
+
 int dp_config_options_init(struct dp_config_options *options, const struct dp_config *config,
-                           struct sy_error_text *error)
+                           const struct dp_identity *identity, struct sy_error_text *error)
 {
     *options = (struct dp_config_options){
         .objects_dir = below(config->data_dir, "objects"),
@@ -193,20 +242,13 @@ int dp_config_options_init(struct dp_config_options *options, const struct dp_co
     char *const *shards = config->shards.items;
     for (size_t i = 0; i < config->shards.count; i++)
         options->shards[i] = shards[i];
-    int r = read_labels(options->labels, config, error);
-    if (r < 0)
-        return r;
     options->options = (struct dp_operator_options){
-        .cluster = config->cluster,
-        .labels = options->labels,
-        .region = config->region,
         .listen = config->listen,
         .allow_origins = config->allow_origins.items,
         .allow_origin_count = config->allow_origins.count,
         .endpoint = config->endpoint,
         .shards = options->shards,
         .streams_max = (size_t)config->streams_max,
-        .core_price_micros = config->core_price_micros,
         .heartbeat_ns = config->heartbeat_ns,
         .gang_port = (uint32_t)config->gang_port,
         .gang_ports = (uint32_t)config->gang_ports,
@@ -222,6 +264,9 @@ int dp_config_options_init(struct dp_config_options *options, const struct dp_co
         .object_bytes_max = config->object_bytes_max,
         .peer_bytes_max = (size_t)config->peer_bytes_max,
     };
+    int r = merge(options, config, identity, error);
+    if (r < 0)
+        return r;
     r = sy_blob_config_options(&config->storage, "storage", options->store_dir, &options->storage,
                                &options->secret, error);
     if (r == 0)
@@ -240,6 +285,7 @@ void dp_config_options_deinit(struct dp_config_options *options)
     if (options->secret.len > 0)
         explicit_bzero(options->secret.data, options->secret.len);
     sy_buf_deinit(&options->secret);
+    explicit_bzero(options->authorization, sizeof(options->authorization));
     sy_bearer_deinit(&options->options.bearer);
     *options = (struct dp_config_options){0};
 }

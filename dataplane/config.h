@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/blob_config.h"
+#include "dataplane/identity.h"
 #include "dataplane/operator.h"
 
 struct dp_config {
@@ -31,11 +32,13 @@ struct dp_config_options {
     const char **shards;
     char *objects_dir, *store_dir, *secrets_key_file, *nodes_file;
     char labels[SCH_NODE_LABELS_MAX];
+    char authorization[DP_AUTHORIZATION_SIZE];
     struct sy_blob_options storage;
     struct sy_buf secret; /* of the storage */
 };
 /* Reads the storage's secret and the agents' token: errors of their files, with a sentence. Deinit
- * in any case. */
+ * in any case. `identity`: of an operator that has joined; NULL: it has not. */
 int dp_config_options_init(struct dp_config_options *options, const struct dp_config *config,
+                           const struct dp_identity *identity,
                            struct sy_error_text *error) SY_MUST_USE;
 void dp_config_options_deinit(struct dp_config_options *options);

@@ -1,9 +1,10 @@
-/* switchyard-operator --config FILE */
+/* switchyard-operator --config FILE [--join TOKEN] */
 #include "base/daemon.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "dataplane/arguments.h"
 #include "dataplane/config.h"
+#include "dataplane/enrol.h"
 #include "dataplane/operator.h"
 
 #include <pthread.h>
@@ -22,6 +23,7 @@ struct program {
     struct sy_loop *loop, *objects_loop;
     struct sy_rpc *rpc;
     struct dp_operator *op;
+    struct dp_enrolment enrolment;
     struct sy_daemon daemon;
     pthread_t objects_thread;
     bool stopping;
@@ -40,7 +42,10 @@ static void on_signal(void *arg, int signal)
     if (signal == SIGHUP || program->stopping)
         return;
     program->stopping = true;
-    dp_operator_stop(program->op, GRACE_NS, on_stopped, program);
+    if (program->op)
+        dp_operator_stop(program->op, GRACE_NS, on_stopped, program);
+    else
+        sy_loop_stop(program->loop); /* it is still joining */
 }
 
 static void *run_objects(void *arg)
@@ -58,7 +63,8 @@ static int start_operator(struct program *program, struct sy_error_text *error)
     sy_rng_init_from_system(&rng);
     struct dp_operator_ports ports = {program->rpc, program->loop, program->objects_loop,
                                       sy_rng_u64(&rng), program->log};
-    int r = dp_config_options_init(&from, &program->config, error);
+    int r = dp_config_options_init(&from, &program->config,
+                                   dp_enrolment_identity(&program->enrolment), error);
     if (r == 0)
         r = dp_operator_new(&program->op, &from.options, &ports, error);
     dp_config_options_deinit(&from);
@@ -77,16 +83,16 @@ static int set_up(struct program *program, struct sy_error_text *error)
         r = sy_loop_new(&program->objects_loop, NULL);
     if (r == 0)
         r = sy_daemon_init(&program->daemon, program->loop, on_signal, program);
-    if (r == 0) {
-        r = sy_mkdir_p(program->config.data_dir, 0700);
-        if (r < 0)
-            sy_error_text_set(error, "data_dir: cannot make %s: %s", program->config.data_dir,
-                              strerror(-r));
-    }
+    if (r == 0 && (r = sy_mkdir_p(program->config.data_dir, 0700)) < 0)
+        sy_error_text_set(error, "data_dir: cannot make %s: %s", program->config.data_dir,
+                          strerror(-r));
     if (r == 0)
         r = sy_daemon_write_pid(&program->daemon, (const char *)pid_path.data, error);
     if (r == 0)
         r = sy_rpc_grpc_new(&program->rpc, error);
+    if (r == 0)
+        r = dp_enrol(&program->enrolment, program->rpc, program->loop, program->log,
+                     &program->config, program->arguments.join, error);
     if (r == 0)
         r = start_operator(program, error);
     return r;
@@ -98,7 +104,7 @@ static int run(struct program *program)
     int r = pthread_create(&program->objects_thread, NULL, run_objects, program);
     if (r != 0)
         return -r;
-    snprintf(ready, sizeof(ready), "operator %s port %d", program->config.cluster,
+    snprintf(ready, sizeof(ready), "operator %s port %d", dp_operator_cluster(program->op),
              dp_operator_port(program->op));
     sy_daemon_ready(ready);
     r = sy_loop_run(program->loop);
@@ -109,6 +115,7 @@ static int run(struct program *program)
 static void tear_down(struct program *program)
 {
     dp_operator_free(program->op);
+    dp_enrolment_wipe(&program->enrolment);
     sy_rpc_free(program->rpc);
     if (program->daemon.loop)
         sy_daemon_deinit(&program->daemon);

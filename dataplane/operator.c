@@ -282,6 +282,7 @@ static struct dp_operator *operator_alloc(const struct dp_operator_options *opti
     sy_rng_name(&op->rng, op->session, sizeof(op->session) - 1);
     sm_init(&op->sm, &dp_operator_table, DP_RUNNING);
     op->cluster = sy_strdup(options->cluster);
+    op->authorization = options->authorization ? sy_strdup(options->authorization) : NULL;
     snprintf(op->labels, sizeof(op->labels), "%s", options->labels ? options->labels : "");
     snprintf(op->region, sizeof(op->region), "%s", options->region ? options->region : "");
     op->heartbeat_ns = heartbeat_ns;
@@ -419,6 +420,11 @@ int dp_operator_port(const struct dp_operator *op)
     return sy_server_port(op->server);
 }
 
+const char *dp_operator_cluster(const struct dp_operator *op)
+{
+    return op->cluster;
+}
+
 /* ---- the end ---- */
 
 static void check_stopped(struct dp_operator *op)
@@ -492,6 +498,9 @@ void dp_operator_free(struct dp_operator *op)
     sy_arena_deinit(&op->arena);
     sy_buf_deinit(&op->scratch);
     sy_buf_deinit(&op->rendezvous);
+    if (op->authorization)
+        explicit_bzero(op->authorization, strlen(op->authorization));
+    free(op->authorization);
     free(op->cluster);
     free(op->orders_path);
     free(op->endpoint);

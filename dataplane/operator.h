@@ -28,6 +28,8 @@ struct dp_operator_options {
     const char *endpoint;      /* how clients reach `listen`; "" = the same */
     int64_t core_price_micros; /* of a core, in millionths of a currency an hour; 0 = not known */
     const char *const *shards; /* targets to dial; NULL-terminated */
+    const char *authorization; /* what its calls to shards show: "Bearer HEX"; NULL: it has not
+                                  joined by a token */
     uint32_t gang_port, gang_ports; /* where rank 0 of a gang listens: the first of so many;
                                        default 29500, 1,000 */
     size_t streams_max;             /* open calls, agents among them; default 20,000 */
@@ -57,6 +59,7 @@ struct dp_operator_ports {
 int dp_operator_new(struct dp_operator **ret_operator, const struct dp_operator_options *options,
                     const struct dp_operator_ports *ports, struct sy_error_text *error) SY_MUST_USE;
 int dp_operator_port(const struct dp_operator *op);
+const char *dp_operator_cluster(const struct dp_operator *op);
 /* Ends all streams; `done` runs on the loop when nothing of the operator is under way any more. */
 void dp_operator_stop(struct dp_operator *op, int64_t grace_ns, sy_fn done, void *ctx);
 /* After stop, or instead of it (a crash in the simulator). */

@@ -271,9 +271,12 @@ static void undescribed(struct dp_shard *shard, const struct sy_status *status)
         schedule(shard, RENEW_NS + (int64_t)sy_rng_below(&op->rng, HEARD_JITTER_NS));
         return;
     }
+    bool refused = status->code == SY_CODE_UNAUTHENTICATED ||
+                   status->code == SY_CODE_PERMISSION_DENIED;
     if (!shard->unreachable)
-        sy_log(op->log, &dp_events, DP_EV_SHARD_UNREACHABLE, SY_STR("shard", shard->target),
-               SY_STR("status", sy_code_name(status->code)), SY_STR("why", status->message.text));
+        sy_log(op->log, &dp_events, refused ? DP_EV_NOT_LET_IN : DP_EV_SHARD_UNREACHABLE,
+               SY_STR("shard", shard->target), SY_STR("status", sy_code_name(status->code)),
+               SY_STR("why", status->message.text));
     shard->unreachable = true;
     if (sy_loop_now_ns(op->loop) - shard->asked_ns >= GOOD_STREAM_NS && shard->answered)
         shard->backoff_ns = BACKOFF_MIN_NS;
@@ -296,10 +299,20 @@ static const struct sy_call_sink describe_sink = {
     .on_closed = on_describe_closed,
 };
 
+size_t dp_credentials(const struct dp_operator *op, struct sy_metadata ret[DP_CREDENTIALS_MAX])
+{
+    ret[0] = (struct sy_metadata){"x-switchyard-cluster", op->cluster};
+    ret[1] = (struct sy_metadata){"authorization", op->authorization};
+    return op->authorization ? 2 : 1;
+}
+
 static void describe(struct dp_shard *shard)
 {
     struct dp_operator *op = shard->op;
-    struct sy_call_options options = {.method = "/switchyard.internal.ControlPlane/Describe"};
+    struct sy_metadata metadata[DP_CREDENTIALS_MAX];
+    struct sy_call_options options = {.method = "/switchyard.internal.ControlPlane/Describe",
+                                      .metadata = metadata,
+                                      .metadata_count = dp_credentials(op, metadata)};
     shard->answered = false;
     shard->asked_ns = sy_loop_now_ns(op->loop);
     shard->describe = sy_channel_open(shard->channel, op->loop, &options, &describe_sink, shard);

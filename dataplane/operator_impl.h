@@ -290,6 +290,10 @@ void dp_logs_agent_gone(struct dp_agent *agent);
 void dp_logs_stop(struct dp_logs *logs);
 void dp_logs_free(struct dp_logs *logs);
 
+/* What calls to shards show: who we are. */
+#define DP_CREDENTIALS_MAX 2
+size_t dp_credentials(const struct dp_operator *op, struct sy_metadata ret[DP_CREDENTIALS_MAX]);
+
 /* ---- the operator ---- */
 
 /* RUNNING --> STOPPING (calls end) --> STOPPED */
@@ -303,6 +307,7 @@ struct dp_operator {
     struct sy_rng rng;
     struct sm sm;
     char *cluster, *endpoint;
+    char *authorization; /* NULL: none */
     int64_t core_price_micros;
     char labels[SCH_NODE_LABELS_MAX]; /* of all its nodes */
     char region[DP_NAME_MAX];

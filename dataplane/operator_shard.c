@@ -555,10 +555,10 @@ void dp_stream_open(struct dp_stream *stream)
     sm_move(&stream->sm, &dp_stream_table, DP_STREAM_GREETING, stream);
     char partition[16]; /* the shard takes the stream to that partition's loop */
     snprintf(partition, sizeof(partition), "%u", stream->partition->id);
-    const struct sy_metadata metadata = {"x-switchyard-partition", partition};
+    struct sy_metadata metadata[1 + DP_CREDENTIALS_MAX] = {{"x-switchyard-partition", partition}};
     struct sy_call_options options = {.method = "/switchyard.internal.ControlPlane/Operate",
-                                      .metadata = &metadata,
-                                      .metadata_count = 1};
+                                      .metadata = metadata,
+                                      .metadata_count = 1 + dp_credentials(op, metadata + 1)};
     struct sy_call *call = sy_channel_open(stream->shard->channel, op->loop, &options,
                                            &dp_link_sink, &stream->link);
     dp_link_open(&stream->link, call, op->peer_bytes_max, DP_GREETING_NS);

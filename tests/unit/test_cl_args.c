@@ -3,6 +3,7 @@
 #include "tests/lib/test.h"
 #include "tools/src/bench.h"
 #include "tools/src/cmd.h"
+#include "tools/src/cmd_cluster.h"
 #include "tools/src/cmd_queue.h"
 #include "tools/src/cmd_region.h"
 #include "tools/src/cmd_run.h"
@@ -339,6 +340,62 @@ START_TEST(test_get)
 }
 END_TEST
 
+static enum cl_parse parse_cluster(struct cl_cluster_options *options, struct line *line,
+                                   const char *text)
+{
+    struct cl_args defaults;
+    cl_args_init(&defaults);
+    split(line, text);
+    return cl_cluster_parse(options, &defaults, line->argc, line->argv);
+}
+
+START_TEST(test_cluster)
+{
+    struct cl_cluster_options o;
+    struct line line;
+    ck_assert(parse_cluster(&o, &line,
+                            "cluster create east --region eu --labels a=b --price 40000 --uses 2 "
+                            "--expires 5m") == CL_PARSE_OK);
+    ck_assert_int_eq(o.verb, CL_CLUSTER_CREATE);
+    ck_assert_str_eq(o.name, "east");
+    ck_assert_str_eq(o.region, "eu");
+    ck_assert_str_eq(o.labels, "a=b");
+    ck_assert(o.price_micros == 40000 && o.uses == 2 && o.expires_ns == 300 * SY_NS_PER_S);
+    ck_assert(parse_cluster(&o, &line, "cluster list -o json") == CL_PARSE_OK);
+    ck_assert(o.verb == CL_CLUSTER_LIST && o.common.json);
+    ck_assert(parse_cluster(&o, &line, "cluster get east") == CL_PARSE_OK);
+    ck_assert_int_eq(o.verb, CL_CLUSTER_GET);
+    ck_assert(parse_cluster(&o, &line, "cluster token create east --uses 3") == CL_PARSE_OK);
+    ck_assert(o.verb == CL_CLUSTER_TOKEN_CREATE && o.uses == 3);
+    ck_assert(parse_cluster(&o, &line, "cluster token revoke east 4") == CL_PARSE_OK);
+    ck_assert(o.verb == CL_CLUSTER_TOKEN_REVOKE && o.token == 4);
+    static const struct {
+        const char *text, *names;
+    } wrong[] = {
+        {"cluster", "what of clusters"},
+        {"cluster token", "what of clusters"},
+        {"cluster make", "'make': expected create"},
+        {"cluster token get", "'get': expected token create"},
+        {"cluster create", "cluster create: expected NAME"},
+        {"cluster create a/b", "a/b"},
+        {"cluster create a b", "unexpected argument 'b'"},
+        {"cluster create a --region e/u", "e/u"},
+        {"cluster create a --uses 0", "uses"},
+        {"cluster create a --expires soon", "soon"},
+        {"cluster list a", "unexpected argument 'a'"},
+        {"cluster get a --uses 1", "--uses and --expires"},
+        {"cluster token create a --region eu", "--region, --labels and --price"},
+        {"cluster token revoke a", "cluster token revoke: expected NAME TOKEN"},
+        {"cluster token revoke a 0", "token"},
+    };
+    for (size_t i = 0; i < SY_COUNT_OF(wrong); i++) {
+        ck_assert_int_eq(parse_cluster(&o, &line, wrong[i].text), CL_PARSE_WRONG);
+        ck_assert_msg(strstr(o.common.error.text, wrong[i].names) != NULL, "%s: %s", wrong[i].text,
+                      o.common.error.text);
+    }
+}
+END_TEST
+
 static enum cl_parse parse_region(struct cl_region_options *options, struct line *line,
                                   const char *text)
 {
@@ -488,6 +545,7 @@ int main(void)
         test_queues,
         test_settings_are_fields,
         test_queues_refuse_in_one_sentence,
+        test_cluster,
         test_region,
         test_commands_by_name,
         test_bench,

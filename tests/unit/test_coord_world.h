@@ -146,7 +146,7 @@ static inline void shard_start_in(struct world *w, size_t i, const char *region)
     if (w->kind != KIND_REAL && s->loop == NULL)
         s->loop = world_loop(w);
     if (w->kind == KIND_NONE) {
-        cp_coord_none_new(&s->coord, s->loop, &sink);
+        cp_coord_none_new(&s->coord, s->loop, NULL, &sink);
         return;
     }
     if (w->kind == KIND_FAKE) {

@@ -221,6 +221,99 @@ static void run_contract(enum kind kind, const struct real *real)
     }
 }
 
+/* ---- without an etcd, but kept ---- */
+
+struct keeper {
+    struct cp_coord *coord;
+    const struct cp_coord_op *ops; /* of the write that it has not answered */
+    size_t count;
+};
+
+static void keep(void *ctx, const struct cp_coord_op *ops, size_t count)
+{
+    struct keeper *keeper = ctx;
+    ck_assert_ptr_null(keeper->ops);
+    keeper->ops = ops;
+    keeper->count = count;
+}
+
+static void kept(struct keeper *keeper, bool fine)
+{
+    keeper->ops = NULL;
+    cp_coord_none_kept(keeper->coord, fine);
+}
+
+static void add_two(void *ctx, struct cp_coord *coord)
+{
+    (void)ctx;
+    cp_coord_none_add(coord, "a", text_span("1"));
+    cp_coord_none_add(coord, "b", text_span("2"));
+}
+
+static void add_one(void *ctx, struct cp_coord *coord)
+{
+    (void)ctx;
+    cp_coord_none_add(coord, "a", text_span("1"));
+}
+
+static void on_result(void *ctx, enum cp_coord_result result)
+{
+    *(int *)ctx = (int)result;
+}
+
+static void ignore_changes(void *ctx)
+{
+    (void)ctx;
+}
+
+START_TEST(records_are_shown_when_they_are_kept)
+{
+    struct world w;
+    struct keeper keeper = {0};
+    int first = -1, second = -1;
+    world_init(&w, KIND_NONE, 1, NULL);
+    struct sy_loop *loop = world_loop(&w);
+    cp_coord_none_new(&keeper.coord, loop, &(struct cp_coord_keep){keep, &keeper},
+                      &(struct cp_coord_sink){ignore_changes, NULL});
+    struct cp_coord_op put = {CP_COORD_PUT, "c", text_span("3"), CP_COORD_ABSENT};
+    ck_assert_int_eq(cp_coord_revision(keeper.coord), 0);
+    cp_coord_write(keeper.coord, &put, 1, on_result, &first); /* nothing was read yet */
+    sy_loop_turn(loop);
+    ck_assert_int_eq(first, CP_COORD_CONFLICT);
+    cp_coord_none_read(keeper.coord, add_two, NULL);
+    ck_assert_ptr_nonnull(cp_coord_find(keeper.coord, "b"));
+    cp_coord_write(keeper.coord, &put, 1, on_result, &first);
+    ck_assert_uint_eq(keeper.count, 1);
+    ck_assert_ptr_null(cp_coord_find(keeper.coord, "c")); /* not yet */
+    struct cp_coord_op other = {CP_COORD_PUT, "d", text_span(""), CP_COORD_ANY};
+    cp_coord_write(keeper.coord, &other, 1, on_result, &second);
+    sy_loop_turn(loop);
+    ck_assert_int_eq(second, CP_COORD_CONFLICT); /* one at a time */
+    kept(&keeper, true);
+    sy_loop_turn(loop);
+    ck_assert_int_eq(first, CP_COORD_DONE);
+    ck_assert_ptr_nonnull(cp_coord_find(keeper.coord, "c"));
+    int64_t revision = cp_coord_find(keeper.coord, "a")->revision;
+    struct cp_coord_op check = {CP_COORD_CHECK, "a", {0}, revision};
+    cp_coord_write(keeper.coord, &check, 1, on_result, &first); /* nothing is kept */
+    sy_loop_turn(loop);
+    ck_assert_ptr_null(keeper.ops);
+    ck_assert_int_eq(first, CP_COORD_DONE);
+    cp_coord_write(keeper.coord, &other, 1, on_result, &second);
+    kept(&keeper, false);
+    sy_loop_turn(loop);
+    ck_assert_int_eq(second, CP_COORD_UNKNOWN);
+    ck_assert_ptr_null(cp_coord_find(keeper.coord, "d"));
+    cp_coord_none_read(keeper.coord, add_one, NULL);
+    ck_assert_ptr_null(cp_coord_find(keeper.coord, "b"));
+    ck_assert_int_gt(cp_coord_find(keeper.coord, "a")->revision, revision);
+    cp_coord_write(keeper.coord, &other, 1, on_result, &second);
+    cp_coord_free(keeper.coord); /* with one in flight */
+    sy_loop_free(loop);
+    world_deinit(&w);
+}
+END_TEST
+
 START_TEST(without_an_etcd)
 {
     run_contract(KIND_NONE, NULL);
@@ -244,8 +337,8 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {without_an_etcd, with_the_etcd_of_the_tests, with_a_real_etcd,
-                                  NULL};
+    const TTest *const tests[] = {records_are_shown_when_they_are_kept, without_an_etcd,
+                                  with_the_etcd_of_the_tests, with_a_real_etcd, NULL};
     real_start(&real, 1);
     int r = sy_test_run("coord", tests);
     real_stop(&real);

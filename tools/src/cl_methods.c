@@ -8,6 +8,7 @@
 #define RUNS "/flyteidl2.workflow.RunService/"
 #define ACTIONS "/switchyard.v1.ActionService/"
 #define REGION "/switchyard.v1.RegionService/"
+#define CLUSTERS "/switchyard.v1.ClusterService/"
 #define QUEUES "/switchyard.v1.QueueService/"
 #define EXPLAIN "/switchyard.v1.ExplainService/"
 
@@ -50,6 +51,12 @@ const struct cl_method cl_list_clusters = {REGION "ListClusters",
                                            &switchyard__v1__list_clusters_response__descriptor};
 const struct cl_method cl_list_nodes = {REGION "ListNodes",
                                         &switchyard__v1__list_nodes_response__descriptor};
+const struct cl_method cl_create_cluster = {CLUSTERS "CreateCluster",
+                                            &switchyard__v1__create_cluster_response__descriptor};
+const struct cl_method cl_create_join_token = {
+    CLUSTERS "CreateJoinToken", &switchyard__v1__create_join_token_response__descriptor};
+const struct cl_method cl_revoke_join_token = {
+    CLUSTERS "RevokeJoinToken", &switchyard__v1__revoke_join_token_response__descriptor};
 const struct cl_method cl_cordon_node = {REGION "CordonNode",
                                          &switchyard__v1__order_node_response__descriptor};
 const struct cl_method cl_uncordon_node = {REGION "UncordonNode",

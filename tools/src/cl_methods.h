@@ -7,6 +7,7 @@
 #include "flyteidl2/workflow/run_service.pb-c.h"
 #include "switchyard/internal/dataplane.pb-c.h"
 #include "switchyard/v1/action_service.pb-c.h"
+#include "switchyard/v1/cluster_service.pb-c.h"
 #include "switchyard/v1/explain_service.pb-c.h"
 #include "switchyard/v1/log_service.pb-c.h"
 #include "switchyard/v1/queue_service.pb-c.h"
@@ -31,6 +32,7 @@ extern const struct cl_method cl_read_logs;
 extern const struct cl_method cl_get_region_status;
 extern const struct cl_method cl_list_clusters;
 extern const struct cl_method cl_list_nodes;
+extern const struct cl_method cl_create_cluster, cl_create_join_token, cl_revoke_join_token;
 extern const struct cl_method cl_cordon_node, cl_uncordon_node, cl_drain_node;
 extern const struct cl_method cl_fence_node, cl_unfence_node;
 extern const struct cl_method cl_get_region_map, cl_move_partition, cl_undrain_shard;

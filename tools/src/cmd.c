@@ -23,6 +23,7 @@ static const struct cl_command commands[] = {
     {"uncordon", "take back a cordon or a drain", cl_cmd_uncordon},
     {"drain", "empty a node", cl_cmd_drain},
     {"node", "cordon, drain or fence a node", cl_cmd_node},
+    {"cluster", "register data planes, and show them", cl_cmd_cluster},
     {"region", "show the shards of the region, and move what they have", cl_cmd_region},
     {"status", "show how the region does", cl_cmd_status},
 };

@@ -34,6 +34,7 @@ enum cl_exit cl_cmd_cordon(const struct cl_args *defaults, int argc, char **argv
 enum cl_exit cl_cmd_uncordon(const struct cl_args *defaults, int argc, char **argv);
 enum cl_exit cl_cmd_drain(const struct cl_args *defaults, int argc, char **argv);
 enum cl_exit cl_cmd_node(const struct cl_args *defaults, int argc, char **argv);
+enum cl_exit cl_cmd_cluster(const struct cl_args *defaults, int argc, char **argv);
 enum cl_exit cl_cmd_region(const struct cl_args *defaults, int argc, char **argv);
 enum cl_exit cl_cmd_status(const struct cl_args *defaults, int argc, char **argv);
 
@@ -97,6 +98,13 @@ enum cl_exit cl_get_run(struct cl_client *client, const struct cl_get_options *o
                         struct cl_error *error);
 enum cl_exit cl_get_actions(struct cl_client *client, const struct cl_get_options *options,
                             struct cl_error *error);
+/* Of a cluster, as tables show it. */
+struct cl_cluster_cells {
+    char nodes[32], running[32], backlog[32], cpu[64], memory[64], gpus[32], price[32];
+    const char *region, *labels; /* the cluster's */
+};
+void cl_cluster_cells(const Switchyard__V1__Cluster *cluster, struct cl_cluster_cells *ret);
+struct json_t *cl_cluster_json(const Switchyard__V1__Cluster *cluster);
 enum cl_exit cl_get_clusters(struct cl_client *client, const struct cl_get_options *options,
                              struct cl_error *error);
 enum cl_exit cl_get_nodes(struct cl_client *client, const struct cl_get_options *options,

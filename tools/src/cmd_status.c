@@ -48,29 +48,81 @@ static json_t *amounts_json(const Switchyard__V1__Amounts *given)
 /* ---- clusters ---- */
 
 static const struct cl_column cluster_columns[] = {
-    {"CLUSTER", false, 6, 0},  {"STATE", false, 0, 0},  {"NODES", true, 0, 3},
-    {"RUNNING", true, 0, 1},   {"BACKLOG", true, 0, 4}, {"CPU", true, 0, 2},
-    {"MEMORY", true, 0, 5},    {"GPUS", true, 0, 6},    {"REGION", false, 6, 8},
-    {"ENDPOINT", false, 8, 7},
+    {"CLUSTER", false, 6, 0}, {"STATE", false, 0, 0},   {"NODES", true, 0, 3},
+    {"RUNNING", true, 0, 1},  {"BACKLOG", true, 0, 5},  {"CPU", true, 0, 2},
+    {"MEMORY", true, 0, 6},   {"GPUS", true, 0, 7},     {"PRICE", true, 0, 9},
+    {"REGION", false, 6, 10}, {"LABELS", false, 8, 11}, {"ENDPOINT", false, 8, 8},
+    {"REASON", false, 12, 4},
 };
+
+void cl_cluster_cells(const Switchyard__V1__Cluster *cluster, struct cl_cluster_cells *ret)
+{
+    const Switchyard__V1__Registration *registration = cluster->registration;
+    struct pair pair = pair_of(cluster->used, cluster->capacity);
+    int64_t price = cluster->core_price_micros;
+    *ret = (struct cl_cluster_cells){.region = cluster->region, .labels = ""};
+    if (registration) {
+        ret->region = *cluster->region ? cluster->region : registration->region;
+        ret->labels = registration->labels;
+        price = price > 0 ? price : registration->core_price_micros;
+    }
+    snprintf(ret->nodes, sizeof(ret->nodes), "%s", cl_format_count(cluster->nodes).text);
+    snprintf(ret->running, sizeof(ret->running), "%s", cl_format_count(cluster->running).text);
+    snprintf(ret->backlog, sizeof(ret->backlog), "%s", cl_format_count(cluster->backlog).text);
+    snprintf(ret->cpu, sizeof(ret->cpu), "%s", pair.cpu);
+    snprintf(ret->memory, sizeof(ret->memory), "%s", pair.memory);
+    snprintf(ret->gpus, sizeof(ret->gpus), "%s", pair.gpus);
+    if (price > 0)
+        snprintf(ret->price, sizeof(ret->price), "%g", (double)price / 1e6);
+}
+
+static json_t *registration_json(const Switchyard__V1__Registration *registration)
+{
+    json_t *object = json_object(), *tokens = json_array();
+    cl_json_int(object, "created_ns", registration->created_ns);
+    cl_json_str(object, "region", registration->region);
+    cl_json_str(object, "labels", registration->labels);
+    cl_json_int(object, "core_price_micros", registration->core_price_micros);
+    cl_json_int(object, "operators", registration->operators);
+    for (size_t i = 0; i < registration->n_tokens; i++) {
+        const Switchyard__V1__JoinToken *from = registration->tokens[i];
+        json_t *token = json_object();
+        cl_json_int(token, "token", from->number);
+        cl_json_str(token, "state", from->state);
+        cl_json_int(token, "uses", from->uses);
+        cl_json_int(token, "uses_max", from->uses_max);
+        cl_json_int(token, "created_ns", from->created_ns);
+        cl_json_int(token, "expires_ns", from->expires_ns);
+        json_array_append_new(tokens, token);
+    }
+    cl_json_set(object, "tokens", tokens);
+    return object;
+}
+
+json_t *cl_cluster_json(const Switchyard__V1__Cluster *c)
+{
+    json_t *object = json_object();
+    cl_json_str(object, "cluster", c->name);
+    cl_json_str(object, "state", c->state);
+    cl_json_str(object, "reason", c->reason);
+    cl_json_str(object, "endpoint", c->endpoint);
+    cl_json_str(object, "region", c->region);
+    cl_json_int(object, "core_price_micros", c->core_price_micros);
+    cl_json_int(object, "nodes", c->nodes);
+    cl_json_int(object, "running", (int64_t)c->running);
+    cl_json_int(object, "backlog", (int64_t)c->backlog);
+    cl_json_set(object, "capacity", amounts_json(c->capacity));
+    cl_json_set(object, "used", amounts_json(c->used));
+    cl_json_set(object, "registration",
+                c->registration ? registration_json(c->registration) : json_null());
+    return object;
+}
 
 static json_t *clusters_json(Switchyard__V1__Cluster *const *clusters, size_t count)
 {
     json_t *array = json_array();
-    for (size_t i = 0; i < count; i++) {
-        const Switchyard__V1__Cluster *c = clusters[i];
-        json_t *object = json_object();
-        cl_json_str(object, "cluster", c->name);
-        cl_json_str(object, "state", c->state);
-        cl_json_str(object, "endpoint", c->endpoint);
-        cl_json_str(object, "region", c->region);
-        cl_json_int(object, "nodes", c->nodes);
-        cl_json_int(object, "running", (int64_t)c->running);
-        cl_json_int(object, "backlog", (int64_t)c->backlog);
-        cl_json_set(object, "capacity", amounts_json(c->capacity));
-        cl_json_set(object, "used", amounts_json(c->used));
-        json_array_append_new(array, object);
-    }
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(array, cl_cluster_json(clusters[i]));
     return array;
 }
 
@@ -79,11 +131,11 @@ static void print_clusters(Switchyard__V1__Cluster *const *clusters, size_t coun
     struct cl_table *table = cl_table_new(cluster_columns, COLUMNS(cluster_columns));
     for (size_t i = 0; i < count; i++) {
         const Switchyard__V1__Cluster *c = clusters[i];
-        struct pair pair = pair_of(c->used, c->capacity);
-        struct cl_short nodes = cl_format_count(c->nodes), running = cl_format_count(c->running);
-        struct cl_short backlog = cl_format_count(c->backlog);
-        const char *cells[] = {c->name,  c->state,    nodes.text, running.text, backlog.text,
-                               pair.cpu, pair.memory, pair.gpus,  c->region,    c->endpoint};
+        struct cl_cluster_cells of;
+        cl_cluster_cells(c, &of);
+        const char *cells[] = {c->name,   c->state,    of.nodes, of.running, of.backlog,
+                               of.cpu,    of.memory,   of.gpus,  of.price,   of.region,
+                               of.labels, c->endpoint, c->reason};
         cl_table_add(table, cells);
     }
     cl_table_print(table, stdout, cl_terminal_width(stdout), 0);

@@ -1,0 +1,26 @@
+/* Which clusters are let in: the roll, and who must go when it has become another. */
+#include "controlplane/partition_impl.h"
+
+enum cp_admission cp_operator_admit(const struct cp_operator *o, const char *cluster,
+                                    struct sy_error_text *error)
+{
+    const struct cp_partition *p = o->p;
+    return cp_roll_admit(p->roll, p->options.registered_only, cluster, &o->identity, error);
+}
+
+void cp_partition_set_roll(struct cp_partition *p, const struct cp_roll *roll)
+{
+    const struct cp_roll *before = p->roll;
+    p->roll = cp_roll_ref(roll);
+    cp_roll_unref(before);
+    struct cp_operator *next;
+    for (struct cp_operator *o = p->operators; o != NULL; o = next) {
+        struct sy_error_text why;
+        next = o->next;
+        enum cp_admission admission = o->cluster != NULL && !o->closing
+                                          ? cp_operator_admit(o, o->cluster->name, &why)
+                                          : CP_ADMITTED;
+        if (admission == CP_ADMISSION_REFUSED || admission == CP_ADMISSION_DELETED)
+            cp_operator_close(o, cp_admission_code(admission), why.text);
+    }
+}

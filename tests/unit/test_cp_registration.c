@@ -1,0 +1,342 @@
+/* links: cp sy_test_etcd */
+/* Clusters that are registered through any shard of a region, and who may attach to its partitions.
+ */
+#include "tests/unit/cp_region_world.h"
+
+#include "switchyard/internal/dataplane.pb-c.h"
+#include "switchyard/v1/cluster_service.pb-c.h"
+#include "switchyard/v1/region_service.pb-c.h"
+
+#define CLUSTERS "/switchyard.v1.ClusterService/"
+#define REGION "/switchyard.v1.RegionService/"
+
+/* ---- calls ---- */
+
+static void expect(struct world *w, struct call *c, enum sy_code code, const char *words)
+{
+    c->reads = true;
+    UNTIL(w, c->call == NULL);
+    ck_assert_msg(c->code == code && strstr(c->text, words) != NULL, "%s: %s",
+                  sy_code_name(c->code), c->text);
+}
+
+static struct call *create_cluster(struct world *w, size_t shard, const char *name)
+{
+    Switchyard__V1__CreateClusterRequest m = SWITCHYARD__V1__CREATE_CLUSTER_REQUEST__INIT;
+    m.name = text_of(name);
+    m.region = text_of("eu-west");
+    m.labels = text_of("zone=b");
+    return send_call(w, shard, CLUSTERS "CreateCluster", &m.base);
+}
+
+static void expect_token(struct world *w, struct call *c, char ret[256])
+{
+    struct sy_arena arena;
+    sy_arena_init(&arena, 1 << 20);
+    expect(w, c, SY_CODE_OK, "");
+    const Switchyard__V1__CreateClusterResponse *r = pb_unpack(
+        &switchyard__v1__create_cluster_response__descriptor, &arena, sy_buf_span(&c->answer));
+    ck_assert_ptr_nonnull(r);
+    ck_assert_uint_eq(r->token->number, 1);
+    ck_assert_str_eq(r->token->state, "valid");
+    snprintf(ret, 256, "%s", r->secret);
+    sy_arena_deinit(&arena);
+}
+
+static struct call *join(struct world *w, size_t shard, const char *token, uint8_t byte)
+{
+    uint8_t identity[32];
+    Switchyard__V1__JoinClusterRequest m = SWITCHYARD__V1__JOIN_CLUSTER_REQUEST__INIT;
+    memset(identity, byte, sizeof(identity));
+    m.token = text_of(token);
+    m.identity = (ProtobufCBinaryData){sizeof(identity), identity};
+    return send_call(w, shard, CLUSTERS "JoinCluster", &m.base);
+}
+
+/* ---- an operator's calls ---- */
+
+struct stream {
+    struct sy_call *call;
+    bool closed, heard;
+    char deleted[256];
+    struct sy_status status;
+};
+
+static void on_heard(void *ctx, struct sy_span bytes)
+{
+    struct stream *s = ctx;
+    struct sy_arena arena;
+    sy_arena_init(&arena, 1 << 20);
+    s->heard = true;
+    const Switchyard__Internal__DescribeResponse *m = pb_unpack(
+        &switchyard__internal__describe_response__descriptor, &arena, bytes);
+    if (m != NULL) /* of Describe, else of Operate */
+        snprintf(s->deleted, sizeof(s->deleted), "%s", m->deleted);
+    sy_arena_deinit(&arena);
+}
+
+static void on_stream_closed(void *ctx, const struct sy_status *status)
+{
+    struct stream *s = ctx;
+    s->closed = true;
+    s->status.code = status->code;
+    s->status.message = status->message;
+}
+
+static const struct sy_call_sink stream_sink = {.on_message = on_heard,
+                                                .on_closed = on_stream_closed};
+
+/* `byte` negative: without an identity. */
+static void open_stream(struct world *w, struct stream *s, size_t shard, const char *method,
+                        const char *cluster, int byte, uint32_t partition)
+{
+    char number[16], identity[80];
+    snprintf(number, sizeof(number), "%u", partition);
+    snprintf(identity, sizeof(identity), "Bearer ");
+    for (size_t i = 0; i < 32; i++)
+        snprintf(identity + 7 + 2 * i, 3, "%02x", byte & 0xff);
+    const struct sy_metadata metadata[] = {{"x-switchyard-partition", number},
+                                           {"x-switchyard-cluster", cluster},
+                                           {"authorization", identity}};
+    struct sy_call_options options = {
+        .method = method, .metadata = metadata, .metadata_count = byte < 0 ? 2 : 3};
+    *s = (struct stream){0};
+    s->call = sy_channel_open(w->shards[shard].channel, w->loop, &options, &stream_sink, s);
+}
+
+static void operate(struct world *w, struct stream *s, size_t shard, const char *cluster, int byte)
+{
+    Switchyard__Internal__OperatorMessage m = SWITCHYARD__INTERNAL__OPERATOR_MESSAGE__INIT;
+    Switchyard__Internal__OperatorHello hello = SWITCHYARD__INTERNAL__OPERATOR_HELLO__INIT;
+    uint32_t partition = 0;
+    while (!cp_partition_serving(cp_shard_partition(w->shards[shard].shard, partition)))
+        partition++;
+    open_stream(w, s, shard, "/switchyard.internal.ControlPlane/Operate", cluster, byte, partition);
+    hello.partition = partition;
+    hello.cluster = text_of(cluster);
+    hello.session = text_of("s1");
+    m.hello = &hello;
+    m.inventory_complete = true;
+    struct sy_buf bytes = {0};
+    pb_pack(&m.base, &bytes);
+    ck_assert_int_eq(sy_call_send(s->call, &bytes), 0);
+}
+
+static void describe(struct world *w, struct stream *s, size_t shard, const char *cluster, int byte)
+{
+    Switchyard__Internal__DescribeRequest m = SWITCHYARD__INTERNAL__DESCRIBE_REQUEST__INIT;
+    open_stream(w, s, shard, "/switchyard.internal.ControlPlane/Describe", cluster, byte, 0);
+    m.follow = true;
+    struct sy_buf bytes = {0};
+    pb_pack(&m.base, &bytes);
+    ck_assert_int_eq(sy_call_send(s->call, &bytes), 0);
+    sy_call_half_close(s->call);
+}
+
+static void expect_let_in(struct world *w, struct stream *s)
+{
+    UNTIL(w, s->heard || s->closed);
+    ck_assert_msg(!s->closed, "%s", s->status.message.text);
+}
+
+static void expect_closed(struct world *w, struct stream *s, enum sy_code code, const char *words)
+{
+    UNTIL(w, s->closed);
+    ck_assert_msg(s->status.code == code && strstr(s->status.message.text, words) != NULL, "%s: %s",
+                  sy_code_name(s->status.code), s->status.message.text);
+    sy_call_unref(s->call);
+}
+
+static const Switchyard__V1__ListClustersResponse *list(struct world *w, size_t shard,
+                                                        struct sy_arena *arena)
+{
+    Switchyard__V1__ListClustersRequest m = SWITCHYARD__V1__LIST_CLUSTERS_REQUEST__INIT;
+    struct call *c = send_call(w, shard, REGION "ListClusters", &m.base);
+    expect(w, c, SY_CODE_OK, "");
+    const Switchyard__V1__ListClustersResponse *r = pb_unpack(
+        &switchyard__v1__list_clusters_response__descriptor, arena, sy_buf_span(&c->answer));
+    ck_assert_ptr_nonnull(r);
+    return r;
+}
+
+/* ---- tests ---- */
+
+START_TEST(what_one_shard_registers_all_know)
+{
+    struct world *w = &world;
+    char token[256];
+    struct sy_arena arena;
+    open_world(w, 1);
+    sy_arena_init(&arena, 1 << 20);
+    expect_token(w, create_cluster(w, 0, "c1"), token);
+    expect(w, create_cluster(w, 1, "c1"), SY_CODE_ALREADY_EXISTS, "c1 is registered already");
+    for (size_t i = 0; i < SHARDS; i++) {
+        const Switchyard__V1__ListClustersResponse *r = list(w, i, &arena);
+        ck_assert_uint_eq(r->n_clusters, 1);
+        ck_assert_str_eq(r->clusters[0]->state, "registered");
+        ck_assert_str_eq(r->clusters[0]->reason, "no operator has joined yet");
+        ck_assert_str_eq(r->clusters[0]->registration->labels, "zone=b");
+        ck_assert_uint_eq(r->clusters[0]->registration->n_tokens, 1);
+    }
+    expect(w, join(w, 1, token, 1), SY_CODE_OK, "");
+    expect(w, join(w, 2, token, 1), SY_CODE_OK, ""); /* again: its answer was lost */
+    expect(w, join(w, 2, token, 2), SY_CODE_UNAUTHENTICATED, "used up: 1 of 1 operators");
+    ck_assert_uint_eq(list(w, 0, &arena)->clusters[0]->registration->operators, 1);
+    sy_arena_deinit(&arena);
+    close_world(w);
+}
+END_TEST
+
+START_TEST(who_has_joined_is_let_in_everywhere_and_nobody_else_as_it)
+{
+    struct world *w = &world;
+    char token[256];
+    open_world(w, 2);
+    expect_token(w, create_cluster(w, 0, "c1"), token);
+    expect(w, join(w, 0, token, 1), SY_CODE_OK, "");
+    for (size_t i = 0; i < SHARDS; i++) {
+        struct stream s;
+        describe(w, &s, i, "c1", 1);
+        expect_let_in(w, &s);
+        sy_call_finish(s.call, NULL);
+        expect_closed(w, &s, SY_CODE_CANCELLED, "");
+        describe(w, &s, i, "c1", -1);
+        expect_closed(w, &s, SY_CODE_UNAUTHENTICATED, "its operator has no identity");
+        operate(w, &s, i, "c1", 1);
+        expect_let_in(w, &s);
+        sy_call_finish(s.call, NULL);
+        expect_closed(w, &s, SY_CODE_CANCELLED, "");
+        operate(w, &s, i, "c1", 2);
+        expect_closed(w, &s, SY_CODE_UNAUTHENTICATED, "identity has not joined it");
+        operate(w, &s, i, "c1", -1);
+        expect_closed(w, &s, SY_CODE_UNAUTHENTICATED, "its operator has no identity");
+        operate(w, &s, i, "c2", -1); /* the region is open */
+        expect_let_in(w, &s);
+        sy_call_finish(s.call, NULL);
+        expect_closed(w, &s, SY_CODE_CANCELLED, "");
+    }
+    close_world(w);
+}
+END_TEST
+
+/* One of a name that is registered goes when somebody has joined as it. */
+START_TEST(who_came_without_a_token_goes_when_another_joins)
+{
+    struct world *w = &world;
+    char token[256];
+    struct stream follows, streams[SHARDS];
+    open_world(w, 3);
+    describe(w, &follows, 0, "c1", -1);
+    for (size_t i = 0; i < SHARDS; i++)
+        operate(w, &streams[i], i, "c1", -1);
+    expect_token(w, create_cluster(w, 0, "c1"), token);
+    run_for(w, 100 * MS);
+    expect_let_in(w, &follows);
+    for (size_t i = 0; i < SHARDS; i++)
+        expect_let_in(w, &streams[i]);
+    expect(w, join(w, 1, token, 1), SY_CODE_OK, "");
+    expect_closed(w, &follows, SY_CODE_UNAUTHENTICATED, "its operator has no identity");
+    for (size_t i = 0; i < SHARDS; i++)
+        expect_closed(w, &streams[i], SY_CODE_UNAUTHENTICATED, "its operator has no identity");
+    close_world(w);
+}
+END_TEST
+
+START_TEST(tokens_of_elsewhere_change_nothing)
+{
+    struct world *w = &world;
+    char token[256], other[256];
+    open_world(w, 4);
+    expect_token(w, create_cluster(w, 0, "c1"), token);
+    const char *secret = strrchr(token, ':') + 1;
+    snprintf(other, sizeof(other), "sy-join:us:c1:%s", secret);
+    expect(w, join(w, 0, other, 1), SY_CODE_FAILED_PRECONDITION,
+           "the token is of region us, this is region eu");
+    snprintf(other, sizeof(other), "sy-join:eu:c2:%s", secret);
+    expect(w, join(w, 0, other, 1), SY_CODE_NOT_FOUND, "cluster c2 is not registered");
+    snprintf(other, sizeof(other), "%s", token);
+    char *last = &other[strlen(other) - 1];
+    *last = *last == '0' ? '1' : '0';
+    expect(w, join(w, 0, other, 1), SY_CODE_UNAUTHENTICATED, "cluster c1 has no such token");
+    expect(w, join(w, 0, "what", 1), SY_CODE_INVALID_ARGUMENT, "this is no token");
+    Switchyard__V1__JoinClusterRequest m = SWITCHYARD__V1__JOIN_CLUSTER_REQUEST__INIT;
+    m.token = token;
+    expect(w, send_call(w, 0, CLUSTERS "JoinCluster", &m.base), SY_CODE_INVALID_ARGUMENT,
+           "identity: 0 bytes");
+    expect(w, join(w, 1, token, 1), SY_CODE_OK, ""); /* the token was not used by any of them */
+    close_world(w);
+}
+END_TEST
+
+/* Two join at two shards with the last use of a token: their copies are as old, one of them wins.
+ */
+START_TEST(a_use_is_given_once)
+{
+    struct world *w = &world;
+    char token[256];
+    for (uint64_t seed = 10; seed < 20; seed++) {
+        open_world(w, seed);
+        expect_token(w, create_cluster(w, 0, "c1"), token);
+        struct call *calls[SHARDS];
+        size_t joined = 0;
+        for (size_t i = 0; i < SHARDS; i++) {
+            calls[i] = join(w, i, token, (uint8_t)(i + 1));
+            calls[i]->reads = true;
+        }
+        for (size_t i = 0; i < SHARDS; i++) {
+            UNTIL(w, calls[i]->call == NULL);
+            joined += calls[i]->code == SY_CODE_OK;
+            ck_assert_msg(calls[i]->code == SY_CODE_OK || strstr(calls[i]->text, "is used up"),
+                          "%s", calls[i]->text);
+        }
+        ck_assert_uint_eq(joined, 1);
+        close_world(w);
+    }
+}
+END_TEST
+
+/* A shard whose copy is behind does not refuse what is so. */
+START_TEST(a_refusal_is_not_from_an_old_copy)
+{
+    struct world *w = &world;
+    char token[256];
+    for (uint64_t seed = 20; seed < 30; seed++) {
+        open_world(w, seed);
+        for (size_t i = 0; i < MEMBERS; i++)
+            fake_etcd_set_delay(w->etcd, i, 0, (int64_t)sy_rng_below(&w->rng, 200 * MS) + MS);
+        expect_token(w, create_cluster(w, 0, "c1"), token);
+        expect(w, join(w, 1 + seed % 2, token, 1), SY_CODE_OK, "");
+        expect(w, create_cluster(w, 2, "c1"), SY_CODE_ALREADY_EXISTS, "registered already");
+        close_world(w);
+    }
+}
+END_TEST
+
+/* Without etcd nothing is changed, and that is said. */
+START_TEST(without_etcd_an_order_says_that_it_does_not_know)
+{
+    struct world *w = &world;
+    char token[256];
+    open_world(w, 5);
+    fake_etcd_set_quorum(w->etcd, false);
+    expect(w, create_cluster(w, 0, "c1"), SY_CODE_UNAVAILABLE, "whether cluster c1 was changed");
+    fake_etcd_set_quorum(w->etcd, true);
+    UNTIL(w, even(w, SHARDS));
+    run_for(w, 3 * SY_NS_PER_S);
+    expect_token(w, create_cluster(w, 0, "c2"), token);
+    close_world(w);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {what_one_shard_registers_all_know,
+                                  who_has_joined_is_let_in_everywhere_and_nobody_else_as_it,
+                                  who_came_without_a_token_goes_when_another_joins,
+                                  tokens_of_elsewhere_change_nothing,
+                                  a_use_is_given_once,
+                                  a_refusal_is_not_from_an_old_copy,
+                                  without_etcd_an_order_says_that_it_does_not_know,
+                                  NULL};
+    return sy_test_run("registration", tests);
+}

@@ -1,0 +1,149 @@
+/* switchyard cluster: its arguments. */
+#include "base/mem.h"
+#include "tools/src/cmd_cluster.h"
+
+#include <string.h>
+
+enum { KEY_REGION = 0x100, KEY_LABELS, KEY_PRICE, KEY_USES, KEY_EXPIRES };
+
+static const struct {
+    const char *name;
+    bool of_token, named, numbered, makes_token;
+    const char *expected;
+} verbs[CL_CLUSTER_VERBS] = {
+    [CL_CLUSTER_CREATE] = {"create", false, true, false, true, "expected NAME"},
+    [CL_CLUSTER_LIST] = {"list", false, false, false, false, "takes no argument"},
+    [CL_CLUSTER_GET] = {"get", false, true, false, false, "expected NAME"},
+    [CL_CLUSTER_TOKEN_CREATE] = {"create", true, true, false, true, "expected NAME"},
+    [CL_CLUSTER_TOKEN_REVOKE] = {"revoke", true, true, true, false, "expected NAME TOKEN"},
+};
+
+static const struct argp_option cluster_argp_options[] = {
+    {"region", KEY_REGION, "NAME", 0,
+     "of create: where it is, for queues that name the regions of their work", 0},
+    {"labels", KEY_LABELS, "K=V,...", 0, "of create: of all its nodes, for tasks to ask for", 0},
+    {"price", KEY_PRICE, "MICROS", 0,
+     "of create: of a core, in millionths of a currency an hour, for queues that look for the "
+     "cheapest cluster",
+     0},
+    {"uses", KEY_USES, "N", 0, "of a token: so many operators may join with it (1)", 0},
+    {"expires", KEY_EXPIRES, "DURATION", 0, "of a token: so long from now (1h)", 0},
+    {0},
+};
+
+static error_t take_verb(struct cl_cluster_options *options, const char *arg)
+{
+    if (!options->of_token && strcmp(arg, "token") == 0) {
+        options->of_token = true;
+        return 0;
+    }
+    for (int i = 0; i < CL_CLUSTER_VERBS; i++) {
+        if (verbs[i].of_token != options->of_token || strcmp(arg, verbs[i].name) != 0)
+            continue;
+        options->verb = (enum cl_cluster_verb)i;
+        options->has_verb = true;
+        return 0;
+    }
+    return cl_args_wrong(&options->common, "'%s': expected %s", arg,
+                         options->of_token ? "token create or token revoke"
+                                           : "create, list, get or token");
+}
+
+static const char *words(const struct cl_cluster_options *options)
+{
+    static const char *const names[CL_CLUSTER_VERBS] = {
+        [CL_CLUSTER_CREATE] = "create",
+        [CL_CLUSTER_LIST] = "list",
+        [CL_CLUSTER_GET] = "get",
+        [CL_CLUSTER_TOKEN_CREATE] = "token create",
+        [CL_CLUSTER_TOKEN_REVOKE] = "token revoke",
+    };
+    return names[options->verb];
+}
+
+static error_t take_argument(struct cl_cluster_options *options, char *arg)
+{
+    struct cl_args *common = &options->common;
+    if (!options->has_verb)
+        return take_verb(options, arg);
+    if (verbs[options->verb].named && !options->name) {
+        options->name = arg;
+        return cl_name_ok(common, "cluster", arg) ? 0 : EINVAL;
+    }
+    if (!verbs[options->verb].numbered || options->has_token)
+        return cl_args_wrong(common, "unexpected argument '%s': cluster %s %s", arg, words(options),
+                             verbs[options->verb].expected);
+    options->has_token = true;
+    return cl_args_number(common, "token", arg, 1, UINT32_MAX, &options->token) ? 0 : EINVAL;
+}
+
+static error_t check(struct cl_cluster_options *options)
+{
+    struct cl_args *common = &options->common;
+    if (!options->has_verb)
+        return cl_args_wrong(common, "what of clusters? Expected create, list, get, token create "
+                                     "or token revoke");
+    bool creates = options->verb == CL_CLUSTER_CREATE;
+    if (!creates && (options->region || options->labels || options->price_micros > 0))
+        return cl_args_wrong(common, "--region, --labels and --price are for cluster create");
+    if (!verbs[options->verb].makes_token && (options->uses > 0 || options->expires_ns > 0))
+        return cl_args_wrong(common,
+                             "--uses and --expires are for cluster create and token create");
+    bool complete = (!verbs[options->verb].named || options->name) &&
+                    (!verbs[options->verb].numbered || options->has_token);
+    return complete ? 0
+                    : cl_args_wrong(common, "cluster %s: %s", words(options),
+                                    verbs[options->verb].expected);
+}
+
+static error_t parse_cluster(int key, char *arg, struct argp_state *state)
+{
+    struct cl_cluster_options *options = state->input;
+    struct cl_args *common = &options->common;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = common;
+        return 0;
+    case KEY_REGION:
+        options->region = arg;
+        return cl_name_ok(common, "region", arg) ? 0 : EINVAL;
+    case KEY_LABELS:
+        options->labels = arg;
+        return 0;
+    case KEY_PRICE:
+        return cl_args_number(common, "price", arg, 1, 1000000000, &options->price_micros) ? 0
+                                                                                           : EINVAL;
+    case KEY_USES:
+        return cl_args_number(common, "uses", arg, 1, 1000, &options->uses) ? 0 : EINVAL;
+    case KEY_EXPIRES:
+        return cl_args_duration(common, "expires", arg, &options->expires_ns) ? 0 : EINVAL;
+    case ARGP_KEY_ARG:
+        return take_argument(options, arg);
+    case ARGP_KEY_END:
+        return check(options);
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+enum cl_parse cl_cluster_parse(struct cl_cluster_options *options, const struct cl_args *defaults,
+                               int argc, char **argv)
+{
+    static const char doc[] =
+        "Registers data planes, and shows them.\n\n"
+        "  create NAME          registers it, and prints a token that its operator joins with\n"
+        "  list                 all of them, and how they do\n"
+        "  get NAME             one, with its tokens\n"
+        "  token create NAME    one more token\n"
+        "  token revoke NAME TOKEN  nobody joins with that one any more\n\n"
+        "A token is printed once, and kept nowhere.\v" CL_EXIT_CODES;
+    const struct argp argp = {cluster_argp_options,
+                              parse_cluster,
+                              "create|list|get|token create|token revoke ...",
+                              doc,
+                              CL_ARGS_CHILDREN,
+                              NULL,
+                              NULL};
+    *options = (struct cl_cluster_options){.common = *defaults};
+    return cl_args_parse(&argp, argc, argv, 0, &options->common, options);
+}
