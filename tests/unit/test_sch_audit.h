@@ -35,19 +35,18 @@ static struct model_node node_of(const struct world *w, size_t n)
     return node;
 }
 
-/* Whether each of `wanted` is one of `there`: both with commas. */
+/* Whether each of `wanted` is one of `there`: both with commas. Asked at each event: no printf. */
 static bool texts_have(const char *there, const char *wanted)
 {
-    char list[SCH_NODE_LABELS_MAX + 2], one[SCH_NODE_LABELS_MAX + 2];
-    snprintf(list, sizeof(list), ",%s,", there);
-    while (*wanted) {
-        size_t length = strcspn(wanted, ",");
-        snprintf(one, sizeof(one), ",%.*s,", (int)length, wanted);
-        if (!strstr(list, one))
-            return false;
-        wanted += length + (wanted[length] == ',');
+    size_t length = strcspn(wanted, ","), of;
+    if (length == 0)
+        return true;
+    for (const char *one = there; *one; one += of + (one[of] == ',')) {
+        of = strcspn(one, ",");
+        if (of == length && memcmp(one, wanted, length) == 0)
+            return texts_have(there, wanted + length + (wanted[length] == ','));
     }
-    return true;
+    return false;
 }
 
 /* Empty, and whatever it is short of now. */
@@ -203,26 +202,49 @@ static bool is_there(const struct site *site, const struct sight *sight, bool at
     return at_most ? gone_awake_ns < 2 * lease_ns + SY_NS_PER_S : gone_ns < lease_ns;
 }
 
-static bool could_run(const struct site *site, size_t queue, size_t c,
-                      const struct sch_resources *request, bool at_most)
+/* Under the queue's rules, on the nodes that it told of. */
+static bool fits_there(const struct site *site, size_t queue, size_t c,
+                       const struct sch_resources *request)
 {
     const struct sight *sight = &site->sights[c];
     bool unknown = sight->state == SIGHT_UNKNOWN;
-    return permits(site, queue, c, !unknown) && is_there(site, sight, at_most) &&
+    return permits(site, queue, c, !unknown) &&
            (unknown || sight->state == SIGHT_JOINING ||
             told_fits(sight, request, tolerates_spot(site, queue)));
+}
+
+static bool could_run(const struct site *site, size_t queue, size_t c,
+                      const struct sch_resources *request, bool at_most)
+{
+    return is_there(site, &site->sights[c], at_most) && fits_there(site, queue, c, request);
+}
+
+/* Asked at each event, and other only after few of them. */
+static void see_fits(struct world *w, size_t p)
+{
+    struct site *site = &w->sites[p];
+    for (size_t q = 0; q < QUEUES; q++) {
+        for (size_t s = 0; s < SPECS; s++) {
+            for (size_t c = 0; c < CLUSTERS; c++)
+                site->fits[q][s][c] = fits_there(site, q, c, &w->specs[p][s].request);
+        }
+    }
+    site->fits_known = true;
 }
 
 static void see_able(struct world *w, size_t p)
 {
     struct site *site = &w->sites[p];
-    for (size_t q = 0; q < QUEUES; q++) {
-        for (size_t s = 0; s < SPECS; s++) {
-            const struct sch_resources *request = &w->specs[p][s].request;
-            for (size_t c = 0; c < CLUSTERS; c++) {
-                if (could_run(site, q, c, request, false))
+    if (!site->fits_known)
+        see_fits(w, p);
+    for (size_t c = 0; c < CLUSTERS; c++) {
+        bool there = is_there(site, &site->sights[c], false);
+        bool at_most = is_there(site, &site->sights[c], true);
+        for (size_t q = 0; q < QUEUES; q++) {
+            for (size_t s = 0; s < SPECS; s++) {
+                if (there && site->fits[q][s][c])
                     site->able_ns[q][s] = w->now;
-                if (could_run(site, q, c, request, true))
+                if (at_most && site->fits[q][s][c])
                     site->able_awake_ns[q][s] = site->awake_ns;
             }
         }
@@ -244,6 +266,7 @@ static void see(struct world *w, size_t p, const struct sch_event *event)
         see_cluster(site, event);
     else
         return;
+    site->fits_known = false;
     see_able(w, p);
 }
 
@@ -252,6 +275,7 @@ static void see_nothing(struct world *w, size_t p)
 {
     struct site *site = &w->sites[p];
     memset(site->sights, 0, sizeof(site->sights));
+    site->fits_known = false;
     site->last_ns = w->now;
     site->changed_awake_ns = site->awake_ns;
     for (size_t c = 0; c < CLUSTERS; c++)

@@ -126,8 +126,9 @@ struct site {
     int64_t last_ns, awake_ns; /* the latter leaves out what it stood still: a second and more */
     int64_t changed_awake_ns;  /* a queue */
     int64_t able_ns[QUEUES][SPECS], able_awake_ns[QUEUES][SPECS]; /* some cluster could run it */
+    bool fits[QUEUES][SPECS][CLUSTERS], fits_known;               /* see see_fits() */
     struct sch_partition *core;
-    uint32_t epoch;
+    uint32_t epoch, looks_max; /* 0: as many as it likes */
     struct row rows[ROWS_MAX];
     size_t row_count;
     struct sch_event old[OLD_MAX]; /* reports that were delivered */
@@ -146,7 +147,8 @@ struct world {
     bool moves;           /* where work may run is changed */
     bool spot; /* n2 may be taken away; work tolerates that, unless somebody changes it */
     enum sch_policy policy;
-    bool reserves; /* nodes are kept for large actions */
+    bool reserves;  /* nodes are kept for large actions */
+    uint32_t looks; /* looks_max of the first epoch, modulo 3; of the next one more */
     struct sch_spec specs[PARTITIONS][SPECS];
     struct site sites[PARTITIONS];
     struct sch_operator *operators[CLUSTERS];

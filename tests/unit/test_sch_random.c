@@ -7,99 +7,7 @@
  * all its work, and a seed gives the same effects twice.
  */
 #include "tests/unit/test_sch_model.h"
-
-/* ---- streams open and close ---- */
-
-static void shard_close(struct world *w, size_t p, size_t c)
-{
-    struct stream *stream = &w->shard_streams[p][c];
-    if (!stream->open)
-        return;
-    stream->open = false;
-    queue_clear(&stream->up);
-    queue_clear(&stream->down);
-    if (w->operators[c])
-        step_operator(w, c,
-                      (struct sch_op_event){.type = SCH_OP_PARTITION_DOWN,
-                                            .u.partition.partition = (uint32_t)p});
-    if (w->sites[p].core)
-        step_partition(
-            w, p,
-            (struct sch_event){.type = SCH_EVENT_CLUSTER_DOWN, .u.cluster.name = cluster_names[c]});
-}
-
-static void cluster_up(struct world *w, size_t p, size_t c)
-{
-    struct sch_shape shapes[4];
-    size_t count = sch_operator_shapes(w->operators[c], shapes, 4);
-    ck_assert_uint_le(count, 4);
-    step_partition(w, p,
-                   (struct sch_event){.type = SCH_EVENT_CLUSTER_UP,
-                                      .u.cluster = {.name = cluster_names[c],
-                                                    .shapes = shapes,
-                                                    .shape_count = count,
-                                                    .price = cluster_prices[c],
-                                                    .region = cluster_regions[c]}});
-}
-
-static void shard_open(struct world *w, size_t p, size_t c)
-{
-    if (w->shard_streams[p][c].open)
-        return;
-    w->shard_streams[p][c].open = true;
-    cluster_up(w, p, c);
-    step_operator(w, c,
-                  (struct sch_op_event){
-                      .type = SCH_OP_PARTITION_UP,
-                      .u.partition = {.partition = (uint32_t)p, .epoch = w->sites[p].epoch}});
-}
-
-static void node_close(struct world *w, size_t c, size_t n)
-{
-    struct stream *stream = &w->node_streams[c][n];
-    if (!stream->open)
-        return;
-    stream->open = false;
-    queue_clear(&stream->up);
-    queue_clear(&stream->down);
-    if (w->operators[c])
-        step_operator(
-            w, c, (struct sch_op_event){.type = SCH_OP_NODE_DOWN, .u.node.name = node_names[n]});
-}
-
-static void node_open(struct world *w, size_t c, size_t n)
-{
-    struct agent *agent = &w->agents[c][n];
-    if (w->node_streams[c][n].open)
-        return;
-    w->node_streams[c][n].open = true;
-    struct model_node node = node_of(w, n);
-    struct sch_environment pool = {.name = "pool", .slots = node.slots};
-    step_operator(w, c,
-                  (struct sch_op_event){.type = SCH_OP_NODE_UP,
-                                        .u.node = {.name = node_names[n],
-                                                   .traits = &node.traits,
-                                                   .capacity = node.capacity,
-                                                   .environments = &pool,
-                                                   .environment_count = node.slots > 0}});
-    for (size_t i = 0; i < agent->count; i++) {
-        struct execution *x = &agent->items[i];
-        if (!x->ended)
-            step_operator(w, c,
-                          (struct sch_op_event){.type = SCH_OP_NODE_INVENTORY,
-                                                .u.inventory = {.node = node_names[n],
-                                                                .key = x->key,
-                                                                .request = x->request,
-                                                                .started = x->started}});
-    }
-    step_operator(w, c,
-                  (struct sch_op_event){.type = SCH_OP_NODE_INVENTORY_COMPLETE,
-                                        .u.node.name = node_names[n]});
-    for (size_t i = 0; i < agent->count; i++) {
-        if (agent->items[i].ended)
-            agent_send(w, c, n, SCH_OP_OUTCOME, &agent->items[i]);
-    }
-}
+#include "tests/unit/test_sch_streams.h"
 
 /* ---- crashes ---- */
 
@@ -138,8 +46,9 @@ static void configure(struct world *w, size_t p, struct sch_queue_config config)
 static void partition_start(struct world *w, size_t p)
 {
     struct site *site = &w->sites[p];
+    site->looks_max = (w->looks + site->epoch++) % 3;
     struct sch_partition_options options = {.partition = (uint32_t)p,
-                                            .epoch = ++site->epoch,
+                                            .epoch = site->epoch,
                                             .actions_max = 120,
                                             .system_retries = 10,
                                             .worker_deaths_max = DEATHS,
@@ -150,7 +59,7 @@ static void partition_start(struct world *w, size_t p)
                                                                     : SCH_INFEASIBLE_INHERIT,
                                             .reserve_after_ns = w->reserves ? SY_NS_PER_S : 0,
                                             .assign_max = site->epoch % 2 ? 3 : 0,
-                                            .looks_max = site->epoch % 3,
+                                            .looks_max = site->looks_max,
                                             .reclaim_delay_ns = 200 * SY_NS_PER_MS};
     site->core = sch_partition_new(&options, w->now);
     for (size_t i = 0; i < site->row_count; i++) {
@@ -352,91 +261,6 @@ static void client(struct world *w, size_t p)
     w->held += sch_partition_counts(w->sites[p].core).held > 0;
 }
 
-/* ---- delivery ---- */
-
-static bool is_report(enum sch_event_type type)
-{
-    return type == SCH_EVENT_STARTED || type == SCH_EVENT_OUTCOME || type == SCH_EVENT_RETURNED;
-}
-
-static void deliver_up(struct world *w, size_t p, size_t c)
-{
-    struct stream *stream = &w->shard_streams[p][c];
-    struct site *site = &w->sites[p];
-    struct sch_event event = stream->up.items[stream->up.first++].up;
-    if (event.type == SCH_EVENT_CLUSTER_UP) {
-        cluster_up(w, p, c);
-        return;
-    }
-    step_partition(w, p, event);
-    if (!w->healing && event.type != SCH_EVENT_INVENTORY_COMPLETE && sy_rng_chance(&w->rng, 1, 10))
-        step_partition(w, p, event);
-    if (is_report(event.type))
-        site->old[site->old_count++ % OLD_MAX] = event;
-}
-
-static void deliver_down(struct world *w, size_t p, size_t c)
-{
-    struct stream *stream = &w->shard_streams[p][c];
-    struct message message = stream->down.items[stream->down.first++];
-    struct sch_op_event event = message.down;
-    if (event.type == SCH_OP_DEMAND && message.gang.size > 0)
-        event.u.demand.gang = &message.gang;
-    if (event.type == SCH_OP_RECLAIM)
-        event.u.reclaim.queues = message.queues;
-    step_operator(w, c, event);
-    if (!w->healing && event.type != SCH_OP_ASSIGN && sy_rng_chance(&w->rng, 1, 10))
-        step_operator(w, c, event);
-}
-
-/* One message of a random stream; false when that one is silent. */
-static bool deliver(struct world *w)
-{
-    size_t c = sy_rng_below(&w->rng, CLUSTERS);
-    bool up = sy_rng_chance(&w->rng, 1, 2);
-    if (sy_rng_chance(&w->rng, 1, 2)) {
-        size_t p = sy_rng_below(&w->rng, PARTITIONS);
-        struct stream *stream = &w->shard_streams[p][c];
-        struct queue *queue = up ? &stream->up : &stream->down;
-        if (queue->first == queue->count)
-            return false;
-        if (up)
-            deliver_up(w, p, c);
-        else
-            deliver_down(w, p, c);
-        return true;
-    }
-    size_t n = sy_rng_below(&w->rng, NODES);
-    struct stream *stream = &w->node_streams[c][n];
-    struct queue *queue = up ? &stream->up : &stream->down;
-    if (queue->first == queue->count)
-        return false;
-    struct message message = queue->items[queue->first++];
-    if (up)
-        step_operator(w, c, message.down);
-    else
-        agent_receive(w, c, n, &message);
-    return true;
-}
-
-static void ticks(struct world *w)
-{
-    for (size_t p = 0; p < PARTITIONS; p++) {
-        /* One assigns one at a time, and looks at one pair; and a class at a time ends when no
-         * cluster is left for it. */
-        for (int i = 0; sch_partition_next_ns(w->sites[p].core) <= w->now; i++) {
-            ck_assert_int_lt(i, 1000);
-            step_partition(w, p, (struct sch_event){.type = SCH_EVENT_TICK});
-        }
-        audit_overdue(w, p);
-    }
-    for (size_t c = 0; c < CLUSTERS; c++) {
-        if (sch_operator_next_ns(w->operators[c]) <= w->now)
-            step_operator(w, c, (struct sch_op_event){.type = SCH_OP_TICK});
-        ck_assert_int_gt(sch_operator_next_ns(w->operators[c]), w->now);
-    }
-}
-
 /* ---- the run ---- */
 
 static void repeat_old(struct world *w, size_t p)
@@ -612,10 +436,11 @@ struct done {
     uint64_t kept, stopped, gangs_stopped, gangs_asked, made, made_used;
 };
 
-static struct world *world_new(uint64_t seed)
+static struct world *world_new(uint64_t seed, uint32_t looks)
 {
     struct world *w = sy_new(struct world);
     sy_rng_init(&w->rng, seed);
+    w->looks = looks;
     w->now = SY_NS_PER_S;
     w->strict = seed % 2 == 0;
     w->prefers = seed % 3 == 0;
@@ -657,7 +482,7 @@ static void world_free(struct world *w)
 
 static uint64_t run_seed(uint64_t seed, struct done *done)
 {
-    struct world *w = world_new(seed);
+    struct world *w = world_new(seed, 1);
     for (unsigned i = 0; i < STEPS; i++)
         random_step(w);
     heal(w);
@@ -744,7 +569,8 @@ static void quiet(struct world *w, int64_t ns)
     }
 }
 
-static struct sch_action *quiet_run(struct world *w, size_t p, struct sch_spec *spec)
+static struct sch_action *quiet_run_of(struct world *w, size_t p, struct sch_spec *spec,
+                                       const char *queue)
 {
     char name[32];
     snprintf(name, sizeof(name), "q%u", (unsigned)++w->names);
@@ -753,9 +579,14 @@ static struct sch_action *quiet_run(struct world *w, size_t p, struct sch_spec *
         (struct sch_event){
             .type = SCH_EVENT_CREATE_RUN,
             .u.create = {
-                .project = "p", .domain = "d", .name = name, .spec = spec, .queue = any_queue(w)}});
+                .project = "p", .domain = "d", .name = name, .spec = spec, .queue = queue}});
     struct sch_run *run = sch_partition_find_run(w->sites[p].core, "p", "d", name);
     return run ? sch_partition_find_action(w->sites[p].core, run, SCH_ROOT_NAME) : NULL;
+}
+
+static struct sch_action *quiet_run(struct world *w, size_t p, struct sch_spec *spec)
+{
+    return quiet_run_of(w, p, spec, any_queue(w));
 }
 
 /* Single tasks and gangs of all queues ask for more than there is, and run for ever: after a while
@@ -768,7 +599,7 @@ START_TEST(nobody_takes_the_same_room_in_turns)
     uint64_t seeds = count ? strtoull(count, NULL, 10) : only ? 1 : 10;
     uint64_t stopped = 0;
     for (uint64_t seed = first; seed < first + seeds; seed++) {
-        struct world *w = world_new(seed);
+        struct world *w = world_new(seed, seed % 5 < 3 ? (uint32_t)(seed % 5) : 0);
         w->healing = true;
         connect_all(w);
         for (unsigned i = 0; i < 40; i++) {
