@@ -491,6 +491,7 @@ static void send_assign(struct cp_partition *p, const struct sch_effect *effect)
                                                .number = action->number,
                                                .attempt = sch_action_attempt(action),
                                                .queue = effect->u.assign.queue,
+                                               .priority = effect->u.assign.priority,
                                                .suspect = action->suspect};
     struct sch_gang_view gang;
     if (sch_action_gang(action, &gang)) {

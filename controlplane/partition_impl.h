@@ -148,6 +148,7 @@ struct cp_assign {
     struct sch_action *action; /* a reference */
     struct cp_spec_use *use;   /* pinned */
     uint32_t class_id, number, attempt, queue;
+    int32_t priority; /* with that of its queues */
     bool suspect;
     uint64_t gang_id; /* 0: in none */
     uint32_t rank, size;

@@ -280,7 +280,7 @@ static bool pack_assign(struct cp_operator *o, struct sy_buf *out, const struct 
     cp_put_bytes(out, 9, input.data, input.len);
     cp_put_bytes(out, 10, uri.data, uri.len);
     cp_put_int(out, 11, assign->use->base.timeout_ns);
-    cp_put_int(out, 12, action->priority);
+    cp_put_int(out, 12, assign->priority);
     if (flyte)
         cp_flyte_put_context(out, 13, action, sy_buf_span(&p->scratch2));
     cp_put_uint(out, 14, assign->attempt);

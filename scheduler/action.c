@@ -422,6 +422,8 @@ void sch_action_assign(struct sch_partition *p, struct sch_action_impl *a,
     bool stoppable = queue->config && queue->config->preemptible &&
                      (!gang || gang->on_loss == SCH_ON_LOSS_RESTART_ALL);
     effect->u.assign.queue = stoppable ? sch_share_tag(queue) : 0;
+    effect->u.assign.priority = sch_priority_clamp((int64_t)a->base.priority +
+                                                   a->lane->seat.share->priority);
 }
 
 void sch_action_place(struct sch_partition *p, struct sch_action_impl *a, bool front)

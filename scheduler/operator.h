@@ -178,7 +178,7 @@ struct sch_op_event {
             /* Of a member of a gang, whose members come in the order of ranks; 0: of none. */
             uint64_t gang_id;
             uint32_t rank;
-            int32_t priority;
+            int32_t priority; /* with that of its queues */
         } assign;
         struct {
             struct sch_attempt_key key;

@@ -532,7 +532,8 @@ struct sch_effect {
             struct sch_action *action;
             const char *cluster;
             uint32_t class_id;
-            uint32_t queue; /* it may be stopped for the sake of others that name this; 0: not */
+            uint32_t queue;   /* it may be stopped for the sake of others that name this; 0: not */
+            int32_t priority; /* its own, with that of its queues */
         } assign;
         struct {
             const char *cluster;

@@ -316,10 +316,7 @@ static void set_head(struct head *head, const struct sch_action_impl *action)
     head->action = action;
     if (!action)
         return;
-    int64_t priority = level_priority(action->level) + head->tenant->priority;
-    head->priority = priority > INT32_MAX    ? INT32_MAX
-                     : priority < -INT32_MAX ? -INT32_MAX
-                                             : (int32_t)priority;
+    head->priority = sch_priority_clamp(level_priority(action->level) + head->tenant->priority);
     head->id = action->base.id;
 }
 

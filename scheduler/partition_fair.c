@@ -17,10 +17,8 @@
 
 int32_t sch_lane_priority(const struct sch_lane *lane)
 {
-    int64_t priority = (int64_t)sch_fifo_priority(&lane->queue) + lane->seat.share->priority;
-    return priority > INT32_MAX    ? INT32_MAX
-           : priority < -INT32_MAX ? -INT32_MAX
-                                   : (int32_t)priority;
+    return sch_priority_clamp((int64_t)sch_fifo_priority(&lane->queue) +
+                              lane->seat.share->priority);
 }
 
 bool sch_seat_has_somebody(const struct sch_seat *seat)

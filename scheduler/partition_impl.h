@@ -556,6 +556,14 @@ static inline bool sch_cluster_connected(const struct sch_cluster *c)
     return c->sm.state == SCH_CLUSTER_JOINING || c->sm.state == SCH_CLUSTER_READY;
 }
 
+/* Sums of priorities, which are told and compared as 32 bits. */
+static inline int32_t sch_priority_clamp(int64_t priority)
+{
+    return priority > INT32_MAX    ? INT32_MAX
+           : priority < -INT32_MAX ? -INT32_MAX
+                                   : (int32_t)priority;
+}
+
 /* Whether this step may look at one more; counts it. */
 static inline bool sch_may_look(struct sch_partition *p)
 {

@@ -372,7 +372,7 @@ static void carry_message(struct world *w, size_t p, const struct sch_effect *ef
         if (sch_action_gang(a, &gang)) {
             event->u.assign.gang_id = gang.id;
             event->u.assign.rank = gang.rank;
-            event->u.assign.priority = a->priority;
+            event->u.assign.priority = effect->u.assign.priority;
         }
     } else if (effect->type == SCH_EFFECT_CANCEL) {
         struct sch_op_event *event = send_down(w, p, effect->u.cancel.cluster, SCH_OP_CANCEL);

@@ -623,9 +623,109 @@ START_TEST(nobody_takes_the_same_room_in_turns)
 }
 END_TEST
 
+/* ---- what few random worlds come to, in worlds that come to nothing else ---- */
+
+static void quiet_gang(struct world *w, size_t p, struct sch_spec *spec, uint32_t size,
+                       const char *queue)
+{
+    static const char *const names[] = {"g0", "g1", "g2", "g3"};
+    struct sch_gang_member members[SY_COUNT_OF(names)];
+    struct sch_gang_shape gang;
+    ck_assert_int_eq(sch_gang_shape_init(&gang, size, SCH_TOPOLOGY_NONE, "", 0, NULL), 0);
+    for (uint32_t i = 0; i < size; i++)
+        members[i] = (struct sch_gang_member){.name = names[i], .spec = spec};
+    step_partition(w, p,
+                   (struct sch_event){.type = SCH_EVENT_ENQUEUE_GANG,
+                                      .u.gang = {.parent = quiet_run(w, p, &w->specs[p][4]),
+                                                 .shape = &gang,
+                                                 .on_loss = SCH_ON_LOSS_RESTART_ALL,
+                                                 .members = members,
+                                                 .queue = queue}});
+}
+
+static uint64_t running(const struct world *w)
+{
+    return sch_partition_counts(w->sites[0].core).running +
+           sch_partition_counts(w->sites[1].core).running;
+}
+
+#define ALL_CORES (CLUSTERS * NODES * CORES)
+
+/* All cores run what may be stopped: tasks of one core, or of two cores in gangs of two. */
+static struct world *full_world(uint64_t seed, bool gangs)
+{
+    struct world *w = world_new(seed, (uint32_t)(seed % 3));
+    w->healing = true;
+    connect_all(w);
+    quiet(w, SY_NS_PER_S);
+    for (size_t i = 0; i < (gangs ? ALL_CORES / 4 : ALL_CORES); i++) {
+        if (gangs)
+            quiet_gang(w, 0, &w->specs[0][1], 2, "spare");
+        else
+            quiet_run_of(w, 0, &w->specs[0][0], "spare");
+        quiet(w, SY_NS_PER_S / 2);
+    }
+    for (unsigned i = 0; running(w) < (gangs ? ALL_CORES / 2 : ALL_CORES); i++) {
+        ck_assert_uint_lt(i, 70); /* a gang may be in the full cluster, and goes back after 60 s */
+        quiet(w, SY_NS_PER_S);
+    }
+    ck_assert_uint_eq(w->stopped, 0);
+    return w;
+}
+
+START_TEST(work_stops_for_tasks_and_gangs_that_are_before_it)
+{
+    for (uint64_t seed = 1; seed <= 12; seed++) {
+        struct world *w = full_world(seed, false);
+        for (uint64_t i = 1; i <= 3; i++) { /* of two cores each, so two stop */
+            struct sch_action *a = quiet_run_of(w, 0, &w->specs[0][1], "firm");
+            quiet(w, 5 * SY_NS_PER_S);
+            ck_assert_int_eq(a->sm.state, SCH_ACTION_RUNNING);
+            ck_assert_uint_ge(w->stopped,
+                              2 * i); /* both clusters may be asked before one answers */
+            ck_assert_uint_le(w->stopped, 4 * i);
+            ck_assert_uint_eq(w->made_used, i);
+        }
+        ck_assert_uint_eq(w->made, w->stopped);
+        ck_assert_uint_eq(w->gangs_asked, 0);
+        uint64_t gangs = w->gangs, stopped = w->stopped;
+        quiet_gang(w, 0, &w->specs[0][1], 2, "firm");
+        quiet(w, 5 * SY_NS_PER_S);
+        ck_assert_uint_eq(w->gangs, gangs + 1);
+        ck_assert_uint_gt(w->gangs_asked, 0);
+        ck_assert_uint_gt(w->stopped, stopped);
+        ck_assert_uint_eq(w->gangs_stopped, 0);
+        world_free(w);
+    }
+}
+END_TEST
+
+START_TEST(gangs_stop_whole_for_tasks_and_gangs_that_are_before_them)
+{
+    for (uint64_t seed = 1; seed <= 12; seed++) {
+        struct world *w = full_world(seed, true);
+        struct sch_action *a = quiet_run_of(w, 0, &w->specs[0][1], "firm");
+        quiet(w, 5 * SY_NS_PER_S);
+        ck_assert_int_eq(a->sm.state, SCH_ACTION_RUNNING);
+        ck_assert_uint_eq(w->gangs_stopped, 2);
+        ck_assert_uint_eq(w->made_used, 1);
+        uint64_t gangs = w->gangs;
+        quiet_gang(w, 0, &w->specs[0][1], 4, "firm"); /* all cores but four, or six, are others' */
+        quiet(w, 5 * SY_NS_PER_S);
+        ck_assert_uint_eq(w->gangs, gangs + 1);
+        ck_assert_uint_gt(w->gangs_asked, 0);
+        ck_assert_uint_gt(w->gangs_stopped, 2);
+        ck_assert_uint_eq(w->gangs_stopped, w->stopped);
+        world_free(w);
+    }
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {random_worlds_keep_the_promises,
+                                  work_stops_for_tasks_and_gangs_that_are_before_it,
+                                  gangs_stop_whole_for_tasks_and_gangs_that_are_before_them,
                                   nobody_takes_the_same_room_in_turns, NULL};
     return sy_test_run("sch_random", tests);
 }

@@ -187,7 +187,6 @@ static void fill_gang(struct sch_op_event *event, const struct sch_action *actio
         return;
     event->u.assign.gang_id = gang.id;
     event->u.assign.rank = gang.rank;
-    event->u.assign.priority = action->priority;
 }
 
 static void carry(struct sim_switchyard *s, const struct sch_effect *effect)
@@ -210,6 +209,7 @@ static void carry(struct sim_switchyard *s, const struct sch_effect *effect)
                                                        .epoch = EPOCH};
         event->u.assign.class_id = effect->u.assign.class_id;
         event->u.assign.queue = effect->u.assign.queue;
+        event->u.assign.priority = effect->u.assign.priority;
         fill_gang(event, effect->u.assign.action);
         break;
     case SCH_EFFECT_CANCEL:
