@@ -1,8 +1,9 @@
 """Who is cut off, and what a person says of it: attempts that are given up, and nothing that is heard of them later."""
 import os
 import pathlib
+import re
 import signal
-import time
+import sqlite3
 
 from harness import wait_until
 
@@ -77,3 +78,42 @@ def test_node_fence(box):
 
 
 test_node_fence.options = ["--clusters", "1", "--nodes", "2"]
+
+
+def write(db, token, value):
+    """As docs/guarantees.md says; whether it counted."""
+    text = (pathlib.Path(__file__).parents[2] / "docs" / "guarantees.md").read_text()
+    (statement,) = re.findall(r"```sql\n(.*?)```", text, re.S)
+    return db.execute(statement, {"job": "j", "token": token, "value": value}).rowcount == 1
+
+
+def test_tokens_grow(box):
+    """Over a failure, a loss, and a new epoch of the partition; SQL that checks them as documented refuses the older."""
+    directory = box.dir / "tasks"
+    directory.mkdir()
+    script = """
+echo $SWITCHYARD_FENCING_TOKEN > $0/.$$ && mv $0/.$$ $0/$SWITCHYARD_ATTEMPT
+[ $SWITCHYARD_ATTEMPT != 1 ] || exit 1
+until [ -e $0/go ]; do sleep 0.05; done
+"""
+    run = box.json("run", "--detach", "--retries", 1, "--", "sh", "-c", script, directory)["run"]
+    wait_until(lambda: (directory / "2").exists(), "it was tried again")
+    box.kill("agent")
+    box.restart("agent")
+    wait_until(lambda: (directory / "3").exists(), "what was lost was tried again")
+    box.kill("shard")
+    box.restart("shard")
+    box.kill("agent")
+    box.restart("agent")
+    wait_until(lambda: (directory / "4").exists(), "and again")
+    (directory / "go").touch()
+    box.events(run)
+    tokens = [(directory / str(n)).read_text().strip() for n in range(1, 5)]
+    assert tokens == sorted(set(tokens)), tokens
+    assert tokens[3].split(".")[0] > tokens[0].split(".")[0], tokens
+    db = sqlite3.connect(":memory:")
+    db.execute("CREATE TABLE result (job TEXT PRIMARY KEY, value TEXT, token TEXT)")
+    assert write(db, tokens[1], "b") and write(db, tokens[3], "d")
+    assert not write(db, tokens[2], "c") and not write(db, tokens[0], "a")
+    assert write(db, tokens[3], "D")  # the same attempt once more
+    assert db.execute("SELECT value, token FROM result").fetchall() == [("D", tokens[3])]

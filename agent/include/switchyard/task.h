@@ -45,7 +45,8 @@ const char *sy_task_run(const struct sy_task *task);
 const char *sy_task_name(const struct sy_task *task);
 uint32_t sy_task_attempt(const struct sy_task *task);
 /* Grows, in byte order, with every re-issue of this action: a sink that remembers the greatest
- * token it has seen and refuses smaller ones is safe from a paused, superseded attempt. */
+ * token it has seen and refuses smaller ones is safe from a paused, superseded attempt. See
+ * <switchyard/fencing.h>. */
 const char *sy_task_fencing_token(const struct sy_task *task);
 
 /* ---- gangs: tasks that run at the same time, and talk to each other ---- */
