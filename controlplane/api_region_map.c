@@ -88,6 +88,12 @@ static struct map_answer *answer_new(struct cp_request *req, size_t shards, size
     return answer;
 }
 
+static void describe_range(Switchyard__V1__PartitionPlace *place, struct cp_range range)
+{
+    place->first_hash = range.first;
+    place->last_hash = range.last;
+}
+
 /* Without an etcd. */
 static struct map_answer *map_of_one(struct cp_request *req)
 {
@@ -100,6 +106,7 @@ static struct map_answer *map_of_one(struct cp_request *req)
     for (uint32_t i = 0; i < shard->options.partitions; i++) {
         answer->places[i].partition = i;
         answer->places[i].shard = shard->name;
+        describe_range(&answer->places[i], cp_ranges_of(cp_ranges_get(&shard->ranges), i));
     }
     return answer;
 }
@@ -113,6 +120,7 @@ static void describe_partition(struct map_answer *answer, const struct cp_map *m
     place->partition = p->number;
     place->opening = owner != CP_MAP_NONE && p->moving;
     place->wanted = text(p->wanted);
+    describe_range(place, cp_map_range(map, p));
     if (owner != CP_MAP_NONE) {
         place->shard = text(map->shards[owner].name);
         answer->shards[owner].partitions++;

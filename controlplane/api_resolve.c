@@ -222,11 +222,9 @@ bool cp_task_resolve(struct cp_request *req, void (*again)(struct cp_request *re
                                 by_trigger ? m->trigger_name : NULL};
     const Flyteidl2__Common__TriggerName *trigger = resolve->trigger;
     const TaskIdentifier *id = resolve->id;
-    uint32_t partitions = req->lane->shard->options.partitions;
-    uint32_t partition = by_trigger
-                             ? cp_registry_partition(trigger->project, trigger->domain,
-                                                     trigger->task_name, partitions)
-                             : cp_registry_partition(id->project, id->domain, id->name, partitions);
-    cp_gather_one(req, resolve, &kind, partition);
+    uint64_t hash = by_trigger
+                        ? cp_registry_hash(trigger->project, trigger->domain, trigger->task_name)
+                        : cp_registry_hash(id->project, id->domain, id->name);
+    cp_gather_one(req, resolve, &kind, cp_shard_find(req->lane->shard, hash));
     return true;
 }

@@ -122,12 +122,8 @@ void cp_name_random(char ret[CP_NAME_MADE_SIZE], struct sy_rng *rng)
     sy_rng_name(rng, ret + 1, CP_NAME_MADE_SIZE - 2);
 }
 
-uint32_t cp_name_partition(const char *project, const char *domain, const char *run,
-                           uint32_t partitions)
+uint64_t cp_name_hash(const char *project, const char *domain, const char *run)
 {
-    SY_ASSERT(partitions > 0);
-    if (partitions == 1)
-        return 0;
     char key[3 * (CP_NAME_LENGTH_MAX + 1)];
     size_t len = 0;
     const char *const parts[] = {project, domain, run};
@@ -137,6 +133,5 @@ uint32_t cp_name_partition(const char *project, const char *domain, const char *
         memcpy(key + len, parts[i], n);
         len += n;
     }
-    uint64_t hash = XXH3_64bits(key, len);
-    return (uint32_t)(((unsigned __int128)hash * partitions) >> 64);
+    return XXH3_64bits(key, len);
 }

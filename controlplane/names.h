@@ -35,6 +35,5 @@ void cp_name_from_request(char ret[CP_NAME_MADE_SIZE], const char *project, cons
                           const char *request_id, uint32_t salt);
 void cp_name_random(char ret[CP_NAME_MADE_SIZE], struct sy_rng *rng);
 
-/* 0 <= result < partitions. Each partition owns a contiguous range of XXH3-64 of the run's key. */
-uint32_t cp_name_partition(const char *project, const char *domain, const char *run,
-                           uint32_t partitions);
+/* XXH3-64 of the run's key: the run lies in the partition that has it (ranges.h). */
+uint64_t cp_name_hash(const char *project, const char *domain, const char *run);

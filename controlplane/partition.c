@@ -480,6 +480,12 @@ void cp_abandon_lapsed(struct cp_partition *p)
 
 /* ---- reading ---- */
 
+uint32_t cp_partition_of(const struct cp_partition *p, uint64_t hash)
+{
+    const struct cp_ranges_now *ranges = p->options.ranges;
+    return ranges != NULL ? cp_ranges_find(cp_ranges_get(ranges), hash) : p->options.partition;
+}
+
 bool cp_partition_away(const struct cp_partition *p)
 {
     return cp_state(p) == CP_PARTITION_AWAY;

@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "base/rpc.h"
+#include "controlplane/ranges.h"
 #include "controlplane/store.h"
 #include "scheduler/explain.h"
 
@@ -36,9 +37,10 @@ struct cp_store_opener {
 
 struct cp_partition_options {
     uint32_t partition;
-    uint32_t partitions;  /* of the shard; 0 = 1 */
-    bool registered_only; /* no cluster that is not registered is let in */
-    bool away;            /* it is not ours, until cp_partition_take() */
+    uint32_t partitions;                /* of the region; 0 = 1 */
+    const struct cp_ranges_now *ranges; /* who has which names; NULL: it has all */
+    bool registered_only;               /* no cluster that is not registered is let in */
+    bool away;                          /* it is not ours, until cp_partition_take() */
     /* What is ours is so until then, at the latest, on the loop's monotonic clock; NULL: for ever.
      * From then on it is abandoned. Another thread may move it. */
     const _Atomic int64_t *right_until_ns;

@@ -90,6 +90,8 @@ enum cp_partition_state {
 extern const struct sm_table cp_partition_table;
 /* It may be another's by now: nothing of it may be shown, and nothing is taken for it. */
 bool cp_lapsed(const struct cp_partition *p);
+/* Which partition of the region has the hash. */
+uint32_t cp_partition_of(const struct cp_partition *p, uint64_t hash);
 void cp_abandon_lapsed(struct cp_partition *p);
 
 /* ---- id map: u64 -> u32, for the time of a batch or message (0 is no key) ---- */

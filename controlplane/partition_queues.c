@@ -433,7 +433,7 @@ static bool at_home(const struct cp_partition *p, struct sy_span row_key, uint32
 {
     struct sch_queue_key key;
     return cp_queue_key_read(row_key, &key) &&
-           cp_queue_home(key.project, key.domain, p->options.partitions) == home;
+           cp_partition_of(p, cp_queue_hash(key.project, key.domain)) == home;
 }
 
 static bool pack_own(void *ctx, struct sy_span key, struct sy_span value)

@@ -55,11 +55,11 @@ static void make_names(struct fire *f, char name[CP_NAME_MADE_SIZE], char *reque
     XXH128_hash_t hash = XXH3_128bits(f->due.trigger.data, f->due.trigger.len);
     snprintf(request_id, size, "trigger-%016llx%016llx-%lld", (unsigned long long)hash.high64,
              (unsigned long long)hash.low64, (long long)f->due_ns);
-    uint32_t salt = 0, count = p->options.partitions > 0 ? p->options.partitions : 1;
+    uint32_t salt = 0;
     do
         cp_name_from_request(name, f->names[0], f->names[1], request_id, salt++);
-    while (count > 1 &&
-           cp_name_partition(f->names[0], f->names[1], name, count) != p->options.partition);
+    while (cp_partition_of(p, cp_name_hash(f->names[0], f->names[1], name)) !=
+           p->options.partition);
 }
 
 static void pack_run_spec(struct fire *f)

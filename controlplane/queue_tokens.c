@@ -291,11 +291,11 @@ void cp_tokens_free(struct cp_shard *shard)
 
 /* ---- what a partition says ---- */
 
-static uint32_t receiver(const struct cp_token_message *message, uint32_t partitions)
+static uint32_t receiver(const struct cp_shard *shard, const struct cp_token_message *message)
 {
     switch (message->type) {
     case CP_TOKEN_REPORT:
-        return cp_queue_home(message->key.project, message->key.domain, partitions);
+        return cp_shard_find(shard, cp_queue_hash(message->key.project, message->key.domain));
     case CP_TOKEN_ALLOW:
         return message->u.allowance.partition;
     case CP_TOKEN_ASK:
@@ -308,7 +308,7 @@ static void send(void *ctx, const struct cp_token_message *message)
 {
     struct cp_lane *lane = ctx;
     struct cp_shard *shard = lane->shard;
-    uint32_t to = receiver(message, shard->options.partitions);
+    uint32_t to = receiver(shard, message);
     SY_ASSERT(to < shard->options.partitions);
     if (cp_shard_has(shard, to))
         post_to(lane, &shard->lanes[to], arrive, to, message);

@@ -81,9 +81,9 @@ int cp_queue_key_compare(const void *a, const void *b)
     return order != 0 ? order : strcmp(left->name, right->name);
 }
 
-uint32_t cp_queue_home(const char *project, const char *domain, uint32_t partitions)
+uint64_t cp_queue_hash(const char *project, const char *domain)
 {
-    return cp_registry_partition(project, domain, "", partitions);
+    return cp_registry_hash(project, domain, "");
 }
 
 static enum sch_policy policy_of(Switchyard__V1__PlacementPolicy policy)

@@ -24,8 +24,9 @@ struct cp_registry_key cp_queue_row_key(const struct sch_queue_key *key);
 /* Of a row's key; false: it is none. */
 bool cp_queue_key_read(struct sy_span row_key, struct sch_queue_key *ret);
 int cp_queue_key_compare(const void *a, const void *b); /* as rows are ordered */
-/* Which partition it is at home in; all of one project and domain in the same. */
-uint32_t cp_queue_home(const char *project, const char *domain, uint32_t partitions);
+/* It is at home in the partition that has it (ranges.h); all of one project and domain in the same.
+ */
+uint64_t cp_queue_hash(const char *project, const char *domain);
 
 /* 0, or -EINVAL with a sentence: see sch_queue_config_check(). */
 int cp_queue_config_read(struct sch_queue_config *ret, const struct sch_queue_key *key,

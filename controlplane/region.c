@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define REGION_KEY "region"
 #define STORAGE_KEY "storage"
 #define AGAIN_NS (50 * SY_NS_PER_MS)
 
@@ -116,38 +115,29 @@ static void on_made(void *ctx, enum cp_coord_result result)
 
 /* ---- the region's first records ---- */
 
-/* How many partitions the region has; 0: it is not made yet. */
-static uint32_t partitions_made(const struct cp_region *region)
-{
-    const struct cp_coord_record *record = cp_coord_find(region->coord, REGION_KEY);
-    char text[16] = "";
-    if (record == NULL || record->value.len >= sizeof(text))
-        return 0;
-    memcpy(text, record->value.data, record->value.len);
-    return (uint32_t)strtoul(text, NULL, 10);
-}
-
 /* Those that are missing, as many as one write takes. False: none is. */
 static bool make_partitions(struct cp_region *region)
 {
-    static const struct cp_map_partition empty = {0};
     char keys[CP_COORD_OPS_MAX][CP_MAP_KEY_SIZE];
+    struct sy_buf rows[CP_COORD_OPS_MAX] = {{0}};
     struct cp_coord_op ops[CP_COORD_OPS_MAX];
-    SY_CLEANUP(sy_buf_deinit) struct sy_buf row = {0};
+    uint32_t made = region->options.partitions;
     size_t count = 0;
-    cp_map_put_partition(&row, &empty);
-    for (uint32_t i = 0; i < region->options.partitions && count < CP_COORD_OPS_MAX; i++) {
+    for (uint32_t i = 0; i < made && count < CP_COORD_OPS_MAX; i++) {
+        struct cp_map_partition row = {.number = i, .range = cp_range_even(i, made)};
         cp_map_partition_key(keys[count], i);
         if (cp_coord_find(region->coord, keys[count]) != NULL)
             continue;
-        ops[count] = (struct cp_coord_op){CP_COORD_PUT, keys[count], sy_buf_span(&row),
+        cp_map_put_partition(&rows[count], &row);
+        ops[count] = (struct cp_coord_op){CP_COORD_PUT, keys[count], sy_buf_span(&rows[count]),
                                           CP_COORD_ABSENT};
         count++;
     }
-    if (count == 0)
-        return false;
-    cp_coord_write(region->coord, ops, count, on_made, writing_new(region, 0));
-    return true;
+    if (count > 0)
+        cp_coord_write(region->coord, ops, count, on_made, writing_new(region, 0));
+    for (size_t i = 0; i < count; i++)
+        sy_buf_deinit(&rows[i]);
+    return count > 0;
 }
 
 static void make_record(struct cp_region *region, const char *key, const char *text)
@@ -161,9 +151,9 @@ static void make_record(struct cp_region *region, const char *key, const char *t
 static bool make_missing(struct cp_region *region)
 {
     char text[16];
-    if (partitions_made(region) == 0) {
+    if (region->map.made == 0) {
         snprintf(text, sizeof(text), "%u", region->options.partitions);
-        make_record(region, REGION_KEY, text);
+        make_record(region, CP_MAP_REGION_KEY, text);
     } else if (region->options.storage[0] != '\0' &&
                cp_coord_find(region->coord, STORAGE_KEY) == NULL) {
         make_record(region, STORAGE_KEY, region->options.storage);
@@ -177,7 +167,7 @@ static bool make_missing(struct cp_region *region)
 static bool fits(const struct cp_region *region, struct sy_error_text *ret_why)
 {
     const struct cp_region_options *options = &region->options;
-    uint32_t made = partitions_made(region);
+    uint32_t made = region->map.made;
     if (made != 0 && made != options->partitions) {
         sy_error_text_set(ret_why, "region %s has %u partitions, shard %s is configured for %u",
                           options->name, made, options->shard, options->partitions);

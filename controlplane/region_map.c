@@ -30,6 +30,7 @@ void cp_map_begin(struct cp_map *map, int64_t revision)
     SY_ASSERT(revision >= map->revision);
     map->revision = revision;
     map->shard_count = map->partition_count = 0;
+    map->made = 0;
 }
 
 /* ---- reading ---- */
@@ -84,7 +85,9 @@ static bool read_partition(struct cp_map_partition *partition, const char *digit
     partition->epoch = row->epoch;
     partition->session = row->session;
     partition->moving = row->moving;
-    return row->epoch < UINT32_MAX && (row->owner[0] != '\0') == (row->session != 0);
+    partition->range = (struct cp_range){row->first_hash, row->last_hash};
+    return row->first_hash <= row->last_hash && row->epoch < UINT32_MAX &&
+           (row->owner[0] != '\0') == (row->session != 0);
 }
 
 /* Room for one more. */
@@ -123,6 +126,20 @@ static bool add_partition(struct cp_map *map, const struct cp_coord_record *reco
     return true;
 }
 
+/* How many it was made with, as decimal digits. */
+static bool read_made(struct cp_map *map, struct sy_span value)
+{
+    char text[8] = "";
+    if (value.len == 0 || value.len >= sizeof(text))
+        return false;
+    memcpy(text, value.data, value.len);
+    unsigned long made = strtoul(text, NULL, 10);
+    if (strspn(text, "0123456789") != value.len || made == 0 || made > CP_MAP_PARTITIONS_MAX)
+        return false;
+    map->made = (uint32_t)made;
+    return true;
+}
+
 int cp_map_add(struct cp_map *map, const struct cp_coord_record *record,
                struct sy_error_text *error)
 {
@@ -136,6 +153,8 @@ int cp_map_add(struct cp_map *map, const struct cp_coord_record *record,
         fine = add_shard(map, record, key + sizeof(SHARDS) - 1, &arena);
     else if (strncmp(key, PARTITIONS, sizeof(PARTITIONS) - 1) == 0)
         fine = add_partition(map, record, key + sizeof(PARTITIONS) - 1, &arena);
+    else if (strcmp(key, CP_MAP_REGION_KEY) == 0)
+        fine = read_made(map, sy_buf_span(&record->value));
     if (fine)
         return 0;
     sy_error_text_set(error, "the region's record \"%s\" is damaged, or of a newer version", key);
@@ -182,6 +201,26 @@ uint32_t cp_map_owner(const struct cp_map *map, const struct cp_map_partition *p
     return alive ? shard : CP_MAP_NONE;
 }
 
+/* ---- ranges ---- */
+
+struct cp_range cp_map_range(const struct cp_map *map, const struct cp_map_partition *partition)
+{
+    if (partition->range.last != 0 || partition->number >= map->made)
+        return partition->range;
+    return cp_range_even(partition->number, map->made);
+}
+
+struct cp_ranges *cp_map_ranges(const struct cp_map *map)
+{
+    struct cp_range *ranges SY_AUTOFREE = sy_calloc(map->partition_count + 1, sizeof(*ranges));
+    for (size_t i = 0; i < map->partition_count; i++) {
+        if (map->partitions[i].number != i)
+            return NULL;
+        ranges[i] = cp_map_range(map, &map->partitions[i]);
+    }
+    return cp_ranges_new(ranges, (uint32_t)map->partition_count);
+}
+
 /* ---- writing ---- */
 
 void cp_map_shard_key(char ret[CP_MAP_KEY_SIZE], const char *name)
@@ -213,4 +252,6 @@ void cp_map_put_partition(struct sy_buf *buf, const struct cp_map_partition *par
     cp_put_int(buf, 3, partition->session);
     cp_put_uint(buf, 4, partition->moving);
     cp_put_str(buf, 5, partition->wanted);
+    cp_put_fixed64(buf, 8, partition->range.first);
+    cp_put_fixed64(buf, 9, partition->range.last);
 }

@@ -10,6 +10,7 @@
 
 #include "controlplane/coord.h"
 #include "controlplane/names.h"
+#include "controlplane/ranges.h"
 
 #define CP_MAP_NONE UINT32_MAX
 #define CP_MAP_PARTITIONS_MAX 4096u
@@ -32,10 +33,12 @@ struct cp_map_partition {
     int64_t session;
     bool moving;
     char wanted[CP_NAME_LENGTH_MAX + 1];
+    struct cp_range range; /* as written; 0 to 0: it is not, see cp_map_range() */
 };
 
 struct cp_map { /* zeroed: nothing was read yet */
     int64_t revision;
+    uint32_t made; /* how many partitions the region was made with; 0: that is not known */
     struct cp_map_shard *shards; /* by name */
     size_t shard_count, shards_size;
     struct cp_map_partition *partitions; /* by number */
@@ -45,8 +48,8 @@ struct cp_map { /* zeroed: nothing was read yet */
 void cp_map_deinit(struct cp_map *map);
 /* Empties it, for the records as of this revision. */
 void cp_map_begin(struct cp_map *map, int64_t revision);
-/* The next one; what is neither a shard's nor a partition's is passed over. -EBADMSG with a
- * sentence: it cannot be read; see above. */
+/* The next one; what is not about shards or partitions is passed over. -EBADMSG with a sentence: it
+ * cannot be read; see above. */
 int cp_map_add(struct cp_map *map, const struct cp_coord_record *record,
                struct sy_error_text *error) SY_MUST_USE;
 
@@ -56,7 +59,14 @@ uint32_t cp_map_partition(const struct cp_map *map, uint32_t number);
 /* The shard that owns it; CP_MAP_NONE: it is free. */
 uint32_t cp_map_owner(const struct cp_map *map, const struct cp_map_partition *partition);
 
+/* Which hashes it has. */
+struct cp_range cp_map_range(const struct cp_map *map, const struct cp_map_partition *partition);
+/* Of all; NULL: some record is missing or contradicts another. The caller's. */
+struct cp_ranges *cp_map_ranges(const struct cp_map *map);
+
 /* ---- to write them ---- */
+
+#define CP_MAP_REGION_KEY "region"
 
 void cp_map_shard_key(char ret[CP_MAP_KEY_SIZE], const char *name);
 void cp_map_partition_key(char ret[CP_MAP_KEY_SIZE], uint32_t number);

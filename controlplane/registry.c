@@ -71,12 +71,11 @@ int cp_registry_name_check(const char *what, const char *name, struct sy_error_t
     return cp_text_check(what, name, CP_REGISTRY_NAME_MAX, error);
 }
 
-uint32_t cp_registry_partition(const char *project, const char *domain, const char *name,
-                               uint32_t partitions)
+uint64_t cp_registry_hash(const char *project, const char *domain, const char *name)
 {
     char digits[17] = {0}; /* a task's name may be longer than a run's */
     uint64_t hash = XXH3_64bits(name, strlen(name));
     for (int i = 0; i < 16; i++, hash >>= 4)
         digits[i] = "0123456789abcdef"[hash & 15];
-    return cp_name_partition(project, domain, digits, partitions);
+    return cp_name_hash(project, domain, digits);
 }

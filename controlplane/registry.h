@@ -56,9 +56,8 @@ bool cp_registry_names(struct sy_span key, const char **ret_names, size_t count)
 /* A task's, version's or trigger's: up to 255 bytes of text. */
 int cp_registry_name_check(const char *what, const char *name,
                            struct sy_error_text *error) SY_MUST_USE;
-/* Which partition has the tasks and triggers of this name. */
-uint32_t cp_registry_partition(const char *project, const char *domain, const char *name,
-                               uint32_t partitions);
+/* The partition that has it (ranges.h) has the tasks and triggers of this name. */
+uint64_t cp_registry_hash(const char *project, const char *domain, const char *name);
 
 /* ---- of a partition ---- */
 

@@ -512,8 +512,8 @@ static struct cp_lane *owner(struct cp_request *req)
     struct cp_shard *shard = req->lane->shard;
     const struct cp_address *a = &req->address;
     if (a->task != NULL)
-        return &shard->lanes[cp_registry_partition(a->project, a->domain, a->task,
-                                                   shard->options.partitions)];
+        return &shard
+                    ->lanes[cp_shard_find(shard, cp_registry_hash(a->project, a->domain, a->task))];
     if (a->run != NULL)
         return &shard->lanes[cp_shard_partition_of(shard, a->project, a->domain, a->run)];
     return req->method->anywhere ? &shard->lanes[cp_shard_any(shard)] : cp_front(shard);

@@ -36,7 +36,12 @@ static const struct cp_method *const tables[] = {
 uint32_t cp_shard_partition_of(const struct cp_shard *shard, const char *project,
                                const char *domain, const char *run)
 {
-    return cp_name_partition(project, domain, run, shard->options.partitions);
+    return cp_shard_find(shard, cp_name_hash(project, domain, run));
+}
+
+uint32_t cp_shard_find(const struct cp_shard *shard, uint64_t hash)
+{
+    return cp_ranges_find(cp_ranges_get(&shard->ranges), hash);
 }
 
 struct cp_partition *cp_shard_partition(struct cp_shard *shard, uint32_t i)
@@ -287,6 +292,7 @@ static int open_partitions(struct cp_shard *shard, const struct cp_shard_ports *
         struct cp_partition_options options = shard->options.partition;
         options.partition = i;
         options.partitions = shard->options.partitions;
+        options.ranges = &shard->ranges;
         options.shard = shard->name;
         options.region = shard->region;
         options.registered_only = shard->options.registration_required;
@@ -359,6 +365,7 @@ static struct cp_shard *shard_alloc(const struct cp_shard_options *options,
     shard->options.endpoint = shard->endpoint;
     shard->rpc = ports->rpc;
     shard->log = ports->log;
+    cp_ranges_set(&shard->ranges, cp_ranges_new_even(options->partitions));
     sy_rng_init(&shard->rng, ports->seed);
     shard->lane_count = options->partitions + (ports->front != NULL);
     shard->lanes = sy_calloc(shard->lane_count, sizeof(*shard->lanes));
@@ -543,6 +550,7 @@ void cp_shard_free(struct cp_shard *shard)
     cp_console_free(shard->console);
     sy_server_free(shard->server);
     free(shard->lanes);
+    cp_ranges_now_deinit(&shard->ranges);
     free(shard->stops);
     free(shard->bindings);
     free(shard->endpoint);

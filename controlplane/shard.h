@@ -65,6 +65,8 @@ void cp_shard_free(struct cp_shard *shard);
 /* For services: the partition that owns a run, 0 <= i < partitions. */
 uint32_t cp_shard_partition_of(const struct cp_shard *shard, const char *project,
                                const char *domain, const char *run);
+/* That has the hash, of a run or of anything else that has a home. */
+uint32_t cp_shard_find(const struct cp_shard *shard, uint64_t hash);
 struct cp_partition *cp_shard_partition(struct cp_shard *shard, uint32_t i);
 uint32_t cp_shard_partitions(const struct cp_shard *shard);
 /* On the front: how many shards it has connections for, itself among them. */

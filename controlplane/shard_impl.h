@@ -118,8 +118,9 @@ struct cp_shard {
     struct pb_health *health;
     struct cp_binding *bindings;
     size_t binding_count;
-    struct cp_lane *lanes; /* one for each partition, then perhaps the front's */
-    struct cp_lane *front; /* the first, or a lane of its own, which has no partition */
+    struct cp_ranges_now ranges; /* of the region's partitions */
+    struct cp_lane *lanes;       /* one for each partition, then perhaps the front's */
+    struct cp_lane *front;       /* the first, or a lane of its own, which has no partition */
     uint32_t lane_count;
     struct sy_rng rng; /* front only */
 

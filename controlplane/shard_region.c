@@ -256,9 +256,21 @@ bool cp_shard_has(const struct cp_shard *shard, uint32_t partition)
            atomic_load(&shard->lanes[partition].owned.channel) == shard->self;
 }
 
+/* Those of the records, once they are whole; until then as they were. */
+static void read_ranges(struct cp_shard *shard)
+{
+    struct cp_ranges *ranges = cp_map_ranges(cp_region_map(shard->in_region));
+    bool fits = ranges != NULL && cp_ranges_count(ranges) == shard->options.partitions;
+    if (fits && !cp_ranges_same(ranges, cp_ranges_get(&shard->ranges)))
+        cp_ranges_set(&shard->ranges, ranges);
+    else
+        cp_ranges_free(ranges);
+}
+
 static void changed(void *ctx)
 {
     struct cp_shard *shard = ctx;
+    read_ranges(shard);
     for (uint32_t i = 0; i < shard->options.partitions; i++) {
         const char *endpoint = cp_region_elsewhere(shard->in_region, i);
         if (endpoint == NULL && cp_region_ours(shard->in_region, i))

@@ -6,6 +6,7 @@
 #include "base/arena.h"
 #include "base/mem.h"
 #include "controlplane/names.h"
+#include "controlplane/ranges.h"
 #include "flyteidl2/actions/actions_service.pb-c.h"
 #include "flyteidl2/task/task_definition.pb-c.h"
 #include "flyteidl2/workflow/run_service.pb-c.h"
@@ -563,7 +564,7 @@ static void run_act(void *arg)
 
 static void draw_keys(struct sim_client_run *run, struct sy_rng *rng, uint32_t partitions)
 {
-    uint32_t partition = cp_name_partition("sim", "test", run->name, partitions);
+    uint32_t partition = cp_range_even_of(cp_name_hash("sim", "test", run->name), partitions);
     run->keyed_count = sy_rng_chance(rng, 1, 2) ? (unsigned)sy_rng_below(rng, KEYED_MAX + 1) : 0;
     for (unsigned i = 0; i < run->keyed_count; i++) {
         struct sim_keyed *keyed = &run->keyed[i];

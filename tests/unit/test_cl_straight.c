@@ -3,6 +3,7 @@
  * map. */
 #include "base/mem.h"
 #include "controlplane/names.h"
+#include "controlplane/ranges.h"
 #include "proto/pb.h"
 #include "tests/lib/test.h"
 #include "tools/src/cl_methods.h"
@@ -44,8 +45,9 @@ static void on_create(void *ctx, struct sy_call *call, struct sy_span request)
     sy_call_reply(call, &empty);
 }
 
-/* Each partition on the first or second server: "0101"; '-': on none. */
-static void tell(struct world *w, const char *owners)
+/* Each partition on the first or second server: "0101"; '-': on none. With ranges, or as an older
+ * version tells it. */
+static void tell_ranges(struct world *w, const char *owners, const struct cp_range *ranges)
 {
     Switchyard__V1__GetRegionMapResponse map = SWITCHYARD__V1__GET_REGION_MAP_RESPONSE__INIT;
     Switchyard__V1__Shard shards[2], *shard_list[2];
@@ -60,6 +62,10 @@ static void tell(struct world *w, const char *owners)
     for (size_t i = 0; i < PARTITIONS; i++) {
         switchyard__v1__partition_place__init(&places[i]);
         places[i].partition = (uint32_t)i;
+        if (ranges) {
+            places[i].first_hash = ranges[i].first;
+            places[i].last_hash = ranges[i].last;
+        }
         if (owners[i] != '-')
             places[i].shard = cl_unconst(names[owners[i] - '0']);
         place_list[i] = &places[i];
@@ -71,6 +77,11 @@ static void tell(struct world *w, const char *owners)
     struct sy_buf bytes = {0};
     pb_pack(&map.base, &bytes);
     ck_assert_int_eq(sy_call_send(w->watch, &bytes), 0);
+}
+
+static void tell(struct world *w, const char *owners)
+{
+    tell_ranges(w, owners, NULL);
 }
 
 static void on_watch_closed(void *ctx, const struct sy_status *status)
@@ -185,7 +196,7 @@ START_TEST(test_the_partition_of_a_run_is_the_shard_s)
             char name[32];
             snprintf(name, sizeof(name), "run-%u", i);
             ck_assert_uint_eq(cl_partition_of("proj", "dom", name, count),
-                              cp_name_partition("proj", "dom", name, count));
+                              cp_range_even_of(cp_name_hash("proj", "dom", name), count));
         }
     }
     /* It never changes: runs lie where it says. */
@@ -209,6 +220,39 @@ START_TEST(test_calls_follow_the_map)
     ck_assert_int_eq(call_for(&w, 1), 0); /* nobody has it: the endpoint waits for it */
     ck_assert_int_eq(call_for(&w, 3), 0);
     ck_assert_uint_eq(w.watches, 1);
+    world_deinit(&w);
+}
+END_TEST
+
+START_TEST(test_calls_follow_the_ranges_of_the_map)
+{
+    struct world w;
+    world_init(&w);
+    cl_straight_begin(w.client);
+    follow(&w, "0000");
+    /* A quarter each, but the third has given the upper half of its own to the last. */
+    uint64_t half = cp_range_even(2, 4).first + (UINT64_MAX >> 3);
+    const struct cp_range ranges[PARTITIONS] = {{0, cp_range_even(0, 4).last},
+                                                {cp_range_even(3, 4).first, UINT64_MAX},
+                                                {cp_range_even(1, 4).first, half},
+                                                {half + 1, cp_range_even(2, 4).last}};
+    tell_ranges(&w, "0101", ranges);
+    cl_sleep(w.client, 20 * SY_NS_PER_MS);
+    ck_assert_int_eq(call_for(&w, 3), 1);
+    ck_assert_int_eq(call_for(&w, 0), 0);
+    ck_assert_int_eq(call_for(&w, 1), 0);
+    bool there[2] = {false};
+    for (unsigned i = 0; i < 100; i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "run-%u", i);
+        uint64_t hash = cp_name_hash("p", "d", name);
+        if (cp_range_even_of(hash, 4) != 2)
+            continue;
+        struct sy_channel *channel = cl_straight_channel(w.client, name);
+        ck_assert((channel == w.client->channel) == (hash <= half));
+        there[hash > half] = true;
+    }
+    ck_assert(there[0] && there[1]);
     world_deinit(&w);
 }
 END_TEST
@@ -265,6 +309,7 @@ int main(void)
     const TTest *const tests[] = {
         test_the_partition_of_a_run_is_the_shard_s,
         test_calls_follow_the_map,
+        test_calls_follow_the_ranges_of_the_map,
         test_a_shard_that_does_not_answer_is_avoided,
         test_a_watch_that_ends_begins_again,
         test_an_older_shard_has_no_map,

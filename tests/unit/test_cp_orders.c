@@ -116,7 +116,7 @@ static struct call *create_in(struct world *w, size_t shard, uint32_t partition)
     char name[16];
     do
         snprintf(name, sizeof(name), "run-%zu", w->made++);
-    while (cp_name_partition("p", "d", name, PARTITIONS) != partition);
+    while (cp_range_even_of(cp_name_hash("p", "d", name), PARTITIONS) != partition);
     return create(w, shard, name);
 }
 

@@ -313,7 +313,7 @@ END_TEST
 
 static uint32_t home_of(const struct world *w)
 {
-    return cp_queue_home("p", "d", w->partitions);
+    return cp_range_even_of(cp_queue_hash("p", "d"), w->partitions);
 }
 
 static enum sy_code set_weight(struct world *w, uint32_t weight, struct sy_error_text *ret_text)

@@ -260,10 +260,10 @@ static struct call *send_create(struct world *w)
     char run_name[16], task_name[16];
     do
         snprintf(run_name, sizeof(run_name), "by-task-%zu", w->made++);
-    while (member.open[cp_name_partition("p", "d", run_name, PARTITIONS)] != 0);
+    while (member.open[cp_range_even_of(cp_name_hash("p", "d", run_name), PARTITIONS)] != 0);
     for (int i = 0;; i++) {
         snprintf(task_name, sizeof(task_name), "demo.t%d", i);
-        if (member.open[cp_registry_partition("p", "d", task_name, PARTITIONS)] != 0)
+        if (member.open[cp_range_even_of(cp_registry_hash("p", "d", task_name), PARTITIONS)] != 0)
             break;
     }
     id.project = run.project = text_of("p");

@@ -102,7 +102,8 @@ START_TEST(records_survive_a_round_trip)
                                          .owner = "shard-1",
                                          .session = 77,
                                          .moving = true,
-                                         .wanted = "shard-2"};
+                                         .wanted = "shard-2",
+                                         .range = {5, UINT64_MAX}};
     struct records records = {0};
     records_put_shard(&records, &shard, 11);
     records_put_partition(&records, &partition, 12);
@@ -134,11 +135,15 @@ START_TEST(what_cannot_be_read_is_named)
         {"partitions/00001", "\x18\x05", 0},            /* a session without an owner */
         {"partitions/00001", "\x12\x03z/y\x18\x05", 0}, /* no name */
         {"partitions/00001", "\x2a\x01 ", 0},
-        {"partitions/00001", "\x08\xff\xff\xff\xff\x0f", 0}, /* no epoch after it */
+        {"partitions/00001", "\x08\xff\xff\xff\xff\x0f", 0},             /* no epoch after it */
+        {"partitions/00001", "\x41\x09\x09\x09\x09\x09\x09\x09\x09", 0}, /* 9 and more, to 0 */
         {"partitions/1", "", 0},
         {"partitions/0000x", "", 0},
         {"partitions/000001", "", 0},
         {"partitions/04096", "", 0},
+        {"region", "", 0},
+        {"region", "4x", 0},
+        {"region", "4097", 0},
         {"shards/", "", 5},
         {"shards/a/b", "", 5},
         {"shards/a", "", 0}, /* bound to no session */
@@ -157,6 +162,58 @@ START_TEST(what_cannot_be_read_is_named)
     }
     struct record other = {.key = "clusters/a", .value = "\xff", .len = 1, .revision = 1};
     ck_assert_int_eq(record_add(&other, &map, NULL), 0);
+}
+END_TEST
+
+static void put_made(struct cp_map *map, const char *count)
+{
+    struct record record = {.key = CP_MAP_REGION_KEY};
+    record_set(&record, (struct sy_span){(const uint8_t *)count, strlen(count)}, 9, 0);
+    MUST(record_add(&record, map, NULL) == 0);
+}
+
+static void put_range(struct cp_map *map, struct cp_range range)
+{
+    struct cp_map_partition partition = {.number = (uint32_t)map->partition_count, .range = range};
+    struct records records = {0};
+    records_put_partition(&records, &partition, map->revision);
+    MUST(record_add(&records.items[0], map, NULL) == 0);
+}
+
+START_TEST(a_record_of_an_older_version_has_its_even_part)
+{
+    struct cp_map map SY_CLEANUP(cp_map_deinit) = {0};
+    cp_map_begin(&map, 9);
+    put_range(&map, (struct cp_range){0});
+    put_range(&map, (struct cp_range){cp_range_even(1, 2).first, UINT64_MAX - 5});
+    put_range(&map, (struct cp_range){UINT64_MAX - 4, UINT64_MAX});
+    ck_assert_ptr_null(cp_map_ranges(&map)); /* of how many is not known yet */
+    put_made(&map, "2");
+    struct cp_ranges *ranges = cp_map_ranges(&map);
+    ck_assert_ptr_nonnull(ranges);
+    ck_assert_uint_eq(cp_ranges_of(ranges, 0).last, cp_range_even(0, 2).last);
+    ck_assert_uint_eq(cp_ranges_find(ranges, UINT64_MAX - 5), 1);
+    ck_assert_uint_eq(cp_ranges_find(ranges, UINT64_MAX - 4), 2);
+    cp_ranges_free(ranges);
+}
+END_TEST
+
+START_TEST(ranges_that_contradict_each_other_are_none)
+{
+    struct cp_map map SY_CLEANUP(cp_map_deinit) = {0};
+    cp_map_begin(&map, 9);
+    ck_assert_ptr_null(cp_map_ranges(&map));
+    put_made(&map, "2");
+    put_range(&map, cp_range_even(0, 2));
+    ck_assert_ptr_null(cp_map_ranges(&map)); /* a record is missing */
+    put_range(&map, (struct cp_range){cp_range_even(0, 2).last, UINT64_MAX});
+    ck_assert_ptr_null(cp_map_ranges(&map));
+    cp_map_begin(&map, 10); /* nothing of before is left */
+    ck_assert_uint_eq(map.made, 0);
+    put_range(&map, (struct cp_range){0, UINT64_MAX});
+    struct cp_ranges *ranges = cp_map_ranges(&map);
+    ck_assert_ptr_nonnull(ranges);
+    cp_ranges_free(ranges);
 }
 END_TEST
 
@@ -436,6 +493,8 @@ int main(void)
 {
     const TTest *const tests[] = {records_survive_a_round_trip,
                                   what_cannot_be_read_is_named,
+                                  a_record_of_an_older_version_has_its_even_part,
+                                  ranges_that_contradict_each_other_are_none,
                                   a_shard_that_cannot_be_read_still_owns,
                                   a_session_that_is_over_owns_nothing,
                                   a_new_shard_gets_its_part_and_no_more_moves,

@@ -30,7 +30,7 @@ static struct cp_partition *served(const struct world *w, uint32_t partition, si
 
 static uint32_t home_of(const char *project)
 {
-    return cp_queue_home(project, "d", PARTITIONS);
+    return cp_range_even_of(cp_queue_hash(project, "d"), PARTITIONS);
 }
 
 struct row {

@@ -22,12 +22,15 @@ struct cl_straight {
     struct cl_client *client;
     struct sy_call *call; /* WatchRegionMap; NULL: between two */
     struct sy_timer again;
-    struct peer *peers;           /* all that were ever told of */
-    struct sy_channel **channels; /* of each partition; NULL: the endpoint's */
+    struct peer *peers; /* all that were ever told of */
+    struct part {
+        uint64_t first, last;       /* hashes of its runs */
+        struct sy_channel *channel; /* NULL: the endpoint's */
+    } * parts;
     uint32_t count;
 };
 
-uint32_t cl_partition_of(const char *project, const char *domain, const char *run, uint32_t count)
+uint64_t cl_hash_of(const char *project, const char *domain, const char *run)
 {
     const char *const parts[] = {project, domain, run};
     char key[KEY_MAX];
@@ -39,7 +42,17 @@ uint32_t cl_partition_of(const char *project, const char *domain, const char *ru
         memcpy(key + len, parts[i], n);
         len += n;
     }
-    return (uint32_t)(((unsigned __int128)XXH3_64bits(key, len) * count) >> 64);
+    return XXH3_64bits(key, len);
+}
+
+static uint32_t even_part(uint64_t hash, uint32_t count)
+{
+    return (uint32_t)(((unsigned __int128)hash * count) >> 64);
+}
+
+uint32_t cl_partition_of(const char *project, const char *domain, const char *run, uint32_t count)
+{
+    return even_part(cl_hash_of(project, domain, run), count);
 }
 
 /* ---- the map ---- */
@@ -79,11 +92,14 @@ static void on_map(void *ctx, struct sy_span bytes)
         &switchyard__v1__get_region_map_response__descriptor, &arena, bytes);
     if (!map)
         return;
-    free(straight->channels);
+    free(straight->parts);
     straight->count = (uint32_t)map->n_partitions;
-    straight->channels = sy_calloc(straight->count, sizeof(void *));
-    for (uint32_t i = 0; i < straight->count; i++)
-        straight->channels[i] = owner(straight, map, map->partitions[i]->shard);
+    straight->parts = sy_calloc(straight->count, sizeof(*straight->parts));
+    for (uint32_t i = 0; i < straight->count; i++) {
+        const Switchyard__V1__PartitionPlace *place = map->partitions[i];
+        straight->parts[i] = (struct part){place->first_hash, place->last_hash,
+                                           owner(straight, map, place->shard)};
+    }
 }
 
 static void on_map_closed(void *ctx, const struct sy_status *status)
@@ -119,23 +135,32 @@ void cl_straight_begin(struct cl_client *client)
     ask(client->straight);
 }
 
+/* NULL: no map that has all is known. */
+static const struct part *part_of(const struct cl_straight *straight, uint64_t hash)
+{
+    for (uint32_t i = 0; i < straight->count; i++) {
+        const struct part *part = &straight->parts[i];
+        if (hash >= part->first && hash <= part->last && part->last != 0)
+            return part;
+    }
+    bool older = straight->count > 0 && straight->parts[straight->count - 1].last == 0;
+    return older ? &straight->parts[even_part(hash, straight->count)] : NULL;
+}
+
 struct sy_channel *cl_straight_channel(const struct cl_client *client, const char *run)
 {
-    const struct cl_straight *straight = client->straight;
-    if (!straight || straight->count == 0)
-        return client->channel;
     const struct cl_options *o = &client->options;
-    struct sy_channel *channel =
-        straight->channels[cl_partition_of(o->project, o->domain, run, straight->count)];
-    return channel ? channel : client->channel;
+    const struct part *part =
+        client->straight ? part_of(client->straight, cl_hash_of(o->project, o->domain, run)) : NULL;
+    return part && part->channel ? part->channel : client->channel;
 }
 
 void cl_straight_avoid(struct cl_client *client, const struct sy_channel *channel)
 {
     struct cl_straight *straight = client->straight;
     for (uint32_t i = 0; straight && i < straight->count; i++) {
-        if (straight->channels[i] == channel)
-            straight->channels[i] = NULL;
+        if (straight->parts[i].channel == channel)
+            straight->parts[i].channel = NULL;
     }
 }
 
@@ -159,6 +184,6 @@ void cl_straight_end(struct cl_client *client)
         free(peer->endpoint);
         free(peer);
     }
-    free(straight->channels);
+    free(straight->parts);
     free(straight);
 }

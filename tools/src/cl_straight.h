@@ -20,4 +20,6 @@ void cl_straight_avoid(struct cl_client *client, const struct sy_channel *channe
 void cl_straight_end(struct cl_client *client);
 
 /* As region_service.proto says; names have 1 to 63 characters. */
+uint64_t cl_hash_of(const char *project, const char *domain, const char *run);
+/* Of so many partitions that have as much as each other. */
 uint32_t cl_partition_of(const char *project, const char *domain, const char *run, uint32_t count);
