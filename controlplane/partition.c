@@ -169,6 +169,7 @@ static bool drop_live_run(void *ctx, struct sch_run *run)
 
 void cp_drop_core(struct cp_partition *p)
 {
+    cp_recovery_end(p);
     if (!p->core)
         return;
     sch_partition_each_run(p->core, drop_live_run, NULL);
@@ -261,6 +262,8 @@ static void on_reopen(void *arg)
         cp_partition_move(p, CP_PARTITION_OPENING);
     if (cp_state(p) == CP_PARTITION_OPENING)
         cp_open(p);
+    else if (cp_state(p) == CP_PARTITION_CLAIMING)
+        cp_open_further(p);
 }
 
 static void on_forget(void *arg)

@@ -2,7 +2,7 @@
  * Inside of the partition shell; only controlplane/partition*.c includes it.
  *
  *   partition.c         set-up, life cycle, the turn's end, what fails where
- *   partition_open.c    open: format, epoch, recovery from the live index
+ *   partition_open.c    open: format, epoch;  partition_recover.c  then the state, in slices
  *   partition_commit.c  groups: rows, chunks and releases that are committed together
  *   partition_effects.c effects of the core -> rows of the open group, and its release list
  *   partition_write.c   create_run, record, condition, signal, abort
@@ -73,6 +73,7 @@ SY_LOG_TABLE_DECLARE(cp_partition_events, CP_PARTITION_EVENTS)
  *       +---|------ WAITING <------------------------+            |
  *           v          |                                          |
  *         FAILED ------+------------------------------------------+
+ * CLAIMING: once the epoch is durable it recovers, in slices (partition_recover.c).
  * FAILED: damaged, or of a newer format: only a person can help.
  * AWAY: another shard has it, or none. From there it is taken (OPENING), given back through
  * STOPPING, or abandoned at once from anywhere. */
@@ -378,7 +379,8 @@ struct cp_partition {
     int reason_code; /* errno of it */
     uint32_t epoch;
     struct cp_store *store;
-    struct cp_store *closing; /* what `store` was, until it is closed */
+    struct cp_recovery *recovery; /* NULL: none is under way */
+    struct cp_store *closing;     /* what `store` was, until it is closed */
     struct sch_partition *core;
     cp_token_fn token_sink; /* NULL: nobody listens */
     void *token_ctx;
@@ -423,7 +425,7 @@ struct cp_partition {
 
     struct sy_turn_end turn_end;
     struct sy_timer tick;   /* of the core */
-    struct sy_timer reopen; /* also: the first open */
+    struct sy_timer reopen; /* also: the first open, and the next slice of a recovery */
     struct sy_timer touch;  /* makes a turn when a call came from outside of one */
     struct sy_timer linger; /* the open group waits for callers_expected no longer */
     struct sy_timer forget; /* clusters */
@@ -455,6 +457,10 @@ enum sy_code cp_refusal(struct cp_partition *p);
 /* The same, for the caller: with what to do. */
 enum sy_code cp_refused(struct cp_partition *p, struct sy_error_text *error);
 void cp_drop_core(struct cp_partition *p);
+/* partition_recover.c. The next slice: 1, there are more; 0, the core is complete; or why not, with
+ * a sentence. */
+int cp_recover(struct cp_partition *p, struct sy_error_text *error);
+void cp_recovery_end(struct cp_partition *p); /* before the store is closed; often there is none */
 void cp_check_stopped(struct cp_partition *p);
 /* True: it is closed. A disk that hangs would stop our loop with all that is on it. */
 bool cp_close_store(struct cp_partition *p);
@@ -462,6 +468,7 @@ bool cp_close_store(struct cp_partition *p);
 /* partition_open.c */
 /* At once, or when the store before it is closed. */
 void cp_open(struct cp_partition *p);
+void cp_open_further(struct cp_partition *p); /* the next slice */
 void cp_wait_and_reopen(struct cp_partition *p, int error, const char *text);
 
 /* partition_commit.c */
