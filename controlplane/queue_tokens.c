@@ -62,7 +62,7 @@ static void pack_message(struct sy_buf *buf, uint32_t to, const struct cp_token_
     TokenReport report = SWITCHYARD__INTERNAL__TOKEN_REPORT__INIT;
     TokenAllowance allowance = SWITCHYARD__INTERNAL__TOKEN_ALLOWANCE__INIT;
     Switchyard__Internal__TokenAsk ask = SWITCHYARD__INTERNAL__TOKEN_ASK__INIT;
-    TokenUse allowed, used, next;
+    TokenUse allowed, used, next, limits;
     m.to = to;
     m.project = (char *)(uintptr_t)message->key.project;
     m.domain = (char *)(uintptr_t)message->key.domain;
@@ -90,7 +90,9 @@ static void pack_message(struct sy_buf *buf, uint32_t to, const struct cp_token_
         allowance.epoch = message->u.allowance.epoch;
         allowance.sequence = message->u.allowance.sequence;
         allowed = pack_use(&message->u.allowance.allowed);
+        limits = pack_use(&message->u.allowance.limits);
         allowance.allowed = &allowed;
+        allowance.limits = &limits;
         break;
     case CP_TOKEN_ASK:
         m.message_case = SWITCHYARD__INTERNAL__TOKEN_MESSAGE__MESSAGE_ASK;
@@ -108,6 +110,11 @@ static struct sch_use read_use(const TokenUse *m)
     if (m == NULL)
         return (struct sch_use){0};
     return (struct sch_use){m->actions, m->cpu_milli, m->memory_bytes, m->gpu_milli};
+}
+
+static struct sch_use read_limits(const TokenUse *m)
+{
+    return m != NULL ? read_use(m) : (struct sch_use){1, 1, 1, 1}; /* as low as any that may hold */
 }
 
 static bool read_message(const TokenMessage *m, uint32_t partitions, struct cp_token_message *ret)
@@ -134,11 +141,13 @@ static bool read_message(const TokenMessage *m, uint32_t partitions, struct cp_t
         return m->report->partition < partitions;
     case SWITCHYARD__INTERNAL__TOKEN_MESSAGE__MESSAGE_ALLOWANCE:
         ret->type = CP_TOKEN_ALLOW;
-        ret->u.allowance = (struct sch_token_allowance){.partition = m->to,
-                                                        .epoch = m->allowance->epoch,
-                                                        .sequence = m->allowance->sequence,
-                                                        .term = m->term,
-                                                        .allowed = read_use(m->allowance->allowed)};
+        ret->u.allowance = (struct sch_token_allowance){
+            .partition = m->to,
+            .epoch = m->allowance->epoch,
+            .sequence = m->allowance->sequence,
+            .term = m->term,
+            .allowed = read_use(m->allowance->allowed),
+            .limits = read_limits(m->allowance->limits)};
         return true;
     case SWITCHYARD__INTERNAL__TOKEN_MESSAGE__MESSAGE_ASK:
         ret->type = CP_TOKEN_ASK;

@@ -6,6 +6,7 @@
 #include "scheduler/partition_reclaim.h"
 #include "scheduler/partition_route.h"
 #include "scheduler/partition_slice.h"
+#include "scheduler/partition_ticket.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -49,7 +50,7 @@ struct sch_use sch_share_allowed(const struct sch_share *share)
 {
     const struct sch_ticket *ticket = share->ticket;
     struct sch_use limits = sch_share_limits(share), none = {0};
-    struct sch_use lent = ticket ? ticket->allowed : none;
+    struct sch_use lent = ticket ? sch_ticket_allowed(ticket) : none;
     return (struct sch_use){allowed_of(limits.actions, ticket, lent.actions),
                             allowed_of(limits.cpu_milli, ticket, lent.cpu_milli),
                             allowed_of(limits.memory_bytes, ticket, lent.memory_bytes),

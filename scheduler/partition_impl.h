@@ -213,6 +213,7 @@ struct sch_ticket {
     uint32_t sequence; /* of the newest allowance; 0: none yet */
     uint64_t term;     /* of the home that it obeys; 0: none yet */
     struct sch_use allowed;
+    struct sch_use limits; /* that the home had when it said so; 0: it has said nothing yet */
     struct sch_token_report told;
     int64_t told_ns;
     struct sch_link touched;     /* p->tickets_touched: something to report may have changed */

@@ -46,18 +46,38 @@ void sch_ticket_limits(struct sch_partition *p, struct sch_share *share)
     sch_ticket_touch(p, share);
 }
 
+/* What was said under a higher limit, or none, is over: no more than what is out, until that ends.
+ */
+static uint64_t allowed_now(uint64_t limit, uint64_t said_under, uint64_t allowed, uint64_t used)
+{
+    bool holds = said_under > 0 && said_under <= limit;
+    return holds || allowed < used ? allowed : used;
+}
+
+struct sch_use sch_ticket_allowed(const struct sch_ticket *ticket)
+{
+    const struct sch_use limits = sch_share_limits(ticket->share), *said = &ticket->limits,
+                         *allowed = &ticket->allowed, *used = &ticket->share->use;
+    return (struct sch_use){
+        allowed_now(limits.actions, said->actions, allowed->actions, used->actions),
+        allowed_now(limits.cpu_milli, said->cpu_milli, allowed->cpu_milli, used->cpu_milli),
+        allowed_now(limits.memory_bytes, said->memory_bytes, allowed->memory_bytes,
+                    used->memory_bytes),
+        allowed_now(limits.gpu_milli, said->gpu_milli, allowed->gpu_milli, used->gpu_milli)};
+}
+
 /* Of amounts without a limit anything is allowed. */
 bool sch_ticket_admits(const struct sch_ticket *ticket, const struct sch_use *one)
 {
-    struct sch_use limits = sch_share_limits(ticket->share),
+    struct sch_use limits = sch_share_limits(ticket->share), allowed = sch_ticket_allowed(ticket),
                    sum = {.actions = ticket->share->use.actions + one->actions,
                           .cpu_milli = ticket->share->use.cpu_milli + one->cpu_milli,
                           .memory_bytes = ticket->share->use.memory_bytes + one->memory_bytes,
                           .gpu_milli = ticket->share->use.gpu_milli + one->gpu_milli};
-    return (limits.actions == 0 || sum.actions <= ticket->allowed.actions) &&
-           (limits.cpu_milli == 0 || sum.cpu_milli <= ticket->allowed.cpu_milli) &&
-           (limits.memory_bytes == 0 || sum.memory_bytes <= ticket->allowed.memory_bytes) &&
-           (limits.gpu_milli == 0 || sum.gpu_milli <= ticket->allowed.gpu_milli);
+    return (limits.actions == 0 || sum.actions <= allowed.actions) &&
+           (limits.cpu_milli == 0 || sum.cpu_milli <= allowed.cpu_milli) &&
+           (limits.memory_bytes == 0 || sum.memory_bytes <= allowed.memory_bytes) &&
+           (limits.gpu_milli == 0 || sum.gpu_milli <= allowed.gpu_milli);
 }
 
 /* ---- reports ---- */
@@ -138,6 +158,7 @@ void sch_token_allow(struct sch_partition *p, const struct sch_queue_key *key,
     if (allowance->sequence > ticket->sequence) {
         ticket->sequence = allowance->sequence;
         ticket->allowed = allowance->allowed;
+        ticket->limits = allowance->limits;
         sch_stops_open(p, share);
     }
     sch_token_ask(p, key, allowance->term);

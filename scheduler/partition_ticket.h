@@ -8,6 +8,8 @@ void sch_ticket_touch(struct sch_partition *p, struct sch_share *share);
 /* The share's limits changed, or it has none any more. */
 void sch_ticket_limits(struct sch_partition *p, struct sch_share *share);
 void sch_ticket_free(struct sch_partition *p, struct sch_share *share);
+/* Of each amount that is limited, as of now. */
+struct sch_use sch_ticket_allowed(const struct sch_ticket *ticket);
 bool sch_ticket_admits(const struct sch_ticket *ticket, const struct sch_use *one);
 void sch_tickets_end_step(struct sch_partition *p);
 void sch_tickets_tick(struct sch_partition *p);

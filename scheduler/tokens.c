@@ -18,7 +18,8 @@ struct part {
     int64_t asked_ns, told_ns, heard_ns;
     uint32_t epoch, sent;   /* sent: sequence of the newest allowance */
     bool settled;           /* it obeys that one */
-    struct sch_use allowed; /* as sent */
+    struct sch_use allowed; /* as sent, */
+    struct sch_use limits;  /* under these; 0: it is to be told */
     struct sch_use bound;   /* it uses no more than this, whatever is on its way */
     struct sch_use used, next;
     uint64_t wanted;
@@ -174,6 +175,7 @@ bool sch_tokens_report(struct sch_tokens *tokens, const struct sch_token_report 
         part->epoch = report->epoch;
         part->sent = report->sequence;
         part->allowed = report->allowed;
+        part->limits = (struct sch_use){0};
     }
     part->settled = report->sequence == part->sent;
     part->used = report->used;
@@ -243,8 +245,8 @@ static void give(struct part *part, struct sch_use *sum, uint64_t times)
 {
     for (unsigned i = 0; i < AMOUNTS; i++) {
         uint64_t more = times * value(&part->next, i);
-        *amount(&part->allowed, i) += more;
-        *amount(&part->bound, i) += more;
+        *amount(&part->bound, i) += more; /* what is out counts, whatever it was allowed */
+        *amount(&part->allowed, i) = value(&part->bound, i);
         *amount(sum, i) += more;
     }
 }
@@ -285,18 +287,15 @@ static void take_back(struct sch_tokens *tokens, struct part *part, double equal
     }
 }
 
-/* The limits were lowered, or a partition that began anew brought more: all together are allowed no
- * more than there is, each in proportion, or several would fill up what has ended. */
+/* The limits were lowered, or a partition that began anew brought more: nobody replaces what ends
+ * until all together are within them. */
 static void cut_back(struct sch_tokens *tokens)
 {
+    struct sch_use sum = bounds(tokens);
     for (unsigned k = 0; k < AMOUNTS; k++) {
-        uint64_t limit = value(&tokens->limits, k), sum = 0;
-        for (uint32_t i = 0; i < tokens->count; i++)
-            sum += value(&tokens->parts[i].allowed, k);
-        for (uint32_t i = 0; limit > 0 && sum > limit && i < tokens->count; i++) {
-            uint64_t *allowed = amount(&tokens->parts[i].allowed, k);
-            *allowed = (uint64_t)((double)*allowed * (double)limit / (double)sum);
-        }
+        uint64_t limit = value(&tokens->limits, k);
+        for (uint32_t i = 0; limit > 0 && value(&sum, k) > limit && i < tokens->count; i++)
+            *amount(&tokens->parts[i].allowed, k) = 0;
     }
 }
 
@@ -350,17 +349,19 @@ void sch_tokens_settle(struct sch_tokens *tokens, int64_t now_ns,
     cut_back(tokens);
     for (uint32_t i = 0; i < tokens->count; i++) {
         struct part *part = &tokens->parts[i];
-        bool changed = !equal(&part->allowed, &before[i]);
+        bool changed = !equal(&part->allowed, &before[i]) || !equal(&part->limits, &tokens->limits);
         if (!changed && !say_again(part, short_of, now_ns))
             continue;
         part->sent += changed;
+        part->limits = tokens->limits;
         part->settled = false;
         part->told_ns = now_ns;
         struct sch_token_allowance allowance = {.partition = i,
                                                 .epoch = part->epoch,
                                                 .sequence = part->sent,
                                                 .term = tokens->term,
-                                                .allowed = part->allowed};
+                                                .allowed = part->allowed,
+                                                .limits = part->limits};
         sink->allow(sink->ctx, &allowance);
     }
     free(before);

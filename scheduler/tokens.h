@@ -18,10 +18,14 @@
  * then what the homes before it allowed is void there. What is not answered is said again, also to
  * one that has been quiet for long while others are short of what it used last.
  *
+ * A limit that is lowered, or new, reaches a partition before or after what the home says under it.
+ * So each allowance tells the limits that it was worked out from, and where one of them is higher
+ * than the partition's own, or there was none, nothing more starts until the home has said another:
+ * what ends is not replaced while more than the new limit is out.
+ *
  * Fairness: partitions that want more get it in turns, the one with the smallest part first. When
  * nothing is left, those with more than an equal part may not start new work until it is equal.
- * When more is in use than the limit each is allowed its part of what was, so that not several fill
- * up what has ended.
+ * While more is in use than the limit nobody may start any.
  */
 #pragma once
 
@@ -58,6 +62,7 @@ struct sch_token_allowance {
     uint32_t partition, epoch, sequence; /* to whom; sequence grows */
     uint64_t term;
     struct sch_use allowed;
+    struct sch_use limits; /* that the home had then */
 };
 
 struct sch_tokens;

@@ -29,6 +29,8 @@ struct region {
     size_t first, count;
     struct message late[64]; /* these come much later */
     size_t late_count;
+    uint64_t limits[PARTITIONS]; /* as each has heard */
+    uint64_t ceiling; /* the largest of these, or what was out before: nothing more may start */
     uint64_t limit, started, finished, submitted, named, waiting[PARTITIONS];
     unsigned lost_percent, doubled_percent;
     bool disordered;
@@ -83,13 +85,16 @@ static void carry(struct region *r, uint32_t from)
         }
     }
     sch_partition_check(w->p);
-    ck_assert_msg(used(r) <= r->limit, "%lu out, limit %lu", (unsigned long)used(r),
-                  (unsigned long)r->limit);
+    ck_assert_msg(used(r) <= r->ceiling, "%lu out, at most %lu", (unsigned long)used(r),
+                  (unsigned long)r->ceiling);
 }
 
 static void at(struct region *r, uint32_t i, struct sch_event event)
 {
     r->partitions[i].now = r->now;
+    r->ceiling = used(r);
+    for (uint32_t k = 0; k < PARTITIONS; k++)
+        r->ceiling = r->limits[k] > r->ceiling ? r->limits[k] : r->ceiling;
     step(&r->partitions[i], event);
     carry(r, i);
 }
@@ -129,6 +134,7 @@ static void deliver(struct region *r)
 static void configure(struct region *r, uint32_t i)
 {
     struct sch_queue_config config = sch_queue_config_default(&the_queue);
+    r->limits[i] = r->limit;
     config.actions_max = r->limit;
     config.cpu_milli_max = 1000 * r->limit;
     at(r, i, (struct sch_event){.type = SCH_EVENT_QUEUE, .u.queue.config = &config});
@@ -286,6 +292,12 @@ static void run_seed(uint64_t seed)
         uint32_t which = (uint32_t)sy_rng_below(&r->rng, PARTITIONS);
         if (seed % 5 < 2 && sy_rng_chance(&r->rng, 1, 40))
             restart_home(r);
+        if (seed % 7 < 4 && sy_rng_chance(&r->rng, 1, 40)) {
+            r->limit = 1 + sy_rng_below(&r->rng, 8);
+            configure(r, HOME);
+        }
+        if (r->limits[which] != r->limit && sy_rng_chance(&r->rng, 1, 5))
+            configure(r, which);
         switch (sy_rng_below(&r->rng, 10)) {
         case 0:
             submit(r, which);
@@ -302,6 +314,8 @@ static void run_seed(uint64_t seed)
             break;
         }
     }
+    for (uint32_t k = 0; k < PARTITIONS; k++)
+        configure(r, k);
     for (unsigned i = 0; i < 20000 && r->finished < r->submitted; i++) {
         drain(r);
         for (uint32_t k = 0; k < PARTITIONS; k++)
@@ -317,6 +331,67 @@ START_TEST(a_limit_is_never_exceeded_and_all_ends)
 {
     for (uint64_t seed = 1; seed <= 60; seed++)
         run_seed(seed);
+}
+END_TEST
+
+/* Those that use it hear of the lower limit before the home has said what each is allowed under it,
+ * or after: what ends is not replaced while more than the limit is out. */
+START_TEST(a_limit_that_is_lowered_lets_nothing_start_above_it)
+{
+    for (unsigned late = 0; late < 2; late++) {
+        struct region *r = region_new(3, 8);
+        submit_many(r, 2, 20);
+        submit_many(r, 3, 20);
+        settle(r, 40);
+        ck_assert_uint_eq(used(r), 8);
+        r->limit = 4;
+        configure(r, HOME);
+        if (late)
+            settle(r, 5);
+        for (uint32_t i = 0; i < PARTITIONS; i++)
+            configure(r, i);
+        for (uint64_t left = 8; left > 4; left--) {
+            finish(r, left % 2 ? 2 : 3);
+            ck_assert_uint_eq(used(r), left - 1);
+            if (late)
+                settle(r, 5);
+            ck_assert_uint_eq(used(r), left - 1);
+        }
+        finish(r, 2);
+        settle(r, 20);
+        ck_assert_uint_eq(used(r), 4);
+        turn(r, 400, ALL);
+        ck_assert_uint_eq(r->finished, r->submitted);
+        region_free(r);
+    }
+}
+END_TEST
+
+/* One has all of a small limit; what its end leaves is too little for both, and one of them has it.
+ */
+START_TEST(what_was_over_a_limit_goes_to_one_that_it_is_enough_for)
+{
+    struct region *r = region_new(3, 5);
+    submit_many(r, 2, 3);
+    submit_many(r, 3, 2);
+    settle(r, 40);
+    r->limit = 3;
+    for (uint32_t i = 0; i < PARTITIONS; i++)
+        configure(r, (HOME + i) % PARTITIONS);
+    settle(r, 10);
+    submit_many(r, 3, 5);
+    finish(r, 3);
+    settle(r, 10);
+    ck_assert_uint_eq(used(r),
+                      4); /* two of it were this one's part, and are not, as long as 2 has three */
+    finish(r, 3);
+    settle(r, 10);
+    ck_assert_uint_eq(used(r), 3);
+    finish(r, 2);
+    settle(r, 10);
+    ck_assert_uint_eq(used(r), 3);
+    ck_assert_uint_eq(r->out_count[3], 1);
+    region_free(r);
 }
 END_TEST
 
@@ -545,6 +620,8 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {a_limit_is_never_exceeded_and_all_ends,
+                                  a_limit_that_is_lowered_lets_nothing_start_above_it,
+                                  what_was_over_a_limit_goes_to_one_that_it_is_enough_for,
                                   partitions_share_a_limit,
                                   one_that_never_fits_stops_no_others,
                                   a_new_home_asks_first,
