@@ -82,11 +82,13 @@ static const struct sy_config_key keys[] = {
                    "not say: hold waits for one to come, fail ends after infeasible_grace"),
     SY_CONFIG_DURATION("heartbeat", struct cp_config, heartbeat_ns, "1s", "10ms", "60s",
                        "operators send something at least this often"),
-    SY_CONFIG_DURATION(
-        "cluster_lease", struct cp_config, cluster_lease_ns, "15s", "30ms", "1h",
-        "silence after which a cluster's attempts go elsewhere; 3 heartbeats or more"),
+    SY_CONFIG_DURATION("cluster_lease", struct cp_config, cluster_lease_ns, "15s", "30ms", "1h",
+                       "silence after which a cluster's attempts go elsewhere; 3 heartbeats or "
+                       "more; while all are "
+                       "silent nothing is lost"),
     SY_CONFIG_DURATION("recovery_wait", struct cp_config, recovery_wait_ns, "10s", "0", "10m",
-                       "after a start, how long to wait for clusters to say what they run"),
+                       "after a start, how long to wait for clusters to say what they run, once "
+                       "one of them is there"),
     SY_CONFIG_DURATION("drain", struct cp_config, drain_ns, "10s", "0", "10m",
                        "on SIGTERM, how long calls may take to end"),
     SY_BLOB_CONFIG(

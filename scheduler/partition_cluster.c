@@ -186,10 +186,45 @@ static void set_region(struct sch_cluster *cluster, const char *region)
         memcpy(cluster->region, region, strlen(region));
 }
 
+/* ---- an observer that sees nobody is itself cut off, for all that it can know ---- */
+
+bool sch_cluster_blind(const struct sch_partition *p)
+{
+    for (size_t i = 0; i < p->cluster_count; i++) {
+        if (sch_cluster_connected(p->clusters[i]))
+            return false;
+    }
+    return true;
+}
+
+/* Of each that is down, once. */
+static void restart_graces(struct sch_partition *p, int64_t now_ns)
+{
+    for (size_t i = 0; i < p->cluster_count; i++) {
+        struct sch_cluster *cluster = p->clusters[i];
+        if (sch_cluster_state(cluster) != SCH_CLUSTER_DOWN || cluster->grace_restarted)
+            continue;
+        cluster->grace_restarted = true;
+        sch_heap_set(&p->leases, &cluster->lease, now_ns + p->options.cluster_lease_ns);
+    }
+}
+
+static void restart_recovery(struct sch_partition *p, int64_t now_ns)
+{
+    if (p->recovery_end_ns == SY_TIME_NEVER || p->recovery_restarted)
+        return;
+    p->recovery_restarted = true;
+    p->recovery_end_ns = now_ns + p->options.recovery_wait_ns;
+}
+
 void sch_cluster_up(struct sch_partition *p, const struct sch_cluster_said *said)
 {
     struct sch_cluster *cluster = sch_cluster_find(p, said->name);
     bool opened = !cluster || !sch_cluster_connected(cluster);
+    if (opened && sch_cluster_blind(p)) { /* from now on the others are watched */
+        restart_graces(p, p->now_ns);
+        restart_recovery(p, p->now_ns);
+    }
     if (!cluster) {
         cluster = sch_cluster_add(p, said->name, SCH_CLUSTER_JOINING);
     } else if (opened) {
@@ -250,9 +285,14 @@ void sch_cluster_inventory_complete(struct sch_partition *p, const char *name)
 void sch_cluster_leases(struct sch_partition *p)
 {
     struct sch_heap_entry *top;
+    bool blind = sch_cluster_blind(p);
     while ((top = sch_heap_top(&p->leases)) && top->key <= p->now_ns) {
         struct sch_cluster *cluster = sy_container_of(top, struct sch_cluster, lease);
         SY_ASSERT(sch_cluster_state(cluster) == SCH_CLUSTER_DOWN);
+        if (blind && !sch_list_empty(&cluster->attempts)) {
+            sch_heap_set(&p->leases, &cluster->lease, p->now_ns + p->options.cluster_lease_ns);
+            continue;
+        }
         sch_heap_remove(&p->leases, &cluster->lease);
         cluster_move(cluster, SCH_CLUSTER_GONE);
         count_capacity(p);
@@ -266,22 +306,12 @@ void sch_cluster_leases(struct sch_partition *p)
 void sch_cluster_watch(struct sch_partition *p, int64_t now_ns)
 {
     int64_t gap_ns = now_ns - p->now_ns, lease_ns = p->options.cluster_lease_ns;
-    if (gap_ns > lease_ns / 2)
+    if (gap_ns > lease_ns / 2) {
         sch_infeasible_postpone(p, gap_ns);
-    if (gap_ns > lease_ns / 2 && p->leases.count > 0) {
-        for (size_t i = 0; i < p->cluster_count; i++) {
-            struct sch_cluster *cluster = p->clusters[i];
-            if (sch_cluster_state(cluster) != SCH_CLUSTER_DOWN || cluster->grace_restarted)
-                continue;
-            cluster->grace_restarted = true;
-            sch_heap_set(&p->leases, &cluster->lease, now_ns + lease_ns);
-        }
+        restart_graces(p, now_ns);
     }
-    bool waits = p->recovery_end_ns != SY_TIME_NEVER && !p->recovery_restarted;
-    if (waits && gap_ns > p->options.recovery_wait_ns / 2) {
-        p->recovery_restarted = true;
-        p->recovery_end_ns = now_ns + p->options.recovery_wait_ns;
-    }
+    if (gap_ns > p->options.recovery_wait_ns / 2)
+        restart_recovery(p, now_ns);
 }
 
 int64_t sch_cluster_watch_ns(const struct sch_partition *p)

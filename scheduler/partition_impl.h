@@ -649,6 +649,8 @@ void sch_cluster_started(struct sch_partition *p, const struct sch_report *repor
 void sch_cluster_outcome(struct sch_partition *p, const struct sch_report *report);
 void sch_cluster_returned(struct sch_partition *p, const struct sch_report *report);
 void sch_cluster_leases(struct sch_partition *p);
+/* No cluster is connected: then nothing that may be out is lost. */
+bool sch_cluster_blind(const struct sch_partition *p);
 /* Before each event: if nobody looked for long, silence proves nothing; restart the graces, once.
  */
 void sch_cluster_watch(struct sch_partition *p, int64_t now_ns);

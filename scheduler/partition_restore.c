@@ -163,7 +163,10 @@ void sch_recovery_cluster_done(struct sch_partition *p, struct sch_cluster *clus
 
 void sch_recovery_tick(struct sch_partition *p)
 {
-    if (p->recovery_end_ns != SY_TIME_NEVER && p->recovery_end_ns <= p->now_ns)
+    bool due = p->recovery_end_ns != SY_TIME_NEVER && p->recovery_end_ns <= p->now_ns;
+    if (due && !sch_list_empty(&p->recovering) && sch_cluster_blind(p))
+        p->recovery_end_ns = p->now_ns + p->options.recovery_wait_ns;
+    else if (due)
         end_recovery(p);
     SY_ASSERT(p->recovery_end_ns == SY_TIME_NEVER || p->clusters_awaited > 0);
 }

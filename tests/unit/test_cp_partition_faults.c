@@ -206,7 +206,8 @@ START_TEST(test_operator_freezes)
     w->frozen = true;
     world_run(w, 5 * SY_NS_PER_S);
     struct sch_partition_counts counts = cp_partition_counts(w->p);
-    ck_assert_uint_eq(counts.assigned + counts.running, 0); /* given up after its lease */
+    ck_assert_uint_ge(counts.assigned + counts.running, 3); /* nobody else is there: kept */
+    ck_assert_uint_ge(w->streams, 1);
     w->frozen = false;
     job_finish(w);
     ck_assert_uint_ge(w->streams, 2);

@@ -9,6 +9,7 @@ START_TEST(a_silent_cluster_loses_its_attempts)
     struct sch_action *a = assigned(&w);
     int64_t lost_at = w.now + LEASE;
     started(&w, a);
+    up(&w, "west");
     down(&w, "east");
     run_until(&w, lost_at - 1);
     assert_state(a, "running");
@@ -62,10 +63,10 @@ START_TEST(lost_attempts_keep_their_order)
     const char *names[] = {"a", "b", "c"};
     for (size_t i = 0; i < 3; i++)
         (void)child(&w, root, names[i], &w.task);
+    up(&w, "west");
     down(&w, "east");
     run_until(&w, w.now + LEASE);
     ck_assert_uint_eq(sch_partition_counts(w.p).queued, 4);
-    up(&w, "west");
     grant(&w, "west", 1, 4);
     ck_assert_ptr_eq(nth(&w, SCH_EFFECT_ASSIGN, 0)->u.assign.action, root);
     for (size_t i = 0; i < 3; i++)
@@ -74,10 +75,56 @@ START_TEST(lost_attempts_keep_their_order)
 }
 END_TEST
 
+/* It sees nobody: that is its own trouble, for all that it can know, and there is nobody else who
+ * could run it. */
+START_TEST(when_all_clusters_are_silent_nothing_is_lost)
+{
+    struct world w = world_new();
+    struct sch_action *a = assigned(&w);
+    started(&w, a);
+    up(&w, "west");
+    down(&w, "west");
+    down(&w, "east");
+    run_until(&w, w.now + 240 * LEASE);
+    assert_state(a, "running");
+    sch_partition_check(w.p);
+    up(&w, "west"); /* from now on "east" has the whole grace */
+    run_until(&w, w.now + LEASE - 1);
+    assert_state(a, "running");
+    up(&w, "east");
+    inventory(&w, "east", a->id, 1, 5, true);
+    complete(&w, "east");
+    assert_state(a, "running");
+    ck_assert_uint_eq(a->system_failures, 0);
+    world_free(&w);
+}
+END_TEST
+
+START_TEST(who_does_not_come_back_with_the_others_is_lost)
+{
+    struct world w = world_new();
+    struct sch_action *a = assigned(&w);
+    up(&w, "west");
+    down(&w, "east");
+    down(&w, "west");
+    run_until(&w, w.now + 4 * LEASE);
+    up(&w, "west");
+    int64_t seen_at = w.now;
+    down(&w, "west"); /* and for a moment nobody is seen again, which gives nothing more */
+    up(&w, "west");
+    run_until(&w, seen_at + LEASE - 1);
+    assert_state(a, "assigned");
+    run_until(&w, seen_at + LEASE);
+    assert_state(a, "queued");
+    world_free(&w);
+}
+END_TEST
+
 START_TEST(a_blind_observer_restarts_the_grace_once)
 {
     struct world w = world_new();
     struct sch_action *a = assigned(&w);
+    up(&w, "west");
     down(&w, "east");
     tick_at(&w, w.now + 3 * LEASE); /* the loop itself stood still */
     assert_state(a, "assigned");
@@ -259,6 +306,9 @@ START_TEST(recovery_is_bounded)
     sch_partition_restored(w.p, expected, 1, w.now);
     struct sch_action *fresh = child(&w, root, "fresh", &w.task);
     assert_state(fresh, "queued");
+    run_until(&w, w.now + 10 * WAIT); /* nobody is there who could say what he runs, or run it */
+    assert_state(root, "recovering");
+    up(&w, "west");
     run_until(&w, w.now + WAIT - 1);
     assert_state(root, "recovering");
     run_until(&w, w.now + 1);
@@ -322,6 +372,8 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {a_silent_cluster_loses_its_attempts,
+                                  when_all_clusters_are_silent_nothing_is_lost,
+                                  who_does_not_come_back_with_the_others_is_lost,
                                   a_reconnect_reconciles,
                                   lost_attempts_keep_their_order,
                                   a_blind_observer_restarts_the_grace_once,

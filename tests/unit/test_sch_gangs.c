@@ -509,6 +509,7 @@ START_TEST(a_gang_that_nobody_has_waits_again)
     struct world w = world_new();
     struct sch_spec spec = one_core();
     struct gang gang = restore(&w, &spec, SCH_ON_LOSS_RESTART_ALL, NULL);
+    up(&w, "south");
     run_until(&w, w.now + WAIT);
     assert_waits(&gang);
     ck_assert_uint_eq(gang.members[0]->system_failures, 0);
@@ -542,6 +543,7 @@ START_TEST(the_rest_of_one_that_began_to_succeed_fails_in_the_first_step)
     struct sch_spec spec = one_core();
     bool left[SIZE] = {true, false, false};
     struct gang gang = restore(&w, &spec, SCH_ON_LOSS_RESTART_ALL, left);
+    up(&w, "south");
     run_until(&w, w.now + WAIT);
     ck_assert_str_eq(final_of(&w, gang.members[1])->u.final.code, "Lost");
     ck_assert_str_eq(final_of(&w, gang.members[2])->u.final.code, "GangMemberFailed");

@@ -267,6 +267,8 @@ static void cluster_column(struct actions *w, enum action_event event)
         cluster_event(w, up ? SCH_EVENT_CLUSTER_UP : SCH_EVENT_INVENTORY_COMPLETE, "east");
         return;
     }
+    if (event == A_GONE)
+        cluster_event(w, SCH_EVENT_CLUSTER_UP, "south"); /* so that somebody is seen */
     cluster_event(w, SCH_EVENT_CLUSTER_DOWN, "east");
     if (event == A_GONE)
         run_for(w, LEASE);
