@@ -145,12 +145,35 @@ START_TEST(test_medians_of_several_measurements)
 }
 END_TEST
 
+START_TEST(test_a_message_is_an_object)
+{
+    Switchyard__V1__PartitionPlace place = SWITCHYARD__V1__PARTITION_PLACE__INIT;
+    char shard[] = "a";
+    place.partition = 3;
+    place.shard = shard;
+    place.opening = true;
+    place.first_hash = 1;
+    place.last_hash = UINT64_MAX;
+    json_t *object = cl_json_message(&place.base);
+    char *text = json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS);
+    ck_assert_str_eq(text, "{\"first_hash\":\"1\",\"last_hash\":\"18446744073709551615\","
+                           "\"opening\":true,\"partition\":3,\"shard\":\"a\",\"target\":null,"
+                           "\"wanted\":null}");
+    free(text);
+    json_decref(object);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
-        test_strings_are_escaped_and_always_utf8, test_bytes_are_text_or_base64,
-        test_a_document_is_one_document,          test_bench_line,
-        test_medians_of_several_measurements,     NULL,
+        test_strings_are_escaped_and_always_utf8,
+        test_bytes_are_text_or_base64,
+        test_a_document_is_one_document,
+        test_bench_line,
+        test_medians_of_several_measurements,
+        test_a_message_is_an_object,
+        NULL,
     };
     return sy_test_run("cl_json", tests);
 }

@@ -104,6 +104,14 @@ static json_t *enum_json(const ProtobufCEnumDescriptor *descriptor, int value)
                                                  : json_integer(value);
 }
 
+/* Hashes: of 64 bits all count, and numbers of JSON have 53 for many who read them. */
+static json_t *hash_json(uint64_t hash)
+{
+    char digits[32];
+    snprintf(digits, sizeof(digits), "%llu", (unsigned long long)hash);
+    return json_string(digits);
+}
+
 static json_t *value_json(const ProtobufCFieldDescriptor *field, const void *at)
 {
     switch (field->type) {
@@ -116,6 +124,8 @@ static json_t *value_json(const ProtobufCFieldDescriptor *field, const void *at)
     case PROTOBUF_C_TYPE_INT64:
     case PROTOBUF_C_TYPE_UINT64:
         return json_integer(*(const int64_t *)at);
+    case PROTOBUF_C_TYPE_FIXED64:
+        return hash_json(*(const uint64_t *)at);
     case PROTOBUF_C_TYPE_ENUM:
         return enum_json(field->descriptor, *(const int *)at);
     case PROTOBUF_C_TYPE_STRING: {
