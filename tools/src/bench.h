@@ -8,6 +8,7 @@
  *   process   N cold /bin/true as children of one group; latency as for fanout
  *   memory    N queued actions that find no room: how much the shard's resident memory grows by
  *   region    N planned moves of partitions; latency: the longest time without an answer of each
+ *   forward   N calls through a shard, half of them for another one; latency of those
  *   streams   N open watches of one run by HTTP/1.1, from processes of clients; latency: the run's
  *             abort sent -> heard on each
  */
@@ -56,6 +57,9 @@ struct bench {
         double shard_bytes;      /* resident memory of the shard, for each */
         double idle_cpu_percent; /* of one CPU, all processes, while nothing happened */
     } streams;                   /* streams bench */
+    struct {
+        double own_us, carried_us; /* CPU of all shards for a call of its own, and another's */
+    } forward;                     /* forward bench */
 };
 
 /* Starts and ends the measured part: called by the kinds. */
@@ -97,6 +101,7 @@ enum cl_exit bench_run_runs(struct bench *bench, struct cl_error *error);
 enum cl_exit bench_run_process(struct bench *bench, struct cl_error *error);
 enum cl_exit bench_run_memory(struct bench *bench, struct cl_error *error);
 enum cl_exit bench_run_region(struct bench *bench, struct cl_error *error);
+enum cl_exit bench_run_forward(struct bench *bench, struct cl_error *error);
 enum cl_exit bench_run_streams(struct bench *bench, struct cl_error *error);
 
 void bench_print_table(const struct bench *bench);

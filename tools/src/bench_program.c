@@ -17,7 +17,7 @@
 #define COUNT_MAX 9999999 /* names have seven digits */
 #define REPEAT_MAX 99
 #define WARMUP 200
-#define KINDS "fanout, latency, runs, process, memory, streams or region"
+#define KINDS "fanout, latency, runs, process, memory, streams, region or forward"
 #define SENT_TO_END "sent to end"
 
 static const struct bench_kind kinds[] = {
@@ -31,6 +31,7 @@ static const struct bench_kind kinds[] = {
      false},
     {"region", "planned moves of a partition", 20, bench_run_region, "without answer",
      "call to answer", true},
+    {"forward", "calls through one shard", 40000, bench_run_forward, "another's", "its own", true},
 };
 
 const struct bench_kind *bench_kind_find(const char *name)
@@ -63,10 +64,10 @@ enum {
 static const struct argp_option bench_argp_options[] = {
     {"count", KEY_COUNT, "N", 0,
      "tasks to measure (fanout 100000, latency 5000, runs 20000, "
-     "process 2000, memory 1000000, streams 10000), or moves (region 20)",
+     "process 2000, memory 1000000, streams 10000), moves (region 20), or calls (forward 40000)",
      0},
     {"json", KEY_JSON, NULL, 0, "one line of JSON (as -o json)", 0},
-    {"concurrency", KEY_CONCURRENCY, "N", 0, "runs: CreateRun calls in flight (64)", 0},
+    {"concurrency", KEY_CONCURRENCY, "N", 0, "runs, forward: calls in flight (64)", 0},
     {"batch", KEY_BATCH, "N", 0, "fanout, process: children in one call (1000)", 0},
     {"window", KEY_WINDOW, "N", 0, "fanout, process: calls in flight (4)", 0},
     {"queued", KEY_QUEUED, "M", 0, "first enqueue M actions that find no room (0)", 0},
@@ -167,7 +168,7 @@ enum cl_parse bench_options_parse(struct bench_options *options, int argc, char 
         "program.\v" CL_EXIT_CODES;
     const struct argp argp = {bench_argp_options,
                               parse_bench,
-                              "fanout|latency|runs|process|memory|streams|region",
+                              "fanout|latency|runs|process|memory|streams|region|forward",
                               doc,
                               CL_ARGS_CHILDREN,
                               NULL,

@@ -74,6 +74,21 @@ static void json_streams(const struct bench *bench, json_t *line)
     cl_json_real(line, "idle_cpu_percent", bench->streams.idle_cpu_percent);
 }
 
+static bool is_forward(const struct bench *bench)
+{
+    return bench->options.kind->run == bench_run_forward;
+}
+
+/* The quantiles are of the calls that were carried. */
+static void json_forward(const struct bench *bench, json_t *line)
+{
+    cl_json_real(line, "own_p50_us", quantile_us(bench->done, 0.5));
+    cl_json_real(line, "own_p99_us", quantile_us(bench->done, 0.99));
+    cl_json_real(line, "shards_cpu_us_own", bench->forward.own_us);
+    cl_json_real(line, "shards_cpu_us_carried", bench->forward.carried_us);
+    cl_json_real(line, "forward_cpu_us", bench->forward.carried_us - bench->forward.own_us);
+}
+
 json_t *bench_json(const struct bench *bench)
 {
     const struct bench_usage *usage = &bench->usage;
@@ -102,6 +117,8 @@ json_t *bench_json(const struct bench *bench)
         json_streams(bench, line);
     if (is_region(bench))
         json_region(bench, line);
+    if (is_forward(bench))
+        json_forward(bench, line);
     if (bench->options.repeat > 1)
         cl_json_int(line, "repeat", bench->options.repeat);
     cl_json_str(line, "durable", DURABLE);
@@ -195,6 +212,12 @@ void bench_print_table(const struct bench *bench)
                "they took %.1f%% of one CPU\n",
                cl_format_duration(bench->streams.open_ns).text, bench->streams.shard_bytes,
                bench->streams.idle_cpu_percent);
+    if (is_forward(bench))
+        printf(
+            "  CPU of all shards: %.1fus for a call of its own, %.1fus for one that it carries to "
+            "another: %.1fus for carrying it\n",
+            bench->forward.own_us, bench->forward.carried_us,
+            bench->forward.carried_us - bench->forward.own_us);
     putchar('\n');
     if (bench->latency->count > 0) {
         print_latency(bench);
