@@ -62,6 +62,7 @@ struct sch_operator *sch_operator_new(const struct sch_operator_options *options
     sch_list_init(&op->kinds_parked);
     sch_list_init(&op->kinds_asking);
     sch_list_init(&op->kinds_dirty);
+    sch_list_init(&op->kinds_unsure);
     sch_list_init(&op->held);
     sch_list_init(&op->claims);
     sch_list_init(&op->claims_touched);
@@ -306,7 +307,8 @@ static void end_step(struct sch_operator *op)
     sch_claims_end_step(op);
     if (op->choice_came || op->gangs_due || !sch_list_empty(&op->freed))
         sch_op_gangs_place(op); /* first: what is smaller fits more often */
-    op->gangs_due = false;
+    op->gangs_due = op->gangs_later;
+    op->gangs_later = false;
     if (op->choice_came || !sch_list_empty(&op->freed))
         sch_place_parked(op);
     sch_grant_end_step(op);
@@ -409,6 +411,8 @@ void sch_operator_step(struct sch_operator *op, const struct sch_op_event *event
 int64_t sch_operator_next_ns(const struct sch_operator *op)
 {
     SY_ASSERT(!op->out);
+    if (op->gangs_due)
+        return op->now_ns; /* more than one step does */
     int64_t at = sch_node_watch_ns(op);
     const struct sch_heap *heaps[] = {&op->leases, &op->drains, &op->probations, &op->recalls,
                                       &op->made};

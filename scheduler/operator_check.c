@@ -1,6 +1,9 @@
+#include "scheduler/labels.h"
 #include "scheduler/operator_impl.h"
 
 #include <string.h>
+
+#define CHECKED_NODES 128u /* for each gang that waits, each with each */
 
 static size_t list_length(const struct sch_link *head)
 {
@@ -265,6 +268,7 @@ static void check_kind(struct sch_operator *op, struct sch_kind *kind)
     SY_ASSERT(list_length(&kind->held) == kind->held_count);
     sch_kind_sync(op, kind);
     check_kind_room(op, kind);
+    sch_kind_count_check(kind);
 }
 
 /* None that is placed in part: a gang that waits has all that came, but for those cancelled. */
@@ -392,6 +396,44 @@ static size_t check_partition(const struct sch_op_partition *partition,
     return list_length(&partition->attempts);
 }
 
+/* Of one that waits, by each node: no domain has room for all of it now, nor all nodes together
+ * when that would do. */
+static void check_waits(struct sch_operator *op, const struct sch_op_gang *gang)
+{
+    const struct sch_resources *request = &sch_op_gang_kind(gang)->request;
+    bool anywhere = gang->shape.topology != SCH_TOPOLOGY_REQUIRE;
+    for (uint32_t i = 0; i < (anywhere ? 1 : op->node_count); i++) {
+        uint64_t room = 0;
+        struct sy_span there = {0};
+        if (!anywhere)
+            there = sch_op_domain_of(op->nodes[i]->shape, gang->shape.key);
+        for (uint32_t k = 0; k < op->node_count; k++) {
+            const struct sch_node *node = op->nodes[k];
+            struct sy_span other = {0};
+            if (!anywhere)
+                other = sch_op_domain_of(node->shape, gang->shape.key);
+            bool same = anywhere ||
+                        (there.data && other.data && sch_label_values_compare(&there, &other) == 0);
+            if (same && sch_op_gang_is_open(op, node, gang, SCH_NOW))
+                room += sch_node_fits(node, request);
+        }
+        SY_ASSERT(room < gang->shape.size);
+    }
+}
+
+static void check_gangs_wait(struct sch_operator *op)
+{
+    unsigned tried = 0;
+    struct sch_link *link = op->gangs.next;
+    for (; link != &op->gangs && tried < SCH_OP_GANGS_TRIED; link = link->next) {
+        const struct sch_op_gang *gang = sy_container_of(link, struct sch_op_gang, link);
+        if (gang->came != gang->shape.size || gang->count != gang->came)
+            continue;
+        tried++;
+        check_waits(op, gang);
+    }
+}
+
 void sch_operator_check(const struct sch_operator *const_op)
 {
     /* Bringing kinds up to date changes nothing that is seen from outside. */
@@ -401,6 +443,8 @@ void sch_operator_check(const struct sch_operator *const_op)
     SY_ASSERT(!op->out && !op->choice_came && sch_list_empty(&op->freed));
     check_nodes(op);
     check_index(op);
+    if (!op->gangs_due && op->node_count <= CHECKED_NODES)
+        check_gangs_wait(op);
     for (struct sch_link *link = op->kinds.next; link != &op->kinds; link = link->next) {
         struct sch_kind *kind = sy_container_of(link, struct sch_kind, link);
         check_kind(op, kind);

@@ -26,16 +26,11 @@
 
 /* ---- which nodes ---- */
 
-/* Whether room is counted as it is, as it will be when what was cancelled has ended, or as if the
- * nodes were empty. */
-enum when { NOW, SOON, EMPTY };
-
 /* Of a node, how many members: they fit now, or soon; they would fit when it is empty. But for
  * EMPTY both are the same. */
 struct spot {
     struct sch_node *node;
-    struct sy_span domain;
-    uint64_t fits, slots; /* of a shape: of all its nodes */
+    uint64_t fits, slots;
 };
 
 struct spots {
@@ -43,51 +38,47 @@ struct spots {
     uint32_t count;
 };
 
-/* Domain by domain; in each those that hold most first: few nodes, and ranks that are near each
- * other. */
+/* Those that hold most first: few nodes, and ranks that are near each other. */
 static int compare_now(const void *left, const void *right)
 {
     const struct spot *a = left, *b = right;
-    int order = sch_label_values_compare(&a->domain, &b->domain);
-    if (order == 0)
-        order = (a->fits < b->fits) - (a->fits > b->fits);
+    int order = (a->fits < b->fits) - (a->fits > b->fits);
     return order != 0 ? order
                       : (a->node->index > b->node->index) - (a->node->index < b->node->index);
 }
 
-/* In each domain those with the least in the way first. */
+/* Those with the least in the way first. */
 static int compare_empty(const void *left, const void *right)
 {
     const struct spot *a = left, *b = right;
     uint64_t in_way_a = a->slots - a->fits, in_way_b = b->slots - b->fits;
-    int order = sch_label_values_compare(&a->domain, &b->domain);
-    if (order == 0)
-        order = (in_way_a > in_way_b) - (in_way_a < in_way_b);
+    int order = (in_way_a > in_way_b) - (in_way_a < in_way_b);
     if (order == 0)
         order = (a->slots < b->slots) - (a->slots > b->slots);
     return order != 0 ? order
                       : (a->node->index > b->node->index) - (a->node->index < b->node->index);
 }
 
-static bool is_reserver(const struct sch_operator *op, const struct sch_op_gang *gang)
+bool sch_op_gang_is_reserver(const struct sch_operator *op, const struct sch_op_gang *gang)
 {
     return gang && op->reserver == gang->partition && op->reserver_id == gang->id;
 }
 
-static bool is_open_to(const struct sch_operator *op, const struct sch_node *node,
-                       const struct sch_op_gang *gang, enum when when)
+bool sch_op_gang_is_open(const struct sch_operator *op, const struct sch_node *node,
+                         const struct sch_op_gang *gang, enum sch_when when)
 {
     if (!sch_node_serves(node) || node->health.state == SCH_HEALTH_AVOIDED)
         return false;
-    if (when == EMPTY)
+    if (when == SCH_EMPTY)
         return !gang || !node->claim || !sch_claim_is_before_gang(op, node->claim);
-    return node->backlog_count == 0 && !node->claim && (!node->reserved || is_reserver(op, gang));
+    return node->backlog_count == 0 && !node->claim &&
+           (!node->reserved || sch_op_gang_is_reserver(op, gang));
 }
 
 bool sch_op_gang_may_use(const struct sch_operator *op, const struct sch_node *node,
                          const struct sch_op_gang *gang)
 {
-    return is_open_to(op, node, gang, SOON);
+    return sch_op_gang_is_open(op, node, gang, SCH_SOON);
 }
 
 static uint32_t slots_of(const struct sch_node *node, const struct sch_resources *request)
@@ -95,9 +86,10 @@ static uint32_t slots_of(const struct sch_node *node, const struct sch_resources
     return sch_shape_slots(&node->shape->shape, request);
 }
 
-static uint32_t fits_of(struct sch_node *node, const struct sch_resources *request, enum when when)
+static uint32_t fits_of(struct sch_node *node, const struct sch_resources *request,
+                        enum sch_when when)
 {
-    return when == NOW ? sch_node_fits(node, request) : sch_node_fits_soon(node, request);
+    return when == SCH_NOW ? sch_node_fits(node, request) : sch_node_fits_soon(node, request);
 }
 
 /* ---- from the index, since a gang is tried whenever room comes ---- */
@@ -106,28 +98,19 @@ struct walk {
     struct sch_operator *op;
     const struct sch_op_gang *gang;
     const struct sch_resources *request;
-    const char *key;
-    const struct sy_span *domain; /* only in this one; NULL: in all */
-    enum when when;
+    const char *key;                    /* of the domain */
+    const struct sch_op_domain *domain; /* only there; NULL: anywhere */
+    enum sch_when when;
     uint64_t room, wanted;
     struct spots *spots; /* NULL: only counted */
-    bool sums;           /* one for each shape: nodes alike are in one domain */
-    bool counted;        /* slots are: only what is free is added */
     uint32_t cap;
     const struct sch_op_shape *shape; /* of the last one */
-    struct sy_span of_domain;
     uint32_t of_shape;
 };
 
 static void spot_add(struct walk *walk, const struct spot *spot)
 {
     struct spots *spots = walk->spots;
-    struct spot *last = spots->count > 0 ? &spots->items[spots->count - 1] : NULL;
-    if (walk->sums && last && last->node->shape == spot->node->shape) {
-        last->fits += spot->fits;
-        last->slots += spot->slots;
-        return;
-    }
     if (spots->count == walk->cap) {
         walk->cap = walk->cap ? walk->cap * 2 : 64;
         spots->items = sy_realloc(spots->items, walk->cap * sizeof(*spots->items));
@@ -141,187 +124,142 @@ static bool walk_node(void *ctx, void *owner)
 {
     struct walk *walk = ctx;
     struct sch_node *node = owner;
-    struct spot spot = {.node = node, .domain = {(const uint8_t *)"", 0}};
-    walk->op->looks++;
-    if (walk->key[0] && node->shape == walk->shape)
-        spot.domain = walk->of_domain;
-    else if (walk->key[0])
-        spot.domain = sch_label_value(node->shape->shape.traits.labels, walk->key);
-    if (!spot.domain.data ||
-        (walk->domain && sch_label_values_compare(&spot.domain, walk->domain) != 0))
+    struct spot spot = {.node = node};
+    if (!walk->spots && walk->room >= walk->wanted)
         return false;
-    if (!is_open_to(walk->op, node, walk->gang, walk->when))
+    walk->op->looks++;
+    if (!sch_op_gang_is_open(walk->op, node, walk->gang, walk->when))
         return true;
     if (node->backlog_count == 0)
         spot.fits = fits_of(node, walk->request, walk->when);
-    spot.slots = walk->when == EMPTY ? slots_of(node, walk->request) : spot.fits;
+    spot.slots = walk->when == SCH_EMPTY ? slots_of(node, walk->request) : spot.fits;
     if (spot.slots == 0)
         return true;
-    spot.slots = walk->counted ? 0 : spot.slots;
     walk->of_shape = node->shape == walk->shape ? walk->of_shape + 1 : 1;
     walk->shape = node->shape;
-    walk->of_domain = spot.domain;
     walk->room += spot.slots;
-    if (walk->spots)
-        spot_add(walk, &spot);
-    if (walk->key[0])
-        return true; /* there may be more of its domain */
-    bool enough = (walk->spots && walk->when == EMPTY) || walk->room >= walk->wanted;
-    return !enough || (walk->spots && walk->of_shape < SCH_OP_GANG_NODES);
+    if (!walk->spots)
+        return walk->room < walk->wanted;
+    spot_add(walk, &spot);
+    bool enough = walk->when == SCH_EMPTY || walk->room >= walk->wanted;
+    return !enough || walk->of_shape < SCH_OP_GANG_NODES;
 }
 
-/* Of nodes alike that are in the index: how many, one of them. */
-static void walk_shape(void *ctx, void *owner, uint32_t count)
+/* One that is in no index. */
+static void walk_other(struct walk *walk, struct sch_node *node)
 {
-    struct walk *walk = ctx;
-    struct sch_node *node = owner;
-    struct spot spot = {.node = node,
-                        .domain = sch_label_value(node->shape->shape.traits.labels, walk->key),
-                        .slots = (uint64_t)slots_of(node, walk->request) * count};
-    if (spot.domain.data)
-        spot_add(walk, &spot);
+    struct sy_span there = {0};
+    if (walk->domain)
+        there = sch_op_domain_of(node->shape, walk->key);
+    if (!walk->domain ||
+        (there.data && sch_label_values_compare(&there, &walk->domain->value) == 0))
+        (void)walk_node(walk, node);
 }
 
-/* Nodes that are kept are in no index, nor, for SOON, those where room only comes. What is kept for
- * it already is always looked at, so what it chooses anew is no worse. */
+/* Nodes that are kept are in no index, nor, for SCH_SOON, those where room only comes. What is kept
+ * for it already is always looked at, so what it chooses anew is no worse. */
 static void walk_nodes(struct sch_operator *op, struct sch_kind *kind, struct walk *walk)
 {
     struct sch_link *link;
-    bool kept = walk->when == EMPTY || is_reserver(op, walk->gang);
+    bool kept = walk->when == SCH_EMPTY || sch_op_gang_is_reserver(op, walk->gang);
     for (link = op->reserved.next; kept && link != &op->reserved; link = link->next)
-        (void)walk_node(walk, sy_container_of(link, struct sch_node, kept));
-    for (link = op->claims.next; walk->when == EMPTY && link != &op->claims; link = link->next) {
+        walk_other(walk, sy_container_of(link, struct sch_node, kept));
+    for (link = op->claims.next; walk->when == SCH_EMPTY && link != &op->claims;
+         link = link->next) {
         struct sch_op_claim *claim = sy_container_of(link, struct sch_op_claim, link);
         if (claim->node)
-            (void)walk_node(walk, claim->node);
+            walk_other(walk, claim->node);
     }
-    for (link = op->nodes_leaving.next; walk->when == SOON && link != &op->nodes_leaving;
+    for (link = op->nodes_leaving.next; walk->when == SCH_SOON && link != &op->nodes_leaving;
          link = link->next) {
         struct sch_node *node = sy_container_of(link, struct sch_node, leaves);
         if (!node->reserved && sch_node_fits(node, walk->request) == 0)
-            (void)walk_node(walk, node);
+            walk_other(walk, node);
     }
-    if (walk->sums && walk->when == EMPTY) {
-        sch_kind_each_shape(op, kind, walk_shape, walk);
-        walk->counted = true;
-    }
-    if (!walk->counted || walk->gang) /* for one that is not here it does not matter what is free */
-        sch_kind_each(op, kind, walk->when != EMPTY || walk->counted, walk_node, walk);
+    bool room = walk->when != SCH_EMPTY;
+    for (uint32_t i = 0; walk->domain && i < walk->domain->count; i++)
+        sch_kind_each_of(kind, walk->domain->shapes[i].shape, room, walk_node, walk);
+    if (!walk->domain)
+        sch_kind_each(op, kind, room, walk_node, walk);
 }
 
 /* Whether all nodes together have room: most often not, and then nothing needs to be sorted. */
 static bool holds_all(struct sch_operator *op, struct sch_kind *kind,
-                      const struct sch_op_gang *gang, uint32_t size, enum when when)
+                      const struct sch_op_gang *gang, uint32_t size, enum sch_when when)
 {
     struct walk walk = {
-        .op = op, .gang = gang, .request = &kind->request, .key = "", .when = when, .wanted = size};
-    if (when == EMPTY && sch_kind_slots(op, kind) >= size)
+        .op = op, .gang = gang, .request = &kind->request, .when = when, .wanted = size};
+    if (when == SCH_EMPTY && sch_kind_slots(op, kind) >= size)
         return true; /* without those that are kept */
     walk_nodes(op, kind, &walk);
     return walk.room >= size;
 }
 
-static void sort(struct spots *spots, enum when when)
+static void sort(struct spots *spots, enum sch_when when)
 {
     if (spots->count > 1)
         qsort(spots->items, spots->count, sizeof(*spots->items),
-              when == EMPTY ? compare_empty : compare_now);
+              when == SCH_EMPTY ? compare_empty : compare_now);
 }
 
-/* Those that could hold a member; with a topology only what is in a domain. To be freed. */
+/* Those that could hold a member; with a domain only what is there. To be freed. */
 static struct spots spots_of(struct sch_operator *op, struct sch_kind *kind,
-                             const struct sch_op_gang *gang, uint32_t size, const char *key,
-                             const struct sy_span *domain, enum when when)
+                             const struct sch_op_gang *gang, const struct sch_gang_shape *shape,
+                             const struct sch_op_domain *domain, enum sch_when when)
 {
     struct spots spots = {0};
     struct walk walk = {.op = op,
                         .gang = gang,
                         .request = &kind->request,
-                        .key = key,
+                        .key = shape->key,
                         .domain = domain,
                         .when = when,
-                        .wanted = size,
-                        .spots = &spots,
-                        .sums = key[0] && !domain};
+                        .wanted = shape->size,
+                        .spots = &spots};
     walk_nodes(op, kind, &walk);
-    sort(&spots, walk.sums ? NOW : when); /* of sums only the domains count */
+    sort(&spots, when);
     return spots;
 }
 
-/* Leaves those of one domain that has room for `size`: when they are empty the one with the most
- * free now; else the one that has the least room, so that larger ones stay whole. */
-static bool keep_domain(struct spots *spots, uint32_t size, enum when when)
-{
-    uint64_t best_room = 0;
-    uint32_t best = 0, best_count = 0;
-    for (uint32_t from = 0, to; from < spots->count; from = to) {
-        uint64_t fits = 0, slots = 0;
-        for (to = from;
-             to < spots->count &&
-             sch_label_values_compare(&spots->items[to].domain, &spots->items[from].domain) == 0;
-             to++) {
-            fits += spots->items[to].fits;
-            slots += spots->items[to].slots;
-        }
-        bool worse = when == EMPTY ? fits <= best_room : fits >= best_room;
-        if (slots < size || (best_count > 0 && worse))
-            continue;
-        best = from;
-        best_count = to - from;
-        best_room = fits;
-    }
-    spots->count = best_count;
-    if (best_count > 0)
-        memmove(spots->items, spots->items + best, best_count * sizeof(*spots->items));
-    return best_count > 0;
-}
-
-/* The domain for it; false: none has room. */
-static bool find_domain(struct sch_operator *op, struct sch_kind *kind,
-                        const struct sch_gang_shape *shape, const struct sch_op_gang *gang,
-                        enum when when, struct sy_span *ret)
-{
-    struct spots sums = spots_of(op, kind, gang, shape->size, shape->key, NULL, when);
-    bool found = keep_domain(&sums, shape->size, when);
-    if (found)
-        *ret = sums.items[0].domain; /* the shape has it */
-    free(sums.items);
-    return found;
-}
-
-/* In one domain, or without one where that is allowed. False: no room. *ret is to be freed. */
+/* In one domain, or without one where that is allowed. False: no room, or that is not known yet.
+ * *ret is to be freed. */
 static bool choose(struct sch_operator *op, struct sch_kind *kind,
                    const struct sch_gang_shape *shape, const struct sch_op_gang *gang,
-                   enum when when, struct spots *ret)
+                   enum sch_when when, struct spots *ret)
 {
-    struct sy_span domain;
+    struct sch_op_domain domain;
     SY_ASSERT(shape->size > 0);
     *ret = (struct spots){0};
-    if (!holds_all(op, kind, gang, shape->size, when))
+    bool in_one = shape->topology != SCH_TOPOLOGY_NONE &&
+                  sch_op_domain_find(op, kind, shape, gang, when, &domain);
+    if (!in_one && (shape->topology == SCH_TOPOLOGY_REQUIRE || op->gangs_later ||
+                    !holds_all(op, kind, gang, shape->size, when)))
         return false;
-    if (shape->topology != SCH_TOPOLOGY_NONE && find_domain(op, kind, shape, gang, when, &domain)) {
-        *ret = spots_of(op, kind, gang, shape->size, shape->key, &domain, when);
-        return true;
-    }
-    if (shape->topology == SCH_TOPOLOGY_REQUIRE)
-        return false;
-    *ret = spots_of(op, kind, gang, shape->size, "", NULL, when);
-    return keep_domain(ret, shape->size, when);
+    *ret = spots_of(op, kind, gang, shape, in_one ? &domain : NULL, when);
+    return true;
 }
 
 static bool has_room(struct sch_operator *op, struct sch_kind *kind,
-                     const struct sch_gang_shape *shape, enum when when)
+                     const struct sch_gang_shape *shape, enum sch_when when)
 {
-    struct sy_span domain;
-    return holds_all(op, kind, NULL, shape->size, when) &&
-           (shape->topology != SCH_TOPOLOGY_REQUIRE ||
-            find_domain(op, kind, shape, NULL, when, &domain));
+    struct sch_op_domain domain;
+    return shape->topology == SCH_TOPOLOGY_REQUIRE
+               ? sch_op_domain_find(op, kind, shape, NULL, when, &domain)
+               : holds_all(op, kind, NULL, shape->size, when);
 }
 
+/* At once, in as many slices as it takes: somebody asks, and nobody waits for the next step. */
 bool sch_op_gang_has_room(struct sch_operator *op, struct sch_kind *kind,
                           const struct sch_gang_shape *shape)
 {
-    return has_room(op, kind, shape, NOW);
+    bool room = false, later = op->gangs_later;
+    do {
+        op->looks = 0;
+        op->gangs_later = false;
+        room = has_room(op, kind, shape, SCH_NOW);
+    } while (op->gangs_later);
+    op->gangs_later = later;
+    return room;
 }
 
 /* ---- the reservation ---- */
@@ -373,16 +311,21 @@ static void look_at_free(struct sch_operator *op, const struct sch_op_gang *gang
     op->reserver_free = fits > op->reserver_free ? fits : op->reserver_free;
 }
 
-/* The first of them that hold so many, and no others. */
-static void keep_nodes(struct sch_operator *op, const struct spots *spots, uint32_t size)
+/* The first of them that hold so many, and no others. Whether that gives somebody room: these have
+ * it already, or others are free again. */
+static bool keep_nodes(struct sch_operator *op, const struct spots *spots, uint32_t size)
 {
-    uint64_t slots = 0;
+    uint64_t slots = 0, fits = 0;
     uint32_t count = 0;
-    for (; slots < size; slots += spots->items[count++].slots)
+    for (; slots < size; slots += spots->items[count++].slots) {
         spots->items[count].node->chosen = true;
+        fits += spots->items[count].fits;
+    }
+    bool room = size > 0 && fits >= size;
     for (struct sch_link *link = op->reserved.next; link != &op->reserved;) {
         struct sch_node *node = sy_container_of(link, struct sch_node, kept);
         link = link->next;
+        room |= !node->chosen;
         if (!node->chosen)
             set_reserved(op, node, false);
     }
@@ -390,11 +333,15 @@ static void keep_nodes(struct sch_operator *op, const struct spots *spots, uint3
         set_reserved(op, spots->items[i].node, true);
         spots->items[i].node->chosen = false;
     }
+    return room;
 }
 
-static void reserve(struct sch_operator *op, const struct sch_op_gang *gang)
+/* Whether gangs may have room that they had not. */
+static bool reserve(struct sch_operator *op, const struct sch_op_gang *gang)
 {
-    if (!is_reserver(op, gang)) {
+    bool room = false;
+    if (!sch_op_gang_is_reserver(op, gang)) {
+        room = !sch_list_empty(&op->reserved);
         give_up_nodes(op);
         op->reserver = gang->partition;
         op->reserver_id = gang->id;
@@ -406,7 +353,7 @@ static void reserve(struct sch_operator *op, const struct sch_op_gang *gang)
     op->reserve_end_ns = SY_TIME_NEVER;
     if (op->now_ns < op->reserve_next_ns) {
         op->reserve_due_ns = op->reserve_next_ns;
-        return;
+        return room;
     }
     op->reserve_due_ns = SY_TIME_NEVER;
     op->reserve_next_ns = op->now_ns +
@@ -414,15 +361,16 @@ static void reserve(struct sch_operator *op, const struct sch_op_gang *gang)
     struct spots spots = {0};
     struct sch_kind *kind = sch_op_gang_kind(gang);
     bool found = !sch_list_empty(&op->nodes_leaving) &&
-                 choose(op, kind, &gang->shape, gang, SOON, &spots);
+                 choose(op, kind, &gang->shape, gang, SCH_SOON, &spots);
     if (!found)
-        found = choose(op, kind, &gang->shape, gang, EMPTY, &spots);
-    keep_nodes(op, &spots, found ? gang->shape.size : 0);
+        found = choose(op, kind, &gang->shape, gang, SCH_EMPTY, &spots);
+    room |= keep_nodes(op, &spots, found ? gang->shape.size : 0);
     if (op->reserver_free == UINT64_MAX) {
         op->reserver_free = 0;
         look_at_free(op, gang);
     }
     free(spots.items);
+    return room;
 }
 
 /* ---- placing ---- */
@@ -463,7 +411,7 @@ struct sch_op_gang *sch_op_gang_reserver(const struct sch_operator *op, uint32_t
     for (struct sch_link *link = op->gangs.next; link != &op->gangs; link = link->next) {
         struct sch_op_gang *gang = sy_container_of(link, struct sch_op_gang, link);
         if (gang->id == id && gang->partition->id == partition)
-            return is_reserver(op, gang) && is_whole(gang) ? gang : NULL;
+            return sch_op_gang_is_reserver(op, gang) && is_whole(gang) ? gang : NULL;
     }
     return NULL;
 }
@@ -471,8 +419,8 @@ struct sch_op_gang *sch_op_gang_reserver(const struct sch_operator *op, uint32_t
 static bool try_gang(struct sch_operator *op, struct sch_op_gang *gang)
 {
     struct spots spots;
-    bool found = choose(op, sch_op_gang_kind(gang), &gang->shape, gang, NOW, &spots);
-    bool reserves = is_reserver(op, gang);
+    bool found = choose(op, sch_op_gang_kind(gang), &gang->shape, gang, SCH_NOW, &spots);
+    bool reserves = sch_op_gang_is_reserver(op, gang);
     if (found) {
         place(op, gang, &spots);
         if (reserves)
@@ -482,24 +430,33 @@ static bool try_gang(struct sch_operator *op, struct sch_op_gang *gang)
     return found;
 }
 
-void sch_op_gangs_place(struct sch_operator *op)
+/* The first that has no room; NULL: none, or that is not known yet. */
+static struct sch_op_gang *try_gangs(struct sch_operator *op)
 {
-    const struct sch_op_gang *first = NULL;
+    struct sch_op_gang *first = NULL;
     struct sch_link *link = op->gangs.next;
-    for (unsigned tried = 0; link != &op->gangs && tried < SCH_OP_GANGS_TRIED;) {
+    for (unsigned tried = 0;
+         link != &op->gangs && tried < SCH_OP_GANGS_TRIED && !op->gangs_later;) {
         struct sch_op_gang *gang = sy_container_of(link, struct sch_op_gang, link);
         link = link->next;
         if (!is_whole(gang))
             continue;
         tried++;
-        if (!try_gang(op, gang) && !first)
+        if (!try_gang(op, gang) && !first && !op->gangs_later)
             first = gang;
     }
-    if (!first)
-        op->reserve_due_ns = SY_TIME_NEVER;
-    if (first)
-        reserve(op, first);
-    else if (op->reserver && op->reserve_end_ns == SY_TIME_NEVER)
+    return first;
+}
+
+void sch_op_gangs_place(struct sch_operator *op)
+{
+    const struct sch_op_gang *first = try_gangs(op);
+    while (first && reserve(op, first)) /* the next one after it only when it was placed */
+        first = try_gangs(op);
+    if (first || op->gangs_later)
+        return;
+    op->reserve_due_ns = SY_TIME_NEVER;
+    if (op->reserver && op->reserve_end_ns == SY_TIME_NEVER)
         give_up_nodes(op);
 }
 
@@ -588,9 +545,15 @@ void sch_op_gang_grant(struct sch_operator *op, struct sch_op_class *class, bool
 {
     struct sch_kind *kind = class->kind;
     SY_ASSERT(class->gang.size > 0 && class->partition->up);
-    if (class->waiting == 0 || class->gangs_held > 0 || !has_room(op, kind, &class->gang, EMPTY))
+    if (class->waiting == 0 || class->gangs_held > 0 ||
+        !has_room(op, kind, &class->gang, SCH_EMPTY))
         return;
-    uint64_t startable = class->assigned + has_room(op, kind, &class->gang, NOW);
+    bool later = op->gangs_later;
+    op->gangs_later = false;
+    uint64_t startable = class->assigned + has_room(op, kind, &class->gang, SCH_NOW);
+    if (op->gangs_later && !sch_link_in_list(&kind->unsure))
+        sch_list_push_back(&op->kinds_unsure, &kind->unsure);
+    op->gangs_later = later;
     bool new = class->granted <= class->assigned;
     if (!new && !answer &&class->startable == startable)
         return;
@@ -604,7 +567,7 @@ void sch_op_gang_grant(struct sch_operator *op, struct sch_op_class *class, bool
 
 static void give_back(struct sch_operator *op, struct sch_op_gang *gang)
 {
-    if (is_reserver(op, gang))
+    if (sch_op_gang_is_reserver(op, gang))
         op->reserve_end_ns = op->now_ns + SCH_OP_RESERVE_GRACE_NS;
     for (uint32_t left = gang->count; left > 0; left--)
         sch_attempt_returned(op, sy_container_of(gang->attempts.next, struct sch_attempt, place),
@@ -616,7 +579,7 @@ static void give_back(struct sch_operator *op, struct sch_op_gang *gang)
 static bool comes_closer(struct sch_operator *op, const struct sch_op_gang *gang)
 {
     uint64_t before = op->reserver_free;
-    if (!is_reserver(op, gang) || !is_whole(gang))
+    if (!sch_op_gang_is_reserver(op, gang) || !is_whole(gang))
         return false;
     look_at_free(op, gang);
     return op->reserver_free > before;

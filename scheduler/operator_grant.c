@@ -229,7 +229,7 @@ static void grant_all(struct sch_operator *op)
 }
 
 /* The first change is answered at once, what follows is gathered. */
-void sch_grant_end_step(struct sch_operator *op)
+static void grant_or_gather(struct sch_operator *op)
 {
     if (sch_list_empty(&op->kinds_dirty))
         return;
@@ -240,6 +240,18 @@ void sch_grant_end_step(struct sch_operator *op)
     else
         op->grant_due_ns = next_ns;
     SY_ASSERT(op->grant_due_ns > op->now_ns);
+}
+
+/* Those of which not all was counted go on with the next grants. */
+void sch_grant_end_step(struct sch_operator *op)
+{
+    grant_or_gather(op);
+    bool more = !sch_list_empty(&op->kinds_unsure);
+    while (!sch_list_empty(&op->kinds_unsure))
+        sch_kind_dirty(op,
+                       sy_container_of(sch_list_pop(&op->kinds_unsure), struct sch_kind, unsure));
+    if (more && op->grant_due_ns == SY_TIME_NEVER)
+        op->grant_due_ns = op->now_ns + SCH_OP_GRANT_INTERVAL_NS;
 }
 
 void sch_grant_tick(struct sch_operator *op)

@@ -30,6 +30,7 @@
  */
 #pragma once
 
+#include "base/buf.h"
 #include "base/mem.h"
 #include "scheduler/fit.h"
 #include "scheduler/heap.h"
@@ -79,7 +80,10 @@
  * until he comes, who is told at once. */
 #define SCH_OP_MADE_NS (60 * SY_NS_PER_S)
 #define SCH_OP_MADE_READY_NS (5 * SY_NS_PER_S)
-#define SCH_OP_GANGS_TRIED 16u        /* when room comes, the first so many */
+#define SCH_OP_GANGS_TRIED 16u /* when room comes, the first so many */
+/* Nodes whose room is counted for domains of gangs in a step; one of a shape that it has begun with
+ * is counted to its end, which is as many as the gang has members. */
+#define SCH_OP_GANG_LOOKS 512u
 #define SCH_OP_WAITING_MAX (1u << 28) /* of one class: sums and products stay in 64 bits */
 
 /* Completions in the current and the previous window. */
@@ -172,6 +176,8 @@ struct sch_tier {
     struct sch_fit fit;   /* what is left; see sch_room_vector() */
     struct sch_heap over; /* nodes whose backlog has room, or had it a moment ago, by its length */
     uint32_t ready;
+    uint64_t version;                /* goes up with each change of one of its nodes */
+    uint64_t left[SCH_FIT_DIMS_MAX]; /* sums of what is left of its nodes */
 };
 
 /* Nodes alike. */
@@ -183,10 +189,19 @@ struct sch_op_shape {
     struct sch_tier tiers[SCH_TIERS];
 };
 
+/* A shape of a kind, in the order of domains. */
+struct sch_domain_shape {
+    uint64_t hash; /* of its domain */
+    uint32_t shape;
+};
+
 /* A shape that could hold a kind. */
 struct sch_kind_shape {
     struct sch_op_shape *shape;
     uint32_t slots; /* how many on an empty node */
+    /* Of the trusted tier when it had that version: how many fit, at most; as counted. */
+    uint64_t most_version, most;
+    uint64_t counted_version, counted, counted_max; /* see sch_kind_count() */
     uint64_t least[SCH_FIT_DIMS_MAX];
 };
 
@@ -200,6 +215,7 @@ struct sch_kind {
     struct sch_link parked; /* op->kinds_parked while something is held */
     struct sch_link asking; /* op->kinds_asking while a shard has some waiting */
     struct sch_link dirty;  /* op->kinds_dirty: its grants are worked out again */
+    struct sch_link unsure; /* op->kinds_unsure: they are to be, for not all was counted */
     uint64_t held_count, backlog_count;
     uint64_t waiting; /* over its classes */
     struct sch_rate rate;
@@ -207,6 +223,10 @@ struct sch_kind {
         *shapes; /* that could hold it; for one without GPUs those without first */
     uint32_t shape_count, shape_cap;
     uint64_t shapes_seen; /* serial of the newest that was looked at */
+    /* By the label that was asked for last, those that have it; NULL: not since shapes changed. */
+    struct sch_domain_shape *domains;
+    uint32_t domain_count;
+    char domain_key[SCH_GANG_KEY_MAX];
     /* As of the last sch_kind_sync(): nodes that could hold it, and how many more fit now. */
     uint32_t capable;
     uint64_t room;
@@ -304,11 +324,12 @@ struct sch_operator {
     int64_t now_ns;
     struct sch_op_effects *out;
     struct sch_table partitions_by_id, classes_by_id, kinds_by_request, nodes_by_name, attempts;
-    struct sch_link partitions, kinds, kinds_parked, kinds_asking, kinds_dirty;
+    struct sch_link partitions, kinds, kinds_parked, kinds_asking, kinds_dirty, kinds_unsure;
     struct sch_link held; /* all that is HELD, by held_until_ns */
     size_t parked_count, asking_count;
     struct sch_link gangs; /* that wait here */
-    bool gangs_due;        /* in this step: one came, or left */
+    bool gangs_due;        /* one came, or left; or not all were looked at in this step */
+    bool gangs_later;      /* in this step: there was more to count than it may look at */
     /* Whose the reserved nodes are; partition NULL: none are. */
     struct sch_op_partition *reserver;
     uint64_t reserver_id;
@@ -467,9 +488,20 @@ void sch_kind_sync(struct sch_operator *op, struct sch_kind *kind);
  * left out. */
 void sch_kind_each(struct sch_operator *op, struct sch_kind *kind, bool room,
                    bool (*fn)(void *ctx, void *node), void *ctx);
-/* As many of a shape as are in the index, and one of them; only trusted ones. */
-void sch_kind_each_shape(struct sch_operator *op, struct sch_kind *kind,
-                         void (*fn)(void *ctx, void *node, uint32_t count), void *ctx);
+/* Brings the shapes of the kind up to date. */
+void sch_kind_shapes(struct sch_operator *op, struct sch_kind *kind);
+/* Not more than this fit now on trusted nodes of the i-th of these, without looking at them. */
+uint64_t sch_kind_fits_most(struct sch_kind *kind, uint32_t i);
+/* Like sch_kind_each(), of the i-th. */
+void sch_kind_each_of(struct sch_kind *kind, uint32_t i, bool room,
+                      bool (*fn)(void *ctx, void *node), void *ctx);
+/* What was counted of it before; false: it has changed since, or that was not enough. */
+bool sch_kind_counted(const struct sch_kind *kind, uint32_t i, uint64_t most, uint64_t *ret);
+/* How many do, `most` at most, on those without a backlog: looked at only when one of them has
+ * changed. False: this step has looked at enough, and another one has to go on (gangs_later). */
+bool sch_kind_count(struct sch_operator *op, struct sch_kind *kind, uint32_t i, uint64_t most,
+                    uint64_t *ret);
+void sch_kind_count_check(struct sch_kind *kind);
 /* How many these nodes would hold, empty. */
 uint64_t sch_kind_slots(struct sch_operator *op, struct sch_kind *kind);
 /* Whether there is room for it, or its backlog takes it; known already that no other node has. */
@@ -531,7 +563,29 @@ void sch_op_placed_join(struct sch_op_placed *placed, struct sch_attempt *a);
 void sch_op_placed_started(struct sch_attempt *a);
 void sch_op_placed_leave(struct sch_attempt *a);
 
+/* ---- operator_domain.c ---- */
+/* Whether room is counted as it is, as it will be when what was cancelled has ended, or as if the
+ * nodes were empty. */
+enum sch_when { SCH_NOW, SCH_SOON, SCH_EMPTY };
+/* Until the shapes of the kind change. */
+struct sch_op_domain {
+    struct sy_span value; /* of the label */
+    const struct sch_domain_shape *shapes;
+    uint32_t count;
+};
+/* The value of a label that nodes of that shape have; data NULL: none. */
+struct sy_span sch_op_domain_of(const struct sch_op_shape *shape, const char *key);
+/* Of the domains by gang's label one that has room for all of it; false: none has, or that is not
+ * known yet (gangs_later). `here`: the gang itself; NULL: it is not here. */
+bool sch_op_domain_find(struct sch_operator *op, struct sch_kind *kind,
+                        const struct sch_gang_shape *gang, const struct sch_op_gang *here,
+                        enum sch_when when, struct sch_op_domain *ret);
+
 /* ---- operator_gang.c ---- */
+/* Members of it may be placed there. */
+bool sch_op_gang_is_open(const struct sch_operator *op, const struct sch_node *node,
+                         const struct sch_op_gang *gang, enum sch_when when);
+bool sch_op_gang_is_reserver(const struct sch_operator *op, const struct sch_op_gang *gang);
 /* A member came, of a class that was found; false: it is refused. */
 bool sch_op_gang_assign(struct sch_operator *op, struct sch_op_class *class,
                         const struct sch_op_event *event);

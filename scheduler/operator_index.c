@@ -47,6 +47,7 @@ static void kind_forget_shape(struct sch_kind *kind, const struct sch_op_shape *
             kind->shapes[kept++] = kind->shapes[i];
     }
     kind->shape_count = kept;
+    free(sy_take(kind->domains));
 }
 
 static void shape_free(struct sch_operator *op, struct sch_op_shape *shape)
@@ -79,6 +80,15 @@ void sch_node_changed(struct sch_operator *op, struct sch_node *node)
         sch_list_push_back(&op->claims_touched, &node->claim->changed);
 }
 
+/* What is left of a node comes, or goes. */
+static void count_left(struct sch_tier *tier, const struct sch_fit_entry *entry, bool comes)
+{
+    for (uint32_t d = 0; d < tier->fit.dims; d++) {
+        SY_ASSERT(comes || tier->left[d] >= entry->values[d]);
+        tier->left[d] += comes ? entry->values[d] : -entry->values[d];
+    }
+}
+
 static void leave_tier(struct sch_node *node)
 {
     if (node->tier < 0)
@@ -86,6 +96,8 @@ static void leave_tier(struct sch_node *node)
     struct sch_tier *tier = &node->shape->tiers[node->tier];
     SY_ASSERT(tier->ready > 0);
     tier->ready--;
+    tier->version++;
+    count_left(tier, node->fit, false);
     sch_fit_remove(&tier->fit, node->fit);
     sch_heap_remove(&tier->over, &node->over);
     node->tier = -1;
@@ -135,9 +147,13 @@ static void node_sync(struct sch_operator *op, struct sch_node *node)
     struct sch_tier *tier = &node->shape->tiers[wanted];
     uint64_t values[SCH_FIT_DIMS_MAX];
     tier->ready += node->tier < 0;
+    tier->version++;
+    if (node->tier >= 0)
+        count_left(tier, node->fit, false);
     node->tier = wanted;
     sch_room_vector(node, values);
     sch_fit_set(&tier->fit, node->fit, values);
+    count_left(tier, node->fit, true);
     if (sch_node_backlogs(op, node))
         sch_heap_set(&tier->over, &node->over, node->backlog_count);
     else
@@ -222,8 +238,11 @@ void sch_kind_unref(struct sch_operator *op, struct sch_kind *kind)
     SY_ASSERT(!sch_link_in_list(&kind->parked) && !sch_link_in_list(&kind->asking));
     if (sch_link_in_list(&kind->dirty))
         sch_list_remove(&kind->dirty);
+    if (sch_link_in_list(&kind->unsure))
+        sch_list_remove(&kind->unsure);
     sch_table_remove(&op->kinds_by_request, &kind->by_request);
     sch_list_remove(&kind->link);
+    free(kind->domains);
     free(kind->shapes);
     free(kind);
 }
@@ -241,10 +260,12 @@ static void kind_add_shape(struct sch_kind *kind, struct sch_op_shape *shape, ui
         kind->shape_cap = kind->shape_cap ? kind->shape_cap * 2 : 4;
         kind->shapes = sy_realloc(kind->shapes, kind->shape_cap * sizeof(*kind->shapes));
     }
+    free(sy_take(kind->domains));
     uint32_t at = kind->shape_count++;
     for (; !is_waste(kind, shape) && at > 0 && is_waste(kind, kind->shapes[at - 1].shape); at--)
         kind->shapes[at] = kind->shapes[at - 1];
-    kind->shapes[at] = (struct sch_kind_shape){.shape = shape, .slots = slots};
+    kind->shapes[at] = (struct sch_kind_shape){
+        .shape = shape, .slots = slots, .most_version = UINT64_MAX, .counted_version = UINT64_MAX};
     sch_room_least(&shape->shape, &kind->request, kind->shapes[at].least);
 }
 
@@ -307,39 +328,130 @@ void sch_kind_sync(struct sch_operator *op, struct sch_kind *kind)
     }
 }
 
+void sch_kind_each_of(struct sch_kind *kind, uint32_t i, bool room,
+                      bool (*fn)(void *ctx, void *node), void *ctx)
+{
+    const struct sch_fit *fit = &kind->shapes[i].shape->tiers[SCH_TIER_TRUSTED].fit;
+    uint64_t least[SCH_FIT_DIMS_MAX] = {0};
+    if (room) {
+        memcpy(least, kind->shapes[i].least, sizeof(least));
+        sch_room_widen(&kind->request, least);
+    }
+    (void)sch_fit_each_last(fit, least, fn, ctx);
+}
+
 void sch_kind_each(struct sch_operator *op, struct sch_kind *kind, bool room,
                    bool (*fn)(void *ctx, void *node), void *ctx)
 {
-    sch_index_sync(op);
-    kind_sync_shapes(op, kind);
-    for (uint32_t i = 0; i < kind->shape_count; i++) {
-        const struct sch_fit *fit = &kind->shapes[i].shape->tiers[SCH_TIER_TRUSTED].fit;
-        uint64_t least[SCH_FIT_DIMS_MAX] = {0};
-        if (room) {
-            memcpy(least, kind->shapes[i].least, sizeof(least));
-            sch_room_widen(&kind->request, least);
-        }
-        (void)sch_fit_each_last(fit, least, fn, ctx);
-    }
+    sch_kind_shapes(op, kind);
+    for (uint32_t i = 0; i < kind->shape_count; i++)
+        sch_kind_each_of(kind, i, room, fn, ctx);
 }
 
-void sch_kind_each_shape(struct sch_operator *op, struct sch_kind *kind,
-                         void (*fn)(void *ctx, void *node, uint32_t count), void *ctx)
+void sch_kind_shapes(struct sch_operator *op, struct sch_kind *kind)
 {
     sch_index_sync(op);
     kind_sync_shapes(op, kind);
+}
+
+static uint64_t fits_most(const struct sch_kind *kind, const struct sch_kind_shape *on)
+{
+    const struct sch_tier *tier = &on->shape->tiers[SCH_TIER_TRUSTED];
+    uint64_t least[SCH_FIT_DIMS_MAX], most = tier->fit.root ? UINT32_MAX : 0;
+    memcpy(least, on->least, sizeof(least));
+    sch_room_widen(&kind->request, least);
+    for (uint32_t d = 0; d < tier->fit.dims; d++) {
+        if (least[d] > 0 && tier->left[d] / least[d] < most)
+            most = tier->left[d] / least[d];
+    }
+    return most;
+}
+
+uint64_t sch_kind_fits_most(struct sch_kind *kind, uint32_t i)
+{
+    struct sch_kind_shape *on = &kind->shapes[i];
+    uint64_t version = on->shape->tiers[SCH_TIER_TRUSTED].version;
+    if (on->most_version != version) {
+        on->most = fits_most(kind, on);
+        on->most_version = version;
+    }
+    return on->most;
+}
+
+struct counting {
+    struct sch_operator *op; /* NULL: nobody counts the looks */
+    const struct sch_resources *request;
+    uint64_t found, most;
+};
+
+static bool count_node(void *ctx, void *owner)
+{
+    struct counting *counting = ctx;
+    const struct sch_node *node = owner;
+    if (counting->op)
+        counting->op->looks++;
+    if (node->backlog_count == 0)
+        counting->found += sch_node_fits(node, counting->request);
+    return counting->found < counting->most;
+}
+
+static uint64_t count_nodes(struct sch_operator *op, const struct sch_kind *kind,
+                            const struct sch_kind_shape *on, uint64_t most)
+{
+    struct counting counting = {.op = op, .request = &kind->request, .most = most};
+    uint64_t least[SCH_FIT_DIMS_MAX];
+    memcpy(least, on->least, sizeof(least));
+    sch_room_widen(&kind->request, least);
+    (void)sch_fit_each_last(&on->shape->tiers[SCH_TIER_TRUSTED].fit, least, count_node, &counting);
+    return counting.found;
+}
+
+bool sch_kind_counted(const struct sch_kind *kind, uint32_t i, uint64_t most, uint64_t *ret)
+{
+    const struct sch_kind_shape *on = &kind->shapes[i];
+    if (on->counted_version != on->shape->tiers[SCH_TIER_TRUSTED].version ||
+        (on->counted >= on->counted_max && on->counted < most))
+        return false;
+    *ret = on->counted;
+    return true;
+}
+
+bool sch_kind_count(struct sch_operator *op, struct sch_kind *kind, uint32_t i, uint64_t most,
+                    uint64_t *ret)
+{
+    struct sch_kind_shape *on = &kind->shapes[i];
+    SY_ASSERT(most > 0 && sch_list_empty(&op->changed));
+    if (sch_kind_counted(kind, i, most, ret))
+        return true;
+    if (op->looks >= SCH_OP_GANG_LOOKS) {
+        op->gangs_later = true;
+        return false;
+    }
+    on->counted_version = on->shape->tiers[SCH_TIER_TRUSTED].version;
+    on->counted_max = most;
+    on->counted = count_nodes(op, kind, on, most);
+    *ret = on->counted;
+    return true;
+}
+
+/* Counted again, it is as much. */
+void sch_kind_count_check(struct sch_kind *kind)
+{
     for (uint32_t i = 0; i < kind->shape_count; i++) {
-        const struct sch_fit *fit = &kind->shapes[i].shape->tiers[SCH_TIER_TRUSTED].fit;
-        if (fit->root)
-            fn(ctx, fit->root->owner, sch_fit_count(fit));
+        const struct sch_kind_shape *on = &kind->shapes[i];
+        SY_ASSERT(sch_kind_fits_most(kind, i) == fits_most(kind, on));
+        if (on->counted_version != on->shape->tiers[SCH_TIER_TRUSTED].version)
+            continue;
+        uint64_t now = count_nodes(NULL, kind, on, UINT64_MAX);
+        SY_ASSERT(on->counted < on->counted_max ? now == on->counted : now >= on->counted);
+        SY_ASSERT(now <= sch_kind_fits_most(kind, i));
     }
 }
 
 uint64_t sch_kind_slots(struct sch_operator *op, struct sch_kind *kind)
 {
     uint64_t slots = 0;
-    sch_index_sync(op);
-    kind_sync_shapes(op, kind);
+    sch_kind_shapes(op, kind);
     for (uint32_t i = 0; i < kind->shape_count; i++)
         slots += (uint64_t)kind->shapes[i].slots *
                  kind->shapes[i].shape->tiers[SCH_TIER_TRUSTED].ready;

@@ -421,6 +421,103 @@ START_TEST(what_is_kept_for_a_gang_is_chosen_among_some_of_many_nodes)
 }
 END_TEST
 
+/* ---- racks of a cluster that is half empty ---- */
+
+enum { RACKS = 100, USED = 33, EMPTY = 7, SIZE = 8 };
+
+static void raw_step(struct world *w, struct sch_op_event event)
+{
+    event.now_ns = w->now;
+    sch_operator_step(w->op, &event, &w->fx);
+    look(w);
+    ck_assert_uint_le(w->op->looks, SCH_OP_GANG_LOOKS + SIZE);
+}
+
+static void nodes_up(struct world *w, const char *prefix, unsigned of_rack)
+{
+    for (unsigned i = 0; i < RACKS * of_rack; i++) {
+        char name[16];
+        struct sch_traits traits = {0};
+        snprintf(name, sizeof(name), "%s%u", prefix, i);
+        snprintf(traits.labels, sizeof(traits.labels), "rack=r%u", i % RACKS);
+        raw_step(w,
+                 (struct sch_op_event){
+                     .type = SCH_OP_NODE_UP,
+                     .u.node = {.name = name, .traits = &traits, .capacity = {.cpu_milli = 4000}}});
+        raw_step(
+            w, (struct sch_op_event){.type = SCH_OP_NODE_INVENTORY_COMPLETE, .u.node.name = name});
+    }
+}
+
+static struct sch_attempt_key raw_assign(struct world *w, uint32_t class_id, uint64_t gang_id,
+                                         uint32_t rank)
+{
+    struct sch_attempt_key key = {
+        .action = ++w->next_action, .partition = 1, .number = 1, .epoch = 5};
+    w->blobs++;
+    raw_step(w, (struct sch_op_event){
+                    .type = SCH_OP_ASSIGN,
+                    .u.assign = {.key = key,
+                                 .class_id = class_id,
+                                 .gang_id = gang_id,
+                                 .rank = rank,
+                                 .blob = {.data = &w->blobs, .release = blob_release}}});
+    return key;
+}
+
+/* Each rack has room for all members but one; what is left of its other nodes would be enough, if
+ * it were in one piece. */
+static struct world *half_empty(struct sch_attempt_key *ret_one)
+{
+    struct world *w = world_new(NULL, 0);
+    nodes_up(w, "u", USED);
+    demand(w, SMALL, RACKS * USED, 3, NULL);
+    for (unsigned i = 0; i < RACKS * USED; i++) {
+        struct sch_attempt_key key = raw_assign(w, SMALL, 0, 0);
+        *ret_one = i == 1234 ? key : *ret_one;
+    }
+    ck_assert_uint_eq(w->placed, RACKS * USED);
+    nodes_up(w, "e", EMPTY);
+    return w;
+}
+
+/* Until it has nothing to do at once, nor grants to work out. */
+static unsigned settle(struct world *w)
+{
+    unsigned slices = 0;
+    for (int64_t end = w->now + 200 * SY_NS_PER_MS; w->now < end; w->now += SY_NS_PER_MS) {
+        while (sch_operator_next_ns(w->op) <= w->now) {
+            raw_step(w, (struct sch_op_event){.type = SCH_OP_TICK});
+            slices += w->op->looks > 0;
+        }
+    }
+    return slices;
+}
+
+START_TEST(racks_are_counted_in_slices_and_only_anew_when_they_changed)
+{
+    static const struct sch_gang_shape in_rack = {
+        .size = SIZE, .topology = SCH_TOPOLOGY_REQUIRE, .key = "rack"};
+    struct sch_attempt_key one;
+    struct world *w = half_empty(&one);
+    demand(w, GANG, 1, 4, &in_rack);
+    ck_assert_uint_ge(settle(w), 1); /* it went on: there were 700 to count */
+    for (uint32_t rank = 0; rank < SIZE; rank++)
+        (void)raw_assign(w, GANG, 7, rank);
+    (void)settle(w);
+    ck_assert_uint_eq(w->members, 0); /* eight kept nodes of one rack, or more */
+    sch_operator_check(w->op);
+    /* One node is whole again: its rack has room, and no other is looked at. */
+    const char *node = sch_operator_node_of(w->op, &one);
+    struct sch_op_event end = {.type = SCH_OP_OUTCOME, .u.report = {.node = node, .key = one}};
+    raw_step(w, end);
+    ck_assert_uint_eq(w->members, SIZE);
+    ck_assert_uint_le(w->op->looks, 64);
+    sch_operator_check(w->op);
+    world_free(w);
+}
+END_TEST
+
 START_TEST(whether_a_rack_could_hold_a_gang_is_known_without_its_nodes)
 {
     enum { NODES = 3 * SCH_OP_GANG_NODES };
@@ -458,6 +555,7 @@ int main(void)
         a_domain_is_preferred,
         what_it_took_too_much_is_granted_afterwards,
         what_is_kept_for_a_gang_is_chosen_among_some_of_many_nodes,
+        racks_are_counted_in_slices_and_only_anew_when_they_changed,
         whether_a_rack_could_hold_a_gang_is_known_without_its_nodes,
         NULL,
     };

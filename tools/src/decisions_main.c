@@ -2,6 +2,7 @@
 #include "scheduler/queue.h"
 #include "tools/src/decisions.h"
 #include "tools/src/picks.h"
+#include "tools/src/racks.h"
 
 #include <argp.h>
 #include <stdbool.h>
@@ -91,13 +92,18 @@ static void print_pick_header(const struct options *options)
                "QUEUES", "CLASSES", "ACTIONS", "DECIDE us", "LONGEST us", "BYTES");
 }
 
+static void print_header(const struct options *options)
+{
+    if (!options->json)
+        printf("%-8s %7s %5s %8s %12s %9s %10s %12s  %-8s %7s\n", "INSTANCE", "NODES", "KINDS",
+               "PLACED", "DECISIONS/S", "PLACE us", "FINISH us", "LONGEST us", "STEP", "FILLED");
+}
+
 static void run_operator(const struct options *options)
 {
     static const uint32_t sizes[] = {10, 100, 1000, 10000, 100000};
     struct decisions_result result;
-    if (!options->json)
-        printf("%-8s %7s %5s %8s %12s %9s %10s %12s  %-8s %7s\n", "INSTANCE", "NODES", "KINDS",
-               "PLACED", "DECISIONS/S", "PLACE us", "FINISH us", "LONGEST us", "STEP", "FILLED");
+    print_header(options);
     decisions_packing(options->repeat, &result);
     print(options, "packing", &result);
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
@@ -121,6 +127,18 @@ static void run_picks(const struct options *options)
     print_pick(options, "queues", &result);
     picks_queues(10000, 1000000, options->repeat, &result);
     print_pick(options, "queues", &result);
+}
+
+/* Nor with the nodes. */
+static void run_racks(const struct options *options)
+{
+    static const uint32_t sizes[] = {1000, 10000, 50000};
+    struct decisions_result result;
+    print_header(options);
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        racks_gangs(sizes[i], &result);
+        print(options, "racks", &result);
+    }
 }
 
 /* It must not grow with what waits. */
@@ -166,5 +184,6 @@ int main(int argc, char **argv)
         run_picks(&options);
     }
     run_counts(&options);
+    run_racks(&options);
     return EXIT_SUCCESS;
 }
