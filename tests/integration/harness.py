@@ -56,9 +56,9 @@ class Devbox:
     def restart(self, daemon):
         self.devbox("restart", daemon)
 
-    def workers(self):
+    def workers(self, agent="agent"):
         """Pids of the warm workers, found below the agent."""
-        found, todo = [], [self.pid("agent")]
+        found, todo = [], [self.pid(agent)]
         while todo:
             pid = todo.pop()
             try:
@@ -70,10 +70,10 @@ class Devbox:
                 found.append(pid)
         return found
 
-    def kill_worker(self):
+    def kill_worker(self, agent="agent"):
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
-            for pid in self.workers():
+            for pid in self.workers(agent):
                 try:
                     os.kill(pid, signal.SIGKILL)
                     return pid

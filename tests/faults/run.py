@@ -1,0 +1,158 @@
+#!/usr/bin/env python3
+"""A region in network namespaces, under load and faults:  run.py [--full] [NAME-PART...]
+
+Three shards, three members of etcd, three clusters of two nodes, a namespace each; the links between them belong to the test. scenarios.py
+has what befalls them; without --full those that take long are left out, but for those that a NAME-PART names. The auditor
+(auditor.py) has the last word. All of it runs in namespaces of its own: whatever becomes of it, nothing is left.
+"""
+import contextlib
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+import traceback
+
+sys.dont_write_bytecode = True
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "integration")]
+
+import harness  # noqa: E402
+from auditor import TERMINAL, Auditor, Records  # noqa: E402
+from load import Load, Region, Shards  # noqa: E402
+from net import Box  # noqa: E402
+from scenarios import SCENARIOS  # noqa: E402
+from torment import Torment  # noqa: E402
+
+LIBRARY = harness.BIN / "libswitchyard-fault-tasks.so"
+INSIDE = "SWITCHYARD_TEST_INSIDE"
+ISOLATED = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+
+
+class World:
+    """What a scenario has to do with."""
+
+    def __init__(self, box):
+        self.box, self.net, self.records = box, box.net, box.dir / "records"
+        self.records.mkdir()
+        self.auditor, self.region = Auditor(), Region(box.endpoints())
+        self.load = Load(box.endpoints(), LIBRARY, self.records, self.auditor)
+        self.torment = Torment(box, self.load, self.region)
+
+    def tell(self, hit):
+        print(f"    {hit.how} of {hit.daemon}: what it had is served again after {hit.back:.2f} s", flush=True)
+
+    def answered(self, since_what):
+        """Each partition answers again."""
+        away = self.load.away(range(self.load.partitions), time.monotonic())
+        assert max(away.values()) < 60, f"{since_what}: partitions do not answer: {away}"
+        print(f"    {since_what}: answered for after {max(away.values()):.2f} s", flush=True)
+
+    def submitters_pause(self):
+        return self.load.paused()
+
+    def submit(self, kinds):
+        shards = Shards(self.box.endpoints())
+        return [self.load.make(shards, kind) for kind in kinds]
+
+    def starts(self, run):
+        """How many attempts of its root began."""
+        path = self.records / f"{run}.a0"
+        return path.read_text().count("start ") if path.exists() else 0
+
+    def ended(self, runs, seconds):
+        shards = Shards(self.box.endpoints())
+        harness.wait_until(lambda: all(self.load.see(shards, run) in TERMINAL for run in runs), "these runs end", seconds)
+
+
+def chosen(parts, full):
+    if parts:
+        return [f for f in SCENARIOS if any(part in f.__name__ for part in parts)]
+    return [f for f in SCENARIOS if full or not f.full]
+
+
+def groups(functions):
+    """Those that can share a region."""
+    found = {}
+    for f in functions:
+        found.setdefault((f.settings, f.shimmed), []).append(f)
+    return found.items()
+
+
+def run_scenario(world, f):
+    start = time.monotonic()
+    try:
+        f(world)
+        print(f"ok      faults.{f.__name__}  {time.monotonic() - start:.1f} s", flush=True)
+        return True
+    except Exception:
+        traceback.print_exc()
+        print(f"FAILED  faults.{f.__name__}  {time.monotonic() - start:.1f} s", flush=True)
+        return False
+
+
+def run_group(box, functions):
+    world = World(box)
+    with world.load:
+        world.torment.settle()
+        results = [run_scenario(world, f) for f in functions]
+        world.net.link("*", "*")
+    world.load.collect()
+    verdict = world.auditor.verdict(Records.read(world.records))
+    print(verdict.text(), flush=True)
+    print(f"{'ok     ' if verdict else 'FAILED '} faults.audit", flush=True)
+    return [*results, bool(verdict)]
+
+
+def run_all(functions):
+    results = []
+    for (settings, shimmed), members in groups(functions):
+        with settings() if settings else contextlib.nullcontext(()) as given:
+            box = Box(given, shimmed)
+            good = False
+            try:
+                of_group = run_group(box, members)
+                good = all(of_group)
+                results += of_group
+            finally:
+                box.close(keep=not good)
+                if not good:
+                    print(f"--- kept in {box.dir}")
+    return results
+
+
+def isolate():
+    """Begins anew in namespaces of its own, where nothing outlives it; says why not, where that is not permitted."""
+    rights = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    command = [*ISOLATED, *rights]
+    for missing in ("etcd", "unshare", "nsenter"):
+        if not shutil.which(missing):
+            return f"{missing}: not installed (tools/install-deps test)"
+    if not os.path.exists("/dev/net/tun") or subprocess.run([*command, "true"], capture_output=True).returncode != 0:
+        return "network namespaces with TUN devices are not permitted here"
+    # bash is the first process there: it takes care of those whose parents are gone
+    os.execvpe("unshare", [*command, "bash", "-c", '"$@"; exit $?', "bash", sys.executable, "-B", *sys.argv], dict(os.environ, **{INSIDE: "1"}))
+
+
+def main():
+    arguments = sys.argv[1:]
+    parts = [a for a in arguments if not a.startswith("-")]
+    functions = chosen(parts, "--full" in arguments)
+    if set(arguments) - set(parts) - {"--full"} or not functions:
+        print(__doc__ + "\nScenarios: " + ", ".join(f.__name__ for f in chosen([], True)), file=sys.stderr)
+        sys.exit(2)
+    if INSIDE not in os.environ:
+        print(f"SKIPPED faults  {isolate()}")
+        sys.exit(0)
+    try:
+        results = run_all(functions)
+    except harness.Skipped as why:
+        print(f"SKIPPED faults  {why}")
+        sys.exit(0)
+    print(f"{results.count(True)} passed, {results.count(False)} failed")
+    sys.exit(0 if all(results) else 1)
+
+
+if __name__ == "__main__":
+    main()
