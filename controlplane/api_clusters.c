@@ -348,6 +348,38 @@ static void revoke_join_token(struct cp_request *req)
     cp_region_watch_start(req, &order->watch, pump_revoke, release);
 }
 
+/* ---- DeleteCluster ---- */
+
+static int delete_address(struct cp_request *req, struct sy_error_text *error)
+{
+    const Switchyard__V1__DeleteClusterRequest *m = req->message;
+    return cp_name_check("name", m->name, error);
+}
+
+static void decide_delete(struct cp_request *req, const struct cp_registered *now)
+{
+    struct order *order = req->state;
+    order->code = cp_cluster_delete(now, order->name, realtime(req), &order->record, &order->why);
+}
+
+static void answer_delete(struct cp_request *req)
+{
+    Switchyard__V1__DeleteClusterResponse response = SWITCHYARD__V1__DELETE_CLUSTER_RESPONSE__INIT;
+    cp_reply_message(req, &response.base);
+}
+
+static void pump_delete(struct cp_request *req)
+{
+    pump(req, decide_delete, answer_delete);
+}
+
+static void delete_cluster(struct cp_request *req)
+{
+    const Switchyard__V1__DeleteClusterRequest *m = req->message;
+    struct order *order = begin(req, m->name);
+    cp_region_watch_start(req, &order->watch, pump_delete, release);
+}
+
 /* ---- JoinCluster ---- */
 
 static int join_address(struct cp_request *req, struct sy_error_text *error)
@@ -448,6 +480,11 @@ const struct cp_method cp_clusters_methods[] = {
      .request = &switchyard__v1__revoke_join_token_request__descriptor,
      .address = revoke_address,
      .serve = revoke_join_token},
+    {.path = CLUSTER_SERVICE "DeleteCluster",
+     .kind = SY_METHOD_UNARY,
+     .request = &switchyard__v1__delete_cluster_request__descriptor,
+     .address = delete_address,
+     .serve = delete_cluster},
     {.path = CLUSTER_SERVICE "JoinCluster",
      .kind = SY_METHOD_UNARY,
      .request = &switchyard__v1__join_cluster_request__descriptor,

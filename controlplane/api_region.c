@@ -365,10 +365,11 @@ static struct report *registered_only(struct cp_gather *gather, const struct cp_
     return report;
 }
 
-/* Both are in the order of names. Those that were deleted are not shown. */
+/* Both are in the order of names. Those that were deleted are shown while a partition has them. */
 static struct merged add_registered(struct cp_gather *gather, struct merged seen)
 {
     static const struct cp_roll none = {0};
+    static char deleting[] = "deleting";
     const struct cp_roll *roll = cp_cluster_roll(gather->req->lane->shard);
     roll = roll != NULL ? roll : &none;
     struct merged all = {
@@ -383,13 +384,14 @@ static struct merged add_registered(struct cp_gather *gather, struct merged seen
         s += order <= 0;
         r += order >= 0;
         bool known = order >= 0 && registered->record != NULL;
-        if (known && registered->record->deleted)
-            continue;
-        if (order > 0 && !known)
+        bool gone = known && registered->record->deleted;
+        if (order > 0 && (!known || gone))
             continue;
         if (order > 0)
             report = registered_only(gather, registered);
-        if (known)
+        if (gone)
+            report->cluster.state = deleting;
+        else if (known)
             report->cluster.registration = cp_registration_of(gather->req, registered->record);
         describe_health(gather, report);
         all.reports[all.count++] = report;

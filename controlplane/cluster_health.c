@@ -32,6 +32,8 @@ void cp_cluster_reason(const struct cp_cluster_health *health, struct sy_error_t
     put_time(since, health->silent_ns);
     if (strcmp(health->state, "registered") == 0) {
         say_registered(health, ret);
+    } else if (strcmp(health->state, "deleting") == 0) {
+        sy_error_text_set(ret, "it was deleted, and a partition has not given up its work yet");
     } else if (strcmp(health->state, "lost") == 0) {
         sy_error_text_set(ret,
                           "no word of its operator since %s: what it runs goes elsewhere when its "

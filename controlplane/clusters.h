@@ -128,6 +128,10 @@ enum sy_code cp_cluster_join(const struct cp_registered *now, const struct cp_to
                              const uint8_t identity[SY_SHA256_BYTES], int64_t now_ns,
                              struct sy_buf *ret, struct sy_error_text *error);
 
+/* What is left says who had joined it, so that they are told. */
+enum sy_code cp_cluster_delete(const struct cp_registered *now, const char *name, int64_t now_ns,
+                               struct sy_buf *ret, struct sy_error_text *error);
+
 /* Before a change is asked for: -EINVAL with a sentence that names the field. */
 int cp_cluster_request_check(const Switchyard__V1__CreateClusterRequest *request,
                              struct sy_error_text *error) SY_MUST_USE;

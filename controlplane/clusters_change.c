@@ -323,3 +323,30 @@ enum sy_code cp_cluster_join(const struct cp_registered *now, const struct cp_to
         join(record, i, identity, now_ns, ret);
     return code;
 }
+
+/* ---- the end ---- */
+
+enum sy_code cp_cluster_delete(const struct cp_registered *now, const char *name, int64_t now_ns,
+                               struct sy_buf *ret, struct sy_error_text *error)
+{
+    enum sy_code code = find(now, name, error);
+    if (code != SY_CODE_OK)
+        return code;
+    const cp_cluster_record *before = now->record;
+    size_t count = before->n_former + before->n_operators, first = 0, at = 0;
+    ProtobufCBinaryData *former = sy_calloc(count + 1, sizeof(*former));
+    for (size_t i = 0; i < before->n_former; i++)
+        former[at++] = before->former[i];
+    for (size_t i = 0; i < before->n_operators; i++)
+        former[at++] = before->operators[i]->digest;
+    if (count > CP_CLUSTER_FORMER_MAX)
+        first = count - CP_CLUSTER_FORMER_MAX;
+    cp_cluster_record record = SWITCHYARD__INTERNAL__REGION__CLUSTER_RECORD__INIT;
+    record.deleted = true;
+    record.deleted_ns = now_ns;
+    record.former = former + first;
+    record.n_former = count - first;
+    pb_pack(&record.base, ret);
+    free(former);
+    return SY_CODE_OK;
+}

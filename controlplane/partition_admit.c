@@ -8,6 +8,21 @@ enum cp_admission cp_operator_admit(const struct cp_operator *o, const char *clu
     return cp_roll_admit(p->roll, p->options.registered_only, cluster, &o->identity, error);
 }
 
+void cp_clusters_purge(struct cp_partition *p)
+{
+    if (cp_refusal(p) != SY_CODE_OK || p->roll == NULL)
+        return;
+    struct cp_cluster *next;
+    for (struct cp_cluster *cluster = p->clusters; cluster != NULL; cluster = next) {
+        const struct cp_registered *registered = cp_roll_find(p->roll, cluster->name);
+        next = cluster->next;
+        if (registered == NULL || !cp_registered_deleted(registered))
+            continue;
+        SY_ASSERT(cluster->stream == NULL); /* nobody is let in as it */
+        cp_cluster_delete_all(p, cluster);
+    }
+}
+
 void cp_partition_set_roll(struct cp_partition *p, const struct cp_roll *roll)
 {
     const struct cp_roll *before = p->roll;
@@ -23,4 +38,5 @@ void cp_partition_set_roll(struct cp_partition *p, const struct cp_roll *roll)
         if (admission == CP_ADMISSION_REFUSED || admission == CP_ADMISSION_DELETED)
             cp_operator_close(o, cp_admission_code(admission), why.text);
     }
+    cp_clusters_purge(p);
 }

@@ -60,6 +60,23 @@ void cp_clusters_drop(struct cp_partition *p)
         forget(p, p->clusters);
 }
 
+static void delete_row(struct cp_partition *p, const struct cp_cluster *cluster)
+{
+    struct cp_key key = cp_key_cluster(cluster->name);
+    cp_delete(p, CP_FAMILY_META, &key);
+    cp_touch(p);
+}
+
+void cp_cluster_delete_all(struct cp_partition *p, struct cp_cluster *cluster)
+{
+    sy_log(p->log, &cp_partition_events, CP_PARTITION_EV_CLUSTER_DELETED,
+           SY_U64("partition", p->options.partition), SY_STR("cluster", cluster->name));
+    cp_step(
+        p, &(struct sch_event){.type = SCH_EVENT_CLUSTER_DELETED, .u.cluster.name = cluster->name});
+    delete_row(p, cluster);
+    forget(p, cluster);
+}
+
 /* Those that were not seen for long: nothing of them runs, since their lease is over. */
 void cp_clusters_forget(struct cp_partition *p)
 {
@@ -71,9 +88,7 @@ void cp_clusters_forget(struct cp_partition *p)
         next = cluster->next;
         if (cluster->stream || sy_loop_now_ns(p->loop) - cluster->lost_ns < limit)
             continue;
-        struct cp_key key = cp_key_cluster(cluster->name);
-        cp_delete(p, CP_FAMILY_META, &key);
-        cp_touch(p);
+        delete_row(p, cluster);
         sy_log(p->log, &cp_partition_events, CP_PARTITION_EV_CLUSTER_FORGOTTEN,
                SY_STR("cluster", cluster->name));
         forget(p, cluster);

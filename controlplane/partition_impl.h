@@ -60,6 +60,7 @@
     X(CP_PARTITION_EV_ABANDONED, WARN, "partition abandoned: another shard may have it")           \
     X(CP_PARTITION_EV_CLUSTER_UP, INFO, "cluster connected")                                       \
     X(CP_PARTITION_EV_CLUSTER_DOWN, WARN, "cluster disconnected")                                  \
+    X(CP_PARTITION_EV_CLUSTER_DELETED, INFO, "cluster was deleted: what it had is lost")           \
     X(CP_PARTITION_EV_CLUSTER_FORGOTTEN, INFO, "cluster forgotten")                                \
     X(CP_PARTITION_EV_TRIGGER_FAILED, WARN, "trigger made no run")                                 \
     X(CP_PARTITION_EV_STREAM_REFUSED, WARN, "operator stream refused")
@@ -667,8 +668,12 @@ void cp_task_calls_free_orphans(struct cp_partition *p);
 /* partition_admit.c */
 enum cp_admission cp_operator_admit(const struct cp_operator *o, const char *cluster,
                                     struct sy_error_text *error);
+/* Those that the roll says are deleted leave nothing behind. When the partition serves. */
+void cp_clusters_purge(struct cp_partition *p);
 
 /* partition_cluster.c */
+/* What it has is lost; its row and the cluster go. */
+void cp_cluster_delete_all(struct cp_partition *p, struct cp_cluster *cluster);
 struct cp_cluster *cp_cluster_find(struct cp_partition *p, const char *name);
 /* NULL: too many. */
 struct cp_cluster *cp_cluster_get(struct cp_partition *p, const char *name);

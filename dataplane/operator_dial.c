@@ -242,6 +242,17 @@ static void told_of_shards(struct dp_shard *teller, char *const *targets, size_t
 
 /* ---- asking ---- */
 
+/* Said each time that a shard is asked: so an agent that comes later is told, too. */
+static void was_deleted(struct dp_operator *op, const char *why)
+{
+    if (!op->deleted)
+        sy_log(op->log, &dp_events, DP_EV_DELETED, SY_STR("cluster", op->cluster),
+               SY_STR("why", why));
+    op->deleted = true;
+    dp_step(op, &(struct sch_op_event){.type = SCH_OP_CANCEL_ALL,
+                                       .u.reason = "its cluster was deleted"});
+}
+
 static void on_described(void *ctx, struct sy_span message)
 {
     struct dp_shard *shard = ctx;
@@ -253,6 +264,10 @@ static void on_described(void *ctx, struct sy_span message)
     if (!response || response->n_partitions > DP_PARTITIONS_MAX ||
         !dp_copy_name(shard->name, sizeof(shard->name), response->shard, true))
         return; /* as if it had not answered */
+    if (response->deleted[0]) {
+        was_deleted(op, response->deleted);
+        return; /* the call ends */
+    }
     for (struct dp_stream *stream = shard->streams; stream; stream = stream->next)
         stream->described = false;
     for (size_t i = 0; i < response->n_partitions; i++)

@@ -313,6 +313,7 @@ struct dp_operator {
     char region[DP_NAME_MAX];
     char *orders_path; /* NULL: not kept */
     bool orders_due;   /* to be written */
+    bool deleted;      /* a shard has said that its cluster is */
     char session[27];
     int64_t heartbeat_ns, silence_ns;
     size_t peer_bytes_max, agents_max;

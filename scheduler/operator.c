@@ -349,6 +349,9 @@ static void dispatch(struct sch_operator *op, const struct sch_op_event *event)
     case SCH_OP_CANCEL:
         sch_op_cancel(op, &event->u.cancel.key, event->u.cancel.reason);
         break;
+    case SCH_OP_CANCEL_ALL:
+        sch_op_cancel_all(op, event->u.reason);
+        break;
     case SCH_OP_RECLAIM:
         sch_op_reclaim(op, event);
         break;

@@ -127,6 +127,7 @@ enum sch_op_event_type {
     SCH_OP_DEMAND,         /* u.demand */
     SCH_OP_ASSIGN,         /* u.assign */
     SCH_OP_CANCEL,         /* u.key + u.reason */
+    SCH_OP_CANCEL_ALL,     /* u.reason: as CANCEL, of all that is here */
     SCH_OP_ACK,            /* u.key */
     SCH_OP_RECLAIM,        /* u.reclaim: room for one of the class, or for a gang that is held here,
                               from attempts of these queues */
@@ -190,6 +191,7 @@ struct sch_op_event {
             const struct sch_reclaim_queue *queues;
         } reclaim;
         struct sch_attempt_key key;
+        const char *reason;
         struct {
             const char *name;
             struct sch_resources capacity;

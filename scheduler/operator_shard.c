@@ -301,6 +301,34 @@ void sch_op_cancel(struct sch_operator *op, const struct sch_attempt_key *key, c
     effect->u.attempt.reason = reason;
 }
 
+/* Of one partition: one cancel may take others of its gang with it, so by their keys. */
+static void cancel_partition(struct sch_operator *op, struct sch_op_partition *partition,
+                             const char *reason)
+{
+    size_t count = 0, at = 0;
+    struct sch_link *link;
+    for (link = partition->attempts.next; link != &partition->attempts; link = link->next)
+        count++;
+    struct sch_attempt_key *keys = sy_calloc(count + 1, sizeof(*keys));
+    for (link = partition->attempts.next; link != &partition->attempts; link = link->next) {
+        const struct sch_attempt *a = sy_container_of(link, struct sch_attempt, partition_link);
+        if (!a->cancelled)
+            keys[at++] = a->key;
+    }
+    for (size_t i = 0; i < at; i++)
+        sch_op_cancel(op, &keys[i], reason);
+    free(keys);
+}
+
+void sch_op_cancel_all(struct sch_operator *op, const char *reason)
+{
+    struct sch_link *link = op->partitions.next, *next;
+    for (; link != &op->partitions; link = next) {
+        next = link->next;
+        cancel_partition(op, sy_container_of(link, struct sch_op_partition, link), reason);
+    }
+}
+
 void sch_op_ack(struct sch_operator *op, const struct sch_attempt_key *key)
 {
     struct sch_attempt *a = sch_attempt_find(op, key);

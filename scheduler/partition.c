@@ -335,6 +335,16 @@ static void step_cluster_up(struct sch_partition *p, const struct sch_event *eve
     sch_cluster_up(p, &event->u.cluster);
 }
 
+static void step_cluster(struct sch_partition *p, const struct sch_event *event)
+{
+    if (event->type == SCH_EVENT_CLUSTER_DELETED)
+        sch_cluster_delete(p, event->u.cluster.name);
+    else if (event->type == SCH_EVENT_CLUSTER_DOWN)
+        sch_cluster_down(p, event->u.cluster.name);
+    else
+        sch_cluster_inventory_complete(p, event->u.cluster.name);
+}
+
 static void dispatch(struct sch_partition *p, const struct sch_event *event)
 {
     switch (event->type) {
@@ -366,13 +376,12 @@ static void dispatch(struct sch_partition *p, const struct sch_event *event)
         step_cluster_up(p, event);
         break;
     case SCH_EVENT_CLUSTER_DOWN:
-        sch_cluster_down(p, event->u.cluster.name);
+    case SCH_EVENT_CLUSTER_DELETED:
+    case SCH_EVENT_INVENTORY_COMPLETE:
+        step_cluster(p, event);
         break;
     case SCH_EVENT_INVENTORY:
         step_inventory(p, event);
-        break;
-    case SCH_EVENT_INVENTORY_COMPLETE:
-        sch_cluster_inventory_complete(p, event->u.cluster.name);
         break;
     case SCH_EVENT_GRANT:
         step_grant(p, event);

@@ -278,7 +278,9 @@ enum sch_event_type {
     SCH_EVENT_CLUSTER_UP,   /* u.cluster: stream opened. While the cluster is up already: only its
                                shapes changed; so a replaced stream needs CLUSTER_DOWN first */
     SCH_EVENT_CLUSTER_DOWN, /* u.cluster.name: stream closed; its lease runs from now */
-    SCH_EVENT_INVENTORY,    /* u.inventory: one attempt that the cluster holds */
+    /* u.cluster.name: it will not come back. What it has is lost now, and it is not waited for. */
+    SCH_EVENT_CLUSTER_DELETED,
+    SCH_EVENT_INVENTORY,          /* u.inventory: one attempt that the cluster holds */
     SCH_EVENT_INVENTORY_COMPLETE, /* u.cluster.name */
     SCH_EVENT_GRANT,              /* u.grant */
     SCH_EVENT_ROOM,     /* u.room: how much may be assigned of all classes together; without it only

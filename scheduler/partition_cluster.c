@@ -271,6 +271,22 @@ static void lose_attempts(struct sch_partition *p, struct sch_link *attempts, co
     }
 }
 
+void sch_cluster_delete(struct sch_partition *p, const char *name)
+{
+    struct sch_cluster *cluster = sch_cluster_find(p, name);
+    if (!cluster || sch_cluster_state(cluster) == SCH_CLUSTER_GONE)
+        return;
+    sch_cluster_down(p, name);
+    if (sch_cluster_state(cluster) == SCH_CLUSTER_DOWN)
+        sch_heap_remove(&p->leases, &cluster->lease);
+    cluster_move(cluster, SCH_CLUSTER_GONE);
+    count_capacity(p);
+    sch_cluster_learned(p, cluster);
+    lose_attempts(p, &cluster->attempts, "its cluster was deleted");
+    sch_recovery_cluster_done(p, cluster);
+    SY_ASSERT(sch_list_empty(&cluster->attempts) && sch_list_empty(&cluster->unnamed));
+}
+
 void sch_cluster_inventory_complete(struct sch_partition *p, const char *name)
 {
     struct sch_cluster *cluster = sch_cluster_find(p, name);

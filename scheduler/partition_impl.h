@@ -641,6 +641,7 @@ bool sch_cluster_fits(const struct sch_cluster *cluster, const struct sch_resour
                       struct sy_error_text *ret_misses);
 void sch_cluster_up(struct sch_partition *p, const struct sch_cluster_said *said);
 void sch_cluster_down(struct sch_partition *p, const char *name);
+void sch_cluster_delete(struct sch_partition *p, const char *name);
 /* Whether it is there, or what it has, is known better than before: its pairs are to follow. */
 void sch_cluster_learned(struct sch_partition *p, struct sch_cluster *cluster);
 void sch_cluster_inventory(struct sch_partition *p, const struct sch_report *attempt, bool started);

@@ -1,9 +1,12 @@
 """Data planes by registration: operators that join a region of three shards by a token, and those that may not."""
 import os
+import pathlib
 import signal
 import subprocess
 
 from harness import BIN, wait_until
+
+EU, US = "eu-1", "us-2"  # the clusters of tools/devbox
 
 
 class Operator:
@@ -138,3 +141,73 @@ def test_one_shard(box):
     assert is_(box, "east", "ready")
     for operator in (east, thief, other):
         operator.stop()
+
+
+def ran(directory, action):
+    """The clusters in which that task has begun, in that order."""
+    path = pathlib.Path(directory) / action
+    return path.read_text().split() if path.exists() else []
+
+
+def test_delete(box):
+    """A cluster that is deleted leaves no run behind: what ran there ends elsewhere at once, also when nobody is there to be told; and
+    one that comes back is told so, and stops what it runs."""
+    marks = box.dir / "marks"
+    marks.mkdir()
+    box.cli("create", "queue", "eu", "--cluster", EU)
+    tasks = range(4)
+    script = f'echo begun >>{marks}/$0; until [ -e {marks}/go ]; do sleep 0.05; done'
+    run = box.json("run", "--detach", "--queue", "eu", "--each", *tasks, "--", "sh", "-c", script)["run"]
+    wait_until(lambda: all(ran(marks, str(i)) for i in tasks), "all have begun")
+    box.kill("operator-1")  # it does not come back before
+    box.cli("update", "queue", "eu", "--cluster", "")
+    began = next(c for c in box.json("cluster", "list") if c["cluster"] == EU)
+    assert began["state"] in ("ready", "lost"), began
+    assert box.cli("cluster", "delete", EU).stdout == f"cluster {EU} is deleted\n"
+    assert [c["cluster"] for c in box.json("cluster", "list")] == [US]
+    wait_until(lambda: all(len(ran(marks, str(i))) == 2 for i in tasks), "all have begun in the other one", 10)
+    # Its agent still runs them; its operator comes back, hears that it was deleted, and has the agent stop them.
+    children = lambda: running_below(box.pid("agent-1-1"), f"{marks}/go")
+    assert children() == len(tasks), children()
+    box.restart("operator-1")
+    wait_until(lambda: f"cluster {EU} was deleted" in box.log("operator-1"), "it is told")
+    wait_until(lambda: children() == 0, "nothing runs there", 20)
+    (marks / "go").touch()
+    events = box.events(run)
+    ends = [e for e in events if e["phase"] == "SUCCEEDED" and e["action"] != "a0"]
+    assert len(ends) == len(tasks) and {e["cluster"] for e in ends} == {US}, ends
+    assert all(len(ran(marks, str(i))) == 2 for i in tasks)
+    # Its name is free; its old identity is not.
+    token = create(box, EU)
+    refusal = Operator(box, "other", "--join", token)
+    is_(box, EU, "ready")
+    assert "was deleted" in box.log("operator-1")
+    refusal.stop()
+    assert "is not registered" in box.cli("cluster", "delete", "nobody", check=False).stderr
+
+
+def running_below(agent, text):
+    """How many processes with that in their command line run below an agent."""
+    count = 0
+    for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            count += text.encode() in path.read_bytes() and agent_of(path.parent) == agent
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return count
+
+
+def agent_of(process):
+    """The agent above a process, 0: none."""
+    while True:
+        try:
+            fields = (process / "stat").read_text().rsplit(") ", 1)[1].split()
+            name = (process / "comm").read_text().strip()
+        except (FileNotFoundError, ProcessLookupError):
+            return 0
+        if name == "switchyard-agen":
+            return int(process.name)
+        process = pathlib.Path("/proc") / fields[1]
+
+
+test_delete.options = ("--shards", "3", "--clusters", "2")

@@ -365,6 +365,8 @@ START_TEST(test_cluster)
     ck_assert(o.verb == CL_CLUSTER_LIST && o.common.json);
     ck_assert(parse_cluster(&o, &line, "cluster get east") == CL_PARSE_OK);
     ck_assert_int_eq(o.verb, CL_CLUSTER_GET);
+    ck_assert(parse_cluster(&o, &line, "cluster delete east") == CL_PARSE_OK);
+    ck_assert_int_eq(o.verb, CL_CLUSTER_DELETE);
     ck_assert(parse_cluster(&o, &line, "cluster token create east --uses 3") == CL_PARSE_OK);
     ck_assert(o.verb == CL_CLUSTER_TOKEN_CREATE && o.uses == 3);
     ck_assert(parse_cluster(&o, &line, "cluster token revoke east 4") == CL_PARSE_OK);
@@ -384,6 +386,7 @@ START_TEST(test_cluster)
         {"cluster create a --expires soon", "soon"},
         {"cluster list a", "unexpected argument 'a'"},
         {"cluster get a --uses 1", "--uses and --expires"},
+        {"cluster delete", "cluster delete: expected NAME"},
         {"cluster token create a --region eu", "--region, --labels and --price"},
         {"cluster token revoke a", "cluster token revoke: expected NAME TOKEN"},
         {"cluster token revoke a 0", "token"},

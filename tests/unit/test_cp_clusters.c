@@ -377,6 +377,62 @@ START_TEST(a_roll_tells_whether_it_is_still_the_newest)
 }
 END_TEST
 
+/* ---- the end ---- */
+
+static enum sy_code delete (struct world *w, const char *name) {
+    struct sy_buf record = {0};
+    enum sy_code code = cp_cluster_delete(find(w, name), name, NOW, &record, &w->error);
+    if (code == SY_CODE_OK) put(w, name, &record);
+    return code;
+}
+
+START_TEST(who_had_joined_a_deleted_cluster_is_told_so_for_ever)
+{
+    struct world w;
+    open_world(&w);
+    ck_assert_int_eq(delete (&w, "c"), SY_CODE_NOT_FOUND);
+    ck_assert_int_eq(create(&w, "c", 1, 2, 0), SY_CODE_OK);
+    ck_assert_int_eq(join(&w, "c", 1, 101, NOW), SY_CODE_OK);
+    ck_assert_int_eq(delete (&w, "c"), SY_CODE_OK);
+    ck_assert(cp_registered_deleted(find(&w, "c")));
+    ck_assert_int_eq(delete (&w, "c"), SY_CODE_NOT_FOUND);
+    SAYS(&w, "cluster c is not registered: it was deleted");
+    ck_assert_int_eq(admit(&w, false, "c", 101), CP_ADMISSION_DELETED);
+    SAYS(&w, "cluster c was deleted from region eu");
+    ck_assert_int_eq(admit(&w, false, "c", -1), CP_ADMISSION_DELETED);
+    ck_assert_int_eq(cp_admission_code(CP_ADMISSION_DELETED), SY_CODE_PERMISSION_DENIED);
+    ck_assert_int_eq(join(&w, "c", 1, 102, NOW), SY_CODE_NOT_FOUND); /* nor by its tokens */
+    ck_assert_int_eq(create(&w, "c", 2, 0, 0), SY_CODE_OK);          /* another of its name */
+    ck_assert_uint_eq(find(&w, "c")->record->n_operators, 0);
+    ck_assert_int_eq(admit(&w, false, "c", 101), CP_ADMISSION_DELETED);
+    ck_assert_int_eq(admit(&w, false, "c", 102), CP_ADMISSION_REFUSED);
+    ck_assert_int_eq(join(&w, "c", 1, 102, NOW), SY_CODE_UNAUTHENTICATED); /* an old token */
+    ck_assert_int_eq(join(&w, "c", 2, 101, NOW), SY_CODE_FAILED_PRECONDITION);
+    SAYS(&w, "remove the file identity from its data_dir");
+    ck_assert_int_eq(join(&w, "c", 2, 102, NOW), SY_CODE_OK);
+    ck_assert_int_eq(admit(&w, true, "c", 102), CP_ADMITTED);
+    close_world(&w);
+}
+END_TEST
+
+START_TEST(what_is_remembered_of_deleted_ones_is_bounded)
+{
+    struct world w;
+    open_world(&w);
+    for (int round = 0; round < 3; round++) {
+        ck_assert_int_eq(create(&w, "c", 1, 1000, 0), SY_CODE_OK);
+        for (int i = 0; i < 40; i++)
+            ck_assert_int_eq(join(&w, "c", 1, (uint8_t)(60 * round + i), NOW), SY_CODE_OK);
+        ck_assert_int_eq(delete (&w, "c"), SY_CODE_OK);
+    }
+    ck_assert_uint_eq(find(&w, "c")->record->n_former, CP_CLUSTER_FORMER_MAX);
+    ck_assert_int_eq(create(&w, "c", 1, 0, 0), SY_CODE_OK);
+    ck_assert_int_eq(admit(&w, false, "c", 2 * 60 + 39), CP_ADMISSION_DELETED); /* the newest */
+    ck_assert_int_eq(admit(&w, false, "c", 0), CP_ADMISSION_REFUSED);
+    close_world(&w);
+}
+END_TEST
+
 /* ---- bad requests ---- */
 
 START_TEST(what_cannot_be_meant_is_refused)
@@ -439,6 +495,7 @@ START_TEST(health_is_said_in_words)
         {{.state = "gone", .silent_ns = NOW}, "what it ran was given to others"},
         {{.state = "registered", .token_valid = true}, "no operator has joined yet"},
         {{.state = "registered"}, "no token of it is valid any more"},
+        {{.state = "deleting"}, "a partition has not given up its work yet"},
         {{.state = "registered", .joined = 1}, "has not been seen since"},
     };
     for (size_t i = 0; i < SY_COUNT_OF(cases); i++) {
@@ -465,6 +522,8 @@ int main(void)
                                   before_anything_was_read_only_open_regions_let_in,
                                   a_damaged_record_lets_nobody_in_and_is_not_overwritten,
                                   a_roll_tells_whether_it_is_still_the_newest,
+                                  who_had_joined_a_deleted_cluster_is_told_so_for_ever,
+                                  what_is_remembered_of_deleted_ones_is_bounded,
                                   what_cannot_be_meant_is_refused,
                                   health_is_said_in_words,
                                   NULL};

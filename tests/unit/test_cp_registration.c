@@ -328,6 +328,58 @@ START_TEST(without_etcd_an_order_says_that_it_does_not_know)
 }
 END_TEST
 
+static struct call *delete (struct world *w, size_t shard, const char *name)
+{
+    Switchyard__V1__DeleteClusterRequest m = SWITCHYARD__V1__DELETE_CLUSTER_REQUEST__INIT;
+    m.name = text_of(name);
+    return send_call(w, shard, CLUSTERS "DeleteCluster", &m.base);
+}
+
+/* Its streams end everywhere, it is told so, whichever shard it asks, and nothing of it is left;
+ * also in partitions that had no shard at that time. */
+START_TEST(a_deleted_cluster_is_gone_everywhere)
+{
+    struct world *w = &world;
+    char token[256];
+    struct stream follows, streams[SHARDS];
+    struct sy_arena arena;
+    open_world(w, 6);
+    sy_arena_init(&arena, 1 << 20);
+    expect(w, delete (w, 0, "c1"), SY_CODE_NOT_FOUND, "cluster c1 is not registered");
+    expect_token(w, create_cluster(w, 0, "c1"), token);
+    expect(w, join(w, 1, token, 1), SY_CODE_OK, "");
+    describe(w, &follows, 0, "c1", 1);
+    for (size_t i = 0; i < SHARDS; i++)
+        operate(w, &streams[i], i, "c1", 1);
+    run_for(w, 100 * MS);
+    ck_assert_str_eq(list(w, 0, &arena)->clusters[0]->state, "ready");
+    kill_shard(w, 2); /* its partitions know the cluster */
+    expect(w, delete (w, 1, "c1"), SY_CODE_OK, "");
+    expect_closed(w, &follows, SY_CODE_PERMISSION_DENIED, "cluster c1 was deleted from region eu");
+    ck_assert_ptr_nonnull(strstr(follows.deleted, "cluster c1 was deleted"));
+    for (size_t i = 0; i < 2; i++)
+        expect_closed(w, &streams[i], SY_CODE_PERMISSION_DENIED, "was deleted");
+    UNTIL(w, streams[2].closed);
+    sy_call_unref(streams[2].call);
+    UNTIL(w, even(w, SHARDS - 1));
+    run_for(w, SY_NS_PER_S);
+    ck_assert_uint_eq(list(w, 0, &arena)->n_clusters, 0);
+    describe(w, &follows, 1, "c1", 1); /* it comes back */
+    expect_closed(w, &follows, SY_CODE_PERMISSION_DENIED, "was deleted");
+    ck_assert_ptr_nonnull(strstr(follows.deleted, "given to others"));
+    expect_token(w, create_cluster(w, 0, "c1"), token);
+    expect(w, join(w, 1, token, 1), SY_CODE_FAILED_PRECONDITION, "of a cluster c1 that is deleted");
+    expect(w, join(w, 1, token, 2), SY_CODE_OK, "");
+    operate(w, &streams[0], 0, "c1", 2);
+    expect_let_in(w, &streams[0]);
+    operate(w, &streams[1], 0, "c1", 1);
+    expect_closed(w, &streams[1], SY_CODE_PERMISSION_DENIED, "was deleted");
+    sy_call_unref(streams[0].call);
+    sy_arena_deinit(&arena);
+    close_world(w);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {what_one_shard_registers_all_know,
@@ -337,6 +389,7 @@ int main(void)
                                   a_use_is_given_once,
                                   a_refusal_is_not_from_an_old_copy,
                                   without_etcd_an_order_says_that_it_does_not_know,
+                                  a_deleted_cluster_is_gone_everywhere,
                                   NULL};
     return sy_test_run("registration", tests);
 }

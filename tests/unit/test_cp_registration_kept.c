@@ -1,12 +1,11 @@
 /* links: cp */
 /* A region of one shard, without an etcd: partition 0 keeps what is registered. */
-#include "tests/unit/cp_world.h"
+#include "tests/unit/cp_requests.h"
 
 #include "switchyard/v1/cluster_service.pb-c.h"
 #include "switchyard/v1/region_service.pb-c.h"
 
 #define CLUSTERS "/switchyard.v1.ClusterService/"
-#define REGION "/switchyard.v1.RegionService/"
 
 static struct world w;
 
@@ -61,6 +60,50 @@ START_TEST(registrations_outlive_the_shard)
     again.name = text_of("b");
     call_fails(&w, CLUSTERS "CreateCluster", &again.base, SY_CODE_ALREADY_EXISTS,
                "b is registered already");
+    world_deinit(&w);
+}
+END_TEST
+
+static void delete (const char *name)
+{
+    Switchyard__V1__DeleteClusterRequest m = SWITCHYARD__V1__DELETE_CLUSTER_REQUEST__INIT;
+    m.name = text_of(name);
+    call_ok(&w, CLUSTERS "DeleteCluster", &m.base, NULL);
+}
+
+static uint64_t queued(void)
+{
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < w.partitions; i++)
+        count += cp_partition_counts(cp_shard_partition(w.shard, i)).queued;
+    return count;
+}
+
+/* Its work waits for others at once, with the lease not over, and so after a restart. */
+START_TEST(a_deleted_cluster_leaves_no_work_behind)
+{
+    struct fake_stream *s;
+    world_init_for(&w, _i);
+    (void)create("c1");
+    create_run(&w, "r1", "python");
+    fake_start(s, assigned(&w, "a0", &s));
+    world_for(&w, 100 * SY_NS_PER_MS);
+    ck_assert_uint_eq(queued(), 0);
+    int64_t began_ns = w.now_ns;
+    delete ("c1");
+    world_until(&w, queued() == 1);
+    ck_assert_int_lt(w.now_ns - began_ns, 100 * SY_NS_PER_MS);
+    for (uint32_t i = 0; i < w.partitions; i++)
+        world_until(&w, w.streams[i].closed);
+    ck_assert_uint_eq(list()->n_clusters, 0);
+    world_restart(&w); /* its operator comes again, and is not let in */
+    world_for(&w, SY_NS_PER_S);
+    ck_assert_uint_eq(queued(), 1); /* nobody is waited for */
+    ck_assert_uint_eq(list()->n_clusters, 0);
+    (void)create("c1");
+    world_restart(&w);
+    world_for(&w, SY_NS_PER_S);
+    ck_assert_uint_eq(queued(), 0); /* another of its name has it */
     world_deinit(&w);
 }
 END_TEST
@@ -128,7 +171,8 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const each[] = {registrations_outlive_the_shard, NULL};
+    const TTest *const each[] = {registrations_outlive_the_shard,
+                                 a_deleted_cluster_leaves_no_work_behind, NULL};
     const TTest *const once[] = {a_disk_that_fails_is_no_answer,
                                  orders_at_one_time_wait_for_each_other,
                                  where_registration_is_required_nobody_else_comes, NULL};

@@ -380,6 +380,40 @@ START_TEST(bad_options_are_named)
 }
 END_TEST
 
+/* What its agents have is stopped, also that of one that comes later; and it is let in nowhere. */
+START_TEST(the_operator_of_a_deleted_cluster_keeps_nothing_running)
+{
+    struct world w;
+    struct fake_agent *agent;
+    struct fake_partition *p = world_with_grants(&w, &agent);
+    agent->hold = true;
+    shard_spec(p, SPEC);
+    shard_assign(p, CLASS, SPEC, 1, 3);
+    world_run(&w, 10 * MS);
+    ck_assert_uint_eq(agent->held_count, 3);
+    agent_started(agent, &agent->held[0]);
+    world_run(&w, 10 * MS);
+    struct held there[] = {agent->held[0], agent->held[1]};
+    p->shard->deleted = "it was deleted";
+    world_run(&w, 10 * SEC);
+    ck_assert_uint_eq(agent->cancels, 3);
+    ck_assert_str_eq(agent->last_cancel, "its cluster was deleted");
+    there[0].action = 100;
+    there[1].action = 101;
+    struct fake_agent *late = agent_new(&w, "node2", "s2");
+    agent_open(late);
+    agent_hello(late, 4000, 4, there, 2, true);
+    world_run(&w, 10 * SEC);
+    ck_assert_uint_eq(late->cancels, 2);
+    size_t cancels = agent->cancels;
+    world_run(&w, 60 * SEC);
+    ck_assert_uint_eq(agent->cancels, cancels); /* each is told once */
+    agent_free(late);
+    agent_free(agent);
+    world_deinit(&w);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -395,6 +429,7 @@ int main(void)
         agents_are_bounded,
         partitions_that_agents_name_are_bounded,
         bad_options_are_named,
+        the_operator_of_a_deleted_cluster_keeps_nothing_running,
         NULL,
     };
     return sy_test_run("dp_faults", tests);

@@ -141,7 +141,8 @@ struct fake_shard {
     size_t partition_count, described;
     char *endpoints[WORLD_ENDPOINTS]; /* that it tells of */
     size_t endpoint_count;
-    bool follows; /* it goes on telling: shard_tell() */
+    bool follows;        /* it goes on telling: shard_tell() */
+    const char *deleted; /* it tells that the cluster is, instead; NULL: it is not */
     struct sy_call *followers[WORLD_FOLLOWERS];
     size_t follower_count;
     int64_t heartbeat_ns, lease_ns;
@@ -339,6 +340,7 @@ static inline void describe_into(struct fake_shard *shard, struct sy_buf *buf)
     uint32_t ids[SHARD_PARTITIONS];
     PB(DescribeResponse) response = PB_INIT(DESCRIBE_RESPONSE);
     response.shard = shard->name;
+    response.deleted = (char *)(uintptr_t)(shard->deleted ? shard->deleted : "");
     for (size_t i = 0; i < shard->partition_count; i++)
         ids[i] = shard->partitions[i].id;
     response.partitions = ids;

@@ -369,6 +369,62 @@ START_TEST(nothing_is_refused_before_all_clusters_can_be_back)
 }
 END_TEST
 
+static void delete (struct world *w, const char *cluster)
+{
+    step(w, (struct sch_event){.type = SCH_EVENT_CLUSTER_DELETED, .u.cluster.name = cluster});
+    sch_partition_check(w->p);
+}
+
+/* Whatever was seen of it. */
+START_TEST(a_deleted_cluster_loses_its_attempts_at_once)
+{
+    for (int when = 0; when < 4; when++) {
+        struct world w = world_new();
+        struct sch_action *a = assigned(&w);
+        started(&w, a);
+        if (when > 0) /* else it is there */
+            down(&w, "east");
+        if (when == 2) /* it is back, and has not told what it has */
+            up(&w, "east");
+        if (when == 3)
+            run_until(&w, w.now + LEASE);
+        delete (&w, "east");
+        assert_state(a, "queued");
+        ck_assert_uint_eq(a->system_failures, 1);
+        delete (&w, "east"); /* again: nothing */
+        ck_assert_uint_eq(w.fx.count, 0);
+        delete (&w, "west"); /* nor what was never there */
+        ck_assert_uint_eq(w.fx.count, 0);
+        run_until(&w, w.now + 2 * LEASE);
+        ck_assert_uint_eq(a->system_failures, 1);
+        up(&w, "east"); /* another of its name: what the first one had is not wanted */
+        inventory(&w, "east", a->id, 1, 5, true);
+        ck_assert_uint_eq(count(&w, SCH_EFFECT_CANCEL), 1);
+        complete(&w, "east");
+        grant(&w, "east", sch_action_class_id(a), 1);
+        assert_state(a, "assigned");
+        world_free(&w);
+    }
+}
+END_TEST
+
+START_TEST(a_deleted_cluster_is_not_waited_for)
+{
+    const char *expected[] = {"east", "west"};
+    struct world w = world_new();
+    struct sch_action *a = restored_world(&w);
+    sch_partition_restored(w.p, expected, 2, w.now);
+    up(&w, "west");
+    complete(&w, "west");
+    assert_state(a, "recovering");
+    delete (&w, "east");
+    assert_state(a, "queued");
+    ck_assert(!sch_partition_counts(w.p).recovering_clusters);
+    delete (&w, "west");
+    world_free(&w);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {a_silent_cluster_loses_its_attempts,
@@ -385,6 +441,8 @@ int main(void)
                                   recovery_is_bounded,
                                   recovery_without_clusters_waits_for_nothing,
                                   nothing_is_refused_before_all_clusters_can_be_back,
+                                  a_deleted_cluster_loses_its_attempts_at_once,
+                                  a_deleted_cluster_is_not_waited_for,
                                   NULL};
     return sy_test_run("sch_clusters", tests);
 }

@@ -337,6 +337,33 @@ START_TEST(a_node_that_comes_later_is_closed_too)
 }
 END_TEST
 
+/* ---- all at once ---- */
+
+/* What runs, what waits there or here; what has ended is on its way as ever. */
+START_TEST(all_that_is_here_can_be_cancelled)
+{
+    struct sch_op_event event = {.type = SCH_OP_CANCEL_ALL, .u.reason = "deleted"};
+    struct world *w = world_new();
+    for (int i = 0; i < 6; i++)
+        assign(w);
+    report(w, SCH_OP_STARTED, 1, false);
+    report(w, SCH_OP_OUTCOME, 2, false);
+    step(w, (struct sch_op_event){.type = SCH_OP_PARTITION_DOWN, .u.partition.partition = 1});
+    step(w, event); /* whether its shard is there or not */
+    size_t told = w->cancels;
+    ck_assert_uint_ge(told, 3);
+    step(w, event);
+    ck_assert_uint_eq(w->cancels, 0); /* they were told */
+    for (uint64_t i = 1; i <= 6; i++) {
+        if (i != 2 && sch_operator_node_of(w->op, &(struct sch_attempt_key){i, 1, 1, 1}))
+            report(w, SCH_OP_OUTCOME, i, false);
+    }
+    step(w, (struct sch_op_event){.type = SCH_OP_PARTITION_UP, .u.partition = {1, 2}});
+    ck_assert_uint_eq(w->outcomes, told + 1); /* no other is left */
+    world_free(w);
+}
+END_TEST
+
 /* ---- fences ---- */
 
 static void ack(struct world *w, uint64_t action)
@@ -538,6 +565,7 @@ int main(void)
         an_end_says_how_long_it_was_held,
         a_drain_cancels_what_runs_at_its_deadline,
         a_node_that_comes_later_is_closed_too,
+        all_that_is_here_can_be_cancelled,
         a_fence_gives_up_at_once_what_a_node_has,
         a_fence_does_not_wait_for_the_lease_of_a_node_that_is_away,
         nothing_that_a_fenced_node_says_counts,

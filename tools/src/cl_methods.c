@@ -57,6 +57,8 @@ const struct cl_method cl_create_join_token = {
     CLUSTERS "CreateJoinToken", &switchyard__v1__create_join_token_response__descriptor};
 const struct cl_method cl_revoke_join_token = {
     CLUSTERS "RevokeJoinToken", &switchyard__v1__revoke_join_token_response__descriptor};
+const struct cl_method cl_delete_cluster = {CLUSTERS "DeleteCluster",
+                                            &switchyard__v1__delete_cluster_response__descriptor};
 const struct cl_method cl_cordon_node = {REGION "CordonNode",
                                          &switchyard__v1__order_node_response__descriptor};
 const struct cl_method cl_uncordon_node = {REGION "UncordonNode",

@@ -187,6 +187,61 @@ static void get(struct cl_client *client, const struct cl_cluster_options *optio
         print_cluster(response->clusters[i]);
 }
 
+/* ---- delete ---- */
+
+#define LOOK_NS (100 * SY_NS_PER_MS)
+#define WAIT_NS (30 * SY_NS_PER_S)
+
+static bool is_listed(const Switchyard__V1__ListClustersResponse *response, const char *name)
+{
+    for (size_t i = 0; i < response->n_clusters; i++) {
+        if (strcmp(response->clusters[i]->name, name) == 0 &&
+            strcmp(response->clusters[i]->state, "deleting") == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Until each partition that serves has given up its work; false: that takes longer, or failed. */
+static bool wait_for_partitions(struct cl_client *client, const char *name, struct sy_arena *arena,
+                                struct cl_error *error)
+{
+    Switchyard__V1__ListClustersRequest request = SWITCHYARD__V1__LIST_CLUSTERS_REQUEST__INIT;
+    for (int64_t waited_ns = 0; waited_ns < WAIT_NS; waited_ns += LOOK_NS) {
+        sy_arena_reset(arena);
+        const Switchyard__V1__ListClustersResponse *response = cl_call(client, &cl_list_clusters,
+                                                                       &request.base, arena, error);
+        if (!response)
+            return false;
+        if (!is_listed(response, name))
+            return true;
+        cl_sleep(client, LOOK_NS);
+    }
+    cl_fail(error, CL_TIMED_OUT,
+            "cluster %s is deleted, but a partition still has work of it after %lld s; `switchyard "
+            "status` shows how they do",
+            name, (long long)(WAIT_NS / SY_NS_PER_S));
+    return false;
+}
+
+static void delete (struct cl_client *client, const struct cl_cluster_options *options,
+                    struct sy_arena *arena, struct cl_error *error)
+{
+    Switchyard__V1__DeleteClusterRequest request = SWITCHYARD__V1__DELETE_CLUSTER_REQUEST__INIT;
+    request.name = cl_unconst(options->name);
+    if (!cl_call(client, &cl_delete_cluster, &request.base, arena, error) ||
+        !wait_for_partitions(client, options->name, arena, error))
+        return;
+    if (options->common.json) {
+        json_t *document = json_object();
+        cl_json_str(document, "cluster", options->name);
+        cl_json_str(document, "state", "deleted");
+        cl_json_document(document, stdout);
+    } else {
+        printf("cluster %s is deleted\n", options->name);
+    }
+}
+
 enum cl_exit cl_cmd_cluster(const struct cl_args *defaults, int argc, char **argv)
 {
     static void (*const run[CL_CLUSTER_VERBS])(struct cl_client *,
@@ -195,6 +250,7 @@ enum cl_exit cl_cmd_cluster(const struct cl_args *defaults, int argc, char **arg
         [CL_CLUSTER_CREATE] = create,
         [CL_CLUSTER_LIST] = list,
         [CL_CLUSTER_GET] = get,
+        [CL_CLUSTER_DELETE] = delete,
         [CL_CLUSTER_TOKEN_CREATE] = create_token,
         [CL_CLUSTER_TOKEN_REVOKE] = revoke_token,
     };

@@ -14,6 +14,7 @@ static const struct {
     [CL_CLUSTER_CREATE] = {"create", false, true, false, true, "expected NAME"},
     [CL_CLUSTER_LIST] = {"list", false, false, false, false, "takes no argument"},
     [CL_CLUSTER_GET] = {"get", false, true, false, false, "expected NAME"},
+    [CL_CLUSTER_DELETE] = {"delete", false, true, false, false, "expected NAME"},
     [CL_CLUSTER_TOKEN_CREATE] = {"create", true, true, false, true, "expected NAME"},
     [CL_CLUSTER_TOKEN_REVOKE] = {"revoke", true, true, true, false, "expected NAME TOKEN"},
 };
@@ -46,7 +47,7 @@ static error_t take_verb(struct cl_cluster_options *options, const char *arg)
     }
     return cl_args_wrong(&options->common, "'%s': expected %s", arg,
                          options->of_token ? "token create or token revoke"
-                                           : "create, list, get or token");
+                                           : "create, list, get, delete or token");
 }
 
 static const char *words(const struct cl_cluster_options *options)
@@ -55,6 +56,7 @@ static const char *words(const struct cl_cluster_options *options)
         [CL_CLUSTER_CREATE] = "create",
         [CL_CLUSTER_LIST] = "list",
         [CL_CLUSTER_GET] = "get",
+        [CL_CLUSTER_DELETE] = "delete",
         [CL_CLUSTER_TOKEN_CREATE] = "token create",
         [CL_CLUSTER_TOKEN_REVOKE] = "token revoke",
     };
@@ -81,8 +83,8 @@ static error_t check(struct cl_cluster_options *options)
 {
     struct cl_args *common = &options->common;
     if (!options->has_verb)
-        return cl_args_wrong(common, "what of clusters? Expected create, list, get, token create "
-                                     "or token revoke");
+        return cl_args_wrong(common, "what of clusters? Expected create, list, get, delete, token "
+                                     "create or token revoke");
     bool creates = options->verb == CL_CLUSTER_CREATE;
     if (!creates && (options->region || options->labels || options->price_micros > 0))
         return cl_args_wrong(common, "--region, --labels and --price are for cluster create");
@@ -134,12 +136,13 @@ enum cl_parse cl_cluster_parse(struct cl_cluster_options *options, const struct 
         "  create NAME          registers it, and prints a token that its operator joins with\n"
         "  list                 all of them, and how they do\n"
         "  get NAME             one, with its tokens\n"
+        "  delete NAME          it will not come back: what it runs is run elsewhere\n"
         "  token create NAME    one more token\n"
         "  token revoke NAME TOKEN  nobody joins with that one any more\n\n"
         "A token is printed once, and kept nowhere.\v" CL_EXIT_CODES;
     const struct argp argp = {cluster_argp_options,
                               parse_cluster,
-                              "create|list|get|token create|token revoke ...",
+                              "create|list|get|delete|token create|token revoke ...",
                               doc,
                               CL_ARGS_CHILDREN,
                               NULL,
