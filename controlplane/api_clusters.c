@@ -30,6 +30,7 @@ struct order {
     uint8_t secret[CP_SECRET_BYTES];
     struct cp_token shown; /* of JoinCluster */
     uint8_t identity[SY_SHA256_BYTES];
+    enum cp_cluster_verb verb;
     struct sy_buf record; /* decided; empty: the one that is there */
     enum sy_code code;    /* decided */
     struct sy_error_text why;
@@ -380,6 +381,59 @@ static void delete_cluster(struct cp_request *req)
     cp_region_watch_start(req, &order->watch, pump_delete, release);
 }
 
+/* ---- CordonCluster and so on ---- */
+
+static int order_address(struct cp_request *req, struct sy_error_text *error)
+{
+    const Switchyard__V1__OrderClusterRequest *m = req->message;
+    return cp_name_check("name", m->name, error);
+}
+
+static void decide_order(struct cp_request *req, const struct cp_registered *now)
+{
+    struct order *order = req->state;
+    order->code = cp_cluster_order(now, order->name, order->verb, &order->record, &order->why);
+}
+
+static void answer_order(struct cp_request *req)
+{
+    Switchyard__V1__OrderClusterResponse response = SWITCHYARD__V1__ORDER_CLUSTER_RESPONSE__INIT;
+    cp_reply_message(req, &response.base);
+}
+
+static void pump_order(struct cp_request *req)
+{
+    pump(req, decide_order, answer_order);
+}
+
+static void order_cluster(struct cp_request *req, enum cp_cluster_verb verb)
+{
+    const Switchyard__V1__OrderClusterRequest *m = req->message;
+    struct order *order = begin(req, m->name);
+    order->verb = verb;
+    cp_region_watch_start(req, &order->watch, pump_order, release);
+}
+
+static void cordon_cluster(struct cp_request *req)
+{
+    order_cluster(req, CP_CLUSTER_CORDON);
+}
+
+static void uncordon_cluster(struct cp_request *req)
+{
+    order_cluster(req, CP_CLUSTER_UNCORDON);
+}
+
+static void fence_cluster(struct cp_request *req)
+{
+    order_cluster(req, CP_CLUSTER_FENCE);
+}
+
+static void unfence_cluster(struct cp_request *req)
+{
+    order_cluster(req, CP_CLUSTER_UNFENCE);
+}
+
 /* ---- JoinCluster ---- */
 
 static int join_address(struct cp_request *req, struct sy_error_text *error)
@@ -485,6 +539,26 @@ const struct cp_method cp_clusters_methods[] = {
      .request = &switchyard__v1__delete_cluster_request__descriptor,
      .address = delete_address,
      .serve = delete_cluster},
+    {.path = CLUSTER_SERVICE "CordonCluster",
+     .kind = SY_METHOD_UNARY,
+     .request = &switchyard__v1__order_cluster_request__descriptor,
+     .address = order_address,
+     .serve = cordon_cluster},
+    {.path = CLUSTER_SERVICE "UncordonCluster",
+     .kind = SY_METHOD_UNARY,
+     .request = &switchyard__v1__order_cluster_request__descriptor,
+     .address = order_address,
+     .serve = uncordon_cluster},
+    {.path = CLUSTER_SERVICE "FenceCluster",
+     .kind = SY_METHOD_UNARY,
+     .request = &switchyard__v1__order_cluster_request__descriptor,
+     .address = order_address,
+     .serve = fence_cluster},
+    {.path = CLUSTER_SERVICE "UnfenceCluster",
+     .kind = SY_METHOD_UNARY,
+     .request = &switchyard__v1__order_cluster_request__descriptor,
+     .address = order_address,
+     .serve = unfence_cluster},
     {.path = CLUSTER_SERVICE "JoinCluster",
      .kind = SY_METHOD_UNARY,
      .request = &switchyard__v1__join_cluster_request__descriptor,

@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#define WHY_BITS 8u /* of SCH_WHY_* */
+
 #define ATTEMPTS_MAX 100
 
 typedef Switchyard__V1__Explanation Explanation;
@@ -89,13 +91,14 @@ _Static_assert((int)SCH_LIMIT_PAUSED + 1 == SWITCHYARD__V1__LIMIT_KIND__LIMIT_KI
                    (int)SCH_LIMIT_GPUS + 1 == SWITCHYARD__V1__LIMIT_KIND__LIMIT_KIND_GPUS,
                "the same order");
 _Static_assert((int)SCH_CHANGE_TIME + 1 == SWITCHYARD__V1__CHANGE_KIND__CHANGE_KIND_TIME &&
-                   (int)SCH_CHANGE_NODE + 1 == SWITCHYARD__V1__CHANGE_KIND__CHANGE_KIND_NODE,
+                   (int)SCH_CHANGE_UNCORDON + 1 ==
+                       SWITCHYARD__V1__CHANGE_KIND__CHANGE_KIND_UNCORDON,
                "the same order");
 _Static_assert((int)SCH_BASIS_NONE + 1 == SWITCHYARD__V1__BASIS__BASIS_NONE &&
                    (int)SCH_BASIS_CLASS + 1 == SWITCHYARD__V1__BASIS__BASIS_CLASS,
                "the same order");
 _Static_assert(SCH_WHY_NOT_CONNECTED == 1u << (SWITCHYARD__V1__WHY_NOT__WHY_NOT_CONNECTED - 1) &&
-                   SCH_WHY_ROOM == 1u << (SWITCHYARD__V1__WHY_NOT__WHY_NOT_ROOM - 1),
+                   SCH_WHY_CORDONED == 1u << (SWITCHYARD__V1__WHY_NOT__WHY_NOT_CORDONED - 1),
                "the same order");
 
 static void put_limits(struct cp_request *req, const struct sch_explanation *e, Explanation *ret)
@@ -197,8 +200,8 @@ static Switchyard__V1__ClusterView *cluster_of(struct cp_request *req,
     ret->eligible = from->eligible;
     ret->room = from->room;
     ret->awaited = from->awaited;
-    ret->why_not = zeroed(req, 7 * sizeof(*ret->why_not));
-    for (unsigned bit = 0; bit < 7; bit++) {
+    ret->why_not = zeroed(req, WHY_BITS * sizeof(*ret->why_not));
+    for (unsigned bit = 0; bit < WHY_BITS; bit++) {
         if (from->why_not & (1u << bit))
             ret->why_not[ret->n_why_not++] = (Switchyard__V1__WhyNot)(bit + 1);
     }

@@ -350,6 +350,26 @@ static void describe_health(struct cp_gather *gather, struct report *report)
     cluster->reason = memcpy(cp_request_alloc(gather->req, size), reason.text, size);
 }
 
+/* What a person said of it comes before how it does. */
+static void show_standing(struct cp_gather *gather, struct report *report, cp_standing standing)
+{
+    static char cordoned[] = "cordoned", fenced[] = "fenced";
+    Switchyard__V1__Cluster *cluster = &report->cluster;
+    struct sy_error_text reason;
+    if (standing == CP_STANDING(FENCED)) {
+        cluster->state = fenced;
+        sy_error_text_set(&reason, "what it ran was given to others, and nobody is let in as it");
+    } else if (standing == CP_STANDING(CORDONED) && strcmp(cluster->state, "ready") == 0) {
+        cluster->state = cordoned;
+        sy_error_text_set(&reason, "nothing new goes there; %llu still run",
+                          (unsigned long long)cluster->running);
+    } else {
+        return;
+    }
+    size_t size = strlen(reason.text) + 1;
+    cluster->reason = memcpy(cp_request_alloc(gather->req, size), reason.text, size);
+}
+
 /* One that no partition knows. */
 static struct report *registered_only(struct cp_gather *gather, const struct cp_registered *from)
 {
@@ -394,6 +414,8 @@ static struct merged add_registered(struct cp_gather *gather, struct merged seen
         else if (known)
             report->cluster.registration = cp_registration_of(gather->req, registered->record);
         describe_health(gather, report);
+        if (known)
+            show_standing(gather, report, registered->record->standing);
         all.reports[all.count++] = report;
     }
     return all;

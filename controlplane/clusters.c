@@ -126,6 +126,13 @@ bool cp_registered_deleted(const struct cp_registered *registered)
     return registered->record != NULL && registered->record->deleted;
 }
 
+cp_standing cp_roll_standing(const struct cp_roll *roll, const char *name)
+{
+    const struct cp_registered *registered = roll != NULL ? cp_roll_find(roll, name) : NULL;
+    bool known = registered != NULL && registered->record != NULL;
+    return known ? registered->record->standing : CP_STANDING(OPEN);
+}
+
 /* ---- who is let in ---- */
 
 static int hex_digit(char c)
@@ -229,6 +236,13 @@ enum cp_admission cp_roll_admit(const struct cp_roll *roll, bool required, const
     if (record != NULL &&
         (record->deleted || (identity->shown && cp_cluster_had_operator(record, identity->digest))))
         return deleted(error, cluster, roll);
+    if (record != NULL && record->standing == CP_STANDING(FENCED)) {
+        sy_error_text_set(error,
+                          "cluster %s is fenced: what it ran was given to others, and nothing that "
+                          "it says counts, until `switchyard cluster unfence`",
+                          cluster);
+        return CP_ADMISSION_FENCED;
+    }
     if (identity->shown) {
         if (record != NULL && cp_cluster_has_operator(record, identity->digest))
             return CP_ADMITTED;
@@ -252,6 +266,8 @@ enum sy_code cp_admission_code(enum cp_admission admission)
         return SY_CODE_OK;
     case CP_ADMISSION_UNKNOWN:
         return SY_CODE_UNAVAILABLE;
+    case CP_ADMISSION_FENCED:
+        return SY_CODE_FAILED_PRECONDITION;
     case CP_ADMISSION_REFUSED:
         return SY_CODE_UNAUTHENTICATED;
     case CP_ADMISSION_DELETED:

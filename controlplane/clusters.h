@@ -38,6 +38,8 @@
 #define CP_SECRET_BYTES 32
 
 typedef Switchyard__Internal__Region__ClusterRecord cp_cluster_record;
+typedef Switchyard__Internal__Region__Standing cp_standing;
+#define CP_STANDING(name) SWITCHYARD__INTERNAL__REGION__STANDING__STANDING_##name
 
 /* ---- the roll ---- */
 
@@ -61,6 +63,8 @@ bool cp_roll_is_of(const struct cp_roll *roll, const struct cp_coord *coord);
 /* NULL: there is none, nor was any deleted. */
 const struct cp_registered *cp_roll_find(const struct cp_roll *roll, const char *name);
 bool cp_registered_deleted(const struct cp_registered *registered);
+/* What people said of it; OPEN also of one that is not registered. `roll` may be NULL. */
+cp_standing cp_roll_standing(const struct cp_roll *roll, const char *name);
 /* Whether that is the identity of one that has joined; of a cluster of that name that was deleted.
  */
 bool cp_cluster_has_operator(const cp_cluster_record *record, const uint8_t *digest);
@@ -81,6 +85,7 @@ enum cp_admission {
     CP_ADMITTED,
     CP_ADMISSION_UNKNOWN, /* the record cannot be read */
     CP_ADMISSION_REFUSED,
+    CP_ADMISSION_FENCED,  /* a person lets nobody in as it, and gave up what it runs */
     CP_ADMISSION_DELETED, /* what it runs was given to others */
 };
 /* `roll` NULL: it was not read yet. `required`: who is not registered stays out. Fills `error` with
@@ -131,6 +136,17 @@ enum sy_code cp_cluster_join(const struct cp_registered *now, const struct cp_to
 /* What is left says who had joined it, so that they are told. */
 enum sy_code cp_cluster_delete(const struct cp_registered *now, const char *name, int64_t now_ns,
                                struct sy_buf *ret, struct sy_error_text *error);
+
+enum cp_cluster_verb {
+    CP_CLUSTER_CORDON,
+    CP_CLUSTER_UNCORDON,
+    CP_CLUSTER_FENCE,
+    CP_CLUSTER_UNFENCE
+};
+/* Nothing is appended when that is so already. */
+enum sy_code cp_cluster_order(const struct cp_registered *now, const char *name,
+                              enum cp_cluster_verb verb, struct sy_buf *ret,
+                              struct sy_error_text *error);
 
 /* Before a change is asked for: -EINVAL with a sentence that names the field. */
 int cp_cluster_request_check(const Switchyard__V1__CreateClusterRequest *request,

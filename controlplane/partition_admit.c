@@ -23,6 +23,29 @@ void cp_clusters_purge(struct cp_partition *p)
     }
 }
 
+static void heed(struct cp_partition *p, struct cp_cluster *cluster)
+{
+    cp_standing standing = cp_roll_standing(p->roll, cluster->name);
+    if (standing == CP_STANDING(FENCED)) {
+        SY_ASSERT(cluster->stream == NULL); /* nobody is let in as it */
+        cp_step(p, &(struct sch_event){.type = SCH_EVENT_CLUSTER_FENCED,
+                                       .u.cluster.name = cluster->name});
+        cp_touch(p);
+    } else if (cluster->stream != NULL &&
+               cluster->cordoned != (standing == CP_STANDING(CORDONED))) {
+        cp_operator_said(cluster->stream);
+        cp_touch(p);
+    }
+}
+
+void cp_clusters_heed(struct cp_partition *p)
+{
+    if (cp_refusal(p) != SY_CODE_OK || p->roll == NULL)
+        return;
+    for (struct cp_cluster *cluster = p->clusters; cluster != NULL; cluster = cluster->next)
+        heed(p, cluster);
+}
+
 void cp_partition_set_roll(struct cp_partition *p, const struct cp_roll *roll)
 {
     const struct cp_roll *before = p->roll;
@@ -35,8 +58,9 @@ void cp_partition_set_roll(struct cp_partition *p, const struct cp_roll *roll)
         enum cp_admission admission = o->cluster != NULL && !o->closing
                                           ? cp_operator_admit(o, o->cluster->name, &why)
                                           : CP_ADMITTED;
-        if (admission == CP_ADMISSION_REFUSED || admission == CP_ADMISSION_DELETED)
+        if (admission != CP_ADMITTED && admission != CP_ADMISSION_UNKNOWN)
             cp_operator_close(o, cp_admission_code(admission), why.text);
     }
     cp_clusters_purge(p);
+    cp_clusters_heed(p);
 }

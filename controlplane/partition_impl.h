@@ -317,6 +317,7 @@ struct cp_cluster {
     struct cp_operator *stream; /* NULL: not connected */
     int64_t lost_ns;            /* since when */
     bool expected;              /* named by the store, never seen since the open */
+    bool cordoned;              /* as the core was told last */
     struct sy_arena nodes_arena;
     struct cp_node_view *nodes;
     size_t node_count;
@@ -670,6 +671,10 @@ enum cp_admission cp_operator_admit(const struct cp_operator *o, const char *clu
                                     struct sy_error_text *error);
 /* Those that the roll says are deleted leave nothing behind. When the partition serves. */
 void cp_clusters_purge(struct cp_partition *p);
+/* What people said of clusters becomes so. When the partition serves, and the roll is another. */
+void cp_clusters_heed(struct cp_partition *p);
+/* The core is told of its cluster again; its nodes are the same. */
+void cp_operator_said(struct cp_operator *o);
 
 /* partition_cluster.c */
 /* What it has is lost; its row and the cluster go. */

@@ -75,6 +75,7 @@ static void serve(struct cp_partition *p)
            SY_U64("runs", counts.runs_live),
            SY_U64("actions", counts.recovering + counts.groups + counts.queued));
     cp_clusters_purge(p);
+    cp_clusters_heed(p);
     cp_touch(p);
 }
 

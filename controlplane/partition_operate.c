@@ -133,6 +133,8 @@ static bool cluster_up(struct cp_operator *o, const Message *m)
     if (m->hello)
         o->price = m->hello->price;
     event.u.cluster.region = o->cluster->region;
+    o->cluster->cordoned = cp_roll_standing(p->roll, o->cluster->name) == CP_STANDING(CORDONED);
+    event.u.cluster.cordoned = o->cluster->cordoned;
     event.u.cluster.price = o->price;
     SY_AUTOFREE struct sch_shape *shapes = NULL;
     if (m->shapes_set) {
@@ -148,6 +150,13 @@ static bool cluster_up(struct cp_operator *o, const Message *m)
     }
     cp_step(p, &event);
     return true;
+}
+
+void cp_operator_said(struct cp_operator *o)
+{
+    Message nothing = SWITCHYARD__INTERNAL__OPERATOR_MESSAGE__INIT;
+    bool done = cluster_up(o, &nothing);
+    SY_ASSERT(done && o->cluster->stream == o);
 }
 
 static void register_cluster(struct cp_operator *o, const char *endpoint)

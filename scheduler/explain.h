@@ -64,6 +64,7 @@ enum sch_change_type {
     SCH_CHANGE_CONNECT, /* the cluster connects, with room for it; "": any that could run it */
     SCH_CHANGE_NODE, /* the cluster has another node, with `amounts` free; for a gang nodes, in one
                         domain if that is required */
+    SCH_CHANGE_UNCORDON, /* the cluster is uncordoned */
 };
 
 struct sch_change {
@@ -87,6 +88,7 @@ enum sch_why_not {
                                       or it has not answered yet */
     SCH_WHY_ROOM = 1u << 5,        /* room is short by `missing` */
     SCH_WHY_REGION = 1u << 6,      /* not in a region where its queue's work may run */
+    SCH_WHY_CORDONED = 1u << 7,    /* a person lets nothing new go there */
 };
 
 struct sch_explain_cluster {

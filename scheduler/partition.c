@@ -337,8 +337,9 @@ static void step_cluster_up(struct sch_partition *p, const struct sch_event *eve
 
 static void step_cluster(struct sch_partition *p, const struct sch_event *event)
 {
-    if (event->type == SCH_EVENT_CLUSTER_DELETED)
-        sch_cluster_delete(p, event->u.cluster.name);
+    bool deleted = event->type == SCH_EVENT_CLUSTER_DELETED;
+    if (deleted || event->type == SCH_EVENT_CLUSTER_FENCED)
+        sch_cluster_give_up(p, event->u.cluster.name, deleted);
     else if (event->type == SCH_EVENT_CLUSTER_DOWN)
         sch_cluster_down(p, event->u.cluster.name);
     else
@@ -377,6 +378,7 @@ static void dispatch(struct sch_partition *p, const struct sch_event *event)
         break;
     case SCH_EVENT_CLUSTER_DOWN:
     case SCH_EVENT_CLUSTER_DELETED:
+    case SCH_EVENT_CLUSTER_FENCED:
     case SCH_EVENT_INVENTORY_COMPLETE:
         step_cluster(p, event);
         break;

@@ -280,6 +280,9 @@ enum sch_event_type {
     SCH_EVENT_CLUSTER_DOWN, /* u.cluster.name: stream closed; its lease runs from now */
     /* u.cluster.name: it will not come back. What it has is lost now, and it is not waited for. */
     SCH_EVENT_CLUSTER_DELETED,
+    /* u.cluster.name: it is dead, says a person. What it has is lost now, and it is not waited for.
+     * Its stream, if there was one, is closed with it. */
+    SCH_EVENT_CLUSTER_FENCED,
     SCH_EVENT_INVENTORY,          /* u.inventory: one attempt that the cluster holds */
     SCH_EVENT_INVENTORY_COMPLETE, /* u.cluster.name */
     SCH_EVENT_GRANT,              /* u.grant */
@@ -408,6 +411,7 @@ struct sch_event {
             bool keep_shapes; /* UP: the shapes are not known yet or did not change */
             int64_t price; /* UP: of a core, in millionths of a currency an hour; 0 = not known */
             const char *region; /* UP: where it is; NULL or "" = not known */
+            bool cordoned;      /* UP: nothing is assigned there; what it has goes on */
         } cluster;
         struct {
             const char *cluster;

@@ -232,6 +232,7 @@ void sch_cluster_up(struct sch_partition *p, const struct sch_cluster_said *said
         cluster_move(cluster, SCH_CLUSTER_JOINING);
     }
     cluster->price = said->price;
+    cluster->cordoned = said->cordoned;
     set_region(cluster, said->region);
     if (!said->keep_shapes)
         set_shapes(cluster, said->shapes, said->shape_count);
@@ -271,7 +272,7 @@ static void lose_attempts(struct sch_partition *p, struct sch_link *attempts, co
     }
 }
 
-void sch_cluster_delete(struct sch_partition *p, const char *name)
+void sch_cluster_give_up(struct sch_partition *p, const char *name, bool deleted)
 {
     struct sch_cluster *cluster = sch_cluster_find(p, name);
     if (!cluster || sch_cluster_state(cluster) == SCH_CLUSTER_GONE)
@@ -282,7 +283,8 @@ void sch_cluster_delete(struct sch_partition *p, const char *name)
     cluster_move(cluster, SCH_CLUSTER_GONE);
     count_capacity(p);
     sch_cluster_learned(p, cluster);
-    lose_attempts(p, &cluster->attempts, "its cluster was deleted");
+    lose_attempts(p, &cluster->attempts,
+                  deleted ? "its cluster was deleted" : "its cluster is fenced");
     sch_recovery_cluster_done(p, cluster);
     SY_ASSERT(sch_list_empty(&cluster->attempts) && sch_list_empty(&cluster->unnamed));
 }

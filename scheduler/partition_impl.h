@@ -389,6 +389,7 @@ struct sch_cluster {
     struct sch_use capacity;   /* of its nodes, by its shapes; actions: its nodes */
     int64_t price;             /* of a core, in millionths an hour */
     char region[SCH_NAME_MAX]; /* "": not known */
+    bool cordoned;             /* nothing is assigned there */
     uint32_t version;          /* goes up with each change that its pairs follow */
     uint32_t stream;           /* and with each CLUSTER_UP after a time without */
     struct sch_link pairs;     /* that have followed */
@@ -641,7 +642,8 @@ bool sch_cluster_fits(const struct sch_cluster *cluster, const struct sch_resour
                       struct sy_error_text *ret_misses);
 void sch_cluster_up(struct sch_partition *p, const struct sch_cluster_said *said);
 void sch_cluster_down(struct sch_partition *p, const char *name);
-void sch_cluster_delete(struct sch_partition *p, const char *name);
+/* It is deleted, or else fenced: what it has is lost now. */
+void sch_cluster_give_up(struct sch_partition *p, const char *name, bool deleted);
 /* Whether it is there, or what it has, is known better than before: its pairs are to follow. */
 void sch_cluster_learned(struct sch_partition *p, struct sch_cluster *cluster);
 void sch_cluster_inventory(struct sch_partition *p, const struct sch_report *attempt, bool started);

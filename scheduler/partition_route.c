@@ -402,7 +402,8 @@ void sch_pair_sync(struct sch_partition *p, struct sch_pair *pair)
     class->feasible += feasible - pair->feasible;
     pair->feasible = feasible;
     sch_pair_capable(p, pair);
-    pair->told &= pair->feasible; /* what it misses meanwhile it is told when it can run it again */
+    /* What it misses meanwhile it is told when it can run it again. */
+    pair->told &= pair->feasible && !cluster->cordoned;
     set_untold(p, pair);
     pair_update(p, pair);
     sch_class_touch(p, class);

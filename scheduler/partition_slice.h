@@ -30,7 +30,8 @@ static inline bool sch_pair_is_current(const struct sch_pair *pair)
 /* Its cluster is there, and could run it; a pair that has not followed does not know. */
 static inline bool sch_pair_is_able(const struct sch_pair *pair)
 {
-    return sch_pair_is_current(pair) && sch_cluster_connected(pair->cluster) && pair->feasible;
+    return sch_pair_is_current(pair) && sch_cluster_connected(pair->cluster) &&
+           !pair->cluster->cordoned && pair->feasible;
 }
 /* The pair, which has followed. */
 struct sch_pair *sch_pair_get(struct sch_partition *p, struct sch_class *class,

@@ -117,3 +117,46 @@ until [ -e $0/go ]; do sleep 0.05; done
     assert not write(db, tokens[2], "c") and not write(db, tokens[0], "a")
     assert write(db, tokens[3], "D")  # the same attempt once more
     assert db.execute("SELECT value, token FROM result").fetchall() == [("D", tokens[3])]
+
+
+def is_(box, cluster, state):
+    wait_until(lambda: next(c["state"] for c in box.json("cluster", "list") if c["cluster"] == cluster) == state,
+               f"{cluster} is {state}")
+
+
+def clusters_of(box, run):
+    return {e["cluster"] for e in box.events(run) if e["phase"] == "SUCCEEDED" and e["action"] != "a0"}
+
+
+def test_cluster_fence(box):
+    """Nothing new goes to a cordoned cluster. A fenced one that hangs loses its task at once, and is not heard until unfenced."""
+    for name in ("eu-1", "us-2"):
+        box.cli("cluster", "create", name)
+    assert box.cli("cluster", "cordon", "eu-1").stdout == "cluster eu-1 is cordoned\n"
+    is_(box, "eu-1", "cordoned")
+    many = box.json("run", "--detach", "--each", *range(12), "--", "true")["run"]
+    assert clusters_of(box, many) == {"us-2"}
+    box.cli("cluster", "uncordon", "eu-1")
+    box.cli("create", "queue", "q", "--cluster", "eu-1")
+    directory, run = start(box, "--queue", "q")
+    token, pid, node = begun(directory, 1)
+    assert node == "node-1-1"
+    os.kill(box.pid("operator-1"), signal.SIGSTOP)
+    box.cli("cluster", "fence", "eu-1")
+    box.cli("update", "queue", "q", "--cluster", "")
+    new_token, _, new_node = begun(directory, 2, seconds=10)  # the lease of a cluster is 60 s
+    assert new_node == "node-2-1" and new_token > token
+    box.kill("shard")  # what was said outlives it
+    box.restart("shard")
+    os.kill(box.pid("operator-1"), signal.SIGCONT)
+    wait_until(lambda: "is fenced" in box.log("operator-1"), "its operator is told why it is not let in")
+    is_(box, "eu-1", "fenced")
+    assert alive(pid)  # nobody can tell it to stop before it is let in again
+    box.cli("cluster", "unfence", "eu-1")
+    wait_until(lambda: not alive(pid), "what it held is not wanted any more")
+    (directory / "go").touch()
+    assert ends(box, run) == [("SUCCEEDED", 2)]
+    is_(box, "eu-1", "ready")
+
+
+test_cluster_fence.options = ["--clusters", "2"]

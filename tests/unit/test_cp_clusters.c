@@ -297,6 +297,62 @@ START_TEST(operators_are_bounded)
 }
 END_TEST
 
+/* ---- what people say of one ---- */
+
+static enum sy_code say(struct world *w, const char *name, enum cp_cluster_verb verb)
+{
+    struct sy_buf record = {0};
+    enum sy_code code = cp_cluster_order(find(w, name), name, verb, &record, &w->error);
+    ck_assert(code == SY_CODE_OK || record.len == 0);
+    if (record.len > 0)
+        put(w, name, &record);
+    return code;
+}
+
+START_TEST(every_verb_of_every_standing)
+{
+    enum { CORD = CP_CLUSTER_CORDON, UNCORD, FENCE, UNFENCE, VERBS };
+    static const cp_standing after[][VERBS] = {
+        [CP_STANDING(OPEN)] = {CP_STANDING(CORDONED), CP_STANDING(OPEN), CP_STANDING(FENCED),
+                               CP_STANDING(OPEN)},
+        [CP_STANDING(CORDONED)] = {CP_STANDING(CORDONED), CP_STANDING(OPEN), CP_STANDING(FENCED),
+                                   CP_STANDING(CORDONED)},
+        [CP_STANDING(FENCED)] = {CP_STANDING(FENCED), CP_STANDING(FENCED), CP_STANDING(FENCED),
+                                 CP_STANDING(OPEN)},
+    };
+    struct world w;
+    open_world(&w);
+    ck_assert_int_eq(say(&w, "c", CP_CLUSTER_FENCE), SY_CODE_NOT_FOUND);
+    SAYS(&w, "cluster c is not registered");
+    ck_assert_int_eq(create(&w, "c", 1, 0, 0), SY_CODE_OK);
+    ck_assert_int_eq(join(&w, "c", 1, 101, NOW), SY_CODE_OK);
+    for (int from = CP_STANDING(OPEN); from <= CP_STANDING(FENCED); from++) {
+        for (int verb = 0; verb < VERBS; verb++) {
+            (void)say(&w, "c", CP_CLUSTER_UNFENCE);
+            (void)say(&w, "c", CP_CLUSTER_UNCORDON);
+            if (from != CP_STANDING(OPEN))
+                (void)say(&w, "c",
+                          from == CP_STANDING(FENCED) ? CP_CLUSTER_FENCE : CP_CLUSTER_CORDON);
+            ck_assert_int_eq(cp_roll_standing(w.roll, "c"), from);
+            bool refused = (from == CP_STANDING(FENCED) && verb < FENCE) ||
+                           (from == CP_STANDING(CORDONED) && verb == UNFENCE);
+            ck_assert_int_eq(say(&w, "c", (enum cp_cluster_verb)verb),
+                             refused ? SY_CODE_FAILED_PRECONDITION : SY_CODE_OK);
+            ck_assert_int_eq(cp_roll_standing(w.roll, "c"), after[from][verb]);
+            bool fenced = after[from][verb] == CP_STANDING(FENCED);
+            ck_assert_int_eq(admit(&w, true, "c", 101), fenced ? CP_ADMISSION_FENCED : CP_ADMITTED);
+        }
+    }
+    ck_assert_int_eq(say(&w, "c", CP_CLUSTER_FENCE), SY_CODE_OK);
+    ck_assert_int_eq(admit(&w, false, "c", -1), CP_ADMISSION_FENCED); /* whoever he is */
+    SAYS(&w, "cluster c is fenced");
+    ck_assert_int_eq(find(&w, "c")->record->n_operators, 1); /* nothing else is changed */
+    ck_assert_int_eq(cp_roll_standing(w.roll, "d"), CP_STANDING(OPEN));
+    ck_assert_int_eq(cp_roll_standing(NULL, "c"), CP_STANDING(OPEN));
+    close_world(&w);
+}
+END_TEST
+
 /* ---- who is let in ---- */
 
 START_TEST(whoever_is_not_registered_is_let_in_unless_that_is_required)
@@ -518,6 +574,7 @@ int main(void)
                                   a_token_that_is_over_says_how,
                                   tokens_are_bounded_and_make_room,
                                   operators_are_bounded,
+                                  every_verb_of_every_standing,
                                   whoever_is_not_registered_is_let_in_unless_that_is_required,
                                   before_anything_was_read_only_open_regions_let_in,
                                   a_damaged_record_lets_nobody_in_and_is_not_overwritten,

@@ -219,6 +219,61 @@ START_TEST(who_has_joined_is_let_in_everywhere_and_nobody_else_as_it)
 }
 END_TEST
 
+static void say(struct world *w, size_t shard, const char *method, enum sy_code code,
+                const char *words)
+{
+    Switchyard__V1__OrderClusterRequest m = SWITCHYARD__V1__ORDER_CLUSTER_REQUEST__INIT;
+    m.name = text_of("c1");
+    expect(w, send_call(w, shard, method, &m.base), code, words);
+}
+
+static void expect_state(struct world *w, size_t shard, const char *state, const char *reason)
+{
+    struct sy_arena arena;
+    sy_arena_init(&arena, 1 << 20);
+    const Switchyard__V1__ListClustersResponse *r = list(w, shard, &arena);
+    ck_assert_uint_eq(r->n_clusters, 1);
+    ck_assert_str_eq(r->clusters[0]->state, state);
+    ck_assert_msg(strstr(r->clusters[0]->reason, reason) != NULL, "%s", r->clusters[0]->reason);
+    sy_arena_deinit(&arena);
+}
+
+START_TEST(a_fence_closes_the_streams_of_every_shard)
+{
+    struct world *w = &world;
+    struct stream streams[SHARDS], again;
+    char token[256];
+    open_world(w, 4);
+    say(w, 0, CLUSTERS "FenceCluster", SY_CODE_NOT_FOUND, "c1 is not registered");
+    expect_token(w, create_cluster(w, 0, "c1"), token);
+    expect(w, join(w, 1, token, 1), SY_CODE_OK, "");
+    for (size_t i = 0; i < SHARDS; i++) {
+        operate(w, &streams[i], i, "c1", 1);
+        expect_let_in(w, &streams[i]);
+    }
+    say(w, 1, CLUSTERS "CordonCluster", SY_CODE_OK, "");
+    run_for(w, 100 * MS);
+    expect_state(w, 2, "cordoned", "0 still run");
+    say(w, 2, CLUSTERS "FenceCluster", SY_CODE_OK, "");
+    for (size_t i = 0; i < SHARDS; i++) {
+        expect_closed(w, &streams[i], SY_CODE_FAILED_PRECONDITION, "cluster c1 is fenced");
+        operate(w, &again, i, "c1", 1);
+        expect_closed(w, &again, SY_CODE_FAILED_PRECONDITION, "cluster c1 is fenced");
+        expect_state(w, i, "fenced", "given to others");
+    }
+    say(w, 0, CLUSTERS "UncordonCluster", SY_CODE_FAILED_PRECONDITION, "unfence it first");
+    say(w, 0, CLUSTERS "UnfenceCluster", SY_CODE_OK, "");
+    run_for(w, 100 * MS);
+    for (size_t i = 0; i < SHARDS; i++) {
+        operate(w, &again, i, "c1", 1);
+        expect_let_in(w, &again);
+        sy_call_finish(again.call, NULL);
+        expect_closed(w, &again, SY_CODE_CANCELLED, "");
+    }
+    close_world(w);
+}
+END_TEST
+
 /* One of a name that is registered goes when somebody has joined as it. */
 START_TEST(who_came_without_a_token_goes_when_another_joins)
 {
@@ -384,6 +439,7 @@ int main(void)
 {
     const TTest *const tests[] = {what_one_shard_registers_all_know,
                                   who_has_joined_is_let_in_everywhere_and_nobody_else_as_it,
+                                  a_fence_closes_the_streams_of_every_shard,
                                   who_came_without_a_token_goes_when_another_joins,
                                   tokens_of_elsewhere_change_nothing,
                                   a_use_is_given_once,

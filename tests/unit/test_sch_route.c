@@ -226,6 +226,93 @@ START_TEST(explain_names_the_region)
 }
 END_TEST
 
+/* ---- what people say of clusters ---- */
+
+static void cordon(struct world *w, const char *cluster, bool cordoned)
+{
+    step(w, (struct sch_event){
+                .type = SCH_EVENT_CLUSTER_UP,
+                .u.cluster = {.name = cluster, .keep_shapes = true, .cordoned = cordoned}});
+    sch_partition_check(w->p);
+}
+
+START_TEST(nothing_goes_to_a_cordoned_cluster_and_all_waits_for_it)
+{
+    struct world w = world_new();
+    ready(&w, "east", 0, NULL);
+    struct sch_action *root = create(&w, "run", &w.group);
+    struct sch_action *a = child_in(&w, root, "a", ""), *b = child_in(&w, root, "b", "");
+    grant(&w, "east", sch_action_class_id(a), 1);
+    assert_on(a, "east");
+    cordon(&w, "east", true);
+    grant(&w, "east", sch_action_class_id(a), 5);
+    assert_state(b, "queued");
+    assert_on(a, "east"); /* what it has goes on */
+    struct sch_action *c = child_in(&w, root, "c", "");
+    assert_state(c, "queued"); /* it is not infeasible */
+    struct sch_submit submit = {.project = "p", .domain = "d", .request = &w.task.request};
+    struct sch_explanation *e = sch_explain_submit(w.p, &submit);
+    ck_assert(!e->refused);
+    ck_assert(!e->starts_now);
+    ck_assert(e->clusters[0].why_not & SCH_WHY_CORDONED);
+    ck_assert_int_eq(e->changes[e->change_count - 1].type, SCH_CHANGE_UNCORDON);
+    ck_assert_str_eq(e->changes[e->change_count - 1].cluster, "east");
+    sch_explanation_free(e);
+    cordon(&w, "east", false);
+    assert_on(b, "east");
+    assert_on(c, "east");
+    world_free(&w);
+}
+END_TEST
+
+START_TEST(a_fenced_cluster_has_nothing_and_what_it_says_is_not_wanted)
+{
+    struct world w = world_new();
+    ready(&w, "east", 0, NULL);
+    struct sch_action *root = create(&w, "run", &w.group);
+    struct sch_action *a = child_in(&w, root, "a", ""), *b = child_in(&w, root, "b", "");
+    grant(&w, "east", sch_action_class_id(a), 2);
+    struct sch_report old = {.cluster = "east",
+                             .action_id = b->id,
+                             .number = b->number,
+                             .epoch = b->attempt_epoch,
+                             .outcome = SCH_OUTCOME_SUCCEEDED};
+    assert_on(a, "east");
+    assert_on(b, "east");
+    for (int again = 0; again < 2; again++) {
+        step(&w, (struct sch_event){.type = SCH_EVENT_CLUSTER_FENCED, .u.cluster.name = "east"});
+        sch_partition_check(w.p);
+        assert_state(a, "queued"); /* at once, before its lease */
+        assert_state(b, "queued");
+    }
+    ready(&w, "west", 0, NULL);
+    grant(&w, "west", sch_action_class_id(a), 2);
+    assert_on(a, "west");
+    assert_on(b, "west");
+    step(&w, (struct sch_event){.type = SCH_EVENT_OUTCOME, .u.report = old});
+    assert_on(b, "west");
+    step(&w, (struct sch_event){.type = SCH_EVENT_CLUSTER_FENCED, .u.cluster.name = "nowhere"});
+    ready(&w, "east", 0, NULL); /* it is let in again */
+    grant(&w, "east", sch_action_class_id(a), 5);
+    assert_on(child_in(&w, root, "c", ""), "east");
+    world_free(&w);
+}
+END_TEST
+
+START_TEST(nobody_waits_for_a_fenced_cluster_after_a_restart)
+{
+    struct sch_partition_options options = options_of(5);
+    options.recovery_wait_ns = 30 * SY_NS_PER_S;
+    struct world w = world_with(options);
+    const char *expected[] = {"east"};
+    sch_partition_restored(w.p, expected, 1, w.now);
+    ck_assert(sch_partition_counts(w.p).recovering_clusters);
+    step(&w, (struct sch_event){.type = SCH_EVENT_CLUSTER_FENCED, .u.cluster.name = "east"});
+    ck_assert(!sch_partition_counts(w.p).recovering_clusters);
+    world_free(&w);
+}
+END_TEST
+
 /* ---- spot nodes ---- */
 
 /* What the queue says, what a level above it says, and what a task says by itself. */
@@ -645,6 +732,9 @@ int main(void)
                                   work_stays_in_its_regions,
                                   a_cluster_that_has_not_come_back_may_be_anywhere,
                                   explain_names_the_region,
+                                  nothing_goes_to_a_cordoned_cluster_and_all_waits_for_it,
+                                  a_fenced_cluster_has_nothing_and_what_it_says_is_not_wanted,
+                                  nobody_waits_for_a_fenced_cluster_after_a_restart,
                                   a_queue_lets_its_work_onto_spot_nodes,
                                   operators_are_asked_for_spot_nodes_too,
                                   a_child_goes_where_its_parent_is,

@@ -194,6 +194,9 @@ static Text why_text(const Explanation *e, const ClusterView *c, Switchyard__V1_
         sy_error_text_set(&ret, "%s%s, its queue's work may not run there",
                           c->region[0] ? "in region " : "its region is not known", c->region);
         break;
+    case WHY(CORDONED):
+        sy_error_text_set(&ret, "cordoned");
+        break;
     case WHY(PRICE):
         sy_error_text_set(&ret, "a core costs %.6g an hour, its queue pays %.6g",
                           (double)c->price / 1e6, (double)c->price_max / 1e6);
@@ -309,6 +312,9 @@ static Text change_text(const struct page *page, const Explanation *e, const Cha
     case CHANGE(CONNECT):
         sy_error_text_set(&ret, "%s%s connects, with room for it",
                           c->cluster[0] ? "cluster " : "a cluster", c->cluster);
+        break;
+    case CHANGE(UNCORDON):
+        sy_error_text_set(&ret, "cluster %s is uncordoned", c->cluster);
         break;
     case CHANGE(NODE):
         if (e->members > 0)

@@ -59,6 +59,14 @@ const struct cl_method cl_revoke_join_token = {
     CLUSTERS "RevokeJoinToken", &switchyard__v1__revoke_join_token_response__descriptor};
 const struct cl_method cl_delete_cluster = {CLUSTERS "DeleteCluster",
                                             &switchyard__v1__delete_cluster_response__descriptor};
+const struct cl_method cl_cordon_cluster = {CLUSTERS "CordonCluster",
+                                            &switchyard__v1__order_cluster_response__descriptor};
+const struct cl_method cl_uncordon_cluster = {CLUSTERS "UncordonCluster",
+                                              &switchyard__v1__order_cluster_response__descriptor};
+const struct cl_method cl_fence_cluster = {CLUSTERS "FenceCluster",
+                                           &switchyard__v1__order_cluster_response__descriptor};
+const struct cl_method cl_unfence_cluster = {CLUSTERS "UnfenceCluster",
+                                             &switchyard__v1__order_cluster_response__descriptor};
 const struct cl_method cl_cordon_node = {REGION "CordonNode",
                                          &switchyard__v1__order_node_response__descriptor};
 const struct cl_method cl_uncordon_node = {REGION "UncordonNode",

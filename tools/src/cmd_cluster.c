@@ -242,6 +242,34 @@ static void delete (struct cl_client *client, const struct cl_cluster_options *o
     }
 }
 
+/* ---- what people say of them ---- */
+
+static void order(struct cl_client *client, const struct cl_cluster_options *options,
+                  struct sy_arena *arena, struct cl_error *error)
+{
+    static const struct {
+        const struct cl_method *method;
+        const char *state; /* afterwards */
+    } orders[CL_CLUSTER_VERBS] = {
+        [CL_CLUSTER_CORDON] = {&cl_cordon_cluster, "cordoned"},
+        [CL_CLUSTER_UNCORDON] = {&cl_uncordon_cluster, "open"},
+        [CL_CLUSTER_FENCE] = {&cl_fence_cluster, "fenced"},
+        [CL_CLUSTER_UNFENCE] = {&cl_unfence_cluster, "open"},
+    };
+    Switchyard__V1__OrderClusterRequest request = SWITCHYARD__V1__ORDER_CLUSTER_REQUEST__INIT;
+    request.name = cl_unconst(options->name);
+    if (!cl_call(client, orders[options->verb].method, &request.base, arena, error))
+        return;
+    if (options->common.json) {
+        json_t *document = json_object();
+        cl_json_str(document, "cluster", options->name);
+        cl_json_str(document, "state", orders[options->verb].state);
+        cl_json_document(document, stdout);
+    } else {
+        printf("cluster %s is %s\n", options->name, orders[options->verb].state);
+    }
+}
+
 enum cl_exit cl_cmd_cluster(const struct cl_args *defaults, int argc, char **argv)
 {
     static void (*const run[CL_CLUSTER_VERBS])(struct cl_client *,
@@ -251,6 +279,10 @@ enum cl_exit cl_cmd_cluster(const struct cl_args *defaults, int argc, char **arg
         [CL_CLUSTER_LIST] = list,
         [CL_CLUSTER_GET] = get,
         [CL_CLUSTER_DELETE] = delete,
+        [CL_CLUSTER_CORDON] = order,
+        [CL_CLUSTER_UNCORDON] = order,
+        [CL_CLUSTER_FENCE] = order,
+        [CL_CLUSTER_UNFENCE] = order,
         [CL_CLUSTER_TOKEN_CREATE] = create_token,
         [CL_CLUSTER_TOKEN_REVOKE] = revoke_token,
     };

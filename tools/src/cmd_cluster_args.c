@@ -15,6 +15,10 @@ static const struct {
     [CL_CLUSTER_LIST] = {"list", false, false, false, false, "takes no argument"},
     [CL_CLUSTER_GET] = {"get", false, true, false, false, "expected NAME"},
     [CL_CLUSTER_DELETE] = {"delete", false, true, false, false, "expected NAME"},
+    [CL_CLUSTER_CORDON] = {"cordon", false, true, false, false, "expected NAME"},
+    [CL_CLUSTER_UNCORDON] = {"uncordon", false, true, false, false, "expected NAME"},
+    [CL_CLUSTER_FENCE] = {"fence", false, true, false, false, "expected NAME"},
+    [CL_CLUSTER_UNFENCE] = {"unfence", false, true, false, false, "expected NAME"},
     [CL_CLUSTER_TOKEN_CREATE] = {"create", true, true, false, true, "expected NAME"},
     [CL_CLUSTER_TOKEN_REVOKE] = {"revoke", true, true, true, false, "expected NAME TOKEN"},
 };
@@ -45,9 +49,10 @@ static error_t take_verb(struct cl_cluster_options *options, const char *arg)
         options->has_verb = true;
         return 0;
     }
-    return cl_args_wrong(&options->common, "'%s': expected %s", arg,
-                         options->of_token ? "token create or token revoke"
-                                           : "create, list, get, delete or token");
+    return cl_args_wrong(
+        &options->common, "'%s': expected %s", arg,
+        options->of_token ? "token create or token revoke"
+                          : "create, list, get, delete, cordon, uncordon, fence, unfence or token");
 }
 
 static const char *words(const struct cl_cluster_options *options)
@@ -57,6 +62,10 @@ static const char *words(const struct cl_cluster_options *options)
         [CL_CLUSTER_LIST] = "list",
         [CL_CLUSTER_GET] = "get",
         [CL_CLUSTER_DELETE] = "delete",
+        [CL_CLUSTER_CORDON] = "cordon",
+        [CL_CLUSTER_UNCORDON] = "uncordon",
+        [CL_CLUSTER_FENCE] = "fence",
+        [CL_CLUSTER_UNFENCE] = "unfence",
         [CL_CLUSTER_TOKEN_CREATE] = "token create",
         [CL_CLUSTER_TOKEN_REVOKE] = "token revoke",
     };
@@ -83,8 +92,9 @@ static error_t check(struct cl_cluster_options *options)
 {
     struct cl_args *common = &options->common;
     if (!options->has_verb)
-        return cl_args_wrong(common, "what of clusters? Expected create, list, get, delete, token "
-                                     "create or token revoke");
+        return cl_args_wrong(common,
+                             "what of clusters? Expected create, list, get, delete, cordon, "
+                             "uncordon, fence, unfence, token create or token revoke");
     bool creates = options->verb == CL_CLUSTER_CREATE;
     if (!creates && (options->region || options->labels || options->price_micros > 0))
         return cl_args_wrong(common, "--region, --labels and --price are for cluster create");
@@ -137,16 +147,23 @@ enum cl_parse cl_cluster_parse(struct cl_cluster_options *options, const struct 
         "  list                 all of them, and how they do\n"
         "  get NAME             one, with its tokens\n"
         "  delete NAME          it will not come back: what it runs is run elsewhere\n"
+        "  cordon NAME          nothing new goes there; what it has goes on\n"
+        "  uncordon NAME        takes that back\n"
+        "  fence NAME           it is dead, whatever can be seen of it: what it has is queued "
+        "again "
+        "at once, and nothing is heard of it\n"
+        "  unfence NAME         takes that back\n"
         "  token create NAME    one more token\n"
         "  token revoke NAME TOKEN  nobody joins with that one any more\n\n"
         "A token is printed once, and kept nowhere.\v" CL_EXIT_CODES;
-    const struct argp argp = {cluster_argp_options,
-                              parse_cluster,
-                              "create|list|get|delete|token create|token revoke ...",
-                              doc,
-                              CL_ARGS_CHILDREN,
-                              NULL,
-                              NULL};
+    const struct argp argp = {
+        cluster_argp_options,
+        parse_cluster,
+        "create|list|get|delete|cordon|uncordon|fence|unfence|token create|token revoke ...",
+        doc,
+        CL_ARGS_CHILDREN,
+        NULL,
+        NULL};
     *options = (struct cl_cluster_options){.common = *defaults};
     return cl_args_parse(&argp, argc, argv, 0, &options->common, options);
 }
