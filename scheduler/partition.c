@@ -274,11 +274,21 @@ static void step_abort(struct sch_partition *p, const struct sch_event *event)
 
 /* ---- the step ---- */
 
-static void step_tick(struct sch_partition *p)
+/* So many of those that are due at once; a tick at once goes on. */
+static void timers_tick(struct sch_partition *p)
 {
     struct sch_heap_entry *top;
-    while ((top = sch_heap_top(&p->timers)) && top->key <= p->now_ns)
+    for (uint32_t left = p->options.looks_max; left > 0; left--) {
+        top = sch_heap_top(&p->timers);
+        if (!top || top->key > p->now_ns)
+            return;
         sch_action_timer(p, sy_container_of(top, struct sch_action_impl, timer));
+    }
+}
+
+static void step_tick(struct sch_partition *p)
+{
+    timers_tick(p);
     sch_ages_tick(p);
     sch_avoided_tick(p);
     sch_tickets_tick(p);
@@ -471,7 +481,8 @@ int64_t sch_partition_next_ns(const struct sch_partition *p)
     at = earlier(at, &p->avoided);
     at = earlier(at, &p->ticket_flushes);
     at = earlier(at, &p->patience);
-    at = earlier(at, &p->doomed);
+    int64_t doomed = sch_infeasible_next_ns(p);
+    at = doomed < at ? doomed : at;
     if (sch_turns_closed(p) && p->turns_closed_ns < at)
         at = p->turns_closed_ns;
     int64_t watch = sch_cluster_watch_ns(p);

@@ -384,7 +384,7 @@ static void check_doom(const struct sch_partition *p, const struct sch_class *cl
         feasible += pair->feasible;
     }
     SY_ASSERT(feasible == class->feasible);
-    SY_ASSERT(capable == class->capable && (capable > 0 || class->incapable_ns <= p->now_ns));
+    SY_ASSERT(capable == class->capable && (capable > 0 || class->incapable_ns <= sch_awake_ns(p)));
     SY_ASSERT(sch_class_is_doomed(class) == sch_heap_has(&class->doom) ||
               sch_link_in_list(&class->touched));
 }

@@ -70,7 +70,7 @@ static struct sch_class *class_new(struct sch_partition *p, const struct sch_res
     class->gang = *gang;
     class->rule = sch_rule_ref(p, &rule->content);
     class->told_ns = INT64_MIN / 2;
-    class->incapable_ns = p->now_ns;
+    class->incapable_ns = sch_awake_ns(p);
     class->short_since_ns = SY_TIME_NEVER;
     sch_seat_init_root(p, class);
     sch_list_push_back(&p->classes, &class->link);

@@ -2,6 +2,7 @@
 #include "scheduler/action_impl.h"
 #include "scheduler/explain_impl.h"
 #include "scheduler/partition_gang.h"
+#include "scheduler/partition_infeasible.h"
 #include "scheduler/partition_queue.h"
 #include "scheduler/partition_reclaim.h"
 #include "scheduler/partition_route.h"
@@ -476,10 +477,9 @@ static void explain_times(struct sch_explanation *e, const struct sch_partition 
         e->until_ns = p->recovery_end_ns;
     int64_t end_ns = a->rare ? a->rare->end_ns : SY_TIME_NEVER;
     e->times_out_ns = backoff ? end_ns : sch_action_timer_ns(a);
-    const struct sch_class *class = sch_action_class(a);
-    if (e->state == SCH_ACTION_QUEUED && sch_heap_has(&class->doom) &&
-        class->doom.key < e->times_out_ns)
-        e->times_out_ns = class->doom.key;
+    int64_t doom_ns = e->state == SCH_ACTION_QUEUED ? sch_class_doom_ns(p, sch_action_class(a))
+                                                    : SY_TIME_NEVER;
+    e->times_out_ns = doom_ns < e->times_out_ns ? doom_ns : e->times_out_ns;
 }
 
 /* What its cluster's operator can say more of. */

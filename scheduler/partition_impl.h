@@ -354,8 +354,8 @@ struct sch_class {
     uint32_t reserves;           /* over its pairs */
     struct sch_heap_entry flush; /* p->flushes: demand is told again at that time */
     uint32_t feasible, capable;  /* of its pairs */
-    int64_t incapable_ns;        /* capable is 0: since when */
-    struct sch_heap_entry doom;  /* p->doomed: what waits ends at that time */
+    int64_t incapable_ns;        /* capable is 0: since when, as sch_awake_ns() */
+    struct sch_heap_entry doom;  /* p->doomed: what waits ends at that time, likewise */
     uint64_t unchecked_from; /* id: those from it on were accepted while it was not known whether
                                 any cluster could run them; 0: none */
     uint64_t told_waiting;   /* as told to all clusters */
@@ -479,7 +479,8 @@ struct sch_partition {
     struct sch_heap avoided, patience;
     size_t class_count, class_idle_count;
     struct sch_heap doomed;
-    int64_t verify_at_ns; /* look at the unchecked classes; SY_TIME_NEVER: when clusters change */
+    int64_t stood_still_ns; /* that long nobody looked, so silence proved nothing */
+    int64_t verify_at_ns;   /* look at the unchecked classes; SY_TIME_NEVER: when clusters change */
     struct sch_heap flushes;
     /* clusters */
     struct sch_table clusters_by_name;
@@ -556,6 +557,12 @@ static inline bool sch_state_is_used(enum sch_action_state state)
 static inline bool sch_cluster_connected(const struct sch_cluster *c)
 {
     return c->sm.state == SCH_CLUSTER_JOINING || c->sm.state == SCH_CLUSTER_READY;
+}
+
+/* The clock by which graces run: it leaves out what the loop stood still. */
+static inline int64_t sch_awake_ns(const struct sch_partition *p)
+{
+    return p->now_ns - p->stood_still_ns;
 }
 
 /* Sums of priorities, which are told and compared as 32 bits. */

@@ -149,7 +149,7 @@ void sch_pair_capable(struct sch_partition *p, struct sch_pair *pair)
     SY_ASSERT(capable || class->capable > 0);
     class->capable += capable ? 1 : UINT32_MAX;
     if (class->capable == 0)
-        class->incapable_ns = p->now_ns;
+        class->incapable_ns = sch_awake_ns(p);
     sch_class_touch(p, class);
 }
 
@@ -169,16 +169,21 @@ void sch_class_doom(struct sch_partition *p, struct sch_class *class)
         sch_heap_remove(&p->doomed, &class->doom);
 }
 
+int64_t sch_infeasible_next_ns(const struct sch_partition *p)
+{
+    const struct sch_heap_entry *top = sch_heap_top(&p->doomed);
+    return top ? top->key + p->stood_still_ns : SY_TIME_NEVER;
+}
+
+int64_t sch_class_doom_ns(const struct sch_partition *p, const struct sch_class *class)
+{
+    return sch_heap_has(&class->doom) ? class->doom.key + p->stood_still_ns : SY_TIME_NEVER;
+}
+
 void sch_infeasible_postpone(struct sch_partition *p, int64_t ns)
 {
     SY_ASSERT(ns > 0);
-    for (struct sch_link *link = p->classes.next; link != &p->classes; link = link->next) {
-        struct sch_class *class = sy_container_of(link, struct sch_class, link);
-        if (!sch_heap_has(&class->doom))
-            continue;
-        class->incapable_ns += ns;
-        sch_heap_set(&p->doomed, &class->doom, class->doom.key + ns);
-    }
+    p->stood_still_ns += ns;
 }
 
 static void say_why(struct sch_partition *p, const struct sch_class *class)
@@ -196,9 +201,9 @@ static void say_why(struct sch_partition *p, const struct sch_class *class)
 
 static void fail_doomed(struct sch_partition *p)
 {
-    struct sch_heap_entry *top = sch_heap_top(&p->doomed);
-    if (!top || top->key > p->now_ns)
+    if (sch_infeasible_next_ns(p) > p->now_ns)
         return;
+    struct sch_heap_entry *top = sch_heap_top(&p->doomed);
     struct sch_class *class = sy_container_of(top, struct sch_class, doom);
     struct found found = {.count = 0};
     sch_class_sync(p, class);

@@ -18,5 +18,8 @@ void sch_class_checked(struct sch_partition *p, struct sch_class *class);
 /* Something became known of a cluster: what was let in unchecked is looked at soon. */
 void sch_verify_later(struct sch_partition *p);
 void sch_infeasible_tick(struct sch_partition *p);
+/* When what waits in some class ends; in this one. SY_TIME_NEVER: it does not. */
+int64_t sch_infeasible_next_ns(const struct sch_partition *p);
+int64_t sch_class_doom_ns(const struct sch_partition *p, const struct sch_class *class);
 /* The loop stood still for so long: that is no part of a grace. */
 void sch_infeasible_postpone(struct sch_partition *p, int64_t ns);

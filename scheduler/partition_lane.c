@@ -65,7 +65,10 @@ void sch_lanes_assign(struct sch_partition *p)
 void sch_ages_tick(struct sch_partition *p)
 {
     struct sch_heap_entry *top;
-    while ((top = sch_heap_top(&p->ages)) && top->key <= p->now_ns) {
+    for (uint32_t left = p->options.looks_max; left > 0; left--) { /* a tick at once goes on */
+        top = sch_heap_top(&p->ages);
+        if (!top || top->key > p->now_ns)
+            return;
         struct sch_level *level = sy_container_of(top, struct sch_level, age);
         sch_level_age(p, level);
         SY_ASSERT(!sch_heap_has(&level->age) || level->age.key > p->now_ns);

@@ -271,6 +271,54 @@ START_TEST(demand_is_told_in_slices)
 }
 END_TEST
 
+static uint32_t due(const struct sch_heap *heap, int64_t now)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < heap->count; i++)
+        count += heap->items[i].entry->key <= now;
+    return count;
+}
+
+START_TEST(timers_that_are_due_together_end_in_slices)
+{
+    struct world w = world_with(options_of(5));
+    struct sch_spec spec = {.request = {.cpu_milli = 1000}, .queued_timeout_ns = SY_NS_PER_S};
+    for (unsigned i = 0; i < CLASSES + 1; i++)
+        (void)submit(&w, "p", NULL, &spec, 0);
+    w.now += SY_NS_PER_S;
+    ck_assert_uint_eq(due(&w.p->timers, w.now), CLASSES + 1);
+    for (uint32_t left = CLASSES + 1; left > 0;) {
+        uint32_t ends = left < SCH_LOOKS_MAX ? left : SCH_LOOKS_MAX;
+        ck_assert_int_le(sch_partition_next_ns(w.p), w.now);
+        tick(&w);
+        ck_assert_uint_eq(count(&w, SCH_EFFECT_FINISHED), ends);
+        left -= ends;
+        ck_assert_uint_eq(due(&w.p->timers, w.now), left);
+        sch_partition_check(w.p);
+    }
+    ck_assert_int_gt(sch_partition_next_ns(w.p), w.now);
+    world_free(&w);
+}
+END_TEST
+
+START_TEST(what_has_waited_equally_long_ages_in_slices)
+{
+    struct sch_partition_options options = options_of(5);
+    options.ageing_ns = SY_NS_PER_S;
+    struct many m = many_with(options, 1000);
+    m.w.now += SY_NS_PER_S;
+    ck_assert_uint_eq(due(&m.w.p->ages, m.w.now), CLASSES);
+    for (uint32_t left = CLASSES; left > 0; left -= SCH_LOOKS_MAX) {
+        ck_assert_int_le(sch_partition_next_ns(m.w.p), m.w.now);
+        tick(&m.w);
+        ck_assert_uint_eq(due(&m.w.p->ages, m.w.now), left - SCH_LOOKS_MAX);
+        sch_partition_check(m.w.p);
+    }
+    (void)settle(&m);
+    many_free(&m);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -281,6 +329,8 @@ int main(void)
         nodes_are_kept_by_rounds_in_slices,
         rounds_of_reclaim_are_in_slices_and_each_class_has_its_turn,
         demand_is_told_in_slices,
+        timers_that_are_due_together_end_in_slices,
+        what_has_waited_equally_long_ages_in_slices,
         NULL};
     return sy_test_run("sch_slices", tests);
 }

@@ -165,7 +165,8 @@ static bool deliver(struct world *w)
 /* So many ticks at one moment at most. A step assigns three and ends one class that no cluster is
  * left for. Where it may look at one or two only, each class takes that many steps more: in a round
  * for whom others stop, one for whom nodes are kept, one of what came unchecked, one of shares; and
- * with each cluster, of which it hears, which has changed, which has more room. */
+ * with each cluster, of which it hears, which has changed, which has more room. And each action has
+ * a timer, and may be the one that its level ages by. */
 static uint64_t ticks_max(const struct site *site)
 {
     uint64_t looks = sch_partition_counts(site->core).classes * (4 + 3 * CLUSTERS);
