@@ -311,17 +311,18 @@ static void look_at_free(struct sch_operator *op, const struct sch_op_gang *gang
     op->reserver_free = fits > op->reserver_free ? fits : op->reserver_free;
 }
 
-/* The first of them that hold so many, and no others. Whether that gives somebody room: these have
- * it already, or others are free again. */
+/* The first of them that hold so many, and no others. Whether that gives somebody room: some were
+ * kept for single actions, or others are free again. */
 static bool keep_nodes(struct sch_operator *op, const struct spots *spots, uint32_t size)
 {
-    uint64_t slots = 0, fits = 0;
+    uint64_t slots = 0;
     uint32_t count = 0;
+    bool room = false;
     for (; slots < size; slots += spots->items[count++].slots) {
-        spots->items[count].node->chosen = true;
-        fits += spots->items[count].fits;
+        const struct spot *spot = &spots->items[count];
+        room |= spot->node->claim && spot->fits > 0;
+        spot->node->chosen = true;
     }
-    bool room = size > 0 && fits >= size;
     for (struct sch_link *link = op->reserved.next; link != &op->reserved;) {
         struct sch_node *node = sy_container_of(link, struct sch_node, kept);
         link = link->next;
