@@ -1,4 +1,5 @@
 """Who is cut off, and what a person says of it: attempts that are given up, and nothing that is heard of them later."""
+import json
 import os
 import pathlib
 import re
@@ -160,3 +161,28 @@ def test_cluster_fence(box):
 
 
 test_cluster_fence.options = ["--clusters", "2"]
+
+
+def test_operator_restart(box):
+    """What runs is found again when its operator, the shard, or both are started anew: nothing runs twice."""
+    count = 120
+    run = box.json("run", "--detach", "--cpu", "10m", "--each", *range(count), "--", "sh", "-c", "exec sleep 600")["run"]
+
+    def running():
+        return sum(n["running"] for n in box.json("get", "nodes"))
+
+    def phases():
+        return [(a["phase"], a["attempts"]) for a in box.json("get", "actions", run, "--limit", "0") if a["action"] != "a0"]
+
+    wait_until(lambda: running() == count, "all run")
+    for killed in (["operator"], ["shard"], ["operator", "shard"]):
+        for daemon in killed:
+            box.kill(daemon)
+        for daemon in killed:
+            box.restart(daemon)
+        wait_until(lambda: running() == count and phases() == [("RUNNING", 1)] * count, f"{killed}: all are found again")
+    box.cli("abort", run)
+    lines = box.cli("watch", run, "-o", "json", check=False).stdout.splitlines()  # it exits as the run did
+    starts = [e for e in map(json.loads, lines) if e["phase"] == "RUNNING" and e["action"] != "a0"]
+    assert {e["attempt"] for e in starts} == {1} and len({e["action"] for e in starts}) == count
+    wait_until(lambda: running() == 0, "all are stopped")
