@@ -262,10 +262,12 @@ void sch_cluster_down(struct sch_partition *p, const char *name)
     SY_ASSERT(sch_list_empty(&cluster->unnamed));
 }
 
-/* Each action goes to the front of its queue, so the last one first: their order stays. */
-static void lose_attempts(struct sch_partition *p, struct sch_link *attempts, const char *message)
+/* So many at most. Each action goes to the front of its queue, so the last one first: their order
+ * stays. */
+static void lose_attempts(struct sch_partition *p, struct sch_link *attempts, uint32_t most,
+                          const char *message)
 {
-    while (!sch_list_empty(attempts)) {
+    for (; most > 0 && !sch_list_empty(attempts); most--) {
         struct sch_link *last = attempts->prev;
         sch_action_lost(p, sy_container_of(last, struct sch_action_impl, link), message, NULL);
         SY_ASSERT(attempts->prev != last);
@@ -283,7 +285,7 @@ void sch_cluster_give_up(struct sch_partition *p, const char *name, bool deleted
     cluster_move(cluster, SCH_CLUSTER_GONE);
     count_capacity(p);
     sch_cluster_learned(p, cluster);
-    lose_attempts(p, &cluster->attempts,
+    lose_attempts(p, &cluster->attempts, UINT32_MAX,
                   deleted ? "its cluster was deleted" : "its cluster is fenced");
     sch_recovery_cluster_done(p, cluster);
     SY_ASSERT(sch_list_empty(&cluster->attempts) && sch_list_empty(&cluster->unnamed));
@@ -295,11 +297,12 @@ void sch_cluster_inventory_complete(struct sch_partition *p, const char *name)
     if (!cluster || sch_cluster_state(cluster) != SCH_CLUSTER_JOINING)
         return;
     cluster_move(cluster, SCH_CLUSTER_READY);
-    lose_attempts(p, &cluster->unnamed, "its cluster came back without it");
+    lose_attempts(p, &cluster->unnamed, UINT32_MAX, "its cluster came back without it");
     sch_recovery_cluster_done(p, cluster);
     sch_cluster_learned(p, cluster);
 }
 
+/* It is gone when nothing is left of it: until then what it has may still be named by it. */
 void sch_cluster_leases(struct sch_partition *p)
 {
     struct sch_heap_entry *top;
@@ -311,11 +314,14 @@ void sch_cluster_leases(struct sch_partition *p)
             sch_heap_set(&p->leases, &cluster->lease, p->now_ns + p->options.cluster_lease_ns);
             continue;
         }
+        lose_attempts(p, &cluster->attempts, p->options.looks_max,
+                      "its cluster was silent for longer than its lease");
+        if (!sch_list_empty(&cluster->attempts))
+            return; /* its lease stays due, so a tick at once goes on */
         sch_heap_remove(&p->leases, &cluster->lease);
         cluster_move(cluster, SCH_CLUSTER_GONE);
         count_capacity(p);
         sch_cluster_learned(p, cluster);
-        lose_attempts(p, &cluster->attempts, "its cluster was silent for longer than its lease");
     }
 }
 

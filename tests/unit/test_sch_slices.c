@@ -319,6 +319,73 @@ START_TEST(what_has_waited_equally_long_ages_in_slices)
 }
 END_TEST
 
+START_TEST(attempts_of_a_lost_cluster_are_lost_in_slices_and_wait_in_their_order)
+{
+    struct world w = world_with(options_of(5));
+    struct sch_spec spec = {.request = {.cpu_milli = 1000}};
+    struct sch_action *actions[CLASSES + 1];
+    open_cluster(&w, "east");
+    open_cluster(&w, "west"); /* else we would be blind */
+    for (unsigned i = 0; i < CLASSES + 1; i++)
+        actions[i] = submit(&w, "p", NULL, &spec, 0);
+    grant(&w, "east", sch_action_class_id(actions[0]), CLASSES + 1);
+    while (sch_partition_counts(w.p).assigned < CLASSES + 1)
+        tick(&w);
+    step(&w, (struct sch_event){.type = SCH_EVENT_CLUSTER_DOWN, .u.cluster.name = "east"});
+    w.now += w.p->options.cluster_lease_ns / 2;
+    tick(&w);
+    w.now += w.p->options.cluster_lease_ns / 2;
+    for (uint64_t left = CLASSES + 1; left > 0;) {
+        ck_assert_int_le(sch_partition_next_ns(w.p), w.now);
+        tick(&w);
+        left -= left < SCH_LOOKS_MAX ? left : SCH_LOOKS_MAX;
+        ck_assert_uint_eq(sch_partition_counts(w.p).assigned, left);
+        ck_assert_uint_eq(sch_partition_counts(w.p).queued, CLASSES + 1 - left);
+        sch_partition_check(w.p);
+    }
+    grant(&w, "west", sch_action_class_id(actions[0]), 2);
+    assert_state(actions[0], "assigned");
+    assert_state(actions[1], "assigned");
+    assert_state(actions[2], "queued");
+    world_free(&w);
+}
+END_TEST
+
+/* Half of its attempts are lost, then it is back and names one of the others. */
+START_TEST(a_cluster_that_comes_back_between_two_slices_keeps_what_it_names)
+{
+    struct world w = world_with(options_of(5));
+    struct sch_spec spec = {.request = {.cpu_milli = 1000}};
+    struct sch_action *actions[2 * SCH_LOOKS_MAX];
+    open_cluster(&w, "east");
+    open_cluster(&w, "west");
+    for (unsigned i = 0; i < SY_COUNT_OF(actions); i++)
+        actions[i] = submit(&w, "p", NULL, &spec, 0);
+    grant(&w, "east", sch_action_class_id(actions[0]), SY_COUNT_OF(actions));
+    while (sch_partition_counts(w.p).assigned < SY_COUNT_OF(actions))
+        tick(&w);
+    step(&w, (struct sch_event){.type = SCH_EVENT_CLUSTER_DOWN, .u.cluster.name = "east"});
+    w.now += w.p->options.cluster_lease_ns / 2;
+    tick(&w);
+    w.now += w.p->options.cluster_lease_ns / 2;
+    tick(&w);
+    ck_assert_uint_eq(sch_partition_counts(w.p).assigned, SCH_LOOKS_MAX);
+    up(&w, "east");
+    step(&w, (struct sch_event){.type = SCH_EVENT_INVENTORY,
+                                .u.inventory = {.cluster = "east",
+                                                .action_id = actions[0]->id,
+                                                .number = actions[0]->number,
+                                                .epoch = actions[0]->attempt_epoch}});
+    complete(&w, "east");
+    sch_partition_check(w.p);
+    assert_state(actions[0], "assigned");
+    assert_state(actions[1], "queued");
+    ck_assert_uint_eq(sch_partition_counts(w.p).queued, SY_COUNT_OF(actions) - 1);
+    ck_assert_int_gt(sch_partition_next_ns(w.p), w.now);
+    world_free(&w);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -331,6 +398,8 @@ int main(void)
         demand_is_told_in_slices,
         timers_that_are_due_together_end_in_slices,
         what_has_waited_equally_long_ages_in_slices,
+        attempts_of_a_lost_cluster_are_lost_in_slices_and_wait_in_their_order,
+        a_cluster_that_comes_back_between_two_slices_keeps_what_it_names,
         NULL};
     return sy_test_run("sch_slices", tests);
 }
