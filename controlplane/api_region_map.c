@@ -111,8 +111,23 @@ static struct map_answer *map_of_one(struct cp_request *req)
     return answer;
 }
 
-static void describe_partition(struct map_answer *answer, const struct cp_map *map, size_t i,
-                               uint32_t target)
+static void describe_copies(struct sy_arena *arena, Switchyard__V1__PartitionPlace *place,
+                            const struct cp_map_partition *p, bool owned)
+{
+    const struct cp_map_copy *beside = owned ? cp_map_copy_beside(p, p->owner) : NULL;
+    place->in_sync = beside != NULL;
+    place->standby = text(beside != NULL ? beside->shard : p->standby);
+    place->alone_since_ns = p->alone_since_ns;
+    if (owned)
+        return;
+    place->waits_for = sy_arena_alloc(arena, CP_MAP_COPIES_MAX * sizeof(char *));
+    SY_ASSERT(place->waits_for != NULL);
+    for (size_t i = 0; i < p->in_sync_count; i++)
+        place->waits_for[place->n_waits_for++] = text(p->in_sync[i].shard);
+}
+
+static void describe_partition(struct sy_arena *arena, struct map_answer *answer,
+                               const struct cp_map *map, size_t i, uint32_t target)
 {
     const struct cp_map_partition *p = &map->partitions[i];
     Switchyard__V1__PartitionPlace *place = &answer->places[i];
@@ -127,6 +142,8 @@ static void describe_partition(struct map_answer *answer, const struct cp_map *m
     }
     if (target != CP_MAP_NONE && target != owner)
         place->target = text(map->shards[target].name);
+    if (map->local)
+        describe_copies(arena, place, p, owner != CP_MAP_NONE);
 }
 
 static void describe_shard(Switchyard__V1__Shard *to, const struct cp_map_shard *from)
@@ -147,10 +164,11 @@ static Switchyard__V1__GetRegionMapResponse *make_map(struct cp_request *req)
     uint32_t *targets SY_AUTOFREE = sy_calloc(map->partition_count, sizeof(*targets));
     struct map_answer *answer = answer_new(req, map->shard_count, map->partition_count);
     answer->message.revision = map->revision;
+    answer->message.local = map->local;
     answer->message.trouble = text(cp_region_trouble(region));
     cp_plan(map, targets);
     for (size_t i = 0; i < map->partition_count; i++)
-        describe_partition(answer, map, i, targets[i]);
+        describe_partition(&req->lane->scratch, answer, map, i, targets[i]);
     for (size_t i = 0; i < map->shard_count; i++)
         describe_shard(&answer->shards[i], &map->shards[i]);
     return &answer->message;

@@ -470,6 +470,83 @@ static void undrain_shard(struct cp_request *req)
     begin(req, pump_undrain);
 }
 
+/* ---- UseCopy ---- */
+
+static int use_address(struct cp_request *req, struct sy_error_text *error)
+{
+    const Switchyard__V1__UseCopyRequest *m = req->message;
+    const struct cp_shard *shard = req->lane->shard;
+    if (m->partition >= shard->options.partitions) {
+        sy_error_text_set(error, "partition %u: region %s has partitions 0 to %u", m->partition,
+                          shard->region, shard->options.partitions - 1);
+        return -EINVAL;
+    }
+    return cp_name_check("shard", m->shard, error);
+}
+
+/* False: the request has failed. */
+static bool may_use(struct cp_request *req, struct cp_own_copy *ret)
+{
+    const Switchyard__V1__UseCopyRequest *m = req->message;
+    const struct cp_shard *shard = req->lane->shard;
+    const struct cp_map *map = cp_region_map(region_of(req));
+    uint32_t at = cp_map_partition(map, m->partition);
+    uint32_t owner = at != CP_MAP_NONE ? cp_map_owner(map, &map->partitions[at]) : CP_MAP_NONE;
+    struct cp_copies *port = shard->options.copies;
+    struct sy_error_text why = {0};
+    int r = port != NULL ? port->read(port->ctx, m->partition, ret, &why) : 0;
+    if (port == NULL || at == CP_MAP_NONE)
+        cp_fail(req, SY_CODE_FAILED_PRECONDITION,
+                at == CP_MAP_NONE ? "the region's record of partition %u is missing or damaged"
+                                  : "the storage of this region is shared: partition %u has no "
+                                    "other copies",
+                m->partition);
+    else if (owner != CP_MAP_NONE)
+        cp_fail(req, SY_CODE_FAILED_PRECONDITION,
+                "partition %u is not lost: shard %s has it; nothing was changed", m->partition,
+                map->shards[owner].name);
+    else if (r < 0 || ret->id == 0 || ret->empty ||
+             ret->id != cp_region_copy(region_of(req), m->partition).id)
+        cp_fail(req, SY_CODE_FAILED_PRECONDITION, "shard %s has no copy of partition %u%s%s",
+                shard->name, m->partition, r < 0 ? ": " : "", why.text);
+    else
+        return true;
+    return false;
+}
+
+static void pump_use(struct cp_request *req)
+{
+    const Switchyard__V1__UseCopyRequest *m = req->message;
+    struct order *order = req->state;
+    Switchyard__V1__UseCopyResponse response = SWITCHYARD__V1__USE_COPY_RESPONSE__INIT;
+    struct cp_own_copy copy = {0};
+    if (order->want != NULL)
+        return;
+    if (order->fresh) {
+        cp_reply_message(req, &response.base);
+    } else if (order->unanswered) {
+        cp_fail(req, SY_CODE_UNAVAILABLE,
+                "etcd did not answer: whether the order was taken is not known, `switchyard region "
+                "map` shows it later");
+    } else if (can_act(req) && may_use(req, &copy)) {
+        order->want = cp_region_use_copy(region_of(req), m->partition, on_written, order);
+    }
+}
+
+static void use_copy(struct cp_request *req)
+{
+    const Switchyard__V1__UseCopyRequest *m = req->message;
+    Switchyard__V1__UseCopyResponse response = SWITCHYARD__V1__USE_COPY_RESPONSE__INIT;
+    struct cp_own_copy copy = {0};
+    if (!is_here(req, m->shard) || !can_act(req) || !may_use(req, &copy))
+        return;
+    response.changed_ns = copy.changed_ns;
+    if (m->sure)
+        begin(req, pump_use);
+    else
+        cp_reply_message(req, &response.base);
+}
+
 #define REGION_SERVICE "/switchyard.v1.RegionService/"
 
 const struct cp_method cp_shards_methods[] = {
@@ -492,5 +569,10 @@ const struct cp_method cp_shards_methods[] = {
      .request = &switchyard__v1__order_shard_request__descriptor,
      .address = order_address,
      .serve = undrain_shard},
+    {.path = REGION_SERVICE "UseCopy",
+     .kind = SY_METHOD_UNARY,
+     .request = &switchyard__v1__use_copy_request__descriptor,
+     .address = use_address,
+     .serve = use_copy},
     {0},
 };

@@ -11,6 +11,8 @@ enum coordination { COORDINATION_NONE, COORDINATION_ETCD };
 static const char *const coordinations[] = {"none", "etcd", NULL};
 enum registration { REGISTRATION_OPEN, REGISTRATION_REQUIRED };
 static const char *const registrations[] = {"open", "required", NULL};
+enum storage { STORAGE_SHARED, STORAGE_LOCAL };
+static const char *const storages[] = {"shared", "local", NULL};
 /* By enum sch_infeasible: INHERIT is no word, for nothing is above. */
 static const char *const infeasibles[] = {"hold", "fail", NULL};
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
@@ -26,9 +28,10 @@ static const struct sy_config_key keys[] = {
     SY_CONFIG_STRINGS("allow_origins", struct cp_config, allow_origins, "",
                       "web pages that browsers let call it, like https://console.example; \"*\" = "
                       "all pages, which then do what their visitors could"),
-    SY_CONFIG_STRING("data_dir", struct cp_config, data_dir, NULL,
-                     "one RocksDB for each partition goes below it; with etcd it is storage that "
-                     "all shards of the region mount"),
+    SY_CONFIG_STRING(
+        "data_dir", struct cp_config, data_dir, NULL,
+        "one RocksDB for each partition goes below it; with etcd and shared storage all "
+        "shards of the region mount it"),
     SY_CONFIG_STRING("pid_file", struct cp_config, pid_file, "", "locked while the shard lives"),
     SY_CONFIG_INT("partitions", struct cp_config, partitions, 1, 1, 256,
                   "of the region, the same for all its shards; each has its thread, store and "
@@ -47,6 +50,17 @@ static const struct sy_config_key keys[] = {
     SY_CONFIG_ENUM("registration", struct cp_config, registration, "open", registrations,
                    "of clusters; open: an operator need not join by a token, unless its cluster's "
                    "has; required: it must; the same for all shards of the region"),
+    SY_CONFIG_ENUM(
+        "storage", struct cp_config, storage, "shared", storages,
+        "with etcd, the same for all its shards; shared: all mount data_dir; local: each "
+        "has its own, and of each partition two shards have a copy"),
+    SY_CONFIG_DURATION("standby_patience", struct cp_config, standby_patience_ns, "1s", "100ms",
+                       "60s",
+                       "with local storage: so long answers wait for a standby that says nothing, "
+                       "before the partition goes on without it"),
+    SY_CONFIG_DURATION("standby_wait", struct cp_config, standby_wait_ns, "30s", "1s", "24h",
+                       "with local storage: so long a standby's shard may be away before another "
+                       "shard gets a copy instead"),
     SY_CONFIG_SIZE("store_memory", struct cp_config, store_memory_bytes, "1GiB", "16MiB", "1TiB",
                    "of the stores of all partitions, should all of them be here; each has its "
                    "part of it, 16 MiB to 320 MiB"),
@@ -150,6 +164,11 @@ static int check_etcd(const struct cp_config *config, struct sy_error_text *erro
 /* Given in vain, they were meant to do something. */
 static int check_alone(const struct cp_config *config, struct sy_error_text *error)
 {
+    if (config->storage != STORAGE_SHARED) {
+        sy_error_text_add(error, "storage: local, but coordination is none; expected coordination: "
+                                 "etcd");
+        return -EINVAL;
+    }
     if (config->etcd.count == 0 && config->endpoint[0] == '\0')
         return 0;
     sy_error_text_add(error, "%s: given, but coordination is none; expected coordination: etcd",
@@ -236,6 +255,21 @@ bool cp_config_shares(const struct cp_config *config)
     return config->coordination == COORDINATION_ETCD;
 }
 
+bool cp_config_local(const struct cp_config *config)
+{
+    return cp_config_shares(config) && config->storage == STORAGE_LOCAL;
+}
+
+int cp_config_data_dir(const struct cp_config *config, struct cp_data_dir *ret_dir,
+                       struct sy_error_text *error)
+{
+    size_t partitions = (size_t)config->partitions, memory = (size_t)config->store_memory_bytes;
+    if (cp_config_local(config))
+        return cp_data_dir_init_local(ret_dir, config->data_dir, partitions, memory, error);
+    return cp_data_dir_init(ret_dir, config->data_dir, partitions, memory,
+                            cp_config_shares(config) ? config->region : NULL, error);
+}
+
 const struct cp_coord_etcd_options *cp_config_etcd(const struct cp_config *config,
                                                    struct cp_coord_etcd_options *ret)
 {
@@ -262,6 +296,8 @@ struct cp_shard_options cp_config_shard(const struct cp_config *config)
         .streams_max = (size_t)config->streams_max,
         .queues_max = (size_t)config->queues_max,
         .registration_required = config->registration == REGISTRATION_REQUIRED,
+        .standby_patience_ns = config->standby_patience_ns,
+        .standby_wait_ns = config->standby_wait_ns,
         .partition = {.actions_max = (uint64_t)config->actions_max,
                       .inline_bytes_max = (size_t)config->inline_bytes_max,
                       .batch_bytes_max = (size_t)config->batch_bytes_max,

@@ -8,6 +8,7 @@
 #include "base/blob_config.h"
 #include "base/config.h"
 #include "base/log.h"
+#include "controlplane/data_dir.h"
 #include "controlplane/shard.h"
 
 struct cp_config {
@@ -15,6 +16,7 @@ struct cp_config {
     struct sy_config_list allow_origins, etcd; /* of char * */
     int64_t partitions, coordination, registration, session_ttl_ns, store_memory_bytes, streams_max,
         log_level;
+    int64_t storage, standby_patience_ns, standby_wait_ns;
     int64_t actions_max, queues_max, inline_bytes_max, batch_bytes_max;
     int64_t system_retries, worker_deaths_max, ageing_ns, reclaim_delay_ns, infeasible_grace_ns;
     int64_t reserve_after_ns, infeasible;
@@ -33,6 +35,11 @@ void cp_config_print(int fd);
 
 /* Whether the region is shared with other shards, through an etcd. */
 bool cp_config_shares(const struct cp_config *config);
+/* And each of them has a disk of its own. */
+bool cp_config_local(const struct cp_config *config);
+/* The shard's; see cp_data_dir_init(). */
+int cp_config_data_dir(const struct cp_config *config, struct cp_data_dir *ret_dir,
+                       struct sy_error_text *error) SY_MUST_USE;
 /* Borrows the strings of `config`, as the next one does, which leaves this out. NULL: it does not
  * share. */
 const struct cp_coord_etcd_options *cp_config_etcd(const struct cp_config *config,

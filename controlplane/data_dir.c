@@ -100,7 +100,8 @@ static int mark_as_shared(struct cp_data_dir *dir, const char *path, const char 
     return 0;
 }
 
-static int check_alone(const char *path, const char *file, struct sy_error_text *error)
+static int check_alone(const char *path, const char *file, const char *expected,
+                       struct sy_error_text *error)
 {
     struct mark mark;
     int r = read_mark(file, &mark, error);
@@ -109,9 +110,21 @@ static int check_alone(const char *path, const char *file, struct sy_error_text 
     if (r < 0)
         return r;
     sy_error_text_set(error,
-                      "data_dir %s is shared by the shards of region %s: expected coordination: "
-                      "etcd; if there are none any more, remove %s",
-                      path, mark.region, file);
+                      "data_dir %s is shared by the shards of region %s: expected %s; if there are "
+                      "none any more, remove %s",
+                      path, mark.region, expected, file);
+    return -EPERM;
+}
+
+/* Not the copies that one shard of a region keeps for itself. */
+static int check_no_copies(const char *path, struct sy_error_text *error)
+{
+    if (!cp_copy_dir_is(path))
+        return 0;
+    sy_error_text_set(error,
+                      "data_dir %s holds a shard's own copies: expected coordination: etcd and "
+                      "storage: local; if its region is no more, remove %s/copies",
+                      path, path);
     return -EPERM;
 }
 
@@ -122,6 +135,14 @@ static int open_store(void *ctx, struct cp_store **ret_store, uint32_t epoch, st
 {
     const struct cp_data_store *store = ctx;
     return cp_store_rocksdb_open_within(ret_store, store->path, epoch, store->memory_bytes, loop,
+                                        ret_epoch, error);
+}
+
+static int open_logged(void *ctx, struct cp_store **ret_store, uint32_t epoch, struct sy_loop *loop,
+                       uint32_t *ret_epoch, struct sy_error_text *error)
+{
+    const struct cp_data_store *store = ctx;
+    return cp_store_rocksdb_open_logged(ret_store, store->path, epoch, store->memory_bytes, loop,
                                         ret_epoch, error);
 }
 
@@ -166,8 +187,10 @@ static int init(struct cp_data_dir *ret_dir, const char *path, size_t partitions
     }
     name_stores(&dir, path, partitions, memory_bytes);
     const char *mark = (const char *)file.data;
-    r = region != NULL ? mark_as_shared(&dir, path, mark, region, with_partitions, error)
-                       : check_alone(path, mark, error);
+    r = check_no_copies(path, error);
+    if (r == 0)
+        r = region != NULL ? mark_as_shared(&dir, path, mark, region, with_partitions, error)
+                           : check_alone(path, mark, "coordination: etcd", error);
     if (r < 0) {
         cp_data_dir_deinit(&dir);
         return r;
@@ -182,6 +205,32 @@ int cp_data_dir_init(struct cp_data_dir *ret_dir, const char *path, size_t parti
     return init(ret_dir, path, partitions, memory_bytes, region, true, error);
 }
 
+int cp_data_dir_init_local(struct cp_data_dir *ret_dir, const char *path, size_t partitions,
+                           size_t memory_bytes, struct sy_error_text *error)
+{
+    struct cp_data_dir dir = {0};
+    SY_CLEANUP(sy_buf_deinit) struct sy_buf file = {0};
+    sy_buf_printf(&file, "%s/region", path);
+    sy_buf_append(&file, "", 1);
+    int r = sy_mkdir_p(path, 0700);
+    if (r < 0)
+        sy_error_text_set(error, "data_dir %s: %s", path, strerror(-r));
+    if (r == 0)
+        r = check_alone(path, (const char *)file.data, "storage: shared", error);
+    if (r < 0)
+        return r;
+    name_stores(&dir, path, partitions, memory_bytes);
+    for (size_t i = 0; i < partitions; i++)
+        dir.openers[i].open = open_logged;
+    r = cp_copy_dir_new(&dir.copies, path, dir.paths, partitions, error);
+    if (r < 0) {
+        cp_data_dir_deinit(&dir);
+        return r;
+    }
+    *ret_dir = dir;
+    return 0;
+}
+
 int cp_data_dir_init_to_restore(struct cp_data_dir *ret_dir, const char *path, size_t partitions,
                                 const char *region, struct sy_error_text *error)
 {
@@ -190,6 +239,7 @@ int cp_data_dir_init_to_restore(struct cp_data_dir *ret_dir, const char *path, s
 
 void cp_data_dir_deinit(struct cp_data_dir *dir)
 {
+    cp_copy_dir_free(dir->copies);
     for (size_t i = 0; i < dir->count; i++)
         free(dir->paths[i]);
     free(dir->paths);

@@ -6,9 +6,12 @@
  * holds the file "region": the region's name, and an identity that its first shard drew. The
  * region's records hold the same identity, so a shard whose storage is not that of the others (not
  * mounted, another region's) is found before it opens an empty store where a full one is meant.
+ *
+ * Or each of them has such a directory for itself, with copies of partitions (copies.h).
  */
 #pragma once
 
+#include "controlplane/copies.h"
 #include "controlplane/partition.h"
 
 #define CP_STORAGE_ID_SIZE 33 /* hexadecimal digits, and the NUL */
@@ -21,6 +24,7 @@ struct cp_data_dir {
     } * stores;   /* their contexts */
     char **paths; /* of the stores */
     size_t count;
+    struct cp_copy_dir *copies;  /* NULL: it is shared, or one shard's that is alone */
     char id[CP_STORAGE_ID_SIZE]; /* "": it is not shared */
 };
 
@@ -31,6 +35,9 @@ struct cp_data_dir {
 int cp_data_dir_init(struct cp_data_dir *ret_dir, const char *path, size_t partitions,
                      size_t memory_bytes, const char *region,
                      struct sy_error_text *error) SY_MUST_USE;
+/* The same for one shard's own copies of a region's partitions. -EBUSY: another process uses it. */
+int cp_data_dir_init_local(struct cp_data_dir *ret_dir, const char *path, size_t partitions,
+                           size_t memory_bytes, struct sy_error_text *error) SY_MUST_USE;
 /* The same where partitions are about to be restored: a region's mark comes without their
  * directories, so one that is forgotten is missing, and refused, rather than begun anew. */
 int cp_data_dir_init_to_restore(struct cp_data_dir *ret_dir, const char *path, size_t partitions,

@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct cp_follower {
-    struct cp_follower *next, **prev;
+struct cp_described {
+    struct cp_described *next, **prev;
     struct cp_request *req;
     bool follows;
     bool named; /* it said which cluster it is; those of before did not */
@@ -63,7 +63,7 @@ static void refuse(struct cp_request *req, enum cp_admission admission, const ch
 static enum cp_admission admit(const struct cp_request *req, struct sy_error_text *error)
 {
     const struct cp_shard *shard = req->lane->shard;
-    const struct cp_follower *follower = req->state;
+    const struct cp_described *follower = req->state;
     if (!follower->named && !shard->options.registration_required)
         return CP_ADMITTED; /* its streams say who it is */
     return cp_roll_admit(cp_cluster_roll(shard), shard->options.registration_required,
@@ -72,7 +72,7 @@ static enum cp_admission admit(const struct cp_request *req, struct sy_error_tex
 
 static void pump(struct cp_request *req)
 {
-    struct cp_follower *follower = req->state;
+    struct cp_described *follower = req->state;
     SY_CLEANUP(sy_buf_deinit) struct sy_buf now = {0};
     struct sy_error_text why;
     if (!cp_stream_ready(req))
@@ -96,7 +96,7 @@ static void pump(struct cp_request *req)
 
 static void release(struct cp_request *req)
 {
-    struct cp_follower *follower = req->state;
+    struct cp_described *follower = req->state;
     *follower->prev = follower->next;
     if (follower->next != NULL)
         follower->next->prev = follower->prev;
@@ -108,14 +108,14 @@ static void serve(struct cp_request *req)
 {
     const Switchyard__Internal__DescribeRequest *request = req->message;
     struct cp_shard *shard = req->lane->shard;
-    struct cp_follower *follower = sy_new(struct cp_follower);
+    struct cp_described *follower = sy_new(struct cp_described);
     const char *cluster = sy_call_metadata(req->call, CP_CLUSTER_METADATA);
-    *follower = (struct cp_follower){.next = shard->followers,
-                                     .prev = &shard->followers,
-                                     .req = req,
-                                     .follows = request->follow,
-                                     .named = cluster != NULL,
-                                     .identity = cp_identity_of(req->call)};
+    *follower = (struct cp_described){.next = shard->followers,
+                                      .prev = &shard->followers,
+                                      .req = req,
+                                      .follows = request->follow,
+                                      .named = cluster != NULL,
+                                      .identity = cp_identity_of(req->call)};
     if (cluster != NULL)
         snprintf(follower->cluster, sizeof(follower->cluster), "%s", cluster);
     if (follower->next != NULL)
@@ -127,8 +127,8 @@ static void serve(struct cp_request *req)
 
 void cp_describe_changed(struct cp_shard *shard)
 {
-    struct cp_follower *next;
-    for (struct cp_follower *follower = shard->followers; follower != NULL; follower = next) {
+    struct cp_described *next;
+    for (struct cp_described *follower = shard->followers; follower != NULL; follower = next) {
         next = follower->next;
         cp_stream_more(follower->req);
     }
@@ -136,7 +136,7 @@ void cp_describe_changed(struct cp_shard *shard)
 
 void cp_describe_end(struct cp_shard *shard)
 {
-    for (struct cp_follower *f = shard->followers; f != NULL; f = f->next)
+    for (struct cp_described *f = shard->followers; f != NULL; f = f->next)
         f->follows = false;
     cp_describe_changed(shard);
 }

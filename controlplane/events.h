@@ -9,6 +9,9 @@
     X(CP_SHARD_EV_STOPPED, INFO, "shard has stopped")                                              \
     X(CP_SHARD_EV_START_FAILED, ERROR, "shard could not start")                                    \
     X(CP_SHARD_EV_OPERATOR_REFUSED, WARN, "operator's stream refused")                             \
+    X(CP_SHARD_EV_COPY_FAILED, ERROR, "a partition's copy here cannot be used")                    \
+    X(CP_SHARD_EV_COPY_MADE, INFO, "a copy of a partition was made here")                          \
+    X(CP_SHARD_EV_STANDBY, INFO, "a partition's standby")                                          \
     X(CP_SHARD_EV_NAME_TAKEN, WARN, "a shard of this name is there: this one waits for its end")   \
     X(CP_SHARD_EV_PROCESS_ENDED, WARN,                                                             \
       "a shard's process has ended: its session is not waited for")                                \

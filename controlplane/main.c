@@ -2,7 +2,6 @@
 #include "base/daemon.h"
 #include "base/mem.h"
 #include "controlplane/backup_command.h"
-#include "controlplane/data_dir.h"
 #include "controlplane/loops.h"
 
 #include <signal.h>
@@ -58,6 +57,7 @@ static int start_shard(struct program *program, struct sy_error_text *error)
     struct cp_shard_options options = cp_config_shard(&program->config);
     options.etcd = cp_config_etcd(&program->config, &etcd);
     options.storage = program->data_dir.id;
+    options.copies = cp_copy_dir_port(program->data_dir.copies);
     options.backups = program->backups.configured ? &program->backups.options : NULL;
     bool own_front = cp_config_shares(&program->config);
     if (options.etcd != NULL) {
@@ -88,9 +88,7 @@ static int set_up(struct program *program, struct sy_error_text *error)
     if (r == 0)
         r = sy_daemon_init(&program->daemon, program->loops.loops[0], on_signal, program);
     if (r == 0)
-        r = cp_data_dir_init(&program->data_dir, config->data_dir, (size_t)config->partitions,
-                             (size_t)config->store_memory_bytes,
-                             cp_config_shares(config) ? config->region : NULL, error);
+        r = cp_config_data_dir(config, &program->data_dir, error);
     if (r == 0 && config->pid_file[0] != '\0')
         r = sy_daemon_write_pid(&program->daemon, config->pid_file, error);
     if (r == 0)

@@ -22,6 +22,9 @@ struct slot {
     uint32_t floor;  /* none up to this is opened any more */
     int64_t session; /* under which it was claimed */
     int64_t claimed; /* CLAIMING: revision of the record that the claim replaces */
+    /* With local storage; 0: it is not so. */
+    int64_t free_since_ns;   /* nobody has it */
+    int64_t absent_since_ns; /* it is ours, and its standby is not there */
 };
 
 struct cp_ownership {
@@ -33,6 +36,7 @@ struct cp_ownership {
     int64_t joined_session; /* the last one that our record was seen with */
     int64_t settled_ns;     /* before that only what was given back is claimed */
     uint32_t *plan;         /* for the map of plan_revision */
+    uint32_t *standbys;     /* the same */
     int64_t plan_revision;
     size_t plan_size;
 };
@@ -279,6 +283,42 @@ static void write_partition(struct step *s, const struct cp_map_partition *row, 
         cp_map_shard_key(e->member_key, s->o->options.shard);
 }
 
+static struct cp_own_copy own_copy(const struct step *s, uint32_t number)
+{
+    return number < s->view->copy_count ? s->view->copies[number] : (struct cp_own_copy){0};
+}
+
+/* With local storage: whether the copy that is needed for it lies here. */
+static bool has_copy(struct step *s, const struct cp_map_partition *p)
+{
+    struct cp_own_copy copy = own_copy(s, p->number);
+    const struct cp_map_copy *named = cp_map_copy_on(p, s->o->options.shard);
+    if (p->in_sync_count > 0)
+        return named != NULL && copy.id == named->id;
+    if (p->epoch > 0)
+        return false; /* it was begun, and nobody knows where */
+    if (copy.id == 0)
+        partition_effect(s, CP_OWNERSHIP_MAKE, p->number);
+    return copy.id != 0 && copy.empty;
+}
+
+/* In the record of a claim. Who had the other copy in sync is the standby. */
+static void name_copies(const struct step *s, struct cp_map_partition *row)
+{
+    const char *self = s->o->options.shard;
+    if (row->in_sync_count == 0) {
+        row->in_sync[0].id = own_copy(s, row->number).id;
+        snprintf(row->in_sync[0].shard, sizeof(row->in_sync[0].shard), "%s", self);
+        row->in_sync_count = 1;
+    }
+    const struct cp_map_copy *beside = cp_map_copy_beside(row, self);
+    if (beside != NULL)
+        memcpy(row->standby, beside->shard, sizeof(row->standby));
+    else if (strcmp(row->standby, self) == 0)
+        row->standby[0] = '\0';
+    SY_ASSERT(cp_map_copy_on(row, self) != NULL && row->in_sync[0].id != 0);
+}
+
 static void claim(struct step *s, const struct cp_map_partition *p)
 {
     struct slot *slot = &s->o->slots[p->number];
@@ -289,10 +329,13 @@ static void claim(struct step *s, const struct cp_map_partition *p)
     memcpy(row.owner, s->member->name, sizeof(row.owner));
     row.session = s->member->session;
     row.moving = true;
+    if (s->map->local)
+        name_copies(s, &row);
     SY_ASSERT(row.epoch > slot->floor);
     slot->epoch = row.epoch;
     slot->session = row.session;
     slot->claimed = p->revision;
+    slot->free_since_ns = 0;
     s->opening++;
     move(slot, CP_OWNED_CLAIMING);
     write_partition(s, &row, s->member->revision);
@@ -310,8 +353,19 @@ static void write_free(struct step *s, const struct cp_map_partition *p)
 static void look_not_ours(struct step *s, const struct cp_map_partition *p, uint32_t target)
 {
     struct slot *slot = &s->o->slots[p->number];
-    bool ours = names_us(s, p);
-    bool planned = target == s->self && (ours || cp_map_owner(s->map, p) == CP_MAP_NONE);
+    bool ours = names_us(s, p), free = cp_map_owner(s->map, p) == CP_MAP_NONE;
+    bool planned = target == s->self && (ours || free);
+    if (s->map->local && (ours || free)) {
+        slot->free_since_ns = slot->free_since_ns != 0 ? slot->free_since_ns : s->view->now_ns;
+        bool late = p->in_sync_count > 0 && cp_map_copy_on(p, s->o->options.shard) != NULL &&
+                    s->held && due(s, slot->free_since_ns + s->o->options.settle_ns);
+        planned |= ours && target != CP_MAP_NONE && !cp_plan_ready(s->map, p, target);
+        planned |= free && late;
+        if (planned && s->held && !stopping(s) && !slot->retry.writing && !has_copy(s, p))
+            return;
+    } else {
+        slot->free_since_ns = 0;
+    }
     if (ours && !planned)
         s->leaving++;
     if (!s->held || stopping(s) || slot->retry.writing || !(ours || planned))
@@ -351,6 +405,23 @@ static void give(struct step *s, uint32_t number)
     partition_effect(s, CP_OWNERSHIP_GIVE, number);
 }
 
+/* Into the row; true: it is another than before. One that is not there may come back soon, and then
+ * lacks less than a new one. */
+static bool choose_standby(struct step *s, struct cp_map_partition *row, struct slot *slot)
+{
+    uint32_t chosen = s->o->standbys[cp_map_partition(s->map, row->number)];
+    bool absent = row->standby[0] != '\0' && cp_map_shard(s->map, row->standby) == CP_MAP_NONE;
+    if (!absent)
+        slot->absent_since_ns = 0;
+    else if (slot->absent_since_ns == 0)
+        slot->absent_since_ns = s->view->now_ns;
+    if (chosen == CP_MAP_NONE || strcmp(row->standby, s->map->shards[chosen].name) == 0 ||
+        (absent && !due(s, slot->absent_since_ns + s->o->options.standby_wait_ns)))
+        return false;
+    memcpy(row->standby, s->map->shards[chosen].name, sizeof(row->standby));
+    return true;
+}
+
 /* `p` NULL: there is no record. */
 static void look_open(struct step *s, const struct cp_map_partition *p, uint32_t number)
 {
@@ -365,12 +436,14 @@ static void look_open(struct step *s, const struct cp_map_partition *p, uint32_t
         give(s, number);
     if (slot->sm.state == CP_OWNED_GIVING)
         s->leaving++;
-    if (slot->sm.state == CP_OWNED_SERVING && p->moving && !slot->retry.writing &&
-        due(s, slot->retry.at_ns)) {
-        struct cp_map_partition row = *p;
-        row.moving = false;
+    struct cp_map_partition row = *p;
+    row.moving = false;
+    bool changes = p->moving;
+    if (s->map->local)
+        changes |= choose_standby(s, &row, slot);
+    if (slot->sm.state == CP_OWNED_SERVING && changes && !slot->retry.writing &&
+        due(s, slot->retry.at_ns))
         write_partition(s, &row, 0);
-    }
 }
 
 static void look_at(struct step *s, uint32_t number, const struct cp_map_partition *p,
@@ -407,7 +480,8 @@ static const struct cp_map_partition *next_to_give(const struct step *s)
     for (size_t i = 0; i < map->partition_count; i++) {
         const struct cp_map_partition *p = &map->partitions[i];
         uint32_t owner = cp_map_owner(map, p), target = s->o->plan[i];
-        if (owner == CP_MAP_NONE || target == CP_MAP_NONE || target == owner)
+        if (owner == CP_MAP_NONE || target == CP_MAP_NONE || target == owner ||
+            !cp_plan_ready(map, p, target))
             continue;
         bool asked = strcmp(p->wanted, map->shards[target].name) == 0;
         if (!asked && (busy[owner] || busy[target] || under_way >= s->o->options.moves_max))
@@ -462,8 +536,11 @@ static void see(struct step *s)
     if (count > o->plan_size) {
         o->plan_size = count;
         o->plan = sy_realloc(o->plan, count * sizeof(*o->plan));
+        o->standbys = sy_realloc(o->standbys, count * sizeof(*o->standbys));
     }
     cp_plan(map, o->plan);
+    if (map->local)
+        cp_plan_standbys(map, o->plan, o->options.moves_max, o->standbys);
     o->plan_revision = map->revision;
 }
 
@@ -536,7 +613,8 @@ struct cp_ownership_options cp_ownership_options_default(const char *shard, cons
                                          .backoff_ns = 50 * SY_NS_PER_MS,
                                          .backoff_max_ns = 5 * SY_NS_PER_S,
                                          .moves_max = 4,
-                                         .opening_max = 8};
+                                         .opening_max = 8,
+                                         .standby_wait_ns = 30 * SY_NS_PER_S};
 }
 
 struct cp_ownership *cp_ownership_new(const struct cp_ownership_options *options)
@@ -560,6 +638,7 @@ void cp_ownership_free(struct cp_ownership *o)
         return;
     free(o->slots);
     free(o->plan);
+    free(o->standbys);
     free(o);
 }
 

@@ -24,6 +24,12 @@
  * A write whose outcome is unknown is repeated as it was as long as the copy shows the record that
  * it would replace; when the copy shows another one, that says what happened.
  *
+ * Copies. Where each shard has a disk of its own (map->local) a shard claims what was begun only if
+ * the record names its copy, and that copy lies on its disk; the one that the plan names at once,
+ * the others when that one did not within settle_ns. What was never begun is claimed with a copy
+ * that was made for it (MAKE). The owner writes who is to be its standby; and gives only to a shard
+ * whose copy is in sync.
+ *
  * The pace. Free partitions are claimed at once, opening_max at a time; a shard that has just
  * joined waits settle_ns with those that nobody gave back, so that shards that start together share
  * them. Planned hand-overs: one at a time for each shard that gives or takes, and at most moves_max
@@ -34,6 +40,7 @@
 
 #include "base/clock.h"
 #include "base/sm.h"
+#include "controlplane/copies.h"
 #include "controlplane/region_map.h"
 
 /* ---- a partition, as this shard has it ----
@@ -76,8 +83,9 @@ struct cp_ownership_options {
     int64_t settle_ns;
     int64_t backoff_ns, backoff_max_ns; /* after a write or store that failed; doubles */
     uint32_t moves_max, opening_max;    /* > 0 */
+    int64_t standby_wait_ns; /* a standby that is not there is waited for, before another is made */
 };
-/* 1 s to settle, 50 ms to 5 s, 4 moves, 8 openings; a margin of 250 ms. */
+/* 1 s to settle, 50 ms to 5 s, 4 moves, 8 openings; a margin of 250 ms; 30 s for a standby. */
 struct cp_ownership_options cp_ownership_options_default(const char *shard, const char *endpoint,
                                                          const char *version);
 
@@ -87,6 +95,8 @@ struct cp_ownership_view {
     const struct cp_map *map;
     int64_t session; /* 0: none */
     int64_t held_until_ns;
+    const struct cp_own_copy *copies; /* by partition; with local storage */
+    size_t copy_count;
 };
 
 #define CP_OWNERSHIP_MEMBER UINT32_MAX /* instead of a partition: the shard's own record */
@@ -111,6 +121,7 @@ enum cp_ownership_effect_type {
     CP_OWNERSHIP_OPEN,  /* partition, epoch */
     CP_OWNERSHIP_GIVE,  /* partition, epoch: finish what has begun, then close */
     CP_OWNERSHIP_LOSE,  /* the same: no write, answer or message more; close. May follow a GIVE */
+    CP_OWNERSHIP_MAKE,  /* partition: an empty copy; the view shows it in the next step */
     CP_OWNERSHIP_LEAVE, /* cp_coord_leave(): all is closed */
 };
 struct cp_ownership_effect {

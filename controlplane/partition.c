@@ -201,6 +201,7 @@ static void take_down(struct cp_partition *p, const struct sy_status *status)
 {
     struct cp_group *sealed = sy_take(p->sealed);
     struct cp_group *open = p->open;
+    cp_replica_end(p);
     p->open = cp_group_new(p);
     if (p->open->rows)
         cp_batch_free(sy_take(p->open->rows)); /* nothing is written from here on */
@@ -338,6 +339,7 @@ void cp_partition_free(struct cp_partition *p)
         p->pool = group->next;
         cp_group_free(group);
     }
+    cp_replica_end(p);
     cp_store_close(p->store);
     cp_store_close(p->closing);
     sch_effects_deinit(&p->effects);
@@ -381,6 +383,7 @@ static void on_store_closed(void *arg)
 bool cp_close_store(struct cp_partition *p)
 {
     SY_ASSERT(!p->closing);
+    cp_replica_end(p);
     struct cp_store *store = sy_take(p->store);
     if (store && !cp_store_close_begin(store, on_store_closed, p))
         p->closing = store;

@@ -21,6 +21,7 @@
 #include "base/rng.h"
 #include "base/rpc.h"
 #include "controlplane/ranges.h"
+#include "controlplane/standby.h"
 #include "controlplane/store.h"
 #include "scheduler/explain.h"
 
@@ -35,6 +36,20 @@ struct cp_store_opener {
     void *ctx;
 };
 
+/* Who keeps a copy of what the partition commits, on another shard (standby.h). On its loop;
+ * between begin and end, the store is open. */
+struct cp_replication {
+    /* An epoch begins with the next batch; `log` is what was found. */
+    void (*begin)(void *ctx, struct cp_store *store, uint32_t epoch, const struct cp_log *log);
+    /* This batch, which ends at `upto`, is handed to the store now; borrowed. */
+    void (*append)(void *ctx, uint64_t upto, struct sy_span batch);
+    /* It is durable here. Returns up to where all may be shown; cp_partition_released() says it
+     * when that grows later. */
+    uint64_t (*synced)(void *ctx, uint64_t upto);
+    void (*end)(void *ctx);
+    void *ctx;
+};
+
 struct cp_partition_options {
     uint32_t partition;
     uint32_t partitions;                /* of the region; 0 = 1 */
@@ -44,6 +59,7 @@ struct cp_partition_options {
     /* What is ours is so until then, at the latest, on the loop's monotonic clock; NULL: for ever.
      * From then on it is abandoned. Another thread may move it. */
     const _Atomic int64_t *right_until_ns;
+    const struct cp_replication *replication; /* NULL: none; outlives the partition */
     const char *shard, *region;
     uint64_t actions_max;      /* default 4,000,000 */
     size_t inline_bytes_max;   /* inputs and outputs; default 64 KiB, 0 = references only */
@@ -102,6 +118,8 @@ void cp_partition_give(struct cp_partition *p, sy_fn done, void *ctx);
  * runs, if it is not NULL, or that of a stop or give which was under way. */
 bool cp_partition_abandon(struct cp_partition *p, const char *why, sy_fn done, void *ctx);
 bool cp_partition_away(const struct cp_partition *p);
+/* All up to there may be shown. */
+void cp_partition_released(struct cp_partition *p, uint64_t upto);
 /* It is not away, and our right to it has not ended. */
 bool cp_partition_ours(const struct cp_partition *p);
 /* It could not be opened, at least for now; the reason says why. */

@@ -333,6 +333,11 @@ static void release_group(struct cp_partition *p, struct cp_group *group)
     recycle(p, group);
 }
 
+void cp_release_sealed(struct cp_partition *p)
+{
+    release_group(p, sy_take(p->sealed));
+}
+
 static void on_committed(void *ctx, int error)
 {
     struct cp_partition *p = ctx;
@@ -344,8 +349,11 @@ static void on_committed(void *ctx, int error)
         cp_step_down(p, error);
         return;
     }
+    if (!p->sealed)
+        return; /* it has stepped down meanwhile */
     p->commits++;
-    release_group(p, sy_take(p->sealed));
+    if (cp_replica_synced(p))
+        cp_release_sealed(p);
 }
 
 static bool is_empty(const struct cp_group *group)
@@ -392,5 +400,6 @@ void cp_commit(struct cp_partition *p)
     p->sealed = group;
     struct cp_batch *rows = sy_take(group->rows);
     p->open = cp_group_new(p);
+    cp_replica_append(p, rows);
     cp_store_commit(p->store, rows, on_committed, p);
 }

@@ -4,6 +4,7 @@
  *   partition.c         set-up, life cycle, the turn's end, what fails where
  *   partition_open.c    open: format, epoch;  partition_recover.c  then the state, in slices
  *   partition_commit.c  groups: rows, chunks and releases that are committed together
+ *   partition_replica.c what waits for the copy on another shard
  *   partition_effects.c effects of the core -> rows of the open group, and its release list
  *   partition_write.c   create_run, record, condition, signal, abort
  *   partition_enqueue.c enqueue (and the checks that names need)
@@ -391,6 +392,10 @@ struct cp_partition {
     struct cp_places places;
 
     struct cp_group *open, *sealed, *pool;
+    struct cp_log history;       /* as found at the open, then with our epoch */
+    uint64_t appended, released; /* ends of the batch in flight, and of what may be shown */
+    bool replicating;            /* begun, not ended */
+    bool awaiting;               /* that batch is durable here, and may not be shown yet */
     uint64_t durable_id_high;
     unsigned callers_expected; /* patient ones in the next group; at least as many as now wait */
     int failing;               /* the turn's end steps down with it */
@@ -473,7 +478,17 @@ void cp_open(struct cp_partition *p);
 void cp_open_further(struct cp_partition *p); /* the next slice */
 void cp_wait_and_reopen(struct cp_partition *p, int error, const char *text);
 
+/* partition_replica.c: without a replication these do nothing, and all is shown when it is durable
+ */
+void cp_replica_begin(struct cp_partition *p);
+/* The batch goes to the store now. */
+void cp_replica_append(struct cp_partition *p, const struct cp_batch *batch);
+/* It is durable. True: and may be shown; else cp_open_further() or cp_release_sealed() follows. */
+bool cp_replica_synced(struct cp_partition *p);
+void cp_replica_end(struct cp_partition *p);
+
 /* partition_commit.c */
+void cp_release_sealed(struct cp_partition *p);
 struct cp_group *cp_group_new(struct cp_partition *p);
 /* Drops what is in it, without calling anybody. */
 void cp_group_discard(struct cp_partition *p, struct cp_group *group);

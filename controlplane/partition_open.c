@@ -90,7 +90,7 @@ static void on_claimed(void *ctx, int error)
     }
     if (error < 0)
         open_failed(p, error, cp_store_error(p->store));
-    else
+    else if (cp_replica_synced(p))
         cp_open_further(p);
 }
 
@@ -113,7 +113,15 @@ void cp_open_further(struct cp_partition *p)
         serve(p);
 }
 
-/* Reads Meta and raises the epoch. */
+static void read_history(struct cp_partition *p, const Switchyard__Internal__Store__Meta *meta)
+{
+    p->history = (struct cp_log){.end = cp_store_position(p->store)};
+    if (meta != NULL)
+        cp_row_history(meta, &p->history);
+}
+
+/* Reads Meta and raises the epoch. With a replication only the epoch of the region's record will
+ * do: two owners under one epoch would make two logs. */
 static int check_meta(struct cp_partition *p, struct sy_error_text *error)
 {
     struct cp_key key = cp_key_meta();
@@ -138,6 +146,12 @@ static int check_meta(struct cp_partition *p, struct sy_error_text *error)
     }
     if (epoch < p->epoch)
         epoch = p->epoch; /* the store came back older than what we have served */
+    if (p->options.replication && epoch >= p->epoch_min) {
+        sy_error_text_set(error, "epoch %u of partition %u was begun before: it is claimed anew",
+                          epoch, p->options.partition);
+        p->epoch = epoch;
+        return CP_STORE_E_NEWER;
+    }
     if (epoch + 1 < p->epoch_min)
         epoch = p->epoch_min - 1; /* others have */
     if (epoch + 1 >= 1u << 24) {
@@ -145,6 +159,7 @@ static int check_meta(struct cp_partition *p, struct sy_error_text *error)
         return -EPROTO;
     }
     p->epoch = epoch + 1;
+    read_history(p, r == 0 ? meta : NULL);
     return 0;
 }
 
@@ -156,12 +171,24 @@ static void claim(struct cp_partition *p)
     meta.partition = p->options.partition;
     meta.epoch = p->epoch;
     meta.region = (char *)(uintptr_t)p->options.region;
+    cp_replica_begin(p);
+    cp_log_append(&p->history, p->epoch, p->history.end + 1);
+    Switchyard__Internal__Store__LogEpoch rows[CP_LOG_EPOCHS_MAX], *history[CP_LOG_EPOCHS_MAX];
+    meta.n_history = p->history.count;
+    meta.history = history;
+    for (size_t i = 0; i < p->history.count; i++) {
+        history[i] = &rows[i];
+        switchyard__internal__store__log_epoch__init(history[i]);
+        rows[i].epoch = p->history.epochs[i].epoch;
+        rows[i].after = p->history.epochs[i].after;
+    }
     struct cp_key key = cp_key_meta();
     sy_buf_clear(&p->scratch);
     cp_row_pack(&p->scratch, &meta.base);
     struct cp_batch *batch = cp_batch_new(p->store);
     cp_batch_put(batch, CP_FAMILY_META, cp_key_span(&key), sy_buf_span(&p->scratch));
     cp_partition_move(p, CP_PARTITION_CLAIMING);
+    cp_replica_append(p, batch);
     cp_store_commit(p->store, batch, on_claimed, p);
 }
 
@@ -173,13 +200,13 @@ void cp_open(struct cp_partition *p)
     struct sy_error_text error = {0};
     uint32_t newer = 0;
     int r = p->opener.open(p->opener.ctx, &p->store, p->epoch_min, p->loop, &newer, &error);
+    if (r == 0)
+        r = check_meta(p, &error);
     if (r == CP_STORE_E_NEWER) { /* our claim is over, or the region's records were lost */
         p->epoch = newer > p->epoch ? newer : p->epoch;
         (void)cp_partition_abandon(p, error.text, NULL, NULL);
         return;
     }
-    if (r == 0)
-        r = check_meta(p, &error);
     if (r < 0) {
         open_failed(p, r, error.text);
         return;

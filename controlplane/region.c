@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STORAGE_KEY "storage"
+#define STORAGE_KEY CP_MAP_STORAGE_KEY
 #define AGAIN_NS (50 * SY_NS_PER_MS)
 
 /* One write of the core's, or of the region's making, in flight. */
@@ -40,7 +40,9 @@ struct cp_region {
     struct cp_region_want *wants;
     struct sy_timer wake, bury_again;
     _Atomic int64_t *right_until_ns; /* of each partition */
-    bool making;                     /* the region's first records are being written */
+    struct cp_own_copy *copies;      /* the same; NULL: storage is shared */
+    struct sy_rng *rng;
+    bool making; /* the region's first records are being written */
     bool made;
     bool misfit, left;
     struct sy_error_text why_misfit; /* "": it was told */
@@ -115,6 +117,13 @@ static void on_made(void *ctx, enum cp_coord_result result)
 
 /* ---- the region's first records ---- */
 
+/* A partition that was begun before the region was. */
+static bool holds(const struct cp_region *region, uint32_t partition)
+{
+    return region->copies != NULL && region->copies[partition].id != 0 &&
+           !region->copies[partition].empty;
+}
+
 /* Those that are missing, as many as one write takes. False: none is. */
 static bool make_partitions(struct cp_region *region)
 {
@@ -128,6 +137,12 @@ static bool make_partitions(struct cp_region *region)
         cp_map_partition_key(keys[count], i);
         if (cp_coord_find(region->coord, keys[count]) != NULL)
             continue;
+        if (holds(region, i)) { /* of when this shard was alone */
+            row.in_sync_count = 1;
+            row.in_sync[0].id = region->copies[i].id;
+            snprintf(row.in_sync[0].shard, sizeof(row.in_sync[0].shard), "%s",
+                     region->options.shard);
+        }
         cp_map_put_partition(&rows[count], &row);
         ops[count] = (struct cp_coord_op){CP_COORD_PUT, keys[count], sy_buf_span(&rows[count]),
                                           CP_COORD_ABSENT};
@@ -150,10 +165,15 @@ static void make_record(struct cp_region *region, const char *key, const char *t
 /* False: all is there. */
 static bool make_missing(struct cp_region *region)
 {
-    char text[16];
+    char text[sizeof(CP_MAP_LOCAL) + CP_IDENTITY_SIZE];
     if (region->map.made == 0) {
         snprintf(text, sizeof(text), "%u", region->options.partitions);
         make_record(region, CP_MAP_REGION_KEY, text);
+    } else if (region->copies != NULL && cp_coord_find(region->coord, STORAGE_KEY) == NULL) {
+        snprintf(text, sizeof(text), CP_MAP_LOCAL "%016llx%016llx",
+                 (unsigned long long)sy_rng_u64(region->rng),
+                 (unsigned long long)sy_rng_u64(region->rng));
+        make_record(region, STORAGE_KEY, text);
     } else if (region->options.storage[0] != '\0' &&
                cp_coord_find(region->coord, STORAGE_KEY) == NULL) {
         make_record(region, STORAGE_KEY, region->options.storage);
@@ -161,6 +181,51 @@ static bool make_missing(struct cp_region *region)
         return make_partitions(region);
     }
     return true;
+}
+
+static bool is_local(const struct cp_coord_record *storage)
+{
+    size_t len = sizeof(CP_MAP_LOCAL) - 1;
+    return storage->value.len >= len && memcmp(storage->value.data, CP_MAP_LOCAL, len) == 0;
+}
+
+/* Copies that another region's shard made, or one of this region before its records were lost, are
+ * not taken for this one's. */
+static bool fits_local(const struct cp_region *region, uint32_t made,
+                       const struct cp_coord_record *storage, struct sy_error_text *ret_why)
+{
+    const struct cp_region_options *options = &region->options;
+    struct cp_copies *port = options->copies;
+    char identity[CP_IDENTITY_SIZE] = "";
+    if (made == 0 && port->identity[0] != '\0') {
+        sy_error_text_set(ret_why,
+                          "the data_dir of shard %s holds copies of a region, and etcd knows none "
+                          "of the name %s: expected the etcd that is theirs; if its records are "
+                          "lost, see \"records lost\" in docs/operations.md",
+                          options->shard, options->name);
+        return false;
+    }
+    if (storage == NULL)
+        return true;
+    if (!is_local(storage)) {
+        sy_error_text_set(ret_why,
+                          "the shards of region %s share their storage, shard %s is configured for "
+                          "storage: local; expected storage: shared",
+                          options->name, options->shard);
+        return false;
+    }
+    size_t len = storage->value.len - (sizeof(CP_MAP_LOCAL) - 1);
+    if (len == CP_IDENTITY_SIZE - 1)
+        memcpy(identity, storage->value.data + sizeof(CP_MAP_LOCAL) - 1, len);
+    if (identity[0] == '\0' ||
+        (port->identity[0] != '\0' && strcmp(identity, port->identity) != 0)) {
+        sy_error_text_set(ret_why,
+                          "the data_dir of shard %s holds copies of another region than %s is now: "
+                          "expected the etcd that is theirs, or another data_dir",
+                          options->shard, options->name);
+        return false;
+    }
+    return port->identity[0] != '\0' || port->adopt(port->ctx, identity, ret_why) == 0;
 }
 
 /* Whether what is there is of a region that this shard is for. */
@@ -174,6 +239,15 @@ static bool fits(const struct cp_region *region, struct sy_error_text *ret_why)
         return false;
     }
     const struct cp_coord_record *storage = cp_coord_find(region->coord, STORAGE_KEY);
+    if (region->copies != NULL)
+        return fits_local(region, made, storage, ret_why);
+    if (storage != NULL && is_local(storage)) {
+        sy_error_text_set(ret_why,
+                          "each shard of region %s has a disk of its own, shard %s is configured "
+                          "for storage: shared; expected storage: local",
+                          options->name, options->shard);
+        return false;
+    }
     if (storage == NULL || options->storage[0] == '\0' ||
         (storage->value.len == strlen(options->storage) &&
          memcmp(storage->value.data, options->storage, storage->value.len) == 0))
@@ -199,6 +273,7 @@ static bool is_made(struct cp_region *region)
         return false;
     region->making = make_missing(region);
     region->made = !region->making;
+    SY_ASSERT(!region->made || region->copies == NULL || region->options.copies->identity[0]);
     return region->made;
 }
 
@@ -220,10 +295,13 @@ static void read_map(struct cp_region *region)
 
 static struct cp_ownership_view view_of(struct cp_region *region)
 {
-    return (struct cp_ownership_view){.now_ns = sy_loop_now_ns(region->loop),
-                                      .map = &region->map,
-                                      .session = cp_coord_session(region->coord),
-                                      .held_until_ns = cp_coord_held_until_ns(region->coord)};
+    return (struct cp_ownership_view){
+        .now_ns = sy_loop_now_ns(region->loop),
+        .map = &region->map,
+        .session = cp_coord_session(region->coord),
+        .held_until_ns = cp_coord_held_until_ns(region->coord),
+        .copies = region->copies,
+        .copy_count = region->copies != NULL ? region->options.partitions : 0};
 }
 
 /* Another of our name is there, or the process that we follow is not known to be dead yet. */
@@ -289,6 +367,21 @@ static void on_coord_left(void *arg)
     region->on_left(region->left_ctx);
 }
 
+/* What keeps it from being made is tried again: the core asks whenever it looks. */
+static void make_copy(struct cp_region *region, uint32_t partition)
+{
+    struct cp_copies *port = region->options.copies;
+    struct sy_error_text error = {0};
+    uint64_t id = sy_rng_u64(region->rng) | 1;
+    int r = port->make(port->ctx, partition, id, &error);
+    if (r == 0)
+        region->copies[partition] = (struct cp_own_copy){.id = id, .empty = true};
+    else
+        sy_log(region->log, &cp_shard_events, CP_SHARD_EV_COPY_FAILED,
+               SY_U64("partition", partition), SY_STR("error", error.text));
+    sy_timer_start_in(region->loop, &region->wake, r == 0 ? 0 : SY_NS_PER_S);
+}
+
 static void carry_out(struct cp_region *region, const struct cp_ownership_effect *effect)
 {
     const struct cp_region_sink *sink = &region->sink;
@@ -307,6 +400,9 @@ static void carry_out(struct cp_region *region, const struct cp_ownership_effect
         break;
     case CP_OWNERSHIP_LOSE:
         sink->lose(sink->ctx, effect->partition);
+        break;
+    case CP_OWNERSHIP_MAKE:
+        make_copy(region, effect->partition);
         break;
     case CP_OWNERSHIP_LEAVE:
         cp_coord_leave(region->coord, on_coord_left, region);
@@ -462,22 +558,19 @@ static void on_wanted(void *ctx, enum cp_coord_result result)
         done(done_ctx, result);
 }
 
-struct cp_region_want *cp_region_want(struct cp_region *region, const uint32_t *partitions,
-                                      size_t count, const char *wanted, cp_coord_done_fn done,
-                                      void *ctx)
+static struct cp_region_want *write_rows(struct cp_region *region,
+                                         const struct cp_map_partition *rows, size_t count,
+                                         cp_coord_done_fn done, void *ctx)
 {
     SY_ASSERT(count > 0 && count <= CP_COORD_OPS_MAX && done != NULL);
     char keys[CP_COORD_OPS_MAX][CP_MAP_KEY_SIZE];
-    struct sy_buf rows[CP_COORD_OPS_MAX] = {{0}};
+    struct sy_buf values[CP_COORD_OPS_MAX] = {{0}};
     struct cp_coord_op ops[CP_COORD_OPS_MAX];
     for (size_t i = 0; i < count; i++) {
-        uint32_t at = cp_map_partition(&region->map, partitions[i]);
-        SY_ASSERT(at != CP_MAP_NONE);
-        struct cp_map_partition row = region->map.partitions[at];
-        snprintf(row.wanted, sizeof(row.wanted), "%s", wanted);
-        cp_map_partition_key(keys[i], partitions[i]);
-        cp_map_put_partition(&rows[i], &row);
-        ops[i] = (struct cp_coord_op){CP_COORD_PUT, keys[i], sy_buf_span(&rows[i]), row.revision};
+        cp_map_partition_key(keys[i], rows[i].number);
+        cp_map_put_partition(&values[i], &rows[i]);
+        ops[i] = (struct cp_coord_op){CP_COORD_PUT, keys[i], sy_buf_span(&values[i]),
+                                      rows[i].revision};
     }
     struct cp_region_want *want = sy_new(struct cp_region_want);
     *want = (struct cp_region_want){region->wants, &region->wants, region, done, ctx};
@@ -486,8 +579,82 @@ struct cp_region_want *cp_region_want(struct cp_region *region, const uint32_t *
     region->wants = want;
     cp_coord_write(region->coord, ops, count, on_wanted, want);
     for (size_t i = 0; i < count; i++)
-        sy_buf_deinit(&rows[i]);
+        sy_buf_deinit(&values[i]);
     return want;
+}
+
+static const struct cp_map_partition *row_of(const struct cp_region *region, uint32_t partition)
+{
+    uint32_t at = cp_map_partition(&region->map, partition);
+    return at != CP_MAP_NONE ? &region->map.partitions[at] : NULL;
+}
+
+struct cp_region_want *cp_region_want(struct cp_region *region, const uint32_t *partitions,
+                                      size_t count, const char *wanted, cp_coord_done_fn done,
+                                      void *ctx)
+{
+    struct cp_map_partition *rows SY_AUTOFREE = sy_calloc(count, sizeof(*rows));
+    for (size_t i = 0; i < count; i++) {
+        const struct cp_map_partition *row = row_of(region, partitions[i]);
+        SY_ASSERT(row != NULL);
+        rows[i] = *row;
+        snprintf(rows[i].wanted, sizeof(rows[i].wanted), "%s", wanted);
+    }
+    return write_rows(region, rows, count, done, ctx);
+}
+
+/* ---- with local storage ---- */
+
+void cp_region_set_copy(struct cp_region *region, uint32_t partition,
+                        const struct cp_own_copy *copy)
+{
+    SY_ASSERT(region->copies != NULL && partition < region->options.partitions);
+    region->copies[partition] = *copy;
+    sy_timer_start_in(region->loop, &region->wake, 0);
+}
+
+struct cp_own_copy cp_region_copy(const struct cp_region *region, uint32_t partition)
+{
+    return region->copies != NULL && partition < region->options.partitions
+               ? region->copies[partition]
+               : (struct cp_own_copy){0};
+}
+
+struct cp_region_want *cp_region_write_in_sync(struct cp_region *region, uint32_t partition,
+                                               int64_t if_revision, const char *shard, uint64_t id,
+                                               cp_coord_done_fn done, void *ctx)
+{
+    const struct cp_map_partition *found = row_of(region, partition);
+    const char *self = region->options.shard;
+    if (found == NULL || found->revision != if_revision || strcmp(found->owner, self) != 0)
+        return NULL;
+    struct cp_map_partition row = *found;
+    const struct cp_map_copy *own = cp_map_copy_on(found, self);
+    SY_ASSERT(own != NULL && (id == 0 || strcmp(shard, self) != 0));
+    row.in_sync[0] = *own;
+    row.in_sync_count = id != 0 ? 2 : 1;
+    if (id != 0) {
+        row.in_sync[1].id = id;
+        snprintf(row.in_sync[1].shard, sizeof(row.in_sync[1].shard), "%s", shard);
+    }
+    row.alone_since_ns = id != 0 ? 0 : sy_loop_realtime_ns(region->loop);
+    return write_rows(region, &row, 1, done, ctx);
+}
+
+struct cp_region_want *cp_region_use_copy(struct cp_region *region, uint32_t partition,
+                                          cp_coord_done_fn done, void *ctx)
+{
+    const struct cp_map_partition *found = row_of(region, partition);
+    SY_ASSERT(found != NULL && region->copies != NULL && region->copies[partition].id != 0);
+    struct cp_map_partition row = *found;
+    row.in_sync_count = 1;
+    row.in_sync[0].id = region->copies[partition].id;
+    snprintf(row.in_sync[0].shard, sizeof(row.in_sync[0].shard), "%s", region->options.shard);
+    row.owner[0] = row.standby[0] = '\0';
+    row.session = 0;
+    row.moving = false;
+    row.alone_since_ns = sy_loop_realtime_ns(region->loop);
+    return write_rows(region, &row, 1, done, ctx);
 }
 
 void cp_region_want_forget(struct cp_region_want *want)
@@ -497,6 +664,25 @@ void cp_region_want_forget(struct cp_region_want *want)
 }
 
 /* ---- life ---- */
+
+/* One that cannot be read is not there: nothing is claimed with it, and nothing made in its place.
+ */
+static void read_copies(struct cp_region *region)
+{
+    struct cp_copies *port = region->options.copies;
+    if (port == NULL)
+        return;
+    region->copies = sy_calloc(region->options.partitions, sizeof(*region->copies));
+    for (uint32_t i = 0; i < region->options.partitions; i++) {
+        struct sy_error_text error = {0};
+        int r = port->read(port->ctx, i, &region->copies[i], &error);
+        if (r < 0) {
+            region->copies[i] = (struct cp_own_copy){.id = UINT64_MAX};
+            sy_log(region->log, &cp_shard_events, CP_SHARD_EV_COPY_FAILED, SY_U64("partition", i),
+                   SY_STR("error", error.text));
+        }
+    }
+}
 
 void cp_region_new(struct cp_region **ret_region, struct sy_rpc *rpc, struct sy_loop *loop,
                    struct sy_rng *rng, struct sy_log *log, const struct cp_region_options *options,
@@ -515,6 +701,10 @@ void cp_region_new(struct cp_region **ret_region, struct sy_rpc *rpc, struct sy_
             : cp_ownership_options_default(options->shard, options->endpoint, options->version);
     pace.since_ns = sy_loop_realtime_ns(loop);
     pace.process = options->process;
+    if (options->standby_wait_ns > 0)
+        pace.standby_wait_ns = options->standby_wait_ns;
+    region->rng = rng;
+    read_copies(region);
     region->right_until_ns = sy_calloc(options->partitions, sizeof(*region->right_until_ns));
     region->core = cp_ownership_new(&pace);
     sy_timer_init(&region->wake, look, region);
@@ -554,5 +744,6 @@ void cp_region_free(struct cp_region *region)
     cp_ownership_free(region->core);
     cp_map_deinit(&region->map);
     free(region->right_until_ns);
+    free(region->copies);
     free(region);
 }

@@ -16,7 +16,9 @@ struct cp_region_options {
     const char *name;                       /* the region's */
     const char *shard, *endpoint, *version; /* ours; all borrowed */
     uint32_t partitions;                    /* of the region, decided by its first shard */
-    const char *storage; /* the identity of where its partitions are (data_dir.h); "": any */
+    const char *storage;      /* the identity of where its partitions are (data_dir.h); "": any */
+    int64_t standby_wait_ns;  /* 0: the default */
+    struct cp_copies *copies; /* or: on this shard's own disk; NULL: they are shared */
     const struct cp_coord_etcd_options *etcd; /* NULL: the region is this shard */
     const struct cp_ownership_options *pace;  /* NULL: the defaults */
     /* Which process we are, and who knows that another one has ended. NULL: others' sessions are
@@ -59,6 +61,21 @@ bool cp_region_ours(const struct cp_region *region, uint32_t partition);
 
 /* For records that are not about partitions. */
 struct cp_coord *cp_region_coord(struct cp_region *region);
+/* ---- with local storage ---- */
+
+/* The partition's copy on our disk is another now. */
+void cp_region_set_copy(struct cp_region *region, uint32_t partition,
+                        const struct cp_own_copy *copy);
+struct cp_own_copy cp_region_copy(const struct cp_region *region, uint32_t partition);
+/* That the record of ours name that copy in sync beside our own (id 0: none), if it has that
+ * revision. NULL: as far as is known here it has not, and nothing is written. See
+ * cp_region_want(). */
+struct cp_region_want *cp_region_write_in_sync(struct cp_region *region, uint32_t partition,
+                                               int64_t if_revision, const char *shard, uint64_t id,
+                                               cp_coord_done_fn done, void *ctx);
+/* That our copy of it, whatever it lacks, be the only one in sync; nobody has the partition. */
+struct cp_region_want *cp_region_use_copy(struct cp_region *region, uint32_t partition,
+                                          cp_coord_done_fn done, void *ctx);
 
 /* ---- orders of people ---- */
 

@@ -31,6 +31,7 @@ void cp_map_begin(struct cp_map *map, int64_t revision)
     map->revision = revision;
     map->shard_count = map->partition_count = 0;
     map->made = 0;
+    map->local = false;
 }
 
 /* ---- reading ---- */
@@ -73,6 +74,23 @@ static bool read_number(const char *digits, uint32_t *ret)
     return *ret < CP_MAP_PARTITIONS_MAX;
 }
 
+static bool read_copies(struct cp_map_partition *partition,
+                        const Switchyard__Internal__Region__PartitionRow *row)
+{
+    if (row->n_in_sync > CP_MAP_COPIES_MAX)
+        return false;
+    for (size_t i = 0; i < row->n_in_sync; i++) {
+        struct cp_map_copy *copy = &partition->in_sync[i];
+        copy->id = row->in_sync[i]->id;
+        if (copy->id == 0 || !copy_name(copy->shard, row->in_sync[i]->shard, false))
+            return false;
+    }
+    partition->in_sync_count = row->n_in_sync;
+    partition->alone_since_ns = row->alone_since_ns;
+    return row->n_in_sync < 2 ||
+           strcmp(partition->in_sync[0].shard, partition->in_sync[1].shard) != 0;
+}
+
 static bool read_partition(struct cp_map_partition *partition, const char *digits,
                            struct sy_arena *arena, struct sy_span value)
 {
@@ -80,7 +98,8 @@ static bool read_partition(struct cp_map_partition *partition, const char *digit
         &switchyard__internal__region__partition_row__descriptor, arena, value);
     if (!row || !read_number(digits, &partition->number) ||
         !copy_name(partition->owner, row->owner, true) ||
-        !copy_name(partition->wanted, row->wanted, true))
+        !copy_name(partition->wanted, row->wanted, true) ||
+        !copy_name(partition->standby, row->standby, true) || !read_copies(partition, row))
         return false;
     partition->epoch = row->epoch;
     partition->session = row->session;
@@ -155,6 +174,9 @@ int cp_map_add(struct cp_map *map, const struct cp_coord_record *record,
         fine = add_partition(map, record, key + sizeof(PARTITIONS) - 1, &arena);
     else if (strcmp(key, CP_MAP_REGION_KEY) == 0)
         fine = read_made(map, sy_buf_span(&record->value));
+    else if (strcmp(key, CP_MAP_STORAGE_KEY) == 0)
+        map->local = record->value.len >= sizeof(CP_MAP_LOCAL) - 1 &&
+                     memcmp(record->value.data, CP_MAP_LOCAL, sizeof(CP_MAP_LOCAL) - 1) == 0;
     if (fine)
         return 0;
     sy_error_text_set(error, "the region's record \"%s\" is damaged, or of a newer version", key);
@@ -221,6 +243,28 @@ struct cp_ranges *cp_map_ranges(const struct cp_map *map)
     return cp_ranges_new(ranges, (uint32_t)map->partition_count);
 }
 
+/* ---- copies ---- */
+
+const struct cp_map_copy *cp_map_copy_on(const struct cp_map_partition *partition,
+                                         const char *shard)
+{
+    for (size_t i = 0; i < partition->in_sync_count; i++) {
+        if (strcmp(partition->in_sync[i].shard, shard) == 0)
+            return &partition->in_sync[i];
+    }
+    return NULL;
+}
+
+const struct cp_map_copy *cp_map_copy_beside(const struct cp_map_partition *partition,
+                                             const char *shard)
+{
+    for (size_t i = 0; i < partition->in_sync_count; i++) {
+        if (strcmp(partition->in_sync[i].shard, shard) != 0)
+            return &partition->in_sync[i];
+    }
+    return NULL;
+}
+
 /* ---- writing ---- */
 
 void cp_map_shard_key(char ret[CP_MAP_KEY_SIZE], const char *name)
@@ -254,4 +298,12 @@ void cp_map_put_partition(struct sy_buf *buf, const struct cp_map_partition *par
     cp_put_str(buf, 5, partition->wanted);
     cp_put_fixed64(buf, 8, partition->range.first);
     cp_put_fixed64(buf, 9, partition->range.last);
+    for (size_t i = 0; i < partition->in_sync_count; i++) {
+        size_t begin = cp_put_begin(buf, 6);
+        cp_put_str(buf, 1, partition->in_sync[i].shard);
+        cp_put_fixed64(buf, 2, partition->in_sync[i].id);
+        cp_put_end(buf, begin);
+    }
+    cp_put_str(buf, 7, partition->standby);
+    cp_put_int(buf, 12, partition->alone_since_ns);
 }

@@ -26,6 +26,13 @@ struct cp_map_shard {
     bool draining;
 };
 
+/* A copy of a partition on a shard's own disk; its id is never used again. */
+struct cp_map_copy {
+    char shard[CP_NAME_LENGTH_MAX + 1];
+    uint64_t id; /* > 0 */
+};
+#define CP_MAP_COPIES_MAX 2
+
 struct cp_map_partition {
     uint32_t number, epoch;
     int64_t revision;
@@ -34,11 +41,17 @@ struct cp_map_partition {
     bool moving;
     char wanted[CP_NAME_LENGTH_MAX + 1];
     struct cp_range range; /* as written; 0 to 0: it is not, see cp_map_range() */
+    /* With local storage: see region.proto. */
+    struct cp_map_copy in_sync[CP_MAP_COPIES_MAX]; /* of different shards */
+    size_t in_sync_count;
+    char standby[CP_NAME_LENGTH_MAX + 1];
+    int64_t alone_since_ns;
 };
 
 struct cp_map { /* zeroed: nothing was read yet */
     int64_t revision;
     uint32_t made; /* how many partitions the region was made with; 0: that is not known */
+    bool local;    /* each shard has copies on a disk of its own */
     struct cp_map_shard *shards; /* by name */
     size_t shard_count, shards_size;
     struct cp_map_partition *partitions; /* by number */
@@ -64,9 +77,17 @@ struct cp_range cp_map_range(const struct cp_map *map, const struct cp_map_parti
 /* Of all; NULL: some record is missing or contradicts another. The caller's. */
 struct cp_ranges *cp_map_ranges(const struct cp_map *map);
 
+/* Of those in sync: the one on that shard, or on another; NULL: there is none. */
+const struct cp_map_copy *cp_map_copy_on(const struct cp_map_partition *partition,
+                                         const char *shard);
+const struct cp_map_copy *cp_map_copy_beside(const struct cp_map_partition *partition,
+                                             const char *shard);
+
 /* ---- to write them ---- */
 
 #define CP_MAP_REGION_KEY "region"
+#define CP_MAP_STORAGE_KEY "storage"
+#define CP_MAP_LOCAL "local " /* what that record's value begins with when storage is local */
 
 void cp_map_shard_key(char ret[CP_MAP_KEY_SIZE], const char *name);
 void cp_map_partition_key(char ret[CP_MAP_KEY_SIZE], uint32_t number);

@@ -20,7 +20,7 @@ struct plan {
     uint32_t *owners, *targets; /* of each partition */
 };
 
-static uint64_t score(const struct cp_map *map, uint32_t shard, size_t partition)
+uint64_t cp_plan_score(const struct cp_map *map, uint32_t shard, size_t partition)
 {
     const char *name = map->shards[shard].name;
     return XXH3_64bits_withSeed(name, strlen(name), map->partitions[partition].number);
@@ -101,7 +101,7 @@ static void keep_owned(struct plan *plan)
     for (size_t i = 0; i < map->partition_count; i++) {
         uint32_t owner = plan->owners[i];
         if (plan->targets[i] == CP_MAP_NONE && eligible(plan, owner))
-            owned[count++] = (struct owned){score(map, owner, i), owner, (uint32_t)i};
+            owned[count++] = (struct owned){cp_plan_score(map, owner, i), owner, (uint32_t)i};
     }
     qsort(owned, count, sizeof(*owned), compare_owned);
     for (size_t i = 0; i < count; i++) {
@@ -125,7 +125,7 @@ static void give_rest(struct plan *plan)
         for (uint32_t shard = 0; shard < map->shard_count; shard++) {
             if (plan->members[shard].taken == plan->members[shard].quota)
                 continue;
-            uint64_t its = score(map, shard, i);
+            uint64_t its = cp_plan_score(map, shard, i);
             if (best == CP_MAP_NONE || its > best_score) {
                 best = shard;
                 best_score = its;
@@ -138,6 +138,14 @@ static void give_rest(struct plan *plan)
 }
 
 void cp_plan(const struct cp_map *map, uint32_t *ret_targets)
+{
+    if (map->local)
+        cp_plan_local(map, ret_targets);
+    else
+        cp_plan_spread(map, ret_targets);
+}
+
+void cp_plan_spread(const struct cp_map *map, uint32_t *ret_targets)
 {
     struct member *members SY_AUTOFREE = sy_calloc(map->shard_count, sizeof(*members));
     uint32_t *owners SY_AUTOFREE = sy_calloc(map->partition_count, sizeof(*owners));

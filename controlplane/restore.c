@@ -37,6 +37,7 @@ static int raise_epoch(struct cp_store *store, struct sy_loop *loop,
     if (meta->epoch < *epoch)
         meta->epoch = *epoch;
     *epoch = meta->epoch += CP_RESTORE_EPOCHS;
+    meta->n_history = 0; /* copies of before went on otherwise: none is taken for the same */
     cp_row_pack(&row, &meta->base);
     struct cp_batch *batch = cp_batch_new(store);
     cp_batch_put(batch, CP_FAMILY_META, cp_key_span(&key), sy_buf_span(&row));

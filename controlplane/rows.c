@@ -402,3 +402,17 @@ Switchyard__V1__Phase cp_phase_of(enum sch_action_state state, uint32_t number)
     SY_ASSERT(false);
     return SWITCHYARD__V1__PHASE__PHASE_UNSPECIFIED;
 }
+
+/* What is not in order is not known, nor is what was before it. */
+void cp_row_history(const Switchyard__Internal__Store__Meta *meta, struct cp_log *log)
+{
+    for (size_t i = 0; i < meta->n_history; i++) {
+        const Switchyard__Internal__Store__LogEpoch *row = meta->history[i];
+        const struct cp_log_epoch *last = log->count > 0 ? &log->epochs[log->count - 1] : NULL;
+        bool follows = last == NULL || (row->epoch > last->epoch && row->after > last->after);
+        if (!follows || log->count == CP_LOG_EPOCHS_MAX)
+            log->count = 0;
+        if (row->epoch > 0 && row->epoch <= meta->epoch && row->after < log->end)
+            log->epochs[log->count++] = (struct cp_log_epoch){row->epoch, row->after};
+    }
+}

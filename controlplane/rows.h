@@ -8,6 +8,7 @@
 
 #include "base/arena.h"
 #include "controlplane/encode.h"
+#include "controlplane/standby.h"
 #include "controlplane/store.h"
 #include "scheduler/partition.h"
 
@@ -41,6 +42,9 @@ struct cp_key cp_key_child(uint64_t run_id, uint64_t parent_id, uint64_t sequenc
 
 /* The name at the end of an action's key, as a string in *ret. False: not such a key. */
 bool cp_key_action_name(struct sy_span key, uint64_t *ret_run_id, char ret_name[SCH_NAME_MAX]);
+
+/* Adds the epochs that a store's first row names, to a log that has its end. */
+void cp_row_history(const Switchyard__Internal__Store__Meta *meta, struct cp_log *log);
 
 /* ---- rows, written ---- */
 

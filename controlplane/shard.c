@@ -282,6 +282,7 @@ static void add_methods(struct cp_shard *shard, struct sy_loop *loop)
                                       .ctx = shard,
                                       .loop = loop});
     cp_peers_serve(shard, loop);
+    cp_copying_serve(shard, loop);
 }
 
 static int open_partitions(struct cp_shard *shard, const struct cp_shard_ports *ports,
@@ -299,6 +300,9 @@ static int open_partitions(struct cp_shard *shard, const struct cp_shard_ports *
         if (shard->in_region != NULL) {
             options.away = true;
             options.right_until_ns = cp_region_right_until_ns(shard->in_region, i);
+            if (shard->options.copies != NULL)
+                cp_copying_new(lane, shard->options.copies, &ports->openers[i]);
+            options.replication = cp_copying_replication(lane);
         }
         int r = cp_partition_new(&lane->partition, &options, lane->loop, &lane->rng, ports->log,
                                  &ports->openers[i], error);
@@ -386,6 +390,8 @@ static void join_region(struct cp_shard *shard, const struct cp_shard_options *o
                                        .version = SY_VERSION,
                                        .partitions = options->partitions,
                                        .storage = options->storage,
+                                       .copies = options->copies,
+                                       .standby_wait_ns = options->standby_wait_ns,
                                        .etcd = options->etcd,
                                        .pace = options->pace,
                                        .process = options->process,
@@ -457,6 +463,7 @@ static void stop_lane(struct cp_post *post)
     struct cp_stop *stop = sy_container_of(post, struct cp_stop, post);
     /* Its watches hear that nothing serves them any more, and end their streams. */
     cp_partition_stop(stop->lane->partition, partition_stopped, stop);
+    (void)cp_copying_yield(stop->lane, NULL, NULL);
 }
 
 static void on_console_stopped(void *arg)
@@ -541,6 +548,7 @@ void cp_shard_free(struct cp_shard *shard)
     for (uint32_t i = 0; i < count; i++) {
         if (shard->lanes[i].partition != NULL)
             cp_partition_free(shard->lanes[i].partition);
+        cp_copying_free(&shard->lanes[i]);
     }
     cp_tokens_free(shard);
     cp_cluster_writes_free(shard);

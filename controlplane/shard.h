@@ -27,8 +27,11 @@ struct cp_shard_options {
     /* Several shards: where the region's records are, and how the others reach this one. NULL: all
      * partitions are this shard's. */
     const struct cp_coord_etcd_options *etcd;
-    const char *endpoint;                    /* "shard-1.example:8090" */
-    const char *storage;                     /* the identity of its partitions' (data_dir.h) */
+    const char *endpoint;        /* "shard-1.example:8090" */
+    const char *storage;         /* the identity of its partitions' (data_dir.h) */
+    struct cp_copies *copies;    /* or: on a disk of its own, and so with the other shards; NULL */
+    int64_t standby_patience_ns; /* the same: see struct cp_standby_options; 0: the default */
+    int64_t standby_wait_ns;     /* the same: see struct cp_ownership_options */
     const struct cp_ownership_options *pace; /* NULL: the defaults */
     const struct cp_backup_options *backups; /* NULL: none can be made */
     const char *process;                     /* as in struct cp_region_options */

@@ -84,10 +84,12 @@ struct cp_lane {
         bool wanted;             /* the front's: it is to be open */
         uint32_t seen;           /* with `closed`: the greatest epoch of its store */
         bool held, told, giving; /* the lane's: by this shard; so much was told; it is to go */
+        bool taking;             /* the lane's: what follows it here is closed first */
         struct sy_error_text why, trouble;    /* with `opened`: it could not be; the front's copy */
         _Atomic(struct sy_channel *) channel; /* to who has it; NULL: nobody that is known */
     } owned;
     struct cp_forwards *forwards;  /* of calls that came when it had just been given */
+    struct cp_copying *copying;    /* standby_impl.h; NULL: not with local storage */
     struct cp_queue_sync *sync;    /* tells and hears the queues of the other partitions */
     _Atomic size_t arriving_bytes; /* of what other shards tell it: api_peers.c */
 
@@ -126,7 +128,7 @@ struct cp_shard {
 
     struct cp_runs_watch *runs_watches;     /* front only */
     struct cp_groups_watch *groups_watches; /* front only */
-    struct cp_follower *followers;          /* front only */
+    struct cp_described *followers;         /* front only */
     struct cp_follow *followed;             /* front only: parts of those watches */
     struct sy_rpc *rpc;
     struct cp_region *in_region;             /* NULL: all partitions are ours */
@@ -206,6 +208,17 @@ void cp_shard_region_init(struct cp_shard *shard, struct sy_loop *loop,
                           const struct cp_region_options *options);
 void cp_shard_region_deinit(struct cp_shard *shard);
 void cp_shard_region_look(struct cp_lane *lane); /* now and then */
+
+/* In standby_front.c: the lane's copies, with local storage. Without, the others do nothing. */
+void cp_copying_new(struct cp_lane *lane, struct cp_copies *port,
+                    const struct cp_store_opener *opener);
+void cp_copying_free(struct cp_lane *lane); /* after its partition */
+const struct cp_replication *cp_copying_replication(const struct cp_lane *lane); /* or NULL */
+void cp_copying_tell(struct cp_lane *lane); /* on the front: its record may be another */
+void cp_copying_serve(struct cp_shard *shard, struct sy_loop *loop);
+/* In standby_follower.c: follows no more, and closes its store. True: it is closed; else `done`
+ * runs when it is, if it is not NULL. */
+bool cp_copying_yield(struct cp_lane *lane, sy_fn done, void *ctx);
 /* A cp_route_fn, with the shard: who has the partition, we among them. On any thread. */
 struct sy_channel *cp_shard_route(void *shard, uint32_t partition);
 /* On the front: to another shard. Lives until that one has left the region, and everything that

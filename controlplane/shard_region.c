@@ -37,6 +37,16 @@ static void given(void *arg)
     tell_closed(arg);
 }
 
+static void take(void *arg)
+{
+    struct cp_lane *lane = arg;
+    lane->owned.taking = false;
+    if (!lane->owned.held)
+        return; /* it was lost meanwhile */
+    cp_partition_take(lane->partition, lane->owned.epoch);
+    cp_shard_look_soon(lane);
+}
+
 static void run_open(struct cp_post *post)
 {
     struct cp_lane *lane = sy_container_of(post, struct cp_lane, owned.open);
@@ -44,8 +54,9 @@ static void run_open(struct cp_post *post)
     SY_ASSERT(!owned->held);
     owned->held = true;
     owned->told = owned->giving = false;
-    cp_partition_take(lane->partition, owned->epoch);
-    cp_shard_look_soon(lane);
+    owned->taking = true;
+    if (cp_copying_yield(lane, take, lane))
+        take(lane);
 }
 
 static void run_give(struct cp_post *post)
@@ -77,7 +88,7 @@ static void run_lose(struct cp_post *post)
 void cp_shard_region_look(struct cp_lane *lane)
 {
     struct cp_owned *owned = &lane->owned;
-    if (!owned->held)
+    if (!owned->held || owned->taking)
         return;
     if (!owned->told &&
         (cp_partition_serving(lane->partition) || cp_partition_tried(lane->partition))) {
@@ -111,6 +122,7 @@ static void open_partition(void *ctx, uint32_t partition, uint32_t epoch)
     lane->owned.epoch = epoch;
     lane->owned.wanted = true;
     lane->owned.trouble.text[0] = '\0';
+    cp_copying_tell(lane);
     cp_lane_post(cp_front(shard), lane, &lane->owned.open);
 }
 
@@ -277,6 +289,7 @@ static void changed(void *ctx)
             endpoint = shard->options.endpoint; /* it is being opened: asked until it is */
         atomic_store(&shard->lanes[i].owned.channel,
                      endpoint != NULL ? cp_shard_channel(shard, endpoint) : NULL);
+        cp_copying_tell(&shard->lanes[i]);
     }
     let_go(shard);
     cp_shard_changed(shard);

@@ -1,6 +1,7 @@
 #include "controlplane/standby.h"
 
 #include "base/clock.h"
+#include "base/error.h"
 
 #include <string.h>
 
@@ -191,6 +192,8 @@ static void take_event(struct step *step, const struct cp_standby_event *event)
         break;
     case CP_STANDBY_GONE:
         s->its_log = CP_STANDBY_LOG_UNKNOWN;
+        if (s->sm.state == CP_STANDBY_JOINING && s->asked == 0)
+            move(s, CP_STANDBY_OUT); /* the next one may be another shard's */
         break;
     case CP_STANDBY_WROTE: /* as long as the record is the same it is not known what became of it */
         if (s->asked != 0)
@@ -251,7 +254,7 @@ static void look(struct step *step)
     struct cp_standby *s = step->s;
     if (s->sm.state == CP_STANDBY_OUT && s->copy != 0 && s->its_log == CP_STANDBY_LOG_FITS &&
         s->first != 0 && s->log.end - s->stored <= s->options.near && step->view->present &&
-        due(step, s->join_at_ns)) {
+        !step->view->replaced && due(step, s->join_at_ns)) {
         s->waiting_since_ns = SY_TIME_NEVER;
         move(s, CP_STANDBY_JOINING);
     }
@@ -271,8 +274,9 @@ static void look(struct step *step)
         }
         break;
     case CP_STANDBY_IN_SYNC:
-        if (is_given_up(step)) {
-            put_off(step);
+        if (step->view->replaced || s->its_log == CP_STANDBY_LOG_UNFIT || is_given_up(step)) {
+            if (!step->view->replaced)
+                put_off(step);
             move(s, CP_STANDBY_LEAVING);
             ask(step);
         }

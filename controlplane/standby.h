@@ -1,7 +1,7 @@
 /*
  * A partition's synchronous standby: what its owner may show, whom it waits for and what it writes
  * to the record; what a follower may append. The rules are those of docs/replication.md, whose
- * models (tests/model) have them too. Pure: no I/O, clock or threads; nothing uses it yet.
+ * models (tests/model) have them too. Pure: no I/O, clock or threads. Its shell: standby_impl.h.
  *
  * A position is where a log ends after a batch: larger for each, and the same in each copy. A mark
  * adds the epoch of that batch. Since one owner makes one log under one epoch, copies that have a
@@ -10,7 +10,10 @@
 #pragma once
 
 #include "base/sm.h"
-#include "controlplane/coord.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 /* ---- logs ---- */
 
@@ -96,6 +99,7 @@ struct cp_standby_view {
     uint32_t epoch;    /* that it names */
     uint64_t in_sync;  /* the copy that it names beside the owner's; 0: none */
     bool present;      /* the standby's shard has a session */
+    bool replaced;     /* it is to be another shard: it is let go, and none joins */
     uint64_t log_from; /* the log can be read after this position */
 };
 

@@ -158,3 +158,49 @@ uint64_t cp_store_bytes_written(const struct cp_store *store)
 {
     return store->ops->bytes_written(store);
 }
+
+uint64_t cp_store_position(const struct cp_store *store)
+{
+    SY_ASSERT(!store->committing);
+    return store->ops->position(store);
+}
+
+struct sy_span cp_batch_data(const struct cp_batch *batch)
+{
+    return batch->ops->batch_data(batch);
+}
+
+struct cp_batch *cp_batch_read(struct cp_store *store, struct sy_span data)
+{
+    struct cp_batch *batch = store->ops->batch_read(store, data);
+    if (batch != NULL)
+        batch->bytes = data.len;
+    return batch;
+}
+
+void cp_store_hold(struct cp_store *store)
+{
+    store->ops->hold(store);
+}
+
+void cp_store_show(struct cp_store *store)
+{
+    store->ops->show(store);
+}
+
+struct cp_log_reader *cp_log_reader_new(struct cp_store *store, uint64_t after)
+{
+    return store->ops->log_reader_new(store, after);
+}
+
+int cp_log_reader_next(struct cp_log_reader *reader, uint64_t limit, size_t bytes_max,
+                       struct sy_buf *ret_data, uint64_t *ret_upto)
+{
+    return reader->ops->log_reader_next(reader, limit, bytes_max, ret_data, ret_upto);
+}
+
+void cp_log_reader_free(struct cp_log_reader *reader)
+{
+    if (reader)
+        reader->ops->log_reader_free(reader);
+}

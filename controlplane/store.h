@@ -53,6 +53,10 @@ int cp_store_rocksdb_open(struct cp_store **ret_store, const char *path, uint32_
 int cp_store_rocksdb_open_within(struct cp_store **ret_store, const char *path, uint32_t epoch,
                                  size_t memory_bytes, struct sy_loop *loop, uint32_t *ret_epoch,
                                  struct sy_error_text *error) SY_MUST_USE;
+/* The same, and its log can be read for an hour, or 1 GiB of it: see below. */
+int cp_store_rocksdb_open_logged(struct cp_store **ret_store, const char *path, uint32_t epoch,
+                                 size_t memory_bytes, struct sy_loop *loop, uint32_t *ret_epoch,
+                                 struct sy_error_text *error) SY_MUST_USE;
 #define CP_STORE_MEMORY_MAX ((size_t)320 << 20) /* more brings nothing; the one above has it */
 #define CP_STORE_MEMORY_MIN ((size_t)16 << 20)
 
@@ -71,6 +75,11 @@ void cp_mem_disk_set_close(struct cp_mem_disk *disk, int64_t close_ns);
 /* Whether a close keeps the batch in flight instead of losing it: a crash between the sync and
  * `done`. */
 void cp_mem_disk_keep_in_flight(struct cp_mem_disk *disk, bool keep);
+/* Keeps a log of the last so many batches; 0: none. */
+void cp_mem_disk_keep_log(struct cp_mem_disk *disk, size_t batches);
+/* Holds what an image (cp_image_new()) of another one held, and nothing else; nobody has it open.
+ * -EBADMSG: it is none. */
+int cp_mem_disk_load(struct cp_mem_disk *disk, struct sy_span image) SY_MUST_USE;
 /* Epochs as above. A store that is taken over goes on with what was on the disk until then, which
  * nobody else sees any more; with keep_in_flight, what it was writing counts as synced before. */
 int cp_store_mem_open(struct cp_store **ret_store, struct cp_mem_disk *disk, uint32_t epoch,
@@ -131,6 +140,46 @@ const char *cp_store_source_path(const struct cp_store_source *source); /* of it
  * closed; -EIO, -ENOSPC. */
 int cp_store_checkpoint(struct cp_store_source *source, const char *path,
                         struct sy_error_text *error) SY_MUST_USE;
+
+/* ---- copies on other shards (standby.h) ----
+ *
+ * A position counts the records of all batches that were committed since the store was made. So
+ * batches that are applied in one order to one content get the same positions in each copy, however
+ * they were put together: what was read from the log as one batch had been several. (RocksDB: its
+ * sequence numbers; test_store_log.c holds it to that.)
+ */
+uint64_t cp_store_position(const struct cp_store *store); /* none is in flight */
+
+/* A batch as bytes, for another store of the same kind; borrowed until it is changed. */
+struct sy_span cp_batch_data(const struct cp_batch *batch);
+/* From those. NULL: they are none. */
+struct cp_batch *cp_batch_read(struct cp_store *store, struct sy_span data);
+
+/* Between the two, reads see what was committed at the first; also what is committed after a second
+ * hold without a show between. */
+void cp_store_hold(struct cp_store *store);
+void cp_store_show(struct cp_store *store);
+
+/* Reads the log that follows `after`. NULL: there is none, or it does not reach back so far. */
+struct cp_log_reader;
+struct cp_log_reader *cp_log_reader_new(struct cp_store *store, uint64_t after);
+/* What follows, up to the end of some batch that is not beyond `limit`, as one batch of about
+ * `bytes_max`; its end. CP_STORE_E_NOT_FOUND: that is all there is; -EIO. */
+int cp_log_reader_next(struct cp_log_reader *reader, uint64_t limit, size_t bytes_max,
+                       struct sy_buf *ret_data, uint64_t *ret_upto) SY_MUST_USE;
+void cp_log_reader_free(struct cp_log_reader *reader); /* before the store is closed */
+
+/* All that is committed at one moment after this, to be carried elsewhere in pieces. `path`: where
+ * it may lie until it is freed; what is there is removed. `done` runs once, in a later turn; after
+ * 0 it can be read. */
+struct cp_image;
+struct cp_image *cp_image_new(struct cp_store *store, const char *path,
+                              void (*done)(void *ctx, int error), void *ctx);
+const char *cp_image_error(const struct cp_image *image);
+/* The next piece of it: of a file with this name, in order. CP_STORE_E_NOT_FOUND: that was all. */
+int cp_image_next(struct cp_image *image, size_t bytes_max, const char **ret_name,
+                  struct sy_buf *ret_bytes) SY_MUST_USE;
+void cp_image_free(struct cp_image *image); /* before the store; waits for what has begun */
 
 /* Bytes written to disk since the open (log and tables), for the benchmarks. */
 uint64_t cp_store_bytes_written(const struct cp_store *store);

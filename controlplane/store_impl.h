@@ -29,6 +29,16 @@ struct cp_store_ops {
     void (*iter_free)(struct cp_iter *iter);
     struct cp_store_source *(*source)(struct cp_store *store); /* NULL: none */
     uint64_t (*bytes_written)(const struct cp_store *store);
+    uint64_t (*position)(const struct cp_store *store);
+    struct sy_span (*batch_data)(const struct cp_batch *batch);
+    struct cp_batch *(*batch_read)(struct cp_store *store, struct sy_span data); /* with count */
+    void (*hold)(struct cp_store *store);
+    void (*show)(struct cp_store *store);
+    struct cp_log_reader *(*log_reader_new)(struct cp_store *store, uint64_t after);
+    int (*log_reader_next)(struct cp_log_reader *reader, uint64_t limit, size_t bytes_max,
+                           struct sy_buf *ret_data, uint64_t *ret_upto);
+    void (*log_reader_free)(struct cp_log_reader *reader);
+    void (*dump)(const struct cp_store *store, struct sy_buf *buf); /* NULL: by a checkpoint */
 };
 
 struct cp_store {
@@ -50,6 +60,10 @@ struct cp_batch {
 };
 
 struct cp_iter {
+    const struct cp_store_ops *ops;
+};
+
+struct cp_log_reader {
     const struct cp_store_ops *ops;
 };
 

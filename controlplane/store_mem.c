@@ -3,78 +3,13 @@
  * iterates over replaces values in place; while iterators are open it adds versions, which the last
  * iterator to close prunes. Levels come from the key's hash, so that runs are repeatable.
  */
+#include "controlplane/store_mem_impl.h"
+
 #include "base/mem.h"
-#include "controlplane/store_impl.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
-
-#define LEVELS_MAX 20
-
-struct version {
-    struct version *older;
-    uint64_t sequence;
-    bool deleted;
-    size_t len;
-    uint8_t data[];
-};
-
-struct node {
-    struct version *newest; /* NULL only in the head */
-    struct node *previous;  /* on level 0 */
-    struct node *dirty_next;
-    bool dirty;
-    uint8_t levels, family;
-    uint8_t *key;
-    size_t key_len;
-    struct node *next[];
-};
-
-struct family {
-    struct node *head;
-    struct node *last; /* the head when empty */
-};
-
-/* What one directory of store_dirs.h is to a store on a real disk. */
-struct mem_data {
-    struct family families[CP_FAMILIES];
-    struct node *dirty; /* have more than one version, or are deleted */
-    uint64_t sequence;
-    size_t iterators;
-};
-
-struct cp_mem_disk {
-    struct mem_data *data;
-    int64_t sync_ns, fail_after, close_ns;
-    bool keep_in_flight;
-    uint32_t epoch;          /* the greatest that it was opened under */
-    struct mem_store *owner; /* has it open; NULL: nobody */
-    size_t stores;           /* that, and those that it was taken over from */
-};
-
-struct mem_store {
-    struct cp_store base;
-    struct cp_mem_disk *disk;
-    struct mem_data *data; /* the disk's, or its own since it was taken over from */
-    struct sy_timer sync;
-    struct mem_batch *in_flight;
-    int result; /* of the commit in flight */
-    int failed;
-    uint64_t bytes;
-};
-
-struct mem_batch {
-    struct cp_batch base;
-    struct sy_buf records; /* struct record, key, value */
-};
-
-struct record {
-    uint8_t family;
-    bool deleted;
-    uint32_t key_len;
-    size_t value_len;
-};
 
 struct mem_iter {
     struct cp_iter base;
@@ -191,7 +126,7 @@ static void unlink_node(struct family *family, struct node *node)
 
 /* ---- data ---- */
 
-static struct mem_data *data_new(void)
+struct mem_data *cp_mem_data_new(void)
 {
     struct mem_data *data = sy_new(struct mem_data);
     for (unsigned i = 0; i < CP_FAMILIES; i++) {
@@ -201,9 +136,10 @@ static struct mem_data *data_new(void)
     return data;
 }
 
-static void data_free(struct mem_data *data)
+void cp_mem_data_free(struct mem_data *data)
 {
     SY_ASSERT(data->iterators == 0);
+    cp_mem_log_deinit(data);
     for (unsigned i = 0; i < CP_FAMILIES; i++) {
         struct node *node = data->families[i].head;
         while (node) {
@@ -215,8 +151,7 @@ static void data_free(struct mem_data *data)
     free(data);
 }
 
-/* Nobody iterates any more: only newest versions count. */
-static void prune(struct mem_data *data)
+void cp_mem_prune(struct mem_data *data)
 {
     SY_ASSERT(data->iterators == 0);
     while (data->dirty) {
@@ -230,7 +165,7 @@ static void prune(struct mem_data *data)
     }
 }
 
-static void write_version(struct mem_data *data, unsigned family_index, struct sy_span key,
+void cp_mem_write_version(struct mem_data *data, unsigned family_index, struct sy_span key,
                           struct sy_span value, bool deleted)
 {
     struct family *family = &data->families[family_index];
@@ -262,20 +197,22 @@ static void write_version(struct mem_data *data, unsigned family_index, struct s
 
 static struct mem_data *data_copy(const struct mem_data *data)
 {
-    struct mem_data *copy = data_new();
+    struct mem_data *copy = cp_mem_data_new();
     SY_ASSERT(data->iterators == 0 && !data->dirty); /* so each node has one version */
     for (unsigned i = 0; i < CP_FAMILIES; i++) {
         for (const struct node *node = data->families[i].head->next[0]; node; node = node->next[0])
-            write_version(copy, i, (struct sy_span){node->key, node->key_len},
-                          (struct sy_span){node->newest->data, node->newest->len}, false);
+            cp_mem_write_version(copy, i, (struct sy_span){node->key, node->key_len},
+                                 (struct sy_span){node->newest->data, node->newest->len}, false);
     }
     copy->sequence = data->sequence;
+    cp_mem_log_copy(copy, data);
     return copy;
 }
 
 static void apply(struct mem_data *data, const struct mem_batch *batch)
 {
     data->sequence++;
+    cp_mem_log_add(data, batch);
     const uint8_t *at = batch->records.data;
     const uint8_t *end = at + batch->records.len;
     while (at < end) {
@@ -283,7 +220,7 @@ static void apply(struct mem_data *data, const struct mem_batch *batch)
         memcpy(&record, at, sizeof(record));
         struct sy_span key = {at + sizeof(record), record.key_len};
         struct sy_span value = {key.data + key.len, record.value_len};
-        write_version(data, record.family, key, value, record.deleted);
+        cp_mem_write_version(data, record.family, key, value, record.deleted);
         at = value.data + value.len;
     }
     SY_ASSERT(at == end);
@@ -295,7 +232,7 @@ struct cp_mem_disk *cp_mem_disk_new(void)
 {
     struct cp_mem_disk *disk = sy_new(struct cp_mem_disk);
     disk->fail_after = -1;
-    disk->data = data_new();
+    disk->data = cp_mem_data_new();
     return disk;
 }
 
@@ -304,7 +241,7 @@ void cp_mem_disk_free(struct cp_mem_disk *disk)
     if (!disk)
         return;
     SY_ASSERT(disk->stores == 0);
-    data_free(disk->data);
+    cp_mem_data_free(disk->data);
     free(disk);
 }
 
@@ -335,14 +272,19 @@ void cp_mem_disk_keep_in_flight(struct cp_mem_disk *disk, bool keep)
 
 /* ---- batches ---- */
 
-static struct cp_batch *mem_batch_new(struct cp_store *store)
+static struct sy_span mem_batch_data(const struct cp_batch *base)
+{
+    return sy_buf_span(&((const struct mem_batch *)base)->records);
+}
+
+struct cp_batch *cp_mem_batch_new(struct cp_store *store)
 {
     struct mem_batch *batch = sy_new(struct mem_batch);
     batch->base.ops = store->ops;
     return &batch->base;
 }
 
-static void mem_batch_free(struct cp_batch *base)
+void cp_mem_batch_free(struct cp_batch *base)
 {
     struct mem_batch *batch = (struct mem_batch *)base;
     sy_buf_deinit(&batch->records);
@@ -393,7 +335,7 @@ static void sync_done(void *arg)
         store->failed = store->result;
         sy_error_text_set(&store->base.error, "No space left on device (memory store)");
     }
-    mem_batch_free(&batch->base);
+    cp_mem_batch_free(&batch->base);
     cp_store_committed(&store->base, store->result);
 }
 
@@ -415,17 +357,18 @@ static void mem_close(struct cp_store *base)
 {
     struct mem_store *store = (struct mem_store *)base;
     struct cp_mem_disk *disk = store->disk;
+    cp_mem_show(base);
     SY_ASSERT(store->data->iterators == 0 && disk->stores > 0);
     sy_timer_stop(base->loop, &store->sync);
     if (store->in_flight) {
         if (disk->keep_in_flight && store->result == 0)
             apply(store->data, store->in_flight);
-        mem_batch_free(&store->in_flight->base);
+        cp_mem_batch_free(&store->in_flight->base);
     }
     if (disk->owner == store)
         disk->owner = NULL;
     else
-        data_free(store->data);
+        cp_mem_data_free(store->data);
     disk->stores--;
     free(store);
 }
@@ -456,11 +399,19 @@ static int mem_get(struct cp_store *base, enum cp_family family, struct sy_span 
 {
     const struct mem_store *store = (const struct mem_store *)base;
     const struct node *node = find(&store->data->families[family], key);
-    if (!node || node->newest->deleted)
+    const struct version *version = node ? node->newest : NULL;
+    while (version && store->holds && version->sequence > store->held)
+        version = version->older;
+    if (!version || version->deleted)
         return CP_STORE_E_NOT_FOUND;
     sy_buf_clear(ret_value);
-    sy_buf_append(ret_value, node->newest->data, node->newest->len);
+    sy_buf_append(ret_value, version->data, version->len);
     return 0;
+}
+
+static uint64_t mem_position(const struct cp_store *store)
+{
+    return ((const struct mem_store *)store)->data->position;
 }
 
 static uint64_t mem_bytes_written(const struct cp_store *store)
@@ -510,7 +461,7 @@ static struct cp_iter *mem_iter_new(struct cp_store *base, enum cp_family family
     iter->base.ops = base->ops;
     iter->data = store->data;
     iter->family = &store->data->families[family];
-    iter->sequence = store->data->sequence;
+    iter->sequence = store->holds ? store->held : store->data->sequence;
     iter->reverse = reverse;
     sy_buf_append(&iter->from, from.data, from.len);
     sy_buf_append(&iter->to, to.data, to.len);
@@ -573,7 +524,7 @@ static void mem_iter_free(struct cp_iter *base)
     struct mem_iter *iter = (struct mem_iter *)base;
     SY_ASSERT(iter->data->iterators > 0);
     if (--iter->data->iterators == 0)
-        prune(iter->data);
+        cp_mem_prune(iter->data);
     sy_buf_deinit(&iter->from);
     sy_buf_deinit(&iter->to);
     free(iter);
@@ -582,8 +533,8 @@ static void mem_iter_free(struct cp_iter *base)
 static const struct cp_store_ops mem_ops = {
     .close = mem_close,
     .close_begin = mem_close_begin,
-    .batch_new = mem_batch_new,
-    .batch_free = mem_batch_free,
+    .batch_new = cp_mem_batch_new,
+    .batch_free = cp_mem_batch_free,
     .batch_put = mem_batch_put,
     .batch_delete = mem_batch_delete,
     .commit = mem_commit,
@@ -597,12 +548,21 @@ static const struct cp_store_ops mem_ops = {
     .iter_seek_for_prev = mem_iter_seek_for_prev,
     .iter_free = mem_iter_free,
     .bytes_written = mem_bytes_written,
+    .position = mem_position,
+    .batch_data = mem_batch_data,
+    .batch_read = cp_mem_batch_read,
+    .hold = cp_mem_hold,
+    .show = cp_mem_show,
+    .log_reader_new = cp_mem_log_reader_new,
+    .log_reader_next = cp_mem_log_reader_next,
+    .log_reader_free = cp_mem_log_reader_free,
+    .dump = cp_mem_dump,
 };
 
 /* `owner` stands still, and goes on with data of its own. */
 static void take_over(struct cp_mem_disk *disk, const struct mem_store *owner)
 {
-    SY_ASSERT(owner->data == disk->data);
+    SY_ASSERT(owner->data == disk->data && !owner->holds); /* held: each shard has its own disk */
     disk->data = data_copy(owner->data);
     if (owner->in_flight && disk->keep_in_flight && owner->result == 0)
         apply(disk->data, owner->in_flight);

@@ -218,6 +218,27 @@ static void rocks_batch_delete(struct cp_batch *base, enum cp_family family, str
                                  (const char *)key.data, key.len);
 }
 
+static struct sy_span rocks_batch_data(const struct cp_batch *base)
+{
+    const struct rocks_batch *batch = (const struct rocks_batch *)base;
+    size_t len;
+    const char *data = rocksdb_writebatch_data(batch->writes, &len);
+    return (struct sy_span){(const uint8_t *)data, len};
+}
+
+/* What is wrong inside is found by the commit, which fails. */
+static struct cp_batch *rocks_batch_read(struct cp_store *base, struct sy_span data)
+{
+    if (data.len < ROCKS_BATCH_HEADER)
+        return NULL;
+    struct rocks_batch *batch = sy_new(struct rocks_batch);
+    batch->base.ops = base->ops;
+    batch->store = (struct rocks_store *)base;
+    batch->writes = rocksdb_writebatch_create_from((const char *)data.data, data.len);
+    batch->base.count = (size_t)rocksdb_writebatch_count(batch->writes);
+    return &batch->base;
+}
+
 /* ---- reads ---- */
 
 static int rocks_get(struct cp_store *base, enum cp_family family, struct sy_span key,
@@ -250,6 +271,7 @@ static struct cp_iter *rocks_iter_new(struct cp_store *base, enum cp_family fami
     iter->store = store;
     iter->reverse = reverse;
     iter->read = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_snapshot(iter->read, store->held);
     if (to.len > 0) {
         memcpy(iter->bounds, to.data, to.len);
         rocksdb_readoptions_set_iterate_upper_bound(iter->read, (const char *)iter->bounds, to.len);
@@ -454,18 +476,19 @@ static const struct cp_store_ops rocks_ops = {
     .iter_free = rocks_iter_free,
     .source = rocks_source,
     .bytes_written = rocks_bytes_written,
+    .position = cp_rocks_position,
+    .batch_data = rocks_batch_data,
+    .batch_read = rocks_batch_read,
+    .hold = cp_rocks_hold,
+    .show = cp_rocks_show,
+    .log_reader_new = cp_rocks_log_reader_new,
+    .log_reader_next = cp_rocks_log_reader_next,
+    .log_reader_free = cp_rocks_log_reader_free,
 };
 
-int cp_store_rocksdb_open(struct cp_store **ret_store, const char *path, uint32_t epoch,
-                          struct sy_loop *loop, uint32_t *ret_epoch, struct sy_error_text *error)
-{
-    return cp_store_rocksdb_open_within(ret_store, path, epoch, CP_STORE_MEMORY_MAX, loop,
-                                        ret_epoch, error);
-}
-
-int cp_store_rocksdb_open_within(struct cp_store **ret_store, const char *path, uint32_t epoch,
-                                 size_t memory_bytes, struct sy_loop *loop, uint32_t *ret_epoch,
-                                 struct sy_error_text *error)
+static int open_store(struct cp_store **ret_store, const char *path, uint32_t epoch,
+                      size_t memory_bytes, bool logged, struct sy_loop *loop, uint32_t *ret_epoch,
+                      struct sy_error_text *error)
 {
     SY_ASSERT(memory_bytes >= CP_STORE_MEMORY_MIN && memory_bytes <= CP_STORE_MEMORY_MAX);
     struct rocks_store *store = sy_new(struct rocks_store);
@@ -474,7 +497,7 @@ int cp_store_rocksdb_open_within(struct cp_store **ret_store, const char *path, 
     store->io.fd = -1;
     pthread_mutex_init(&store->mutex, NULL);
     pthread_cond_init(&store->wake, NULL);
-    int r = cp_rocks_open(store, path, epoch, memory_bytes, ret_epoch, error);
+    int r = cp_rocks_open(store, path, epoch, memory_bytes, logged, ret_epoch, error);
     if (r == 0) {
         r = start_committer(store);
         if (r < 0)
@@ -488,4 +511,24 @@ int cp_store_rocksdb_open_within(struct cp_store **ret_store, const char *path, 
     cp_dirs_opened(store->dirs);
     *ret_store = &store->base;
     return 0;
+}
+
+int cp_store_rocksdb_open(struct cp_store **ret_store, const char *path, uint32_t epoch,
+                          struct sy_loop *loop, uint32_t *ret_epoch, struct sy_error_text *error)
+{
+    return open_store(ret_store, path, epoch, CP_STORE_MEMORY_MAX, false, loop, ret_epoch, error);
+}
+
+int cp_store_rocksdb_open_within(struct cp_store **ret_store, const char *path, uint32_t epoch,
+                                 size_t memory_bytes, struct sy_loop *loop, uint32_t *ret_epoch,
+                                 struct sy_error_text *error)
+{
+    return open_store(ret_store, path, epoch, memory_bytes, false, loop, ret_epoch, error);
+}
+
+int cp_store_rocksdb_open_logged(struct cp_store **ret_store, const char *path, uint32_t epoch,
+                                 size_t memory_bytes, struct sy_loop *loop, uint32_t *ret_epoch,
+                                 struct sy_error_text *error)
+{
+    return open_store(ret_store, path, epoch, memory_bytes, true, loop, ret_epoch, error);
 }

@@ -17,6 +17,9 @@
 /* Logs that are read at an open beyond these are written into tables, beside what is served. */
 #define OPEN_LOG_BYTES_MAX (4 * MIB)
 #define OPEN_LOGS_MAX 8
+/* Logs whose content is in tables are kept so long for copies, and so much of them. */
+#define LOG_KEPT_S 3600
+#define LOG_KEPT_MIB 1024
 
 struct family_options {
     const char *name;
@@ -61,7 +64,7 @@ static enum cp_dirs_kind kind_of(const char *name)
 }
 
 /* Where a table or a log lies there is a database, or a damaged one: no new one is made on top. */
-static rocksdb_options_t *database_options(bool may_create, size_t buffer_bytes)
+static rocksdb_options_t *database_options(bool may_create, size_t buffer_bytes, bool logged)
 {
     rocksdb_options_t *options = rocksdb_options_create();
     rocksdb_options_set_create_if_missing(options, may_create);
@@ -83,6 +86,10 @@ static rocksdb_options_t *database_options(bool may_create, size_t buffer_bytes)
     rocksdb_options_set_max_manifest_file_size(options, 16 * MIB);
     rocksdb_options_set_bytes_per_sync(options, 1 * MIB);
     rocksdb_options_enable_statistics(options);
+    if (logged) {
+        rocksdb_options_set_WAL_ttl_seconds(options, LOG_KEPT_S);
+        rocksdb_options_set_WAL_size_limit_MB(options, LOG_KEPT_MIB);
+    }
     return options;
 }
 
@@ -172,7 +179,7 @@ static void flush_later(struct rocks_store *store)
     rocksdb_flushoptions_destroy(options);
 }
 
-static int open_database(struct rocks_store *store, size_t memory_bytes,
+static int open_database(struct rocks_store *store, size_t memory_bytes, bool logged,
                          struct sy_error_text *error)
 {
     size_t cache_bytes = memory_bytes / 5;
@@ -183,7 +190,7 @@ static int open_database(struct rocks_store *store, size_t memory_bytes,
     if (s < 0)
         return s;
     store->options = without_flush(
-        database_options(cp_dirs_empty(store->dirs), memory_bytes - cache_bytes));
+        database_options(cp_dirs_empty(store->dirs), memory_bytes - cache_bytes, logged));
     store->cache = rocksdb_cache_create_lru(cache_bytes);
     for (unsigned i = 0; i < CP_FAMILIES; i++) {
         names[i] = family_table[i].name;
@@ -212,19 +219,20 @@ static int open_database(struct rocks_store *store, size_t memory_bytes,
 }
 
 int cp_rocks_open(struct rocks_store *store, const char *path, uint32_t epoch, size_t memory_bytes,
-                  uint32_t *ret_epoch, struct sy_error_text *error)
+                  bool logged, uint32_t *ret_epoch, struct sy_error_text *error)
 {
     struct cp_dirs_options options = {
         .path = path, .epoch = epoch, .kind = kind_of, .lock = "LOCK"};
     int r = cp_dirs_take(&store->dirs, &options, ret_epoch, error);
     if (r != 0)
         return r == CP_DIRS_E_NEWER ? CP_STORE_E_NEWER : r;
-    return open_database(store, memory_bytes, error);
+    return open_database(store, memory_bytes, logged, error);
 }
 
 static void close_database(struct rocks_store *store)
 {
     if (store->db) {
+        cp_rocks_show(&store->base);
         for (unsigned i = 0; i < CP_FAMILIES; i++)
             rocksdb_column_family_handle_destroy(store->families[i]);
         rocksdb_close(store->db);

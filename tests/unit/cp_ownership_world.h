@@ -335,6 +335,9 @@ static void carry_out(struct world *w, size_t shard, struct cp_ownership_effect 
         w->handed += e->type == CP_OWNERSHIP_GIVE;
         w->lost += e->type == CP_OWNERSHIP_LOSE;
         return;
+    case CP_OWNERSHIP_MAKE:
+        ck_abort_msg("storage is shared here");
+        return;
     case CP_OWNERSHIP_LEAVE:
         for (size_t i = 0; i < PARTITIONS; i++)
             MUST(site->open[i].epoch == 0);

@@ -27,8 +27,18 @@ enum { SHARDS = 3, PARTITIONS = 6, LOOPS = PARTITIONS + 1, MEMBERS = 3, CALLS = 
 
 struct world;
 
+/* A partition's copy on a shard's own disk. */
+struct own {
+    struct cp_mem_disk *disk;
+    uint64_t copy;         /* its id; 0: none */
+    struct sy_buf filling; /* the image of another one, as far as it came */
+};
+
 struct shard {
     struct world *world;
+    struct own own[PARTITIONS]; /* with local storage */
+    struct cp_store_opener openers[PARTITIONS];
+    struct cp_copies copies;
     char name[16], address[32];
     struct sy_loop *loops[LOOPS]; /* the first is the front's */
     struct cp_shard *shard;       /* NULL: down */
@@ -59,6 +69,7 @@ struct world {
     struct sy_rng rng;
     struct sy_loop *loop; /* etcd and clients */
     struct sy_rpc *rpc;
+    bool local; /* each shard has a disk of its own */
     struct fake_etcd *etcd;
     struct cp_mem_disk *disks[PARTITIONS];
     struct cp_store_opener openers[PARTITIONS];
@@ -211,6 +222,91 @@ static void tell_ended(void *arg)
         witness->on_ended(witness->ctx);
 }
 
+/* ---- disks of their own ---- */
+
+static int own_read(void *ctx, uint32_t partition, struct cp_own_copy *ret,
+                    struct sy_error_text *error)
+{
+    const struct shard *s = ctx;
+    (void)error;
+    *ret = (struct cp_own_copy){.id = s->own[partition].copy};
+    return 0;
+}
+
+static int own_make(void *ctx, uint32_t partition, uint64_t id, struct sy_error_text *error)
+{
+    struct shard *s = ctx;
+    (void)error;
+    ck_assert_uint_eq(s->own[partition].copy, 0);
+    s->own[partition].copy = id;
+    return 0;
+}
+
+static int own_fill(void *ctx, uint32_t partition, const char *name, struct sy_span bytes,
+                    struct sy_error_text *error)
+{
+    struct own *own = &((struct shard *)ctx)->own[partition];
+    (void)error;
+    if (name == NULL)
+        sy_buf_clear(&own->filling);
+    else
+        sy_buf_append(&own->filling, bytes.data, bytes.len);
+    return 0;
+}
+
+static int own_filled(void *ctx, uint32_t partition, uint64_t id, struct sy_error_text *error)
+{
+    struct own *own = &((struct shard *)ctx)->own[partition];
+    (void)error;
+    int r = cp_mem_disk_load(own->disk, sy_buf_span(&own->filling));
+    sy_buf_deinit(&own->filling);
+    own->copy = id;
+    return r;
+}
+
+static const char *own_image_path(void *ctx, uint32_t partition)
+{
+    (void)ctx, (void)partition;
+    return "";
+}
+
+static int own_adopt(void *ctx, const char *identity, struct sy_error_text *error)
+{
+    (void)error;
+    memcpy(((struct shard *)ctx)->copies.identity, identity, CP_IDENTITY_SIZE);
+    return 0;
+}
+
+static void new_disk(struct own *own)
+{
+    *own = (struct own){.disk = cp_mem_disk_new()};
+    cp_mem_disk_set(own->disk, MS, -1);
+    cp_mem_disk_keep_log(own->disk, 200);
+}
+
+static void init_disks(struct shard *s)
+{
+    for (uint32_t p = 0; p < PARTITIONS; p++) {
+        new_disk(&s->own[p]);
+        s->openers[p] = (struct cp_store_opener){open_mem, s->own[p].disk};
+    }
+    s->copies = (struct cp_copies){.read = own_read,
+                                   .make = own_make,
+                                   .fill = own_fill,
+                                   .filled = own_filled,
+                                   .image_path = own_image_path,
+                                   .adopt = own_adopt,
+                                   .ctx = s};
+}
+
+static void free_disks(struct shard *s)
+{
+    for (uint32_t p = 0; p < PARTITIONS; p++) {
+        cp_mem_disk_free(s->own[p].disk);
+        sy_buf_deinit(&s->own[p].filling);
+    }
+}
+
 static void start_shard(struct world *w, size_t i)
 {
     static const struct cp_witness_ops ops = {has_ended, forget_processes};
@@ -226,7 +322,8 @@ static void start_shard(struct world *w, size_t i)
                                        .endpoint = s->address,
                                        .partitions = PARTITIONS,
                                        .partition = {.inline_bytes_max = 65536},
-                                       .etcd = &etcd};
+                                       .etcd = &etcd,
+                                       .copies = w->local ? &s->copies : NULL};
     snprintf(s->process, sizeof(s->process), "shard-%zu, life %u", i, ++s->life);
     s->witness = (struct cp_witness){.ops = &ops};
     options.process = s->process;
@@ -234,7 +331,7 @@ static void start_shard(struct world *w, size_t i)
     struct cp_shard_ports ports = {.rpc = w->rpc,
                                    .loops = s->loops + 1,
                                    .front = s->loops[0],
-                                   .openers = w->openers,
+                                   .openers = w->local ? s->openers : w->openers,
                                    .seed = sy_rng_u64(&w->rng)};
     struct sy_error_text error = {0};
     sy_rpc_mem_set_origin(w->rpc, s->origin);
@@ -279,9 +376,9 @@ static bool even(const struct world *w, size_t shards)
     return total == PARTITIONS;
 }
 
-static void open_world(struct world *w, uint64_t seed)
+static void open_world_of(struct world *w, uint64_t seed, bool local)
 {
-    *w = (struct world){.now_ns = SY_NS_PER_S};
+    *w = (struct world){.now_ns = SY_NS_PER_S, .local = local};
     w->clock = (struct sy_clock){monotonic, realtime, w};
     sy_rng_init(&w->rng, seed);
     struct sy_loop_options options = {.clock = &w->clock, .without_epoll = true};
@@ -305,10 +402,16 @@ static void open_world(struct world *w, uint64_t seed)
             ck_assert_int_eq(sy_loop_new(&s->loops[k], &options), 0);
         s->channel = sy_channel_new(w->rpc, s->address);
         sy_timer_init(&s->told, tell_ended, s);
+        init_disks(s);
     }
     for (size_t i = 0; i < SHARDS; i++)
         start_shard(w, i);
     UNTIL(w, even(w, SHARDS));
+}
+
+static UNUSED void open_world(struct world *w, uint64_t seed)
+{
+    open_world_of(w, seed, false);
 }
 
 /* The last one that was sent. */
@@ -334,6 +437,7 @@ static void close_world(struct world *w)
         cp_mem_disk_free(w->disks[i]);
     for (size_t i = 0; i < SHARDS; i++) {
         sy_timer_stop(w->shards[i].loops[0], &w->shards[i].told);
+        free_disks(&w->shards[i]);
         for (size_t k = 0; k < LOOPS; k++)
             sy_loop_free(w->shards[i].loops[k]);
     }

@@ -87,6 +87,8 @@ const struct cl_method cl_rebalance_region = {REGION "RebalanceRegion",
                                               &switchyard__v1__region_moves__descriptor};
 const struct cl_method cl_drain_shard = {REGION "DrainShard",
                                          &switchyard__v1__region_moves__descriptor};
+const struct cl_method cl_use_copy = {REGION "UseCopy",
+                                      &switchyard__v1__use_copy_response__descriptor};
 const struct cl_method cl_undrain_shard = {REGION "UndrainShard",
                                            &switchyard__v1__order_shard_response__descriptor};
 

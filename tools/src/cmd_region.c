@@ -55,6 +55,38 @@ static const struct cl_column place_columns[] = {
     {"WANTED", false, 6, 1},   {"GOES TO", false, 7, 2},
 };
 
+static const struct cl_column copy_columns[] = {
+    {"PARTITION", true, 0, 0}, {"SHARD", false, 6, 0},   {"STATE", false, 0, 0},
+    {"STANDBY", false, 6, 0},  {"IN SYNC", false, 0, 0}, {"WANTED", false, 6, 1},
+    {"GOES TO", false, 7, 2},
+};
+
+/* With local storage. */
+static void print_copies(const Switchyard__V1__GetRegionMapResponse *map)
+{
+    struct cl_table *table = cl_table_new(copy_columns, COLUMNS(copy_columns));
+    for (size_t i = 0; i < map->n_partitions; i++) {
+        const Switchyard__V1__PartitionPlace *p = map->partitions[i];
+        struct number partition = number(p->partition);
+        struct sy_error_text state = {0}, in_sync = {0};
+        sy_error_text_set(&state, "%s", p->opening ? "opening" : *p->shard ? "owned" : "free");
+        if (p->n_waits_for > 0)
+            sy_error_text_set(&state, "waits for %.80s%s%.80s", p->waits_for[0],
+                              p->n_waits_for > 1 ? " or " : "",
+                              p->n_waits_for > 1 ? p->waits_for[1] : "");
+        if (p->in_sync)
+            sy_error_text_set(&in_sync, "yes");
+        else if (p->alone_since_ns != 0)
+            sy_error_text_set(&in_sync, "no, since %s", cl_format_time(p->alone_since_ns).text);
+        else
+            sy_error_text_set(&in_sync, "no");
+        const char *cells[] = {partition.text, p->shard,  state.text, p->standby,
+                               in_sync.text,   p->wanted, p->target};
+        cl_table_add(table, cells);
+    }
+    print_table(table);
+}
+
 static void print_places(const Switchyard__V1__GetRegionMapResponse *map)
 {
     struct cl_table *table = cl_table_new(place_columns, COLUMNS(place_columns));
@@ -81,6 +113,8 @@ static enum cl_exit show(struct cl_client *client, const struct cl_region_option
     } else if (map) {
         if (options->verb == CL_REGION_SHARDS)
             print_shards(map);
+        else if (map->local)
+            print_copies(map);
         else
             print_places(map);
         char *shard = cl_text_clean(map->shard), *trouble = cl_text_clean(map->trouble);
@@ -116,6 +150,30 @@ static enum cl_exit move(struct cl_client *client, const struct cl_region_option
         printf("partition %u is on shard %s\n", options->partition, shard);
         free(shard);
     }
+    sy_arena_deinit(&arena);
+    return error->exit;
+}
+
+static enum cl_exit use_copy(struct cl_client *client, const struct cl_region_options *options,
+                             struct cl_error *error)
+{
+    Switchyard__V1__UseCopyRequest request = SWITCHYARD__V1__USE_COPY_REQUEST__INIT;
+    request.partition = options->partition;
+    request.shard = cl_unconst(options->shard);
+    request.sure = options->sure;
+    struct sy_arena arena;
+    sy_arena_init(&arena, CL_ARENA_BYTES_MAX);
+    const Switchyard__V1__UseCopyResponse *response = cl_call(client, &cl_use_copy, &request.base,
+                                                              &arena, error);
+    if (response && options->common.json)
+        cl_json_document(cl_json_message(&response->base), stdout);
+    else if (response && options->sure)
+        printf("partition %u goes on with the copy of shard %s\n", options->partition,
+               options->shard);
+    else if (response)
+        printf("the copy of partition %u on shard %s was last written at %s; what came later is "
+               "lost if the partition goes on with it: nothing was changed, repeat with --sure\n",
+               options->partition, options->shard, cl_format_time(response->changed_ns).text);
     sy_arena_deinit(&arena);
     return error->exit;
 }
@@ -231,6 +289,7 @@ enum cl_exit cl_cmd_region(const struct cl_args *defaults, int argc, char **argv
         struct cl_client *, const struct cl_region_options *, struct cl_error *) = {
         [CL_REGION_SHARDS] = show,         [CL_REGION_MAP] = show,    [CL_REGION_MOVE] = move,
         [CL_REGION_REBALANCE] = rebalance, [CL_REGION_DRAIN] = drain, [CL_REGION_UNDRAIN] = undrain,
+        [CL_REGION_USE_COPY] = use_copy,
     };
     struct cl_region_options options;
     if (cl_region_parse(&options, defaults, argc, argv) != CL_PARSE_OK)

@@ -10,13 +10,14 @@ enum cl_region_verb {
     CL_REGION_REBALANCE,
     CL_REGION_DRAIN,
     CL_REGION_UNDRAIN,
+    CL_REGION_USE_COPY,
     CL_REGION_VERBS,
 };
 
 struct cl_region_options {
     struct cl_args common;
     enum cl_region_verb verb;
-    bool has_verb, has_partition, anywhere, dry_run;
+    bool has_verb, has_partition, anywhere, dry_run, sure;
     uint32_t partition;
     const char *shard; /* NULL: anywhere, or none */
 };

@@ -6,7 +6,7 @@
 
 #define PARTITION_MAX 4095
 
-enum { KEY_ANYWHERE = 0x100, KEY_DRY_RUN };
+enum { KEY_ANYWHERE = 0x100, KEY_DRY_RUN, KEY_SURE };
 
 static const struct {
     const char *name;
@@ -19,12 +19,14 @@ static const struct {
     [CL_REGION_REBALANCE] = {"rebalance", false, false, "takes no argument but --dry-run"},
     [CL_REGION_DRAIN] = {"drain-shard", false, true, "expected SHARD"},
     [CL_REGION_UNDRAIN] = {"undrain-shard", false, true, "expected SHARD"},
+    [CL_REGION_USE_COPY] = {"use-copy", true, true, "expected PARTITION SHARD"},
 };
 
 static const struct argp_option region_argp_options[] = {
     {"anywhere", KEY_ANYWHERE, NULL, 0,
      "of move, instead of SHARD: the partition may be anywhere again", 0},
     {"dry-run", KEY_DRY_RUN, NULL, 0, "of rebalance: only says what would move", 0},
+    {"sure", KEY_SURE, NULL, 0, "of use-copy: what the copy lacks is lost", 0},
     {0},
 };
 
@@ -38,8 +40,8 @@ static error_t take_verb(struct cl_region_options *options, const char *arg)
         }
     }
     return cl_args_wrong(&options->common,
-                         "region '%s': expected shards, map, move, rebalance, drain-shard or "
-                         "undrain-shard",
+                         "region '%s': expected shards, map, move, rebalance, drain-shard, "
+                         "undrain-shard or use-copy",
                          arg);
 }
 
@@ -68,12 +70,14 @@ static error_t check(struct cl_region_options *options)
     struct cl_args *common = &options->common;
     if (!options->has_verb)
         return cl_args_wrong(common, "what of the region? Expected shards, map, move, rebalance, "
-                                     "drain-shard or undrain-shard");
+                                     "drain-shard, undrain-shard or use-copy");
     const char *name = verbs[options->verb].name;
     if (options->anywhere && options->verb != CL_REGION_MOVE)
         return cl_args_wrong(common, "--anywhere is for region move");
     if (options->dry_run && options->verb != CL_REGION_REBALANCE)
         return cl_args_wrong(common, "--dry-run is for region rebalance");
+    if (options->sure && options->verb != CL_REGION_USE_COPY)
+        return cl_args_wrong(common, "--sure is for region use-copy");
     if (options->anywhere && options->shard != NULL)
         return cl_args_wrong(common, "--anywhere and a shard exclude each other");
     bool complete = (!verbs[options->verb].partition || options->has_partition) &&
@@ -95,6 +99,9 @@ static error_t parse_region(int key, char *arg, struct argp_state *state)
     case KEY_DRY_RUN:
         options->dry_run = true;
         return 0;
+    case KEY_SURE:
+        options->sure = true;
+        return 0;
     case ARGP_KEY_ARG:
         return take_argument(options, arg);
     case ARGP_KEY_END:
@@ -115,11 +122,14 @@ enum cl_parse cl_region_parse(struct cl_region_options *options, const struct cl
         "  move PARTITION --anywhere  it may be anywhere again\n"
         "  rebalance            all may be anywhere, and are spread evenly\n"
         "  drain-shard SHARD    it gives what it has to the others and takes no more\n"
-        "  undrain-shard SHARD  it takes partitions again\n\n"
+        "  undrain-shard SHARD  it takes partitions again\n"
+        "  use-copy PARTITION SHARD  with local storage, when the other copies are lost: says how "
+        "old\n"
+        "                       that shard's is; with --sure the partition goes on with it\n\n"
         "An order that is interrupted goes on.\v" CL_EXIT_CODES;
     const struct argp argp = {region_argp_options,
                               parse_region,
-                              "shards|map|move|rebalance|drain-shard|undrain-shard ...",
+                              "shards|map|move|rebalance|drain-shard|undrain-shard|use-copy ...",
                               doc,
                               CL_ARGS_CHILDREN,
                               NULL,

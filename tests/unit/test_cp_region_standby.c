@@ -1,0 +1,355 @@
+/* links: cp sy_test_etcd */
+/* A region whose shards have disks of their own: what was acknowledged outlives any one of them
+ * (docs/replication.md). */
+#include "tests/unit/cp_region_world.h"
+
+#include "controlplane/ranges.h"
+#include "controlplane/shard_impl.h"
+
+static const struct cp_map *map_of(const struct world *w)
+{
+    const struct cp_map *newest = NULL;
+    for (size_t i = 0; i < SHARDS; i++) {
+        const struct shard *s = &w->shards[i];
+        if (s->shard == NULL || s->paused)
+            continue;
+        const struct cp_map *map = cp_region_map(s->shard->in_region);
+        newest = newest == NULL || map->revision > newest->revision ? map : newest;
+    }
+    return newest;
+}
+
+static const struct cp_map_partition *record(const struct world *w, uint32_t p)
+{
+    const struct cp_map *map = map_of(w);
+    uint32_t at = cp_map_partition(map, p);
+    ck_assert_uint_ne(at, CP_MAP_NONE);
+    return &map->partitions[at];
+}
+
+/* Each partition is served, and has a standby in sync. */
+static bool doubled(const struct world *w)
+{
+    for (uint32_t p = 0; p < PARTITIONS; p++) {
+        if (map_of(w) == NULL || cp_map_partition(map_of(w), p) == CP_MAP_NONE)
+            return false;
+        const struct cp_map_partition *row = record(w, p);
+        if (row->in_sync_count != 2 || cp_map_owner(map_of(w), row) == CP_MAP_NONE || row->moving)
+            return false;
+    }
+    return true;
+}
+
+static bool serves(const struct world *w, uint32_t p, size_t i)
+{
+    const struct shard *s = &w->shards[i];
+    return s->shard != NULL && cp_partition_serving(cp_shard_partition(s->shard, p));
+}
+
+static size_t server_of(const struct world *w, uint32_t p)
+{
+    for (size_t i = 0; i < SHARDS; i++) {
+        if (serves(w, p, i) && !w->shards[i].paused)
+            return i;
+    }
+    return SHARDS;
+}
+
+static size_t standby_of(const struct world *w, uint32_t p)
+{
+    const struct cp_map_partition *row = record(w, p);
+    const struct cp_map_copy *beside = cp_map_copy_beside(row, row->owner);
+    for (size_t i = 0; beside != NULL && i < SHARDS; i++) {
+        if (strcmp(w->shards[i].name, beside->shard) == 0)
+            return i;
+    }
+    return SHARDS;
+}
+
+static void lose_disks(struct world *w, size_t i)
+{
+    struct shard *s = &w->shards[i];
+    ck_assert_ptr_null(s->shard);
+    free_disks(s);
+    init_disks(s);
+    (void)w;
+}
+
+static void open_local(struct world *w, uint64_t seed)
+{
+    open_world_of(w, seed, true);
+    UNTIL(w, doubled(w));
+}
+
+static void create_many(struct world *w, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        expect_ok(w, create_some(w, some_shard(w)));
+}
+
+/* One whose partition is p. */
+static struct call *create_in(struct world *w, size_t shard, uint32_t p)
+{
+    char name[16];
+    do
+        snprintf(name, sizeof(name), "run-%zu", w->made++);
+    while (cp_range_even_of(cp_name_hash("p", "d", name), PARTITIONS) != p);
+    return create(w, shard, name);
+}
+
+START_TEST(each_partition_gets_a_standby)
+{
+    struct world *w = &world;
+    open_local(w, 1);
+    size_t standbys[SHARDS] = {0};
+    for (uint32_t p = 0; p < PARTITIONS; p++) {
+        size_t i = standby_of(w, p);
+        ck_assert_uint_lt(i, SHARDS);
+        ck_assert_uint_ne(i, server_of(w, p));
+        standbys[i]++;
+        ck_assert_int_eq(record(w, p)->alone_since_ns, 0);
+    }
+    for (size_t i = 0; i < SHARDS; i++)
+        ck_assert(standbys[i] >= 1 && standbys[i] <= PARTITIONS / SHARDS + 1);
+    create_many(w, 30);
+    check_runs(w);
+    close_world(w);
+}
+END_TEST
+
+START_TEST(a_dead_owner_without_its_disk_loses_nothing)
+{
+    struct world *w = &world;
+    for (size_t i = 0; i < SHARDS; i++) {
+        open_local(w, 10 + i);
+        create_many(w, 30);
+        /* calls are under way when it dies; what of them is acknowledged stays */
+        for (int k = 0; k < 12; k++)
+            create_some(w, (i + 1) % SHARDS);
+        run_for(w, (int64_t)sy_rng_below(&w->rng, 8 * MS));
+        kill_shard(w, i);
+        lose_disks(w, i);
+        UNTIL(w, even(w, SHARDS - 1) ||
+                     owned_by(w, (i + 1) % SHARDS) + owned_by(w, (i + 2) % SHARDS) == PARTITIONS);
+        check_runs(w);
+        create_many(w, 10);
+        start_shard(w, i); /* with an empty disk: it gets copies again */
+        UNTIL(w, doubled(w));
+        check_runs(w);
+        close_world(w);
+    }
+}
+END_TEST
+
+START_TEST(both_may_die_one_after_the_other)
+{
+    struct world *w = &world;
+    open_local(w, 20);
+    create_many(w, 20);
+    for (size_t i = 0; i < SHARDS; i++) {
+        kill_shard(w, i);
+        lose_disks(w, i);
+        UNTIL(w, owned_by(w, (i + 1) % SHARDS) + owned_by(w, (i + 2) % SHARDS) == PARTITIONS);
+        create_many(w, 5);
+        start_shard(w, i);
+        UNTIL(w, doubled(w));
+    }
+    check_runs(w);
+    close_world(w);
+}
+END_TEST
+
+START_TEST(without_its_standby_an_owner_goes_on)
+{
+    struct world *w = &world;
+    open_local(w, 30);
+    uint32_t p = 0;
+    size_t owner = server_of(w, p), standby = standby_of(w, p);
+    /* it hangs: its session lives, and answers wait for it as long as patience lasts */
+    w->shards[standby].paused = true;
+    struct call *call = create_in(w, owner, p);
+    int64_t begun_ns = w->now_ns;
+    UNTIL(w, call->call == NULL);
+    ck_assert_int_eq(call->code, SY_CODE_OK);
+    int64_t took_ns = w->now_ns - begun_ns;
+    ck_assert_int_ge(took_ns, SY_NS_PER_S);
+    ck_assert_int_lt(took_ns, SY_NS_PER_S + 500 * MS);
+    ck_assert_uint_eq(record(w, p)->in_sync_count, 1);
+    ck_assert_int_gt(record(w, p)->alone_since_ns, 0);
+    /* from then on they do not */
+    begun_ns = w->now_ns;
+    expect_ok(w, create_in(w, owner, p));
+    ck_assert_int_lt(w->now_ns - begun_ns, 100 * MS);
+    w->shards[standby].paused = false;
+    UNTIL(w, doubled(w));
+    check_runs(w);
+    close_world(w);
+}
+END_TEST
+
+START_TEST(what_waits_for_the_standby_is_not_read)
+{
+    struct world *w = &world;
+    open_local(w, 31);
+    uint32_t p = 0;
+    size_t owner = server_of(w, p), standby = standby_of(w, p);
+    w->shards[standby].paused = true;
+    struct call *call = create_in(w, owner, p);
+    run_for(w, 300 * MS); /* durable here long since */
+    ck_assert_ptr_nonnull(call->call);
+    struct call *reading = read_run(w, owner, call->run);
+    UNTIL(w, reading->call == NULL);
+    ck_assert_int_eq(reading->code, SY_CODE_NOT_FOUND);
+    UNTIL(w, call->call == NULL);
+    expect_ok(w, read_run(w, owner, call->run));
+    w->shards[standby].paused = false;
+    close_world(w);
+}
+END_TEST
+
+START_TEST(a_stale_copy_never_claims)
+{
+    struct world *w = &world;
+    open_local(w, 40);
+    uint32_t p = 0;
+    size_t owner = server_of(w, p), standby = standby_of(w, p), third = 3 - owner - standby;
+    kill_shard(w, standby);
+    struct call *call = create_in(w, owner, p);
+    expect_ok(w, call);
+    /* soon after the owner dies, too, before any other copy is made */
+    kill_shard(w, owner);
+    start_shard(w, standby);
+    run_for(w, 20 * SY_NS_PER_S);
+    ck_assert(!serves(w, p, standby) && !serves(w, p, third));
+    start_shard(w, owner);
+    UNTIL(w, doubled(w));
+    ck_assert(serves(w, p, owner));
+    check_runs(w);
+    close_world(w);
+}
+END_TEST
+
+START_TEST(an_owner_that_stood_still_acknowledges_nothing)
+{
+    struct world *w = &world;
+    open_local(w, 50);
+    uint32_t p = 0;
+    size_t owner = server_of(w, p), standby = standby_of(w, p);
+    struct call *before = create_in(w, owner, p);
+    expect_ok(w, before);
+    struct call *call = create_in(w, owner, p);
+    run_for(w, 3 * MS); /* it is under way there */
+    w->shards[owner].paused = true;
+    UNTIL(w, server_of(w, p) == standby);
+    expect_ok(w, create_in(w, standby, p));
+    w->shards[owner].paused = false;
+    UNTIL(w, call->call == NULL);
+    UNTIL(w, doubled(w));
+    check_runs(w); /* if it was acknowledged, it is there */
+    close_world(w);
+}
+END_TEST
+
+START_TEST(all_are_stopped_and_started)
+{
+    struct world *w = &world;
+    open_local(w, 60);
+    create_many(w, 20);
+    for (size_t i = 0; i < SHARDS; i++)
+        cp_shard_stop(w->shards[i].shard, SY_NS_PER_S, on_stopped, &w->shards[i]);
+    UNTIL(w, w->shards[0].stopped && w->shards[1].stopped && w->shards[2].stopped);
+    for (size_t i = 0; i < SHARDS; i++)
+        kill_shard(w, i);
+    for (size_t i = 0; i < SHARDS; i++)
+        start_shard(w, i);
+    UNTIL(w, doubled(w));
+    check_runs(w);
+    close_world(w);
+}
+END_TEST
+
+START_TEST(a_standby_that_is_far_behind_begins_anew)
+{
+    struct world *w = &world;
+    open_local(w, 70);
+    uint32_t p = 0;
+    size_t owner = server_of(w, p), standby = standby_of(w, p);
+    uint64_t copy = w->shards[standby].own[p].copy;
+    kill_shard(w, standby);
+    for (int i = 0; i < 250; i++) { /* the log has 200 batches */
+        expect_ok(w, create_in(w, owner, p));
+        if (i % 10 != 0)
+            forget_call(w);
+    }
+    start_shard(w, standby);
+    UNTIL(w, doubled(w));
+    if (standby_of(w, p) == standby)
+        ck_assert_uint_ne(w->shards[standby].own[p].copy, copy);
+    check_runs(w);
+    close_world(w);
+}
+END_TEST
+
+/* Shards die, hang and are cut off; disks are lost while there is another copy in sync. */
+static void storm(uint64_t seed)
+{
+    struct world *w = &world;
+    open_local(w, seed);
+    for (int k = 0; k < 40; k++) {
+        for (int c = 0; c < 3; c++) {
+            size_t i = sy_rng_below(&w->rng, SHARDS);
+            if (w->shards[i].shard != NULL && !w->shards[i].paused)
+                create_some(w, i);
+        }
+        if (doubled(w) && sy_rng_chance(&w->rng, 1, 3)) {
+            size_t i = sy_rng_below(&w->rng, SHARDS);
+            bool up = true;
+            for (size_t j = 0; j < SHARDS; j++)
+                up &= w->shards[j].shard != NULL && !w->shards[j].paused;
+            if (up && w->cut == NULL) {
+                kill_shard(w, i);
+                lose_disks(w, i);
+            }
+        } else {
+            storm_step(w);
+        }
+        run_for(w, (int64_t)sy_rng_below(&w->rng, 1500 * MS));
+    }
+    mend(w);
+    UNTIL(w, doubled(w));
+    for (size_t i = 0; i < w->call_count; i++)
+        UNTIL(w, w->calls[i].call == NULL);
+    check_runs(w);
+    for (uint32_t p = 0; p < PARTITIONS; p++) /* nobody gives it to and fro */
+        ck_assert_uint_lt(record(w, p)->epoch, 40);
+    close_world(w);
+}
+
+START_TEST(storms_lose_nothing)
+{
+    const char *first = getenv("REGION_FIRST"), *count = getenv("REGION_SEEDS");
+    uint64_t from = first ? strtoull(first, NULL, 10) : 1;
+    uint64_t seeds = count ? strtoull(count, NULL, 10) : 6;
+    for (uint64_t seed = from; seed < from + seeds; seed++) {
+        if (getenv("REGION_VERBOSE") != NULL)
+            fprintf(stderr, "seed %llu\n", (unsigned long long)seed);
+        storm(seed);
+    }
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {each_partition_gets_a_standby,
+                                  a_dead_owner_without_its_disk_loses_nothing,
+                                  both_may_die_one_after_the_other,
+                                  without_its_standby_an_owner_goes_on,
+                                  what_waits_for_the_standby_is_not_read,
+                                  a_stale_copy_never_claims,
+                                  an_owner_that_stood_still_acknowledges_nothing,
+                                  all_are_stopped_and_started,
+                                  a_standby_that_is_far_behind_begins_anew,
+                                  storms_lose_nothing,
+                                  NULL};
+    return sy_test_run("cp_region_standby", tests);
+}
