@@ -403,7 +403,7 @@ static struct merged add_registered(struct cp_gather *gather, struct merged seen
                                          : strcmp(report->cluster.name, registered->name);
         s += order <= 0;
         r += order >= 0;
-        bool known = order >= 0 && registered->record != NULL;
+        bool known = order >= 0 && registered != NULL && registered->record != NULL;
         bool gone = known && registered->record->deleted;
         if (order > 0 && (!known || gone))
             continue;

@@ -77,7 +77,7 @@ static int read_labels(char ret[SCH_NODE_LABELS_MAX], const struct dp_config *co
 {
     const struct sy_config_map *labels = &config->labels;
     memset(ret, 0, SCH_NODE_LABELS_MAX);
-    memcpy(ret, base, strlen(base));
+    memcpy(ret, base, strlen(base) + 1);
     int r = 0;
     for (size_t i = 0; i < labels->count; i++) {
         struct sy_span said = sch_label_value(ret, labels->pairs[i].key);
