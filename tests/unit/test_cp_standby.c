@@ -479,6 +479,55 @@ static struct cp_follower old_follower(void)
     return f;
 }
 
+START_TEST(one_that_is_to_be_replaced_is_written_out_at_once_and_no_other_joins_before)
+{
+    struct bench b;
+    init_in_sync(&b); /* nothing waits */
+    b.view.replaced = true;
+    look(&b);
+    ck_assert(b.fx.write);
+    ck_assert_uint_eq(b.fx.in_sync, 0);
+    ck_assert_uint_eq(b.s.sm.state, CP_STANDBY_LEAVING);
+    happens(&b);
+    look(&b);
+    ck_assert_uint_eq(b.s.sm.state, CP_STANDBY_OUT);
+    hello(&b, COPY, EPOCH, 41); /* fits, and would join */
+    ck_assert_uint_eq(b.s.sm.state, CP_STANDBY_OUT);
+    b.view.replaced = false;
+    hello(&b, COPY, EPOCH, 41); /* it was not put off */
+    ck_assert_uint_eq(b.s.sm.state, CP_STANDBY_JOINING);
+}
+END_TEST
+
+START_TEST(a_copy_in_sync_that_is_lost_is_written_out_though_nothing_waits)
+{
+    struct bench b;
+    init_in_sync(&b);
+    hello(&b, 0, 0, 0); /* its disk was lost */
+    ck_assert(b.fx.write && !b.fx.anew);
+    ck_assert_uint_eq(b.fx.in_sync, 0);
+    happens(&b);
+    look(&b);
+    hello(&b, 0, 0, 0);
+    ck_assert(b.fx.anew);
+}
+END_TEST
+
+START_TEST(one_that_joins_and_is_gone_does_not_join)
+{
+    struct bench b;
+    init(&b, 0);
+    synced(&b, 41);
+    hello(&b, COPY, 3, 40);
+    ck_assert_uint_eq(b.s.sm.state, CP_STANDBY_JOINING);
+    ck_assert(!b.fx.write); /* it lacks the marker */
+    tell(&b, NO_EVENT(GONE));
+    ck_assert_uint_eq(b.s.sm.state, CP_STANDBY_OUT);
+    stored(&b, 41);
+    ck_assert(!b.fx.write); /* whoever is linked now may be another shard */
+}
+END_TEST
+
 START_TEST(a_follower_takes_what_follows_its_log)
 {
     struct cp_follower f = old_follower();
@@ -589,6 +638,9 @@ int main(void)
         one_without_a_copy_or_behind_the_log_begins_anew,
         a_copy_in_sync_is_written_out_before_it_begins_anew,
         one_epoch_tells_so_many_to_begin_anew_and_no_more,
+        one_that_is_to_be_replaced_is_written_out_at_once_and_no_other_joins_before,
+        a_copy_in_sync_that_is_lost_is_written_out_though_nothing_waits,
+        one_that_joins_and_is_gone_does_not_join,
         a_follower_takes_what_follows_its_log,
         a_follower_refuses_what_does_not_follow,
         a_follower_refuses_older_owners,
