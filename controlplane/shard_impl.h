@@ -81,7 +81,7 @@ struct cp_lane {
     struct cp_owned { /* in a region of several shards: shard_region.c */
         struct cp_post open, give, lose, opened, closed;
         uint32_t epoch;          /* the front's: under which it is to be opened */
-        bool wanted;             /* the front's: it is to be open */
+        bool wanted, answered;   /* the front's: it is to be open; `opened` has come since then */
         uint32_t seen;           /* with `closed`: the greatest epoch of its store */
         bool held, told, giving; /* the lane's: by this shard; so much was told; it is to go */
         bool taking;             /* the lane's: what follows it here is closed first */

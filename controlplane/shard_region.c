@@ -106,7 +106,9 @@ static void run_opened(struct cp_post *post)
 {
     struct cp_lane *lane = sy_container_of(post, struct cp_lane, owned.opened);
     lane->owned.trouble = lane->owned.why;
+    lane->owned.answered = true;
     cp_region_opened(lane->shard->in_region, lane->index, lane->owned.epoch);
+    cp_shard_changed(lane->shard);
 }
 
 static void run_closed(struct cp_post *post)
@@ -121,6 +123,7 @@ static void open_partition(void *ctx, uint32_t partition, uint32_t epoch)
     struct cp_lane *lane = &shard->lanes[partition];
     lane->owned.epoch = epoch;
     lane->owned.wanted = true;
+    lane->owned.answered = false;
     lane->owned.trouble.text[0] = '\0';
     cp_copying_tell(lane);
     cp_lane_post(cp_front(shard), lane, &lane->owned.open);
@@ -298,7 +301,9 @@ static void changed(void *ctx)
 bool cp_shard_serves(const struct cp_shard *shard, uint32_t partition)
 {
     const struct cp_lane *lane = &shard->lanes[partition];
-    return lane->serving.heard && (shard->in_region == NULL || lane->owned.wanted);
+    const struct cp_owned *owned = &lane->owned;
+    /* What was heard may be of when we had it before. */
+    return lane->serving.heard && (shard->in_region == NULL || (owned->wanted && owned->answered));
 }
 
 uint32_t cp_shard_any(const struct cp_shard *shard)
