@@ -11,6 +11,8 @@
  * Where. An attempt is assigned only to clusters that its queue permitted at some moment since the
  * last look: the nearest list of clusters among it and its parents, and the regions of all of them.
  */
+#include "controlplane/names.h"
+#include "controlplane/ranges.h"
 #include "tests/sim/world_impl.h"
 
 #define AMOUNTS 4
@@ -23,13 +25,6 @@ static uint64_t amount(const struct sch_use *use, unsigned i)
 }
 
 static const struct sch_use everything = {UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
-
-static struct sch_partition *core_of(struct sim_world *world, unsigned i)
-{
-    if (!world->shard.process.up)
-        return NULL;
-    return cp_partition_core(cp_shard_partition(world->shard.shard, i));
-}
 
 static struct sch_use larger(const struct sch_use *a, const struct sch_use *b)
 {
@@ -149,7 +144,7 @@ static struct look look_at_queues(struct sim_world *world, unsigned *ret_serving
     *ret_serving = 0;
     *ret_known = true;
     for (unsigned i = 0; i < world->options.partitions; i++) {
-        struct sch_partition *core = core_of(world, i);
+        struct sch_partition *core = sim_core(world, i);
         if (core) {
             sch_partition_each_queue(core, add_queue, &look);
             add_places(&look);
@@ -230,11 +225,12 @@ static void count_attempt(void *ctx, struct sim_attempt *attempt)
 {
     struct running *running = ctx;
     struct sim_world *world = running->world;
-    if (attempt->disowned || !world->shard.process.up)
+    if (attempt->disowned)
         return;
-    unsigned partition = cp_shard_partition_of(world->shard.shard, "sim", "test",
-                                               strrchr(attempt->run, '/') + 1);
-    struct sch_partition *core = core_of(world, partition);
+    const char *run = strrchr(attempt->run, '/') + 1;
+    uint32_t partition = cp_range_even_of(cp_name_hash("sim", "test", run),
+                                          world->options.partitions);
+    struct sch_partition *core = sim_core(world, partition);
     if (core == NULL)
         return;
     const struct sch_action *action = action_of(core, attempt->run, attempt->name);
@@ -299,11 +295,7 @@ static void check_place(struct sim_world *world, const struct sch_action *action
 static void check_failures(struct sim_world *world, const struct sch_action *action,
                            const struct sim_child *child)
 {
-    const struct sim_options *o = &world->options;
-    bool losses = o->crash_shard_pct + o->crash_operator_pct + o->crash_agent_pct +
-                      o->cut_link_pct + o->drop_connection_ppm + o->fail_commit_pct +
-                      o->slow_disk_pct >
-                  0;
+    bool losses = sim_options_lose(&world->options);
     struct sch_gang_view gang;
     if (sch_action_gang(action, &gang))
         return;
@@ -351,14 +343,10 @@ static bool check_run(void *ctx, struct sch_run *run)
 static void check_attempts(struct sim_world *world)
 {
     for (unsigned i = 0; i < world->options.partitions; i++) {
-        struct walk walk = {.world = world, .core = core_of(world, i)};
+        struct walk walk = {.world = world, .core = sim_core(world, i)};
         if (walk.core == NULL)
             continue;
-        walk.epoch = cp_partition_epoch(cp_shard_partition(world->shard.shard, i));
-        if (walk.epoch < world->checks.epochs[i])
-            sim_fail(world, "partition %u: epoch %u after %u", i, walk.epoch,
-                     world->checks.epochs[i]);
-        world->checks.epochs[i] = walk.epoch;
+        walk.epoch = world->owners[i].epoch;
         sch_partition_each_run(walk.core, check_run, &walk);
     }
     for (unsigned i = 0; i < SIM_QUEUES_MAX; i++) { /* until a look says otherwise */
@@ -409,7 +397,7 @@ static bool compare_queue(void *ctx, const struct sch_queue_view *view)
 static void check_in_force(struct sim_world *world)
 {
     for (unsigned i = 0; i < world->options.partitions; i++) {
-        struct sch_partition *core = core_of(world, i);
+        struct sch_partition *core = sim_core(world, i);
         for (unsigned k = 0; core && k < sim_queues_count(world->queues); k++) {
             struct in_force in_force = {.world = world, .queue = sim_queues_at(world->queues, k)};
             if (in_force.queue->changing)
@@ -447,7 +435,7 @@ void sim_check_describe(struct sim_world *world)
 {
     struct walk walk = {.world = world, .epoch = 20};
     for (unsigned i = 0; i < world->options.partitions; i++) {
-        walk.core = core_of(world, i);
+        walk.core = sim_core(world, i);
         if (walk.core)
             sch_partition_each_run(walk.core, describe_run, &walk);
     }
@@ -455,8 +443,11 @@ void sim_check_describe(struct sim_world *world)
 
 void sim_check_all(struct sim_world *world)
 {
-    for (unsigned i = 0; world->shard.process.up && i < world->options.partitions; i++)
-        cp_partition_check(cp_shard_partition(world->shard.shard, i));
+    for (unsigned i = 0; i < world->options.partitions; i++) {
+        const struct sch_partition *core = sim_core(world, i);
+        if (core)
+            sch_partition_check(core);
+    }
     for (unsigned i = 0; i < world->options.operators; i++) {
         if (world->operators[i].process.up)
             dp_operator_check(world->operators[i].daemon);

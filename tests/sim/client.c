@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #define RETRY_NS (300 * SY_NS_PER_MS)
 #define CALL_NS (5 * SY_NS_PER_S)
@@ -35,6 +36,7 @@ enum sim_run_state {
     RUN_ENQUEUE,
     RUN_SIGNAL,
     RUN_WATCH,
+    RUN_READ_AGAIN, /* all of the log: whoever had the partition meanwhile wrote what was shown */
     RUN_COLLECT,
     RUN_DONE,
 };
@@ -59,8 +61,11 @@ struct sim_client_run {
     bool condition, signals;
     int64_t patience_s; /* timeout of the condition; 0: none, so a signal comes */
     struct sy_call *watch;
-    uint64_t sequence; /* of the last event seen */
-    uint64_t cursor;   /* of WaitChildren */
+    struct sim_log {
+        uint64_t sequence; /* of the last event seen */
+        uint64_t hash;     /* of all of them */
+    } watched, read_again;
+    uint64_t cursor; /* of WaitChildren */
     Switchyard__V1__Phase phase;
     bool ended;
 };
@@ -68,7 +73,6 @@ struct sim_client_run {
 struct sim_client {
     struct sim_world *world;
     struct sy_loop *loop;
-    struct sy_channel *channel;
     struct sy_arena arena;
     struct sy_buf group_spec, cached_spec;
     struct sim_client_run *runs;
@@ -109,7 +113,8 @@ static void call(struct sim_client_run *run, const char *method, const ProtobufC
     struct sy_metadata metadata = {"x-request-id", run->name};
     struct sy_call_options options = {
         .method = method, .timeout_ns = CALL_NS, .metadata = &metadata, .metadata_count = 1};
-    sy_channel_call(run->client->channel, run->client->loop, &options, &bytes, reply, run);
+    struct sy_channel *channel = sim_any_shard(run->client->world);
+    sy_channel_call(channel, run->client->loop, &options, &bytes, reply, run);
 }
 
 /* What a client may hide by trying again. Anything else is a fault of the system under test. When
@@ -117,6 +122,7 @@ static void call(struct sim_client_run *run, const char *method, const ProtobufC
 static bool may_retry(struct sim_client_run *run, const struct sy_status *status)
 {
     enum sy_code code = status->code;
+    sim_trace(run->client->world, "refused", run->name, (uint64_t)code);
     if (code == SY_CODE_INVALID_ARGUMENT && (run->state == RUN_KEYED || run->state == RUN_ENQUEUE))
         code = SY_CODE_UNAVAILABLE;
     switch (code) {
@@ -371,13 +377,29 @@ static bool is_final(Switchyard__V1__Phase phase)
            phase <= SWITCHYARD__V1__PHASE__PHASE_TIMED_OUT;
 }
 
+static struct sim_log *log_of(struct sim_client_run *run)
+{
+    return run->state == RUN_READ_AGAIN ? &run->read_again : &run->watched;
+}
+
+static void log_event(struct sim_client_run *run, const Switchyard__V1__Event *event)
+{
+    struct sim_log *log = log_of(run);
+    if (event->sequence != log->sequence + 1)
+        sim_fail(run->client->world, "run %s: event %" PRIu64 " after %" PRIu64, run->name,
+                 event->sequence, log->sequence);
+    struct sy_buf SY_CLEANUP(sy_buf_deinit) bytes = {0};
+    pb_pack(&event->base, &bytes);
+    log->sequence = event->sequence;
+    log->hash = XXH3_64bits_withSeed(bytes.data, bytes.len, log->hash);
+}
+
 static void take_event(struct sim_client_run *run, const Switchyard__V1__Event *event)
 {
     struct sim_world *world = run->client->world;
-    if (event->sequence != run->sequence + 1)
-        sim_fail(world, "run %s: event %" PRIu64 " after %" PRIu64, run->name, event->sequence,
-                 run->sequence);
-    run->sequence = event->sequence;
+    log_event(run, event);
+    if (run->state == RUN_READ_AGAIN)
+        return;
     unsigned i = (unsigned)strtoul(event->action + 2, NULL, 10);
     bool root = strcmp(event->action, SCH_ROOT_NAME) == 0;
     if (!root && keyed_at(run, i) != NULL)
@@ -415,8 +437,14 @@ static void on_watch_closed(void *ctx, const struct sy_status *status)
     struct sim_client_run *run = ctx;
     sy_call_unref(run->watch);
     run->watch = NULL;
-    if (run->ended) {
-        run->state = RUN_COLLECT;
+    bool again = run->state == RUN_READ_AGAIN;
+    if (again && status->code == SY_CODE_OK &&
+        (run->read_again.sequence != run->watched.sequence ||
+         run->read_again.hash != run->watched.hash))
+        sim_fail(run->client->world, "run %s: its log is not the one that was shown", run->name);
+    if (again ? status->code == SY_CODE_OK : run->ended) {
+        bool region = sim_world_options(run->client->world)->shards > 1;
+        run->state = region && !again ? RUN_READ_AGAIN : RUN_COLLECT;
         act_in(run, 0);
     } else if (status->code == SY_CODE_OK) {
         sim_fail(run->client->world, "run %s: the watch ended before the run", run->name);
@@ -436,12 +464,12 @@ static void run_watch(struct sim_client_run *run)
     run_id_init(&id, run);
     Switchyard__V1__WatchRunRequest request = SWITCHYARD__V1__WATCH_RUN_REQUEST__INIT;
     request.run = &id;
-    request.after_sequence = run->sequence;
+    request.after_sequence = log_of(run)->sequence;
     struct sy_buf bytes = {0};
     pb_pack(&request.base, &bytes);
     struct sy_call_options options = {.method = "/switchyard.v1.ActionService/WatchRun"};
-    run->watch = sy_channel_open(run->client->channel, run->client->loop, &options, &watch_sink,
-                                 run);
+    run->watch = sy_channel_open(sim_any_shard(run->client->world), run->client->loop, &options,
+                                 &watch_sink, run);
     int r = sy_call_send(run->watch, &bytes);
     SY_ASSERT(r == 0);
     sy_call_half_close(run->watch);
@@ -550,6 +578,7 @@ static void run_act(void *arg)
         run_signal(run);
         break;
     case RUN_WATCH:
+    case RUN_READ_AGAIN:
         run_watch(run);
         break;
     case RUN_COLLECT:
@@ -584,13 +613,12 @@ static void draw_limits(struct sim_client_run *run, struct sy_rng *rng)
     run->signals = run->condition && (run->patience_s == 0 || sy_rng_chance(rng, 1, 2));
 }
 
-struct sim_client *sim_client_new(struct sim_world *world, struct sy_loop *loop, struct sy_rpc *rpc,
-                                  const char *target, const struct sim_options *options)
+struct sim_client *sim_client_new(struct sim_world *world, struct sy_loop *loop,
+                                  const struct sim_options *options)
 {
     struct sim_client *client = sy_new(struct sim_client);
     client->world = world;
     client->loop = loop;
-    client->channel = sy_channel_new(rpc, target);
     sy_arena_init(&client->arena, 64 << 20);
     struct cl_spec group = {.type = CL_SPEC_GROUP, .name = "simulated"};
     sim_spec_pack(&group, &client->group_spec);
@@ -621,7 +649,7 @@ struct sim_client *sim_client_new(struct sim_world *world, struct sy_loop *loop,
         int64_t deadline_s = 1 + (int64_t)sy_rng_below(&rng, 30);
         sim_task_pack(kind, run->timed ? deadline_s : 0, &client->arena, &run->task_spec);
         sy_timer_init(&run->timer, run_act, run);
-        act_in(run, (int64_t)sy_rng_below(sim_rng(world), 5 * (uint64_t)SY_NS_PER_S));
+        act_in(run, (int64_t)sy_rng_below(sim_rng(world), (uint64_t)options->begin_ns_max));
     }
     return client;
 }
@@ -634,7 +662,6 @@ void sim_client_free(struct sim_client *client)
         free(client->runs[i].children);
     }
     free(client->runs);
-    sy_channel_free(client->channel);
     sy_buf_deinit(&client->group_spec);
     sy_buf_deinit(&client->cached_spec);
     sy_arena_deinit(&client->arena);

@@ -40,9 +40,9 @@ static bool waits(void *ctx, const struct sch_queue_view *view)
 static bool all_wait(struct sim_world *world)
 {
     unsigned count = 0;
-    struct cp_partition *p = cp_shard_partition(world->shard.shard, 0);
-    if (cp_partition_serving(p))
-        sch_partition_each_queue(cp_partition_core(p), waits, &count);
+    struct sch_partition *core = sim_core(world, 0);
+    if (core)
+        sch_partition_each_queue(core, waits, &count);
     return count == world->options.queues;
 }
 

@@ -2,24 +2,40 @@
 #include "tests/sim/world_impl.h"
 
 #define STEP_NS_MAX ((uint64_t)20 * SY_NS_PER_S)
+#define LATE_NS_MAX ((uint64_t)6 * SY_NS_PER_S)
 #define SLOW_NS_MAX ((uint64_t)3 * SY_NS_PER_S)
 
 /* ---- the network ---- */
 
-static bool cuts(const struct sim_link *link, const char *from, const char *to)
+/* "etcd-*" is all that begin so. A process that cuts itself off from its kind still hears itself.
+ */
+static bool is(const char *pattern, const char *name)
 {
-    return (strcmp(link->from, from) == 0 && strcmp(link->to, to) == 0) ||
-           (link->both_ways && strcmp(link->from, to) == 0 && strcmp(link->to, from) == 0);
+    size_t len = strcspn(pattern, "*");
+    return strncmp(pattern, name, len) == 0 && (pattern[len] == '*' || name[len] == '\0');
 }
 
-static bool link_is_cut(const struct sim_world *world, const char *from, const char *to)
+static bool cuts(const struct sim_link *link, const char *from, const char *to)
 {
-    for (unsigned i = 0; i < world->link_count; i++) {
-        const struct sim_link *link = &world->links[i];
+    return (is(link->from, from) && is(link->to, to)) ||
+           (link->both_ways && is(link->from, to) && is(link->to, from));
+}
+
+static bool one_is_cut(const struct sim_world *world, const struct sim_links *links,
+                       const char *from, const char *to)
+{
+    for (unsigned i = 0; i < links->count; i++) {
+        const struct sim_link *link = &links->at[i];
         if (link->until_ns > world->now_ns && cuts(link, from, to))
             return true;
     }
     return false;
+}
+
+static bool link_is_cut(const struct sim_world *world, const char *from, const char *to)
+{
+    return one_is_cut(world, &world->links, from, to) ||
+           (strcmp(from, to) != 0 && one_is_cut(world, &world->links_of_shards, from, to));
 }
 
 static enum sy_fault plan_message(void *ctx, const char *from, const char *to,
@@ -30,6 +46,9 @@ static enum sy_fault plan_message(void *ctx, const char *from, const char *to,
     *ret_delay_ns = (int64_t)sy_rng_below(&world->rng, (uint64_t)world->options.delay_ns_max + 1);
     sim_trace(world, ".message", from, (uint64_t)*ret_delay_ns);
     bool calm = world->now_ns > SIM_HEAL_AT_NS;
+    if (!calm && world->options.late_ppm > 0 &&
+        sy_rng_chance(&world->rng, world->options.late_ppm, 1000000))
+        *ret_delay_ns += (int64_t)sy_rng_below(&world->rng, LATE_NS_MAX);
     if (!calm && (link_is_cut(world, from, to) ||
                   sy_rng_chance(&world->rng, world->options.drop_connection_ppm, 1000000))) {
         world->result.drops++;
@@ -50,21 +69,31 @@ struct sy_rpc_mem_plan sim_faults_plan(struct sim_world *world)
     return (struct sy_rpc_mem_plan){plan_message, plan_connect, world};
 }
 
-static void cut_a_link(struct sim_world *world)
+void sim_cut(struct sim_world *world, struct sim_links *links, const char *one, const char *other)
 {
     struct sy_rng *rng = &world->rng;
-    if (world->link_count == SY_COUNT_OF(world->links))
-        world->link_count = 0;
-    struct sim_link *link = &world->links[world->link_count++];
-    const struct sim_agent *agent = &world->agents[sy_rng_below(rng, world->options.agents)];
-    const char *cluster = world->operators[agent->operator_index].process.name;
-    const char *other = sy_rng_chance(rng, 1, 2) ? agent->process.name : world->shard.process.name;
+    if (links->count == SY_COUNT_OF(links->at))
+        links->count = 0;
+    struct sim_link *link = &links->at[links->count++];
     bool back = sy_rng_chance(rng, 1, 2);
-    link->from = back ? other : cluster;
-    link->to = back ? cluster : other;
+    link->from = back ? other : one;
+    link->to = back ? one : other;
     link->both_ways = !world->options.one_way || sy_rng_chance(rng, 1, 2);
     link->until_ns = world->now_ns + (int64_t)sy_rng_below(rng, 12 * (uint64_t)SY_NS_PER_S);
     sim_trace(world, "cut", other, (uint64_t)link->until_ns);
+}
+
+static void cut_a_link(struct sim_world *world)
+{
+    struct sy_rng *rng = &world->rng;
+    const struct sim_agent *agent = &world->agents[sy_rng_below(rng, world->options.agents)];
+    const char *cluster = world->operators[agent->operator_index].process.name;
+    bool node = sy_rng_chance(rng, 1, 2);
+    unsigned shard = world->options.shards > 1 && !node
+                         ? (unsigned)sy_rng_below(rng, world->options.shards)
+                         : 0;
+    sim_cut(world, &world->links, cluster,
+            node ? agent->process.name : world->shards[shard].process.name);
 }
 
 /* ---- processes, people ---- */
@@ -86,8 +115,10 @@ static void crash_processes(struct sim_world *world)
 {
     const struct sim_options *o = &world->options;
     struct sy_rng *rng = &world->rng;
-    if (world->shard.process.up && sy_rng_chance(rng, o->crash_shard_pct, 100))
-        sim_shard_crash(world);
+    for (unsigned i = 0; i < o->shards; i++) {
+        if (world->shards[i].process.up && sy_rng_chance(rng, o->crash_shard_pct, 100))
+            sim_shard_crash(world, i);
+    }
     for (unsigned i = 0; i < o->operators; i++) {
         if (world->operators[i].process.up && sy_rng_chance(rng, o->crash_operator_pct, 100))
             sim_operator_crash(world, i);
@@ -111,7 +142,7 @@ static void disturb_disks(struct sim_world *world, bool heal)
         if (slow)
             sync_ns += (int64_t)sy_rng_below(rng, SLOW_NS_MAX);
         world->result.commits_failed += fails;
-        cp_mem_disk_set(world->shard.disks[i], sync_ns, fails ? (int64_t)sy_rng_below(rng, 5) : -1);
+        cp_mem_disk_set(world->disks[i], sync_ns, fails ? (int64_t)sy_rng_below(rng, 5) : -1);
     }
 }
 
@@ -131,6 +162,8 @@ void sim_faults_turn(struct sim_world *world)
     order_nodes(world, heal);
     sim_queues_turn(world->queues, heal);
     disturb_disks(world, heal);
+    if (world->options.shards > 1)
+        sim_region_turn(world, heal);
     if (heal)
         return;
     crash_processes(world);

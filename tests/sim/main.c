@@ -1,7 +1,7 @@
 /*
- * The simulator:  sim [--seed N] [--count M] [--large | --fair] [--verbose] [SEED-FILE...]
- * Runs seeds N .. N+M-1 (and every number in the files), each twice; the trace hashes must match.
- * Exit 0 when all pass. A failing seed belongs into tests/sim/seeds/.
+ * The simulator:  sim [--seed N] [--count M] [--region] [--large | --fair] [--verbose]
+ * [SEED-FILE...] Runs seeds N .. N+M-1 (and every number in the files), each twice; the trace
+ * hashes must match. Exit 0 when all pass. A failing seed belongs into tests/sim/seeds/.
  */
 #include "tests/sim/world.h"
 
@@ -10,6 +10,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+static enum sim_size size_of(bool large, bool region)
+{
+    if (region)
+        return large ? SIM_LARGE_REGION : SIM_REGION;
+    return large ? SIM_LARGE : SIM_SMALL;
+}
 
 static int run_seed(uint64_t seed, enum sim_size size, bool verbose)
 {
@@ -22,11 +29,11 @@ static int run_seed(uint64_t seed, enum sim_size size, bool verbose)
     sim_run(&options, &second);
     printf("seed %" PRIu64 ": %" PRIu64 " actions, %" PRIu64 " attempts, %" PRIu64
            " crashes, %" PRIu64 " drops, %" PRIu64 " orders, %" PRIu64 " gangs, %" PRIu64
-           " changes, %" PRIu64 " rebuilds, %" PRIu64 " windows, %" PRIu64
-           " turns, %.1f s, trace %016" PRIx64 "\n",
+           " changes, %" PRIu64 " rebuilds, %" PRIu64 " windows, %" PRIu64 " epochs, %" PRIu64
+           " moves, %" PRIu64 " turns, %.1f s, trace %016" PRIx64 "\n",
            seed, first.actions, first.attempts, first.crashes, first.drops, first.verbs,
-           first.gangs, first.changes, first.rebuilds, first.windows, first.turns,
-           (double)first.virtual_ns / 1e9, first.trace_hash);
+           first.gangs, first.changes, first.rebuilds, first.windows, first.epochs, first.moves,
+           first.turns, (double)first.virtual_ns / 1e9, first.trace_hash);
     if (first.trace_hash == second.trace_hash)
         return 0;
     fprintf(stderr,
@@ -35,10 +42,20 @@ static int run_seed(uint64_t seed, enum sim_size size, bool verbose)
     return 1;
 }
 
-/* Lines: "N" or "large N". Others are comments: what the seed found. */
+/* "large region 12": takes the words, leaves the number. */
+static enum sim_size read_size(const char **at)
+{
+    static const char large_word[] = "large ", region_word[] = "region ";
+    bool large = strncmp(*at, large_word, strlen(large_word)) == 0;
+    *at += large ? strlen(large_word) : 0;
+    bool region = strncmp(*at, region_word, strlen(region_word)) == 0;
+    *at += region ? strlen(region_word) : 0;
+    return size_of(large, region);
+}
+
+/* Lines: "N", "large N", "region N", "large region N". Others are comments: what the seed found. */
 static int run_file(const char *path, bool verbose, unsigned *count)
 {
-    static const char large[] = "large ";
     FILE *file = fopen(path, "r");
     if (file == NULL) {
         fprintf(stderr, "sim: cannot read %s\n", path);
@@ -47,11 +64,11 @@ static int run_file(const char *path, bool verbose, unsigned *count)
     int failed = 0;
     char line[128];
     while (fgets(line, sizeof(line), file) != NULL) {
-        bool is_large = strncmp(line, large, strlen(large)) == 0;
-        const char *number = is_large ? line + strlen(large) : line;
+        const char *number = line;
+        enum sim_size size = read_size(&number);
         if (*number < '0' || *number > '9')
             continue;
-        failed += run_seed(strtoull(number, NULL, 10), is_large ? SIM_LARGE : SIM_SMALL, verbose);
+        failed += run_seed(strtoull(number, NULL, 10), size, verbose);
         ++*count;
     }
     fclose(file);
@@ -60,28 +77,31 @@ static int run_file(const char *path, bool verbose, unsigned *count)
 
 int main(int argc, char **argv)
 {
-    static const struct option longs[] = {
-        {"seed", required_argument, NULL, 's'}, {"count", required_argument, NULL, 'c'},
-        {"large", no_argument, NULL, 'l'},      {"fair", no_argument, NULL, 'f'},
-        {"verbose", no_argument, NULL, 'v'},    {0}};
+    static const struct option longs[] = {{"seed", required_argument, NULL, 's'},
+                                          {"count", required_argument, NULL, 'c'},
+                                          {"large", no_argument, NULL, 'l'},
+                                          {"fair", no_argument, NULL, 'f'},
+                                          {"region", no_argument, NULL, 'r'},
+                                          {"verbose", no_argument, NULL, 'v'},
+                                          {0}};
     uint64_t seed = 1, wanted = 0;
-    enum sim_size size = SIM_SMALL;
-    bool verbose = false;
+    bool verbose = false, large = false, fair = false, region = false;
     for (int c; (c = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
         if (c == '?') {
-            fprintf(stderr, "usage: sim [--seed N] [--count M] [--large | --fair] [--verbose] "
-                            "[SEED-FILE...]\n");
+            fprintf(stderr, "usage: sim [--seed N] [--count M] [--region] [--large | --fair] "
+                            "[--verbose] [SEED-FILE...]\n");
             return 2;
         }
-        if (c == 'v')
-            verbose = true;
-        else if (c == 'l' || c == 'f')
-            size = c == 'l' ? SIM_LARGE : SIM_FAIR;
-        else
+        if (c == 's' || c == 'c')
             *(c == 's' ? &seed : &wanted) = strtoull(optarg, NULL, 10);
+        verbose |= c == 'v';
+        large |= c == 'l';
+        fair |= c == 'f';
+        region |= c == 'r';
     }
     if (wanted == 0 && optind == argc)
         wanted = 1;
+    enum sim_size size = fair ? SIM_FAIR : size_of(large, region);
     unsigned count = 0;
     int failed = 0;
     for (int i = optind; i < argc; i++)

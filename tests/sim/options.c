@@ -12,10 +12,9 @@ static unsigned up_to(struct sy_rng *rng, unsigned max)
     return 1 + (unsigned)sy_rng_below(rng, max);
 }
 
-static void draw_size(struct sim_options *o, struct sy_rng *rng, enum sim_size size)
+static void draw_size(struct sim_options *o, struct sy_rng *rng, bool large)
 {
-    bool large = size == SIM_LARGE;
-    o->partitions = up_to(rng, SIM_PARTITIONS_MAX);
+    o->partitions = up_to(rng, 4);
     o->operators = up_to(rng, large ? SIM_OPERATORS_MAX : 3);
     o->agents = o->operators + (unsigned)sy_rng_below(rng, large ? 13 : 4);
     o->runs = up_to(rng, large ? 24 : 6);
@@ -78,16 +77,55 @@ static void draw_fair(struct sim_options *o, struct sy_rng *rng)
     o->task_ns_max = (int64_t)(100 + sy_rng_below(rng, 1000)) * SY_NS_PER_MS;
 }
 
+bool sim_options_lose(const struct sim_options *o)
+{
+    return o->crash_shard_pct + o->crash_operator_pct + o->crash_agent_pct + o->cut_link_pct +
+               o->drop_connection_ppm + o->fail_commit_pct + o->slow_disk_pct + o->etcd_pct +
+               o->pause_pct + o->cut_shard_pct + o->late_ppm >
+           0;
+}
+
+static void draw_region(struct sim_options *o, bool large)
+{
+    struct sy_rng own, *rng = &own; /* the rest of the seed's world stays as with one shard */
+    sy_rng_init(rng, o->seed ^ 0x4e610);
+    o->shards = 1 + up_to(rng, large ? SIM_SHARDS_MAX - 1 : 3);
+    o->partitions = up_to(rng, large ? SIM_PARTITIONS_MAX : 8);
+    o->lanes = up_to(rng, large ? 2 : 4);
+    o->runs = up_to(rng, large ? 24 : 12);
+    o->begin_ns_max = (int64_t)up_to(rng, 30) * SY_NS_PER_S;
+    o->contacts = up_to(rng, o->shards);
+    o->shard_verb_pct = sometimes(rng, 40);
+    o->stop_pct = sometimes(rng, 5);
+    o->roll_pct = sometimes(rng, 10);
+    o->close_ns_max = (int64_t)sometimes(rng, 20) * 100 * SY_NS_PER_MS;
+    if (!sim_options_lose(o))
+        return;
+    o->etcd_pct = sometimes(rng, 30);
+    o->pause_pct = sometimes(rng, 8);
+    o->cut_shard_pct = sometimes(rng, 8);
+    o->late_ppm = sometimes(rng, 2000);
+    if (large) { /* of so many there is always one that fails */
+        o->crash_shard_pct = (o->crash_shard_pct + 2) / 3;
+        o->pause_pct = (o->pause_pct + 2) / 3;
+        o->cut_shard_pct = (o->cut_shard_pct + 2) / 3;
+    }
+}
+
 void sim_options_draw(struct sim_options *ret, uint64_t seed, enum sim_size size)
 {
     struct sy_rng rng;
     sy_rng_init(&rng, seed ^ 0x5eed);
-    *ret = (struct sim_options){.seed = seed, .size = size};
+    *ret = (struct sim_options){
+        .seed = seed, .size = size, .shards = 1, .contacts = 1, .begin_ns_max = 5 * SY_NS_PER_S};
+    bool large = size == SIM_LARGE || size == SIM_LARGE_REGION;
     if (size == SIM_FAIR) {
         draw_fair(ret, &rng);
         return;
     }
-    draw_size(ret, &rng, size);
+    draw_size(ret, &rng, large);
     draw_faults(ret, &rng);
     draw_times(ret, &rng);
+    if (size == SIM_REGION || size == SIM_LARGE_REGION)
+        draw_region(ret, large);
 }

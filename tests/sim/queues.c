@@ -35,7 +35,6 @@ struct own {
 struct sim_queues {
     struct sim_world *world;
     struct sy_loop *loop;
-    struct sy_channel *channel;
     struct sim_options options;
     struct own own[SIM_QUEUES_MAX];
     unsigned count;
@@ -112,7 +111,8 @@ static void try(void *arg)
     struct sy_call_options options = {.method = methods[own->change], .timeout_ns = CALL_NS};
     sim_trace(own->queues->world, methods[own->change] + strlen(SERVICE), own->wanted.key.name,
               own->tries++);
-    sy_channel_call(own->queues->channel, own->queues->loop, &options, &bytes, on_reply, own);
+    struct sy_channel *channel = sim_any_shard(own->queues->world);
+    sy_channel_call(channel, own->queues->loop, &options, &bytes, on_reply, own);
 }
 
 static void settle(struct own *own, bool done)
@@ -284,13 +284,12 @@ void sim_queues_turn(struct sim_queues *queues, bool heal)
 
 /* ---- the whole ---- */
 
-struct sim_queues *sim_queues_new(struct sim_world *world, struct sy_loop *loop, struct sy_rpc *rpc,
-                                  const char *target, const struct sim_options *options)
+struct sim_queues *sim_queues_new(struct sim_world *world, struct sy_loop *loop,
+                                  const struct sim_options *options)
 {
     struct sim_queues *queues = sy_new(struct sim_queues);
     queues->world = world;
     queues->loop = loop;
-    queues->channel = sy_channel_new(rpc, target);
     queues->options = *options;
     queues->count = options->queues;
     for (unsigned i = 0; i < queues->count; i++) {
@@ -316,7 +315,6 @@ void sim_queues_free(struct sim_queues *queues)
 {
     for (unsigned i = 0; i < queues->count; i++)
         sy_timer_stop(queues->loop, &queues->own[i].timer);
-    sy_channel_free(queues->channel);
     free(queues);
 }
 

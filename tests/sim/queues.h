@@ -16,8 +16,8 @@ struct sim_queue {
 };
 
 struct sim_queues;
-struct sim_queues *sim_queues_new(struct sim_world *world, struct sy_loop *loop, struct sy_rpc *rpc,
-                                  const char *target, const struct sim_options *options);
+struct sim_queues *sim_queues_new(struct sim_world *world, struct sy_loop *loop,
+                                  const struct sim_options *options);
 void sim_queues_free(struct sim_queues *queues);
 /* Each simulated second. Healing lifts limits and pauses, so that everything can end. */
 void sim_queues_turn(struct sim_queues *queues, bool heal);

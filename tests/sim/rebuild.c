@@ -170,15 +170,19 @@ static void open_and_compare(struct comparison *c, struct sch_partition *core,
     sy_loop_free(loop);
 }
 
-void sim_check_rebuild(struct sim_world *world, unsigned partition)
+void sim_check_rebuild(struct sim_world *world, unsigned shard, unsigned loop)
 {
-    struct cp_partition *p = cp_shard_partition(world->shard.shard, partition);
-    if (partition != world->checks.rebuild_next || !cp_partition_settled(p))
+    unsigned partition = world->checks.rebuild_next;
+    const struct sim_shard *s = &world->shards[shard];
+    if (!s->process.up || sim_loop_of(world, partition) != loop)
+        return;
+    struct cp_partition *p = cp_shard_partition(s->shard, partition);
+    if (!cp_partition_settled(p))
         return;
     world->checks.rebuild_next = (partition + 1) % world->options.partitions;
     world->checks.rebuild_at_ns = world->now_ns + REBUILD_EVERY_NS;
     world->result.rebuilds++;
-    struct cp_mem_disk *disk = cp_mem_disk_copy(world->shard.disks[partition]);
+    struct cp_mem_disk *disk = cp_mem_disk_copy(world->disks[partition]);
     struct comparison c = {.world = world, .partition = partition};
     open_and_compare(&c, cp_partition_core(p), disk);
     cp_mem_disk_free(disk);

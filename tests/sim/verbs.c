@@ -1,35 +1,47 @@
-/* Cordon, drain, fence and what takes them back, as a person would: calls to the shard, at random;
- * see world.h. */
+/* Orders for nodes (cordon, drain, fence and what takes them back) and for shards, as a person
+ * would give them: calls to any shard, at random; see world.h. */
 #include "base/mem.h"
 #include "proto/pb.h"
 #include "switchyard/v1/region_service.pb-c.h"
-#include "tests/sim/world.h"
-
-#include <stdlib.h>
+#include "tests/sim/world_impl.h"
 
 #define SERVICE "/switchyard.v1.RegionService/"
 #define DEADLINE_NS_MAX ((uint64_t)5 * SY_NS_PER_S)
+#define CALL_NS (10 * SY_NS_PER_S)
+
+/* An order for shards, which may be answered by a stream. */
+struct order {
+    struct order *next;
+    struct sim_verbs *verbs;
+    struct sy_call *call;
+    const char *shard; /* that a partition is to move to; NULL: another order */
+    unsigned partition;
+    int64_t begun_ns;
+};
 
 struct sim_verbs {
     struct sim_world *world;
     struct sy_loop *loop;
-    struct sy_channel *channel;
-    uint64_t done; /* orders that an operator has carried out */
+    struct order *orders; /* in progress */
+    uint64_t done;        /* orders that an operator has carried out */
 };
 
-struct sim_verbs *sim_verbs_new(struct sim_world *world, struct sy_loop *loop, struct sy_rpc *rpc,
-                                const char *target)
+struct sim_verbs *sim_verbs_new(struct sim_world *world, struct sy_loop *loop)
 {
     struct sim_verbs *verbs = sy_new(struct sim_verbs);
     verbs->world = world;
     verbs->loop = loop;
-    verbs->channel = sy_channel_new(rpc, target);
     return verbs;
 }
 
 void sim_verbs_free(struct sim_verbs *verbs)
 {
-    sy_channel_free(verbs->channel);
+    while (verbs->orders) {
+        struct order *order = verbs->orders;
+        verbs->orders = order->next;
+        sy_call_unref(order->call);
+        free(order);
+    }
     free(verbs);
 }
 
@@ -62,9 +74,9 @@ static void order(struct sim_verbs *verbs, const char *method, const char *clust
     request.deadline_ns = deadline_ns;
     struct sy_buf bytes = {0};
     pb_pack(&request.base, &bytes);
-    struct sy_call_options options = {.method = method, .timeout_ns = 10 * SY_NS_PER_S};
+    struct sy_call_options options = {.method = method, .timeout_ns = CALL_NS};
     sim_trace(verbs->world, method, node, (uint64_t)deadline_ns);
-    sy_channel_call(verbs->channel, verbs->loop, &options, &bytes, on_reply, verbs);
+    sy_channel_call(sim_any_shard(verbs->world), verbs->loop, &options, &bytes, on_reply, verbs);
 }
 
 void sim_verbs_draw(struct sim_verbs *verbs, const char *cluster, const char *node)
@@ -81,4 +93,93 @@ void sim_verbs_open(struct sim_verbs *verbs, const char *cluster, const char *no
 {
     order(verbs, SERVICE "UnfenceNode", cluster, node, 0);
     order(verbs, SERVICE "UncordonNode", cluster, node, 0);
+}
+
+/* ---- which shard has what ---- */
+
+static void forget(struct order *order)
+{
+    struct order **at = &order->verbs->orders;
+    while (*at != order)
+        at = &(*at)->next;
+    *at = order->next;
+    sy_call_unref(order->call);
+    free(order);
+}
+
+/* Not found: the shard that it names is not there. Failed precondition: it drains, or nobody else
+ * takes what it has. Aborted: the partition has another order. */
+static void on_order_closed(void *ctx, const struct sy_status *status)
+{
+    struct order *order = ctx;
+    struct sim_world *world = order->verbs->world;
+    sim_trace(world, "ordered", order->shard ? order->shard : "", (uint64_t)status->code);
+    switch (status->code) {
+    case SY_CODE_OK:
+        world->result.moves++;
+        if (order->shard && !sim_served(world, order->partition, order->shard, order->begun_ns))
+            sim_fail(world, "partition %u is said to serve at %s, and does not", order->partition,
+                     order->shard);
+        break;
+    case SY_CODE_NOT_FOUND:
+    case SY_CODE_FAILED_PRECONDITION:
+    case SY_CODE_ABORTED:
+    case SY_CODE_UNAVAILABLE:
+    case SY_CODE_CANCELLED:
+    case SY_CODE_DEADLINE_EXCEEDED:
+        break;
+    default:
+        sim_fail(world, "an order for shards: %s: %s", sy_code_name(status->code),
+                 status->message.text);
+    }
+    forget(order);
+}
+
+static struct order *send_order(struct sim_verbs *verbs, const char *method,
+                                const ProtobufCMessage *request)
+{
+    static const struct sy_call_sink sink = {.on_closed = on_order_closed};
+    struct order *order = sy_new(struct order);
+    struct sy_call_options options = {.method = method, .timeout_ns = CALL_NS};
+    struct sy_buf bytes = {0};
+    order->verbs = verbs;
+    order->begun_ns = sim_now(verbs->world);
+    order->next = verbs->orders;
+    verbs->orders = order;
+    order->call = sy_channel_open(sim_any_shard(verbs->world), verbs->loop, &options, &sink, order);
+    pb_pack(request, &bytes);
+    int r = sy_call_send(order->call, &bytes);
+    SY_ASSERT(r == 0);
+    sy_call_half_close(order->call);
+    return order;
+}
+
+static void move_partition(struct sim_verbs *verbs, const char *shard)
+{
+    struct sy_rng *rng = sim_rng(verbs->world);
+    Switchyard__V1__MovePartitionRequest request = SWITCHYARD__V1__MOVE_PARTITION_REQUEST__INIT;
+    request.partition = (uint32_t)sy_rng_below(rng, verbs->world->options.partitions);
+    request.shard = (char *)(uintptr_t)shard;
+    struct order *order = send_order(verbs, SERVICE "MovePartition", &request.base);
+    order->partition = request.partition;
+    order->shard = shard[0] ? shard : NULL;
+}
+
+void sim_verbs_draw_shards(struct sim_verbs *verbs)
+{
+    struct sy_rng *rng = sim_rng(verbs->world);
+    const char *shard = sim_shard_name(verbs->world,
+                                       (unsigned)sy_rng_below(rng, verbs->world->options.shards));
+    Switchyard__V1__OrderShardRequest order = SWITCHYARD__V1__ORDER_SHARD_REQUEST__INIT;
+    Switchyard__V1__RebalanceRegionRequest even = SWITCHYARD__V1__REBALANCE_REGION_REQUEST__INIT;
+    unsigned what = (unsigned)sy_rng_below(rng, 8);
+    sim_trace(verbs->world, "order", shard, what);
+    order.shard = (char *)(uintptr_t)shard;
+    if (what < 4)
+        move_partition(verbs, what > 0 ? shard : "");
+    else if (what == 4)
+        (void)send_order(verbs, SERVICE "RebalanceRegion", &even.base);
+    else
+        (void)send_order(verbs, what == 5 ? SERVICE "DrainShard" : SERVICE "UndrainShard",
+                         &order.base);
 }

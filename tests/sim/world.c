@@ -83,6 +83,18 @@ unsigned sim_queue_of_run(const struct sim_world *world, const char *run)
     return (unsigned)strtoul(number + 1, NULL, 10) % world->options.queues;
 }
 
+struct sy_channel *sim_any_shard(struct sim_world *world)
+{
+    uint64_t shard = world->options.shards > 1 ? sy_rng_below(&world->rng, world->options.shards)
+                                               : 0;
+    return world->to_shards[shard];
+}
+
+const char *sim_shard_name(const struct sim_world *world, unsigned shard)
+{
+    return world->shards[shard].name;
+}
+
 uint32_t sim_places(const struct sim_world *world, unsigned kind)
 {
     uint32_t places[SIM_OPERATORS_MAX] = {0}, most = 0;
@@ -105,257 +117,90 @@ unsigned sim_draw_kind(struct sim_world *world, struct sy_rng *rng)
     return count > 0 ? kinds[sy_rng_below(rng, count)] : 0;
 }
 
-/* ---- processes ---- */
-
-struct sy_loop *sim_loop_new(struct sim_world *world)
-{
-    struct sy_loop *loop = NULL;
-    struct sy_loop_options options = {.clock = &world->clock, .without_epoll = true};
-    int r = sy_loop_new(&loop, &options);
-    SY_ASSERT(r == 0);
-    return loop;
-}
-
-static int open_store(void *ctx, struct cp_store **ret_store, uint32_t epoch, struct sy_loop *loop,
-                      uint32_t *ret_epoch, struct sy_error_text *error)
-{
-    return cp_store_mem_open(ret_store, ctx, epoch, loop, ret_epoch, error);
-}
-
-static void shard_start(struct sim_world *world)
-{
-    struct sim_shard *s = &world->shard;
-    struct cp_store_opener openers[SIM_PARTITIONS_MAX];
-    for (unsigned i = 0; i < world->options.partitions; i++) {
-        s->loops[i] = sim_loop_new(world);
-        openers[i] = (struct cp_store_opener){open_store, s->disks[i]};
-    }
-    s->process.loop = s->loops[0];
-    sy_rpc_mem_set_origin(world->rpc, s->process.name);
-    struct cp_shard_options options = {
-        .name = s->process.name,
-        .region = "sim",
-        .listen = s->process.name,
-        .partitions = world->options.partitions,
-        .streams_max = 1000,
-        .partition = world->partition,
-    };
-    struct cp_shard_ports ports = {
-        .rpc = world->rpc,
-        .loops = s->loops,
-        .openers = openers,
-        .seed = sy_rng_u64(&world->rng),
-    };
-    struct sy_error_text error;
-    int r = cp_shard_new(&s->shard, &options, &ports, &error);
-    if (r < 0)
-        sim_fail(world, "shard does not start: %s", error.text);
-    s->process.up = true;
-}
-
-static void shard_stop(struct sim_world *world)
-{
-    struct sim_shard *s = &world->shard;
-    sy_rpc_mem_kill(world->rpc, s->process.name);
-    cp_shard_free(s->shard);
-    s->shard = NULL;
-    for (unsigned i = 0; i < world->options.partitions; i++)
-        sy_loop_free(s->loops[i]);
-    s->process.up = false;
-}
-
-static void operator_start(struct sim_world *world, unsigned i)
-{
-    struct sim_operator *o = &world->operators[i];
-    o->process.loop = sim_loop_new(world);
-    sy_rpc_mem_set_origin(world->rpc, o->process.name);
-    const char *shards[] = {world->shard.process.name, NULL};
-    struct dp_operator_options options = {
-        .cluster = o->process.name,
-        .listen = o->process.name,
-        .endpoint = o->process.name,
-        .region = sim_region_of((unsigned)(o - world->operators)),
-        .shards = shards,
-        .streams_max = 1000,
-        .heartbeat_ns = SY_NS_PER_S,
-        .core = {.hold_ns = 2 * SY_NS_PER_S,
-                 .node_lease_ns = 5 * SY_NS_PER_S,
-                 .join_grace_ns = 3 * SY_NS_PER_S},
-    };
-    struct dp_operator_ports ports = {
-        .rpc = world->rpc, .loop = o->process.loop, .seed = sy_rng_u64(&world->rng)};
-    struct sy_error_text error;
-    int r = dp_operator_new(&o->daemon, &options, &ports, &error);
-    if (r < 0)
-        sim_fail(world, "operator does not start: %s", error.text);
-    o->process.up = true;
-}
-
-static void operator_stop(struct sim_world *world, unsigned i)
-{
-    struct sim_operator *o = &world->operators[i];
-    sy_rpc_mem_kill(world->rpc, o->process.name);
-    dp_operator_free(o->daemon);
-    sy_loop_free(o->process.loop);
-    o->process.up = false;
-}
-
-static void agent_start(struct sim_world *world, unsigned i)
-{
-    struct sim_agent *a = &world->agents[i];
-    a->process.loop = sim_loop_new(world);
-    sy_rpc_mem_set_origin(world->rpc, a->process.name);
-    a->executor = sim_executor_new(world, a->process.loop, a->process.name, &a->node,
-                                   &world->options);
-    static const char *const *const slice_names[] = {sim_slice_names}; /* of one profile */
-    char boot_id[16];
-    snprintf(boot_id, sizeof(boot_id), "boot-%u", a->boot);
-    struct ag_agent_options options = {
-        .node = a->process.name,
-        .boot_id = boot_id,
-        .operator_target = world->operators[a->operator_index].process.name,
-        .capacity = a->node.capacity,
-        .environments = &a->node.environment,
-        .environment_count = 1,
-        .traits = &a->node.traits,
-        .slice_names = slice_names,
-        .inline_bytes_max = 65536,
-        .started_report_delay_ns = 20 * SY_NS_PER_MS,
-    };
-    struct ag_agent_ports ports = {
-        .rpc = world->rpc,
-        .loop = a->process.loop,
-        .executor = a->executor,
-        .journal = a->journal,
-        .seed = sy_rng_u64(&world->rng),
-    };
-    struct sy_error_text error;
-    int r = ag_agent_new(&a->agent, &options, &ports, &error);
-    if (r < 0)
-        sim_fail(world, "agent does not start: %s", error.text);
-    a->process.up = true;
-}
-
-static void agent_stop(struct sim_world *world, unsigned i)
-{
-    struct sim_agent *a = &world->agents[i];
-    sy_rpc_mem_kill(world->rpc, a->process.name);
-    ag_agent_free(a->agent);
-    a->executor->ops->free(a->executor);
-    sy_loop_free(a->process.loop);
-    a->process.up = false;
-}
-
-static void schedule_restart(struct sim_world *world, struct sim_process *process)
-{
-    world->result.crashes++;
-    process->restart_at_ns = world->now_ns +
-                             (int64_t)sy_rng_below(&world->rng, 6 * (uint64_t)SY_NS_PER_S);
-    sim_trace(world, "crash", process->name, (uint64_t)process->restart_at_ns);
-}
-
-void sim_shard_crash(struct sim_world *world)
-{
-    shard_stop(world);
-    schedule_restart(world, &world->shard.process);
-}
-
-void sim_operator_crash(struct sim_world *world, unsigned i)
-{
-    operator_stop(world, i);
-    schedule_restart(world, &world->operators[i].process);
-}
-
-void sim_agent_crash(struct sim_world *world, unsigned i)
-{
-    agent_stop(world, i);
-    schedule_restart(world, &world->agents[i].process);
-}
-
-static bool due(const struct sim_world *world, const struct sim_process *process)
-{
-    return !process->up && process->restart_at_ns <= world->now_ns;
-}
-
-static void restart_what_is_due(struct sim_world *world)
-{
-    if (due(world, &world->shard.process))
-        shard_start(world);
-    for (unsigned i = 0; i < world->options.operators; i++)
-        if (due(world, &world->operators[i].process))
-            operator_start(world, i);
-    for (unsigned i = 0; i < world->options.agents; i++)
-        if (due(world, &world->agents[i].process))
-            agent_start(world, i);
-}
-
 /* ---- time ---- */
 
-/* The loops of what is up, in a fixed order. */
-static unsigned loops_of(struct sim_world *world, struct sy_loop **ret)
+struct turn {
+    struct sy_loop *loop; /* NULL: none is due */
+    const char *process;
+    unsigned shard, loop_of_shard; /* options.shards: it is none's */
+    unsigned index;                /* of the loop, among those that run */
+    int64_t at_ns;
+    unsigned count;
+};
+
+static void offer(struct turn *turn, struct sy_loop *loop, const char *process, unsigned shard,
+                  unsigned loop_of_shard)
 {
-    unsigned count = 0;
-    ret[count++] = world->client_process.loop;
-    for (unsigned i = 0; world->shard.process.up && i < world->options.partitions; i++)
-        ret[count++] = world->shard.loops[i];
-    for (unsigned i = 0; i < world->options.operators; i++)
-        if (world->operators[i].process.up)
-            ret[count++] = world->operators[i].process.loop;
-    for (unsigned i = 0; i < world->options.agents; i++)
-        if (world->agents[i].process.up)
-            ret[count++] = world->agents[i].process.loop;
-    return count;
+    int64_t at_ns = sy_loop_next_ns(loop);
+    unsigned index = turn->count++;
+    if (at_ns < turn->at_ns)
+        *turn = (struct turn){loop, process, shard, loop_of_shard, index, at_ns, turn->count};
 }
 
-static int64_t earliest_restart(const struct sim_world *world)
+/* The loop that is due first, of those that run, in a fixed order. Before *wake_ns nothing that
+ * stands still goes on. */
+static struct turn next_turn(struct sim_world *world, int64_t *wake_ns)
 {
-    int64_t at = world->next_fault_ns;
-    if (!world->shard.process.up && world->shard.process.restart_at_ns < at)
-        at = world->shard.process.restart_at_ns;
-    for (unsigned i = 0; i < world->options.operators; i++)
-        if (!world->operators[i].process.up && world->operators[i].process.restart_at_ns < at)
-            at = world->operators[i].process.restart_at_ns;
-    for (unsigned i = 0; i < world->options.agents; i++)
-        if (!world->agents[i].process.up && world->agents[i].process.restart_at_ns < at)
-            at = world->agents[i].process.restart_at_ns;
-    return at;
+    const struct sim_options *o = &world->options;
+    struct turn turn = {.at_ns = SY_TIME_NEVER};
+    offer(&turn, world->client_process.loop, world->client_process.name, o->shards, 0);
+    if (world->region.loop)
+        offer(&turn, world->region.loop, "etcd", o->shards, 0);
+    for (unsigned i = 0; i < o->shards; i++) {
+        const struct sim_shard *s = &world->shards[i];
+        for (unsigned k = 0; s->process.up && k < sim_loops_of_shard(world); k++) {
+            if (s->stands_until_ns[k] <= world->now_ns)
+                offer(&turn, s->loops[k], s->process.name, i, k);
+            else if (s->stands_until_ns[k] < *wake_ns)
+                *wake_ns = s->stands_until_ns[k];
+        }
+    }
+    for (unsigned i = 0; i < o->operators; i++)
+        if (world->operators[i].process.up)
+            offer(&turn, world->operators[i].process.loop, world->operators[i].process.name,
+                  o->shards, 0);
+    for (unsigned i = 0; i < o->agents; i++)
+        if (world->agents[i].process.up)
+            offer(&turn, world->agents[i].process.loop, world->agents[i].process.name, o->shards,
+                  0);
+    return turn;
+}
+
+static void look_at_shard(struct sim_world *world, const struct turn *turn)
+{
+    sim_owners_look(world, turn->shard, turn->loop_of_shard);
+    sim_check_limits(world);
+    sim_fair_look(world);
+    if (world->shards[turn->shard].stopped)
+        sim_shard_ended(world, turn->shard);
 }
 
 /* One turn of the loop that is due first. */
 static void advance(struct sim_world *world)
 {
-    struct sy_loop *loops[1 + SIM_PARTITIONS_MAX + SIM_OPERATORS_MAX + SIM_AGENTS_MAX];
-    unsigned count = loops_of(world, loops);
-    unsigned first = 0;
-    int64_t at = SY_TIME_NEVER;
-    for (unsigned i = 0; i < count; i++) {
-        int64_t next = sy_loop_next_ns(loops[i]);
-        if (next < at) {
-            at = next;
-            first = i;
-        }
-    }
-    int64_t fault_at = earliest_restart(world);
-    if (fault_at <= at) {
-        world->now_ns = fault_at > world->now_ns ? fault_at : world->now_ns;
-        restart_what_is_due(world);
+    int64_t fault_ns = sim_earliest_restart(world);
+    if (world->next_fault_ns < fault_ns)
+        fault_ns = world->next_fault_ns;
+    struct turn turn = next_turn(world, &fault_ns);
+    if (fault_ns <= turn.at_ns) {
+        world->now_ns = fault_ns > world->now_ns ? fault_ns : world->now_ns;
+        sim_restart_what_is_due(world);
         if (world->next_fault_ns <= world->now_ns)
             sim_faults_turn(world);
         return;
     }
-    world->now_ns = at > world->now_ns ? at : world->now_ns;
-    sim_trace(world, ".turn", "", first);
+    world->now_ns = turn.at_ns > world->now_ns ? turn.at_ns : world->now_ns;
+    sim_trace(world, ".turn", "", turn.index);
     world->result.turns++;
-    sy_loop_turn(loops[first]);
-    bool of_shard = world->shard.process.up && first >= 1 && first <= world->options.partitions;
-    if (of_shard) {
-        sim_check_limits(world);
-        sim_fair_look(world);
-    }
+    sy_rpc_mem_set_origin(world->rpc, turn.process);
+    sy_loop_turn(turn.loop);
+    bool of_shard = turn.shard < world->options.shards;
+    if (of_shard)
+        look_at_shard(world, &turn);
     if (world->result.turns % CHECK_EVERY == 0)
         sim_check_all(world);
     if (of_shard && world->checks.rebuild_at_ns <= world->now_ns)
-        sim_check_rebuild(world, first - 1);
+        sim_check_rebuild(world, turn.shard, turn.loop_of_shard);
 }
 
 /* ---- the whole ---- */
@@ -371,19 +216,6 @@ static void draw_nodes(struct sim_world *world)
                 world->kinds |= 1u << kind;
         }
     }
-}
-
-static void name_processes(struct sim_world *world)
-{
-    const struct sim_options *options = &world->options;
-    snprintf(world->shard.process.name, sizeof(world->shard.process.name), "shard-0");
-    snprintf(world->client_process.name, sizeof(world->client_process.name), "client");
-    for (unsigned i = 0; i < options->operators; i++)
-        snprintf(world->operators[i].process.name, sizeof(world->operators[i].process.name),
-                 "operator-%u", i);
-    for (unsigned i = 0; i < options->agents; i++)
-        snprintf(world->agents[i].process.name, sizeof(world->agents[i].process.name), "agent-%u",
-                 i);
 }
 
 static void world_init(struct sim_world *world, const struct sim_options *options)
@@ -409,11 +241,11 @@ static void world_init(struct sim_world *world, const struct sim_options *option
         .ageing_ns = options->ageing_ns,
         .infeasible_grace_ns = options->infeasible_grace_ns,
     };
-    name_processes(world);
+    sim_processes_name(world);
     draw_nodes(world);
     for (unsigned i = 0; i < options->partitions; i++) {
-        world->shard.disks[i] = cp_mem_disk_new();
-        cp_mem_disk_set(world->shard.disks[i], options->sync_ns_max, -1);
+        world->disks[i] = cp_mem_disk_new();
+        cp_mem_disk_set(world->disks[i], options->sync_ns_max, -1);
     }
     for (unsigned i = 0; i < options->agents; i++) {
         world->agents[i].operator_index = i % options->operators;
@@ -421,36 +253,43 @@ static void world_init(struct sim_world *world, const struct sim_options *option
     }
     world->next_fault_ns = world->now_ns + 2 * SY_NS_PER_S;
     world->checks.rebuild_at_ns = world->now_ns;
-    restart_what_is_due(world);
+    if (options->shards > 1)
+        sim_region_init(world);
+    sim_restart_what_is_due(world);
     world->client_process.loop = sim_loop_new(world);
     sy_rpc_mem_set_origin(world->rpc, world->client_process.name);
-    const char *target = world->shard.process.name;
+    for (unsigned i = 0; i < options->shards; i++)
+        world->to_shards[i] = sy_channel_new(world->rpc, world->shards[i].process.name);
     world->gangs = sim_gangs_new();
-    world->queues = sim_queues_new(world, world->client_process.loop, world->rpc, target, options);
-    world->client = sim_client_new(world, world->client_process.loop, world->rpc, target, options);
-    world->verbs = sim_verbs_new(world, world->client_process.loop, world->rpc, target);
+    world->queues = sim_queues_new(world, world->client_process.loop, options);
+    world->client = sim_client_new(world, world->client_process.loop, options);
+    world->verbs = sim_verbs_new(world, world->client_process.loop);
 }
 
 static void world_deinit(struct sim_world *world)
 {
+    sy_rpc_mem_kill(world->rpc, world->client_process.name);
     sim_client_free(world->client);
     sim_verbs_free(world->verbs);
     sim_queues_free(world->queues);
     sim_gangs_free(world->gangs);
-    if (world->shard.process.up)
-        shard_stop(world);
-    for (unsigned i = 0; i < world->options.operators; i++)
-        if (world->operators[i].process.up)
-            operator_stop(world, i);
-    for (unsigned i = 0; i < world->options.agents; i++) {
-        if (world->agents[i].process.up)
-            agent_stop(world, i);
+    sim_processes_stop(world);
+    for (unsigned i = 0; i < world->options.agents; i++)
         ag_journal_free(world->agents[i].journal);
-    }
+    for (unsigned i = 0; i < world->options.shards; i++)
+        sy_channel_free(world->to_shards[i]);
+    if (world->options.shards > 1)
+        sim_region_deinit(world);
     sy_loop_free(world->client_process.loop);
     for (unsigned i = 0; i < world->options.partitions; i++)
-        cp_mem_disk_free(world->shard.disks[i]);
+        cp_mem_disk_free(world->disks[i]);
     sy_rpc_free(world->rpc);
+}
+
+/* Healed, all of it is served again. */
+static bool region_is_whole(const struct sim_world *world)
+{
+    return world->options.shards == 1 || sim_all_served(world);
 }
 
 void sim_run(const struct sim_options *options, struct sim_result *ret)
@@ -458,7 +297,7 @@ void sim_run(const struct sim_options *options, struct sim_result *ret)
     struct sim_world *world = sy_new(struct sim_world);
     world_init(world, options);
     int64_t start_ns = world->now_ns;
-    while (!sim_client_done(world->client)) {
+    while (!sim_client_done(world->client) || !region_is_whole(world)) {
         advance(world);
         if (world->now_ns - start_ns > SIM_LIMIT_NS) {
             sim_client_describe(world->client);

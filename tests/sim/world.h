@@ -22,15 +22,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define SIM_SHARDS_MAX 24
 #define SIM_OPERATORS_MAX 12
 #define SIM_AGENTS_MAX 24
-#define SIM_PARTITIONS_MAX 4
+#define SIM_PARTITIONS_MAX 32
 #define SIM_QUEUES_MAX 8
+#define SIM_ETCD_MEMBERS 3
 
 enum sim_size {
     SIM_SMALL,
     SIM_LARGE,
-    SIM_FAIR, /* no faults, queues that contend; see fair.c */
+    SIM_FAIR,         /* no faults, queues that contend; see fair.c */
+    SIM_REGION,       /* the small world of the seed, with several shards and an etcd; region.c */
+    SIM_LARGE_REGION, /* the large one, with up to two dozen */
 };
 
 /* How wild a world is; drawn from its seed. */
@@ -38,7 +42,11 @@ struct sim_options {
     uint64_t seed;
     enum sim_size size;
     unsigned partitions, operators, agents; /* at least one agent an operator */
+    unsigned shards;                        /* 1: without an etcd */
+    unsigned lanes;    /* several shards: loops of each that its partitions share, */
+    unsigned contacts; /* and how many of them operators are configured with */
     unsigned runs, actions_each;
+    int64_t begin_ns_max; /* until when runs begin */
     unsigned queues;
     uint32_t queue_pct; /* each second and queue: it is changed */
     uint32_t kinds;     /* of tasks that come up; bits as sim_task_kind() counts them */
@@ -50,6 +58,15 @@ struct sim_options {
     uint32_t fail_commit_pct; /* each second: the next commit but few fails with a full disk */
     uint32_t slow_disk_pct;   /* each second: commits of one disk take long until the next */
     uint32_t clock_step_pct;  /* each second: people's clock is set forward or back */
+    /* Several shards: each second, for the region or for each shard. */
+    uint32_t etcd_pct;       /* something happens to etcd */
+    uint32_t pause_pct;      /* the shard, or one of its loops, stands still for a while */
+    uint32_t cut_shard_pct;  /* it is cut off from etcd, shards or operators */
+    uint32_t shard_verb_pct; /* somebody moves a partition, evens out, drains or undrains */
+    uint32_t stop_pct;       /* it is stopped, and started again */
+    uint32_t roll_pct;       /* all of them are, one after the other */
+    uint32_t late_ppm;       /* for each message: it, and what follows it, is seconds late */
+    int64_t close_ns_max;    /* of a store */
     int64_t delay_ns_max;
     int64_t sync_ns_max;
     int64_t task_ns_max;
@@ -59,6 +76,8 @@ struct sim_options {
     bool verbose;
 };
 void sim_options_draw(struct sim_options *ret, uint64_t seed, enum sim_size size);
+/* Whether anything is lost in it but by tasks themselves. */
+bool sim_options_lose(const struct sim_options *options);
 
 struct sim_world;
 struct sim_queues;
@@ -70,7 +89,7 @@ struct sim_result {
     uint64_t trace_hash;
     uint64_t turns, messages, crashes, commits_failed, drops;
     int64_t virtual_ns;
-    uint64_t actions, attempts, verbs, gangs, changes, rebuilds, windows;
+    uint64_t actions, attempts, verbs, gangs, changes, rebuilds, windows, epochs, moves;
 };
 void sim_run(const struct sim_options *options, struct sim_result *ret);
 
@@ -82,6 +101,10 @@ struct sim_gangs *sim_world_gangs(struct sim_world *world);
 const struct sim_options *sim_world_options(const struct sim_world *world);
 void sim_trace(struct sim_world *world, const char *what, const char *who, uint64_t value);
 _Noreturn void sim_fail(struct sim_world *world, const char *format, ...) SY_PRINTF(2, 3);
+
+/* To a shard; any of them, drawn, when there are several. */
+struct sy_channel *sim_any_shard(struct sim_world *world);
+const char *sim_shard_name(const struct sim_world *world, unsigned shard);
 
 /* A kind of task that some node of the world can run. */
 unsigned sim_draw_kind(struct sim_world *world, struct sy_rng *rng);
@@ -100,20 +123,21 @@ unsigned sim_queue_of_run(const struct sim_world *world, const char *run);
 void sim_fair_count(struct sim_world *world, const char *run, int delta);
 const struct sim_queues *sim_queues_of(const struct sim_world *world);
 
-/* Who cordons, drains and fences nodes, by calls to the shard. */
+/* Who cordons, drains and fences nodes, and moves partitions, by calls to the shards. */
 struct sim_verbs;
-struct sim_verbs *sim_verbs_new(struct sim_world *world, struct sy_loop *loop, struct sy_rpc *rpc,
-                                const char *target);
+struct sim_verbs *sim_verbs_new(struct sim_world *world, struct sy_loop *loop);
 void sim_verbs_free(struct sim_verbs *verbs);
 uint64_t sim_verbs_done(const struct sim_verbs *verbs);
 /* A random order for a node. */
 void sim_verbs_draw(struct sim_verbs *verbs, const char *cluster, const char *node);
 void sim_verbs_open(struct sim_verbs *verbs, const char *cluster, const char *node);
+/* A random order about which shard has what. */
+void sim_verbs_draw_shards(struct sim_verbs *verbs);
 
 /* The client: submits runs, repeats what was not answered, watches, and keeps the books. */
 struct sim_client;
-struct sim_client *sim_client_new(struct sim_world *world, struct sy_loop *loop, struct sy_rpc *rpc,
-                                  const char *target, const struct sim_options *options);
+struct sim_client *sim_client_new(struct sim_world *world, struct sy_loop *loop,
+                                  const struct sim_options *options);
 void sim_client_free(struct sim_client *client);
 bool sim_client_done(const struct sim_client *client);
 bool sim_client_enqueued(const struct sim_client *client); /* all that will be */

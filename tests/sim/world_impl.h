@@ -1,8 +1,10 @@
-/* Inside of the world: world.c (processes, time), faults.c, check.c, rebuild.c. */
+/* Inside of the world: world.c (time), processes.c, region.c (what is there only with several
+ * shards), faults.c; owners.c, check.c, rebuild.c (what must hold). */
 #pragma once
 
 #include "base/mem.h"
 #include "controlplane/store.h"
+#include "tests/etcd/etcd.h"
 #include "tests/sim/executor.h"
 #include "tests/sim/gangs.h"
 #include "tests/sim/queues.h"
@@ -24,11 +26,19 @@ struct sim_process {
     int64_t restart_at_ns;
 };
 
+/* Alone: one loop for each partition, the first is the front's too. Else one for the front, then
+ * those that the partitions share. */
+#define SIM_LOOPS_MAX 5
+
 struct sim_shard {
-    struct sim_process process;
-    struct sy_loop *loops[SIM_PARTITIONS_MAX]; /* loops[0] is process.loop */
-    struct cp_mem_disk *disks[SIM_PARTITIONS_MAX];
+    struct sim_process process; /* its loop is the front's, its name the address */
+    char name[16];
+    struct sy_loop *loops[SIM_LOOPS_MAX];
+    int64_t stands_until_ns[SIM_LOOPS_MAX];
     struct cp_shard *shard;
+    unsigned boots;
+    bool stopping, stopped;               /* as it was told to; it has */
+    uint64_t commits[SIM_PARTITIONS_MAX]; /* at the last look */
 };
 struct sim_operator {
     struct sim_process process;
@@ -43,10 +53,29 @@ struct sim_agent {
     struct ag_agent *agent;
 };
 
-struct sim_link {
-    const char *from, *to; /* processes; the names live as long as the world */
-    bool both_ways;
-    int64_t until_ns;
+struct sim_links {
+    struct sim_link {
+        const char *from, *to; /* processes, or all of a kind: "etcd-*"; as long as the world */
+        bool both_ways;
+        int64_t until_ns;
+    } at[8];
+    unsigned count;
+};
+
+/* etcd, and what goes on with several shards. */
+struct sim_region {
+    struct sy_loop *loop; /* etcd's; NULL: one shard, without */
+    struct fake_etcd *etcd;
+    int64_t etcd_mended_ns; /* what has happened to it is over then */
+    unsigned roll;          /* the next one to be stopped; the number of shards: none */
+};
+
+/* Who has a partition, as far as was seen: owners.c. */
+struct sim_owner {
+    uint32_t epoch; /* the greatest under which it was served; 0: never */
+    unsigned shard, boot;
+    bool serving; /* at the last look */
+    int64_t served_ns[SIM_SHARDS_MAX];
 };
 
 /* What the checks remember. */
@@ -58,7 +87,6 @@ struct sim_checks {
         bool paused;         /* since the last look at the attempts, all the time */
         uint32_t permitted;  /* since then, at some moment: a bit for each operator */
     } queues[SIM_QUEUES_MAX];
-    uint32_t epochs[SIM_PARTITIONS_MAX];
     int64_t rebuild_at_ns;
     unsigned rebuild_next;
 };
@@ -79,7 +107,11 @@ struct sim_world {
     int64_t now_ns, realtime_ahead_ns;
     struct sy_rpc *rpc;
     struct cp_partition_options partition;
-    struct sim_shard shard;
+    struct cp_mem_disk *disks[SIM_PARTITIONS_MAX];
+    struct sim_shard shards[SIM_SHARDS_MAX];
+    struct sy_channel *to_shards[SIM_SHARDS_MAX]; /* the client's */
+    struct sim_region region;
+    struct sim_owner owners[SIM_PARTITIONS_MAX];
     struct sim_operator operators[SIM_OPERATORS_MAX];
     struct sim_agent agents[SIM_AGENTS_MAX];
     struct sim_process client_process;
@@ -87,8 +119,7 @@ struct sim_world {
     struct sim_verbs *verbs;
     struct sim_queues *queues;
     struct sim_gangs *gangs;
-    struct sim_link links[8]; /* cut */
-    unsigned link_count;
+    struct sim_links links, links_of_shards; /* that are cut */
     int64_t next_fault_ns;
     uint32_t kinds; /* of tasks that come up, and that a node can run */
     struct sim_checks checks;
@@ -98,14 +129,42 @@ struct sim_world {
 
 struct sy_loop *sim_loop_new(struct sim_world *world);
 
-/* world.c: the process dies, and is started again in a while. */
-void sim_shard_crash(struct sim_world *world);
+/* processes.c: the process dies, and is started again in a while. */
+void sim_shard_crash(struct sim_world *world, unsigned i);
 void sim_operator_crash(struct sim_world *world, unsigned i);
 void sim_agent_crash(struct sim_world *world, unsigned i);
+
+/* It stops as it should; and has: it ends, and is started again soon. */
+void sim_shard_stop(struct sim_world *world, unsigned i);
+void sim_shard_ended(struct sim_world *world, unsigned i);
+void sim_restart_what_is_due(struct sim_world *world);
+int64_t sim_earliest_restart(const struct sim_world *world);
+void sim_processes_name(struct sim_world *world);
+void sim_processes_stop(struct sim_world *world);
+/* On which of a shard's loops the partition is. */
+unsigned sim_loop_of(const struct sim_world *world, unsigned partition);
+unsigned sim_loops_of_shard(const struct sim_world *world);
+
+/* region.c */
+void sim_region_init(struct sim_world *world);
+void sim_region_deinit(struct sim_world *world);
+void sim_region_turn(struct sim_world *world, bool heal); /* each simulated second */
+extern const char *const sim_etcd_members[SIM_ETCD_MEMBERS];
 
 /* faults.c: each simulated second, and of each message. */
 void sim_faults_turn(struct sim_world *world);
 struct sy_rpc_mem_plan sim_faults_plan(struct sim_world *world);
+
+void sim_cut(struct sim_world *world, struct sim_links *links, const char *one, const char *other);
+
+/* owners.c: after each turn of a shard. */
+void sim_owners_look(struct sim_world *world, unsigned shard, unsigned loop);
+/* Of who has the partition; NULL: nobody serves it. */
+struct sch_partition *sim_core(const struct sim_world *world, unsigned partition);
+bool sim_all_served(const struct sim_world *world);
+/* At some moment since then. */
+bool sim_served(const struct sim_world *world, unsigned partition, const char *shard,
+                int64_t since_ns);
 
 /* check.c: invariants. After each turn of a shard; now and then, those that cost more. */
 void sim_check_limits(struct sim_world *world);
@@ -118,5 +177,5 @@ void sim_check_describe(struct sim_world *world);
 void sim_fair_look(struct sim_world *world);
 
 /* rebuild.c: a partition that is opened on a copy of the disk knows what this one knows. Nothing is
- * done while something is on its way to the disk. */
-void sim_check_rebuild(struct sim_world *world, unsigned partition);
+ * done while something is on its way to the disk. After a turn of the loop. */
+void sim_check_rebuild(struct sim_world *world, unsigned shard, unsigned loop);
