@@ -185,8 +185,11 @@ static int fill_copy(void *ctx, uint32_t partition, const char *name, struct sy_
 static int sync_files(const char *path)
 {
     DIR *dir = opendir(path);
-    int r = dir == NULL ? -errno : 0;
-    for (const struct dirent *entry; r == 0 && (entry = readdir(dir)) != NULL;) {
+    if (dir == NULL)
+        return -errno;
+    const struct dirent *entry;
+    int r = 0;
+    while (r == 0 && (errno = 0, entry = readdir(dir)) != NULL) {
         if (entry->d_name[0] == '.')
             continue;
         int fd = openat(dirfd(dir), entry->d_name, O_RDONLY | O_CLOEXEC);
@@ -195,8 +198,8 @@ static int sync_files(const char *path)
         if (fd >= 0)
             close(fd);
     }
-    if (dir != NULL)
-        closedir(dir);
+    r = r == 0 ? -errno : r;
+    closedir(dir);
     return r == 0 ? sy_sync_directory(path) : r;
 }
 

@@ -394,8 +394,6 @@ struct cp_partition {
     struct cp_group *open, *sealed, *pool;
     struct cp_log history;       /* as found at the open, then with our epoch */
     uint64_t appended, released; /* ends of the batch in flight, and of what may be shown */
-    bool replicating;            /* begun, not ended */
-    bool awaiting;               /* that batch is durable here, and may not be shown yet */
     uint64_t durable_id_high;
     unsigned callers_expected; /* patient ones in the next group; at least as many as now wait */
     int failing;               /* the turn's end steps down with it */
@@ -442,6 +440,8 @@ struct cp_partition {
     struct sy_arena message_arena;
     uint32_t epoch_min; /* the next opening has at least this one */
     bool giving;        /* it stops to be AWAY */
+    bool replicating;   /* begun, not ended */
+    bool awaiting;      /* the batch in flight is durable here, and may not be shown yet */
     sy_fn on_stopped;
     void *stopped_ctx;
 };
