@@ -248,15 +248,16 @@ class Load:
                     run = runs.popleft()
                 except IndexError:
                     return
-                self.auditor.answer(run, *history(shards, run, deadline))
+                self.auditor.answer(run, *history(shards, run, deadline, run.startswith(self.prefix)))
 
         for number in range(threads):
             self.start(work, number)
         self.stop()
 
 
-def history(shards, run, deadline):
-    """(each change of the run, or None where it is not there; {action: output}); incomplete when it does not end in time."""
+def history(shards, run, deadline, native):
+    """(each change of the run, or None where it is not there; {action: output} of native ones); incomplete when it does not end in
+    time."""
     events = []
 
     def take(message):
@@ -278,7 +279,7 @@ def history(shards, run, deadline):
         return None, {}
     good = [event.action for event in events if event.phase == "SUCCEEDED"]
     outputs = {}
-    for action in good if answer else ():
+    for action in good if answer and native else ():
         given = shards.call(lambda client, action=action: output_of(client, run, action))
         if given:
             outputs[action] = given[2]

@@ -5,6 +5,7 @@ import struct
 import subprocess
 import tempfile
 
+import flyte_load
 import harness
 
 WIRE = harness.BIN / "switchyard-test-wire"
@@ -94,7 +95,9 @@ class Box(harness.Devbox):
         hosts = directory / "hosts.wanted"
         hosts.write_text("".join(lines))
         try:
-            super().__init__(settings, directory, ["--shards", "3", "--etcds", "3", "--clusters", "3", "--nodes", "2", "--hosts", hosts])
+            options = ["--flyte", flyte_load.VENV] if flyte_load.there() else []
+            super().__init__(settings, directory, [*options, "--shards", "3", "--etcds", "3", "--clusters", "3", "--nodes", "2",
+                                                   "--hosts", hosts])
         except subprocess.CalledProcessError as e:
             print(e.stderr)
             self.close(keep=True)

@@ -18,6 +18,7 @@ sys.dont_write_bytecode = True
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "integration")]
 
+import flyte_load  # noqa: E402
 import harness  # noqa: E402
 from auditor import TERMINAL, Auditor, Records  # noqa: E402
 from load import Load, Region, Shards  # noqa: E402
@@ -94,7 +95,8 @@ def run_scenario(world, f):
 
 def run_group(box, functions):
     world = World(box)
-    with world.load:
+    flyte = flyte_load.FlyteLoad(box.endpoints()[0], world.records, world.auditor, box.dir / "log/flyte") if flyte_load.there() else None
+    with world.load, flyte or contextlib.nullcontext():
         world.torment.settle()
         results = [run_scenario(world, f) for f in functions]
         world.net.link("*", "*")
