@@ -22,6 +22,9 @@ KINDS = (
 )
 
 
+PARENTS_MAX = 8  # each holds a worker while it waits for its children: as many as there are workers would wait for ever
+
+
 def percentile(values, part):
     values = sorted(values)
     return values[min(len(values) - 1, int(len(values) * part))] if values else None
@@ -91,6 +94,7 @@ class Load:
         self.pause_over.set()
         self.lock, self.numbers = threading.Lock(), itertools.count()
         self.live, self.ended, self.calls, self.tries_failed = [], collections.deque(maxlen=1000), [], 0
+        self.parents = set()  # that live
         self.partitions = len(Region(self.endpoints).owners())
         self.probes = {}  # partition: a run in it
         self.avoid = set()  # endpoints that are not asked for them
@@ -149,6 +153,11 @@ class Load:
         """A run that is acknowledged, however often that takes; or None, when it is over first."""
         with self.lock:
             run = f"{self.prefix}-{next(self.numbers)}"
+            if kind.function == "audited_parent":
+                if len(self.parents) < PARENTS_MAX:
+                    self.parents.add(run)
+                else:
+                    kind = self.kinds[0]
         text = f"{self.directory} {kind.ms} {kind.count}"
         self.auditor.submitted(run)
         first = time.monotonic()
@@ -188,6 +197,7 @@ class Load:
             if live and self.see(shards, live) in TERMINAL:
                 with self.lock:
                     self.live.remove(live)
+                    self.parents.discard(live)
                     self.ended.append(live)
             if ended:
                 self.see(shards, ended)
