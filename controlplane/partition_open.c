@@ -39,8 +39,11 @@ static void fail_for_good(struct cp_partition *p, int error, const char *text)
            SY_U64("partition", p->options.partition), SY_STR("reason", p->reason.text));
 }
 
-static void open_failed(struct cp_partition *p, int error, const char *text)
+static void open_failed(struct cp_partition *p, int error, const char *why)
 {
+    struct sy_error_text said = {0}; /* `why` may be the store's own */
+    sy_error_text_set(&said, "%s", why);
+    const char *text = said.text;
     cp_drop_core(p); /* it may be reading the store */
     (void)drop_store(p);
     bool for_good = error == -EUCLEAN || error == -EBADMSG || error == -EPROTO;
