@@ -279,6 +279,20 @@ static bool is_made(struct cp_region *region)
 
 /* ---- steps ---- */
 
+/* Of partitions that the region has not: nobody is to act on what somebody left there. */
+static void drop_strangers(struct cp_region *region)
+{
+    struct cp_map *map = &region->map;
+    struct sy_error_text error;
+    while (map->partition_count > 0 &&
+           map->partitions[map->partition_count - 1].number >= region->options.partitions) {
+        sy_error_text_set(&error, "there is one of partition %u, the region has %u",
+                          map->partitions[--map->partition_count].number,
+                          region->options.partitions);
+        sy_log(region->log, &cp_coord_events, CP_COORD_EV_UNREADABLE, SY_STR("why", error.text));
+    }
+}
+
 static void read_map(struct cp_region *region)
 {
     if (region->map.revision == cp_coord_revision(region->coord))
@@ -291,6 +305,7 @@ static void read_map(struct cp_region *region)
             sy_log(region->log, &cp_coord_events, CP_COORD_EV_UNREADABLE,
                    SY_STR("why", error.text));
     }
+    drop_strangers(region);
 }
 
 static struct cp_ownership_view view_of(struct cp_region *region)

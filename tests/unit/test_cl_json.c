@@ -156,9 +156,11 @@ START_TEST(test_a_message_is_an_object)
     place.last_hash = UINT64_MAX;
     json_t *object = cl_json_message(&place.base);
     char *text = json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS);
-    ck_assert_str_eq(text, "{\"first_hash\":\"1\",\"last_hash\":\"18446744073709551615\","
-                           "\"opening\":true,\"partition\":3,\"shard\":\"a\",\"target\":null,"
-                           "\"wanted\":null}");
+    ck_assert_str_eq(text,
+                     "{\"alone_since_ns\":0,\"first_hash\":\"1\",\"in_sync\":false,"
+                     "\"last_hash\":\"18446744073709551615\",\"opening\":true,\"partition\":3,"
+                     "\"shard\":\"a\",\"standby\":null,\"target\":null,\"waits_for\":[],"
+                     "\"wanted\":null}");
     free(text);
     json_decref(object);
 }

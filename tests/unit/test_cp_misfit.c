@@ -4,6 +4,7 @@
 
 #include "controlplane/events.h"
 #include "controlplane/partition_impl.h"
+#include "controlplane/shard_impl.h"
 
 #include "switchyard/v1/region_service.pb-c.h"
 
@@ -89,6 +90,31 @@ START_TEST(a_shard_that_counts_other_partitions_has_no_part)
 }
 END_TEST
 
+static void on_put(void *ctx, enum cp_coord_result result)
+{
+    ck_assert_int_eq(result, CP_COORD_DONE);
+    *(bool *)ctx = true;
+}
+
+/* Not even that of a partition which the region has not. */
+START_TEST(a_record_of_nobody_is_passed_over)
+{
+    struct world *w = &world;
+    bool put = false;
+    open_world(w, 7);
+    struct cp_coord_op op = {CP_COORD_PUT, "partitions/00099", {0}, CP_COORD_ABSENT};
+    sy_rpc_mem_set_origin(w->rpc, "shard-0");
+    cp_coord_write(cp_region_coord(w->shards[0].shard->in_region), &op, 1, on_put, &put);
+    UNTIL(w, put);
+    run_for(w, 10 * SY_NS_PER_S);
+    ck_assert(even(w, SHARDS));
+    struct sy_span value;
+    ck_assert(fake_etcd_find(w->etcd, "/switchyard/eu/partitions/00099", &value));
+    ck_assert_uint_eq(value.len, 0); /* nobody has claimed it */
+    close_world(w);
+}
+END_TEST
+
 /* The first one says where the partitions lie; none of the others' may be elsewhere. */
 START_TEST(a_shard_of_other_storage_has_no_part)
 {
@@ -154,8 +180,8 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {a_shard_that_counts_other_partitions_has_no_part,
-                                  a_shard_of_other_storage_has_no_part,
-                                  a_second_shard_of_one_name_has_no_part, NULL};
+    const TTest *const tests[] = {
+        a_shard_that_counts_other_partitions_has_no_part, a_record_of_nobody_is_passed_over,
+        a_shard_of_other_storage_has_no_part, a_second_shard_of_one_name_has_no_part, NULL};
     return sy_test_run("misfit", tests);
 }
