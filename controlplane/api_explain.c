@@ -376,7 +376,7 @@ static void put_live_attempt(struct cp_request *req, Timeline *timeline, int64_t
 {
     Switchyard__V1__Attempt *attempt = part(req, &switchyard__v1__attempt__descriptor);
     bool out = view->live->number > view->live->ended;
-    attempt->number = out ? view->number : view->number + 1;
+    attempt->number = out ? view->number : view->live->attempts + 1;
     attempt->queued_ns = queued_ns;
     if (out) {
         attempt->granted_ns = view->granted_ns;

@@ -4,6 +4,7 @@
 typedef Switchyard__Internal__Store__RunRow RunRow;
 typedef Switchyard__Internal__Store__ActionRow ActionRow;
 typedef Switchyard__Internal__Store__OutcomeRow OutcomeRow;
+typedef Switchyard__Internal__Store__LiveRow LiveRow;
 
 bool cp_can_read(const struct cp_partition *p)
 {
@@ -90,12 +91,38 @@ int cp_partition_list_runs(struct cp_partition *p, struct sy_arena *arena, uint6
 
 /* ---- actions ---- */
 
-static void fill_live(struct cp_partition *p, struct cp_action_view *view)
+/* How many attempts have ended, as far as that is durable. */
+static int attempts_ended(struct cp_partition *p, struct sy_arena *arena,
+                          const struct cp_action_view *view, uint32_t *ret)
 {
-    const struct sch_action *live = view->live;
+    LiveRow *row = NULL;
+    struct cp_key key = cp_key_action(view->run_id, view->name);
+    int r = cp_row_get(p->store, CP_FAMILY_LIVE, &key,
+                       &switchyard__internal__store__live_row__descriptor, arena, &p->scratch,
+                       (void *)&row);
+    *ret = r == 0 ? row->attempts : 0;
+    return r < 0 ? r : 0;
+}
+
+/* It has no outcome. What ended it, or its last attempt, in a batch that is not durable yet (or was
+ * not when the partition stepped down) is not told: that attempt "runs". After a restart nobody
+ * knows at first whether another one is out: most are. */
+static int fill_live(struct cp_partition *p, struct sy_arena *arena, struct cp_action_view *view)
+{
+    const struct sch_action *live = view->live; /* NULL: it has ended so */
+    uint32_t ended = 0;
+    int r = live && live->attempts == 0 ? 0 : attempts_ended(p, arena, view, &ended);
+    if (r < 0)
+        return r;
+    if (!live || ended < live->attempts) {
+        view->number = ended + 1;
+        view->phase = SWITCHYARD__V1__PHASE__PHASE_RUNNING;
+        return 0;
+    }
+    bool recovering = ended > 0 && live->sm.state == SCH_ACTION_RECOVERING;
+    view->number = sch_action_attempt(live) + recovering;
     const struct cp_place *place = cp_places_find(&p->places, live->id);
     view->phase = cp_phase_of(live->sm.state, live->number);
-    view->number = sch_action_attempt(live);
     if (place) {
         view->started_ns = place->started_ns;
         view->node = place->node;
@@ -105,6 +132,7 @@ static void fill_live(struct cp_partition *p, struct cp_action_view *view)
     }
     if (live->cluster)
         view->cluster = sch_cluster_name(live->cluster);
+    return 0;
 }
 
 static void fill_outcome(struct cp_action_view *view, const OutcomeRow *outcome)
@@ -116,25 +144,23 @@ static void fill_outcome(struct cp_action_view *view, const OutcomeRow *outcome)
     view->node = outcome->node;
 }
 
-/* An action that is neither live nor has an outcome ended in a batch that is not durable yet (or
- * the partition has stepped down): its end is not told, so it "runs". */
 static int fill_view(struct cp_partition *p, struct sy_arena *arena, struct cp_action_view *view)
 {
     const struct sch_run *run = live_run(p, view->run_id);
     view->cluster = view->node = "";
-    view->phase = SWITCHYARD__V1__PHASE__PHASE_RUNNING;
     view->live = run ? sch_partition_find_action(p->core, run, view->name) : NULL;
-    if (view->live) {
-        fill_live(p, view);
-        return 0;
-    }
+    if (view->live)
+        return fill_live(p, arena, view);
     struct cp_key key = cp_key_action(view->run_id, view->name);
     int r = cp_row_get(p->store, CP_FAMILY_OUTCOMES, &key,
                        &switchyard__internal__store__outcome_row__descriptor, arena, &p->scratch,
                        (void *)&view->outcome);
-    if (r == 0)
-        fill_outcome(view, view->outcome);
-    return r < 0 ? r : 0;
+    if (r < 0)
+        return r;
+    if (!view->outcome)
+        return fill_live(p, arena, view);
+    fill_outcome(view, view->outcome);
+    return 0;
 }
 
 int cp_partition_get_action(struct cp_partition *p, struct sy_arena *arena, uint64_t run_id,
@@ -234,12 +260,9 @@ static int list_row(struct cp_partition *p, struct sy_arena *arena, struct cp_it
         return -EBADMSG;
     const struct sch_run *run = live_run(p, view->run_id);
     view->cluster = view->node = "";
-    view->phase = SWITCHYARD__V1__PHASE__PHASE_RUNNING;
     view->live = run ? sch_partition_find_action(p->core, run, name) : NULL;
-    if (view->live) {
-        fill_live(p, view);
-        return 0;
-    }
+    if (view->live)
+        return fill_live(p, arena, view);
     for (; cp_iter_valid(outcomes); cp_iter_next(outcomes)) {
         struct sy_span at = cp_iter_key(outcomes);
         size_t common = at.len < key.len ? at.len : key.len;
@@ -255,9 +278,9 @@ static int list_row(struct cp_partition *p, struct sy_arena *arena, struct cp_it
         if (!view->outcome)
             return -EBADMSG;
         fill_outcome(view, view->outcome);
-        break;
+        return 0;
     }
-    return 0;
+    return fill_live(p, arena, view);
 }
 
 int cp_partition_list_actions(struct cp_partition *p, struct sy_arena *arena, uint64_t run_id,

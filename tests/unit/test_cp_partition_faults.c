@@ -42,6 +42,60 @@ START_TEST(test_crash_after_the_sync)
 }
 END_TEST
 
+/* Lost twice, then it is held. */
+static void lost_root(struct world *w, struct attempt *root)
+{
+    if (root->number < 3)
+        operator_end(w, root, SCH_OUTCOME_LOST);
+}
+
+/* At least what was told before, if anybody can read now. */
+static void tell_attempt(struct world *w, uint32_t *told)
+{
+    struct sy_arena arena;
+    struct cp_run_view run;
+    struct cp_action_view view;
+    sy_arena_init(&arena, 1 << 20);
+    if (cp_partition_get_run(w->p, &arena, "p", "d", "r", &run) == 0 &&
+        cp_partition_get_action(w->p, &arena, run.id, "a0", &view) == 0) {
+        uint32_t shown = view.number > 0 ? view.number : 1; /* as in ActionStatus.attempts */
+        ck_assert_uint_ge(shown, *told);
+        *told = shown;
+    }
+    sy_arena_deinit(&arena);
+}
+
+/* A client asks all the time, and the process dies after k turns, for every k: which attempt it is
+ * was not told before it was so for good. */
+START_TEST(test_what_is_told_of_attempts_never_shrinks)
+{
+    uint32_t most = 0;
+    for (unsigned k = 0; most < 3; k++) {
+        ck_assert_uint_lt(k, 500);
+        struct world *w = world_new();
+        struct answer answer;
+        uint32_t told = 0;
+        w->on_root = lost_root;
+        world_run(w, 20 * MS);
+        create_run(w, "r", "", "switchyard.process", &answer);
+        expect(w, &answer, SY_CODE_OK, "");
+        for (unsigned steps = 0; steps < k && told < 3; steps++) {
+            world_step(w, w->now_ns + MS);
+            tell_attempt(w, &told);
+        }
+        most = told;
+        world_crash(w);
+        world_start(w);
+        for (unsigned steps = 0; steps < 5000 && told < 3; steps++) {
+            world_step(w, w->now_ns + MS);
+            tell_attempt(w, &told);
+        }
+        ck_assert_uint_eq(told, 3);
+        world_free(w);
+    }
+}
+END_TEST
+
 START_TEST(test_each_commit_fails)
 {
     unsigned k = 0;
@@ -339,6 +393,7 @@ int main(void)
     const TTest *const tests[] = {
         test_crash_loses_what_was_in_flight,
         test_crash_after_the_sync,
+        test_what_is_told_of_attempts_never_shrinks,
         test_each_commit_fails,
         test_commit_fails_twice_and_reads_go_on,
         test_damaged_store,
