@@ -452,6 +452,9 @@ START_TEST(test_region)
         ck_assert_msg(strstr(o.common.error.text, wrong[i].names) != NULL, "%s: %s", wrong[i].text,
                       o.common.error.text);
     }
+    ck_assert(parse_region(&o, &line, "region move x shard-1") == CL_PARSE_WRONG);
+    ck_assert_str_eq(o.common.error.text, /* it is no option */
+                     "partition 'x': expected a whole number from 0 to 4095");
 }
 END_TEST
 

@@ -34,19 +34,31 @@ error_t cl_args_are_wrong(struct cl_args *common)
     return EINVAL;
 }
 
-bool cl_args_number(struct cl_args *common, const char *option, const char *text, int64_t min,
-                    int64_t max, int64_t *ret)
+static bool number(struct cl_args *common, const char *dashes, const char *name, const char *text,
+                   int64_t min, int64_t max, int64_t *ret)
 {
     char *end = NULL;
     errno = 0;
     long long value = strtoll(text, &end, 10);
     if (end == text || *end || errno || value < min || value > max) {
-        cl_args_wrong(common, "--%s '%s': expected a whole number from %lld to %lld", option, text,
-                      (long long)min, (long long)max);
+        cl_args_wrong(common, "%s%s '%s': expected a whole number from %lld to %lld", dashes, name,
+                      text, (long long)min, (long long)max);
         return false;
     }
     *ret = value;
     return true;
+}
+
+bool cl_args_number(struct cl_args *common, const char *option, const char *text, int64_t min,
+                    int64_t max, int64_t *ret)
+{
+    return number(common, "--", option, text, min, max, ret);
+}
+
+bool cl_args_place(struct cl_args *common, const char *name, const char *text, int64_t min,
+                   int64_t max, int64_t *ret)
+{
+    return number(common, "", name, text, min, max, ret);
 }
 
 bool cl_args_quantity(struct cl_args *common, const char *option, char *text, bool milli,

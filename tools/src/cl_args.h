@@ -46,6 +46,9 @@ error_t cl_args_are_wrong(struct cl_args *common); /* EINVAL */
 /* Numbers in arguments: the whole text, within limits; false and the sentence otherwise. */
 bool cl_args_number(struct cl_args *common, const char *option, const char *text, int64_t min,
                     int64_t max, int64_t *ret);
+/* The same of an argument that is no option. */
+bool cl_args_place(struct cl_args *common, const char *name, const char *text, int64_t min,
+                   int64_t max, int64_t *ret);
 /* Of Kubernetes; "64MiB" is read as, and becomes, "64Mi". See cl_quantity_parse(). */
 bool cl_args_quantity(struct cl_args *common, const char *option, char *text, bool milli,
                       uint64_t *ret);

@@ -85,7 +85,7 @@ static error_t take_argument(struct cl_cluster_options *options, char *arg)
         return cl_args_wrong(common, "unexpected argument '%s': cluster %s %s", arg, words(options),
                              verbs[options->verb].expected);
     options->has_token = true;
-    return cl_args_number(common, "token", arg, 1, UINT32_MAX, &options->token) ? 0 : EINVAL;
+    return cl_args_place(common, "token", arg, 1, UINT32_MAX, &options->token) ? 0 : EINVAL;
 }
 
 static error_t check(struct cl_cluster_options *options)

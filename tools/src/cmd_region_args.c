@@ -52,7 +52,7 @@ static error_t take_argument(struct cl_region_options *options, char *arg)
     if (!options->has_verb)
         return take_verb(options, arg);
     if (verbs[options->verb].partition && !options->has_partition) {
-        if (!cl_args_number(common, "partition", arg, 0, PARTITION_MAX, &number))
+        if (!cl_args_place(common, "partition", arg, 0, PARTITION_MAX, &number))
             return EINVAL;
         options->partition = (uint32_t)number;
         options->has_partition = true;
