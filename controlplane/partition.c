@@ -200,17 +200,20 @@ static void explain_failure(struct cp_partition *p, int error, struct sy_status 
 static void take_down(struct cp_partition *p, const struct sy_status *status)
 {
     struct cp_group *sealed = sy_take(p->sealed);
-    struct cp_group *open = p->open;
     cp_replica_end(p);
+    /* Each step of the core may go on with what others left, and assign: into the group that goes.
+     */
+    cp_operators_close_all(p, status->code, status->message.text);
+    struct cp_group *open = p->open;
     p->open = cp_group_new(p);
     if (p->open->rows)
         cp_batch_free(sy_take(p->open->rows)); /* nothing is written from here on */
-    cp_operators_close_all(p, status->code, status->message.text);
     cp_watch_detach_all(p);
     /* References to actions go before the core; the replies run when all is down. */
     cp_group_drop_refs(open);
     if (sealed)
         cp_group_drop_refs(sealed);
+    SY_ASSERT(p->open->item_count == 0);
     cp_drop_core(p);
     if (sealed)
         cp_group_fail(p, sealed, status);

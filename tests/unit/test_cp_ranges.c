@@ -119,7 +119,7 @@ END_TEST
 
 START_TEST(a_shard_has_the_newest)
 {
-    struct cp_ranges_now now = {0};
+    struct cp_ranges_now now = {NULL};
     cp_ranges_set(&now, cp_ranges_new_even(2));
     const struct cp_ranges *before = cp_ranges_get(&now);
     const struct cp_range cut[] = {{0, 9}, cp_range_even(1, 2), {10, cp_range_even(0, 2).last}};
