@@ -70,10 +70,11 @@ struct cp_image *cp_image_new(struct cp_store *store, const char *path,
     image->source = cp_store_source(store);
     snprintf(image->path, sizeof(image->path), "%s", path);
     sy_remove_tree(path);
-    image->result = -pthread_create(&image->thread, NULL, make_checkpoint, image);
-    image->running = image->result == 0;
+    int error = pthread_create(&image->thread, NULL, make_checkpoint, image);
+    image->running = error == 0; /* then the rest is the thread's, until it has ended */
     if (!image->running) {
-        sy_error_text_set(&image->error, "no thread: %s", strerror(-image->result));
+        image->result = -error;
+        sy_error_text_set(&image->error, "no thread: %s", strerror(error));
         sy_timer_start_in(image->loop, &image->told, 0);
     }
     return image;

@@ -86,7 +86,8 @@ START_TEST(a_deleted_cluster_leaves_no_work_behind)
     world_init_for(&w, _i);
     (void)create("c1");
     create_run(&w, "r1", "python");
-    fake_start(s, assigned(&w, "a0", &s));
+    struct fake_attempt *attempt = assigned(&w, "a0", &s);
+    fake_start(s, attempt);
     world_for(&w, 100 * SY_NS_PER_MS);
     ck_assert_uint_eq(queued(), 0);
     int64_t began_ns = w.now_ns;
