@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,16 @@ static void closep(const int *fd)
 {
     if (*fd >= 0)
         close(*fd);
+}
+
+void sy_path_print(char ret[PATH_MAX], const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(ret, PATH_MAX, format, args);
+    va_end(args);
+    if (n < 0 || n >= PATH_MAX)
+        ret[0] = '\0';
 }
 
 static int make_directory(const char *path, mode_t mode)

@@ -7,8 +7,12 @@
 #include "base/buf.h"
 #include "base/error.h"
 
+#include <limits.h>
 #include <stddef.h>
 #include <sys/types.h>
+
+/* A path that does not fit becomes "", which does not exist: open() and all others say so. */
+SY_PRINTF(2, 3) void sy_path_print(char ret[PATH_MAX], const char *format, ...);
 
 /* Makes a directory and its missing parents; one that exists is fine. */
 int sy_mkdir_p(const char *path, mode_t mode) SY_MUST_USE;

@@ -31,16 +31,6 @@ struct cp_copy_dir {
     int lock; /* a file of this process alone */
 };
 
-SY_PRINTF(2, 3) static void make_path(char ret[PATH_MAX], const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    int n = vsnprintf(ret, PATH_MAX, format, args);
-    va_end(args);
-    if (n < 0 || n >= PATH_MAX)
-        ret[0] = '\0';
-}
-
 static int fail(struct sy_error_text *error, const char *path, int r)
 {
     sy_error_text_set(error, "%s: %s", path,
@@ -67,7 +57,7 @@ static int read_id(const char *path, uint64_t *ret_id)
 static int write_id(const char *directory, uint64_t id)
 {
     char path[PATH_MAX], text[32];
-    make_path(path, "%s/" COPY, directory);
+    sy_path_print(path, "%s/" COPY, directory);
     int n = snprintf(text, sizeof(text), "%016llx\n", (unsigned long long)id);
     return sy_file_write_atomic(path, text, (size_t)n);
 }
@@ -94,7 +84,7 @@ static int look_at(const char *path, struct cp_own_copy *copy)
         if (S_ISDIR(st.st_mode)) {
             char below[PATH_MAX];
             struct cp_own_copy inner = {0};
-            make_path(below, "%s/%s", path, entry->d_name);
+            sy_path_print(below, "%s/%s", path, entry->d_name);
             if (look_at(below, &inner) == 0 && inner.changed_ns > copy->changed_ns)
                 copy->changed_ns = inner.changed_ns;
         }
@@ -110,7 +100,7 @@ static int read_copy(void *ctx, uint32_t partition, struct cp_own_copy *ret,
     const char *path = dir->paths[partition];
     char file[PATH_MAX];
     struct cp_own_copy copy = {0};
-    make_path(file, "%s/" COPY, path);
+    sy_path_print(file, "%s/" COPY, path);
     int r = look_at(path, &copy);
     if (r == -ENOENT) {
         *ret = (struct cp_own_copy){0};
@@ -166,17 +156,17 @@ static int fill_copy(void *ctx, uint32_t partition, const char *name, struct sy_
 {
     const struct cp_copy_dir *dir = ctx;
     char path[PATH_MAX];
-    make_path(path, "%s" NEW, dir->paths[partition]);
+    sy_path_print(path, "%s" NEW, dir->paths[partition]);
     int r = 0;
     if (name == NULL) {
         sy_remove_tree(path);
-        make_path(path, "%s" NEW "/" FIRST, dir->paths[partition]);
+        sy_path_print(path, "%s" NEW "/" FIRST, dir->paths[partition]);
         r = sy_mkdir_p(path, 0700);
     } else if (!is_plain(name)) {
         sy_error_text_set(error, "'%.80s' is not the name of a file of a copy", name);
         return -EBADMSG;
     } else {
-        make_path(path, "%s" NEW "/" FIRST "/%s", dir->paths[partition], name);
+        sy_path_print(path, "%s" NEW "/" FIRST "/%s", dir->paths[partition], name);
         r = append(path, bytes);
     }
     return r < 0 ? fail(error, path, r) : 0;
@@ -208,8 +198,8 @@ static int filled_copy(void *ctx, uint32_t partition, uint64_t id, struct sy_err
 {
     const struct cp_copy_dir *dir = ctx;
     char made[PATH_MAX], files[PATH_MAX];
-    make_path(made, "%s" NEW, dir->paths[partition]);
-    make_path(files, "%s" NEW "/" FIRST, dir->paths[partition]);
+    sy_path_print(made, "%s" NEW, dir->paths[partition]);
+    sy_path_print(files, "%s" NEW "/" FIRST, dir->paths[partition]);
     int r = sync_files(files);
     if (r == 0)
         r = write_id(made, id);
@@ -234,7 +224,7 @@ static int adopt(void *ctx, const char *identity, struct sy_error_text *error)
     struct cp_copy_dir *dir = ctx;
     char path[PATH_MAX], text[CP_IDENTITY_SIZE + 1];
     SY_ASSERT(strlen(identity) == CP_IDENTITY_SIZE - 1);
-    make_path(path, "%s/" MARK, dir->root);
+    sy_path_print(path, "%s/" MARK, dir->root);
     int n = snprintf(text, sizeof(text), "%s\n", identity);
     int r = sy_file_write_atomic(path, text, (size_t)n);
     if (r < 0)
@@ -247,7 +237,7 @@ static int read_identity(struct cp_copy_dir *dir, struct sy_error_text *error)
 {
     SY_CLEANUP(sy_buf_deinit) struct sy_buf text = {0};
     char path[PATH_MAX];
-    make_path(path, "%s/" MARK, dir->root);
+    sy_path_print(path, "%s/" MARK, dir->root);
     int r = sy_file_read(path, 64, &text);
     if (r == -ENOENT)
         return 0;
@@ -270,7 +260,7 @@ static int read_identity(struct cp_copy_dir *dir, struct sy_error_text *error)
 static int lock(struct cp_copy_dir *dir, struct sy_error_text *error)
 {
     char path[PATH_MAX];
-    make_path(path, "%s/" MARK ".lock", dir->root);
+    sy_path_print(path, "%s/" MARK ".lock", dir->root);
     dir->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     int r = dir->lock < 0 || flock(dir->lock, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
     if (r == -EWOULDBLOCK) {
@@ -283,7 +273,7 @@ static int lock(struct cp_copy_dir *dir, struct sy_error_text *error)
 bool cp_copy_dir_is(const char *root)
 {
     char path[PATH_MAX];
-    make_path(path, "%s/" MARK, root);
+    sy_path_print(path, "%s/" MARK, root);
     return access(path, F_OK) == 0;
 }
 

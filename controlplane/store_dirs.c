@@ -78,21 +78,10 @@ static int names_read(struct names *ret, const char *path)
     return r;
 }
 
-/* A path that does not fit is one that does not exist: open() and all others say so. */
-SY_PRINTF(2, 3) static void make_path(char ret[PATH_MAX], const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    int n = vsnprintf(ret, PATH_MAX, format, args);
-    va_end(args);
-    if (n < 0 || n >= PATH_MAX)
-        ret[0] = '\0';
-}
-
 static void number_path(const struct cp_dirs *d, uint32_t number, const char *suffix,
                         char ret[PATH_MAX])
 {
-    make_path(ret, "%s/e%010u%s", d->options.path, number, suffix);
+    sy_path_print(ret, "%s/e%010u%s", d->options.path, number, suffix);
 }
 
 /* "e0000000012", or with the suffix of what is not complete. */
@@ -141,7 +130,7 @@ static int sync_directory(const struct cp_dirs *d, const char *path)
 static int sync_parent(const struct cp_dirs *d, const char *path)
 {
     char parent[PATH_MAX];
-    make_path(parent, "%s/..", path);
+    sy_path_print(parent, "%s/..", path);
     return sync_directory(d, parent);
 }
 
@@ -202,7 +191,7 @@ struct holder {
 static int write_holder(const struct cp_dirs *d, const char *state)
 {
     char path[PATH_MAX], text[BOOT_MAX + 64];
-    make_path(path, "%s/" HOLDER, d->path);
+    sy_path_print(path, "%s/" HOLDER, d->path);
     int len = snprintf(text, sizeof(text), "%u %s %s\n", d->number, d->boot, state);
     int r = step(d, CP_DIRS_STEP_WRITE, path);
     return r == 0 ? sy_file_write_atomic(path, text, (size_t)len) : r;
@@ -212,7 +201,7 @@ static int write_holder(const struct cp_dirs *d, const char *state)
 static bool read_holder(const char *path, uint32_t number, struct holder *ret)
 {
     char file[PATH_MAX], text[256] = "", state[16] = "";
-    make_path(file, "%s/" HOLDER, path);
+    sy_path_print(file, "%s/" HOLDER, path);
     SY_CLEANUP(sy_buf_deinit) struct sy_buf bytes = {0};
     if (sy_file_read(file, sizeof(text) - 1, &bytes) < 0)
         return false;
@@ -232,7 +221,7 @@ static bool read_holder(const char *path, uint32_t number, struct holder *ret)
 static bool is_locked(const struct cp_dirs *d, const char *path)
 {
     char file[PATH_MAX];
-    make_path(file, "%s/%s", path, d->options.lock);
+    sy_path_print(file, "%s/%s", path, d->options.lock);
     SY_CLEANUP(closep) int fd = open(file, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return errno != ENOENT;
@@ -291,8 +280,8 @@ static int take_kind(const struct cp_dirs *d, const struct content *content, enu
         char from[PATH_MAX], to[PATH_MAX];
         if (d->options.kind(name) != kind)
             continue;
-        make_path(from, "%s/%s", from_dir, name);
-        make_path(to, "%s/%s", to_dir, name);
+        sy_path_print(from, "%s/%s", from_dir, name);
+        sy_path_print(to, "%s/%s", to_dir, name);
         r = kind == CP_DIRS_TABLE ? link_file(d, from, to) : copy_file(d, from, to);
         r = r == -ENOENT ? 0 : r;
     }
@@ -318,8 +307,8 @@ static int take_files(const struct cp_dirs *d, const char *from, const char *to)
         r = -EAGAIN;
     for (size_t i = 0; r == 0 && i < after.names.count; i++) {
         char a[PATH_MAX], b[PATH_MAX];
-        make_path(a, "%s/%s", from, after.names.items[i]);
-        make_path(b, "%s/%s", to, after.names.items[i]);
+        sy_path_print(a, "%s/%s", from, after.names.items[i]);
+        sy_path_print(b, "%s/%s", to, after.names.items[i]);
         if (d->options.kind(after.names.items[i]) == CP_DIRS_HEAD && !same_file(a, b))
             r = -EAGAIN;
     }
@@ -384,7 +373,7 @@ static int find_newest(const struct cp_dirs *d, bool *ret_found, uint32_t *ret_n
 static int adopt_flat(const struct cp_dirs *d)
 {
     char flat[PATH_MAX], zero[PATH_MAX];
-    make_path(flat, "%s" FLAT, d->options.path);
+    sy_path_print(flat, "%s" FLAT, d->options.path);
     number_path(d, 0, "", zero);
     if (access(flat, F_OK) < 0)
         return errno == ENOENT ? 0 : -errno;
@@ -426,7 +415,7 @@ static int prepare(const struct cp_dirs *d, bool *ret_found, uint32_t *ret_newes
     if (is_locked(d, d->options.path))
         return refuse_held(d->options.path, error);
     char aside[PATH_MAX];
-    make_path(aside, "%s" FLAT, d->options.path);
+    sy_path_print(aside, "%s" FLAT, d->options.path);
     r = rename_to(d, d->options.path, aside);
     if (r == 0)
         r = adopt_flat(d);

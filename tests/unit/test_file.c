@@ -167,6 +167,19 @@ START_TEST(a_tree_goes_whole_and_links_are_not_followed)
 }
 END_TEST
 
+START_TEST(a_path_that_does_not_fit_is_none)
+{
+    char path[PATH_MAX], part[PATH_MAX];
+    memset(part, 'p', sizeof(part));
+    part[PATH_MAX - 2] = '\0';
+    sy_path_print(path, "/%s/", part);
+    ck_assert_str_eq(path, "");
+    part[PATH_MAX - 3] = '\0';
+    sy_path_print(path, "/%s/", part);
+    ck_assert_uint_eq(strlen(path), PATH_MAX - 1);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -177,6 +190,7 @@ int main(void)
         test_read_limit_is_exact,
         test_read_errors,
         a_tree_goes_whole_and_links_are_not_followed,
+        a_path_that_does_not_fit_is_none,
         NULL,
     };
     return sy_test_run("file", tests);
