@@ -154,6 +154,7 @@ struct ag_agent {
     enum ag_link_state link;
     struct sy_timer link_timer; /* dial again; or heartbeat and silence */
     int64_t backoff_ns, heartbeat_ns, lease_ns, heard_ns, sent_ns;
+    int64_t parted_ns; /* when the stream was lost that was up last; before: our start */
     struct sy_buf out_started, out_returned, out_calls, out_chunks; /* encoded fields */
     struct sy_buf unsent; /* a message that the transport did not take */
 

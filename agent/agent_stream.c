@@ -15,6 +15,9 @@
 
 #define BACKOFF_MIN_NS (100 * SY_NS_PER_MS)
 #define BACKOFF_MAX_NS (5 * SY_NS_PER_S)
+/* So long after it was there an operator may be in the middle of a restart. */
+#define SOON_NS (5 * SY_NS_PER_S)
+#define BACKOFF_SOON_NS (200 * SY_NS_PER_MS)
 #define GREETING_NS (10 * SY_NS_PER_S)
 #define HEARTBEAT_DEFAULT_NS SY_NS_PER_S
 #define LEASE_DEFAULT_NS (15 * SY_NS_PER_S)
@@ -244,9 +247,11 @@ static void drop_call(struct ag_agent *agent)
 
 static void lost(struct ag_agent *agent, const char *why)
 {
-    if (agent->link == AG_LINK_UP)
+    if (agent->link == AG_LINK_UP) {
+        agent->parted_ns = sy_loop_now_ns(agent->ports.loop);
         sy_log(agent->ports.log, &ag_events, AG_EV_DISCONNECTED,
                SY_STR("operator", agent->operator_target), SY_STR("why", why));
+    }
     agent->link = AG_LINK_DOWN;
     drop_call(agent);
     sy_buf_clear(&agent->out_started);
@@ -319,9 +324,11 @@ static void dial_later(struct ag_agent *agent)
         return;
     int64_t jitter = (int64_t)sy_rng_below(&agent->rng, (uint64_t)agent->backoff_ns);
     sy_timer_start_in(agent->ports.loop, &agent->link_timer, agent->backoff_ns / 2 + jitter);
+    bool soon = sy_loop_now_ns(agent->ports.loop) - agent->parted_ns < SOON_NS;
+    int64_t max_ns = soon ? BACKOFF_SOON_NS : BACKOFF_MAX_NS;
     agent->backoff_ns *= 2;
-    if (agent->backoff_ns > BACKOFF_MAX_NS)
-        agent->backoff_ns = BACKOFF_MAX_NS;
+    if (agent->backoff_ns > max_ns)
+        agent->backoff_ns = max_ns;
 }
 
 static void beat(struct ag_agent *agent)
@@ -377,6 +384,7 @@ void ag_stream_welcome(struct ag_agent *agent, const char *cluster, int64_t hear
 void ag_stream_init(struct ag_agent *agent)
 {
     agent->backoff_ns = BACKOFF_MIN_NS;
+    agent->parted_ns = sy_loop_now_ns(agent->ports.loop);
     agent->channel = sy_channel_new(agent->ports.rpc, agent->operator_target);
     sy_timer_init(&agent->link_timer, on_link_timer, agent);
     sy_timer_start_in(agent->ports.loop, &agent->link_timer, 0);

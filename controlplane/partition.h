@@ -434,8 +434,8 @@ struct cp_cluster_view {
     const char *name, *endpoint;
     const char *region; /* "": not known */
     const char *state;  /* "ready", "lost", "gone" */
-    int64_t silent_ns;  /* realtime: since when it has no stream, as far as this shard knows; 0: it
-                           has */
+    int64_t silent_ns;  /* realtime: since when it has no stream, as far as this shard knows, or one
+                           that has told nothing of its nodes yet; 0: it has */
     int64_t price;      /* of a core; 0: not known */
     const struct cp_node_view *nodes;
     size_t node_count;

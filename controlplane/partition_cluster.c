@@ -172,6 +172,8 @@ void cp_partition_each_cluster(struct cp_partition *p,
     for (const struct cp_cluster *cluster = p->clusters; cluster; cluster = cluster->next) {
         int64_t silent_ns = sy_loop_now_ns(p->loop) - cluster->lost_ns;
         bool gone = silent_ns >= p->options.cluster_lease_ns;
+        /* What an earlier stream told of its nodes is not what is. */
+        bool heard = cluster->stream && (cluster->stream->nodes_told || cluster->lost_ns == 0);
         struct cp_cluster_view view = {
             .name = cluster->name,
             .endpoint = cluster->endpoint ? cluster->endpoint : "",
@@ -179,7 +181,7 @@ void cp_partition_each_cluster(struct cp_partition *p,
             .state = cluster->stream ? "ready"
                      : gone          ? "gone"
                                      : "lost",
-            .silent_ns = cluster->stream ? 0 : sy_loop_realtime_ns(p->loop) - silent_ns,
+            .silent_ns = heard ? 0 : sy_loop_realtime_ns(p->loop) - silent_ns,
             .price = cluster->stream ? cluster->stream->price : 0,
             .nodes = cluster->nodes,
             .node_count = cluster->node_count};

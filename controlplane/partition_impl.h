@@ -279,6 +279,7 @@ struct cp_operator {
     uint32_t serial;
     struct cp_identity identity; /* as its call showed */
     int64_t price;               /* of a core of the cluster, as its hello said */
+    bool nodes_told;             /* on this stream */
     bool closing;
     bool grace_used; /* since the last message */
     struct sy_timer timer;

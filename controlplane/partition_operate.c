@@ -413,8 +413,10 @@ static void read_message(struct cp_operator *o, const Message *m)
         cp_node_order_answered(o, m->node_orders[i]);
     for (size_t i = 0; i < m->n_surveys && !o->closing; i++)
         cp_survey_answered(o, m->surveys[i]);
-    if (m->nodes_set)
+    if (m->nodes_set) {
+        o->nodes_told = true;
         cp_cluster_set_nodes(o->cluster, m->n_nodes, m->nodes);
+    }
 }
 
 static void on_message(void *ctx, struct sy_span bytes)

@@ -68,6 +68,7 @@ struct world {
     struct cp_shard *shard;
     struct cp_shard_options options;
     struct fake_stream streams[WORLD_PARTITIONS_MAX];
+    bool no_nodes;  /* the operator does not tell of its nodes */
     bool automatic; /* the operator starts and finishes each task at once */
     bool stopped;
     struct sy_timer heartbeat;
@@ -155,7 +156,8 @@ static void stream_hello(struct fake_stream *s)
     node.capacity = &capacity;
     node.running = 2;
     m.hello = &hello;
-    m.shapes_set = m.nodes_set = m.inventory_complete = true;
+    m.shapes_set = m.inventory_complete = true;
+    m.nodes_set = !s->world->no_nodes;
     m.n_shapes = m.n_nodes = 1;
     m.shapes = shapes;
     m.nodes = nodes;

@@ -130,6 +130,31 @@ START_TEST(heartbeats_and_silence)
 }
 END_TEST
 
+/* A restarted operator is back within seconds: it waits for no long back-off. */
+START_TEST(an_operator_that_is_back_soon_is_found_at_once)
+{
+    open_world();
+    run(SY_NS_PER_S);
+    for (unsigned i = 1; i <= 40; i++) {
+        w->away = true;
+        sy_call_finish(w->call, NULL);
+        run((int64_t)i * 100 * SY_NS_PER_MS);
+        ck_assert_uint_eq(w->hellos, i);
+        w->away = false;
+        run(320 * SY_NS_PER_MS);
+        ck_assert_msg(w->hellos == i + 1, "after %u00 ms it was not found within 320", i);
+    }
+    w->away = true;
+    sy_call_finish(w->call, NULL);
+    run(10 * SY_NS_PER_S);
+    w->refused = 0;
+    run(60 * SY_NS_PER_S); /* one that stays away is asked 0.1 to 0.4 times a second */
+    ck_assert_uint_ge(w->refused, 60 / 8);
+    ck_assert_uint_le(w->refused, 60 * 2 / 5);
+    close_world();
+}
+END_TEST
+
 START_TEST(older_epochs_are_refused)
 {
     open_world();
@@ -388,6 +413,7 @@ int main(void)
         outcomes_are_kept_until_acknowledged,
         an_outcome_says_how_long_it_waited_here,
         heartbeats_and_silence,
+        an_operator_that_is_back_soon_is_found_at_once,
         older_epochs_are_refused,
         what_can_never_run_is_refused,
         cancel_in_every_state,

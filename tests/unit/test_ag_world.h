@@ -171,7 +171,8 @@ struct world {
     struct sy_server *server;
     struct sy_call *call; /* the agent's stream */
     bool welcomed, silent;
-    unsigned hellos, heartbeats;
+    bool away; /* the operator refuses every call */
+    unsigned hellos, heartbeats, refused;
     struct ag_journal *journal;
     struct fake *fake;
     struct ag_agent *agent;
@@ -279,6 +280,11 @@ static inline void on_attend(void *ctx, struct sy_call *call, struct sy_span req
 {
     (void)ctx;
     (void)request;
+    if (w->away) {
+        w->refused++;
+        sy_call_fail(call, SY_CODE_UNAVAILABLE, "away");
+        return;
+    }
     w->call = call;
     sy_call_set_sink(call, &sink, call);
 }

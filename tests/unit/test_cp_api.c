@@ -588,6 +588,28 @@ START_TEST(the_region)
                     &switchyard__v1__list_nodes_response__descriptor);
     ck_assert_str_eq(found->nodes[0]->state, "unreachable");
     ck_assert_ptr_nonnull(strstr(found->nodes[0]->reason, "no word of its cluster since 20"));
+    /* Of nodes that an earlier stream told of a new one says nothing until it tells of them. */
+    for (uint32_t i = 0; i < w.partitions; i++) {
+        sy_call_unref(w.streams[i].call);
+        free(w.streams[i].attempts);
+        w.streams[i] = (struct fake_stream){0};
+    }
+    w.no_nodes = true;
+    operator_connect(&w);
+    world_for(&w, SY_NS_PER_S);
+    listed = call_ok(&w, REGION "ListClusters", &clusters.base,
+                     &switchyard__v1__list_clusters_response__descriptor);
+    ck_assert_str_eq(listed->clusters[0]->state, "ready");
+    found = call_ok(&w, REGION "ListNodes", &nodes.base,
+                    &switchyard__v1__list_nodes_response__descriptor);
+    ck_assert_str_eq(found->nodes[0]->state, "unreachable");
+    w.no_nodes = false;
+    for (uint32_t i = 0; i < w.partitions; i++)
+        stream_hello(&w.streams[i]);
+    world_for(&w, SY_NS_PER_S);
+    found = call_ok(&w, REGION "ListNodes", &nodes.base,
+                    &switchyard__v1__list_nodes_response__descriptor);
+    ck_assert_str_eq(found->nodes[0]->state, "ready");
     nodes.cluster = text_of("nowhere");
     call_fails(&w, REGION "ListNodes", &nodes.base, SY_CODE_NOT_FOUND, "nowhere");
     world_deinit(&w);
