@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -428,6 +429,57 @@ START_TEST(a_store_closes_while_the_loop_goes_on)
 }
 END_TEST
 
+/* It would abort the process when it writes there again after the disk was full. */
+START_TEST(rocksdb_writes_no_log_of_its_own)
+{
+    struct bed bed;
+    char path[PATH_MAX];
+    struct stat st;
+    bed_init(&bed);
+    for (uint32_t epoch = 1; epoch <= 2; epoch++) {
+        take(&bed, epoch);
+        ck_assert_int_eq(commit_record(bed.loop, bed.store, 'a', epoch), 0);
+        sy_path_print(path, "%s/e%010u/LOG", bed.path, epoch);
+        cp_store_close(sy_take(bed.store));
+        ck_assert(stat(path, &st) < 0 || st.st_size == 0);
+    }
+    bed_deinit(&bed);
+}
+END_TEST
+
+/* Wherever in its opening the disk is full, it says so; nothing ends the process. A limit of files'
+ * sizes stands for the disk: the kernel refuses what is beyond. */
+START_TEST(an_open_on_a_full_disk_is_refused)
+{
+    struct bed bed;
+    struct rlimit before, full;
+    bed_init(&bed);
+    take(&bed, 1);
+    ck_assert_int_eq(commit_record(bed.loop, bed.store, 'a', 0), 0);
+    ck_assert_int_eq(commit_record(bed.loop, bed.store, 'a', 1), 0);
+    cp_store_close(sy_take(bed.store));
+    signal(SIGXFSZ, SIG_IGN);
+    ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &before), 0);
+    unsigned refused = 0;
+    for (uint32_t i = 0; i < 40; i++) {
+        struct sy_error_text error = {0};
+        uint32_t newer = 0;
+        full = (struct rlimit){i * i * 64, before.rlim_max};
+        ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &full), 0);
+        int r = cp_store_rocksdb_open(&bed.store, bed.path, 2 + i, bed.loop, &newer, &error);
+        ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
+        ck_assert_msg(r == 0 || (r < 0 && error.text[0] != '\0'), "%d", r);
+        refused += r < 0;
+        if (r == 0)
+            cp_store_close(sy_take(bed.store));
+    }
+    ck_assert_uint_gt(refused, 5);
+    take(&bed, 100);
+    check_records(&bed, 'a', 2);
+    bed_deinit(&bed);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     if (argc == 2)
@@ -436,7 +488,8 @@ int main(int argc, char **argv)
         a_stopped_owner_is_taken_over,         without_a_region_a_stopped_owner_is_not_taken_over,
         an_earlier_epoch_is_refused,           unfinished_tables_are_not_written_to,
         a_store_that_lost_its_head_is_damaged, the_old_layout_is_adopted,
-        a_store_closes_while_the_loop_goes_on, NULL,
+        a_store_closes_while_the_loop_goes_on, rocksdb_writes_no_log_of_its_own,
+        an_open_on_a_full_disk_is_refused,     NULL,
     };
     return sy_test_run("store_takeover", tests);
 }
