@@ -80,8 +80,9 @@ class Box(harness.Devbox):
     """Three shards, three members of etcd, three clusters of two nodes. With `shimmed`, what its shards, operators and agents believe
     of wall clock and disk can be changed (shim.c)."""
 
-    def __init__(self, settings=(), shimmed=False):
+    def __init__(self, settings=(), shimmed=False, programs=harness.BIN):
         directory = pathlib.Path(tempfile.mkdtemp(prefix="switchyard-faults."))
+        self.newer = set()  # daemons that are not of the programs that it began with
         names = [f"{role}-{i}" for role in ("etcd", "shard", "operator") for i in (1, 2, 3)]
         names += [f"agent-{cluster}-{node}" for cluster in (1, 2, 3) for node in (1, 2)]
         self.net = Net(directory / "net", names)
@@ -97,7 +98,7 @@ class Box(harness.Devbox):
         try:
             options = ["--flyte", flyte_load.VENV] if flyte_load.there() else []
             super().__init__(settings, directory, [*options, "--shards", "3", "--etcds", "3", "--clusters", "3", "--nodes", "2",
-                                                   "--hosts", hosts])
+                                                   "--hosts", hosts], programs)
         except subprocess.CalledProcessError as e:
             print(e.stderr)
             self.close(keep=True)
@@ -114,6 +115,23 @@ class Box(harness.Devbox):
         finally:
             with open(shim, "r+b") as file:
                 file.write(bytes(16))
+
+    def replace(self, daemon):
+        """By the newer program, from now on."""
+        self.devbox("stop", daemon)
+        self.newer.add(daemon)
+        self.restart(daemon)
+
+    def restart(self, daemon):
+        self.devbox("restart", daemon, *(["--bin", harness.BIN] if daemon in self.newer else []))
+
+    def join_anew(self, operator):
+        """One whose cluster was deleted comes back as a new one of that name."""
+        name, region = self.setting(operator, "cluster"), self.setting(operator, "region")
+        self.devbox("stop", operator)
+        (self.dir / "data" / operator / "identity").unlink()
+        (self.dir / f"{operator}.token").write_text(self.cli("cluster", "create", name, "--region", region).stdout)
+        self.restart(operator)
 
     def endpoints(self):
         return [self.setting(f"shard-{i}", "listen") for i in (1, 2, 3)]

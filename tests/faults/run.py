@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""A region in network namespaces, under load and faults:  run.py [--full] [NAME-PART...]
+"""A region in network namespaces, under load and faults:  run.py [--full] [--older BIN] [NAME-PART...]
 
 Three shards, three members of etcd, three clusters of two nodes, a namespace each; the links between them belong to the test. scenarios.py
 has what befalls them; without --full those that take long are left out, but for those that a NAME-PART names. The auditor
 (auditor.py) has the last word. All of it runs in namespaces of its own: whatever becomes of it, nothing is left.
+--older BIN: the programs of another build, an older version's (`versions_are_mixed` needs them).
 """
+import argparse
 import contextlib
 import os
 import pathlib
@@ -67,17 +69,18 @@ class World:
         harness.wait_until(lambda: all(self.load.see(shards, run) in TERMINAL for run in runs), "these runs end", seconds)
 
 
-def chosen(parts, full):
+def chosen(parts, full, older):
+    possible = [f for f in SCENARIOS if older or not f.mixed]
     if parts:
-        return [f for f in SCENARIOS if any(part in f.__name__ for part in parts)]
-    return [f for f in SCENARIOS if full or not f.full]
+        return [f for f in possible if any(part in f.__name__ for part in parts)]
+    return [f for f in possible if full or not f.full]
 
 
 def groups(functions):
     """Those that can share a region."""
     found = {}
     for f in functions:
-        found.setdefault((f.settings, f.shimmed), []).append(f)
+        found.setdefault((f.settings, f.shimmed, f.mixed), []).append(f)
     return found.items()
 
 
@@ -107,11 +110,11 @@ def run_group(box, functions):
     return [*results, bool(verdict)]
 
 
-def run_all(functions):
+def run_all(functions, older):
     results = []
-    for (settings, shimmed), members in groups(functions):
+    for (settings, shimmed, mixed), members in groups(functions):
         with settings() if settings else contextlib.nullcontext(()) as given:
-            box = Box(given, shimmed)
+            box = Box(given, shimmed, older if mixed else harness.BIN)
             good = False
             try:
                 of_group = run_group(box, members)
@@ -137,18 +140,28 @@ def isolate():
     os.execvpe("unshare", [*command, "bash", "-c", '"$@"; exit $?', "bash", sys.executable, "-B", *sys.argv], dict(os.environ, **{INSIDE: "1"}))
 
 
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     epilog="Scenarios: " + ", ".join(f.__name__ for f in SCENARIOS))
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--older", type=pathlib.Path, metavar="BIN")
+    parser.add_argument("parts", nargs="*", metavar="NAME-PART")
+    options = parser.parse_args()
+    if options.older and not (options.older / "switchyard-shard").exists():
+        parser.error(f"--older {options.older}: there is no switchyard-shard")
+    functions = chosen(options.parts, options.full, options.older)
+    if not functions:
+        parser.error(f"no scenario has {' or '.join(options.parts)} in its name{'' if options.older else ', or it needs --older'}")
+    return functions, options.older and options.older.resolve()
+
+
 def main():
-    arguments = sys.argv[1:]
-    parts = [a for a in arguments if not a.startswith("-")]
-    functions = chosen(parts, "--full" in arguments)
-    if set(arguments) - set(parts) - {"--full"} or not functions:
-        print(__doc__ + "\nScenarios: " + ", ".join(f.__name__ for f in chosen([], True)), file=sys.stderr)
-        sys.exit(2)
+    functions, older = arguments()
     if INSIDE not in os.environ:
         print(f"SKIPPED faults  {isolate()}")
         sys.exit(0)
     try:
-        results = run_all(functions)
+        results = run_all(functions, older)
     except harness.Skipped as why:
         print(f"SKIPPED faults  {why}")
         sys.exit(0)

@@ -1,7 +1,9 @@
 """What befalls a region under load, a function each. After it everything must be whole again, and the auditor find nothing.
 
-`full`: only when asked for; `settings` of its region; `shimmed`: net.py. Those with the same ones share a region and an audit.
+`full`: only when asked for; `settings` of its region; `shimmed`: net.py; `mixed`: its region begins with the programs of --older. Those
+with the same ones share a region and an audit.
 """
+import contextlib
 import os
 import signal
 import subprocess
@@ -19,9 +21,9 @@ LONG = Kind("audited", 0, 0, 0, "SUCCEEDED")
 SCENARIOS = []
 
 
-def scenario(full=False, settings=None, shimmed=False):
+def scenario(full=False, settings=None, shimmed=False, mixed=False):
     def mark(function):
-        function.full, function.settings, function.shimmed = full, settings, shimmed
+        function.full, function.settings, function.shimmed, function.mixed = full, settings, shimmed, mixed
         SCENARIOS.append(function)
         return function
 
@@ -180,6 +182,35 @@ def control_plane_is_restarted_in_an_outage(world):
     in_blindness(world, 25, restart)
 
 
+# clusters
+
+@scenario(full=True)
+def a_cluster_that_never_returns_is_deleted(world):
+    """Its operator and agents are cut off and go on. What they have begins elsewhere; when they are back after all they are told."""
+    operator, hosts = "operator-3", ("operator-3", "agent-3-1", "agent-3-2")
+    name = world.box.setting(operator, "cluster")
+    runs = world.submit([LONG._replace(ms=10000)] * 24)
+    wait_until(lambda: all(world.starts(run) > 0 for run in runs), "the long tasks run", 60)
+    with contextlib.ExitStack() as cuts:
+        for host in hosts:
+            for other in ("etcd", "shard", "operator-1", "operator-2", "agent-1", "agent-2", "."):
+                cuts.enter_context(world.net.cut(host, other))
+        time.sleep(1)
+        at = time.monotonic()
+        assert world.box.cli("cluster", "delete", name).stdout == f"cluster {name} is deleted\n"
+        print(f"    {name} was deleted within {time.monotonic() - at:.2f} s", flush=True)
+        assert name not in [cluster["cluster"] for cluster in world.box.json("cluster", "list")]
+        world.ended(runs, 60)
+        again = sum(world.starts(run) > 1 for run in runs)
+        assert again > 0, "nothing had run there"
+        print(f"    {again} of {len(runs)} long tasks began elsewhere; all ended {time.monotonic() - at:.2f} s after it", flush=True)
+        nodes = world.torment.nodes - {world.box.setting(host, "node") for host in hosts[1:]}
+        wait_until(lambda: world.region.nodes_ready() == nodes, "only the nodes of the others are there", 30)
+    wait_until(lambda: f"cluster {name} was deleted" in world.box.log(operator), "it is told", 60)
+    world.box.join_anew(operator)
+    world.torment.settle()
+
+
 # disks and clocks
 
 @scenario(full=True, shimmed=True)
@@ -243,3 +274,17 @@ def the_disk_is_full(world):
         wait_until(lambda: world.load.acknowledged() > before + 10, "runs are acknowledged when there is room again", 30)
         world.answered("the disk was full for 8 s")
         world.torment.settle()
+
+
+# versions
+
+@scenario(full=True, mixed=True)
+def versions_are_mixed(world):
+    """Each process in turn is restarted with the newer programs, so that every role talks to both; one dies in the middle."""
+    daemons = [f"{role}{of}" for i in (1, 2, 3) for role, of in (("shard-", i), ("operator-", i), ("agent-", f"{i}-1"), ("agent-", f"{i}-2"))]
+    for daemon in daemons:
+        world.box.replace(daemon)
+        world.answered(f"{daemon} was replaced by the newer one")
+        world.torment.settle()
+        if daemon == "shard-2":
+            world.tell(world.torment.hit("shard-1", "kill"))

@@ -22,10 +22,11 @@ class Skipped(Exception):
 
 
 class Devbox:
-    def __init__(self, settings=(), directory=None, options=()):
+    def __init__(self, settings=(), directory=None, options=(), programs=BIN):
         self.dir = pathlib.Path(directory or tempfile.mkdtemp(prefix="switchyard-test."))
         self.settings = list(settings)
         self.options = list(options)  # of tools/devbox start
+        self.programs = programs
         self.start()
 
     def devbox(self, *args, check=True):
@@ -33,7 +34,7 @@ class Devbox:
                               capture_output=True)
 
     def start(self):
-        args = ["start", "--port", "0", "--bin", BIN, *self.options]
+        args = ["start", "--port", "0", "--bin", self.programs, *self.options]
         for setting in self.settings:
             args += ["--set", setting]
         self.devbox(*args)
