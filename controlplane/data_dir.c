@@ -17,7 +17,7 @@
 /* ---- the mark: "eu 3f9a...\n" ---- */
 
 struct mark {
-    char region[CP_NAME_LENGTH_MAX + 1], id[CP_STORAGE_ID_SIZE];
+    char region[CP_NAME_LENGTH_MAX + 1], id[CP_IDENTITY_SIZE];
 };
 
 /* -ENOENT: there is none. */
@@ -31,7 +31,7 @@ static int read_mark(const char *path, struct mark *ret_mark, struct sy_error_te
     char end = '\0';
     if (r == 0 && (sscanf((const char *)text.data, "%63s %32[0-9a-f]%c", ret_mark->region,
                           ret_mark->id, &end) != 3 ||
-                   end != '\n' || strlen(ret_mark->id) != CP_STORAGE_ID_SIZE - 1))
+                   end != '\n' || strlen(ret_mark->id) != CP_IDENTITY_SIZE - 1))
         r = -EBADMSG;
     if (r < 0)
         sy_error_text_set(error, "%s: %s; expected the name and the identity of a region", path,
@@ -66,38 +66,58 @@ static int make_partitions(const struct cp_data_dir *dir)
     return r;
 }
 
-/* What one shard had for itself becomes the region's. */
-static int mark_as_shared(struct cp_data_dir *dir, const char *path, const char *file,
-                          const char *region, bool with_partitions, struct sy_error_text *error)
+static void path_of_mark(const struct cp_data_dir *dir, struct sy_buf *ret)
+{
+    sy_buf_printf(ret, "%s/region", dir->root);
+    sy_buf_append(ret, "", 1);
+}
+
+/* -ENOENT: it has none. */
+static int read_own_mark(struct cp_data_dir *dir, const char *file, struct sy_error_text *error)
 {
     struct mark mark;
     int r = read_mark(file, &mark, error);
-    if (r == -ENOENT) {
-        r = with_partitions ? make_partitions(dir) : 0;
-        if (r == 0)
-            r = sy_sync_directory(path);
-        if (r == 0)
-            r = write_mark(file, region);
-        if (r == 0)
-            r = sy_sync_directory(path);
-        if (r < 0) {
-            sy_error_text_set(error, "%s and the partitions cannot be made: %s", file,
-                              strerror(-r));
-            return r;
-        }
-        r = read_mark(file, &mark, error);
-        if (r == -ENOENT)
-            sy_error_text_set(error, "%s was removed just now", file);
-    }
     if (r < 0)
         return r;
-    if (strcmp(mark.region, region) != 0) {
+    if (strcmp(mark.region, dir->region) != 0) {
         sy_error_text_set(error, "data_dir %s is of region %s, this shard is configured for %s",
-                          path, mark.region, region);
+                          dir->root, mark.region, dir->region);
         return -EPERM;
     }
-    memcpy(dir->id, mark.id, sizeof(dir->id));
+    memcpy(dir->storage.identity, mark.id, sizeof(dir->storage.identity));
     return 0;
+}
+
+/* What one shard had for itself becomes the region's. */
+static int mark_as_shared(struct cp_data_dir *dir, bool with_partitions,
+                          struct sy_error_text *error)
+{
+    SY_ASSERT(dir->region != NULL && dir->storage.identity[0] == '\0');
+    SY_CLEANUP(sy_buf_deinit) struct sy_buf file = {0};
+    path_of_mark(dir, &file);
+    int r = sy_mkdir_p(dir->root, 0700);
+    if (r == 0 && with_partitions)
+        r = make_partitions(dir);
+    if (r == 0)
+        r = sy_sync_directory(dir->root);
+    if (r == 0)
+        r = write_mark((const char *)file.data, dir->region);
+    if (r == 0)
+        r = sy_sync_directory(dir->root);
+    if (r < 0) {
+        sy_error_text_set(error, "%s and the partitions cannot be made: %s",
+                          (const char *)file.data, strerror(-r));
+        return r;
+    }
+    r = read_own_mark(dir, (const char *)file.data, error);
+    if (r == -ENOENT)
+        sy_error_text_set(error, "%s was removed just now", (const char *)file.data);
+    return r;
+}
+
+static int mark_storage(void *ctx, struct sy_error_text *error)
+{
+    return mark_as_shared(ctx, true, error);
 }
 
 static int check_alone(const char *path, const char *file, const char *expected,
@@ -171,38 +191,39 @@ static void name_stores(struct cp_data_dir *dir, const char *path, size_t count,
     }
 }
 
-static int init(struct cp_data_dir *ret_dir, const char *path, size_t partitions,
-                size_t memory_bytes, const char *region, bool with_partitions,
-                struct sy_error_text *error)
+static int init(struct cp_data_dir *dir, const char *path, size_t partitions, size_t memory_bytes,
+                const char *region, struct sy_error_text *error)
 {
     SY_ASSERT(partitions > 0);
-    struct cp_data_dir dir = {0};
     SY_CLEANUP(sy_buf_deinit) struct sy_buf file = {0};
-    sy_buf_printf(&file, "%s/region", path);
-    sy_buf_append(&file, "", 1);
-    int r = sy_mkdir_p(path, 0700);
-    if (r < 0) {
-        sy_error_text_set(error, "data_dir %s: %s", path, strerror(-r));
-        return r;
-    }
-    name_stores(&dir, path, partitions, memory_bytes);
+    dir->root = sy_strdup(path);
+    dir->region = region != NULL ? sy_strdup(region) : NULL;
+    name_stores(dir, path, partitions, memory_bytes);
+    path_of_mark(dir, &file);
     const char *mark = (const char *)file.data;
-    r = check_no_copies(path, error);
-    if (r == 0)
-        r = region != NULL ? mark_as_shared(&dir, path, mark, region, with_partitions, error)
-                           : check_alone(path, mark, "coordination: etcd", error);
-    if (r < 0) {
-        cp_data_dir_deinit(&dir);
+    int r = check_no_copies(path, error);
+    if (r < 0)
         return r;
+    if (region != NULL) {
+        r = read_own_mark(dir, mark, error);
+        return r == -ENOENT ? 0 : r;
     }
-    *ret_dir = dir;
-    return 0;
+    r = sy_mkdir_p(path, 0700);
+    if (r < 0)
+        sy_error_text_set(error, "data_dir %s: %s", path, strerror(-r));
+    return r == 0 ? check_alone(path, mark, "coordination: etcd", error) : r;
 }
 
 int cp_data_dir_init(struct cp_data_dir *ret_dir, const char *path, size_t partitions,
                      size_t memory_bytes, const char *region, struct sy_error_text *error)
 {
-    return init(ret_dir, path, partitions, memory_bytes, region, true, error);
+    struct cp_data_dir dir = {0};
+    int r = init(&dir, path, partitions, memory_bytes, region, error);
+    if (r < 0)
+        cp_data_dir_deinit(&dir);
+    else
+        *ret_dir = dir;
+    return r;
 }
 
 int cp_data_dir_init_local(struct cp_data_dir *ret_dir, const char *path, size_t partitions,
@@ -234,7 +255,24 @@ int cp_data_dir_init_local(struct cp_data_dir *ret_dir, const char *path, size_t
 int cp_data_dir_init_to_restore(struct cp_data_dir *ret_dir, const char *path, size_t partitions,
                                 const char *region, struct sy_error_text *error)
 {
-    return init(ret_dir, path, partitions, CP_STORE_MEMORY_MIN, region, false, error);
+    struct cp_data_dir dir = {0};
+    int r = init(&dir, path, partitions, CP_STORE_MEMORY_MIN, region, error);
+    if (r == 0 && region != NULL && dir.storage.identity[0] == '\0')
+        r = mark_as_shared(&dir, false, error);
+    if (r < 0)
+        cp_data_dir_deinit(&dir);
+    else
+        *ret_dir = dir;
+    return r;
+}
+
+struct cp_storage *cp_data_dir_storage(struct cp_data_dir *dir)
+{
+    if (dir->region == NULL)
+        return NULL;
+    dir->storage.mark = mark_storage;
+    dir->storage.ctx = dir;
+    return &dir->storage;
 }
 
 void cp_data_dir_deinit(struct cp_data_dir *dir)
@@ -245,5 +283,7 @@ void cp_data_dir_deinit(struct cp_data_dir *dir)
     free(dir->paths);
     free(dir->stores);
     free(dir->openers);
+    free(dir->root);
+    free(dir->region);
     *dir = (struct cp_data_dir){0};
 }

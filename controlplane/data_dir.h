@@ -13,8 +13,7 @@
 
 #include "controlplane/copies.h"
 #include "controlplane/partition.h"
-
-#define CP_STORAGE_ID_SIZE 33 /* hexadecimal digits, and the NUL */
+#include "controlplane/region.h"
 
 struct cp_data_dir {
     struct cp_store_opener *openers; /* one for each partition */
@@ -24,22 +23,26 @@ struct cp_data_dir {
     } * stores;   /* their contexts */
     char **paths; /* of the stores */
     size_t count;
-    struct cp_copy_dir *copies;  /* NULL: it is shared, or one shard's that is alone */
-    char id[CP_STORAGE_ID_SIZE]; /* "": it is not shared */
+    struct cp_copy_dir *copies; /* NULL: it is shared, or one shard's that is alone */
+    char *root, *region;        /* region: who shares it; NULL: nobody */
+    struct cp_storage storage;
 };
 
 /* Each store gets its part of `memory_bytes`, within what is of use to one. `region`: the one that
- * shares it; NULL: one shard has it for itself. Made when it is missing. An errno with a sentence:
- * it cannot be used; -EPERM: it is another region's, or is shared when it is not to be, or the
- * other way round. */
+ * shares it; NULL: one shard has it for itself, and it is made when it is missing. A region's is
+ * left as it is until cp_data_dir_storage() is told to mark it. An errno with a sentence: it cannot
+ * be used; -EPERM: it is another region's, or is shared when it is not to be, or the other way
+ * round. */
 int cp_data_dir_init(struct cp_data_dir *ret_dir, const char *path, size_t partitions,
                      size_t memory_bytes, const char *region,
                      struct sy_error_text *error) SY_MUST_USE;
 /* The same for one shard's own copies of a region's partitions. -EBUSY: another process uses it. */
 int cp_data_dir_init_local(struct cp_data_dir *ret_dir, const char *path, size_t partitions,
                            size_t memory_bytes, struct sy_error_text *error) SY_MUST_USE;
-/* The same where partitions are about to be restored: a region's mark comes without their
- * directories, so one that is forgotten is missing, and refused, rather than begun anew. */
+/* The same where partitions are about to be restored: a region's mark is made at once, and without
+ * their directories, so one that is forgotten is missing, and refused, rather than begun anew. */
 int cp_data_dir_init_to_restore(struct cp_data_dir *ret_dir, const char *path, size_t partitions,
                                 const char *region, struct sy_error_text *error) SY_MUST_USE;
+/* NULL: it is not shared. Lives as long as `dir`, which may not be moved from now on. */
+struct cp_storage *cp_data_dir_storage(struct cp_data_dir *dir);
 void cp_data_dir_deinit(struct cp_data_dir *dir); /* zeroed is fine */

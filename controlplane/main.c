@@ -56,7 +56,7 @@ static int start_shard(struct program *program, struct sy_error_text *error)
     struct cp_coord_etcd_options etcd;
     struct cp_shard_options options = cp_config_shard(&program->config);
     options.etcd = cp_config_etcd(&program->config, &etcd);
-    options.storage = program->data_dir.id;
+    options.storage = cp_data_dir_storage(&program->data_dir);
     options.copies = cp_copy_dir_port(program->data_dir.copies);
     options.backups = program->backups.configured ? &program->backups.options : NULL;
     bool own_front = cp_config_shares(&program->config);

@@ -174,9 +174,10 @@ static bool make_missing(struct cp_region *region)
                  (unsigned long long)sy_rng_u64(region->rng),
                  (unsigned long long)sy_rng_u64(region->rng));
         make_record(region, STORAGE_KEY, text);
-    } else if (region->options.storage[0] != '\0' &&
+    } else if (region->options.storage != NULL &&
                cp_coord_find(region->coord, STORAGE_KEY) == NULL) {
-        make_record(region, STORAGE_KEY, region->options.storage);
+        SY_ASSERT(region->options.storage->identity[0] != '\0');
+        make_record(region, STORAGE_KEY, region->options.storage->identity);
     } else {
         return make_partitions(region);
     }
@@ -228,6 +229,36 @@ static bool fits_local(const struct cp_region *region, uint32_t made,
     return port->identity[0] != '\0' || port->adopt(port->ctx, identity, ret_why) == 0;
 }
 
+/* Only who finds that the region has no storage yet makes its own that: what is refused stays as it
+ * is. */
+static bool fits_shared(const struct cp_region *region, const struct cp_coord_record *storage,
+                        struct sy_error_text *ret_why)
+{
+    const struct cp_region_options *options = &region->options;
+    struct cp_storage *own = options->storage;
+    if (storage != NULL && is_local(storage)) {
+        sy_error_text_set(ret_why,
+                          "each shard of region %s has a disk of its own, shard %s is configured "
+                          "for storage: shared; expected storage: local",
+                          options->name, options->shard);
+        return false;
+    }
+    if (own == NULL)
+        return true;
+    if (storage == NULL)
+        return own->identity[0] != '\0' || own->mark(own->ctx, ret_why) == 0;
+    if (storage->value.len == strlen(own->identity) &&
+        memcmp(storage->value.data, own->identity, storage->value.len) == 0)
+        return true;
+    sy_error_text_set(
+        ret_why,
+        "the data_dir of shard %s is not the storage that the other shards of region "
+        "%s share: expected all to mount the same, and an etcd that is theirs; if it was "
+        "replaced or restored, delete the region's record 'storage'",
+        options->shard, options->name);
+    return false;
+}
+
 /* Whether what is there is of a region that this shard is for. */
 static bool fits(const struct cp_region *region, struct sy_error_text *ret_why)
 {
@@ -239,26 +270,8 @@ static bool fits(const struct cp_region *region, struct sy_error_text *ret_why)
         return false;
     }
     const struct cp_coord_record *storage = cp_coord_find(region->coord, STORAGE_KEY);
-    if (region->copies != NULL)
-        return fits_local(region, made, storage, ret_why);
-    if (storage != NULL && is_local(storage)) {
-        sy_error_text_set(ret_why,
-                          "each shard of region %s has a disk of its own, shard %s is configured "
-                          "for storage: shared; expected storage: local",
-                          options->name, options->shard);
-        return false;
-    }
-    if (storage == NULL || options->storage[0] == '\0' ||
-        (storage->value.len == strlen(options->storage) &&
-         memcmp(storage->value.data, options->storage, storage->value.len) == 0))
-        return true;
-    sy_error_text_set(
-        ret_why,
-        "the data_dir of shard %s is not the storage that the other shards of region "
-        "%s share: expected all to mount the same, and an etcd that is theirs; if it was "
-        "replaced or restored, delete the region's record 'storage'",
-        options->shard, options->name);
-    return false;
+    return region->copies != NULL ? fits_local(region, made, storage, ret_why)
+                                  : fits_shared(region, storage, ret_why);
 }
 
 /* True: the region is made, and is the one that this shard is for. */
@@ -705,8 +718,6 @@ void cp_region_new(struct cp_region **ret_region, struct sy_rpc *rpc, struct sy_
 {
     struct cp_region *region = sy_new(struct cp_region);
     region->options = *options;
-    if (region->options.storage == NULL)
-        region->options.storage = "";
     region->sink = *sink;
     region->loop = loop;
     region->log = log;

@@ -12,12 +12,20 @@
 
 struct cp_region;
 
+/* Where partitions are that shards share: a port, below a data_dir in production (data_dir.h). */
+struct cp_storage {
+    char identity[CP_IDENTITY_SIZE]; /* "": none yet; what is there is nobody's */
+    /* Gives it one, durably: this shard is its region's first. */
+    int (*mark)(void *ctx, struct sy_error_text *error);
+    void *ctx;
+};
+
 struct cp_region_options {
     const char *name;                       /* the region's */
     const char *shard, *endpoint, *version; /* ours; all borrowed */
     uint32_t partitions;                    /* of the region, decided by its first shard */
-    const char *storage;      /* the identity of where its partitions are (data_dir.h); "": any */
-    int64_t standby_wait_ns;  /* 0: the default */
+    struct cp_storage *storage;             /* NULL: any */
+    int64_t standby_wait_ns;                /* 0: the default */
     struct cp_copies *copies; /* or: on this shard's own disk; NULL: they are shared */
     const struct cp_coord_etcd_options *etcd; /* NULL: the region is this shard */
     const struct cp_ownership_options *pace;  /* NULL: the defaults */

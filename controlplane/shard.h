@@ -28,7 +28,7 @@ struct cp_shard_options {
      * partitions are this shard's. */
     const struct cp_coord_etcd_options *etcd;
     const char *endpoint;        /* "shard-1.example:8090" */
-    const char *storage;         /* the identity of its partitions' (data_dir.h) */
+    struct cp_storage *storage;  /* where its partitions are (data_dir.h); NULL: any */
     struct cp_copies *copies;    /* or: on a disk of its own, and so with the other shards; NULL */
     int64_t standby_patience_ns; /* the same: see struct cp_standby_options; 0: the default */
     int64_t standby_wait_ns;     /* the same: see struct cp_ownership_options */

@@ -189,6 +189,7 @@ START_TEST(a_shared_directory_is_not_taken)
     begin();
     cp_data_dir_deinit(&dir);
     ck_assert_int_eq(cp_data_dir_init(&dir, root, 2, CP_STORE_MEMORY_MIN, "eu", NULL), 0);
+    ck_assert_int_eq(cp_data_dir_storage(&dir)->mark(&dir, NULL), 0);
     cp_data_dir_deinit(&dir);
     ck_assert_int_eq(open_dir(&error), -EPERM);
     ck_assert_ptr_nonnull(strstr(error.text, "storage: shared"));

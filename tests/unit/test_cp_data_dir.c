@@ -40,6 +40,12 @@ static void write_mark(const struct place *p, const char *text)
     ck_assert_int_eq(fclose(file), 0);
 }
 
+static int mark(struct cp_data_dir *dir, struct sy_error_text *error)
+{
+    struct cp_storage *storage = cp_data_dir_storage(dir);
+    return storage->mark(storage->ctx, error);
+}
+
 static void refused(const struct place *p, const char *region, int code, const char *says)
 {
     struct cp_data_dir dir = {0};
@@ -57,7 +63,7 @@ START_TEST(one_shard_has_it_for_itself)
     struct sy_error_text error = {0};
     ck_assert_int_eq(cp_data_dir_init(&dir, p.data, 3, MEMORY, NULL, &error), 0);
     ck_assert_uint_eq(dir.count, 3);
-    ck_assert_str_eq(dir.id, "");
+    ck_assert_ptr_null(cp_data_dir_storage(&dir));
     char expected[128];
     snprintf(expected, sizeof(expected), "%s/partition-2", p.data);
     ck_assert_str_eq(dir.stores[2].path, expected);
@@ -95,16 +101,54 @@ START_TEST(a_region_is_told_by_its_mark)
     struct cp_data_dir first, second;
     struct sy_error_text error = {0};
     ck_assert_msg(cp_data_dir_init(&first, p.data, 2, MEMORY, "eu", &error) == 0, "%s", error.text);
-    ck_assert_uint_eq(strlen(first.id), CP_STORAGE_ID_SIZE - 1);
+    ck_assert_msg(mark(&first, &error) == 0, "%s", error.text);
+    ck_assert_uint_eq(strlen(first.storage.identity), CP_IDENTITY_SIZE - 1);
     ck_assert(access(first.paths[0], F_OK) == 0 && access(first.paths[1], F_OK) == 0);
     ck_assert_int_eq(rmdir(first.paths[1]), 0);
     ck_assert_int_eq(cp_data_dir_init(&second, p.data, 2, MEMORY, "eu", &error), 0);
-    ck_assert_str_eq(second.id, first.id);
+    ck_assert_str_eq(second.storage.identity, first.storage.identity);
     ck_assert_int_ne(access(first.paths[1], F_OK), 0); /* it was lost, and is not made again */
     cp_data_dir_deinit(&first);
     cp_data_dir_deinit(&second);
     refused(&p, "us", -EPERM, "is of region eu, this shard is configured for us");
     refused(&p, NULL, -EPERM, "coordination: etcd");
+    place_deinit(&p);
+}
+END_TEST
+
+/* Who finds that the region is another leaves what it was given as it is. */
+START_TEST(nothing_is_made_before_it_is_the_regions)
+{
+    struct place p;
+    place_init(&p);
+    struct cp_data_dir dir;
+    ck_assert_int_eq(cp_data_dir_init(&dir, p.data, 2, MEMORY, "eu", NULL), 0);
+    ck_assert_str_eq(cp_data_dir_storage(&dir)->identity, "");
+    ck_assert_int_ne(access(p.data, F_OK), 0);
+    cp_data_dir_deinit(&dir);
+    ck_assert_int_eq(sy_mkdir_p(p.data, 0700), 0);
+    ck_assert_int_eq(cp_data_dir_init(&dir, p.data, 2, MEMORY, "eu", NULL), 0);
+    cp_data_dir_deinit(&dir);
+    ck_assert_int_eq(rmdir(p.data), 0); /* it is empty still */
+    place_deinit(&p);
+}
+END_TEST
+
+/* Of two regions that begin in it at one time, the second is told. */
+START_TEST(what_another_region_has_marked_meanwhile_is_refused)
+{
+    struct place p;
+    place_init(&p);
+    struct cp_data_dir eu, us;
+    struct sy_error_text error = {0};
+    ck_assert_int_eq(cp_data_dir_init(&eu, p.data, 2, MEMORY, "eu", NULL), 0);
+    ck_assert_int_eq(cp_data_dir_init(&us, p.data, 2, MEMORY, "us", NULL), 0);
+    ck_assert_int_eq(mark(&eu, NULL), 0);
+    ck_assert_int_eq(mark(&us, &error), -EPERM);
+    ck_assert_ptr_nonnull(strstr(error.text, "is of region eu, this shard is configured for us"));
+    ck_assert_str_eq(us.storage.identity, "");
+    cp_data_dir_deinit(&eu);
+    cp_data_dir_deinit(&us);
     place_deinit(&p);
 }
 END_TEST
@@ -118,7 +162,7 @@ START_TEST(what_is_to_be_restored_is_not_begun_anew)
     ck_assert_int_ne(access(first.paths[0], F_OK), 0);
     ck_assert_int_eq(sy_mkdir_p(first.paths[0], 0700), 0); /* it is restored, the other is not */
     ck_assert_int_eq(cp_data_dir_init(&second, p.data, 2, MEMORY, "eu", NULL), 0);
-    ck_assert_str_eq(first.id, second.id);
+    ck_assert_str_eq(first.storage.identity, second.storage.identity);
     ck_assert_int_ne(access(first.paths[1], F_OK), 0);
     cp_data_dir_deinit(&second);
     cp_data_dir_deinit(&first);
@@ -134,7 +178,9 @@ START_TEST(other_storage_has_another_identity)
     struct cp_data_dir first, second;
     ck_assert_int_eq(cp_data_dir_init(&first, p.data, 1, MEMORY, "eu", NULL), 0);
     ck_assert_int_eq(cp_data_dir_init(&second, q.data, 1, MEMORY, "eu", NULL), 0);
-    ck_assert_str_ne(first.id, second.id);
+    ck_assert_int_eq(mark(&first, NULL), 0);
+    ck_assert_int_eq(mark(&second, NULL), 0);
+    ck_assert_str_ne(first.storage.identity, second.storage.identity);
     cp_data_dir_deinit(&first);
     cp_data_dir_deinit(&second);
     place_deinit(&p);
@@ -151,6 +197,7 @@ START_TEST(a_damaged_mark_is_refused)
     place_init(&p);
     struct cp_data_dir dir;
     ck_assert_int_eq(cp_data_dir_init(&dir, p.data, 1, MEMORY, "eu", NULL), 0);
+    ck_assert_int_eq(mark(&dir, NULL), 0);
     cp_data_dir_deinit(&dir);
     for (size_t i = 0; i < SY_COUNT_OF(bad); i++) {
         write_mark(&p, bad[i]);
@@ -159,7 +206,7 @@ START_TEST(a_damaged_mark_is_refused)
     }
     write_mark(&p, "eu 0123456789abcdef0123456789abcdef\n");
     ck_assert_int_eq(cp_data_dir_init(&dir, p.data, 1, MEMORY, "eu", NULL), 0);
-    ck_assert_str_eq(dir.id, "0123456789abcdef0123456789abcdef");
+    ck_assert_str_eq(dir.storage.identity, "0123456789abcdef0123456789abcdef");
     cp_data_dir_deinit(&dir);
     place_deinit(&p);
 }
@@ -177,6 +224,8 @@ static void *start(void *arg)
     struct starter *s = arg;
     struct sy_error_text error;
     s->result = cp_data_dir_init(&s->dir, s->place->data, 1, MEMORY, "eu", &error);
+    if (s->result == 0 && cp_data_dir_storage(&s->dir)->identity[0] == '\0')
+        s->result = mark(&s->dir, &error);
     return NULL;
 }
 
@@ -193,7 +242,7 @@ START_TEST(shards_that_start_together_agree)
         pthread_join(starters[i].thread, NULL);
     for (size_t i = 0; i < SY_COUNT_OF(starters); i++) {
         ck_assert_int_eq(starters[i].result, 0);
-        ck_assert_str_eq(starters[i].dir.id, starters[0].dir.id);
+        ck_assert_str_eq(starters[i].dir.storage.identity, starters[0].dir.storage.identity);
     }
     for (size_t i = 0; i < SY_COUNT_OF(starters); i++)
         cp_data_dir_deinit(&starters[i].dir);
@@ -219,6 +268,8 @@ int main(void)
     const TTest *const tests[] = {one_shard_has_it_for_itself,
                                   memory_is_shared,
                                   a_region_is_told_by_its_mark,
+                                  nothing_is_made_before_it_is_the_regions,
+                                  what_another_region_has_marked_meanwhile_is_refused,
                                   what_is_to_be_restored_is_not_begun_anew,
                                   other_storage_has_another_identity,
                                   a_damaged_mark_is_refused,
