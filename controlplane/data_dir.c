@@ -66,10 +66,9 @@ static int make_partitions(const struct cp_data_dir *dir)
     return r;
 }
 
-static void path_of_mark(const struct cp_data_dir *dir, struct sy_buf *ret)
+static void path_of_mark(const char *root, char ret[PATH_MAX])
 {
-    sy_buf_printf(ret, "%s/region", dir->root);
-    sy_buf_append(ret, "", 1);
+    sy_path_print(ret, "%s/region", root);
 }
 
 /* -ENOENT: it has none. */
@@ -93,25 +92,24 @@ static int mark_as_shared(struct cp_data_dir *dir, bool with_partitions,
                           struct sy_error_text *error)
 {
     SY_ASSERT(dir->region != NULL && dir->storage.identity[0] == '\0');
-    SY_CLEANUP(sy_buf_deinit) struct sy_buf file = {0};
-    path_of_mark(dir, &file);
+    char file[PATH_MAX];
+    path_of_mark(dir->root, file);
     int r = sy_mkdir_p(dir->root, 0700);
     if (r == 0 && with_partitions)
         r = make_partitions(dir);
     if (r == 0)
         r = sy_sync_directory(dir->root);
     if (r == 0)
-        r = write_mark((const char *)file.data, dir->region);
+        r = write_mark(file, dir->region);
     if (r == 0)
         r = sy_sync_directory(dir->root);
     if (r < 0) {
-        sy_error_text_set(error, "%s and the partitions cannot be made: %s",
-                          (const char *)file.data, strerror(-r));
+        sy_error_text_set(error, "%s and the partitions cannot be made: %s", file, strerror(-r));
         return r;
     }
-    r = read_own_mark(dir, (const char *)file.data, error);
+    r = read_own_mark(dir, file, error);
     if (r == -ENOENT)
-        sy_error_text_set(error, "%s was removed just now", (const char *)file.data);
+        sy_error_text_set(error, "%s was removed just now", file);
     return r;
 }
 
@@ -195,23 +193,22 @@ static int init(struct cp_data_dir *dir, const char *path, size_t partitions, si
                 const char *region, struct sy_error_text *error)
 {
     SY_ASSERT(partitions > 0);
-    SY_CLEANUP(sy_buf_deinit) struct sy_buf file = {0};
+    char file[PATH_MAX];
+    path_of_mark(path, file);
     dir->root = sy_strdup(path);
     dir->region = region != NULL ? sy_strdup(region) : NULL;
     name_stores(dir, path, partitions, memory_bytes);
-    path_of_mark(dir, &file);
-    const char *mark = (const char *)file.data;
     int r = check_no_copies(path, error);
     if (r < 0)
         return r;
     if (region != NULL) {
-        r = read_own_mark(dir, mark, error);
+        r = read_own_mark(dir, file, error);
         return r == -ENOENT ? 0 : r;
     }
     r = sy_mkdir_p(path, 0700);
     if (r < 0)
         sy_error_text_set(error, "data_dir %s: %s", path, strerror(-r));
-    return r == 0 ? check_alone(path, mark, "coordination: etcd", error) : r;
+    return r == 0 ? check_alone(path, file, "coordination: etcd", error) : r;
 }
 
 int cp_data_dir_init(struct cp_data_dir *ret_dir, const char *path, size_t partitions,
@@ -230,14 +227,13 @@ int cp_data_dir_init_local(struct cp_data_dir *ret_dir, const char *path, size_t
                            size_t memory_bytes, struct sy_error_text *error)
 {
     struct cp_data_dir dir = {0};
-    SY_CLEANUP(sy_buf_deinit) struct sy_buf file = {0};
-    sy_buf_printf(&file, "%s/region", path);
-    sy_buf_append(&file, "", 1);
+    char file[PATH_MAX];
+    path_of_mark(path, file);
     int r = sy_mkdir_p(path, 0700);
     if (r < 0)
         sy_error_text_set(error, "data_dir %s: %s", path, strerror(-r));
     if (r == 0)
-        r = check_alone(path, (const char *)file.data, "storage: shared", error);
+        r = check_alone(path, file, "storage: shared", error);
     if (r < 0)
         return r;
     name_stores(&dir, path, partitions, memory_bytes);
