@@ -133,6 +133,13 @@ cp_standing cp_roll_standing(const struct cp_roll *roll, const char *name)
     return known ? registered->record->standing : CP_STANDING(OPEN);
 }
 
+uint64_t cp_roll_fences(const struct cp_roll *roll, const char *name)
+{
+    const struct cp_registered *registered = roll != NULL ? cp_roll_find(roll, name) : NULL;
+    bool known = registered != NULL && registered->record != NULL;
+    return known ? registered->record->fences : 0;
+}
+
 /* ---- who is let in ---- */
 
 static int hex_digit(char c)

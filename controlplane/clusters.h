@@ -65,6 +65,8 @@ const struct cp_registered *cp_roll_find(const struct cp_roll *roll, const char 
 bool cp_registered_deleted(const struct cp_registered *registered);
 /* What people said of it; OPEN also of one that is not registered. `roll` may be NULL. */
 cp_standing cp_roll_standing(const struct cp_roll *roll, const char *name);
+/* How often it was fenced, likewise. */
+uint64_t cp_roll_fences(const struct cp_roll *roll, const char *name);
 /* Whether that is the identity of one that has joined; of a cluster of that name that was deleted.
  */
 bool cp_cluster_has_operator(const cp_cluster_record *record, const uint8_t *digest);

@@ -379,6 +379,7 @@ enum sy_code cp_cluster_order(const struct cp_registered *now, const char *name,
     if (next.standing == standings[verb])
         return SY_CODE_OK;
     next.standing = standings[verb];
+    next.fences += verb == CP_CLUSTER_FENCE;
     pb_pack(&next.base, ret);
     return SY_CODE_OK;
 }

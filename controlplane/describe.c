@@ -24,6 +24,7 @@ struct cp_described {
 
 static void describe(struct cp_request *req, struct sy_buf *ret)
 {
+    const struct cp_described *follower = req->state;
     const struct cp_shard *shard = req->lane->shard;
     const struct cp_map *map = shard->in_region ? cp_region_map(shard->in_region) : NULL;
     size_t partitions = shard->options.partitions, shards = map != NULL ? map->shard_count : 0;
@@ -33,6 +34,7 @@ static void describe(struct cp_request *req, struct sy_buf *ret)
     response.shard = shard->name;
     response.partitions = ids;
     response.endpoints = endpoints;
+    response.fences = cp_roll_fences(cp_cluster_roll(shard), follower->cluster);
     for (uint32_t i = 0; i < partitions; i++) {
         if (shard->in_region == NULL || cp_shard_serves(shard, i))
             ids[response.n_partitions++] = i;
@@ -49,14 +51,22 @@ static bool same(const struct sy_buf *a, const struct sy_buf *b)
     return a->len == b->len && memcmp(a->data, b->data, a->len) == 0;
 }
 
-/* The operator is not to be told anything, but that. */
+/* The operator is not to be told anything, but that. Of a fence only by a shard that hears of it
+ * when that is over: a deletion never is. */
 static void refuse(struct cp_request *req, enum cp_admission admission, const char *why)
 {
     Switchyard__Internal__DescribeResponse response = SWITCHYARD__INTERNAL__DESCRIBE_RESPONSE__INIT;
+    const struct cp_shard *shard = req->lane->shard;
+    const struct cp_described *follower = req->state;
     response.shard = req->lane->shard->name;
-    response.deleted = (char *)(uintptr_t)why; /* packing only reads */
-    if (admission == CP_ADMISSION_DELETED)
+    if (admission == CP_ADMISSION_DELETED) {
+        response.deleted = (char *)(uintptr_t)why; /* packing only reads */
         cp_stream_send_message(req, &response.base);
+    } else if (admission == CP_ADMISSION_FENCED && cp_cluster_trouble(shard)[0] == '\0') {
+        response.fenced = (char *)(uintptr_t)why;
+        response.fences = cp_roll_fences(cp_cluster_roll(shard), follower->cluster);
+        cp_stream_send_message(req, &response.base);
+    }
     cp_fail(req, cp_admission_code(admission), "%s", why);
 }
 

@@ -10,6 +10,7 @@
     X(DP_EV_SHARD_UNREACHABLE, WARN, "shard does not answer")                                      \
     X(DP_EV_NOT_LET_IN, ERROR, "shard does not let this operator in")                              \
     X(DP_EV_DELETED, ERROR, "the cluster was deleted: all that runs here is stopped")              \
+    X(DP_EV_FENCED, ERROR, "the cluster is fenced: all that runs here is stopped")                 \
     X(DP_EV_SHARD_FOUND, INFO, "another shard of the region was named")                            \
     X(DP_EV_SHARD_GONE, INFO, "shard is out of reach, and no other names it")                      \
     X(DP_EV_PARTITION_UP, INFO, "partition stream is up")                                          \

@@ -253,6 +253,19 @@ static void was_deleted(struct dp_operator *op, const char *why)
                                        .u.reason = "its cluster was deleted"});
 }
 
+/* As of a deletion; but it is let in again, and who is behind may still tell of it then. */
+static void was_fenced(struct dp_operator *op, const char *why, uint64_t fence)
+{
+    if (fence <= op->fences)
+        return;
+    if (fence != op->fence)
+        sy_log(op->log, &dp_events, DP_EV_FENCED, SY_STR("cluster", op->cluster),
+               SY_STR("why", why));
+    op->fence = fence;
+    dp_step(op,
+            &(struct sch_op_event){.type = SCH_OP_CANCEL_ALL, .u.reason = "its cluster is fenced"});
+}
+
 static void on_described(void *ctx, struct sy_span message)
 {
     struct dp_shard *shard = ctx;
@@ -268,6 +281,12 @@ static void on_described(void *ctx, struct sy_span message)
         was_deleted(op, response->deleted);
         return; /* the call ends */
     }
+    if (response->fenced[0]) {
+        was_fenced(op, response->fenced, response->fences);
+        return; /* likewise */
+    }
+    if (response->fences > op->fences)
+        op->fences = response->fences;
     for (struct dp_stream *stream = shard->streams; stream; stream = stream->next)
         stream->described = false;
     for (size_t i = 0; i < response->n_partitions; i++)

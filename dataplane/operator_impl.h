@@ -309,6 +309,8 @@ struct dp_operator {
     char *cluster, *endpoint;
     char *authorization; /* NULL: none */
     int64_t core_price_micros;
+    uint64_t fences; /* of its cluster, that are over: a shard has let it in after so many */
+    uint64_t fence;  /* the last one that was carried out */
     char labels[SCH_NODE_LABELS_MAX]; /* of all its nodes */
     char region[DP_NAME_MAX];
     char *orders_path; /* NULL: not kept */

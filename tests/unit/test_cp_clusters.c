@@ -349,6 +349,14 @@ START_TEST(every_verb_of_every_standing)
     ck_assert_int_eq(find(&w, "c")->record->n_operators, 1); /* nothing else is changed */
     ck_assert_int_eq(cp_roll_standing(w.roll, "d"), CP_STANDING(OPEN));
     ck_assert_int_eq(cp_roll_standing(NULL, "c"), CP_STANDING(OPEN));
+    uint64_t fences = cp_roll_fences(w.roll, "c"); /* each is another one; said twice it is one */
+    ck_assert_int_eq(say(&w, "c", CP_CLUSTER_FENCE), SY_CODE_OK);
+    ck_assert_uint_eq(cp_roll_fences(w.roll, "c"), fences);
+    ck_assert_int_eq(say(&w, "c", CP_CLUSTER_UNFENCE), SY_CODE_OK);
+    ck_assert_uint_eq(cp_roll_fences(w.roll, "c"), fences);
+    ck_assert_int_eq(say(&w, "c", CP_CLUSTER_FENCE), SY_CODE_OK);
+    ck_assert_uint_eq(cp_roll_fences(w.roll, "c"), fences + 1);
+    ck_assert_uint_eq(cp_roll_fences(w.roll, "d"), 0);
     close_world(&w);
 }
 END_TEST

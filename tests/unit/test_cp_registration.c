@@ -58,7 +58,8 @@ static struct call *join(struct world *w, size_t shard, const char *token, uint8
 struct stream {
     struct sy_call *call;
     bool closed, heard;
-    char deleted[256];
+    char deleted[256], fenced[256];
+    uint64_t fences;
     struct sy_status status;
 };
 
@@ -70,8 +71,11 @@ static void on_heard(void *ctx, struct sy_span bytes)
     s->heard = true;
     const Switchyard__Internal__DescribeResponse *m = pb_unpack(
         &switchyard__internal__describe_response__descriptor, &arena, bytes);
-    if (m != NULL) /* of Describe, else of Operate */
+    if (m != NULL) { /* of Describe, else of Operate */
         snprintf(s->deleted, sizeof(s->deleted), "%s", m->deleted);
+        snprintf(s->fenced, sizeof(s->fenced), "%s", m->fenced);
+        s->fences = m->fences;
+    }
     sy_arena_deinit(&arena);
 }
 
@@ -237,6 +241,42 @@ static void expect_state(struct world *w, size_t shard, const char *state, const
     ck_assert_msg(strstr(r->clusters[0]->reason, reason) != NULL, "%s", r->clusters[0]->reason);
     sy_arena_deinit(&arena);
 }
+
+/* Its operator hears that what it ran is others' now; of which fence that is so; and, let in again,
+ * how many are over. A shard that would not hear of its end does not tell of a fence. */
+START_TEST(a_fence_is_told_with_its_number)
+{
+    struct world *w = &world;
+    struct stream follows;
+    char token[256];
+    open_world(w, 9);
+    expect_token(w, create_cluster(w, 0, "c1"), token);
+    expect(w, join(w, 1, token, 1), SY_CODE_OK, "");
+    for (uint64_t fence = 1; fence <= 2; fence++) {
+        describe(w, &follows, fence % SHARDS, "c1", 1);
+        expect_let_in(w, &follows);
+        ck_assert_uint_eq(follows.fences, fence - 1);
+        say(w, 0, CLUSTERS "FenceCluster", SY_CODE_OK, "");
+        expect_closed(w, &follows, SY_CODE_FAILED_PRECONDITION, "cluster c1 is fenced");
+        ck_assert_ptr_nonnull(strstr(follows.fenced, "what it ran was given to others"));
+        ck_assert_uint_eq(follows.fences, fence);
+        for (size_t i = 0; i < SHARDS; i++) { /* whoever asks later */
+            describe(w, &follows, i, "c1", 1);
+            expect_closed(w, &follows, SY_CODE_FAILED_PRECONDITION, "cluster c1 is fenced");
+            ck_assert_uint_eq(follows.fences, fence);
+        }
+        if (fence == 1)
+            say(w, 1, CLUSTERS "UnfenceCluster", SY_CODE_OK, "");
+        run_for(w, 100 * MS);
+    }
+    fake_etcd_set_quorum(w->etcd, false);
+    run_for(w, 30 * SY_NS_PER_S);
+    describe(w, &follows, 0, "c1", 1);
+    expect_closed(w, &follows, SY_CODE_FAILED_PRECONDITION, "cluster c1 is fenced");
+    ck_assert_str_eq(follows.fenced, "");
+    close_world(w);
+}
+END_TEST
 
 START_TEST(a_fence_closes_the_streams_of_every_shard)
 {
@@ -440,6 +480,7 @@ int main(void)
     const TTest *const tests[] = {what_one_shard_registers_all_know,
                                   who_has_joined_is_let_in_everywhere_and_nobody_else_as_it,
                                   a_fence_closes_the_streams_of_every_shard,
+                                  a_fence_is_told_with_its_number,
                                   who_came_without_a_token_goes_when_another_joins,
                                   tokens_of_elsewhere_change_nothing,
                                   a_use_is_given_once,

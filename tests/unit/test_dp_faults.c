@@ -414,6 +414,46 @@ START_TEST(the_operator_of_a_deleted_cluster_keeps_nothing_running)
 }
 END_TEST
 
+/* As of a deleted one; but it asks again, and once it is let in a fence that is over stops nothing:
+ * a shard that is behind tells of that one still. */
+START_TEST(a_fence_stops_what_runs_and_not_what_begins_after_it)
+{
+    struct world w;
+    struct fake_agent *agent;
+    struct fake_partition *p = world_with_grants(&w, &agent);
+    agent->hold = true;
+    shard_spec(p, SPEC);
+    shard_assign(p, CLASS, SPEC, 1, 3);
+    world_run(&w, 10 * MS);
+    ck_assert_uint_eq(agent->held_count, 3);
+    p->shard->fenced = "it is fenced";
+    p->shard->fences = 1;
+    sy_call_finish(p->call, NULL);
+    world_run(&w, 10 * SEC);
+    ck_assert_uint_eq(agent->cancels, 3);
+    ck_assert_str_eq(agent->last_cancel, "its cluster is fenced");
+    ck_assert_ptr_null(p->call);
+    p->shard->fenced = NULL; /* let in again */
+    world_run(&w, 10 * SEC);
+    ck_assert_ptr_nonnull(p->call);
+    shard_spec(p, SPEC);
+    shard_demand(p, CLASS, 1000, "", 10);
+    world_run(&w, 100 * MS);
+    shard_assign(p, CLASS, SPEC, 11, 1);
+    world_run(&w, 10 * MS);
+    ck_assert_uint_eq(agent->held_count, 4);
+    p->shard->fenced = "it is fenced";
+    sy_call_finish(p->call, NULL);
+    world_run(&w, 10 * SEC);
+    ck_assert_uint_eq(agent->cancels, 3);
+    p->shard->fences = 2;
+    world_run(&w, 10 * SEC);
+    ck_assert_uint_eq(agent->cancels, 4);
+    agent_free(agent);
+    world_deinit(&w);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -430,6 +470,7 @@ int main(void)
         partitions_that_agents_name_are_bounded,
         bad_options_are_named,
         the_operator_of_a_deleted_cluster_keeps_nothing_running,
+        a_fence_stops_what_runs_and_not_what_begins_after_it,
         NULL,
     };
     return sy_test_run("dp_faults", tests);

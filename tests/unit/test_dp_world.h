@@ -143,6 +143,8 @@ struct fake_shard {
     size_t endpoint_count;
     bool follows;        /* it goes on telling: shard_tell() */
     const char *deleted; /* it tells that the cluster is, instead; NULL: it is not */
+    const char *fenced;  /* likewise */
+    uint64_t fences;
     struct sy_call *followers[WORLD_FOLLOWERS];
     size_t follower_count;
     int64_t heartbeat_ns, lease_ns;
@@ -341,6 +343,8 @@ static inline void describe_into(struct fake_shard *shard, struct sy_buf *buf)
     PB(DescribeResponse) response = PB_INIT(DESCRIBE_RESPONSE);
     response.shard = shard->name;
     response.deleted = (char *)(uintptr_t)(shard->deleted ? shard->deleted : "");
+    response.fenced = (char *)(uintptr_t)(shard->fenced ? shard->fenced : "");
+    response.fences = shard->fences;
     for (size_t i = 0; i < shard->partition_count; i++)
         ids[i] = shard->partitions[i].id;
     response.partitions = ids;
