@@ -445,6 +445,8 @@ void sch_partition_step(struct sch_partition *p, const struct sch_event *event,
     p->decisions_left = SCH_DECIDE_MAX;
     p->tells_left = SCH_TELL_MAX;
     dispatch(p, event);
+    sch_cluster_lose(p);
+    sch_recovery_go_on(p);
     sch_gangs_settle(p);
     sch_caches_settle(p);
     sch_gates_release(p);

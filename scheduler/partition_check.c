@@ -508,7 +508,9 @@ static void check_clusters(struct sch_partition *p, struct tally *tally)
         SY_ASSERT((state == SCH_CLUSTER_DOWN) == sch_heap_has(&cluster->lease));
         size_t named = check_attempts(cluster, &cluster->attempts);
         size_t unnamed = check_attempts(cluster, &cluster->unnamed);
-        SY_ASSERT(unnamed == 0 || state == SCH_CLUSTER_JOINING);
+        bool losing = sch_link_in_list(&cluster->losing);
+        SY_ASSERT(unnamed == 0 || (state == SCH_CLUSTER_JOINING) != losing);
+        SY_ASSERT(!losing || state == SCH_CLUSTER_READY || state == SCH_CLUSTER_GONE);
         SY_ASSERT(named == 0 || sch_cluster_connected(cluster) || state == SCH_CLUSTER_DOWN);
         tally->attempts += named + unnamed;
         awaited += cluster->awaited;
@@ -700,5 +702,7 @@ void sch_partition_check(const struct sch_partition *const_p)
     }
     SY_ASSERT(list_length(&p->recovering) == tally.states[SCH_ACTION_RECOVERING]);
     SY_ASSERT(p->recovery_end_ns != SY_TIME_NEVER || sch_list_empty(&p->recovering));
-    SY_ASSERT((p->recovery_end_ns != SY_TIME_NEVER) == (p->clusters_awaited > 0));
+    SY_ASSERT((p->recovery_end_ns != SY_TIME_NEVER) ==
+              (p->clusters_awaited > 0 || p->recovery_ends));
+    SY_ASSERT(!p->recovery_ends || p->clusters_awaited == 0);
 }

@@ -211,10 +211,17 @@ static void restart_graces(struct sch_partition *p, int64_t now_ns)
 
 static void restart_recovery(struct sch_partition *p, int64_t now_ns)
 {
-    if (p->recovery_end_ns == SY_TIME_NEVER || p->recovery_restarted)
+    if (p->recovery_end_ns == SY_TIME_NEVER || p->recovery_ends || p->recovery_restarted)
         return;
     p->recovery_restarted = true;
     p->recovery_end_ns = now_ns + p->options.recovery_wait_ns;
+}
+
+/* Another inventory will say what it has. */
+static void keep_unnamed(struct sch_cluster *cluster)
+{
+    if (sch_link_in_list(&cluster->losing))
+        sch_list_remove(&cluster->losing);
 }
 
 void sch_cluster_up(struct sch_partition *p, const struct sch_cluster_said *said)
@@ -237,6 +244,7 @@ void sch_cluster_up(struct sch_partition *p, const struct sch_cluster_said *said
     if (!said->keep_shapes)
         set_shapes(cluster, said->shapes, said->shape_count);
     if (opened) {
+        keep_unnamed(cluster);
         sch_list_splice(&cluster->unnamed, &cluster->attempts);
         cluster->grace_restarted = false;
         cluster->room_known = false;
@@ -255,6 +263,7 @@ void sch_cluster_down(struct sch_partition *p, const char *name)
     if (!cluster || !sch_cluster_connected(cluster))
         return;
     cluster_move(cluster, SCH_CLUSTER_DOWN);
+    keep_unnamed(cluster);
     sch_list_splice(&cluster->unnamed, &cluster->attempts);
     sch_list_splice(&cluster->attempts, &cluster->unnamed);
     sch_heap_set(&p->leases, &cluster->lease, p->now_ns + p->options.cluster_lease_ns);
@@ -274,6 +283,29 @@ static void lose_attempts(struct sch_partition *p, struct sch_link *attempts, ui
     }
 }
 
+/* What it does not name any more, or will never: lost in slices. Until then it is as when the
+ * cluster is down: a report of it counts, and one that comes back keeps what it names. */
+static void lose_unnamed(struct sch_partition *p, struct sch_cluster *cluster, const char *why)
+{
+    SY_ASSERT(!sch_link_in_list(&cluster->losing));
+    if (sch_list_empty(&cluster->unnamed))
+        return;
+    cluster->lost_why = why;
+    sch_list_push_back(&p->losing, &cluster->losing);
+}
+
+void sch_cluster_lose(struct sch_partition *p)
+{
+    while (!sch_list_empty(&p->losing)) {
+        struct sch_cluster *cluster = sy_container_of(p->losing.next, struct sch_cluster, losing);
+        while (!sch_list_empty(&cluster->unnamed) && sch_may_look(p))
+            lose_attempts(p, &cluster->unnamed, 1, cluster->lost_why);
+        if (!sch_list_empty(&cluster->unnamed))
+            return; /* a tick at once goes on */
+        sch_list_remove(&cluster->losing);
+    }
+}
+
 void sch_cluster_give_up(struct sch_partition *p, const char *name, bool deleted)
 {
     struct sch_cluster *cluster = sch_cluster_find(p, name);
@@ -285,10 +317,10 @@ void sch_cluster_give_up(struct sch_partition *p, const char *name, bool deleted
     cluster_move(cluster, SCH_CLUSTER_GONE);
     count_capacity(p);
     sch_cluster_learned(p, cluster);
-    lose_attempts(p, &cluster->attempts, UINT32_MAX,
-                  deleted ? "its cluster was deleted" : "its cluster is fenced");
+    SY_ASSERT(sch_list_empty(&cluster->unnamed));
+    sch_list_splice(&cluster->unnamed, &cluster->attempts);
+    lose_unnamed(p, cluster, deleted ? "its cluster was deleted" : "its cluster is fenced");
     sch_recovery_cluster_done(p, cluster);
-    SY_ASSERT(sch_list_empty(&cluster->attempts) && sch_list_empty(&cluster->unnamed));
 }
 
 void sch_cluster_inventory_complete(struct sch_partition *p, const char *name)
@@ -297,7 +329,7 @@ void sch_cluster_inventory_complete(struct sch_partition *p, const char *name)
     if (!cluster || sch_cluster_state(cluster) != SCH_CLUSTER_JOINING)
         return;
     cluster_move(cluster, SCH_CLUSTER_READY);
-    lose_attempts(p, &cluster->unnamed, UINT32_MAX, "its cluster came back without it");
+    lose_unnamed(p, cluster, "its cluster came back without it");
     sch_recovery_cluster_done(p, cluster);
     sch_cluster_learned(p, cluster);
 }

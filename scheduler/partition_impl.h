@@ -400,7 +400,9 @@ struct sch_cluster {
     uint64_t preempted;    /* attempts that it has stopped for others, or for a drain */
     uint32_t reserves;     /* nodes that it is asked to keep */
     struct sch_link attempts, unnamed; /* unnamed: by the inventory that is coming in */
-    struct sch_heap_entry lease;       /* p->leases while DOWN */
+    struct sch_link losing; /* p->losing: what is unnamed is lost, some of it in each step */
+    const char *lost_why;
+    struct sch_heap_entry lease; /* p->leases while DOWN */
 };
 
 /* A restored action whose parent was not there yet. */
@@ -487,11 +489,14 @@ struct sch_partition {
     struct sch_cluster **clusters;
     size_t cluster_count, cluster_cap;
     struct sch_heap leases;
+    struct sch_link losing; /* clusters */
     /* recovery */
     struct sch_link recovering;
     size_t clusters_awaited;
     int64_t recovery_end_ns; /* SY_TIME_NEVER: over */
     bool recovery_restarted;
+    bool recovery_ends; /* what nobody reported is queued again, some in each step; nobody is
+                           assigned before all of it is */
     struct sch_orphan *orphans; /* restored before their parent */
     size_t orphan_count, orphan_cap;
     struct sch_keyed *keyed; /* restored with a cache key */
@@ -655,6 +660,8 @@ void sch_cluster_give_up(struct sch_partition *p, const char *name, bool deleted
 void sch_cluster_learned(struct sch_partition *p, struct sch_cluster *cluster);
 void sch_cluster_inventory(struct sch_partition *p, const struct sch_report *attempt, bool started);
 void sch_cluster_inventory_complete(struct sch_partition *p, const char *name);
+/* Once in each step: some of what clusters do not have any more. */
+void sch_cluster_lose(struct sch_partition *p);
 void sch_cluster_started(struct sch_partition *p, const struct sch_report *report);
 void sch_cluster_outcome(struct sch_partition *p, const struct sch_report *report);
 void sch_cluster_returned(struct sch_partition *p, const struct sch_report *report);
@@ -670,4 +677,6 @@ int64_t sch_cluster_watch_ns(const struct sch_partition *p);
 /* ---- partition_restore.c ---- */
 void sch_recovery_cluster_done(struct sch_partition *p, struct sch_cluster *cluster);
 void sch_recovery_tick(struct sch_partition *p);
+/* Once in each step: some of what recovery queues again. */
+void sch_recovery_go_on(struct sch_partition *p);
 void sch_recovery_free(struct sch_partition *p);

@@ -87,10 +87,10 @@ struct sch_action *sch_partition_restore_action(struct sch_partition *p,
     return &a->base;
 }
 
-/* Those that nobody reported wait again, before what was enqueued since, in their old order. */
+/* It is over when all that nobody reported waits again. */
 static void end_recovery(struct sch_partition *p)
 {
-    p->recovery_end_ns = SY_TIME_NEVER;
+    p->recovery_ends = true;
     p->clusters_awaited = 0;
     sch_verify_later(p);
     for (size_t i = 0; i < p->cluster_count; i++) {
@@ -101,18 +101,31 @@ static void end_recovery(struct sch_partition *p)
         sm_move(&cluster->sm, &sch_cluster_table, SCH_CLUSTER_GONE, cluster);
         sch_cluster_learned(p, cluster);
     }
-    while (!sch_list_empty(&p->recovering)) {
-        struct sch_action_impl *a = sy_container_of(p->recovering.prev, struct sch_action_impl,
-                                                    link);
-        SY_ASSERT(sch_action_state(a) == SCH_ACTION_RECOVERING);
-        if (sch_action_gang_of(a)) {
-            sch_gang_unreported(p, sch_action_gang_of(a));
-            continue;
-        }
-        sch_list_remove(&a->link);
-        a->base.queued_at_ns = p->now_ns;
-        sch_action_wait(p, a, true);
+}
+
+static void wait_again(struct sch_partition *p, struct sch_action_impl *a)
+{
+    SY_ASSERT(sch_action_state(a) == SCH_ACTION_RECOVERING);
+    if (sch_action_gang_of(a)) {
+        sch_gang_unreported(p, sch_action_gang_of(a));
+        return;
     }
+    sch_list_remove(&a->link);
+    a->base.queued_at_ns = p->now_ns;
+    sch_action_wait(p, a, true);
+}
+
+/* Before what was enqueued since, in their old order: the last one first, each to the front. */
+void sch_recovery_go_on(struct sch_partition *p)
+{
+    if (!p->recovery_ends)
+        return;
+    while (!sch_list_empty(&p->recovering) && sch_may_look(p))
+        wait_again(p, sy_container_of(p->recovering.prev, struct sch_action_impl, link));
+    if (!sch_list_empty(&p->recovering))
+        return; /* a tick at once goes on */
+    p->recovery_ends = false;
+    p->recovery_end_ns = SY_TIME_NEVER;
     sch_gangs_recovered(p);
 }
 
@@ -144,10 +157,11 @@ void sch_partition_restored(struct sch_partition *p, const char *const *expected
         sch_cluster_add(p, expected_clusters[i], SCH_CLUSTER_EXPECTED)->awaited = true;
         p->clusters_awaited++;
     }
+    p->recovery_end_ns = now_ns + p->options.recovery_wait_ns;
     if (count == 0 || p->options.recovery_wait_ns == 0)
         end_recovery(p);
-    else
-        p->recovery_end_ns = now_ns + p->options.recovery_wait_ns;
+    for (; p->recovery_ends; p->looks = 0) /* not in slices: it has just been read as a whole */
+        sch_recovery_go_on(p);
     sch_gates_release(p);
 }
 
@@ -155,7 +169,7 @@ void sch_recovery_cluster_done(struct sch_partition *p, struct sch_cluster *clus
 {
     if (!cluster->awaited)
         return;
-    SY_ASSERT(p->clusters_awaited > 0 && p->recovery_end_ns != SY_TIME_NEVER);
+    SY_ASSERT(p->clusters_awaited > 0 && !p->recovery_ends);
     cluster->awaited = false;
     if (--p->clusters_awaited == 0)
         end_recovery(p);
@@ -163,12 +177,13 @@ void sch_recovery_cluster_done(struct sch_partition *p, struct sch_cluster *clus
 
 void sch_recovery_tick(struct sch_partition *p)
 {
-    bool due = p->recovery_end_ns != SY_TIME_NEVER && p->recovery_end_ns <= p->now_ns;
+    bool due = p->recovery_end_ns != SY_TIME_NEVER && p->recovery_end_ns <= p->now_ns &&
+               !p->recovery_ends;
     if (due && !sch_list_empty(&p->recovering) && sch_cluster_blind(p))
         p->recovery_end_ns = p->now_ns + p->options.recovery_wait_ns;
     else if (due)
         end_recovery(p);
-    SY_ASSERT(p->recovery_end_ns == SY_TIME_NEVER || p->clusters_awaited > 0);
+    SY_ASSERT(p->recovery_end_ns == SY_TIME_NEVER || p->clusters_awaited > 0 || p->recovery_ends);
 }
 
 void sch_recovery_free(struct sch_partition *p)

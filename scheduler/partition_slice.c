@@ -5,6 +5,7 @@
 void sch_slices_init(struct sch_partition *p)
 {
     sch_list_init(&p->stale);
+    sch_list_init(&p->losing);
     sch_list_init(&p->waking);
     sch_list_init(&p->roomy);
     sch_list_init(&p->reserved);
@@ -90,5 +91,5 @@ bool sch_slices_left(const struct sch_partition *p)
            !sch_list_empty(&p->weighing.todo) || !sch_list_empty(&p->waking) ||
            !sch_list_empty(&p->roomy) || !sch_list_empty(&p->unchecked.todo) ||
            !sch_list_empty(&p->reclaiming.todo) || !sch_list_empty(&p->reserving.todo) ||
-           p->reclaim_gangs > 0;
+           p->reclaim_gangs > 0 || !sch_list_empty(&p->losing) || p->recovery_ends;
 }

@@ -517,7 +517,7 @@ static bool decide(struct sch_partition *p)
         expect_class(p, class);
         turn_set(&class->root, lane);
     }
-    return p->decisions_left > 0 && sch_list_empty(&p->waking);
+    return p->decisions_left > 0 && sch_list_empty(&p->waking) && !p->recovery_ends;
 }
 
 struct sch_lane *sch_turn_next(struct sch_partition *p, struct sch_pair **ret_pair)

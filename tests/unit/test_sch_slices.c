@@ -386,6 +386,182 @@ START_TEST(a_cluster_that_comes_back_between_two_slices_keeps_what_it_names)
 }
 END_TEST
 
+/* So many of one class are out in "east"; "west" is there, else we would be blind. */
+static struct world sent_east(struct sch_spec *spec, struct sch_action **actions, unsigned count)
+{
+    struct world w = world_with(options_of(5));
+    open_cluster(&w, "east");
+    open_cluster(&w, "west");
+    for (unsigned i = 0; i < count; i++)
+        actions[i] = submit(&w, "p", NULL, spec, 0);
+    grant(&w, "east", sch_action_class_id(actions[0]), count);
+    while (sch_partition_counts(w.p).assigned < count)
+        tick(&w);
+    return w;
+}
+
+static void name_one(struct world *w, const struct sch_action *action)
+{
+    step(w, (struct sch_event){.type = SCH_EVENT_INVENTORY,
+                               .u.inventory = {.cluster = "east",
+                                               .action_id = action->id,
+                                               .number = action->number,
+                                               .epoch = action->attempt_epoch}});
+}
+
+/* The first slice is lost already, and a tick at once takes the next. */
+static void lost_in_slices(struct world *w, unsigned out, unsigned stay)
+{
+    for (unsigned left = out - stay; left > 0;) {
+        left -= left < SCH_LOOKS_MAX ? left : SCH_LOOKS_MAX;
+        ck_assert_uint_eq(sch_partition_counts(w->p).assigned, stay + left);
+        sch_partition_check(w->p);
+        if (left > 0)
+            ck_assert_int_le(sch_partition_next_ns(w->p), w->now);
+        tick(w);
+    }
+    ck_assert_uint_eq(sch_partition_counts(w->p).assigned, stay);
+}
+
+START_TEST(what_a_returning_cluster_lacks_is_lost_in_slices_and_waits_in_its_order)
+{
+    struct sch_spec spec = {.request = {.cpu_milli = 1000}};
+    struct sch_action *actions[CLASSES + 1];
+    struct world w = sent_east(&spec, actions, CLASSES + 1);
+    down(&w, "east");
+    up(&w, "east");
+    name_one(&w, actions[1]);
+    complete(&w, "east");
+    lost_in_slices(&w, CLASSES + 1, 1);
+    ck_assert_uint_eq(sch_partition_counts(w.p).queued, CLASSES);
+    grant(&w, "west", sch_action_class_id(actions[0]), 2);
+    assert_state(actions[0], "assigned");
+    ck_assert_str_eq(sch_cluster_name(actions[1]->cluster), "east");
+    assert_state(actions[2], "assigned");
+    assert_state(actions[3], "queued");
+    world_free(&w);
+}
+END_TEST
+
+/* It goes between two slices, and says the next time what it has. */
+START_TEST(a_cluster_that_goes_between_two_slices_keeps_what_it_names_then)
+{
+    struct sch_spec spec = {.request = {.cpu_milli = 1000}};
+    struct sch_action *actions[2 * SCH_LOOKS_MAX];
+    struct world w = sent_east(&spec, actions, SY_COUNT_OF(actions));
+    down(&w, "east");
+    up(&w, "east");
+    complete(&w, "east");
+    ck_assert_uint_eq(sch_partition_counts(w.p).assigned, SCH_LOOKS_MAX);
+    down(&w, "east");
+    tick(&w);
+    sch_partition_check(w.p);
+    ck_assert_uint_eq(sch_partition_counts(w.p).assigned, SCH_LOOKS_MAX);
+    up(&w, "east");
+    name_one(&w, actions[0]);
+    complete(&w, "east");
+    lost_in_slices(&w, SCH_LOOKS_MAX, 1);
+    assert_state(actions[0], "assigned");
+    world_free(&w);
+}
+END_TEST
+
+static void give_up(enum sch_event_type type)
+{
+    struct sch_spec spec = {.request = {.cpu_milli = 1000}};
+    struct sch_action *actions[CLASSES + 1];
+    struct world w = sent_east(&spec, actions, CLASSES + 1);
+    step(&w, (struct sch_event){.type = type, .u.cluster.name = "east"});
+    ck_assert_int_eq(sch_cluster_state(sch_cluster_find(w.p, "east")), SCH_CLUSTER_GONE);
+    ck_assert_uint_eq(sch_partition_counts(w.p).assigned, CLASSES + 1 - SCH_LOOKS_MAX);
+    step(&w, (struct sch_event){.type = type, .u.cluster.name = "east"}); /* said twice */
+    lost_in_slices(&w, CLASSES + 1 - SCH_LOOKS_MAX, 0);
+    grant(&w, "west", sch_action_class_id(actions[0]), 1);
+    assert_state(actions[0], "assigned");
+    assert_state(actions[1], "queued");
+    world_free(&w);
+}
+
+START_TEST(attempts_of_a_deleted_cluster_are_lost_in_slices)
+{
+    give_up(SCH_EVENT_CLUSTER_DELETED);
+}
+END_TEST
+
+START_TEST(attempts_of_a_fenced_cluster_are_lost_in_slices)
+{
+    give_up(SCH_EVENT_CLUSTER_FENCED);
+}
+END_TEST
+
+/* So many wait for what "east" says after a restart. */
+static struct world restored(struct sch_spec *spec, struct sch_action **actions, unsigned count)
+{
+    static const char *const expected[] = {"east"};
+    struct sch_partition_options options = options_of(5);
+    options.recovery_wait_ns = LEASE;
+    struct world w = world_with(options);
+    for (unsigned i = 0; i < count; i++) {
+        char name[24];
+        uint64_t id = (4ull << 40) + 1 + 2 * (uint64_t)i;
+        struct sch_restore r = {.run_id = id, .action_id = id + 1, .name = "a0", .spec = spec};
+        snprintf(name, sizeof(name), "r%u", i);
+        (void)sch_partition_restore_run(w.p, id, "p", "d", name, 0, 1, 1, 0);
+        actions[i] = sch_partition_restore_action(w.p, &r);
+    }
+    sch_partition_restored(w.p, expected, 1, w.now);
+    return w;
+}
+
+/* And nobody starts before all of it waits again: the last ones do so first. */
+START_TEST(what_nobody_reported_after_a_restart_waits_again_in_slices)
+{
+    struct sch_spec spec = {.request = {.cpu_milli = 1000}};
+    struct sch_action *actions[CLASSES + 1];
+    struct world w = restored(&spec, actions, CLASSES + 1);
+    up(&w, "east");
+    complete(&w, "east");
+    ck_assert_uint_eq(sch_partition_counts(w.p).queued, SCH_LOOKS_MAX);
+    grant(&w, "east", sch_action_class_id(actions[0]), 2);
+    for (unsigned queued = 2 * SCH_LOOKS_MAX; queued <= CLASSES; queued += SCH_LOOKS_MAX) {
+        ck_assert_uint_eq(sch_partition_counts(w.p).queued, queued);
+        ck_assert_uint_eq(sch_partition_counts(w.p).assigned, 0);
+        ck_assert(sch_partition_counts(w.p).recovering_clusters);
+        ck_assert_int_le(sch_partition_next_ns(w.p), w.now);
+        sch_partition_check(w.p);
+        tick(&w);
+    }
+    ck_assert(!sch_partition_counts(w.p).recovering_clusters);
+    assert_state(actions[0], "assigned");
+    assert_state(actions[1], "assigned");
+    ck_assert_uint_eq(sch_partition_counts(w.p).queued, CLASSES - 1);
+    world_free(&w);
+}
+END_TEST
+
+START_TEST(what_is_reported_between_two_slices_of_a_recovery_is_adopted)
+{
+    struct sch_spec spec = {.request = {.cpu_milli = 1000}};
+    struct sch_action *actions[2 * SCH_LOOKS_MAX];
+    struct world w = restored(&spec, actions, SY_COUNT_OF(actions));
+    up(&w, "west");
+    complete(&w, "west");
+    w.now += LEASE / 2;
+    tick(&w);
+    w.now += LEASE / 2; /* "east" does not come back in time */
+    tick(&w);
+    ck_assert_uint_eq(sch_partition_counts(w.p).queued, SCH_LOOKS_MAX);
+    step(&w, (struct sch_event){
+                 .type = SCH_EVENT_STARTED,
+                 .u.report = {
+                     .cluster = "west", .action_id = actions[0]->id, .number = 1, .epoch = 4}});
+    assert_state(actions[0], "running");
+    ck_assert_uint_eq(sch_partition_counts(w.p).queued, SY_COUNT_OF(actions) - 1);
+    ck_assert(!sch_partition_counts(w.p).recovering_clusters);
+    world_free(&w);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -400,6 +576,12 @@ int main(void)
         what_has_waited_equally_long_ages_in_slices,
         attempts_of_a_lost_cluster_are_lost_in_slices_and_wait_in_their_order,
         a_cluster_that_comes_back_between_two_slices_keeps_what_it_names,
+        what_a_returning_cluster_lacks_is_lost_in_slices_and_waits_in_its_order,
+        a_cluster_that_goes_between_two_slices_keeps_what_it_names_then,
+        attempts_of_a_deleted_cluster_are_lost_in_slices,
+        attempts_of_a_fenced_cluster_are_lost_in_slices,
+        what_nobody_reported_after_a_restart_waits_again_in_slices,
+        what_is_reported_between_two_slices_of_a_recovery_is_adopted,
         NULL};
     return sy_test_run("sch_slices", tests);
 }
