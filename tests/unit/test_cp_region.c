@@ -1,6 +1,11 @@
 /* links: cp sy_test_etcd */
 #include "tests/unit/cp_region_world.h"
 
+#include "controlplane/partition_impl.h"
+#include "controlplane/shard_impl.h"
+
+#include "switchyard/v1/region_service.pb-c.h"
+
 /* ---- tests ---- */
 
 START_TEST(any_shard_takes_any_call)
@@ -174,6 +179,43 @@ START_TEST(a_shard_that_stood_still_says_nothing)
 END_TEST
 
 /* Without an etcd it serves nothing, and ends when it is told to. */
+/* Answered when it serves there. */
+static struct call *move_to(struct world *w, uint32_t partition, size_t to)
+{
+    Switchyard__V1__MovePartitionRequest m = SWITCHYARD__V1__MOVE_PARTITION_REQUEST__INIT;
+    m.partition = partition;
+    m.shard = w->shards[to].name;
+    struct call *c = send_call(w, 0, "/switchyard.v1.RegionService/MovePartition", &m.base);
+    c->reads = true;
+    return c;
+}
+
+/* A lane says only now and then that it does not serve any more; by then it is to serve again. */
+START_TEST(what_was_heard_of_an_earlier_tenure_is_not_taken_for_this_one)
+{
+    struct world *w = &world;
+    open_world(w, 5);
+    struct cp_shard *shard = w->shards[0].shard;
+    uint32_t p = 0;
+    while (!cp_shard_serves(shard, p))
+        p++;
+    const struct cp_lane *lane = &shard->lanes[p];
+    uint32_t epoch = lane->owned.epoch;
+    expect_ok(w, move_to(w, p, 1));
+    ck_assert(lane->serving.heard && !cp_shard_serves(shard, p));
+    w->stuck = w->shards[0].loops[p + 1];
+    struct call *c = move_to(w, p, 0);
+    UNTIL(w, lane->owned.wanted && lane->owned.epoch > epoch);
+    run_for(w, 100 * MS);
+    ck_assert(lane->serving.heard && !cp_shard_serves(shard, p));
+    ck_assert_ptr_nonnull(c->call);
+    w->stuck = NULL;
+    expect_ok(w, c);
+    ck_assert(cp_partition_serving(cp_shard_partition(shard, p)));
+    close_world(w);
+}
+END_TEST
+
 START_TEST(a_shard_that_finds_no_etcd_waits_and_can_be_stopped)
 {
     struct world *w = &world;
@@ -240,6 +282,7 @@ int main(void)
                                   a_planned_move_is_not_seen,
                                   a_shard_that_leaves_fails_no_call,
                                   a_shard_that_stood_still_says_nothing,
+                                  what_was_heard_of_an_earlier_tenure_is_not_taken_for_this_one,
                                   a_shard_that_finds_no_etcd_waits_and_can_be_stopped,
                                   nothing_is_lost_whatever_fails,
                                   NULL};
