@@ -140,6 +140,24 @@ END_TEST
 
 /* ---- stores that do not open ---- */
 
+/* What the store said of it outlives the store, which is closed then. */
+START_TEST(test_claim_fails)
+{
+    struct world *w = world_new();
+    world_crash(w);
+    cp_mem_disk_set(w->disk, 100 * SY_NS_PER_US, 0);
+    world_start(w);
+    world_run(w, 10 * MS);
+    ck_assert(!cp_partition_serving(w->p));
+    ck_assert_str_eq(cp_partition_reason(w->p),
+                     "the disk of partition 0 is full (No space left on device (memory store))");
+    world_run(w, 2 * SY_NS_PER_S);
+    ck_assert(cp_partition_serving(w->p));
+    ck_assert_str_eq(cp_partition_reason(w->p), "");
+    world_free(w);
+}
+END_TEST
+
 START_TEST(test_damaged_store)
 {
     struct world *w = world_new();
@@ -396,6 +414,7 @@ int main(void)
         test_what_is_told_of_attempts_never_shrinks,
         test_each_commit_fails,
         test_commit_fails_twice_and_reads_go_on,
+        test_claim_fails,
         test_damaged_store,
         test_strange_rows,
         test_operator_restarts,
