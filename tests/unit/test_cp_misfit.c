@@ -25,6 +25,7 @@ struct odd {
     char why[SY_ERROR_TEXT_MAX];
     int misfits;
     bool stopped;
+    struct shard disks; /* its own, with local storage */
 };
 
 static int mark(void *ctx, struct sy_error_text *error)
@@ -48,8 +49,9 @@ static void on_odd_stopped(void *ctx)
     ((struct odd *)ctx)->stopped = true;
 }
 
-static void start_odd(struct world *w, struct odd *odd, const char *name, uint32_t partitions,
-                      const char *storage)
+/* `storage`: the identity of what it shares; NULL: any; `local`: of its own copies instead. */
+static void start_one(struct world *w, struct odd *odd, const char *name, uint32_t partitions,
+                      const char *storage, bool local)
 {
     *odd = (struct odd){.log = sy_log_new(-1, SY_LOG_INFO, &w->clock),
                         .storage = {.mark = mark, .ctx = odd}};
@@ -63,16 +65,29 @@ static void start_odd(struct world *w, struct odd *odd, const char *name, uint32
                                        .region = "eu",
                                        .listen = "odd:8090",
                                        .endpoint = "odd:8090",
-                                       .storage = storage != NULL ? &odd->storage : NULL,
+                                       .storage = storage && !local ? &odd->storage : NULL,
+                                       .copies = local ? &odd->disks.copies : NULL,
                                        .partitions = partitions,
                                        .etcd = &etcd};
     for (size_t k = 0; k < PARTITIONS; k++)
         odd->loops[k] = w->loop;
-    struct cp_shard_ports ports = {
-        .rpc = w->rpc, .loops = odd->loops, .openers = w->openers, .seed = 1, .log = odd->log};
+    init_disks(&odd->disks);
+    if (local)
+        snprintf(odd->disks.copies.identity, sizeof(odd->disks.copies.identity), "%s", storage);
+    struct cp_shard_ports ports = {.rpc = w->rpc,
+                                   .loops = odd->loops,
+                                   .openers = local ? odd->disks.openers : w->openers,
+                                   .seed = 1,
+                                   .log = odd->log};
     sy_rpc_mem_set_origin(w->rpc, "odd");
     ck_assert_int_eq(cp_shard_new(&odd->shard, &options, &ports, NULL), 0);
     cp_shard_on_misfit(odd->shard, on_misfit, odd);
+}
+
+static void start_odd(struct world *w, struct odd *odd, const char *name, uint32_t partitions,
+                      const char *storage)
+{
+    start_one(w, odd, name, partitions, storage, false);
 }
 
 /* It stops as well as any other, and says nothing of partitions that it never had. */
@@ -85,6 +100,7 @@ static void end_odd(struct world *w, struct odd *odd)
         ck_assert(cp_partition_events.events[i].level < SY_LOG_WARN ||
                   sy_log_count(odd->log, &cp_partition_events, i) == 0);
     cp_shard_free(odd->shard);
+    free_disks(&odd->disks);
     sy_log_free(odd->log);
     ck_assert(even(w, SHARDS));
 }
@@ -142,6 +158,7 @@ static void check_other_storage(struct world *w, const char *first, const char *
     cp_shard_stop(odd.shard, 0, on_odd_stopped, &odd);
     UNTIL(w, odd.stopped);
     cp_shard_free(odd.shard);
+    free_disks(&odd.disks);
     sy_log_free(odd.log);
     UNTIL(w, even(w, SHARDS));
     struct sy_span value;
@@ -165,6 +182,39 @@ START_TEST(a_shard_of_other_storage_has_no_part)
     check_other_storage(&world, "aa", "bb");
     check_other_storage(&world, "", "bb");
     check_other_storage(&world, "aa", "");
+}
+END_TEST
+
+/* What it has is left as it is, too. */
+static void check_other_kind(struct world *w, bool region_local, bool local, const char *storage,
+                             const char *says)
+{
+    struct odd odd;
+    open_world_of(w, 10, region_local);
+    if (!region_local) { /* whose storage is known */
+        start_odd(w, &odd, "first", PARTITIONS, "");
+        UNTIL(w, served_by(odd.shard) > 0);
+        end_odd(w, &odd);
+    }
+    start_one(w, &odd, "odd", PARTITIONS, storage, local);
+    run_for(w, 10 * SY_NS_PER_S);
+    ck_assert_uint_eq(served_by(odd.shard), 0);
+    ck_assert_int_eq(odd.misfits, 1);
+    ck_assert_msg(strstr(odd.why, says) != NULL, "%s", odd.why);
+    ck_assert_int_eq(odd.marks, 0);
+    ck_assert_str_eq(local ? odd.disks.copies.identity : odd.storage.identity, storage);
+    for (uint32_t p = 0; p < PARTITIONS; p++)
+        ck_assert_uint_eq(odd.disks.own[p].copy, 0);
+    end_odd(w, &odd);
+    close_world(w);
+}
+
+START_TEST(a_shard_of_another_kind_of_storage_has_no_part)
+{
+    check_other_kind(&world, true, false, "", "has a disk of its own");
+    check_other_kind(&world, true, false, "aa", "expected storage: local");
+    check_other_kind(&world, false, true, "", "expected storage: shared");
+    check_other_kind(&world, true, true, "aa", "holds copies of another region than eu is now");
 }
 END_TEST
 
@@ -208,8 +258,11 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {
-        a_shard_that_counts_other_partitions_has_no_part, a_record_of_nobody_is_passed_over,
-        a_shard_of_other_storage_has_no_part, a_second_shard_of_one_name_has_no_part, NULL};
+    const TTest *const tests[] = {a_shard_that_counts_other_partitions_has_no_part,
+                                  a_record_of_nobody_is_passed_over,
+                                  a_shard_of_other_storage_has_no_part,
+                                  a_shard_of_another_kind_of_storage_has_no_part,
+                                  a_second_shard_of_one_name_has_no_part,
+                                  NULL};
     return sy_test_run("misfit", tests);
 }

@@ -6,6 +6,8 @@
 #include "controlplane/ranges.h"
 #include "controlplane/shard_impl.h"
 
+#include "switchyard/v1/region_service.pb-c.h"
+
 static const struct cp_map *map_of(const struct world *w)
 {
     const struct cp_map *newest = NULL;
@@ -290,6 +292,104 @@ START_TEST(a_standby_that_is_far_behind_begins_anew)
 }
 END_TEST
 
+/* ---- the last way out ---- */
+
+static bool first_two_have_all(const struct world *w)
+{
+    for (uint32_t p = 0; p < PARTITIONS; p++) {
+        if (!doubled(w) || server_of(w, p) >= 2 || standby_of(w, p) >= 2)
+            return false;
+    }
+    return true;
+}
+
+/* Shard 0 has a copy in sync of each partition; then all of them are down. */
+static void leave_all_to_the_first(struct world *w)
+{
+    create_many(w, 20);
+    kill_shard(w, 2);
+    UNTIL(w, first_two_have_all(w));
+    for (size_t i = 0; i < 2; i++) {
+        cp_shard_stop(w->shards[i].shard, SY_NS_PER_S, on_stopped, &w->shards[i]);
+        UNTIL(w, w->shards[i].stopped);
+        kill_shard(w, i);
+    }
+    lose_disks(w, 1);
+    lose_disks(w, 2);
+}
+
+static void on_misfit(void *ctx, const char *why)
+{
+    struct sy_error_text *ret = ctx;
+    ck_assert_str_eq(ret->text, ""); /* once */
+    sy_error_text_set(ret, "%s", why);
+}
+
+/* It does not join a region that knows nothing of what it has; when its operator says so, it makes
+ * the region anew with that. */
+START_TEST(records_that_are_lost_are_not_made_anew_unasked)
+{
+    struct world *w = &world;
+    struct sy_error_text why = {0};
+    struct sy_span value;
+    open_local(w, 80);
+    leave_all_to_the_first(w);
+    fake_etcd_free(w->etcd);
+    sy_rpc_mem_set_origin(w->rpc, "etcd");
+    w->etcd = fake_etcd_new(w->rpc, w->loop, 80, members, MEMBERS);
+    start_shard(w, 0);
+    cp_shard_on_misfit(w->shards[0].shard, on_misfit, &why);
+    run_for(w, 10 * SY_NS_PER_S);
+    ck_assert_ptr_nonnull(strstr(why.text, "holds copies of a region, and etcd knows none"));
+    ck_assert_ptr_nonnull(strstr(why.text, "records lost"));
+    ck_assert_uint_eq(owned_by(w, 0), 0);
+    ck_assert(!fake_etcd_find(w->etcd, "/switchyard/eu/region", &value));
+    kill_shard(w, 0);
+    w->shards[0].copies.identity[0] = '\0'; /* data_dir/copies is removed */
+    start_shard(w, 0);
+    UNTIL(w, owned_by(w, 0) == PARTITIONS);
+    for (size_t i = 1; i < SHARDS; i++)
+        start_shard(w, i);
+    UNTIL(w, doubled(w));
+    check_runs(w);
+    close_world(w);
+}
+END_TEST
+
+/* What was restored is a copy of its own, which the records do not know: nobody serves it unasked.
+ */
+START_TEST(a_restored_copy_serves_when_it_is_told_to)
+{
+    struct world *w = &world;
+    open_local(w, 90);
+    leave_all_to_the_first(w);
+    w->shards[0].copies.identity[0] = '\0'; /* its data_dir was empty */
+    for (uint32_t p = 0; p < PARTITIONS; p++)
+        w->shards[0].own[p].copy = 1000 + p;
+    for (size_t i = 0; i < SHARDS; i++)
+        start_shard(w, i);
+    run_for(w, 20 * SY_NS_PER_S);
+    for (size_t i = 0; i < SHARDS; i++)
+        ck_assert_uint_eq(owned_by(w, i), 0);
+    Switchyard__V1__UseCopyRequest m = SWITCHYARD__V1__USE_COPY_REQUEST__INIT;
+    m.shard = w->shards[0].name;
+    struct call *warned = send_call(w, 1, "/switchyard.v1.RegionService/UseCopy", &m.base);
+    warned->reads = true;
+    expect_ok(w, warned);
+    run_for(w, 10 * SY_NS_PER_S);
+    ck_assert_uint_eq(owned_by(w, 0), 0);
+    m.sure = true;
+    for (; m.partition < PARTITIONS; m.partition++) {
+        struct call *c = send_call(w, 1, "/switchyard.v1.RegionService/UseCopy", &m.base);
+        c->reads = true;
+        expect_ok(w, c);
+    }
+    UNTIL(w, doubled(w));
+    check_runs(w);
+    close_world(w);
+}
+END_TEST
+
 /* Shards die, hang and are cut off; disks are lost while there is another copy in sync. */
 static void storm(uint64_t seed)
 {
@@ -349,6 +449,8 @@ int main(void)
                                   an_owner_that_stood_still_acknowledges_nothing,
                                   all_are_stopped_and_started,
                                   a_standby_that_is_far_behind_begins_anew,
+                                  records_that_are_lost_are_not_made_anew_unasked,
+                                  a_restored_copy_serves_when_it_is_told_to,
                                   storms_lose_nothing,
                                   NULL};
     return sy_test_run("cp_region_standby", tests);
