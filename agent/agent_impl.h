@@ -22,6 +22,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/sm.h"
+#include "scheduler/share.h"
 
 #include <protobuf-c/protobuf-c.h>
 
@@ -87,6 +88,7 @@ struct ag_attempt {
     bool suspect;      /* as in the assignment */
     uint32_t calls;
     uint32_t class_number, queue; /* as in the assignment */
+    struct sch_share_path place;  /* likewise */
     uint32_t attempt;             /* as people count: names its log */
     struct ag_spec_entry *spec;
     struct ag_class *class; /* of what it asks for: its spec, or more memory than that */

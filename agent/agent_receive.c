@@ -110,6 +110,7 @@ static void assign(struct ag_agent *agent, const assignment_msg *msg)
     a->timeout_ns = msg->timeout_ns;
     a->class_number = msg->class_;
     a->queue = msg->queue;
+    (void)sch_share_path_from(msg->shares, msg->n_shares, &a->place); /* else as if not told */
     a->gang = gang_new(msg);
     a->suspect = msg->suspect;
     a->attempt = msg->attempt > 0 ? msg->attempt : msg->number;

@@ -493,6 +493,8 @@ static void send_assign(struct cp_partition *p, const struct sch_effect *effect)
                                                .queue = effect->u.assign.queue,
                                                .priority = effect->u.assign.priority,
                                                .suspect = action->suspect};
+    if (effect->u.assign.place)
+        item->u.assign.assign.place = *effect->u.assign.place;
     struct sch_gang_view gang;
     if (sch_action_gang(action, &gang)) {
         item->u.assign.assign.gang_id = gang.id;
@@ -523,6 +525,7 @@ static void send_demand(struct cp_partition *p, const struct sch_effect *effect)
     if (!cluster || !cluster->stream)
         return;
     const struct sch_gang_shape *gang = effect->u.demand.gang;
+    const struct sch_share_standing nowhere = {0}, *standing = effect->u.demand.standing;
     cp_operator_demand(cluster->stream,
                        &(struct cp_demand){.class_id = effect->u.demand.class_id,
                                            .request = *effect->u.demand.request,
@@ -530,7 +533,8 @@ static void send_demand(struct cp_partition *p, const struct sch_effect *effect)
                                            .waiting = effect->u.demand.waiting,
                                            .oldest_age_ns = effect->u.demand.oldest_age_ns,
                                            .top_priority = effect->u.demand.top_priority,
-                                           .keep = effect->u.demand.keep});
+                                           .keep = effect->u.demand.keep,
+                                           .standing = standing ? *standing : nowhere});
     cp_touch(p);
 }
 

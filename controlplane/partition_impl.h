@@ -157,6 +157,7 @@ struct cp_assign {
     bool suspect;
     uint64_t gang_id; /* 0: in none */
     uint32_t rank, size;
+    struct sch_share_path place; /* depth 0: not told */
 };
 struct cp_reclaim {
     uint32_t class_id, queue_count;
@@ -247,6 +248,7 @@ struct cp_demand {
     int64_t oldest_age_ns;
     int32_t top_priority;
     uint32_t keep;
+    struct sch_share_standing standing; /* depth 0: not told */
 };
 
 struct cp_cancel {

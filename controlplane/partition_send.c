@@ -185,6 +185,23 @@ static void put_request(struct sy_buf *out, uint32_t field, const struct sch_res
     cp_put_end(out, begin);
 }
 
+static void put_place(struct sy_buf *out, uint32_t field, const struct sch_share_path *path)
+{
+    static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "a fixed32 is written as it lies");
+    cp_put_bytes(out, field, path->tags, path->depth * sizeof(path->tags[0]));
+}
+
+static void put_weights(struct sy_buf *out, uint32_t field,
+                        const struct sch_share_standing *standing)
+{
+    if (standing->path.depth == 0)
+        return;
+    size_t begin = cp_put_begin(out, field);
+    for (uint32_t i = 0; i < standing->path.depth; i++)
+        cp_put_varint(out, standing->weights[i]);
+    cp_put_end(out, begin);
+}
+
 static void pack_demands(struct cp_operator *o, struct sy_buf *out)
 {
     while (o->demands.count > 0) {
@@ -198,6 +215,8 @@ static void pack_demands(struct cp_operator *o, struct sy_buf *out)
         if (demand->gang.size > 0)
             put_gang_shape(out, 6, &demand->gang);
         cp_put_uint(out, 7, demand->keep);
+        put_place(out, 8, &demand->standing.path);
+        put_weights(out, 9, &demand->standing);
         cp_put_end(out, begin);
     }
     cp_id_map_clear(&o->demand_by_class);
@@ -289,6 +308,7 @@ static bool pack_assign(struct cp_operator *o, struct sy_buf *out, const struct 
     if (assign->gang_id != 0)
         put_gang_member(out, 17, assign);
     cp_put_uint(out, 19, assign->suspect);
+    put_place(out, 20, &assign->place);
     cp_put_end(out, begin);
     return true;
 }

@@ -303,6 +303,10 @@ static int on_inventory(struct dp_agent *agent, const struct dp_wire_field *fiel
     event.u.inventory.started_ns = entry->started_ns;
     event.u.inventory.queue = entry->queue;
     event.u.inventory.ran_ns = entry->ran_ns;
+    struct sch_share_path place;
+    if (!sch_share_path_from(entry->shares, entry->n_shares, &place))
+        return refuse(agent, SY_CODE_INVALID_ARGUMENT, "a malformed inventory entry");
+    event.u.inventory.place = &place;
     dp_step(agent->op, &event);
     return 0;
 }

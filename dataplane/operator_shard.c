@@ -323,6 +323,11 @@ static int on_demand(struct dp_stream *stream, const struct dp_wire_field *field
             return refuse(stream, SY_CODE_INVALID_ARGUMENT, "a malformed demand");
         event.u.demand.gang = &gang;
     }
+    struct sch_share_standing standing;
+    if (!sch_share_standing_from(demand->shares, demand->n_shares, demand->weights,
+                                 demand->n_weights, &standing))
+        return refuse(stream, SY_CODE_INVALID_ARGUMENT, "a malformed demand");
+    event.u.demand.standing = standing.path.depth > 0 ? &standing : NULL;
     dp_step(stream->op, &event);
     return 0;
 }
@@ -392,6 +397,17 @@ static bool read_member(struct sy_span bytes, struct sch_op_event *event)
     return r == DP_WIRE_E_END && event->u.assign.gang_id != 0;
 }
 
+/* Packed, as proto3 writes them. */
+static bool read_place(struct sy_span bytes, struct sch_share_path *ret)
+{
+    uint32_t tags[SCH_SHARE_DEPTH_MAX];
+    if (bytes.len > sizeof(tags) || bytes.len % sizeof(tags[0]) != 0)
+        return false;
+    if (bytes.len > 0)
+        memcpy(tags, bytes.data, bytes.len); /* little-endian, as base/buf.c asserts */
+    return sch_share_path_from(tags, bytes.len / sizeof(tags[0]), ret);
+}
+
 static int on_assignment(struct dp_stream *stream, const struct dp_wire_field *field)
 {
     struct dp_operator *op = stream->op;
@@ -415,6 +431,10 @@ static int on_assignment(struct dp_stream *stream, const struct dp_wire_field *f
     event.u.assign.suspect = record.value19 != 0;
     if (record.text17.data && !read_member(record.text17, &event))
         return refuse(stream, SY_CODE_INVALID_ARGUMENT, "a malformed assignment");
+    struct sch_share_path place;
+    if (!read_place(record.text20, &place))
+        return refuse(stream, SY_CODE_INVALID_ARGUMENT, "a malformed assignment");
+    event.u.assign.place = &place;
     event.u.assign.priority = (int32_t)record.value12;
     event.u.assign.blob = dp_assignment_blob(spec, field->bytes);
     dp_step(op, &event);

@@ -170,6 +170,10 @@ static int set_field(const struct dp_wire_field *field, struct dp_record *ret)
         if (field->type == DP_WIRE_BYTES)
             ret->text17 = field->bytes;
         return 0;
+    case 20:
+        if (field->type == DP_WIRE_BYTES)
+            ret->text20 = field->bytes;
+        return 0;
     case 15:
         if (field->type == DP_WIRE_VARINT)
             ret->value15 = field->value;

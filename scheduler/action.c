@@ -424,6 +424,11 @@ void sch_action_assign(struct sch_partition *p, struct sch_action_impl *a,
     effect->u.assign.queue = stoppable ? sch_share_tag(queue) : 0;
     effect->u.assign.priority = sch_priority_clamp((int64_t)a->base.priority +
                                                    a->lane->seat.share->priority);
+    if (!sch_partition_is_one_of_many(p))
+        return;
+    struct sch_share_standing standing;
+    sch_share_stand(a->lane->seat.share, &standing);
+    effect->u.assign.place = sch_effect_keep(p, &standing.path, sizeof(standing.path));
 }
 
 void sch_action_place(struct sch_partition *p, struct sch_action_impl *a, bool front)

@@ -92,9 +92,11 @@ void sch_operator_free(struct sch_operator *op)
     sch_services_free(op);
     struct sch_table *tables[] = {&op->partitions_by_id, &op->classes_by_id, &op->kinds_by_request,
                                   &op->nodes_by_name,    &op->attempts,      &op->shapes_by_bytes,
-                                  &op->services_by_name};
+                                  &op->services_by_name, &op->shares_by_id,  &op->seats};
+    SY_ASSERT(op->shares_by_id.count == 0 && op->seats.count == 0);
     for (size_t i = 0; i < SY_COUNT_OF(tables); i++)
         sch_table_deinit(tables[i]);
+    sch_heap_deinit(&op->region.children);
     SY_ASSERT(op->made.count == 0 && sch_list_empty(&op->claims_touched));
     struct sch_heap *heaps[] = {&op->leases, &op->drains, &op->probations, &op->recalls, &op->made};
     for (size_t i = 0; i < SY_COUNT_OF(heaps); i++)
@@ -222,6 +224,7 @@ static void attempt_forget_kind(struct sch_operator *op, struct sch_attempt *a)
 {
     if (!a->kind)
         return;
+    sch_attempt_rise(op, a);
     sch_kind_dirty(op, a->kind);
     sch_kind_unref(op, sy_take(a->kind));
     a->class = NULL;

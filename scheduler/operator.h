@@ -8,10 +8,11 @@
  * Grants. For each (partition, class) with demand now or lately, the core works out how many more
  * attempts it could hold if nothing else came: free room on ready nodes plus a backlog that hides
  * the round trip (completions of the class in the last tenth of a second x 20 ms, at most 4,096;
- * none of what takes long), less what it holds unstarted; split over the partitions in proportion
- * to demand, with any room at least 1 to each that asks. Which class gets the room is the
- * partition's affair (priorities, fair shares), so each is granted what it alone could have; and
- * the partition's room bounds them all together: cpu, memory and GPUs that are free, plus the
+ * none of what takes long), less what it holds unstarted. When several partitions wait for room it
+ * goes to who is first by priority and share (operator_order.c). Else it is split over them in
+ * proportion to demand, with any room at least 1 to each that asks: which class gets the room is
+ * the partition's affair (priorities, fair shares), so each is granted what it alone could have,
+ * and the partition's room bounds them all together: cpu, memory and GPUs that are free, plus the
  * largest backlog of a class, less what is unstarted, split in the same way. A grant is cumulative:
  * what was assigned on this stream since it opened + what may come, never lower than before.
  * Standing grants for idle, known classes let a shard assign without a round trip.
@@ -37,6 +38,7 @@
 #include "scheduler/gang.h"
 #include "scheduler/queue.h"
 #include "scheduler/resources.h"
+#include "scheduler/share.h"
 #include "scheduler/tokens.h"
 
 #include <stdbool.h>
@@ -169,6 +171,7 @@ struct sch_op_event {
             uint32_t keep; /* nodes that are to be kept for them; see operator_claim.c */
             int64_t oldest_age_ns;
             int32_t top_priority;
+            const struct sch_share_standing *standing; /* of the first; NULL: not known */
         } demand;
         struct {
             struct sch_attempt_key key;
@@ -179,7 +182,8 @@ struct sch_op_event {
             /* Of a member of a gang, whose members come in the order of ranks; 0: of none. */
             uint64_t gang_id;
             uint32_t rank;
-            int32_t priority; /* with that of its queues */
+            int32_t priority;                   /* with that of its queues */
+            const struct sch_share_path *place; /* NULL: not known */
         } assign;
         struct {
             struct sch_attempt_key key;
@@ -204,9 +208,10 @@ struct sch_op_event {
             struct sch_attempt_key key;
             struct sch_resources request;
             bool started;
-            int64_t started_ns; /* realtime */
-            int64_t ran_ns;     /* a duration; 0: not known, so for long */
-            uint32_t queue;     /* as in assign */
+            int64_t started_ns;                 /* realtime */
+            int64_t ran_ns;                     /* a duration; 0: not known, so for long */
+            uint32_t queue;                     /* as in assign */
+            const struct sch_share_path *place; /* likewise */
         } inventory;
         struct {
             const char *node;

@@ -373,6 +373,66 @@ static void check_held(const struct sch_operator *op)
     }
 }
 
+/* What each seat and share has is what the attempts that sit there ask for. */
+static void check_uses(const struct sch_operator *op)
+{
+    struct sch_use all = {0}, seated = {0};
+    for (struct sch_link *link = op->partitions.next; link != &op->partitions; link = link->next) {
+        const struct sch_op_partition *partition = sy_container_of(link, struct sch_op_partition,
+                                                                   link);
+        for (struct sch_link *at = partition->attempts.next; at != &partition->attempts;
+             at = at->next) {
+            const struct sch_attempt *a = sy_container_of(at, struct sch_attempt, partition_link);
+            SY_ASSERT(!a->seat || (a->kind && a->seat->partition == partition));
+            struct sch_use use = {0};
+            if (a->seat)
+                use = sch_use_of(&a->kind->request);
+            for (const struct sch_op_seat *seat = a->seat; seat; seat = seat->parent)
+                sch_use_add(&all, &use);
+        }
+    }
+    for (uint32_t i = 0; i < op->seats.size; i++) {
+        for (struct sch_table_link *link = op->seats.buckets[i]; link; link = link->next) {
+            const struct sch_op_seat *seat = sy_container_of(link, struct sch_op_seat, by_share);
+            SY_ASSERT(seat->refs > 0 && seat->use.actions <= seat->share->use.actions);
+            sch_use_add(&seated, &seat->use);
+        }
+    }
+    SY_ASSERT(memcmp(&all, &seated, sizeof(all)) == 0);
+    for (uint32_t i = 0; i < op->shares_by_id.size; i++) {
+        for (struct sch_table_link *link = op->shares_by_id.buckets[i]; link; link = link->next) {
+            const struct sch_op_share *share = sy_container_of(link, struct sch_op_share, by_id);
+            SY_ASSERT(share->children.count == 0 && share->classes.count == 0);
+            SY_ASSERT(share->given.actions == 0 && !sch_heap_has(&share->entry));
+            sch_use_subtract(&seated, &share->use);
+        }
+    }
+    SY_ASSERT(seated.actions == 0 && seated.cpu_milli == 0 && seated.memory_bytes == 0);
+}
+
+/* Who asks for room. */
+static void check_asking(const struct sch_operator *op)
+{
+    uint32_t partitions = 0, unseated = 0;
+    for (struct sch_link *link = op->partitions.next; link != &op->partitions; link = link->next) {
+        const struct sch_op_partition *partition = sy_container_of(link, struct sch_op_partition,
+                                                                   link);
+        uint32_t asking = 0;
+        for (struct sch_link *at = partition->classes.next; at != &partition->classes;
+             at = at->next) {
+            const struct sch_op_class *class = sy_container_of(at, struct sch_op_class,
+                                                               partition_link);
+            bool asks = class->waiting > 0 && class->gang.size == 0;
+            asking += asks;
+            unseated += asks && !class->seat;
+            SY_ASSERT(!class->seat || class->seat->partition == partition);
+        }
+        SY_ASSERT(asking == partition->asking);
+        partitions += asking > 0;
+    }
+    SY_ASSERT(partitions == op->partitions_asking && unseated == op->classes_unseated);
+}
+
 static size_t check_partition(const struct sch_op_partition *partition,
                               struct sch_amount *unstarted)
 {
@@ -456,6 +516,8 @@ void sch_operator_check(const struct sch_operator *const_op)
                                     &unstarted);
     SY_ASSERT(memcmp(&unstarted, &op->unstarted, sizeof(unstarted)) == 0);
     check_held(op);
+    check_uses(op);
+    check_asking(op);
     check_gangs(op);
     check_claims(op);
     check_made(op);

@@ -513,6 +513,7 @@ bool sch_op_gang_assign(struct sch_operator *op, struct sch_op_class *class,
     a->class = class;
     a->suspect = event->u.assign.suspect;
     a->queue_tag = event->u.assign.queue;
+    sch_attempt_sit(op, a, event->u.assign.place);
     a->held_ns = op->now_ns;
     a->blob = event->u.assign.blob;
     a->gang = gang;

@@ -33,11 +33,23 @@ static bool raise(uint64_t *granted, uint64_t assigned, uint64_t share, uint64_t
     return true;
 }
 
-static void grant_class(struct sch_operator *op, struct sch_op_class *class, uint64_t share,
-                        uint64_t startable)
+void sch_class_grant_share(struct sch_operator *op, struct sch_op_class *class, uint64_t share,
+                           bool exact)
 {
-    if (raise(&class->granted, class->assigned, share, 1))
-        sch_class_send_grant(op, class, startable);
+    uint64_t room = class->kind->room, startable = room < share ? room : share;
+    share += class->claims_ready;
+    if (!raise(&class->granted, class->assigned, share, exact ? share : 1))
+        return;
+    class->heard_ns = op->now_ns;
+    sch_class_send_grant(op, class, startable + class->claims_ready);
+}
+
+uint64_t sch_kind_free(struct sch_operator *op, struct sch_kind *kind)
+{
+    sch_kind_sync(op, kind);
+    uint64_t can = kind->room + backlog_max(op, kind),
+             holds = kind->held_count + kind->backlog_count;
+    return can > holds ? can - holds : 0;
 }
 
 void sch_class_send_grant(struct sch_operator *op, const struct sch_op_class *class,
@@ -57,10 +69,7 @@ void sch_class_send_grant(struct sch_operator *op, const struct sch_op_class *cl
  * or have others stopped for it. */
 void sch_kind_grant(struct sch_operator *op, struct sch_kind *kind)
 {
-    sch_kind_sync(op, kind);
-    uint64_t can = kind->room + backlog_max(op, kind),
-             holds = kind->held_count + kind->backlog_count;
-    uint64_t weights = 0, free_room = can > holds ? can - holds : 0;
+    uint64_t weights = 0, free_room = sch_kind_free(op, kind);
     for (struct sch_link *link = kind->classes.next; link != &kind->classes; link = link->next) {
         struct sch_op_class *class = sy_container_of(link, struct sch_op_class, kind_link);
         if (class->gang.size > 0)
@@ -76,8 +85,7 @@ void sch_kind_grant(struct sch_operator *op, struct sch_kind *kind)
         uint64_t share = free_room * (class->waiting + 1) / weights;
         if (share == 0 && class->unstarted == 0 && free_room > 0)
             share = 1;
-        uint64_t startable = kind->room < share ? kind->room : share;
-        grant_class(op, class, share + class->claims_ready, startable + class->claims_ready);
+        sch_class_grant_share(op, class, share, false);
     }
 }
 
@@ -165,6 +173,26 @@ static void add(struct sch_amount *sum, const struct sch_amount *more)
     sum->gpu_milli += more->gpu_milli;
 }
 
+void sch_partition_grant_room(struct sch_operator *op, struct sch_op_partition *partition,
+                              struct sch_amount share, struct sch_amount least)
+{
+    add(&share, &partition->claimed);
+    add(&least, &partition->claimed);
+    bool more = raise(&partition->room.cpu_milli, partition->assigned.cpu_milli, share.cpu_milli,
+                      least.cpu_milli);
+    more |= raise(&partition->room.memory_bytes, partition->assigned.memory_bytes,
+                  share.memory_bytes, least.memory_bytes);
+    more |= raise(&partition->room.gpu_milli, partition->assigned.gpu_milli, share.gpu_milli,
+                  least.gpu_milli);
+    if (!more)
+        return;
+    struct sch_op_effect *effect = sch_op_effect_add(op, SCH_OP_SEND_ROOM);
+    effect->u.room.partition = partition->id;
+    effect->u.room.cpu_milli = partition->room.cpu_milli;
+    effect->u.room.memory_bytes = partition->room.memory_bytes;
+    effect->u.room.gpu_milli = partition->room.gpu_milli;
+}
+
 void sch_room_grant(struct sch_operator *op, struct sch_op_partition *partition,
                     const struct sch_amount *backlog)
 {
@@ -188,27 +216,17 @@ void sch_room_grant(struct sch_operator *op, struct sch_op_partition *partition,
     raise_to(&share.cpu_milli, asked.cpu_milli);
     raise_to(&share.memory_bytes, asked.memory_bytes);
     raise_to(&share.gpu_milli, asked.gpu_milli);
-    add(&share, &partition->claimed);
-    add(&asked, &partition->claimed);
-    bool more = raise(&partition->room.cpu_milli, partition->assigned.cpu_milli, share.cpu_milli,
-                      asked.cpu_milli);
-    more |= raise(&partition->room.memory_bytes, partition->assigned.memory_bytes,
-                  share.memory_bytes, asked.memory_bytes);
-    more |= raise(&partition->room.gpu_milli, partition->assigned.gpu_milli, share.gpu_milli,
-                  asked.gpu_milli);
-    if (!more)
-        return;
-    struct sch_op_effect *effect = sch_op_effect_add(op, SCH_OP_SEND_ROOM);
-    effect->u.room.partition = partition->id;
-    effect->u.room.cpu_milli = partition->room.cpu_milli;
-    effect->u.room.memory_bytes = partition->room.memory_bytes;
-    effect->u.room.gpu_milli = partition->room.gpu_milli;
+    sch_partition_grant_room(op, partition, share, asked);
 }
 
 static void grant_all(struct sch_operator *op)
 {
     op->granted_ns = op->now_ns;
     op->grant_due_ns = SY_TIME_NEVER;
+    if (sch_op_is_contended(op)) {
+        sch_op_grant_in_order(op);
+        return;
+    }
     for (struct sch_link *link = op->kinds_asking.next; link != &op->kinds_asking;
          link = link->next) {
         struct sch_kind *kind = sy_container_of(link, struct sch_kind, asking);

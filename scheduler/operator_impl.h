@@ -10,7 +10,9 @@
  *   operator_place.c   placing, backlogs, what is held
  *   operator_gang.c    gangs that wait, the nodes that are kept for one, and their placement
  *   operator_claim.c   the nodes that are kept for single actions that nothing else has room for
+ *   operator_share.c   what projects, domains and queues have here, over all shards
  *   operator_grant.c   how much each shard may send
+ *   operator_order.c   in which order, when several want room
  *   operator_reclaim.c which attempts stop for others
  *   operator_survey.c  what somebody would displace, and what is kept for him
  *   operator_check.c   every invariant
@@ -36,12 +38,18 @@
 #include "scheduler/heap.h"
 #include "scheduler/list.h"
 #include "scheduler/operator.h"
+#include "scheduler/share.h"
 #include "scheduler/table.h"
 
 /* Grants are worked out again at most this often; with many kinds less often, for it costs (kinds x
  * nodes that changed). */
 #define SCH_OP_GRANT_INTERVAL_NS SY_NS_PER_MS
 #define SCH_OP_GRANT_KINDS 16u
+/* What was granted and is not taken for so long, though it waits, is not kept for it any more. */
+#define SCH_OP_GRANT_TRUST_NS (500 * SY_NS_PER_MS)
+#define SCH_OP_SILENCES 6 /* of these spans it is kept for it in one */
+/* Room is given in steps of this part of what is free, or one by one. */
+#define SCH_OP_ORDER_PARTS 128u
 #define SCH_OP_SHAPES_INTERVAL_NS (100 * SY_NS_PER_MS)
 #define SCH_OP_ROUND_TRIP_NS (20 * SY_NS_PER_MS) /* that a backlog hides */
 #define SCH_OP_RATE_WINDOW_NS (100 * SY_NS_PER_MS)
@@ -104,10 +112,36 @@ struct sch_op_partition {
     uint64_t waiting, unstarted;      /* over its classes */
     struct sch_amount assigned, room; /* since the stream opened: came; may come */
     struct sch_amount claimed;        /* requests of its claims that are ready */
+    uint32_t asking;                  /* of its classes, those of single actions that wait */
+    struct sch_amount given;          /* within operator_order.c: that may come and is to be used */
     struct sch_table_link by_id;
     struct sch_link link;     /* op->partitions */
     struct sch_link attempts; /* all of its attempts here */
     struct sch_link classes;  /* of the open stream */
+};
+
+/* A project, domain, queue or tenant, over all partitions; see operator_share.c. */
+struct sch_op_share {
+    uint64_t id; /* from its tag and those above it */
+    uint32_t tag, weight;
+    uint32_t refs;               /* shares and seats below it */
+    struct sch_op_share *parent; /* NULL: the region */
+    struct sch_use use;
+    struct sch_table_link by_id;
+    /* Within operator_order.c: what it is to get beside, and those below that want room. */
+    struct sch_use given;
+    struct sch_heap_entry entry;
+    struct sch_heap children, classes;
+};
+
+/* What one partition has of a share. */
+struct sch_op_seat {
+    struct sch_op_share *share;
+    struct sch_op_partition *partition;
+    struct sch_op_seat *parent;
+    uint32_t refs; /* seats below it, attempts, classes that stand there */
+    struct sch_use use;
+    struct sch_table_link by_share;
 };
 
 /* A class of a partition, as long as its stream is open. */
@@ -126,9 +160,15 @@ struct sch_op_class {
     uint32_t gangs_held;
     uint32_t keep; /* of single actions: for so many nodes are to be kept */
     uint32_t claims, claims_allowed;
-    uint32_t claims_ready;     /* `made` included */
-    struct sch_link claiming;  /* op->claiming while `keep` is not 0 */
-    struct sch_op_claim *made; /* others were stopped there for one of the class; NULL */
+    uint32_t claims_ready;      /* `made` included */
+    struct sch_link claiming;   /* op->claiming while `keep` is not 0 */
+    struct sch_op_claim *made;  /* others were stopped there for one of the class; NULL */
+    struct sch_op_seat *seat;   /* of its first that waits; NULL: not told */
+    int64_t oldest_ns;          /* since when that waits */
+    int64_t heard_ns;           /* it was told of, came, or was granted more */
+    struct sch_heap_entry turn; /* within operator_order.c, as the two below */
+    uint64_t taken;             /* granted already, and surely to come */
+    uint64_t given;             /* beside these */
 };
 
 /* A node that is kept for one more of a class; see operator_claim.c. */
@@ -230,6 +270,7 @@ struct sch_kind {
     /* As of the last sch_kind_sync(): nodes that could hold it, and how many more fit now. */
     uint32_t capable;
     uint64_t room;
+    uint64_t left; /* within operator_order.c: of that and its backlog nobody has */
 };
 
 /* What the people who run the cluster said of a node; see operator.h. Outlives the node. */
@@ -299,6 +340,7 @@ struct sch_attempt {
     uint16_t share;        /* charged with a part of a GPU: of which, in node->shares */
     struct sch_table_link by_key;
     struct sch_op_partition *partition;
+    struct sch_op_seat *seat;     /* whose use it is, until it is DONE; NULL: not known */
     struct sch_op_class *class;   /* NULL: adopted, or its stream has closed */
     struct sch_kind *kind;        /* NULL when DONE */
     struct sch_node *node;        /* NULL while HELD */
@@ -324,6 +366,10 @@ struct sch_operator {
     int64_t now_ns;
     struct sch_op_effects *out;
     struct sch_table partitions_by_id, classes_by_id, kinds_by_request, nodes_by_name, attempts;
+    struct sch_table shares_by_id, seats;
+    struct sch_op_share region; /* within operator_order.c; the root, with no seats of its own */
+    uint32_t partitions_asking; /* some single action of theirs waits */
+    uint32_t classes_unseated;  /* of these classes, those of which the place is not known */
     struct sch_link partitions, kinds, kinds_parked, kinds_asking, kinds_dirty, kinds_unsure;
     struct sch_link held; /* all that is HELD, by held_until_ns */
     size_t parked_count, asking_count;
@@ -632,6 +678,24 @@ void sch_claim_forget_made(struct sch_operator *op, struct sch_op_class *class);
 void sch_claims_end_step(struct sch_operator *op);
 void sch_claims_tick(struct sch_operator *op);
 
+/* ---- operator_share.c ---- */
+/* NULL: the path is not known. */
+struct sch_op_seat *sch_op_seat_ref(struct sch_operator *op, struct sch_op_partition *partition,
+                                    const struct sch_share_path *path);
+void sch_op_seat_unref(struct sch_operator *op, struct sch_op_seat *seat);
+bool sch_op_seat_is(const struct sch_op_seat *seat, const struct sch_share_path *path);
+void sch_op_seat_weigh(struct sch_op_seat *seat, const struct sch_share_standing *standing);
+/* Its use counts there; a DONE one's does not any more. */
+void sch_attempt_sit(struct sch_operator *op, struct sch_attempt *a,
+                     const struct sch_share_path *place);
+void sch_attempt_rise(struct sch_operator *op, struct sch_attempt *a);
+
+/* ---- operator_order.c ---- */
+/* Several partitions want room, and it is known where each of their classes stands. */
+bool sch_op_is_contended(const struct sch_operator *op);
+/* To all of them, and standing grants of what is left. */
+void sch_op_grant_in_order(struct sch_operator *op);
+
 /* ---- operator_grant.c ---- */
 void sch_amount_add(struct sch_amount *amount, const struct sch_resources *request, bool add);
 /* A new attempt waits here, or starts: of its class, its partition and the whole cluster. */
@@ -640,7 +704,15 @@ void sch_kind_dirty(struct sch_operator *op, struct sch_kind *kind);
 void sch_kinds_dirty(struct sch_operator *op);
 void sch_grant_end_step(struct sch_operator *op);
 void sch_grant_tick(struct sch_operator *op);
+/* How many more it could hold now, beyond what has come. */
+uint64_t sch_kind_free(struct sch_operator *op, struct sch_kind *kind);
 void sch_kind_grant(struct sch_operator *op, struct sch_kind *kind);
+/* So many may come beyond those that are there; of these into room that is free. */
+void sch_class_grant_share(struct sch_operator *op, struct sch_op_class *class, uint64_t share,
+                           bool exact);
+/* Likewise, of amounts: `least` is told whatever of it is left. */
+void sch_partition_grant_room(struct sch_operator *op, struct sch_op_partition *partition,
+                              struct sch_amount share, struct sch_amount least);
 void sch_class_send_grant(struct sch_operator *op, const struct sch_op_class *class,
                           uint64_t startable);
 /* The most that one kind may hold beyond free room, of each amount. */

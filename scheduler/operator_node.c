@@ -332,6 +332,7 @@ static void adopt(struct sch_operator *op, struct sch_node *node, const struct s
     struct sch_kind *kind = sch_kind_ref(op, &event->u.inventory.request);
     struct sch_attempt *a = sch_attempt_new(op, key, kind, SCH_ATTEMPT_PLACED);
     a->queue_tag = event->u.inventory.queue;
+    sch_attempt_sit(op, a, event->u.inventory.place);
     set_node(a, node);
     sch_list_push_back(&node->attempts, &a->place);
     if (event->u.inventory.started) {

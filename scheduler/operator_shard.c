@@ -103,10 +103,39 @@ static void set_waiting(struct sch_operator *op, struct sch_op_class *class, uin
     }
 }
 
+/* Whether it asks for room, into the sums; `add` false: out of them, before that changes. */
+static void count_asking(struct sch_operator *op, struct sch_op_class *class, bool add)
+{
+    if (class->waiting == 0 || class->gang.size > 0)
+        return;
+    uint32_t *asking = &class->partition->asking;
+    SY_ASSERT(add || (*asking > 0 && op->partitions_asking > 0));
+    op->partitions_asking -= *asking > 0;
+    *asking += add ? 1 : UINT32_MAX;
+    op->partitions_asking += *asking > 0;
+    if (!class->seat)
+        op->classes_unseated += add ? 1 : UINT32_MAX;
+}
+
+/* Of the first that waits. */
+static void set_standing(struct sch_operator *op, struct sch_op_class *class,
+                         const struct sch_share_standing *standing)
+{
+    if (!standing || !class->seat || !sch_op_seat_is(class->seat, &standing->path)) {
+        struct sch_op_seat *before = class->seat;
+        class->seat = standing ? sch_op_seat_ref(op, class->partition, &standing->path) : NULL;
+        sch_op_seat_unref(op, before);
+    }
+    if (class->seat)
+        sch_op_seat_weigh(class->seat, standing);
+}
+
 static void class_free(struct sch_operator *op, struct sch_op_class *class)
 {
     SY_ASSERT(!sch_link_in_list(&class->partition_link));
+    count_asking(op, class, false);
     set_waiting(op, class, 0);
+    set_standing(op, class, NULL);
     sch_class_drop_claims(op, class);
     sch_table_remove(&op->classes_by_id, &class->by_id);
     sch_list_remove(&class->kind_link);
@@ -221,14 +250,23 @@ void sch_op_demand(struct sch_operator *op, const struct sch_op_event *event)
     struct sch_op_class *class = sch_op_class_find(op, partition->id, event->u.demand.class_id);
     if (!class)
         class = class_new(op, partition, event);
+    count_asking(op, class, false);
     set_waiting(op, class, event->u.demand.waiting);
+    set_standing(op, class, event->u.demand.standing);
+    count_asking(op, class, true);
     class->top_priority = event->u.demand.top_priority;
+    class->oldest_ns = op->now_ns - event->u.demand.oldest_age_ns;
+    class->heard_ns = op->now_ns;
     if (class->waiting == 0)
         sch_claim_forget_made(op, class);
     sch_class_keep(op, class, class->gang.size > 0 ? 0 : event->u.demand.keep);
-    sch_kind_grant(op, class->kind);
     if (class->gang.size > 0)
         sch_op_gang_grant(op, class, true);
+    if (sch_op_is_contended(op)) {
+        sch_kind_dirty(op, class->kind); /* others may come before it */
+        return;
+    }
+    sch_kind_grant(op, class->kind);
     struct sch_amount backlog = sch_backlog_amount(op);
     sch_room_grant(op, partition, &backlog);
 }
@@ -257,6 +295,7 @@ void sch_op_assign(struct sch_operator *op, const struct sch_op_event *event)
     bool gang = class && class->gang.size > 0, counts = !gang || event->u.assign.rank == 0;
     if (class) { /* the shard counts it too, whatever becomes of it */
         class->assigned += counts;
+        class->heard_ns = op->now_ns;
         sch_amount_add(&partition->assigned, &class->kind->request, true);
     }
     if (!class || class->assigned > class->granted ||
@@ -271,6 +310,7 @@ void sch_op_assign(struct sch_operator *op, const struct sch_op_event *event)
     struct sch_attempt *a = sch_attempt_new(op, key, class->kind, SCH_ATTEMPT_HELD);
     a->class = class;
     a->queue_tag = event->u.assign.queue;
+    sch_attempt_sit(op, a, event->u.assign.place);
     a->suspect = event->u.assign.suspect;
     a->held_ns = op->now_ns;
     a->blob = blob;

@@ -26,6 +26,7 @@
 #include "scheduler/gang.h"
 #include "scheduler/queue.h"
 #include "scheduler/resources.h"
+#include "scheduler/share.h"
 #include "scheduler/tokens.h"
 
 #include <stdbool.h>
@@ -540,6 +541,7 @@ struct sch_effect {
             uint32_t class_id;
             uint32_t queue;   /* it may be stopped for the sake of others that name this; 0: not */
             int32_t priority; /* its own, with that of its queues */
+            const struct sch_share_path *place; /* NULL: nobody needs to know */
         } assign;
         struct {
             const char *cluster;
@@ -567,6 +569,8 @@ struct sch_effect {
             int64_t oldest_age_ns;
             int32_t top_priority;
             uint32_t keep; /* nodes that the cluster is to keep for the class */
+            /* Of the first that waits; NULL: none does, or nobody needs to know. */
+            const struct sch_share_standing *standing;
         } demand;
         struct {
             const struct sch_queue_key *key;

@@ -36,6 +36,28 @@ static int64_t oldest_ns(const struct sch_partition *p, const struct sch_class *
     return first ? sch_fifo_oldest_ns(&first->queue, p->now_ns) : p->now_ns;
 }
 
+/* A hash of what is told of the first one's place; 0: nothing is. */
+static uint32_t place_of(const struct sch_partition *p, const struct sch_class *class)
+{
+    const struct sch_lane *first = sch_partition_is_one_of_many(p) ? first_lane(class) : NULL;
+    uint32_t hash = 0;
+    for (const struct sch_share *at = first ? first->seat.share : NULL; at && at->parent;
+         at = at->parent)
+        hash = sch_hash_u64(((uint64_t)at->tag << 32) | at->weight, (uint64_t)hash + 1);
+    return hash;
+}
+
+static const struct sch_share_standing *standing_of(struct sch_partition *p,
+                                                    const struct sch_class *class)
+{
+    const struct sch_lane *first = sch_partition_is_one_of_many(p) ? first_lane(class) : NULL;
+    struct sch_share_standing standing = {0};
+    if (!first)
+        return NULL;
+    sch_share_stand(first->seat.share, &standing);
+    return sch_effect_keep(p, &standing, sizeof(standing));
+}
+
 void sch_demand_tell(struct sch_partition *p, struct sch_class *class, struct sch_pair *pair)
 {
     struct sch_effect *effect = sch_effect_add(p, SCH_EFFECT_DEMAND);
@@ -49,6 +71,7 @@ void sch_demand_tell(struct sch_partition *p, struct sch_class *class, struct sc
     if (!pair->told)
         sch_pair_expect(p, pair);
     effect->u.demand.keep = pair->reserves;
+    effect->u.demand.standing = standing_of(p, class);
     pair->told = true;
     if (sch_link_in_list(&pair->untold))
         sch_list_remove(&pair->untold);
@@ -66,6 +89,7 @@ static void tell_clusters(struct sch_partition *p, struct sch_class *class)
     }
     class->told_waiting = class->root.ready;
     class->told_priority = top_priority(class);
+    class->told_place = place_of(p, class);
     class->told_ns = p->now_ns;
 }
 
@@ -81,9 +105,10 @@ static void tell_new(struct sch_partition *p)
     }
 }
 
-static bool demand_changed(const struct sch_class *class)
+static bool demand_changed(const struct sch_partition *p, const struct sch_class *class)
 {
-    return class->root.ready != class->told_waiting || top_priority(class) != class->told_priority;
+    return class->root.ready != class->told_waiting ||
+           top_priority(class) != class->told_priority || place_of(p, class) != class->told_place;
 }
 
 void sch_demand_end_step(struct sch_partition *p)
@@ -93,7 +118,7 @@ void sch_demand_end_step(struct sch_partition *p)
         sch_list_remove(&class->touched);
         sch_class_doom(p, class);
         int64_t next_ns = class->told_ns + SCH_DEMAND_INTERVAL_NS;
-        bool changed = demand_changed(class);
+        bool changed = demand_changed(p, class);
         bool now = changed && p->now_ns >= next_ns && p->tells_left > 0;
         if (now)
             tell_clusters(p, class);
@@ -101,7 +126,7 @@ void sch_demand_end_step(struct sch_partition *p)
             sch_heap_remove(&p->flushes, &class->flush);
         else
             sch_heap_set(&p->flushes, &class->flush, next_ns);
-        SY_ASSERT(sch_heap_has(&class->flush) == demand_changed(class));
+        SY_ASSERT(sch_heap_has(&class->flush) == demand_changed(p, class));
     }
     tell_new(p);
 }
@@ -113,7 +138,7 @@ void sch_demand_flush(struct sch_partition *p)
         struct sch_class *class = sy_container_of(top, struct sch_class, flush);
         sch_heap_remove(&p->flushes, &class->flush);
         SY_ASSERT(!sch_heap_has(&class->flush));
-        if (demand_changed(class)) /* this very step may have changed it back */
+        if (demand_changed(p, class)) /* this very step may have changed it back */
             tell_clusters(p, class);
     }
 }

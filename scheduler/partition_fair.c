@@ -85,6 +85,8 @@ static void tell_head(struct sch_partition *p, struct sch_seat *seat)
         sch_seat_held(p, seat);
     else
         sch_class_changed(p, seat->class);
+    if (sch_partition_is_one_of_many(p))
+        sch_class_touch(p, seat->class); /* operators order by who is first in it */
 }
 
 void sch_seat_update(struct sch_partition *p, struct sch_seat *seat)

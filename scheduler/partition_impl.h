@@ -40,6 +40,7 @@
 #include "scheduler/heap.h"
 #include "scheduler/list.h"
 #include "scheduler/partition.h"
+#include "scheduler/share.h"
 #include "scheduler/starts.h"
 #include "scheduler/table.h"
 #include "scheduler/tokens.h"
@@ -67,7 +68,6 @@
  * grants, and the way to and fro. */
 #define SCH_ANSWER_PATIENCE_NS (10 * SY_NS_PER_MS)
 #define SCH_FAIL_MAX 256u /* likewise: of what no cluster can run */
-#define SCH_SHARE_DEPTH_MAX (3 + SCH_QUEUE_DEPTH_MAX)
 #define SCH_TICKET_INTERVAL_NS (10 * SY_NS_PER_MS)
 #define SCH_TICKET_AGAIN_NS SY_NS_PER_S
 #define SCH_BOOST_MAX (2 * SCH_QUEUE_PRIORITY_MAX)
@@ -179,6 +179,7 @@ struct sch_share {
     bool yields;     /* likewise: a queue whose work may be stopped */
     uint32_t weight; /* likewise */
     uint32_t id;     /* order of creation */
+    uint32_t tag;    /* from its key: names it to operators, with those of the levels above */
     /* Of the resource of which it has most, over its weight, as the bits of a float: they order as
      * the numbers do. The least goes first among siblings. */
     uint32_t weighted_share;
@@ -360,6 +361,7 @@ struct sch_class {
                                 any cluster could run them; 0: none */
     uint64_t told_waiting;   /* as told to all clusters */
     int32_t told_priority;
+    uint32_t told_place; /* a hash of the place of its first; 0: none was told */
     int64_t told_ns;
 };
 

@@ -234,6 +234,15 @@ static void place(struct sch_partition *p, struct sch_share *share)
 /* ---- changes ---- */
 
 /* Without the room for clusters that are not named: a region may have ten thousand queues. */
+/* It is told with the demand of the classes that have some of it. */
+static void tell_weight(struct sch_partition *p, const struct sch_share *share)
+{
+    const struct sch_link *link = share->seats.next;
+    for (; sch_partition_is_one_of_many(p) && link != &share->seats; link = link->next)
+        sch_class_touch(
+            p, sy_container_of((struct sch_link *)(uintptr_t)link, struct sch_seat, link)->class);
+}
+
 void sch_share_configure(struct sch_partition *p, const struct sch_queue_config *config)
 {
     SY_ASSERT(sch_queue_config_check(config, NULL) == 0);
@@ -249,6 +258,7 @@ void sch_share_configure(struct sch_partition *p, const struct sch_queue_config 
     sch_stops_limits(share);
     place(p, share);
     refresh(p, share);
+    tell_weight(p, share);
 }
 
 void sch_share_forget(struct sch_partition *p, const struct sch_queue_key *key)
@@ -261,5 +271,6 @@ void sch_share_forget(struct sch_partition *p, const struct sch_queue_key *key)
     share->bounded = share->yields = false;
     sch_stops_limits(share);
     refresh(p, share);
+    tell_weight(p, share);
     sch_share_unref(p, share);
 }

@@ -45,6 +45,14 @@ void sch_share_reweigh(struct sch_partition *p, struct sch_share *share);
  * queues in four thousand millions share one; then work of both may be stopped where that of one
  * may. */
 uint32_t sch_share_tag(const struct sch_share *queue);
+/* Where it is in the tree. */
+void sch_share_stand(const struct sch_share *tenant, struct sch_share_standing *ret);
+/* Whether the region has other partitions, whose work is ordered with ours by operators: then they
+ * are told where each of ours stands. */
+static inline bool sch_partition_is_one_of_many(const struct sch_partition *p)
+{
+    return p->options.partitions > 1;
+}
 /* As many of p->weighing as the step may: the capacity of the region changed. */
 void sch_shares_weigh(struct sch_partition *p);
 /* Whether its own limits let out so much more. */

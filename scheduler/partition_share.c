@@ -8,9 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What asks for no resource at all is shared by count: as if the region had so many places. */
-#define PLACES 1000000.0
-
 /* ---- the tree ---- */
 
 static uint32_t share_hash(const struct sch_queue_key *key, enum sch_share_level level,
@@ -19,14 +16,34 @@ static uint32_t share_hash(const struct sch_queue_key *key, enum sch_share_level
     uint64_t hash = sch_hash_bytes(key->project, strlen(key->project), level);
     hash = sch_hash_bytes(key->domain, strlen(key->domain), hash);
     hash = sch_hash_bytes(key->name, strlen(key->name), hash);
-    return sch_hash_u64(hash, level == SCH_SHARE_TENANT ? parent->id : 0);
+    return sch_hash_u64(hash, level == SCH_SHARE_TENANT && parent ? parent->id : 0);
+}
+
+/* A tenant's is one of its queue. */
+static uint32_t tag_of(const struct sch_queue_key *key, enum sch_share_level level)
+{
+    uint32_t hash = share_hash(key, level, NULL);
+    return hash > 0 ? hash : 1;
 }
 
 uint32_t sch_share_tag(const struct sch_share *queue)
 {
-    SY_ASSERT(queue->level == SCH_SHARE_QUEUE);
-    uint32_t hash = share_hash(&queue->key, SCH_SHARE_QUEUE, NULL);
-    return hash > 0 ? hash : 1;
+    SY_ASSERT(queue->level == SCH_SHARE_QUEUE && queue->tag != 0);
+    return queue->tag;
+}
+
+void sch_share_stand(const struct sch_share *tenant, struct sch_share_standing *ret)
+{
+    SY_ASSERT(tenant->level == SCH_SHARE_TENANT);
+    ret->path.depth = 0;
+    for (const struct sch_share *at = tenant; at->parent; at = at->parent)
+        ret->path.depth++;
+    SY_ASSERT(ret->path.depth <= SCH_SHARE_DEPTH_MAX);
+    const struct sch_share *at = tenant;
+    for (uint32_t i = ret->path.depth; i > 0; i--, at = at->parent) {
+        ret->path.tags[i - 1] = at->tag;
+        ret->weights[i - 1] = at->weight;
+    }
 }
 
 static bool keys_equal(const struct sch_queue_key *a, const struct sch_queue_key *b)
@@ -76,6 +93,7 @@ static struct sch_share *share_new(struct sch_partition *p, const struct sch_que
     share->key = *key;
     share->level = level;
     share->id = ++p->last_share_id;
+    share->tag = tag_of(key, level);
     share->parent = parent;
     share->weight = SCH_QUEUE_WEIGHT_DEFAULT;
     share->queued_timeout_ns = SY_TIME_NEVER;
@@ -289,45 +307,16 @@ struct sch_share *sch_share_restore_tenant(struct sch_partition *p, const char *
 
 /* ---- what is out ---- */
 
-static double part(uint64_t used, uint64_t capacity)
-{
-    if (used == 0)
-        return 0;
-    return capacity > 0 ? (double)used / (double)capacity : 1;
-}
-
-/* Of the resource of which it has most. */
-static double dominant_share(const struct sch_partition *p, const struct sch_use *use)
-{
-    double parts[] = {part(use->cpu_milli, p->capacity.cpu_milli),
-                      part(use->memory_bytes, p->capacity.memory_bytes),
-                      part(use->gpu_milli, p->capacity.gpu_milli)};
-    double most = (double)use->actions / PLACES;
-    for (unsigned i = 0; i < SY_COUNT_OF(parts); i++)
-        most = parts[i] > most ? parts[i] : most;
-    return most;
-}
-
-static uint32_t bits_of(double share)
-{
-    float narrow = (float)share;
-    uint32_t bits;
-    SY_ASSERT(share >= 0);
-    memcpy(&bits, &narrow, sizeof(bits));
-    SY_ASSERT(bits <= INT32_MAX);
-    return bits;
-}
-
 static double weighted_share(const struct sch_partition *p, const struct sch_share *share,
                              const struct sch_use *use)
 {
-    return dominant_share(p, use) * SCH_QUEUE_WEIGHT_DEFAULT / share->weight;
+    return sch_dominant_share(use, &p->capacity) * SCH_QUEUE_WEIGHT_DEFAULT / share->weight;
 }
 
 uint32_t sch_share_weigh(const struct sch_partition *p, const struct sch_share *share,
                          const struct sch_use *use)
 {
-    return bits_of(weighted_share(p, share, use));
+    return sch_share_bits(sch_dominant_share(use, &p->capacity), share->weight);
 }
 
 void sch_share_reweigh(struct sch_partition *p, struct sch_share *share)
@@ -347,12 +336,10 @@ void sch_share_reweigh(struct sch_partition *p, struct sch_share *share)
 
 static void add_use(struct sch_use *use, const struct sch_use *one, bool more)
 {
-    SY_ASSERT(more || (use->actions >= one->actions && use->cpu_milli >= one->cpu_milli &&
-                       use->memory_bytes >= one->memory_bytes && use->gpu_milli >= one->gpu_milli));
-    use->actions += more ? one->actions : -one->actions;
-    use->cpu_milli += more ? one->cpu_milli : -one->cpu_milli;
-    use->memory_bytes += more ? one->memory_bytes : -one->memory_bytes;
-    use->gpu_milli += more ? one->gpu_milli : -one->gpu_milli;
+    if (more)
+        sch_use_add(use, one);
+    else
+        sch_use_subtract(use, one);
 }
 
 static uint64_t less(uint64_t used, uint64_t by)
@@ -410,7 +397,7 @@ struct sch_use sch_share_beyond(const struct sch_partition *p, const struct sch_
     double part = weighted * share->weight / SCH_QUEUE_WEIGHT_DEFAULT;
     const struct sch_use use = held_by(share), *capacity = &p->capacity;
     SY_ASSERT(weighted >= 0);
-    return (struct sch_use){beyond(use.actions, PLACES, part),
+    return (struct sch_use){beyond(use.actions, SCH_SHARE_PLACES, part),
                             beyond(use.cpu_milli, (double)capacity->cpu_milli, part),
                             beyond(use.memory_bytes, (double)capacity->memory_bytes, part),
                             beyond(use.gpu_milli, (double)capacity->gpu_milli, part)};
@@ -530,7 +517,7 @@ void sch_partition_each_queue(const struct sch_partition *p,
             .cpu_milli = share->use.cpu_milli,
             .memory_bytes = share->use.memory_bytes,
             .gpu_milli = share->use.gpu_milli,
-            .share = dominant_share(p, &share->use),
+            .share = sch_dominant_share(&share->use, &p->capacity),
         };
         if (!fn(ctx, &view))
             return;

@@ -3,16 +3,6 @@
 
 #include "scheduler/partition_impl.h"
 
-/* Of a heap of turns: the highest priority comes first, then the lowest half (a share, an age). */
-static inline int64_t sch_turn_key(int32_t priority, uint32_t low)
-{
-    return -(int64_t)priority * ((int64_t)1 << 32) + low;
-}
-static inline int32_t sch_turn_priority(int64_t key)
-{
-    return (int32_t) - (key >> 32); /* the low half is never negative */
-}
-
 /* Of a share whose limits stop something, or once did. */
 struct sch_stops {
     struct sch_link seats; /* one of them is next when something of the share ends */

@@ -1,9 +1,9 @@
 /*
- * Weighted fairness, in worlds made for it: no faults, one partition, queues of different weights
- * that all have more than can run, tasks that ask for the same. From when everything was enqueued
- * until the first queue has nothing that waits, the time that nodes spend on a queue is its part by
- * weight, within SIM_FAIR_SLACK of all time and one place of the region: shares are kept by whole
- * tasks.
+ * Weighted fairness, in worlds made for it: no faults, some partitions and clusters, queues of
+ * different weights that all have more than can run, tasks that ask for the same. From when
+ * everything was enqueued until the first queue has nothing that waits in any partition, the time
+ * that all nodes spend on a queue is its part by weight, within SIM_FAIR_SLACK of all time and one
+ * place of each cluster: shares are kept by whole tasks, in each.
  */
 #include "tests/sim/world_impl.h"
 
@@ -30,20 +30,23 @@ void sim_fair_count(struct sim_world *world, const char *run, int delta)
     world->fair.running[sim_queue_of_run(world, run)] += delta;
 }
 
+/* The queues that have something that waits, a bit each. */
 static bool waits(void *ctx, const struct sch_queue_view *view)
 {
     if (view->configured && view->actions > view->out)
-        ++*(unsigned *)ctx;
+        *(unsigned *)ctx |= 1u << (view->config->key.name[1] - '0');
     return true;
 }
 
 static bool all_wait(struct sim_world *world)
 {
-    unsigned count = 0;
-    struct sch_partition *core = sim_core(world, 0);
-    if (core)
-        sch_partition_each_queue(core, waits, &count);
-    return count == world->options.queues;
+    unsigned queues = 0;
+    for (unsigned i = 0; i < world->options.partitions; i++) {
+        struct sch_partition *core = sim_core(world, i);
+        if (core)
+            sch_partition_each_queue(core, waits, &queues);
+    }
+    return queues == (1u << world->options.queues) - 1;
 }
 
 static void check_parts(struct sim_world *world)
@@ -62,7 +65,7 @@ static void check_parts(struct sim_world *world)
     for (unsigned i = 0; i < world->options.queues; i++) {
         double part = fair->spent[i] / spent;
         double due = sim_queues_at(world->queues, i)->config.weight / weights;
-        if (fabs(part - due) > SIM_FAIR_SLACK + 1 / places)
+        if (fabs(part - due) > SIM_FAIR_SLACK + world->options.operators / places)
             sim_fail(world, "queue q%u had %.1f %% of %.0f places, %.1f %% is its part", i,
                      100 * part, places, 100 * due);
     }

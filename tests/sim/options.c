@@ -66,8 +66,9 @@ static void draw_times(struct sim_options *o, struct sy_rng *rng)
 /* See fair.c. */
 static void draw_fair(struct sim_options *o, struct sy_rng *rng)
 {
-    o->partitions = o->operators = 1;
-    o->agents = up_to(rng, 3);
+    o->partitions = up_to(rng, 4);
+    o->operators = up_to(rng, 3);
+    o->agents = o->operators + (unsigned)sy_rng_below(rng, 3);
     o->queues = 2 + (unsigned)sy_rng_below(rng, 2);
     o->runs = 2 * o->queues;
     o->actions_each = 400;

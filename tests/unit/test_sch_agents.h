@@ -126,8 +126,10 @@ static void agent_receive(struct world *w, size_t c, size_t n, const struct mess
     struct execution *x = execution_find(agent, &message->key);
     if (message->order == SCH_OP_SEND_ASSIGN && !x) {
         ck_assert_uint_lt(agent->count, SY_COUNT_OF(agent->items));
-        agent->items[agent->count++] = (struct execution){
-            .key = message->key, .request = message->request, .suspect = message->suspect};
+        agent->items[agent->count++] = (struct execution){.key = message->key,
+                                                          .request = message->request,
+                                                          .suspect = message->suspect,
+                                                          .place = message->place};
     } else if (message->order == SCH_OP_SEND_CANCEL && x && !x->ended) {
         agent_end(w, c, n, x, SCH_OUTCOME_CANCELLED);
     } else if (message->order == SCH_OP_SEND_ACK && x && x->ended) {

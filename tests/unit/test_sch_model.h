@@ -47,6 +47,8 @@ struct message {
     struct sch_event up;        /* TO_PARTITION */
     struct sch_op_event down;   /* TO_OPERATOR */
     struct sch_gang_shape gang; /* of a demand */
+    struct sch_share_standing standing;
+    struct sch_share_path place; /* of an assignment */
     struct sch_reclaim_queue queues[QUEUES];
     enum sch_op_effect_type order; /* TO_NODE: ASSIGN, CANCEL, ACK or GIVE_BACK */
     struct sch_attempt_key key;
@@ -70,7 +72,8 @@ struct payload {
     struct sch_resources request;
     enum sch_outcome outcome;
     enum sch_death death;
-    bool suspect, spot; /* of an assignment; spot: it may be placed on such nodes */
+    bool suspect, spot;          /* of an assignment; spot: it may be placed on such nodes */
+    struct sch_share_path place; /* likewise */
 };
 
 /* ---- model agents ---- */
@@ -80,6 +83,7 @@ struct execution {
     struct sch_resources request;
     bool started, ended, suspect;
     uint32_t gpu; /* that it uses, if it asks for one */
+    struct sch_share_path place;
     enum sch_outcome outcome;
     enum sch_death death;
 };
@@ -364,9 +368,11 @@ static void carry_message(struct world *w, size_t p, const struct sch_effect *ef
         event->u.assign.class_id = effect->u.assign.class_id;
         event->u.assign.suspect = a->suspect;
         event->u.assign.queue = effect->u.assign.queue;
+        sy_container_of(event, struct message, down)->place = *effect->u.assign.place;
         event->u.assign.blob = payload_new(w, &a->spec->request, 0);
         struct payload *payload = event->u.assign.blob.data;
         payload->suspect = a->suspect;
+        payload->place = *effect->u.assign.place;
         payload->spot = tolerates_spot(&w->sites[p], row_find(&w->sites[p], a->id)->queue);
         struct sch_gang_view gang;
         if (sch_action_gang(a, &gang)) {
@@ -394,6 +400,8 @@ static void carry_message(struct world *w, size_t p, const struct sch_effect *ef
         event->u.demand.waiting = effect->u.demand.waiting;
         event->u.demand.top_priority = effect->u.demand.top_priority;
         event->u.demand.keep = effect->u.demand.keep;
+        if (effect->u.demand.standing)
+            sy_container_of(event, struct message, down)->standing = *effect->u.demand.standing;
         w->kept += effect->u.demand.keep > 0;
         if (effect->u.demand.gang)
             sy_container_of(event, struct message, down)->gang = *effect->u.demand.gang;
@@ -497,6 +505,7 @@ static void send_to_node(struct world *w, size_t c, const struct sch_op_effect *
     if (assigns) {
         message->request = ((struct payload *)effect->u.assign.blob.data)->request;
         message->suspect = ((struct payload *)effect->u.assign.blob.data)->suspect;
+        message->place = ((struct payload *)effect->u.assign.blob.data)->place;
         payload_release(effect->u.assign.blob.data);
     }
     mix(w, message->key.action + n);

@@ -48,6 +48,7 @@ static void partition_start(struct world *w, size_t p)
     struct site *site = &w->sites[p];
     site->looks_max = (w->looks + site->epoch++) % 3;
     struct sch_partition_options options = {.partition = (uint32_t)p,
+                                            .partitions = PARTITIONS,
                                             .epoch = site->epoch,
                                             .actions_max = 120,
                                             .system_retries = 10,

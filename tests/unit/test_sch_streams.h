@@ -84,6 +84,7 @@ static void node_open(struct world *w, size_t c, size_t n)
                                                 .u.inventory = {.node = node_names[n],
                                                                 .key = x->key,
                                                                 .request = x->request,
+                                                                .place = &x->place,
                                                                 .started = x->started}});
     }
     step_operator(w, c,
@@ -127,6 +128,10 @@ static void deliver_down(struct world *w, size_t p, size_t c)
         event.u.demand.gang = &message.gang;
     if (event.type == SCH_OP_RECLAIM)
         event.u.reclaim.queues = message.queues;
+    if (event.type == SCH_OP_ASSIGN)
+        event.u.assign.place = &message.place;
+    if (event.type == SCH_OP_DEMAND && message.standing.path.depth > 0)
+        event.u.demand.standing = &message.standing;
     step_operator(w, c, event);
     if (!w->healing && event.type != SCH_OP_ASSIGN && sy_rng_chance(&w->rng, 1, 10))
         step_operator(w, c, event);

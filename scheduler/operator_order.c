@@ -1,0 +1,328 @@
+/*
+ * Which partition's work comes first, when several want room in this cluster. Each class says where
+ * its first stands and how urgent it is; what room there is goes to the class that is first: the
+ * highest priority, then, level by level, the least dominant share over its weight of all that runs
+ * here, whosesoever partition's it is; of one tenant's, the one that has waited for longest. So
+ * priorities and shares hold over partitions as they do within one, for each partition sends who is
+ * first of its own.
+ *
+ * A share counts what has come and what is granted and sure to come. It is sure while the class has
+ * some waiting and was heard of lately: a partition that stands still keeps nothing from others for
+ * long. What nobody asks for is granted as ever, so that a new action waits for no round trip.
+ *
+ * The tree is put up for each decision, of those only that could have room now: a step for each.
+ */
+#include "scheduler/operator_impl.h"
+
+struct order {
+    struct sch_operator *op;
+    struct sch_use capacity;
+    struct sch_use left;  /* of what is free, nobody has it yet */
+    struct sch_use steps; /* a part of what there was, that is given at a time */
+    bool watch;           /* some was granted to who waits, and is to come */
+};
+
+bool sch_op_is_contended(const struct sch_operator *op)
+{
+    return op->partitions_asking > 1 && op->classes_unseated == 0;
+}
+
+static struct sch_op_class *class_at(struct sch_link *link)
+{
+    return sy_container_of(link, struct sch_op_class, kind_link);
+}
+
+/* ---- amounts ---- */
+
+static struct sch_use times(const struct sch_op_class *class, uint64_t count)
+{
+    struct sch_use use = sch_use_of(&class->kind->request);
+    return (struct sch_use){use.actions * count, use.cpu_milli * count, use.memory_bytes * count,
+                            use.gpu_milli * count};
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t beyond(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : 0;
+}
+
+static void take(struct order *order, const struct sch_use *use)
+{
+    order->left.cpu_milli = beyond(order->left.cpu_milli, use->cpu_milli);
+    order->left.memory_bytes = beyond(order->left.memory_bytes, use->memory_bytes);
+    order->left.gpu_milli = beyond(order->left.gpu_milli, use->gpu_milli);
+}
+
+/* How many of the class these amounts hold, `most` at most. */
+static uint64_t held_by(const struct sch_use *room, const struct sch_op_class *class, uint64_t most)
+{
+    struct sch_use one = sch_use_of(&class->kind->request);
+    if (one.cpu_milli > 0)
+        most = least(most, room->cpu_milli / one.cpu_milli);
+    if (one.memory_bytes > 0)
+        most = least(most, room->memory_bytes / one.memory_bytes);
+    if (one.gpu_milli > 0)
+        most = least(most, room->gpu_milli / one.gpu_milli);
+    return most;
+}
+
+static struct sch_use capacity_of(const struct sch_operator *op)
+{
+    struct sch_use capacity = {0};
+    for (const struct sch_link *link = op->shapes.next; link != &op->shapes; link = link->next) {
+        const struct sch_shape *shape =
+            &sy_container_of((struct sch_link *)(uintptr_t)link, struct sch_op_shape, link)->shape;
+        capacity.cpu_milli += (uint64_t)shape->nodes * shape->capacity.cpu_milli;
+        capacity.memory_bytes += shape->nodes * shape->capacity.memory_bytes;
+        capacity.gpu_milli += (uint64_t)shape->nodes * shape->capacity.gpus * SCH_GPU_MILLI;
+    }
+    return capacity;
+}
+
+/* ---- the tree ---- */
+
+static struct sch_op_share *above(struct order *order, const struct sch_op_share *share)
+{
+    return share->parent ? share->parent : &order->op->region;
+}
+
+/* The highest priority below it; false: nobody wants room there. */
+static bool priority_below(const struct sch_op_share *share, int32_t *ret)
+{
+    const struct sch_heap_entry *child = sch_heap_top(&share->children),
+                                *class = sch_heap_top(&share->classes);
+    if (!child && !class)
+        return false;
+    bool by_class = !child || (class && class->key < child->key);
+    *ret = sch_turn_priority(by_class ? class->key : child->key);
+    return true;
+}
+
+/* Who wants room below changed, or what it has; and so on up. */
+static void update(struct order *order, struct sch_op_share *share)
+{
+    for (; share != &order->op->region; share = above(order, share)) {
+        struct sch_heap *heap = &above(order, share)->children;
+        int32_t priority;
+        if (!priority_below(share, &priority)) {
+            sch_heap_remove(heap, &share->entry);
+            continue;
+        }
+        struct sch_use use = share->use;
+        sch_use_add(&use, &share->given);
+        uint32_t bits = sch_share_bits(sch_dominant_share(&use, &order->capacity), share->weight);
+        sch_heap_set(heap, &share->entry, sch_turn_key(priority, bits));
+    }
+}
+
+static void give_to_shares(struct sch_op_class *class, const struct sch_use *use)
+{
+    for (struct sch_op_share *share = class->seat->share; share; share = share->parent)
+        sch_use_add(&share->given, use);
+}
+
+static void enter(struct order *order, struct sch_op_class *class)
+{
+    uint64_t since_ms = class->oldest_ns > 0 ? (uint64_t) class->oldest_ns / SY_NS_PER_MS : 0;
+    class->turn.tie = class->partition->id;
+    sch_heap_set(&class->seat->share->classes, &class->turn,
+                 sch_turn_key(class->top_priority, (uint32_t)least(since_ms, INT32_MAX)));
+    update(order, class->seat->share);
+}
+
+static void leave(struct order *order, struct sch_op_class *class)
+{
+    sch_heap_remove(&class->seat->share->classes, &class->turn);
+    update(order, class->seat->share);
+}
+
+/* NULL: nobody wants room. */
+static struct sch_op_class *first(struct order *order)
+{
+    const struct sch_op_share *share = &order->op->region;
+    for (;;) {
+        struct sch_heap_entry *child = sch_heap_top(&share->children),
+                              *class = sch_heap_top(&share->classes);
+        if (class && (!child || class->key < child->key))
+            return sy_container_of(class, struct sch_op_class, turn);
+        if (!child)
+            return NULL;
+        share = sy_container_of(child, struct sch_op_share, entry);
+    }
+}
+
+/* ---- giving ---- */
+
+static uint64_t granted_to(const struct sch_op_class *class)
+{
+    return beyond(class->granted, class->assigned + class->claims_ready);
+}
+
+/* It has not taken what it was granted for long. It is asked again from time to time: it may be
+ * that others of its partition took the room that was for it. */
+static bool is_silent(const struct sch_operator *op, const struct sch_op_class *class)
+{
+    int64_t passed_ns = op->now_ns - class->heard_ns;
+    return granted_to(class) > 0 &&
+           passed_ns % (SCH_OP_SILENCES * SCH_OP_GRANT_TRUST_NS) >= SCH_OP_GRANT_TRUST_NS;
+}
+
+/* What was granted and is not here yet. */
+static uint64_t sure(const struct sch_operator *op, const struct sch_op_class *class)
+{
+    return is_silent(op, class) ? 0 : least(granted_to(class), class->waiting);
+}
+
+static bool asks(const struct sch_op_class *class)
+{
+    return class->gang.size == 0 && class->waiting > 0;
+}
+
+static void count_taken(struct order *order, struct sch_kind *kind)
+{
+    kind->left = sch_kind_free(order->op, kind);
+    for (struct sch_link *link = kind->classes.next; link != &kind->classes; link = link->next) {
+        struct sch_op_class *class = class_at(link);
+        class->given = class->taken = 0;
+        if (!asks(class))
+            continue;
+        class->taken = sure(order->op, class);
+        order->watch |= granted_to(class) > 0;
+        if (class->taken == 0)
+            continue;
+        struct sch_use use = times(class, class->taken);
+        kind->left = beyond(kind->left, class->taken);
+        take(order, &use);
+        give_to_shares(class, &use);
+    }
+}
+
+static void enter_kind(struct order *order, struct sch_kind *kind)
+{
+    for (struct sch_link *link = kind->classes.next; link != &kind->classes; link = link->next) {
+        struct sch_op_class *class = class_at(link);
+        if (asks(class) && kind->left > 0 && class->taken < class->waiting &&
+            !is_silent(order->op, class) && held_by(&order->left, class, 1) > 0)
+            enter(order, class);
+    }
+}
+
+/* False: nobody wants room. */
+static bool give_one(struct order *order)
+{
+    struct sch_op_class *class = first(order);
+    if (!class)
+        return false;
+    struct sch_kind *kind = class->kind;
+    uint64_t most = least(kind->left, class->waiting - class->taken - class->given);
+    uint64_t step = held_by(&order->steps, class, kind->left / SCH_OP_ORDER_PARTS);
+    uint64_t count = held_by(&order->left, class, least(most, step > 0 ? step : 1));
+    if (count > 0) {
+        struct sch_use use = times(class, count);
+        class->given += count;
+        order->watch = true;
+        kind->left -= count;
+        take(order, &use);
+        give_to_shares(class, &use);
+    }
+    if (count == 0 || count == most)
+        leave(order, class);
+    else
+        update(order, class->seat->share);
+    return true;
+}
+
+/* ---- what is told ---- */
+
+static void tell_kind(struct order *order, struct sch_kind *kind)
+{
+    uint64_t weights = 0;
+    for (struct sch_link *link = kind->classes.next; link != &kind->classes; link = link->next)
+        weights += class_at(link)->gang.size > 0 ? 0 : class_at(link)->waiting + 1;
+    for (struct sch_link *link = kind->classes.next; link != &kind->classes; link = link->next) {
+        struct sch_op_class *class = class_at(link);
+        if (class->gang.size > 0) {
+            sch_op_gang_grant(order->op, class, false);
+            continue;
+        }
+        SY_ASSERT(weights > 0);
+        uint64_t spare = held_by(&order->left, class, kind->left);
+        uint64_t more = spare * (class->waiting + 1) / weights;
+        if (more == 0 && spare > 0 && class->taken + class->given + class->unstarted == 0)
+            more = 1;
+        sch_class_grant_share(order->op, class, class->taken + class->given + more, true);
+        struct sch_use use = times(class, class->taken + class->given);
+        struct sch_amount *given = &class->partition->given;
+        given->cpu_milli += use.cpu_milli;
+        given->memory_bytes += use.memory_bytes;
+        given->gpu_milli += use.gpu_milli;
+        if (class->seat && class->taken + class->given > 0) {
+            struct sch_op_share *share = class->seat->share;
+            for (; share; share = share->parent)
+                share->given = (struct sch_use){0};
+        }
+    }
+}
+
+static void tell_room(struct order *order)
+{
+    struct sch_link *partitions = &order->op->partitions;
+    uint64_t weights = 0;
+    for (struct sch_link *link = partitions->next; link != partitions; link = link->next) {
+        const struct sch_op_partition *at = sy_container_of(link, struct sch_op_partition, link);
+        weights += at->up ? at->waiting + 1 : 0;
+    }
+    for (struct sch_link *link = partitions->next; link != partitions; link = link->next) {
+        struct sch_op_partition *at = sy_container_of(link, struct sch_op_partition, link);
+        struct sch_amount given = at->given, share = given;
+        at->given = (struct sch_amount){0};
+        double part = (double)(at->waiting + 1) / (double)weights;
+        if (!at->up)
+            continue;
+        share.cpu_milli += (uint64_t)((double)order->left.cpu_milli * part);
+        share.memory_bytes += (uint64_t)((double)order->left.memory_bytes * part);
+        share.gpu_milli += (uint64_t)((double)order->left.gpu_milli * part);
+        sch_partition_grant_room(order->op, at, share, given);
+    }
+}
+
+static void set_left(struct order *order)
+{
+    const struct sch_operator *op = order->op;
+    struct sch_amount backlog = sch_backlog_amount(op);
+    order->left = (struct sch_use){
+        .cpu_milli = beyond(op->free.cpu_milli + backlog.cpu_milli, op->unstarted.cpu_milli),
+        .memory_bytes = beyond(op->free.memory_bytes + backlog.memory_bytes,
+                               op->unstarted.memory_bytes),
+        .gpu_milli = beyond(op->free.gpu_milli + backlog.gpu_milli, op->unstarted.gpu_milli)};
+    order->steps = (struct sch_use){.cpu_milli = order->left.cpu_milli / SCH_OP_ORDER_PARTS,
+                                    .memory_bytes = order->left.memory_bytes / SCH_OP_ORDER_PARTS,
+                                    .gpu_milli = order->left.gpu_milli / SCH_OP_ORDER_PARTS};
+}
+
+void sch_op_grant_in_order(struct sch_operator *op)
+{
+    struct order order = {.op = op, .capacity = capacity_of(op)};
+    struct sch_link *link;
+    SY_ASSERT(sch_op_is_contended(op) && op->region.children.count == 0);
+    for (link = op->kinds_asking.next; link != &op->kinds_asking; link = link->next)
+        sch_kind_dirty(op, sy_container_of(link, struct sch_kind, asking));
+    sch_index_sync(op);
+    set_left(&order);
+    for (link = op->kinds_dirty.next; link != &op->kinds_dirty; link = link->next)
+        count_taken(&order, sy_container_of(link, struct sch_kind, dirty));
+    for (link = op->kinds_dirty.next; link != &op->kinds_dirty; link = link->next)
+        enter_kind(&order, sy_container_of(link, struct sch_kind, dirty));
+    while (give_one(&order))
+        ;
+    while (!sch_list_empty(&op->kinds_dirty))
+        tell_kind(&order, sy_container_of(sch_list_pop(&op->kinds_dirty), struct sch_kind, dirty));
+    tell_room(&order);
+    if (order.watch) /* if that does not come others are to have it */
+        op->grant_due_ns = op->now_ns + SCH_OP_GRANT_TRUST_NS;
+}
