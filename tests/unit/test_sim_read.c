@@ -65,7 +65,7 @@ static const struct sch_queue_key *key(const struct reading *reading, size_t tas
 
 #define HEADER                                                                                     \
     "arrival_s,duration_s,cpu,memory,gpus,gpu_model,project,domain,queue,priority,count,"          \
-    "gang,topology,gpu_slice,labels\n"
+    "gang,topology,gpu_slice,labels,tolerations\n"
 
 START_TEST(test_rows_become_tasks_in_order_of_arrival)
 {
@@ -234,10 +234,11 @@ START_TEST(test_what_is_written_is_read_again)
     size_t len = 0;
     const struct sim_read_options options = {.format = SIM_FORMAT_CSV};
     ck_assert_int_eq(read_text(&first,
-                               HEADER "0,1.5,0.25,3MiB,0,,a,b,q,1,3\n7,2,4,1GiB,2,T4,c,d,,0,1\n"
-                                      "8,2,4,,0,,c,d,,0,2,3,require:rack\n8,2,4,,0,,c,d,,0,1,2,\n"
-                                      "9,2,4,,0.25,T4,c,d,,0,1,,,,disk=ssd\n"
-                                      "9,2,4,,2,A100,c,d,,0,1,,,1g.5gb,\"a=b,disk=ssd\"\n",
+                               HEADER
+                               "0,1.5,0.25,3MiB,0,,a,b,q,1,3\n7,2,4,1GiB,2,T4,c,d,,0,1\n"
+                               "8,2,4,,0,,c,d,,0,2,3,require:rack\n8,2,4,,0,,c,d,,0,1,2,\n"
+                               "9,2,4,,0.25,T4,c,d,,0,1,,,,disk=ssd\n"
+                               "9,2,4,,2,A100,c,d,,0,1,,,1g.5gb,\"a=b,disk=ssd\",\"gpu,team=x\"\n",
                                options, true),
                      0);
     FILE *file = open_memstream(&written, &len);
@@ -250,6 +251,8 @@ START_TEST(test_what_is_written_is_read_again)
     ck_assert_str_eq(request(&second, last)->gpu_partition, "1g.5gb");
     ck_assert_uint_eq(request(&second, last)->gpus, 2);
     ck_assert_str_eq(request(&second, last)->labels, "a=b,disk=ssd");
+    ck_assert_str_eq(request(&second, last)->tolerations, "gpu,team=x");
+    ck_assert_str_eq(request(&second, last - 1)->tolerations, "");
     for (size_t i = 0; i < first.trace.count; i++) {
         ck_assert_mem_eq(&first.trace.tasks[i], &second.trace.tasks[i], sizeof(struct sim_task));
         ck_assert(sch_resources_equal(request(&first, i), request(&second, i)));

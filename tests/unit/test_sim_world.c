@@ -393,6 +393,10 @@ static const struct {
     {"clusters: [{name: c, nodes: [{cpu_milli: 1, memory: 1GiB, gpu_slices: [{profile: a, count: "
      "1}, {profile: a, count: 1}]}]}]\n",
      "gpu_slices 'a' are there twice"},
+    {"clusters: [{name: c, nodes: [{cpu_milli: 1, memory: 1GiB, taints: 'a b'}]}]\n",
+     "nodes 'node': taints: "},
+    {"clusters: [{name: c, nodes: [{cpu_milli: 1, memory: 1GiB, reclaims_per_day: 3}]}]\n",
+     "nodes 'node': reclaims_per_day without spot"},
     {ONE_NODE "queues: [{name: q, regions: [a, b, c, d, e]}]\n", "5 regions, at most 4"},
     {ONE_NODE "queues: [{name: q, clusters: [c], preferred_clusters: [d]}]\n",
      "preferred cluster 'd'"},
@@ -411,6 +415,98 @@ START_TEST(test_a_wrong_region_says_what_is_wrong)
         ck_assert_int_eq(sim_region_parse(&region, "r.yaml", yaml, strlen(yaml), &error), -EINVAL);
         ck_assert_msg(strstr(error.text, bad_regions[i].sentence), "%s gave: %s", yaml, error.text);
     }
+}
+END_TEST
+
+/* ---- taints, and nodes that are taken away ---- */
+
+/* A node that anybody may use, one with a taint, and a spot one; each task takes a whole node. */
+#define THREE_NODES                                                                                \
+    "clusters: [{name: c, price: 30000, nodes: [{name: n, cpu_milli: 1000, memory: 1GiB}, "        \
+    "{name: t, cpu_milli: 1000, memory: 1GiB, taints: team=x}, "                                   \
+    "{name: s, cpu_milli: 1000, memory: 1GiB, spot: true, price: 10000}]}]\n"
+
+START_TEST(test_only_what_tolerates_a_taint_runs_behind_it)
+{
+    static const struct {
+        const char *queues, *tolerations;
+        unsigned at_once; /* of three tasks */
+    } cases[] = {{"", "", 1},
+                 {"", "team=x", 2},
+                 {"", SCH_LABEL_SPOT, 2},
+                 {"", "all", 3},
+                 {"queues: [{project: p, domain: d, name: default, spot: true}]\n", "", 2},
+                 {"queues: [{project: p, spot: true}]\n", "team", 3}};
+    for (size_t c = 0; c < SY_COUNT_OF(cases); c++) {
+        struct sim_region region;
+        struct sim_trace trace = {0};
+        struct sch_resources request = {.cpu_milli = 1000};
+        char yaml[1024];
+        snprintf(yaml, sizeof(yaml), THREE_NODES "%s", cases[c].queues);
+        snprintf(request.tolerations, sizeof(request.tolerations), "%s", cases[c].tolerations);
+        region_from(&region, yaml);
+        add(&trace, "p", 0, 100, request, 3);
+        for (size_t i = 0; i < SY_COUNT_OF(policies); i++) {
+            struct sim_result *result = run(&region, &trace, policies[i]);
+            const struct sim_waits *waits = &result->queues[0].waits;
+            unsigned at_once = 0;
+            ck_assert_uint_eq(waits->count, 3);
+            for (unsigned k = 0; k < 3; k++)
+                at_once += waits->seconds[k] < 50;
+            ck_assert_msg(at_once == cases[c].at_once, "%zu, %s: %u at once", c, policies[i],
+                          at_once);
+            sim_result_free(result);
+        }
+        sim_trace_deinit(&trace);
+        sim_region_deinit(&region);
+    }
+}
+END_TEST
+
+/* Two nodes for an hour: 0.03 + 0.01 of a currency for a core of each. */
+START_TEST(test_cores_in_use_are_paid_for)
+{
+    struct sim_region region;
+    struct sim_trace trace = {0};
+    struct sch_resources request = {.cpu_milli = 1000, .tolerations = SCH_LABEL_SPOT};
+    region_from(&region, THREE_NODES);
+    add(&trace, "p", 0, 3600, request, 2);
+    for (size_t i = 0; i < SY_COUNT_OF(policies); i++) {
+        struct sim_result *result = run(&region, &trace, policies[i]);
+        near(result->clusters[0].cost, 0.04, 1e-9);
+        near(result->all.cost, 0.04, 1e-9);
+        sim_result_free(result);
+    }
+    sim_trace_deinit(&trace);
+    sim_region_deinit(&region);
+}
+END_TEST
+
+/* What ran there runs again from its begin, on whatever is free; the same nodes go at the same time
+ * under each policy. */
+START_TEST(test_what_runs_on_a_spot_node_that_goes_runs_again)
+{
+    struct sim_region region;
+    struct sim_trace trace = {0};
+    struct sch_resources request = {.cpu_milli = 1000, .tolerations = SCH_LABEL_SPOT};
+    region_from(&region,
+                "clusters: [{name: c, nodes: [{name: n, cpu_milli: 1000, memory: 1GiB}, {name: s, "
+                "count: 4, cpu_milli: 1000, memory: 1GiB, spot: true, reclaims_per_day: 48, "
+                "reclaimed: 10m}]}]\n");
+    add(&trace, "p", 0, 900, request, 20);
+    add(&trace, "q", 0, 900, (struct sch_resources){.cpu_milli = 1000}, 2);
+    for (size_t i = 0; i < SY_COUNT_OF(policies); i++) {
+        struct sim_result *result = run(&region, &trace, policies[i]);
+        ck_assert_uint_gt(result->queues[0].reclaimed, 0);
+        ck_assert_uint_eq(result->queues[1].reclaimed, 0); /* not on spot nodes */
+        ck_assert_uint_eq(result->total.reclaimed, result->queues[0].reclaimed);
+        ck_assert_uint_eq(result->total.waits.count, 22);
+        ck_assert_uint_eq(result->total.unplaced + result->total.gave_up, 0);
+        ck_assert_double_gt(result->last_end_s, 22 * 900 / 5.0);
+        sim_result_free(result);
+    }
+    sim_trace_deinit(&trace);
+    sim_region_deinit(&region);
 }
 END_TEST
 
@@ -541,6 +637,35 @@ START_TEST(test_generated_serving_takes_parts_of_gpus)
 }
 END_TEST
 
+START_TEST(test_generated_spot_work_tolerates_spot_nodes)
+{
+    struct sim_region region;
+    struct sim_trace trace = {0};
+    struct sy_error_text error;
+    size_t spot = 0;
+    region_from(&region, "clusters: [{name: c, nodes: [{name: n, count: 4, cpu_milli: 64000, "
+                         "memory: 256GiB}, {name: s, count: 4, cpu_milli: 64000, memory: 256GiB, "
+                         "spot: true, reclaims_per_day: 12}]}]\n");
+    struct sim_generate_options options = {
+        .workload = SIM_WORKLOAD_SPOT, .hours = 1, .load = 0.5, .seed = 3};
+    ck_assert_int_eq(sim_generate(&trace, &region, &options, &error), 0);
+    for (size_t i = 0; i < trace.count; i++) {
+        const struct sch_resources *request = &trace.kinds[trace.tasks[i].kind]->request;
+        const char *project = trace.queues[trace.tasks[i].queue]->key.project;
+        bool tolerates = request->tolerations[0] != '\0';
+        ck_assert(!tolerates || strcmp(project, "notebooks") != 0);
+        spot += tolerates;
+    }
+    ck_assert_uint_gt(spot, trace.count / 3);
+    ck_assert_uint_lt(spot, trace.count);
+    struct sim_result *result = run(&region, &trace, "configured");
+    ck_assert_uint_eq(result->total.waits.count, trace.count);
+    sim_result_free(result);
+    sim_trace_deinit(&trace);
+    sim_region_deinit(&region);
+}
+END_TEST
+
 static char *report(const struct sim_region *region, const struct sim_trace *trace,
                     const char *policy)
 {
@@ -597,6 +722,10 @@ int main(void)
         test_the_same_seed_gives_the_same_trace,
         test_a_generated_trace_asks_for_the_load,
         test_generated_training_has_gangs_that_run,
+        test_only_what_tolerates_a_taint_runs_behind_it,
+        test_cores_in_use_are_paid_for,
+        test_what_runs_on_a_spot_node_that_goes_runs_again,
+        test_generated_spot_work_tolerates_spot_nodes,
         test_the_same_trace_gives_the_same_report,
         NULL,
     };

@@ -142,8 +142,32 @@ static void timer(void *owner, void *arg)
 
 /* ---- orders, and what ends ---- */
 
+static struct sim_node *node_of(const struct sim_agent *agent)
+{
+    return &agent->all->world->nodes[agent->node];
+}
+
+void sim_agent_gone(struct sim_agent *agent)
+{
+    agent->count = 0;
+    look_again(agent, SY_TIME_NEVER);
+    sim_to_operator(cluster_of(agent), SCH_OP_NODE_DOWN)->u.node.name = node_of(agent)->name;
+}
+
+void sim_agent_back(struct sim_agent *agent)
+{
+    struct sch_op_event *event = sim_to_operator(cluster_of(agent), SCH_OP_NODE_UP);
+    event->u.node.name = node_of(agent)->name;
+    event->u.node.capacity = node_of(agent)->capacity;
+    event->u.node.traits = node_of(agent)->traits;
+    event = sim_to_operator(cluster_of(agent), SCH_OP_NODE_INVENTORY_COMPLETE);
+    event->u.node.name = node_of(agent)->name;
+}
+
 void sim_agent_assign(struct sim_agent *agent, const struct sch_attempt_key *key)
 {
+    if (node_of(agent)->away)
+        return; /* its stream is closed: what it does not name when it is back is lost */
     if (agent->count == agent->cap) {
         agent->cap = agent->cap ? 2 * agent->cap : 16;
         agent->waiting = sy_realloc(agent->waiting, agent->cap * sizeof(*agent->waiting));

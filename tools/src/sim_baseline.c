@@ -65,15 +65,24 @@ static double score_kubernetes(const struct sim_node *node, const struct sch_res
     return least_allocated + balanced;
 }
 
+/* Its cluster, and its taints. */
+static bool may_use(const struct baseline *b, uint32_t queue, const struct sim_node *node,
+                    const struct sch_resources *request)
+{
+    return b->allowed[queue][node->cluster] &&
+           sim_region_tolerates(b->world->region, &b->world->trace->queues[queue]->key, request,
+                                node->traits->taints);
+}
+
 static struct sim_node *choose(const struct baseline *b, const struct line *line)
 {
     const struct sch_resources *request = &b->world->trace->kinds[line->key.kind]->request;
-    const bool *allowed = b->allowed[line->key.queue];
     struct sim_node *best = NULL;
     double best_score = -INFINITY;
     for (uint32_t i = 0; i < b->world->node_count; i++) {
         struct sim_node *node = &b->nodes[i];
-        if (!allowed[node->cluster] || !sim_node_fits(node, request, false))
+        if (node->away || !sim_node_fits(node, request, false) ||
+            !may_use(b, line->key.queue, node, request))
             continue;
         if (!b->score)
             return node;
@@ -122,12 +131,18 @@ static const struct sch_resources *request_of(const struct baseline *b, uint32_t
     return &b->world->trace->kinds[b->world->trace->tasks[task].kind]->request;
 }
 
+static void baseline_lost(void *scheduler, uint32_t task, uint32_t node);
+
+/* Its node may have been taken away meanwhile. */
 static void start(void *owner, void *arg)
 {
     struct baseline *b = owner;
     struct sim_progress *progress = arg;
-    sim_world_start(b->world, (uint32_t)(progress - b->world->tasks), progress->node,
-                    progress->gpus);
+    uint32_t task = (uint32_t)(progress - b->world->tasks);
+    if (b->world->nodes[progress->node].away)
+        baseline_lost(b, task, progress->node);
+    else
+        sim_world_start(b->world, task, progress->node, progress->gpus);
 }
 
 static void place(struct baseline *b, struct line *line, struct sim_node *node)
@@ -166,28 +181,68 @@ static struct line *find_line(struct baseline *b, const struct line_key *key)
 
 static bool could_run(const struct baseline *b, uint32_t task)
 {
-    const bool *allowed = b->allowed[b->world->trace->tasks[task].queue];
+    uint32_t queue = b->world->trace->tasks[task].queue;
     for (uint32_t i = 0; i < b->world->node_count; i++) {
         const struct sim_node *node = &b->nodes[i];
-        if (allowed[node->cluster] && sim_node_fits(node, request_of(b, task), true))
+        if (sim_node_fits(node, request_of(b, task), true) &&
+            may_use(b, queue, node, request_of(b, task)))
             return true;
     }
     return false;
+}
+
+static struct line_key key_of(const struct baseline *b, uint32_t task)
+{
+    const struct sim_task *of_trace = &b->world->trace->tasks[task];
+    struct line_key key = {of_trace->kind, of_trace->queue, of_trace->priority};
+    const struct sch_queue_config *queue = sim_region_queue(
+        b->world->region, &b->world->trace->queues[of_trace->queue]->key);
+    key.priority += queue ? queue->priority : 0;
+    return key;
+}
+
+/* It is before all of its line that wait, in the place of one that has left. */
+static void baseline_lost(void *scheduler, uint32_t task, uint32_t node)
+{
+    struct baseline *b = scheduler;
+    struct line_key key = key_of(b, task);
+    struct line *line = find_line(b, &key);
+    SY_ASSERT(line->first > 0);
+    sim_node_give(&b->nodes[node], request_of(b, task), b->world->tasks[task].gpus);
+    size_t at = --line->first;
+    for (; at + 1 < line->count && line->tasks[at + 1] < task; at++)
+        line->tasks[at] = line->tasks[at + 1];
+    line->tasks[at] = task;
+    line->blocked = false;
+    place_all(b);
+}
+
+static void baseline_gone(void *scheduler, uint32_t node)
+{
+    struct baseline *b = scheduler;
+    b->nodes[node].away = true;
+}
+
+static void baseline_back(void *scheduler, uint32_t node)
+{
+    struct baseline *b = scheduler;
+    b->nodes[node].away = false;
+    SY_MAP_EACH(&b->lines, at, next)
+    {
+        sy_map_entry(at, struct line, link)->blocked = false;
+    }
+    place_all(b);
 }
 
 /* What could never run would stop a strict queue for ever: all policies refuse it. */
 static void baseline_arrive(void *scheduler, uint32_t task)
 {
     struct baseline *b = scheduler;
-    const struct sim_task *of_trace = &b->world->trace->tasks[task];
-    struct line_key key = {of_trace->kind, of_trace->queue, of_trace->priority};
-    const struct sch_queue_config *queue = sim_region_queue(
-        b->world->region, &b->world->trace->queues[of_trace->queue]->key);
+    struct line_key key = key_of(b, task);
     if (!could_run(b, task)) {
         sim_world_refuse(b->world, task, "no node could ever hold it");
         return;
     }
-    key.priority += queue ? queue->priority : 0;
     struct line *line = find_line(b, &key);
     if (line->count == line->cap) {
         line->cap = line->cap ? 2 * line->cap : 16;
@@ -277,9 +332,11 @@ static void baseline_free(void *scheduler)
     free(b);
 }
 
-const struct sim_policy sim_policy_fifo = {"fifo", fifo_new, baseline_arrive, baseline_ended,
-                                           baseline_free};
-const struct sim_policy sim_policy_first_fit = {"first-fit", first_fit_new, baseline_arrive,
-                                                baseline_ended, baseline_free};
-const struct sim_policy sim_policy_kubernetes = {"kubernetes", kubernetes_new, baseline_arrive,
-                                                 baseline_ended, baseline_free};
+#define BASELINE(policy, begin)                                                                    \
+    {                                                                                              \
+        .name = (policy), .new = (begin), .arrive = baseline_arrive, .ended = baseline_ended,      \
+        .gone = baseline_gone, .lost = baseline_lost, .back = baseline_back, .free = baseline_free \
+    }
+const struct sim_policy sim_policy_fifo = BASELINE("fifo", fifo_new);
+const struct sim_policy sim_policy_first_fit = BASELINE("first-fit", first_fit_new);
+const struct sim_policy sim_policy_kubernetes = BASELINE("kubernetes", kubernetes_new);

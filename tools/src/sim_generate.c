@@ -34,6 +34,7 @@ struct work {
     double median_s, sigma;     /* of the log-normal duration */
     double fan_out;             /* mean tasks at once (geometric) */
     double burst;               /* part of the arrivals that come in bursts */
+    double spot;                /* part of it that tolerates spot nodes, in SIM_WORKLOAD_SPOT */
     int32_t priority;
     bool gpu;
     struct choice choices[CHOICES];
@@ -46,7 +47,7 @@ struct work {
 static const struct work works[] = {
     {.name = "training",
      .gpu = true,
-     .part = {0.7, 0.7, 0.7, 0, 0.4},
+     .part = {0.7, 0.7, 0.7, 0, 0.4, 0.7},
      .median_s = 1380,
      .sigma = 1.4,
      .fan_out = 1,
@@ -56,7 +57,8 @@ static const struct work works[] = {
      .projects = {{"language", 0.5}, {"vision", 0.3}, {"speech", 0.2}}},
     {.name = "tuning",
      .gpu = true,
-     .part = {0.3, 0.3, 0.3, 0, 0.2},
+     .part = {0.3, 0.3, 0.3, 0, 0.2, 0.3},
+     .spot = 0.5,
      .median_s = 300,
      .sigma = 1.0,
      .fan_out = 8,
@@ -77,7 +79,8 @@ static const struct work works[] = {
                  {.chance = 0.1, .cpu_milli = 6000, .memory_gib = 24, .gpu_milli = 700}},
      .projects = {{"serving", 0.7}, {"vision", 0.3}}},
     {.name = "batch",
-     .part = {0.95, 0.95, 0, 1, 0.95},
+     .part = {0.95, 0.95, 0, 1, 0.95, 0.95},
+     .spot = 0.7,
      .median_s = 600,
      .sigma = 1.3,
      .fan_out = 20,
@@ -85,7 +88,7 @@ static const struct work works[] = {
      .choices = {{0.5, 1000, 0, 4}, {0.3, 2000, 0, 8}, {0.15, 4000, 0, 32}, {0.05, 16000, 0, 64}},
      .projects = {{"etl", 0.6}, {"reports", 0.4}}},
     {.name = "interactive",
-     .part = {0.05, 0.05, 0, 0, 0.05},
+     .part = {0.05, 0.05, 0, 0, 0.05, 0.05},
      .median_s = 120,
      .sigma = 1.5,
      .fan_out = 1,
@@ -100,6 +103,7 @@ static const char *const workload_names[SIM_WORKLOADS] = {
     [SIM_WORKLOAD_GPU_TRAINING] = "gpu-training",
     [SIM_WORKLOAD_FAN_OUT] = "fan-out",
     [SIM_WORKLOAD_SHARED_GPU] = "shared-gpu",
+    [SIM_WORKLOAD_SPOT] = "spot",
 };
 
 int sim_workload_parse(const char *name, enum sim_workload *ret)
@@ -179,12 +183,15 @@ static uint32_t draw_count(struct generator *g, const struct work *work)
     return 1 + (uint32_t)(log(1 - uniform(g)) / log(1 - 1 / mean));
 }
 
+/* On a node that anybody may use. */
 static bool could_run(const struct sim_region *region, const struct choice *choice)
 {
     for (size_t c = 0; c < region->cluster_count; c++) {
         for (size_t i = 0; i < region->clusters[c].group_count; i++) {
             const struct sim_node_group *group = &region->clusters[c].groups[i];
             const struct sch_resources *node = &group->capacity;
+            if (group->traits.taints[0])
+                continue;
             bool part = choice->gpu_milli == 0 || (group->traits.gpus_shared && node->gpus > 0);
             if (part && node->cpu_milli >= choice->cpu_milli && node->gpus >= choice->gpus &&
                 node->memory_bytes >= choice->memory_gib * GIB)
@@ -241,6 +248,12 @@ static uint32_t draw_gang(struct generator *g, const struct choice *choice)
     return 0;
 }
 
+/* Nothing is drawn for others, whose traces stay as they were. */
+static bool tolerates_spot(struct generator *g, const struct work *work)
+{
+    return g->options->workload == SIM_WORKLOAD_SPOT && work->spot > 0 && uniform(g) < work->spot;
+}
+
 /* ---- work until there is enough ---- */
 
 struct offered {
@@ -270,6 +283,8 @@ static int add_rows(struct generator *g, const struct work *work, double target_
         row.request.gpus = choice->gpus;
         row.request.gpu_milli = choice->gpu_milli;
         row.request.memory_bytes = choice->memory_gib * GIB;
+        if (tolerates_spot(g, work))
+            snprintf(row.request.tolerations, sizeof(row.request.tolerations), SCH_LABEL_SPOT);
         snprintf(row.key.project, sizeof(row.key.project), "%s", draw_project(g, work));
         snprintf(row.key.domain, sizeof(row.key.domain), "production");
         int r = sim_trace_add(g->trace, &row, error);

@@ -14,9 +14,10 @@ enum sim_workload {
     SIM_WORKLOAD_GPU_TRAINING, /* training and tuning */
     SIM_WORKLOAD_FAN_OUT,      /* batch work, hundreds of short tasks at once */
     SIM_WORKLOAD_SHARED_GPU,   /* as mixed, and serving that takes parts of GPUs */
+    SIM_WORKLOAD_SPOT,         /* as mixed; most of batch and tuning may run on spot nodes */
     SIM_WORKLOADS,
 };
-#define SIM_WORKLOAD_NAMES "mixed, bursty, gpu-training, fan-out or shared-gpu"
+#define SIM_WORKLOAD_NAMES "mixed, bursty, gpu-training, fan-out, shared-gpu or spot"
 int sim_workload_parse(const char *name, enum sim_workload *ret) SY_MUST_USE;
 
 struct sim_generate_options {

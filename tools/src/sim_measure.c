@@ -25,6 +25,7 @@ struct queue_state {
 struct cluster_state {
     struct amount used, capacity;
     struct amount seconds; /* used x time, in the window */
+    double rate, cost;     /* of the cores in use: an hour; so far */
     double free_sum, stranded_sum;
 };
 
@@ -184,6 +185,9 @@ static void advance(struct sim_measure *m, int64_t now_ns)
         take_sample(m);
     int64_t until_ns = m->window_ns > 0 && now_ns > m->window_ns ? m->window_ns : now_ns;
     double seconds = until_ns > m->now_ns ? (double)(until_ns - m->now_ns) / 1e9 : 0;
+    double hours = (double)(now_ns - m->now_ns) / 3600e9;
+    for (size_t c = 0; c <= m->region->cluster_count; c++)
+        m->clusters[c].cost += m->clusters[c].rate * hours;
     for (size_t c = 0; seconds > 0 && c <= m->region->cluster_count; c++) {
         struct cluster_state *cluster = &m->clusters[c];
         cluster->seconds.cpu += cluster->used.cpu * seconds;
@@ -218,8 +222,12 @@ static void uses(struct sim_measure *m, uint32_t task, uint32_t node, int by)
 {
     const struct sch_resources *request = request_of(m, task);
     add(&m->queues[m->trace->tasks[task].queue].out, request, by);
-    add(&m->clusters[m->nodes[node].cluster].used, request, by);
-    add(&m->clusters[m->region->cluster_count].used, request, by);
+    struct cluster_state *both[] = {&m->clusters[m->nodes[node].cluster],
+                                    &m->clusters[m->region->cluster_count]};
+    for (unsigned i = 0; i < SY_COUNT_OF(both); i++) {
+        add(&both[i]->used, request, by);
+        both[i]->rate += by * (request->cpu_milli / 1e3) * ((double)m->nodes[node].price / 1e6);
+    }
 }
 
 void sim_measure_arrive(struct sim_measure *m, int64_t now_ns, uint32_t task)
@@ -248,6 +256,14 @@ void sim_measure_leave(struct sim_measure *m, int64_t now_ns, uint32_t task, uin
 {
     advance(m, now_ns);
     uses(m, task, node, -1);
+}
+
+void sim_measure_reclaimed(struct sim_measure *m, int64_t now_ns, uint32_t task)
+{
+    advance(m, now_ns);
+    waits(m, task, 1);
+    m->result->queues[m->trace->tasks[task].queue].reclaimed++;
+    m->result->gangs.reclaimed += is_gang(m, task);
 }
 
 void sim_measure_preempted(struct sim_measure *m, int64_t now_ns, uint32_t task)
@@ -376,6 +392,7 @@ static void finish_queues(struct sim_measure *m)
         total->gave_up += queue->gave_up;
         total->unplaced += queue->unplaced;
         total->preempted += queue->preempted;
+        total->reclaimed += queue->reclaimed;
         total->got += queue->got;
         total->entitled += queue->entitled;
     }
@@ -396,6 +413,7 @@ static void finish_cluster(const struct sim_measure *m, size_t c, struct sim_clu
     ret->cpu = ratio(state->seconds.cpu, seconds * state->capacity.cpu);
     ret->memory = ratio(state->seconds.memory, seconds * state->capacity.memory);
     ret->gpu = ratio(state->seconds.gpus, seconds * state->capacity.gpus);
+    ret->cost = state->cost;
     ret->fragmentation = ratio(state->stranded_sum, state->free_sum);
 }
 

@@ -29,7 +29,7 @@ struct sim_waits {
 
 struct sim_queue_result {
     char name[3 * SCH_QUEUE_NAME_MAX];
-    uint64_t tasks, refused, gave_up, unplaced, preempted;
+    uint64_t tasks, refused, gave_up, unplaced, preempted, reclaimed;
     struct sim_waits waits;
     double got, entitled; /* of what was out, 0 to 1, while queues competed */
 };
@@ -37,6 +37,7 @@ struct sim_queue_result {
 struct sim_cluster_result {
     char name[SCH_QUEUE_NAME_MAX];
     double cores, memory_bytes, gpus;       /* there are */
+    double cost;                            /* of the cores in use, over the whole run */
     double cpu, memory, gpu, fragmentation; /* 0 to 1; of cpu in a cluster without GPUs */
 };
 
@@ -68,6 +69,8 @@ void sim_measure_start(struct sim_measure *m, int64_t now_ns, uint32_t task, uin
                        bool first);
 void sim_measure_leave(struct sim_measure *m, int64_t now_ns, uint32_t task, uint32_t node);
 void sim_measure_preempted(struct sim_measure *m, int64_t now_ns, uint32_t task); /* waits again */
+/* Its node was taken away: it waits again. */
+void sim_measure_reclaimed(struct sim_measure *m, int64_t now_ns, uint32_t task);
 void sim_measure_refused(struct sim_measure *m, int64_t now_ns, uint32_t task, const char *why);
 void sim_measure_gave_up(struct sim_measure *m, int64_t now_ns, uint32_t task);
 /* Frees it. */

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "base/map.h"
+#include "base/rng.h"
 #include "scheduler/queue.h"
 #include "scheduler/resources.h"
 
@@ -18,6 +19,12 @@ struct sim_node {
     uint32_t slices_used[SCH_GPU_SLICES_MAX];
     uint16_t parts[SIM_SHARED_GPUS_MAX]; /* thousandths used of each GPU that is given in parts */
     struct sy_map_link by_name;          /* of its cluster; the policy's */
+    int64_t price;          /* of a core, in millionths of a currency an hour; 0 = not known */
+    int64_t reclaim_ns;     /* mean time until it is taken away; 0: it never is */
+    int64_t reclaimed_ns;   /* for so long */
+    struct sy_rng reclaims; /* its own, so that they are the same under each policy */
+    uint32_t first;         /* task + 1 that runs there, of a list; 0: none */
+    bool away;              /* it was taken away */
 };
 
 /* `empty`: whether it could when nothing ran there. */

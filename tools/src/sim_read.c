@@ -69,6 +69,7 @@ enum {
     TOPOLOGY,
     SLICE,
     LABELS,
+    TOLERATIONS,
 };
 
 static const struct sim_column own_columns[] = {
@@ -87,6 +88,7 @@ static const struct sim_column own_columns[] = {
     [TOPOLOGY] = {"topology", false},
     [SLICE] = {"gpu_slice", false},
     [LABELS] = {"labels", false},
+    [TOLERATIONS] = {"tolerations", false},
 };
 
 static bool read_memory(const struct sim_rows *rows, uint64_t *ret, struct sy_error_text *why)
@@ -169,6 +171,8 @@ static bool read_own_row(const struct sim_rows *rows, struct sim_row *ret,
         !read_gpus(rows, &ret->request, why) ||
         sch_labels_parse(ret->request.labels, sizeof(ret->request.labels), rows->fields[LABELS],
                          why) < 0 ||
+        sch_labels_parse(ret->request.tolerations, sizeof(ret->request.tolerations),
+                         rows->fields[TOLERATIONS], why) < 0 ||
         !sim_read_name(rows, PROJECT, ret->key.project, sizeof(ret->key.project), why) ||
         !sim_read_name(rows, DOMAIN_NAME, ret->key.domain, sizeof(ret->key.domain), why) ||
         !sim_read_name(rows, QUEUE, ret->key.name, sizeof(ret->key.name), why))

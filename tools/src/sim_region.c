@@ -23,9 +23,9 @@ static const struct sy_config_key slices_keys[] = {
 };
 
 struct group_text {
-    char *name, *gpu_model, *labels;
-    int64_t count, cpu_milli, memory_bytes, gpus;
-    bool gpu_sharing;
+    char *name, *gpu_model, *labels, *taints;
+    int64_t count, cpu_milli, memory_bytes, gpus, price, reclaims_per_day, reclaimed_ns;
+    bool gpu_sharing, spot;
     struct sy_config_list gpu_slices;
 };
 
@@ -45,6 +45,16 @@ static const struct sy_config_key group_keys[] = {
     SY_CONFIG_STRING(
         "labels", struct group_text, labels, "",
         "of each node, such as rack=a,zone=b; tasks and topologies of gangs name them"),
+    SY_CONFIG_STRING("taints", struct group_text, taints, "",
+                     "of each node; only tasks that tolerate all of them run there"),
+    SY_CONFIG_BOOL("spot", struct group_text, spot, "false",
+                   "its nodes can be taken away: the label and the taint of such nodes"),
+    SY_CONFIG_INT("reclaims_per_day", struct group_text, reclaims_per_day, 0, 0, 1440,
+                  "of each spot node, on average; what runs there runs again"),
+    SY_CONFIG_DURATION("reclaimed", struct group_text, reclaimed_ns, "5m", "1s", "30m",
+                       "then it is back"),
+    SY_CONFIG_INT("price", struct group_text, price, 0, 0, "1000000000000",
+                  "of a core, as that of the cluster; 0 = that"),
 };
 
 struct cluster_text {
@@ -66,7 +76,7 @@ struct queue_text {
     char *project, *domain, *name, *parent;
     int64_t weight, priority, actions_max, cpu_milli_max, memory_bytes_max, gpus_max, length_max;
     int64_t queued_timeout_ns, price_max, policy;
-    bool preemptible, paused;
+    bool preemptible, paused, spot;
     struct sy_config_list clusters, preferred, regions;
 };
 
@@ -99,6 +109,8 @@ static const struct sy_config_key queue_keys[] = {
     SY_CONFIG_ENUM("policy", struct queue_text, policy, "spread", policies, "choice of cluster"),
     SY_CONFIG_BOOL("preemptible", struct queue_text, preemptible, "false",
                    "may be stopped for others' sake"),
+    SY_CONFIG_BOOL("spot", struct queue_text, spot, "false",
+                   "its tasks may run on spot nodes, whatever they say themselves"),
     SY_CONFIG_BOOL("paused", struct queue_text, paused, "false", "nothing of it starts"),
     SY_CONFIG_STRINGS("clusters", struct queue_text, clusters, "", "that it may use; none = all"),
     SY_CONFIG_STRINGS("preferred_clusters", struct queue_text, preferred, "",
@@ -169,6 +181,29 @@ static int take_slices(struct sch_traits *ret, const struct group_text *text,
     return 0;
 }
 
+/* As agent/node_facts.c has it. */
+static int take_taints(struct sim_node_group *ret, const struct group_text *text,
+                       struct sy_error_text *error)
+{
+    struct sch_traits *traits = &ret->traits;
+    struct sy_error_text why;
+    ret->reclaims_per_day = (uint32_t)text->reclaims_per_day;
+    ret->reclaimed_ns = text->reclaimed_ns;
+    ret->price = text->price;
+    if (text->reclaims_per_day > 0 && !text->spot) {
+        sy_error_text_add(error, "nodes '%s': reclaims_per_day without spot", text->name);
+        return -EINVAL;
+    }
+    int r = sch_labels_parse(traits->taints, sizeof(traits->taints), text->taints, &why);
+    if (r == 0 && text->spot)
+        r = sch_labels_put(traits->labels, sizeof(traits->labels), SCH_LABEL_SPOT, "true", &why);
+    if (r == 0 && text->spot)
+        r = sch_labels_put(traits->taints, sizeof(traits->taints), SCH_LABEL_SPOT, "", &why);
+    if (r < 0)
+        sy_error_text_add(error, "nodes '%s': taints: %s", text->name, why.text);
+    return r < 0 ? -EINVAL : 0;
+}
+
 static int take_group(struct sim_region *region, struct sim_node_group *ret,
                       const struct group_text *text, struct sy_error_text *error)
 {
@@ -199,6 +234,7 @@ static int take_group(struct sim_region *region, struct sim_node_group *ret,
         sy_error_text_add(error, "nodes '%s': labels: %s", text->name, why.text);
         r = -EINVAL;
     }
+    r = take_taints(ret, text, error) < 0 ? -EINVAL : r;
     if (sch_gpu_model_set(ret->capacity.gpu_model, text->gpu_model, &why) < 0) {
         sy_error_text_add(error, "nodes '%s': %s", text->name, why.text);
         r = -EINVAL;
@@ -285,6 +321,7 @@ static int take_queue(struct sim_region *region, const struct queue_text *text,
                                      .price_max = text->price_max,
                                      .policy = (enum sch_policy)text->policy,
                                      .preemptible = text->preemptible,
+                                     .preemptible_nodes = text->spot,
                                      .paused = text->paused};
     int r = copy_name(queue.key.project, SCH_QUEUE_NAME_MAX, "project", text->project, error);
     r = copy_name(queue.key.domain, SCH_QUEUE_NAME_MAX, "domain", text->domain, error) < 0 ? -EINVAL
@@ -440,16 +477,39 @@ static const struct sch_queue_config *above(const struct sim_region *region,
     return found;
 }
 
-bool sim_region_permits(const struct sim_region *region, const struct sch_queue_key *key,
-                        const struct sim_cluster_config *cluster)
+/* Its own, or the nearest level's; NULL: none is configured. */
+static const struct sch_queue_config *nearest(const struct sim_region *region,
+                                              const struct sch_queue_key *key)
 {
     struct sch_queue_key at = *key;
     const struct sch_queue_config *queue = sim_region_queue(region, key);
+    if (queue)
+        return queue;
+    snprintf(at.name, sizeof(at.name), SCH_QUEUE_DEFAULT); /* which nobody configured */
+    return above(region, &at, "");
+}
+
+bool sim_region_tolerates(const struct sim_region *region, const struct sch_queue_key *key,
+                          const struct sch_resources *request, const char *taints)
+{
+    struct sy_error_text why;
+    char tolerations[sizeof(request->tolerations)];
+    if (sch_taints_tolerated(taints, request->tolerations, NULL))
+        return true;
+    const struct sch_queue_config *queue = nearest(region, key);
+    while (queue && !queue->preemptible_nodes)
+        queue = above(region, &queue->key, queue->parent);
+    memcpy(tolerations, request->tolerations, sizeof(tolerations));
+    return queue &&
+           sch_labels_put(tolerations, sizeof(tolerations), SCH_LABEL_SPOT, "", &why) == 0 &&
+           sch_taints_tolerated(taints, tolerations, NULL);
+}
+
+bool sim_region_permits(const struct sim_region *region, const struct sch_queue_key *key,
+                        const struct sim_cluster_config *cluster)
+{
+    const struct sch_queue_config *queue = nearest(region, key);
     bool named = false;
-    if (!queue) { /* the default one, which nobody configured */
-        snprintf(at.name, sizeof(at.name), SCH_QUEUE_DEFAULT);
-        queue = above(region, &at, "");
-    }
     for (; queue; queue = above(region, &queue->key, queue->parent)) {
         if (queue->region_count > 0 &&
             !sch_names_have(queue->regions, queue->region_count, cluster->region))

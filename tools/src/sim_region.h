@@ -10,13 +10,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SIM_NODES_MAX 100000u /* of all clusters */
+#define SIM_NODES_MAX 100000u                             /* of all clusters */
 
 struct sim_node_group {
     char name[SCH_QUEUE_NAME_MAX];
     struct sch_resources capacity;
     struct sch_traits traits;
     uint32_t count;
+    int64_t price; /* of a core, instead of its cluster's; 0 = that */
+    /* Spot nodes: so many times a day, on average, one is taken away, with what runs there. */
+    uint32_t reclaims_per_day;
+    int64_t reclaimed_ns; /* and comes back after that */
 };
 
 struct sim_cluster_config {
@@ -56,3 +60,7 @@ const struct sch_queue_config *sim_region_find(const struct sim_region *region, 
  * price limits, and by the nearest level's list of clusters. */
 bool sim_region_permits(const struct sim_region *region, const struct sch_queue_key *key,
                         const struct sim_cluster_config *cluster);
+/* Whether what waits in that queue may run on nodes with these taints: by what it tolerates itself,
+ * and spot nodes where its queue, or a level above, says so. */
+bool sim_region_tolerates(const struct sim_region *region, const struct sch_queue_key *key,
+                          const struct sch_resources *request, const char *taints);

@@ -21,6 +21,13 @@ static struct cl_short share(const struct sim_queue_result *queue, double part)
     return queue->got > 0 || queue->entitled > 0 ? percent(part) : (struct cl_short){""};
 }
 
+static struct cl_short money(double amount)
+{
+    struct cl_short ret;
+    snprintf(ret.text, sizeof(ret.text), "%.2f", amount);
+    return ret;
+}
+
 static struct cl_short duration(double seconds)
 {
     return cl_format_duration(llround(seconds * 1e9));
@@ -32,8 +39,8 @@ static const struct cl_column queue_columns[] = {
     {"QUEUE", false, 12, 0},    {"RUN", false, 8, 0},      {"TASKS", true, 0, 0},
     {"MEAN WAIT", true, 0, 0},  {"P50", true, 0, 5},       {"P90", true, 0, 4},
     {"P99", true, 0, 0},        {"MAX", true, 0, 3},       {"SHARE %", true, 0, 0},
-    {"ENTITLED %", true, 0, 0}, {"PREEMPTED", true, 0, 2}, {"REFUSED", true, 0, 1},
-    {"UNPLACED", true, 0, 0},
+    {"ENTITLED %", true, 0, 0}, {"PREEMPTED", true, 0, 2}, {"RECLAIMED", true, 0, 1},
+    {"REFUSED", true, 0, 1},    {"UNPLACED", true, 0, 0},
 };
 
 #define NAMES 2u /* columns that are no figures */
@@ -61,6 +68,7 @@ static void add_queue(struct cl_table *table, const struct sim_queue_result *que
                                        share(queue, queue->got),
                                        share(queue, queue->entitled),
                                        cl_format_count(queue->preempted),
+                                       cl_format_count(queue->reclaimed),
                                        cl_format_count(queue->refused),
                                        cl_format_count(queue->gave_up + queue->unplaced)};
     _Static_assert(NAMES + SY_COUNT_OF(figures) == SY_COUNT_OF(queue_columns), "one each");
@@ -89,7 +97,8 @@ static void print_queues(const struct sim_variant *variants, size_t count, FILE 
 static const struct cl_column cluster_columns[] = {
     {"CLUSTER", false, 12, 0}, {"RUN", false, 8, 0},         {"CORES", true, 0, 2},
     {"GPUS", true, 0, 1},      {"CPU %", true, 0, 0},        {"MEMORY %", true, 0, 0},
-    {"GPU %", true, 0, 0},     {"FRAGMENTED %", true, 0, 0}, {"LAST END", true, 0, 0},
+    {"GPU %", true, 0, 0},     {"FRAGMENTED %", true, 0, 0}, {"COST", true, 0, 3},
+    {"LAST END", true, 0, 0},
 };
 
 static void add_cluster(struct cl_table *table, const struct sim_cluster_result *cluster,
@@ -102,6 +111,7 @@ static void add_cluster(struct cl_table *table, const struct sim_cluster_result 
                                        percent(cluster->memory),
                                        cluster->gpus > 0 ? percent(cluster->gpu) : none,
                                        percent(cluster->fragmentation),
+                                       cluster->cost > 0 ? money(cluster->cost) : none,
                                        duration(variant->result->last_end_s)};
     _Static_assert(NAMES + SY_COUNT_OF(figures) == SY_COUNT_OF(cluster_columns), "one each");
     add_row(table, cluster->name, variant->name, figures, SY_COUNT_OF(figures));
@@ -151,6 +161,7 @@ static json_t *queue_json(const struct sim_queue_result *queue)
     cl_json_int(object, "timed_out", (int64_t)queue->gave_up);
     cl_json_int(object, "unplaced", (int64_t)queue->unplaced);
     cl_json_int(object, "preempted", (int64_t)queue->preempted);
+    cl_json_int(object, "reclaimed", (int64_t)queue->reclaimed);
     cl_json_real(object, "wait_mean_s", queue->waits.mean);
     cl_json_real(object, "wait_p50_s", sim_quantile(&queue->waits, 0.5));
     cl_json_real(object, "wait_p90_s", sim_quantile(&queue->waits, 0.9));
@@ -172,6 +183,7 @@ static json_t *cluster_json(const struct sim_cluster_result *cluster)
     cl_json_real(object, "memory", cluster->memory);
     cl_json_real(object, "gpu", cluster->gpu);
     cl_json_real(object, "fragmentation", cluster->fragmentation);
+    cl_json_real(object, "cost", cluster->cost);
     return object;
 }
 

@@ -402,6 +402,18 @@ static void switchyard_ended(void *scheduler, uint32_t task, uint32_t node)
     sim_agent_ended(&s->agents[node], task);
 }
 
+static void switchyard_gone(void *scheduler, uint32_t node)
+{
+    struct sim_switchyard *s = scheduler;
+    sim_agent_gone(&s->agents[node]);
+}
+
+static void switchyard_back(void *scheduler, uint32_t node)
+{
+    struct sim_switchyard *s = scheduler;
+    sim_agent_back(&s->agents[node]);
+}
+
 static void switchyard_free(void *scheduler)
 {
     struct sim_switchyard *s = scheduler;
@@ -426,4 +438,6 @@ const struct sim_policy sim_policy_switchyard = {.name = "switchyard",
                                                  .new = switchyard_new,
                                                  .arrive = switchyard_arrive,
                                                  .ended = switchyard_ended,
+                                                 .gone = switchyard_gone,
+                                                 .back = switchyard_back,
                                                  .free = switchyard_free};

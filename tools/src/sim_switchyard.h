@@ -74,5 +74,8 @@ void sim_agent_assign(struct sim_agent *agent, const struct sch_attempt_key *key
 void sim_agent_cancel(struct sim_agent *agent, const struct sch_attempt_key *key);
 /* All that it has not started. */
 void sim_agent_give_back(struct sim_agent *agent);
+/* Its node is taken away, with what ran there; is back, empty. */
+void sim_agent_gone(struct sim_agent *agent);
+void sim_agent_back(struct sim_agent *agent);
 /* A task of its has ended. */
 void sim_agent_ended(struct sim_agent *agent, uint32_t task);

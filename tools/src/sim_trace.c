@@ -195,7 +195,7 @@ static bool alike(const struct sim_task *a, const struct sim_task *b)
 void sim_trace_write(const struct sim_trace *trace, FILE *file)
 {
     fprintf(file, "arrival_s,duration_s,cpu,memory,gpus,gpu_model,project,domain,queue,priority,"
-                  "count,gang,topology,gpu_slice,labels\n");
+                  "count,gang,topology,gpu_slice,labels,tolerations\n");
     size_t next;
     for (size_t i = 0; i < trace->count; i = next) {
         const struct sim_task *task = &trace->tasks[i];
@@ -208,14 +208,15 @@ void sim_trace_write(const struct sim_trace *trace, FILE *file)
         const struct sch_gang_shape *gang = sim_trace_gang(trace, (uint32_t)i);
         uint32_t members = gang ? gang->size : 1;
         const char *quote = strchr(request->labels, ',') ? "\"" : "";
+        const char *quoted = strchr(request->tolerations, ',') ? "\"" : "";
         fprintf(file,
                 "%.3f,%.3f,%.15g,%" PRIu64 ",%.15g,%s,%s,%s,%s,%" PRId32 ",%zu,%" PRIu32
-                ",%s%s,%s,%s%s%s\n",
+                ",%s%s,%s,%s%s%s,%s%s%s\n",
                 (double)task->arrival_ns / 1e9, (double)task->duration_ns / 1e9,
                 request->cpu_milli / 1e3, request->memory_bytes,
                 request->gpus + request->gpu_milli / 1e3, request->gpu_model, key->project,
                 key->domain, key->name, task->priority, (next - i) / members, gang ? members : 0,
                 gang ? words[gang->topology] : "", gang ? gang->key : "", request->gpu_partition,
-                quote, request->labels, quote);
+                quote, request->labels, quote, quoted, request->tolerations, quoted);
     }
 }

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,12 +44,33 @@ static const struct sch_resources *request_of(const struct sim_world *world, uin
     return &world->trace->kinds[world->trace->tasks[task].kind]->request;
 }
 
+static void list_on_node(struct sim_world *world, uint32_t task)
+{
+    struct sim_node *node = &world->nodes[world->tasks[task].node];
+    world->tasks[task].next = node->first;
+    if (node->first > 0)
+        world->tasks[node->first - 1].previous = task + 1;
+    node->first = task + 1;
+}
+
+static void unlist(struct sim_world *world, uint32_t task)
+{
+    const struct sim_progress *progress = &world->tasks[task];
+    uint32_t *from = progress->previous > 0 ? &world->tasks[progress->previous - 1].next
+                                            : &world->nodes[progress->node].first;
+    SY_ASSERT(*from == task + 1);
+    *from = progress->next;
+    if (progress->next > 0)
+        world->tasks[progress->next - 1].previous = progress->previous;
+}
+
 static void leave_node(struct sim_world *world, uint32_t task)
 {
     struct sim_progress *progress = &world->tasks[task];
     SY_ASSERT(progress->running && world->running > 0);
     sim_measure_leave(world->measure, world->now_ns, task, progress->node);
     sim_node_give(&world->nodes[progress->node], request_of(world, task), progress->gpus);
+    unlist(world, task);
     progress->running = false;
     world->running--;
     world->changed_ns = world->now_ns;
@@ -70,11 +92,12 @@ static void end_of_task(void *owner, void *arg)
 void sim_world_start(struct sim_world *world, uint32_t task, uint32_t node, uint64_t gpus)
 {
     struct sim_progress *progress = &world->tasks[task];
-    SY_ASSERT(!progress->running && !progress->over);
+    SY_ASSERT(!progress->running && !progress->over && !world->nodes[node].away);
     sim_measure_start(world->measure, world->now_ns, task, node, !progress->started);
     gpus = sim_node_take(&world->nodes[node], request_of(world, task), gpus);
     *progress = (struct sim_progress){.node = node, .gpus = gpus, .started = true, .running = true};
     progress->end_ns = world->now_ns + world->trace->tasks[task].duration_ns;
+    list_on_node(world, task);
     world->running++;
     world->changed_ns = world->now_ns;
     sim_world_at(world, progress->end_ns, end_of_task, world, progress);
@@ -119,7 +142,56 @@ static void arrive(void *owner, void *arg)
     world->options.policy->arrive(world->scheduler, task);
 }
 
+/* ---- spot nodes ---- */
+
+static void reclaim(void *owner, void *arg);
+
+/* Exponential, so that what has passed says nothing of when. */
+static void expect_reclaim(struct sim_world *world, struct sim_node *node)
+{
+    double uniform = (double)(sy_rng_u64(&node->reclaims) >> 11) * 0x1p-53;
+    double wait_ns = fmin(-(double)node->reclaim_ns * log(1 - uniform), (double)SIM_TIME_MAX_NS);
+    sim_world_at(world, world->now_ns + (int64_t)wait_ns, reclaim, world, node);
+}
+
+static void come_back(void *owner, void *arg)
+{
+    struct sim_world *world = owner;
+    struct sim_node *node = arg;
+    node->away = false;
+    world->options.policy->back(world->scheduler, (uint32_t)(node - world->nodes));
+    expect_reclaim(world, node);
+}
+
+static void reclaim(void *owner, void *arg)
+{
+    struct sim_world *world = owner;
+    struct sim_node *node = arg;
+    uint32_t index = (uint32_t)(node - world->nodes);
+    node->away = true;
+    world->options.policy->gone(world->scheduler, index);
+    while (node->first > 0) {
+        uint32_t task = node->first - 1;
+        leave_node(world, task);
+        sim_measure_reclaimed(world->measure, world->now_ns, task);
+        if (world->options.policy->lost)
+            world->options.policy->lost(world->scheduler, task, index);
+    }
+    sim_world_at(world, world->now_ns + node->reclaimed_ns, come_back, world, node);
+}
+
 /* ---- a run ---- */
+
+static void node_init(struct sim_node *node, const struct sim_cluster_config *cluster,
+                      const struct sim_node_group *group)
+{
+    node->capacity = group->capacity;
+    node->traits = &group->traits;
+    node->price = group->price > 0 ? group->price : cluster->price;
+    if (group->reclaims_per_day > 0)
+        node->reclaim_ns = INT64_C(86400) * 1000000000 / group->reclaims_per_day;
+    node->reclaimed_ns = group->reclaimed_ns;
+}
 
 static void make_nodes(struct sim_world *world)
 {
@@ -130,8 +202,8 @@ static void make_nodes(struct sim_world *world)
             for (uint32_t i = 0; i < cluster->groups[g].count; i++) {
                 struct sim_node *node = &world->nodes[world->node_count++];
                 node->cluster = (uint32_t)c;
-                node->capacity = cluster->groups[g].capacity;
-                node->traits = &cluster->groups[g].traits;
+                node_init(node, cluster, &cluster->groups[g]);
+                sy_rng_init(&node->reclaims, world->node_count);
                 snprintf(node->name, sizeof(node->name), "%s-%u", cluster->groups[g].name, i);
             }
         }
@@ -159,6 +231,10 @@ struct sim_result *sim_run(const struct sim_region *region, const struct sim_tra
     world.measure = sim_measure_new(region, trace, world.nodes, world.node_count);
     world.scheduler = options->policy->new (&world);
     sim_world_at(&world, SIM_ORIGIN_NS, arrive, &world, NULL);
+    for (uint32_t i = 0; i < world.node_count; i++) {
+        if (world.nodes[i].reclaim_ns > 0)
+            expect_reclaim(&world, &world.nodes[i]);
+    }
     while (world.left > 0 && sim_events_pop(&world.events, &event) &&
            !stalled(&world, event.at_ns)) {
         SY_ASSERT(event.at_ns >= world.now_ns);

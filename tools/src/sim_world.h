@@ -25,6 +25,10 @@ struct sim_policy {
     void *(*new)(struct sim_world *world);
     void (*arrive)(void *scheduler, uint32_t task);
     void (*ended)(void *scheduler, uint32_t task, uint32_t node); /* on its node, now */
+    /* The node is taken away; then each task that ran there has stopped, and waits again. */
+    void (*gone)(void *scheduler, uint32_t node);
+    void (*lost)(void *scheduler, uint32_t task, uint32_t node); /* NULL: gone() says it */
+    void (*back)(void *scheduler, uint32_t node);
     void (*free)(void *scheduler);
 };
 
@@ -39,6 +43,7 @@ struct sim_progress {
     int64_t end_ns;
     uint64_t gpus; /* as sim_node_take() says */
     uint32_t node;
+    uint32_t next, previous; /* task + 1, that run on its node; 0: none */
     bool started, running, over;
 };
 
