@@ -116,10 +116,10 @@ class Box(harness.Devbox):
             with open(shim, "r+b") as file:
                 file.write(bytes(16))
 
-    def replace(self, daemon):
-        """By the newer program, from now on."""
+    def replace(self, daemon, newer):
+        """By the newer program, or the one that it began with, from now on."""
         self.devbox("stop", daemon)
-        self.newer.add(daemon)
+        (self.newer.add if newer else self.newer.discard)(daemon)
         self.restart(daemon)
 
     def restart(self, daemon):

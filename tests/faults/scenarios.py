@@ -280,11 +280,13 @@ def the_disk_is_full(world):
 
 @scenario(full=True, mixed=True)
 def versions_are_mixed(world):
-    """Each process in turn is restarted with the newer programs, so that every role talks to both; one dies in the middle."""
+    """Each process in turn is restarted with the newer programs, then with the older ones again, so that every role talks to both; one
+    dies in the middle."""
     daemons = [f"{role}{of}" for i in (1, 2, 3) for role, of in (("shard-", i), ("operator-", i), ("agent-", f"{i}-1"), ("agent-", f"{i}-2"))]
-    for daemon in daemons:
-        world.box.replace(daemon)
-        world.answered(f"{daemon} was replaced by the newer one")
-        world.torment.settle()
-        if daemon == "shard-2":
-            world.tell(world.torment.hit("shard-1", "kill"))
+    for newer in (True, False):
+        for daemon in daemons:
+            world.box.replace(daemon, newer)
+            world.answered(f"{daemon} was replaced by the {'newer' if newer else 'older'} one")
+            world.torment.settle()
+            if daemon == "shard-2":
+                world.tell(world.torment.hit("shard-1", "kill"))

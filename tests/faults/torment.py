@@ -33,7 +33,7 @@ class Torment:
         """`how`: kill, stop (SIGSTOP, then SIGCONT), restart (SIGTERM)."""
         owners = self.region.owners()
         if role_of(daemon) == "shard":
-            partitions = [p for p, owner in enumerate(owners) if owner == daemon]
+            partitions = [p for p, owner in enumerate(owners) if owner == self.box.setting(daemon, "name")]
         else:
             partitions = range(len(owners)) if role_of(daemon) == "etcd" else ()
         if role_of(daemon) == "shard" and how == "stop":
