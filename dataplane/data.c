@@ -179,7 +179,8 @@ static void ask_next(struct dp_job *job)
     struct sy_call_options options = {.method = job->method, .timeout_ns = ASK_TIMEOUT_NS};
     struct sy_buf question = sy_buf_copy(job->question.data, job->question.len);
     sy_buf_clear(&job->answer);
-    job->ask = sy_channel_open(data->shards[data->shard_next], data->loop, &options, &sink, job);
+    job->ask = sy_channel_open(data->shards[data->shard_next].channel, data->loop, &options, &sink,
+                               job);
     int r = sy_call_send(job->ask, &question);
     SY_ASSERT(r == 0); /* the first message always has room */
     sy_call_half_close(job->ask);
@@ -317,26 +318,17 @@ static int open_dirs(struct dp_data *data, const char *dir, struct sy_error_text
     return r < 0 ? r : dp_key_file(key, data->key, error);
 }
 
-static void open_channels(struct dp_data *data, const struct dp_data_options *options)
-{
-    size_t count = 0;
-    while (options->shards && options->shards[count])
-        count++;
-    data->shards = sy_calloc(count + 1, sizeof(struct sy_channel *));
-    for (; data->shard_count < count; data->shard_count++)
-        data->shards[data->shard_count] = sy_channel_new(options->rpc,
-                                                         options->shards[data->shard_count]);
-}
-
 int dp_data_new(struct dp_data **ret, const struct dp_data_options *options,
                 struct sy_error_text *error)
 {
     SY_ASSERT(options->upload_bytes_max > 0);
     struct dp_data *data = sy_new(struct dp_data);
     data->cluster = sy_strdup(options->cluster);
+    data->rpc = options->rpc;
     data->loop = options->loop;
     data->log = options->log;
     data->upload_bytes_max = (uint64_t)options->upload_bytes_max;
+    dp_data_shards_init(data);
     int r = open_dirs(data, options->dir, error);
     if (r == 0)
         r = sy_blobs_new(&data->blobs, options->loop, options->storage, error);
@@ -344,7 +336,6 @@ int dp_data_new(struct dp_data **ret, const struct dp_data_options *options,
         dp_data_free(data);
         return sy_trace(r);
     }
-    open_channels(data, options);
     *ret = data;
     return 0;
 }
@@ -386,9 +377,7 @@ void dp_data_free(struct dp_data *data)
     }
     dp_uploads_free(data);
     dp_fetches_free(data);
-    for (size_t i = 0; i < data->shard_count; i++)
-        sy_channel_free(data->shards[i]);
-    free(data->shards);
+    dp_data_shards_deinit(data);
     explicit_bzero(data->key, sizeof(data->key));
     free(data->cluster);
     free(data->endpoint);

@@ -18,7 +18,6 @@ struct dp_data_options {
     const char *dir; /* for keys and what is half uploaded; exists */
     const char *cluster;
     const struct sy_blob_options *storage;
-    const char *const *shards; /* targets; NULL-terminated */
     int64_t upload_bytes_max;
     struct sy_rpc *rpc;
     struct sy_loop *loop;
@@ -32,6 +31,8 @@ int dp_data_new(struct dp_data **ret, const struct dp_data_options *options,
 void dp_data_free(struct dp_data *data);
 /* Adds methods and routes. */
 void dp_data_serve(struct dp_data *data, struct sy_server *server);
+/* The shards of the control plane that can be asked from now on; none before. Any thread. */
+void dp_data_set_shards(struct dp_data *data, const char *const *targets, size_t count);
 /* Where clients reach the server: "host:port", or with http:// or https:// before. Before the loop
  * runs. */
 void dp_data_set_endpoint(struct dp_data *data, const char *endpoint);

@@ -2,6 +2,7 @@
  * What the files of the data service share. Nobody else includes this header.
  *
  *     data.c         set-up; jobs; asking the control plane
+ *     data_shards.c  which shards can be asked
  *     data_upload.c  CreateUploadLocation, and what a PUT brings
  *     data_inputs.c  UploadInputs
  *     data_read.c    GetActionData
@@ -21,6 +22,8 @@
 #include "proto/pb.h"
 #include "proto/run_paths.h"
 
+#include <pthread.h>
+
 #define DP_DATA_PATH "/data/" /* of signed URLs */
 #define DP_REPORT_PATH "/report/"
 #define DP_DATA_TOKEN "token" /* their query parameter */
@@ -37,8 +40,15 @@ struct dp_data {
     struct sy_loop *loop;
     struct sy_log *log;
     uint64_t upload_bytes_max;
-    struct sy_channel **shards;
+    struct sy_rpc *rpc;
+    struct dp_asked_shard {
+        char *target;
+        struct sy_channel *channel;
+    } * shards;
     size_t shard_count, shard_next; /* the one that answered last is asked first */
+    pthread_mutex_t told_lock;      /* of what follows: from the operator's loop to ours */
+    char **told;                    /* NULL: nothing new */
+    size_t told_count;
     struct dp_job *jobs;
     size_t job_count;
     uint64_t next_upload;
@@ -46,6 +56,9 @@ struct dp_data {
     size_t upload_count;
     struct dp_fetch *fetches;
 };
+
+void dp_data_shards_init(struct dp_data *data);
+void dp_data_shards_deinit(struct dp_data *data);
 
 /* ---- jobs: a unary call, or a GET, that waits for storage or for the control plane ---- */
 

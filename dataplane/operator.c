@@ -344,7 +344,6 @@ static int open_stores(struct dp_operator *op, const struct dp_operator_options 
             .dir = options->data_dir,
             .cluster = op->cluster,
             .storage = options->storage,
-            .shards = options->shards,
             .upload_bytes_max = bytes_max,
             .rpc = op->rpc,
             .loop = loop,

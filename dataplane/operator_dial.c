@@ -157,6 +157,18 @@ static void shard_free(struct dp_shard *shard)
     free(shard);
 }
 
+/* The data service asks the same. */
+static void tell_data(struct dp_operator *op)
+{
+    if (!op->data)
+        return;
+    const char **targets = sy_calloc(op->shard_count + 1, sizeof(*targets));
+    for (size_t i = 0; i < op->shard_count; i++)
+        targets[i] = op->shards[i]->target;
+    dp_data_set_shards(op->data, targets, op->shard_count);
+    free(targets);
+}
+
 static bool in_use(const struct dp_shard *shard)
 {
     const struct dp_stream *stream = shard->streams;
@@ -177,6 +189,7 @@ static void let_go(struct dp_shard *shard)
     sy_log(op->log, &dp_events, DP_EV_SHARD_GONE, SY_STR("shard", shard->target));
     drop_told(shard);
     shard_free(shard);
+    tell_data(op);
 }
 
 static void on_timer(void *arg);
@@ -231,6 +244,7 @@ static void told_of_shard(struct dp_shard *teller, const char *target)
 
 static void told_of_shards(struct dp_shard *teller, char *const *targets, size_t count)
 {
+    size_t known = teller->op->shard_count;
     drop_told(teller);
     count = count < TOLD_MAX ? count : TOLD_MAX;
     teller->told = sy_calloc(count + 1, sizeof(struct dp_shard *));
@@ -238,6 +252,8 @@ static void told_of_shards(struct dp_shard *teller, char *const *targets, size_t
         if (is_target(targets[i]))
             told_of_shard(teller, targets[i]);
     }
+    if (teller->op->shard_count > known)
+        tell_data(teller->op);
 }
 
 /* ---- asking ---- */
@@ -401,6 +417,7 @@ int dp_shards_new(struct dp_operator *op, const char *const *targets, struct sy_
         shard->configured = true;
         schedule(shard, 0);
     }
+    tell_data(op);
     return 0;
 }
 

@@ -212,6 +212,34 @@ START_TEST(data_that_is_elsewhere)
 }
 END_TEST
 
+/* The operator's shards come and go; a question that is under way is answered. */
+START_TEST(it_asks_the_shards_that_there_are)
+{
+    static const char *const some[] = {"shard2", "shard1", "shard0"}, *const none[] = {"shard2"};
+    struct world w;
+    world_init(&w);
+    store(&w, "inputs.pb", "IN", 2);
+    store(&w, "outputs.pb", "OUT", 3);
+    snprintf(w.inputs_uri, sizeof(w.inputs_uri), "%s/inputs.pb", w.store);
+    snprintf(w.outputs_uri, sizeof(w.outputs_uri), "%s/outputs.pb", w.store);
+    dp_data_set_shards(w.data, none, 1);
+    ck_assert_ptr_null(read_data(&w, SY_CODE_UNAVAILABLE));
+    dp_data_set_shards(w.data, NULL, 0);
+    ck_assert_ptr_null(read_data(&w, SY_CODE_UNAVAILABLE));
+    dp_data_set_shards(w.data, none, 1);
+    dp_data_set_shards(w.data, some, 3); /* the last word counts */
+    expect_data(&w, "IN", "OUT");
+    dp_data_set_shards(w.data, some, 2);
+    expect_data(&w, "IN", "OUT");
+    w.shard_gone = none;
+    expect_data(&w, "IN", "OUT");
+    w.shard_gone = NULL;
+    ck_assert_ptr_null(read_data(&w, SY_CODE_UNAVAILABLE));
+    dp_data_set_shards(w.data, some, 3); /* and is not waited for when it ends */
+    world_deinit(&w);
+}
+END_TEST
+
 static enum sy_code make_link(struct world *w, unsigned attempt, char url[512])
 {
     struct reply reply = {0};
@@ -358,6 +386,7 @@ int main(void)
                             bad_inputs,
                             data_of_an_action,
                             data_that_is_elsewhere,
+                            it_asks_the_shards_that_there_are,
                             links_to_reports,
                             links_to_code,
                             calls_under_way_when_it_ends,

@@ -39,6 +39,7 @@ struct world {
     const char *inline_inputs;
     enum sy_code code;
     int asked;
+    const char *const *shard_gone; /* while it is asked: the one that there is instead */
     struct sy_buf task_spec;
 };
 
@@ -65,6 +66,8 @@ static inline void answer(struct world *w, struct sy_call *call, const ProtobufC
 {
     struct sy_buf bytes = {0};
     w->asked++;
+    if (w->shard_gone) /* it is posted before the answer */
+        dp_data_set_shards(w->data, w->shard_gone, 1);
     if (w->code != SY_CODE_OK) {
         sy_call_fail(call, w->code, "no such thing");
         return;
@@ -155,20 +158,20 @@ static inline void listen_shard(struct world *w)
 
 static inline void open_data(struct world *w)
 {
-    static const char *const shards[] = {"shard0", "shard1", NULL}; /* the first is down */
+    static const char *const shards[] = {"shard0", "shard1"}; /* the first is down */
     struct sy_error_text error = {0};
     struct sy_blob_options storage = {.root = w->store};
     struct dp_data_options options = {
         .dir = w->dir,
         .cluster = "c1",
         .storage = &storage,
-        .shards = shards,
         .upload_bytes_max = LIMIT,
         .rpc = w->rpc,
         .loop = w->loop,
     };
     sy_rpc_mem_set_origin(w->rpc, "operator");
     ck_assert_msg(dp_data_new(&w->data, &options, &error) == 0, "%s", error.text);
+    dp_data_set_shards(w->data, shards, SY_COUNT_OF(shards));
     dp_data_set_endpoint(w->data, "10.0.0.1:8091");
     struct sy_server_options server = {.address = "operator"};
     ck_assert_int_eq(sy_server_new(&w->server, w->rpc, &server, &error), 0);

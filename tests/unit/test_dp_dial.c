@@ -1,7 +1,10 @@
 /* links: dp */
 /* Which shards an operator knows, and how soon it finds a partition. */
 #include "dataplane/events.h"
+#include "proto/pb.h"
 #include "tests/unit/test_dp_world.h"
+
+#include "flyteidl2/dataproxy/dataproxy_service.pb-c.h"
 
 /* `count` shards that follow; the first is configured, and is told of by none. */
 static void follow_init(struct world *w, struct fake_shard **shards, size_t count)
@@ -173,6 +176,63 @@ START_TEST(a_shard_that_is_wrong_takes_none_away)
 }
 END_TEST
 
+static void on_asked(void *ctx, const struct sy_status *status, struct sy_span response)
+{
+    (void)response;
+    *(enum sy_code *)ctx = status->code;
+}
+
+/* What a client of the data service hears: these shards know nothing of actions. */
+static enum sy_code ask_for_data(struct world *w)
+{
+    Flyteidl2__Dataproxy__GetActionDataRequest request =
+        FLYTEIDL2__DATAPROXY__GET_ACTION_DATA_REQUEST__INIT;
+    Flyteidl2__Common__ActionIdentifier action = FLYTEIDL2__COMMON__ACTION_IDENTIFIER__INIT;
+    Flyteidl2__Common__RunIdentifier run = FLYTEIDL2__COMMON__RUN_IDENTIFIER__INIT;
+    struct sy_call_options options = {
+        .method = "/flyteidl2.dataproxy.DataProxyService/GetActionData"};
+    struct sy_buf bytes = {0};
+    enum sy_code code = SY_CODE_OK;
+    action.run = &run;
+    request.action_id = &action;
+    pb_pack(&request.base, &bytes);
+    sy_rpc_mem_set_origin(w->rpc, "client");
+    struct sy_channel *channel = sy_channel_new(w->rpc, "operator");
+    sy_channel_call(channel, w->loop, &options, &bytes, on_asked, &code);
+    world_run(w, SEC);
+    sy_channel_free(channel);
+    return code;
+}
+
+/* The first contact is gone; what it told of is asked. */
+START_TEST(the_data_service_asks_whom_the_operator_knows)
+{
+    struct world w;
+    struct fake_shard *s[2];
+    char dir[] = "/tmp/test_dp_dial.XXXXXX", command[64], key_file[64];
+    struct sy_blob_options storage = {.root = dir};
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    snprintf(key_file, sizeof(key_file), "%s/secrets.key", dir);
+    follow_init(&w, s, 2);
+    w.options.data_dir = dir;
+    w.options.secrets_key_file = key_file;
+    w.options.storage = &storage;
+    tell_of(s[0], 1, s);
+    world_start(&w);
+    world_run(&w, SEC);
+    ck_assert_int_eq(ask_for_data(&w), SY_CODE_UNIMPLEMENTED);
+    tell_of(s[0], 2, s);
+    world_run(&w, SEC);
+    shard_kill(s[0]);
+    ck_assert_int_eq(ask_for_data(&w), SY_CODE_UNIMPLEMENTED);
+    shard_kill(s[1]);
+    ck_assert_int_eq(ask_for_data(&w), SY_CODE_UNAVAILABLE);
+    follow_deinit(&w);
+    snprintf(command, sizeof(command), "rm -rf '%s'", dir);
+    ck_assert_int_eq(system(command), 0);
+}
+END_TEST
+
 START_TEST(nonsense_is_bounded)
 {
     static char bad[][16] = {"", "no-port", "a b:1", "tab\there:1", "\xc3\xa9:1"};
@@ -273,6 +333,7 @@ int main(void)
         who_has_left_is_let_go_of,
         who_is_back_is_asked_at_once,
         a_shard_that_is_wrong_takes_none_away,
+        the_data_service_asks_whom_the_operator_knows,
         nonsense_is_bounded,
         a_shard_may_have_two_addresses,
         a_shard_that_says_nothing_is_asked_again,
