@@ -1,4 +1,4 @@
-#include "base/rpc_impl.h"
+#include "base/rpc_carry.h"
 
 #include "base/http.h"
 #include "base/mem.h"
@@ -240,8 +240,9 @@ static void tell_reply(struct sy_call *call)
     else if (status->code == SY_CODE_OK)
         status = &no_response;
     call->life = SY_CALL_CLOSED;
-    call->reply(call->reply_ctx, status,
-                status->code == SY_CODE_OK ? response : (struct sy_span){0});
+    if (call->reply != NULL)
+        call->reply(call->reply_ctx, status,
+                    status->code == SY_CODE_OK ? response : (struct sy_span){0});
 }
 
 /* ---- events from the adapter ---- */
@@ -568,6 +569,7 @@ void sy_rpc_server_init(struct sy_server *server, const struct sy_server_ops *op
 
 void sy_rpc_server_deinit(struct sy_server *server)
 {
+    carry_server_free(server->carry);
     free(server->address);
     for (size_t i = 0; i < server->allow_origin_count; i++)
         free(server->allow_origins[i]);
@@ -669,7 +671,9 @@ const char *sy_server_method(const struct sy_server *server, size_t i)
 
 size_t sy_server_calls(const struct sy_server *server)
 {
-    return atomic_load(&server->calls);
+    size_t calls = atomic_load(&server->calls);
+    size_t streams = server->carry != NULL ? carry_server_streams(server->carry) : 0;
+    return calls > streams ? calls - streams : 0;
 }
 
 void sy_server_drain(struct sy_server *server, int64_t grace_ns, struct sy_loop *loop,
@@ -679,13 +683,18 @@ void sy_server_drain(struct sy_server *server, int64_t grace_ns, struct sy_loop 
     server->drain_loop = loop;
     server->on_drained = on_drained;
     server->drained_ctx = ctx;
+    if (server->carry != NULL)
+        carry_server_drain(server->carry);
     server->ops->drain(server, grace_ns);
 }
 
 void sy_server_free(struct sy_server *server)
 {
-    if (server != NULL)
-        server->ops->free(server);
+    if (server == NULL)
+        return;
+    if (server->carry != NULL)
+        carry_server_abandon(server->carry);
+    server->ops->free(server);
 }
 
 /* ---- the port: clients ---- */
@@ -719,6 +728,13 @@ struct sy_call *sy_channel_call(struct sy_channel *channel, struct sy_loop *loop
     call->reply = reply;
     call->reply_ctx = ctx;
     return call;
+}
+
+void sy_call_drop(struct sy_call *call)
+{
+    SY_ASSERT(call->kind == SY_CALL_CLIENT_UNARY);
+    call->reply = NULL;
+    sy_call_finish(call, NULL);
 }
 
 struct sy_call *sy_channel_open(struct sy_channel *channel, struct sy_loop *loop,

@@ -182,6 +182,10 @@ int sy_server_new(struct sy_server **ret_server, struct sy_rpc *rpc,
 void sy_server_add(struct sy_server *server, const struct sy_method *method);
 /* Before sy_server_start(), with options.http. Copied, but for its strings. */
 void sy_server_add_route(struct sy_server *server, const struct sy_http_route *route);
+/* Before sy_server_start(). Unary calls whose handlers run on `loop` may also come over one stream
+ * from each client that asks for it: sy_channel_carry(). The server is then drained on that loop.
+ */
+void sy_server_carry(struct sy_server *server, struct sy_loop *loop);
 /* Takes the address; who comes before the start waits. -EADDRINUSE and other causes with a sentence
  * in error. */
 int sy_server_bind(struct sy_server *server, struct sy_error_text *error) SY_MUST_USE;
@@ -191,7 +195,8 @@ int sy_server_start(struct sy_server *server, struct sy_error_text *error) SY_MU
 int sy_server_port(const struct sy_server *server);
 /* The path of the i-th method, those of one service together; NULL past the last. Once started. */
 const char *sy_server_method(const struct sy_server *server, size_t i);
-/* Calls in progress of all kinds. A call counts until its on_closed has run. */
+/* Calls in progress of all kinds, carried ones among them; what carries them is none. A call counts
+ * until its on_closed has run. */
 size_t sy_server_calls(const struct sy_server *server);
 /* Graceful drain: no new connections or calls; on_drained(ctx) runs on `loop` when all calls have
  * ended, at the latest after grace_ns when the rest is cancelled. Once, on the thread of `loop`. A
@@ -208,6 +213,12 @@ struct sy_channel;
 /* Connects lazily and reconnects by itself (100 ms to 1 s, jittered). */
 struct sy_channel *sy_channel_new(struct sy_rpc *rpc, const char *target);
 void sy_channel_free(struct sy_channel *channel); /* calls keep it alive */
+
+/* The same peer as `channel`, which outlives it: unary calls that are made on `loop` go over one
+ * stream, many in one message, as long as the peer takes that (sy_server_carry()) and they fit;
+ * all others through `channel`. So it costs a fraction of a call for each. Used and freed on that
+ * loop, or while it does not run. Calls keep it alive. */
+struct sy_channel *sy_channel_carry(struct sy_channel *channel, struct sy_loop *loop);
 
 typedef void (*sy_reply_fn)(void *ctx, const struct sy_status *status, struct sy_span response);
 
@@ -226,6 +237,8 @@ struct sy_call_options {
 struct sy_call *sy_channel_call(struct sy_channel *channel, struct sy_loop *loop,
                                 const struct sy_call_options *options, struct sy_buf *request,
                                 sy_reply_fn reply, void *ctx);
+/* Client, unary: cancels, and `reply` does not run. */
+void sy_call_drop(struct sy_call *call);
 /* Server stream (send one message, then half-close) and bidi. The caller owns a reference. The call
  * ends only by the server, sy_call_finish(), the deadline or a lost connection; dropping the
  * reference doesn't end it. */

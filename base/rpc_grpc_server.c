@@ -113,6 +113,19 @@ static void server_drain(struct sy_server *base, int64_t grace_ns)
         grace_is_over(server);
 }
 
+static void server_call_begun(struct sy_server *base)
+{
+    struct grpc_rpc_server *server = server_of(base);
+    atomic_fetch_add(&server->refs, 1);
+    atomic_fetch_add(&server->holds, 1);
+    atomic_fetch_add(&base->calls, 1);
+}
+
+static void server_call_freed(struct sy_server *base)
+{
+    server_unref(server_of(base));
+}
+
 static void server_call_done(struct sy_server *base)
 {
     atomic_fetch_sub(&base->calls, 1);
@@ -317,9 +330,7 @@ static struct rpc_tag *admit(struct grpc_rpc_server *server, const struct sy_met
     if (bidi)
         sy_call_ref(&call->base); /* the accept tag's: other tags may overtake it */
     call->end_tag.ops = &closed_tag_ops;
-    atomic_fetch_add(&server->refs, 1);
-    atomic_fetch_add(&server->holds, 1);
-    atomic_fetch_add(&server->base.calls, 1);
+    server_call_begun(&server->base);
     grpc_op close = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER};
     close.data.recv_close_on_server.cancelled = &call->close_cancelled;
     rpc_tag_start(&call->end_tag, call->call, &close, 1);
@@ -484,19 +495,6 @@ static void adopt(struct sy_server *base, int fd)
     grpc_server_add_channel_from_fd(server->server, fd, server->rpc->server_credentials);
 }
 
-static void http_call_opened(struct sy_server *base)
-{
-    struct grpc_rpc_server *server = server_of(base);
-    atomic_fetch_add(&server->refs, 1);
-    atomic_fetch_add(&server->holds, 1);
-    atomic_fetch_add(&base->calls, 1);
-}
-
-static void http_call_freed(struct sy_server *base)
-{
-    server_unref(server_of(base));
-}
-
 static void http_drained(struct sy_server *base)
 {
     drop_hold(server_of(base));
@@ -505,8 +503,7 @@ static void http_drained(struct sy_server *base)
 /* Binds; what is accepted waits until both sides run. */
 static int listen_with_http(struct grpc_rpc_server *server, struct sy_error_text *error)
 {
-    static const struct http_host_ops host = {adopt, http_call_opened, http_call_freed,
-                                              http_drained};
+    static const struct http_host_ops host = {adopt, http_drained};
     int r = http_new(&server->http, &server->base, &host, error);
     if (r < 0)
         grpc_server_destroy(sy_take(server->server));
@@ -566,7 +563,9 @@ struct sy_server *grpc_rpc_server_new(struct sy_rpc *rpc, const struct sy_server
         .bind = server_bind,
         .start = server_start,
         .drain = server_drain,
+        .call_begun = server_call_begun,
         .call_done = server_call_done,
+        .call_freed = server_call_freed,
         .free = server_free,
     };
     struct grpc_rpc_server *server = sy_new(struct grpc_rpc_server);

@@ -28,9 +28,6 @@ struct http_exchange;
 struct http_host_ops {
     /* Takes a connection that opened with HTTP/2's preface. */
     void (*adopt)(struct sy_server *server, int fd);
-    /* A call begins; sy_server_ops.call_done is its end, `freed` the end of its memory. */
-    void (*call_opened)(struct sy_server *server);
-    void (*call_freed)(struct sy_server *server);
     /* After http_drain(): nothing of HTTP is open any more. Once. */
     void (*drained)(struct sy_server *server);
 };

@@ -33,7 +33,6 @@ struct http_call {
     struct sy_call base; /* once admitted */
     struct sy_http *http;
     struct sy_server *server;
-    const struct http_host_ops *host;
     char peer[HTTP_PEER_MAX];
     struct sy_buf headers; /* pairs */
     /* The loop that events go to. Changed by the loop that it names; who finds an event there that
@@ -425,10 +424,9 @@ static void op_free(struct sy_call *base)
 {
     struct http_call *call = call_of(base);
     struct sy_server *server = call->server;
-    const struct http_host_ops *host = call->host;
     sy_rpc_call_deinit(base);
     call_free(call);
-    host->call_freed(server);
+    server->ops->call_freed(server);
 }
 
 static const struct sy_call_ops call_ops = {
@@ -458,7 +456,7 @@ static void start(struct http_call *call)
     call->sent = (struct http_event){.call = call, .run = sent_on_loop};
     call->ended = (struct http_event){.call = call, .run = ended_on_loop};
     DL_PREPEND(http->calls, call);
-    call->host->call_opened(call->server);
+    call->server->ops->call_begun(call->server);
     if (call->type.stream)
         answer_stream(call->exchange, call->type);
     event_post(&call->start);
@@ -643,7 +641,6 @@ void http_call_open(struct http_exchange *exchange, struct sy_connect_type type)
     struct http_call *call = sy_new(struct http_call);
     call->http = http;
     call->server = http->server;
-    call->host = http->host;
     call->method = method;
     call->type = type;
     call->exchange = exchange;

@@ -60,6 +60,8 @@ enum sy_rpc_send_flags {
 struct sy_call_ops {
     /* Whether messages that are sent in one turn reach `send` together, after it. */
     bool gathers;
+    /* One thread drives all loops (in memory): what goes from one to another may do so at once. */
+    bool one_thread;
     /* Sends `message` (bytes taken; NULL = none) and, by flags, the end: on the server with
      * call->end_status (NULL = OK). One at a time, except for what it takes by sy_rpc_send_more();
      * sy_rpc_sent() answers for all of it in a later turn. */
@@ -152,8 +154,12 @@ struct sy_server_ops {
     int (*bind)(struct sy_server *server, struct sy_error_text *error);
     void (*start)(struct sy_server *server);
     void (*drain)(struct sy_server *server, int64_t grace_ns);
+    /* A call of another adapter begins (any thread); call_done follows, then call_freed. */
+    void (*call_begun)(struct sy_server *server);
     /* A call of this server has ended (its loop's thread). */
     void (*call_done)(struct sy_server *server);
+    /* The memory of a call of another adapter goes, and with the last of all the server's. */
+    void (*call_freed)(struct sy_server *server);
     void (*free)(struct sy_server *server);
 };
 
@@ -171,7 +177,8 @@ struct sy_server {
     size_t route_count;
     int port;
     bool bound, started;
-    atomic_size_t calls; /* in progress */
+    atomic_size_t calls;        /* in progress */
+    struct carry_server *carry; /* rpc_carry_server.c; NULL: none */
     struct sy_loop *drain_loop;
     sy_fn on_drained;
     void *drained_ctx;

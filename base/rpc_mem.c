@@ -422,6 +422,7 @@ static void mem_call_rehome(struct sy_call *base, struct sy_loop *loop, sy_fn fn
 }
 
 static const struct sy_call_ops call_ops = {
+    .one_thread = true,
     .send = mem_call_send,
     .cancel = mem_call_cancel,
     .release = mem_call_release,
@@ -474,8 +475,7 @@ static void open_at_server(struct mem_call *call, struct mem_server *server,
     other->base.deadline_ns = call->base.deadline_ns;
     copy_metadata(other, call->metadata, call->metadata_count);
     other->server = server;
-    server->refs++;
-    atomic_fetch_add(&server->base.calls, 1);
+    server->base.ops->call_begun(&server->base);
     call->peer = other;
     other->peer = call;
     if (other->base.deadline_ns != SY_TIME_NEVER)

@@ -123,6 +123,17 @@ static void server_start(struct sy_server *base)
     SY_ASSERT(server_of(base)->state == MEM_SERVER_LISTENING);
 }
 
+static void server_call_begun(struct sy_server *base)
+{
+    server_of(base)->refs++;
+    atomic_fetch_add(&base->calls, 1);
+}
+
+static void server_call_freed(struct sy_server *base)
+{
+    mem_server_unref(server_of(base));
+}
+
 static void server_call_done(struct sy_server *base)
 {
     struct mem_server *server = server_of(base);
@@ -211,7 +222,9 @@ static struct sy_server *server_new(struct sy_rpc *base, const struct sy_server_
         .bind = server_bind,
         .start = server_start,
         .drain = server_drain,
+        .call_begun = server_call_begun,
         .call_done = server_call_done,
+        .call_freed = server_call_freed,
         .free = server_free,
     };
     struct mem_rpc *rpc = sy_container_of(base, struct mem_rpc, base);

@@ -1,8 +1,9 @@
 /* links: sy_rpc */
 /*
  * The contract of base/rpc.h, run over the adapters: each EACH_TEST(x) becomes x_grpc, x_shared
- * (gRPC on a port that HTTP/1.1 shares) and x_mem. Client and server share one loop; a test runs it
- * until what it waits for has happened.
+ * (gRPC on a port that HTTP/1.1 shares), x_mem, and x_carried and x_carried_mem, where unary calls
+ * go over one stream. Client and server share one loop; a test runs it until what it waits for has
+ * happened.
  */
 #include "tests/unit/test_rpc_world.h"
 
@@ -21,6 +22,16 @@
     START_TEST(name##_mem)                                                                         \
     {                                                                                              \
         run(name, TRANSPORT_MEM);                                                                  \
+    }                                                                                              \
+    END_TEST                                                                                       \
+    START_TEST(name##_carried)                                                                     \
+    {                                                                                              \
+        run(name, TRANSPORT_CARRIED);                                                              \
+    }                                                                                              \
+    END_TEST                                                                                       \
+    START_TEST(name##_carried_mem)                                                                 \
+    {                                                                                              \
+        run(name, TRANSPORT_CARRIED_MEM);                                                          \
     }                                                                                              \
     END_TEST                                                                                       \
     static void name(struct world *w)
@@ -132,6 +143,19 @@ EACH_TEST(unary_cancel)
     struct sy_buf response = sy_buf_copy("too late", 8);
     sy_call_reply(sy_take(w->server_end.call), &response); /* is dropped */
     ck_assert_ptr_null(response.data);
+    end_deinit(&end);
+}
+
+EACH_TEST(unary_drop)
+{
+    struct end end;
+    struct sy_call *dropped = call(&end, w, "/test.Test/Hold", "");
+    wait_for(w, &w->held, 1);
+    API(w, sy_call_drop(dropped));
+    wait_for(w, &w->server_end.closes, 1);
+    ck_assert_int_eq(w->server_end.code, SY_CODE_CANCELLED);
+    wait_ms(w, 5);
+    ck_assert_int_eq(end.closes, 0); /* nobody hears of it */
     end_deinit(&end);
 }
 
@@ -354,18 +378,18 @@ EACH_TEST(oversize)
 EACH_TEST(streams_max)
 {
     enum { EXTRA = 5 };
-    int n = STREAMS_MAX + EXTRA, exhausted = 0;
+    int max = STREAMS_MAX - w->carries, n = max + EXTRA, exhausted = 0;
     struct end *ends = sy_calloc((size_t)n, sizeof(*ends));
     for (int i = 0; i < n; i++)
         open_stream(&ends[i], w, "/test.Test/Park", true);
-    wait_for(w, &w->held, STREAMS_MAX);
+    wait_for(w, &w->held, max);
     while (exhausted < EXTRA) {
         wait_ms(w, 1);
         exhausted = 0;
         for (int i = 0; i < n; i++)
             exhausted += ends[i].closes > 0 && ends[i].code == SY_CODE_RESOURCE_EXHAUSTED;
     }
-    ck_assert_uint_eq(sy_server_calls(w->server), STREAMS_MAX);
+    ck_assert_uint_eq(sy_server_calls(w->server), (size_t)max);
     for (int i = 0; i < n; i++)
         sy_call_finish(ends[i].call, NULL);
     for (int i = 0; i < n; i++) {
@@ -612,7 +636,7 @@ EACH_TEST(bound_and_never_started)
     sy_server_free(first);
 }
 
-#define EACH(name) name##_grpc, name##_shared, name##_mem
+#define EACH(name) name##_grpc, name##_shared, name##_mem, name##_carried, name##_carried_mem
 
 int main(void)
 {
@@ -623,6 +647,7 @@ int main(void)
         EACH(metadata),
         EACH(deadline),
         EACH(unary_cancel),
+        EACH(unary_drop),
         EACH(unary_many),
         EACH(server_stream),
         EACH(request_missing),

@@ -5,7 +5,7 @@
 #pragma once
 
 #include "base/mem.h"
-#include "base/rpc.h"
+#include "base/rpc_carry.h"
 #include "tests/lib/test.h"
 #include "tests/unit/test_rpc_wait.h"
 
@@ -35,8 +35,8 @@ struct world {
     struct sy_loop *loop;
     struct sy_rpc *rpc;
     struct sy_server *server;
-    struct sy_channel *channel;
-    bool http;
+    struct sy_channel *channel, *under; /* under: what the channel goes through, when it carries */
+    bool http, carries;
     char target[64];
     struct end server_end; /* of the last stream, or of the last held call */
     int held, drained;
@@ -271,6 +271,7 @@ static void add_methods(struct world *w)
         {"/test.Test/Echo", SY_METHOD_UNARY, echo, w, w->loop, 0},
         {"/test.Test/Fail", SY_METHOD_UNARY, fail_with_details, w, w->loop, 0},
         {"/test.Test/Hold", SY_METHOD_UNARY, hold, w, w->loop, 0},
+        {"/test.Test/Sit", SY_METHOD_UNARY, park, w, w->loop, 0},
         {"/test.Test/Count", SY_METHOD_SERVER_STREAM, count, w, w->loop, 0},
         {"/test.Test/Flood", SY_METHOD_SERVER_STREAM, flood, w, w->loop, 0},
         {"/test.Test/Bidi", SY_METHOD_BIDI, bidi, w, w->loop, 0},
@@ -292,25 +293,54 @@ static void start_server(struct world *w, const char *address)
                                         .streams_max = STREAMS_MAX};
     ck_assert_int_eq(sy_server_new(&w->server, w->rpc, &options, &error), 0);
     add_methods(w);
+    if (w->carries)
+        sy_server_carry(w->server, w->loop);
     ck_assert_msg(sy_server_start(w->server, &error) == 0, "%s", error.text);
     ck_assert_int_gt(sy_server_port(w->server), 0);
 }
 
-enum transport { TRANSPORT_GRPC, TRANSPORT_SHARED, TRANSPORT_MEM }; /* shared: with HTTP */
+enum transport {
+    TRANSPORT_GRPC,
+    TRANSPORT_SHARED, /* with HTTP */
+    TRANSPORT_MEM,
+    TRANSPORT_CARRIED, /* over gRPC, or in memory */
+    TRANSPORT_CARRIED_MEM,
+};
+
+static struct sy_call *call(struct end *end, struct world *w, const char *method, const char *text);
+
+/* Until calls are carried. */
+static void warm_up(struct world *w)
+{
+    struct end end;
+    call(&end, w, "/test.Test/Echo", "");
+    wait_for(w, &end.closes, 1);
+    end_deinit(&end);
+    for (int i = 0; !carry_channel_up(w->channel); i++) {
+        ck_assert_int_lt(i, 5000);
+        wait_ms(w, 1);
+    }
+}
 
 static void open_world(struct world *w, enum transport transport)
 {
     *w = (struct world){0};
     struct sy_error_text error;
     ck_assert_int_eq(sy_loop_new(&w->loop, NULL), 0);
-    if (transport == TRANSPORT_MEM)
+    if (transport == TRANSPORT_MEM || transport == TRANSPORT_CARRIED_MEM)
         ck_assert_int_eq(sy_rpc_mem_new(&w->rpc, NULL), 0);
     else
         ck_assert_int_eq(sy_rpc_grpc_new(&w->rpc, &error), 0);
     w->http = transport == TRANSPORT_SHARED;
+    w->carries = transport >= TRANSPORT_CARRIED;
     start_server(w, "127.0.0.1:0");
     snprintf(w->target, sizeof(w->target), "127.0.0.1:%d", sy_server_port(w->server));
     w->channel = sy_channel_new(w->rpc, w->target);
+    if (!w->carries)
+        return;
+    w->under = w->channel;
+    w->channel = sy_channel_carry(w->under, w->loop);
+    warm_up(w);
 }
 
 static void drain(struct world *w, int64_t grace_ms)
@@ -331,6 +361,9 @@ static void close_world(struct world *w)
     }
     end_deinit(&w->server_end);
     sy_channel_free(w->channel);
+    sy_channel_free(w->under);
+    while (sy_rpc_busy(w->rpc)) /* the stream that carried ends on its loop */
+        wait_ms(w, 1);
     sy_rpc_free(w->rpc);
     sy_loop_free(w->loop);
 }
@@ -363,7 +396,8 @@ static struct sy_call *call(struct end *end, struct world *w, const char *method
     return call_with(end, w, &options, text, strlen(text));
 }
 
-static void open_stream(struct end *end, struct world *w, const char *method, bool with_sink)
+static __attribute__((unused)) void open_stream(struct end *end, struct world *w,
+                                                const char *method, bool with_sink)
 {
     *end = (struct end){.world = w};
     struct sy_call_options options = {.method = method};
@@ -380,7 +414,7 @@ static void send_bytes(struct end *end, const void *data, size_t len)
     ck_assert_ptr_null(message.data);
 }
 
-static void send_text(struct end *end, const char *text)
+static __attribute__((unused)) void send_text(struct end *end, const char *text)
 {
     send_bytes(end, text, strlen(text));
 }
