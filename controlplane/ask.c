@@ -68,6 +68,10 @@ static bool is_refusal(const struct sy_status *status)
 
 static void drop_call(struct cp_ask *ask)
 {
+    if (!ask->options.stream) {
+        sy_call_drop(sy_take(ask->call));
+        return;
+    }
     sy_call_set_sink(ask->call, NULL, NULL);
     sy_call_finish(ask->call, NULL);
     sy_call_unref(sy_take(ask->call));
@@ -104,12 +108,10 @@ static void set_refusal(struct cp_ask *ask, const struct sy_status *status)
         sy_status_set(&ask->refusal, status->code, "%s", status->message.text);
 }
 
-static void on_closed(void *ctx, const struct sy_status *status)
+static void closed(struct cp_ask *ask, const struct sy_status *status)
 {
-    struct cp_ask *ask = ctx;
     bool again = is_refusal(status) || sy_status_unsent(status) ||
                  (ask->options.repeatable && status->code == SY_CODE_UNAVAILABLE);
-    sy_call_unref(sy_take(ask->call));
     if (!ask->answered && again) {
         set_refusal(ask, status);
         try_later(ask);
@@ -119,7 +121,33 @@ static void on_closed(void *ctx, const struct sy_status *status)
     }
 }
 
+static void on_closed(void *ctx, const struct sy_status *status)
+{
+    struct cp_ask *ask = ctx;
+    sy_call_unref(sy_take(ask->call));
+    closed(ask, status);
+}
+
 static const struct sy_call_sink call_sink = {.on_message = on_message, .on_closed = on_closed};
+
+static void on_reply(void *ctx, const struct sy_status *status, struct sy_span response)
+{
+    struct cp_ask *ask = ctx;
+    ask->call = NULL;
+    if (status->code == SY_CODE_OK)
+        on_message(ask, response);
+    closed(ask, status);
+}
+
+static void start_stream(struct cp_ask *ask, struct sy_channel *channel,
+                         const struct sy_call_options *options, struct sy_buf *request)
+{
+    ask->call = sy_channel_open(channel, ask->options.loop, options, ask->held ? NULL : &call_sink,
+                                ask);
+    int r = sy_call_send(ask->call, request);
+    SY_ASSERT(r == 0); /* the first one always has room */
+    sy_call_half_close(ask->call);
+}
 
 static void try_now(struct cp_ask *ask)
 {
@@ -141,11 +169,11 @@ static void try_now(struct cp_ask *ask)
     ask->channel = channel;
     if (options->repeatable)
         sy_timer_start_in(options->loop, &ask->timer, LOOK_NS);
-    ask->call = sy_channel_open(channel, options->loop, &call, ask->held ? NULL : &call_sink, ask);
     struct sy_buf request = sy_buf_copy(ask->request.data, ask->request.len);
-    int r = sy_call_send(ask->call, &request);
-    SY_ASSERT(r == 0); /* the first one always has room */
-    sy_call_half_close(ask->call);
+    if (options->stream)
+        start_stream(ask, channel, &call, &request);
+    else
+        ask->call = sy_channel_call(channel, options->loop, &call, &request, on_reply, ask);
 }
 
 /* One that stands still does not say that it has lost the partition. */
@@ -200,6 +228,7 @@ struct cp_ask *cp_ask_new(const struct cp_ask_options *options, struct sy_span r
 
 void cp_ask_hold(struct cp_ask *ask, bool hold)
 {
+    SY_ASSERT(ask->options.stream);
     ask->held = hold;
     if (ask->call != NULL)
         sy_call_set_sink(ask->call, hold ? NULL : &call_sink, ask);

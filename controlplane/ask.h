@@ -34,6 +34,7 @@ struct cp_ask_options {
     const struct sy_metadata *metadata; /* values are copied, keys are not; FORWARDED is added */
     size_t metadata_count;              /* less than CP_ASK_METADATA_MAX */
     int64_t deadline_ns;                /* monotonic; SY_TIME_NEVER: none */
+    bool stream;                        /* a server stream, not a unary call */
     bool repeatable; /* a unary call that reads: UNAVAILABLE, whoever says it, is tried again, and
                         so is what somebody else has meanwhile */
 };
@@ -49,7 +50,7 @@ struct cp_ask;
 /* Copies the request; the sink outlives the ask. */
 struct cp_ask *cp_ask_new(const struct cp_ask_options *options, struct sy_span request,
                           const struct cp_ask_sink *sink, void *ctx);
-/* Nothing is heard while it is held: what the other shard sends waits there. */
+/* Of a stream: nothing is heard while it is held; what the other shard sends waits there. */
 void cp_ask_hold(struct cp_ask *ask, bool hold);
 /* Something has changed: what waits for its next try tries now. */
 void cp_ask_hurry(struct cp_ask *ask);

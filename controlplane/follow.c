@@ -108,7 +108,8 @@ static void go_elsewhere(struct cp_follow *follow)
                                      .method = sy_call_method(call),
                                      .metadata = metadata,
                                      .metadata_count = count,
-                                     .deadline_ns = sy_call_deadline_ns(call)};
+                                     .deadline_ns = sy_call_deadline_ns(call),
+                                     .stream = true};
     follow->place = CP_ELSEWHERE;
     follow->ask = cp_ask_new(&options, follow->request, &sink, follow);
     look_in(follow, CHECK_NS);

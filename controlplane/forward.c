@@ -11,7 +11,7 @@ struct relay {
     struct cp_forwards *forwards;
     struct sy_call *client;
     struct cp_ask *ask;
-    struct sy_buf kept; /* what the client did not take yet */
+    struct sy_buf kept; /* the answer; of a stream, what the client did not take yet */
     bool keeping, stream;
     const struct sy_channel *to; /* wherever its partition is; NULL: there */
     int64_t strayed_ns;          /* since when another shard has the partition; 0: it has not */
@@ -50,6 +50,10 @@ static void on_message(void *ctx, struct sy_span bytes)
     struct relay *relay = ctx;
     SY_ASSERT(!relay->keeping);
     struct sy_buf message = sy_buf_copy(bytes.data, bytes.len);
+    if (!relay->stream) { /* goes with the status */
+        relay->kept = message;
+        return;
+    }
     if (sy_call_send(relay->client, &message) == 0)
         return;
     relay->kept = message;
@@ -60,7 +64,10 @@ static void on_message(void *ctx, struct sy_span bytes)
 static void on_closed(void *ctx, const struct sy_status *status)
 {
     struct relay *relay = ctx;
-    sy_call_finish(relay->client, status->code != SY_CODE_OK ? status : NULL);
+    if (status->code == SY_CODE_OK && !relay->stream)
+        sy_call_reply(sy_call_ref(relay->client), &relay->kept);
+    else
+        sy_call_finish(relay->client, status->code != SY_CODE_OK ? status : NULL);
     relay_free(relay);
 }
 
@@ -117,6 +124,7 @@ static struct relay *begin(struct cp_forwards *forwards, struct sy_call *call,
     forwards->relays = relay;
     forwards->count++;
     relay->stream = stream;
+    options->stream = stream;
     struct sy_metadata metadata[CP_ASK_METADATA_MAX];
     options->loop = forwards->loop;
     options->method = sy_call_method(call);

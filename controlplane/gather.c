@@ -94,10 +94,7 @@ static void read_reply(struct cp_gather_part *part, struct sy_span bytes)
 
 static void on_message(void *ctx, struct sy_span bytes)
 {
-    struct cp_gather_part *part = ctx;
-    if (!part->answered)
-        read_reply(part, bytes);
-    part->answered = true;
+    read_reply(ctx, bytes);
 }
 
 static void on_closed(void *ctx, const struct sy_status *status)
@@ -105,9 +102,6 @@ static void on_closed(void *ctx, const struct sy_status *status)
     struct cp_gather_part *part = ctx;
     if (status->code != SY_CODE_OK)
         sy_status_set(&part->status, status->code, "%s", status->message.text);
-    else if (!part->answered)
-        sy_status_set(&part->status, SY_CODE_INTERNAL, "the shard of partition %u answered nothing",
-                      part->lane->index);
     cp_ask_free(sy_take(part->ask));
     if (part->status.code != SY_CODE_OK && part->gather->kind.absent != NULL)
         part_absent(part);

@@ -283,6 +283,7 @@ static void add_methods(struct cp_shard *shard, struct sy_loop *loop)
                                       .loop = loop});
     cp_peers_serve(shard, loop);
     cp_copying_serve(shard, loop);
+    sy_server_carry(shard->server, loop); /* what other shards pass on */
 }
 
 static int open_partitions(struct cp_shard *shard, const struct cp_shard_ports *ports,

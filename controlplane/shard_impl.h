@@ -87,6 +87,7 @@ struct cp_lane {
         bool taking;             /* the lane's: what follows it here is closed first */
         struct sy_error_text why, trouble;    /* with `opened`: it could not be; the front's copy */
         _Atomic(struct sy_channel *) channel; /* to who has it; NULL: nobody that is known */
+        struct sy_channel *carrier;           /* the front's: the same, for what it passes on */
     } owned;
     struct cp_forwards *forwards;  /* of calls that came when it had just been given */
     struct cp_copying *copying;    /* standby_impl.h; NULL: not with local storage */
@@ -463,7 +464,6 @@ struct cp_gather_part {
     struct sy_status status; /* not OK: finish() is not called, the request fails with it */
     bool returning;
     struct cp_ask *ask; /* of the shard that has it */
-    bool answered;
 };
 
 struct cp_gather_kind {

@@ -159,6 +159,7 @@ struct cp_peer {
     struct cp_peer *next;
     char *endpoint;
     struct sy_channel *channel;
+    struct sy_channel *carrier; /* through that one, on the front's loop */
 };
 
 /* Those who have left, on their way through all lanes: who found the channel there has used it
@@ -175,6 +176,7 @@ static void peers_free(struct cp_peer *peers)
     struct cp_peer *next;
     for (; peers != NULL; peers = next) {
         next = peers->next;
+        sy_channel_free(peers->carrier);
         sy_channel_free(peers->channel);
         free(peers->endpoint);
         free(peers);
@@ -237,18 +239,24 @@ static void let_go(struct cp_shard *shard)
     cp_lane_post(cp_front(shard), &shard->lanes[0], &leaving->post);
 }
 
-struct sy_channel *cp_shard_channel(struct cp_shard *shard, const char *endpoint)
+static struct cp_peer *find_peer(struct cp_shard *shard, const char *endpoint)
 {
     struct cp_peer *peer = shard->peers;
     while (peer != NULL && strcmp(peer->endpoint, endpoint) != 0)
         peer = peer->next;
     if (peer == NULL) {
         peer = sy_new(struct cp_peer);
-        *peer = (struct cp_peer){shard->peers, sy_strdup(endpoint),
-                                 sy_channel_new(shard->rpc, endpoint)};
+        struct sy_channel *channel = sy_channel_new(shard->rpc, endpoint);
+        *peer = (struct cp_peer){shard->peers, sy_strdup(endpoint), channel,
+                                 sy_channel_carry(channel, cp_front(shard)->loop)};
         shard->peers = peer;
     }
-    return peer->channel;
+    return peer;
+}
+
+struct sy_channel *cp_shard_channel(struct cp_shard *shard, const char *endpoint)
+{
+    return find_peer(shard, endpoint)->channel;
 }
 
 size_t cp_shard_peers(const struct cp_shard *shard)
@@ -263,6 +271,13 @@ struct sy_channel *cp_shard_route(void *arg, uint32_t partition)
 {
     const struct cp_shard *shard = arg;
     return atomic_load(&shard->lanes[partition].owned.channel);
+}
+
+/* Of what the front passes on. */
+static struct sy_channel *route_carried(void *arg, uint32_t partition)
+{
+    const struct cp_shard *shard = arg;
+    return shard->lanes[partition].owned.carrier;
 }
 
 bool cp_shard_has(const struct cp_shard *shard, uint32_t partition)
@@ -290,8 +305,9 @@ static void changed(void *ctx)
         const char *endpoint = cp_region_elsewhere(shard->in_region, i);
         if (endpoint == NULL && cp_region_ours(shard->in_region, i))
             endpoint = shard->options.endpoint; /* it is being opened: asked until it is */
-        atomic_store(&shard->lanes[i].owned.channel,
-                     endpoint != NULL ? cp_shard_channel(shard, endpoint) : NULL);
+        struct cp_peer *peer = endpoint != NULL ? find_peer(shard, endpoint) : NULL;
+        shard->lanes[i].owned.carrier = peer != NULL ? peer->carrier : NULL;
+        atomic_store(&shard->lanes[i].owned.channel, peer != NULL ? peer->channel : NULL);
         cp_copying_tell(&shard->lanes[i]);
     }
     let_go(shard);
@@ -378,7 +394,7 @@ void cp_shard_region_init(struct cp_shard *shard, struct sy_loop *loop,
         owned->closed.run = run_closed;
     }
     shard->self = cp_shard_channel(shard, shard->options.endpoint);
-    cp_forwards_new(&shard->forwards, loop, cp_shard_route, shard);
+    cp_forwards_new(&shard->forwards, loop, route_carried, shard);
     for (uint32_t i = 0; i < shard->options.partitions; i++)
         cp_forwards_new(&shard->lanes[i].forwards, shard->lanes[i].loop, cp_shard_route, shard);
     cp_region_new(&shard->in_region, shard->rpc, loop, &shard->rng, shard->log, options, &sink);

@@ -1,7 +1,9 @@
 /* links: cp */
-/* Calls that are carried to another shard: in memory, on a virtual clock. */
+/* Calls that are carried to another shard: in memory, on a virtual clock. Twice: each as a call of
+ * its own, and over one stream (base/rpc_carry.h). */
 #include "base/mem.h"
 #include "base/rng.h"
+#include "base/rpc_carry.h"
 #include "controlplane/forward.h"
 #include "tests/lib/test.h"
 
@@ -11,13 +13,15 @@
 enum { OWNERS = 2, MESSAGES = 200 };
 #define LARGE ((size_t)20 << 10)
 
+static bool carries;
+
 struct world;
 
 struct owner {
     struct world *world;
     char address[16];
     struct sy_server *server;
-    struct sy_channel *channel;
+    struct sy_channel *channel, *under;
     struct sy_call *kept;   /* by keep() */
     struct sy_call *stream; /* in progress */
     size_t sent;            /* of it */
@@ -203,6 +207,31 @@ static struct sy_server *listen_at(struct world *w, const char *address)
     return server;
 }
 
+static void on_warm(void *ctx, const struct sy_status *status, struct sy_span response)
+{
+    (void)response;
+    ck_assert_int_eq(status->code, SY_CODE_OK);
+    *(bool *)ctx = true;
+}
+
+/* From now on the channel carries. */
+static void warm_up(struct world *w, struct owner *o)
+{
+    static const struct sy_metadata metadata = {CP_FORWARDED_KEY, "1"};
+    struct sy_call_options options = {
+        .method = "/test.S/Echo", .metadata = &metadata, .metadata_count = 1};
+    struct sy_buf request = {0};
+    bool answered = false;
+    o->under = o->channel;
+    o->channel = sy_channel_carry(o->under, w->loop);
+    o->owns = true;
+    sy_channel_call(o->channel, w->loop, &options, &request, on_warm, &answered);
+    run(w, 100 * SY_NS_PER_MS);
+    ck_assert(answered && carry_channel_up(o->channel));
+    o->owns = false;
+    o->served = 0;
+}
+
 static void open_world(struct world *w)
 {
     *w = (struct world){.now_ns = SY_NS_PER_S};
@@ -216,12 +245,17 @@ static void open_world(struct world *w)
         o->world = w;
         snprintf(o->address, sizeof(o->address), "owner-%d:1", i);
         o->server = listen_at(w, o->address);
+        if (carries)
+            sy_server_carry(o->server, w->loop);
         serve(o->server, w, o);
     }
     w->front = listen_at(w, "front:1");
     serve(w->front, w, NULL);
-    for (int i = 0; i < OWNERS; i++)
+    for (int i = 0; i < OWNERS; i++) {
         w->owners[i].channel = sy_channel_new(w->rpc, w->owners[i].address);
+        if (carries)
+            warm_up(w, &w->owners[i]);
+    }
     cp_forwards_new(&w->forwards, w->loop, route, w);
     sy_rpc_mem_set_origin(w->rpc, "client");
     w->client = sy_channel_new(w->rpc, "front:1");
@@ -237,6 +271,7 @@ static void close_world(struct world *w)
         if (w->owners[i].kept != NULL)
             sy_call_unref(w->owners[i].kept);
         sy_channel_free(w->owners[i].channel);
+        sy_channel_free(w->owners[i].under);
         sy_server_free(w->owners[i].server);
     }
     sy_server_free(w->front);
@@ -516,5 +551,7 @@ int main(void)
                                   a_shard_that_stops_ends_streams,
                                   a_shard_ends_with_calls_in_progress,
                                   NULL};
-    return sy_test_run("forward", tests);
+    int failed = sy_test_run("forward", tests);
+    carries = true;
+    return sy_test_run("forward, carried", tests) | failed;
 }

@@ -440,7 +440,7 @@ START_TEST(nonsense_is_an_error)
         expect_unreadable(w, i);
         member.silent = true;
         if (i < STATUS)
-            expect(w, &questions[i], SY_CODE_INTERNAL, "answered nothing");
+            expect(w, &questions[i], SY_CODE_INTERNAL, "no response message");
         member.silent = false;
     }
     leave(&member);
