@@ -152,7 +152,10 @@ static void describe_shard(Switchyard__V1__Shard *to, const struct cp_map_shard 
     to->endpoint = text(from->endpoint);
     to->version = text(from->version);
     to->since_ns = from->since_ns;
-    to->state = text(!from->draining ? "ready" : to->partitions > 0 ? "draining" : "drained");
+    to->state = text(!from->draining      ? "ready"
+                     : from->slow         ? "slow disk"
+                     : to->partitions > 0 ? "draining"
+                                          : "drained");
 }
 
 static Switchyard__V1__GetRegionMapResponse *make_map(struct cp_request *req)

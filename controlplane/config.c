@@ -61,6 +61,9 @@ static const struct sy_config_key keys[] = {
     SY_CONFIG_DURATION("standby_wait", struct cp_config, standby_wait_ns, "30s", "1s", "24h",
                        "with local storage: so long a standby's shard may be away before another "
                        "shard gets a copy instead"),
+    SY_CONFIG_DURATION("disk_patience", struct cp_config, disk_patience_ns, "5s", "1s", "1h",
+                       "with etcd: a partition that has waited so long for its disk goes to "
+                       "another shard, if one is there whose disk is well"),
     SY_CONFIG_SIZE("store_memory", struct cp_config, store_memory_bytes, "1GiB", "16MiB", "1TiB",
                    "of the stores of all partitions, should all of them be here; each has its "
                    "part of it, 16 MiB to 320 MiB"),
@@ -298,6 +301,7 @@ struct cp_shard_options cp_config_shard(const struct cp_config *config)
         .registration_required = config->registration == REGISTRATION_REQUIRED,
         .standby_patience_ns = config->standby_patience_ns,
         .standby_wait_ns = config->standby_wait_ns,
+        .disk_patience_ns = config->disk_patience_ns,
         .partition = {.actions_max = (uint64_t)config->actions_max,
                       .inline_bytes_max = (size_t)config->inline_bytes_max,
                       .batch_bytes_max = (size_t)config->batch_bytes_max,

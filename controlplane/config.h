@@ -16,7 +16,7 @@ struct cp_config {
     struct sy_config_list allow_origins, etcd; /* of char * */
     int64_t partitions, coordination, registration, session_ttl_ns, store_memory_bytes, streams_max,
         log_level;
-    int64_t storage, standby_patience_ns, standby_wait_ns;
+    int64_t storage, standby_patience_ns, standby_wait_ns, disk_patience_ns;
     int64_t actions_max, queues_max, inline_bytes_max, batch_bytes_max;
     int64_t system_retries, worker_deaths_max, ageing_ns, reclaim_delay_ns, infeasible_grace_ns;
     int64_t reserve_after_ns, infeasible;

@@ -18,6 +18,7 @@ struct program {
     struct sy_rpc *rpc;
     struct cp_data_dir data_dir;
     struct cp_witness *witness; /* NULL: it has no region */
+    struct cp_disk_probe *disk_probe;
     struct cp_shard *shard;
     struct sy_daemon daemon;
     bool stopping;
@@ -63,6 +64,8 @@ static int start_shard(struct program *program, struct sy_error_text *error)
     if (options.etcd != NULL) {
         options.witness = program->witness = cp_witness_proc_new(program->loops.loops[0]);
         options.process = cp_witness_proc_self(program->witness);
+        options.disk_probe = program->disk_probe = cp_disk_probe_new(
+            program->loops.loops[0], program->config.data_dir, program->config.name, NULL);
     }
     struct cp_shard_ports ports = {.rpc = program->rpc,
                                    .loops = program->loops.loops + own_front,
@@ -108,6 +111,7 @@ static void tear_down(struct program *program)
 {
     cp_shard_free(program->shard);
     cp_witness_proc_free(program->witness);
+    cp_disk_probe_free(program->disk_probe);
     if (program->daemon.loop != NULL)
         sy_daemon_deinit(&program->daemon);
     cp_loops_settle(&program->loops, program->rpc);

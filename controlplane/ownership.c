@@ -22,6 +22,7 @@ struct slot {
     uint32_t floor;  /* none up to this is opened any more */
     int64_t session; /* under which it was claimed */
     int64_t claimed; /* CLAIMING: revision of the record that the claim replaces */
+    bool yielded;    /* LOST: its record is to be free, whatever is open here */
     /* With local storage; 0: it is not so. */
     int64_t free_since_ns;   /* nobody has it */
     int64_t absent_since_ns; /* it is ours, and its standby is not there */
@@ -35,6 +36,7 @@ struct cp_ownership {
     struct retry member;    /* of our own record */
     int64_t joined_session; /* the last one that our record was seen with */
     int64_t settled_ns;     /* before that only what was given back is claimed */
+    int64_t slow_until_ns;  /* 0: its disk is not slow */
     uint32_t *plan;         /* for the map of plan_revision */
     uint32_t *standbys;     /* the same */
     int64_t plan_revision;
@@ -178,11 +180,46 @@ static void take_write(struct step *s, const struct cp_ownership_event *event)
         back_off(s, retry, event->partition); /* by then the copy will tell */
 }
 
+static bool takes(const struct step *s, uint32_t shard)
+{
+    return shard != CP_MAP_NONE && shard != s->self && !s->map->shards[shard].draining;
+}
+
+static bool others_take(const struct step *s)
+{
+    uint32_t shard = 0;
+    while (shard < s->map->shard_count && !takes(s, shard))
+        shard++;
+    return shard < s->map->shard_count;
+}
+
+/* Another shard could claim it at once, if it were free. */
+static bool another_can_have(const struct step *s, const struct cp_map_partition *p)
+{
+    if (!s->map->local)
+        return others_take(s);
+    const struct cp_map_copy *beside = cp_map_copy_beside(p, s->o->options.shard);
+    return beside != NULL && takes(s, cp_map_shard(s->map, beside->shard));
+}
+
+static void take_stalled(struct step *s, uint32_t number, struct slot *slot)
+{
+    uint32_t at = cp_map_partition(s->map, number);
+    if (!may_act(slot) || !s->held || at == CP_MAP_NONE ||
+        !another_can_have(s, &s->map->partitions[at]))
+        return;
+    s->o->slow_until_ns = s->view->now_ns + s->o->options.slow_rest_ns;
+    slot->yielded = true;
+    move(slot, CP_OWNED_LOST);
+    partition_effect(s, CP_OWNERSHIP_LOSE, number);
+}
+
 static void take_event(struct step *s, const struct cp_ownership_event *event)
 {
     struct cp_ownership *o = s->o;
     struct slot *slot = NULL;
-    if (event->type == CP_OWNERSHIP_OPENED || event->type == CP_OWNERSHIP_CLOSED) {
+    if (event->type == CP_OWNERSHIP_OPENED || event->type == CP_OWNERSHIP_CLOSED ||
+        event->type == CP_OWNERSHIP_STALLED) {
         SY_ASSERT(event->partition < o->slot_count);
         slot = &o->slots[event->partition];
         SY_ASSERT(is_open(slot) && slot->epoch == event->epoch);
@@ -202,11 +239,21 @@ static void take_event(struct step *s, const struct cp_ownership_event *event)
         if (slot->sm.state == CP_OWNED_OPENING || slot->sm.state == CP_OWNED_SERVING)
             back_off(s, &slot->retry, event->partition);
         move(slot, CP_OWNED_NOT_OURS);
+        slot->yielded = false;
         if (event->seen > slot->floor)
             slot->floor = event->seen;
         break;
+    case CP_OWNERSHIP_STALLED:
+        take_stalled(s, event->partition, slot);
+        break;
+    case CP_OWNERSHIP_SLOW:
+        if (o->slow_until_ns != 0)
+            o->slow_until_ns = s->view->now_ns + o->options.slow_rest_ns;
+        break;
     case CP_OWNERSHIP_MODE:
         SY_ASSERT(event->mode != CP_OWNERSHIP_GONE);
+        if (event->mode == CP_OWNERSHIP_TAKES)
+            o->slow_until_ns = 0;
         if (o->mode.state != event->mode && sm_may_move(&o->mode, &cp_ownership_table, event->mode))
             sm_move(&o->mode, &cp_ownership_table, event->mode, o);
         break;
@@ -231,11 +278,18 @@ static struct cp_ownership_effect *write_effect(struct step *s, struct retry *re
     return e;
 }
 
+/* To the others it is all one. */
+static bool drains(const struct cp_ownership *o)
+{
+    return o->mode.state == CP_OWNERSHIP_DRAINS || o->slow_until_ns != 0;
+}
+
 static void write_member(struct step *s, int64_t if_revision)
 {
     struct cp_ownership *o = s->o;
     struct cp_map_shard row = {.since_ns = o->options.since_ns,
-                               .draining = o->mode.state == CP_OWNERSHIP_DRAINS};
+                               .draining = drains(o),
+                               .slow = drains(o) && o->mode.state != CP_OWNERSHIP_DRAINS};
     snprintf(row.endpoint, sizeof(row.endpoint), "%s", o->options.endpoint);
     snprintf(row.version, sizeof(row.version), "%s", o->options.version);
     snprintf(row.process, sizeof(row.process), "%s", o->options.process ? o->options.process : "");
@@ -252,9 +306,12 @@ static void join(struct step *s)
     struct cp_ownership *o = s->o;
     if (s->view->session == 0 || s->map->revision == 0 || stopping(s))
         return;
-    bool draining = o->mode.state == CP_OWNERSHIP_DRAINS;
+    if (o->slow_until_ns != 0 && (due(s, o->slow_until_ns) || !others_take(s)))
+        o->slow_until_ns = 0;
+    bool draining = drains(o);
     bool absent = cp_map_shard(s->map, o->options.shard) == CP_MAP_NONE;
-    bool differs = s->member && s->member->draining != draining;
+    bool slow = draining && o->mode.state != CP_OWNERSHIP_DRAINS;
+    bool differs = s->member && (s->member->draining != draining || s->member->slow != slow);
     if ((absent || differs) && !o->member.writing && due(s, o->member.at_ns))
         write_member(s, absent ? CP_COORD_ABSENT : s->member->revision);
     if (s->member && o->joined_session != s->view->session) {
@@ -366,6 +423,7 @@ static void look_not_ours(struct step *s, const struct cp_map_partition *p, uint
     } else {
         slot->free_since_ns = 0;
     }
+    planned &= s->o->slow_until_ns == 0; /* our record says so, or is about to */
     if (ours && !planned)
         s->leaving++;
     if (!s->held || stopping(s) || slot->retry.writing || !(ours || planned))
@@ -446,6 +504,14 @@ static void look_open(struct step *s, const struct cp_map_partition *p, uint32_t
         write_partition(s, &row, 0);
 }
 
+/* Whoever claims it after that need not wait for our close. */
+static void look_yielded(struct step *s, const struct cp_map_partition *p, struct slot *slot)
+{
+    bool ours = names_us(s, p) && p->session == slot->session && p->epoch == slot->epoch;
+    if (ours && s->held && !slot->retry.writing && due(s, slot->retry.at_ns))
+        write_free(s, p);
+}
+
 static void look_at(struct step *s, uint32_t number, const struct cp_map_partition *p,
                     uint32_t target)
 {
@@ -456,6 +522,8 @@ static void look_at(struct step *s, uint32_t number, const struct cp_map_partiti
         look_open(s, p, number);
     else if (slot->sm.state == CP_OWNED_NOT_OURS && p)
         look_not_ours(s, p, target);
+    else if (slot->yielded && p)
+        look_yielded(s, p, slot);
 }
 
 /* ---- planned hand-overs ---- */
@@ -614,7 +682,8 @@ struct cp_ownership_options cp_ownership_options_default(const char *shard, cons
                                          .backoff_max_ns = 5 * SY_NS_PER_S,
                                          .moves_max = 4,
                                          .opening_max = 8,
-                                         .standby_wait_ns = 30 * SY_NS_PER_S};
+                                         .standby_wait_ns = 30 * SY_NS_PER_S,
+                                         .slow_rest_ns = 60 * SY_NS_PER_S};
 }
 
 struct cp_ownership *cp_ownership_new(const struct cp_ownership_options *options)
@@ -626,6 +695,7 @@ struct cp_ownership *cp_ownership_new(const struct cp_ownership_options *options
     SY_ASSERT(options->margin_ns > 0 && options->settle_ns >= 0);
     SY_ASSERT(options->backoff_ns > 0 && options->backoff_max_ns >= options->backoff_ns);
     SY_ASSERT(options->moves_max > 0 && options->opening_max > 0);
+    SY_ASSERT(options->slow_rest_ns > 0);
     struct cp_ownership *o = sy_new(struct cp_ownership);
     o->options = *options;
     sm_init(&o->mode, &cp_ownership_table, CP_OWNERSHIP_TAKES);
@@ -696,4 +766,9 @@ enum cp_owned_state cp_ownership_state(const struct cp_ownership *o, uint32_t pa
 enum cp_ownership_mode cp_ownership_mode(const struct cp_ownership *o)
 {
     return (enum cp_ownership_mode)o->mode.state;
+}
+
+bool cp_ownership_slow(const struct cp_ownership *o)
+{
+    return o->slow_until_ns != 0;
 }

@@ -30,6 +30,12 @@
  * that was made for it (MAKE). The owner writes who is to be its standby; and gives only to a shard
  * whose copy is in sync.
  *
+ * A slow disk. A partition whose disk keeps it waiting (STALLED) is lost at once, without waiting
+ * for its close, and its record written free, if another shard can have it: whoever claims it does
+ * not need what is still open here. The shard is slow then: it shows itself as one that drains, so
+ * that it gets nothing more and the rest of what it has goes too, until slow_rest_ns after it last
+ * heard that its disk is slow, or until nobody else takes partitions.
+ *
  * The pace. Free partitions are claimed at once, opening_max at a time; a shard that has just
  * joined waits settle_ns with those that nobody gave back, so that shards that start together share
  * them. Planned hand-overs: one at a time for each shard that gives or takes, and at most moves_max
@@ -84,8 +90,10 @@ struct cp_ownership_options {
     int64_t backoff_ns, backoff_max_ns; /* after a write or store that failed; doubles */
     uint32_t moves_max, opening_max;    /* > 0 */
     int64_t standby_wait_ns; /* a standby that is not there is waited for, before another is made */
+    int64_t slow_rest_ns;    /* > 0 */
 };
-/* 1 s to settle, 50 ms to 5 s, 4 moves, 8 openings; a margin of 250 ms; 30 s for a standby. */
+/* 1 s to settle, 50 ms to 5 s, 4 moves, 8 openings; a margin of 250 ms; 30 s for a standby; a
+ * minute after a slow disk. */
 struct cp_ownership_options cp_ownership_options_default(const char *shard, const char *endpoint,
                                                          const char *version);
 
@@ -102,11 +110,13 @@ struct cp_ownership_view {
 #define CP_OWNERSHIP_MEMBER UINT32_MAX /* instead of a partition: the shard's own record */
 
 enum cp_ownership_event_type {
-    CP_OWNERSHIP_LOOK,   /* the view changed, or it is time */
-    CP_OWNERSHIP_WROTE,  /* partition, result; the map shows what is DONE */
-    CP_OWNERSHIP_OPENED, /* partition, epoch: serving, or tried in vain and goes on trying */
-    CP_OWNERSHIP_CLOSED, /* partition, epoch, seen: nothing of it is left, no write in flight */
-    CP_OWNERSHIP_MODE,   /* mode: TAKES, DRAINS or STOPS */
+    CP_OWNERSHIP_LOOK,    /* the view changed, or it is time */
+    CP_OWNERSHIP_WROTE,   /* partition, result; the map shows what is DONE */
+    CP_OWNERSHIP_OPENED,  /* partition, epoch: serving, or tried in vain and goes on trying */
+    CP_OWNERSHIP_CLOSED,  /* partition, epoch, seen: nothing of it is left, no write in flight */
+    CP_OWNERSHIP_STALLED, /* partition, epoch: it has waited long for its disk; may be repeated */
+    CP_OWNERSHIP_SLOW,    /* the disk is slow still: heard only while the shard is slow */
+    CP_OWNERSHIP_MODE,    /* mode: TAKES, DRAINS or STOPS. TAKES: nor is it slow any more */
 };
 struct cp_ownership_event {
     enum cp_ownership_event_type type;
@@ -165,3 +175,4 @@ uint32_t cp_ownership_right(const struct cp_ownership *o, const struct cp_owners
                             uint32_t partition);
 enum cp_owned_state cp_ownership_state(const struct cp_ownership *o, uint32_t partition);
 enum cp_ownership_mode cp_ownership_mode(const struct cp_ownership *o);
+bool cp_ownership_slow(const struct cp_ownership *o);

@@ -388,6 +388,8 @@ bool cp_close_store(struct cp_partition *p)
     SY_ASSERT(!p->closing);
     cp_replica_end(p);
     struct cp_store *store = sy_take(p->store);
+    if (store && !cp_store_committing(store))
+        p->disk_since_ns = sy_loop_now_ns(p->loop);
     if (store && !cp_store_close_begin(store, on_store_closed, p))
         p->closing = store;
     return !p->closing;
@@ -503,6 +505,12 @@ bool cp_partition_away(const struct cp_partition *p)
 bool cp_partition_ours(const struct cp_partition *p)
 {
     return is_ours(p) && !cp_lapsed(p);
+}
+
+int64_t cp_partition_disk_waited_ns(const struct cp_partition *p)
+{
+    bool waits = p->closing || (p->store && cp_store_committing(p->store));
+    return waits ? sy_loop_now_ns(p->loop) - p->disk_since_ns : 0;
 }
 
 bool cp_partition_tried(const struct cp_partition *p)

@@ -122,6 +122,8 @@ bool cp_partition_away(const struct cp_partition *p);
 void cp_partition_released(struct cp_partition *p, uint64_t upto);
 /* It is not away, and our right to it has not ended. */
 bool cp_partition_ours(const struct cp_partition *p);
+/* For how long it has waited for its disk: a commit, or its store's close; 0: it does not. */
+int64_t cp_partition_disk_waited_ns(const struct cp_partition *p);
 /* It could not be opened, at least for now; the reason says why. */
 bool cp_partition_tried(const struct cp_partition *p);
 

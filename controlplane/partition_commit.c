@@ -401,5 +401,6 @@ void cp_commit(struct cp_partition *p)
     struct cp_batch *rows = sy_take(group->rows);
     p->open = cp_group_new(p);
     cp_replica_append(p, rows);
+    p->disk_since_ns = sy_loop_now_ns(p->loop);
     cp_store_commit(p->store, rows, on_committed, p);
 }

@@ -387,6 +387,7 @@ struct cp_partition {
     struct cp_store *store;
     struct cp_recovery *recovery; /* NULL: none is under way */
     struct cp_store *closing;     /* what `store` was, until it is closed */
+    int64_t disk_since_ns;        /* a commit in flight began then, or else the close */
     struct sch_partition *core;
     cp_token_fn token_sink; /* NULL: nobody listens */
     void *token_ctx;

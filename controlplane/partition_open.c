@@ -192,6 +192,7 @@ static void claim(struct cp_partition *p)
     cp_batch_put(batch, CP_FAMILY_META, cp_key_span(&key), sy_buf_span(&p->scratch));
     cp_partition_move(p, CP_PARTITION_CLAIMING);
     cp_replica_append(p, batch);
+    p->disk_since_ns = sy_loop_now_ns(p->loop);
     cp_store_commit(p->store, batch, on_claimed, p);
 }
 

@@ -458,6 +458,9 @@ static void step(struct cp_region *region, const struct cp_ownership_event *even
                      cp_ownership_right_until_ns(region->core, &view, i));
     for (size_t i = 0; i < fx->count; i++)
         carry_out(region, &fx->items[i]);
+    struct cp_disk_probe *probe = region->options.disk_probe;
+    if (probe != NULL)
+        probe->ops->watch(probe, cp_ownership_slow(region->core));
     int64_t wake_ns = fx->wake_ns;
     cp_ownership_effects_clear(fx);
     if (wake_ns != SY_TIME_NEVER)
@@ -478,6 +481,17 @@ void cp_region_closed(struct cp_region *region, uint32_t partition, uint32_t epo
     step(region,
          &(struct cp_ownership_event){
              .type = CP_OWNERSHIP_CLOSED, .partition = partition, .epoch = epoch, .seen = seen});
+}
+
+void cp_region_stalled(struct cp_region *region, uint32_t partition, uint32_t epoch)
+{
+    step(region, &(struct cp_ownership_event){
+                     .type = CP_OWNERSHIP_STALLED, .partition = partition, .epoch = epoch});
+}
+
+static void on_slow(void *arg)
+{
+    step(arg, &(struct cp_ownership_event){.type = CP_OWNERSHIP_SLOW});
 }
 
 void cp_region_leave(struct cp_region *region, sy_fn done, void *ctx)
@@ -739,6 +753,10 @@ void cp_region_new(struct cp_region **ret_region, struct sy_rpc *rpc, struct sy_
         options->witness->on_ended = look;
         options->witness->ctx = region;
     }
+    if (options->disk_probe != NULL) {
+        options->disk_probe->on_slow = on_slow;
+        options->disk_probe->ctx = region;
+    }
     struct cp_coord_sink changes = {look, region};
     if (options->etcd != NULL)
         cp_coord_etcd_new(&region->coord, rpc, loop, rng, log, options->etcd, &changes);
@@ -755,6 +773,8 @@ void cp_region_free(struct cp_region *region)
     sy_timer_stop(region->loop, &region->bury_again);
     if (region->options.witness != NULL)
         region->options.witness->on_ended = NULL;
+    if (region->options.disk_probe != NULL)
+        region->options.disk_probe->on_slow = NULL;
     cp_coord_free(region->coord);
     struct writing *next;
     for (struct writing *writing = region->writings; writing != NULL; writing = next) {

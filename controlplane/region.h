@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include "controlplane/disk_probe.h"
 #include "controlplane/ownership.h"
 #include "controlplane/witness.h"
 
@@ -33,6 +34,7 @@ struct cp_region_options {
      * waited for, and ours is. Borrowed, as long as the region. */
     const char *process;
     struct cp_witness *witness;
+    struct cp_disk_probe *disk_probe; /* NULL: only time tells; borrowed, as long as the region */
 };
 
 struct cp_region_sink {
@@ -58,6 +60,8 @@ void cp_region_free(struct cp_region *region);
 void cp_region_opened(struct cp_region *region, uint32_t partition, uint32_t epoch);
 /* Nothing of it is left here. `seen`: the greatest epoch that its store knows; 0: not known. */
 void cp_region_closed(struct cp_region *region, uint32_t partition, uint32_t epoch, uint32_t seen);
+/* It has waited long for its disk: it goes to another shard, if one has a disk that is well. */
+void cp_region_stalled(struct cp_region *region, uint32_t partition, uint32_t epoch);
 /* Gives everything back and leaves the region; `done` runs when both are so. */
 void cp_region_leave(struct cp_region *region, sy_fn done, void *ctx);
 

@@ -63,6 +63,7 @@ static bool read_shard(struct cp_map_shard *shard, struct sy_arena *arena, struc
                 copy_text(shard->version, row->version) && copy_text(shard->process, row->process);
     shard->since_ns = row ? row->since_ns : 0;
     shard->draining = !fine || row->draining;
+    shard->slow = fine && row->draining && row->slow;
     return fine;
 }
 
@@ -286,6 +287,7 @@ void cp_map_put_shard(struct sy_buf *buf, const struct cp_map_shard *shard)
     cp_put_int(buf, 3, shard->since_ns);
     cp_put_uint(buf, 4, shard->draining);
     cp_put_str(buf, 5, shard->process);
+    cp_put_uint(buf, 7, shard->slow);
 }
 
 void cp_map_put_partition(struct sy_buf *buf, const struct cp_map_partition *partition)

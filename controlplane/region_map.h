@@ -23,7 +23,7 @@ struct cp_map_shard {
     char endpoint[CP_MAP_TEXT_SIZE], version[CP_MAP_TEXT_SIZE];
     char process[CP_MAP_TEXT_SIZE]; /* "": not told */
     int64_t since_ns;
-    bool draining;
+    bool draining, slow; /* slow: that is why */
 };
 
 /* A copy of a partition on a shard's own disk; its id is never used again. */

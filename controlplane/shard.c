@@ -396,7 +396,8 @@ static void join_region(struct cp_shard *shard, const struct cp_shard_options *o
                                        .etcd = options->etcd,
                                        .pace = options->pace,
                                        .process = options->process,
-                                       .witness = options->witness};
+                                       .witness = options->witness,
+                                       .disk_probe = options->disk_probe};
     cp_shard_region_init(shard, cp_front(shard)->loop, &region);
 }
 

@@ -32,6 +32,8 @@ struct cp_shard_options {
     struct cp_copies *copies;    /* or: on a disk of its own, and so with the other shards; NULL */
     int64_t standby_patience_ns; /* the same: see struct cp_standby_options; 0: the default */
     int64_t standby_wait_ns;     /* the same: see struct cp_ownership_options */
+    int64_t disk_patience_ns;    /* a partition that waits longer for its disk goes; 0: never */
+    struct cp_disk_probe *disk_probe;        /* as in struct cp_region_options */
     const struct cp_ownership_options *pace; /* NULL: the defaults */
     const struct cp_backup_options *backups; /* NULL: none can be made */
     const char *process;                     /* as in struct cp_region_options */

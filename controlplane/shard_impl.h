@@ -79,12 +79,13 @@ struct cp_lane {
         bool heard; /* by the front */
     } serving;
     struct cp_owned { /* in a region of several shards: shard_region.c */
-        struct cp_post open, give, lose, opened, closed;
+        struct cp_post open, give, lose, opened, closed, stalled;
         uint32_t epoch;          /* the front's: under which it is to be opened */
         bool wanted, answered;   /* the front's: it is to be open; `opened` has come since then */
         uint32_t seen;           /* with `closed`: the greatest epoch of its store */
         bool held, told, giving; /* the lane's: by this shard; so much was told; it is to go */
         bool taking;             /* the lane's: what follows it here is closed first */
+        bool stalling;           /* the lane's: `stalled` is under way, there and back */
         struct sy_error_text why, trouble;    /* with `opened`: it could not be; the front's copy */
         _Atomic(struct sy_channel *) channel; /* to who has it; NULL: nobody that is known */
         struct sy_channel *carrier;           /* the front's: the same, for what it passes on */

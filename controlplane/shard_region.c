@@ -7,8 +7,9 @@
  *       | <-- opened ----------------------- | it serves, or was tried in vain
  *       | -- give, lose -------------------> | stops; at once
  *       | <-- closed ----------------------- | nothing of it is left (or it lapsed by itself)
+ *       | <-- stalled ---------------------- | its disk is waited for
  *
- * Each of the five is under way at most once, and those from one lane to another stay in order.
+ * Each of the six is under way at most once, and those from one lane to another stay in order.
  */
 #include "controlplane/shard_impl.h"
 
@@ -71,6 +72,12 @@ static void run_give(struct cp_post *post)
         cp_partition_give(lane->partition, given, lane);
 }
 
+static bool waits_for_disk(const struct cp_lane *lane)
+{
+    int64_t patience_ns = lane->shard->options.disk_patience_ns;
+    return patience_ns > 0 && cp_partition_disk_waited_ns(lane->partition) >= patience_ns;
+}
+
 static void run_lose(struct cp_post *post)
 {
     struct cp_lane *lane = sy_container_of(post, struct cp_lane, owned.lose);
@@ -78,11 +85,27 @@ static void run_lose(struct cp_post *post)
     if (!owned->held)
         return;
     bool giving = owned->giving;
+    const char *why = waits_for_disk(lane) ? "the disk of this shard does not answer"
+                                           : "the session of this shard may be over";
     bool away = cp_partition_away(lane->partition) ||
-                cp_partition_abandon(lane->partition, "the session of this shard may be over",
-                                     given, lane);
+                cp_partition_abandon(lane->partition, why, given, lane);
     if (away && !giving)
         tell_closed(lane);
+}
+
+static void stalled_heard(struct cp_post *post)
+{
+    struct cp_lane *lane = sy_container_of(post, struct cp_lane, owned.stalled);
+    lane->owned.stalling = false;
+}
+
+/* What is open at this moment is what the front knows to be: it is told in order. */
+static void run_stalled(struct cp_post *post)
+{
+    struct cp_lane *lane = sy_container_of(post, struct cp_lane, owned.stalled);
+    post->run = stalled_heard;
+    cp_lane_post(cp_front(lane->shard), lane, post);
+    cp_region_stalled(lane->shard->in_region, lane->index, lane->owned.epoch);
 }
 
 void cp_shard_region_look(struct cp_lane *lane)
@@ -90,6 +113,11 @@ void cp_shard_region_look(struct cp_lane *lane)
     struct cp_owned *owned = &lane->owned;
     if (!owned->held || owned->taking)
         return;
+    if (!owned->stalling && waits_for_disk(lane)) {
+        owned->stalling = true;
+        owned->stalled.run = run_stalled;
+        cp_lane_post(lane, cp_front(lane->shard), &owned->stalled);
+    }
     if (!owned->told &&
         (cp_partition_serving(lane->partition) || cp_partition_tried(lane->partition))) {
         owned->told = true;

@@ -1,7 +1,8 @@
 /*
  * A region of several shards over one store of records, under random faults: slow, lost and late
  * writes, copies that are behind, sessions that end, clocks that run at different rates, processes
- * that stand still past their lease or die, stores that fail, people who move and drain.
+ * that stand still past their lease or die, stores that fail, disks that are slow, people who move
+ * and drain.
  *
  * The auditor knows the store's own records, and asks each process that runs what it may do: at no
  * moment may two act on one partition; who may is named by the record as it is then; epochs only
@@ -111,7 +112,7 @@ struct world {
     uint32_t partitions;
     int64_t closed_ns[PARTITIONS], slowest_ns; /* from one owner to the next, while it is calm */
     unsigned faults;                           /* bits of kinds */
-    unsigned claims, handed, lost, unknown, crashes, pauses;
+    unsigned claims, handed, lost, unknown, crashes, pauses, stalls;
     bool partitions_pinned, verbose;
 };
 
@@ -331,7 +332,7 @@ static void carry_out(struct world *w, size_t shard, struct cp_ownership_effect 
     case CP_OWNERSHIP_LOSE:
         MUST(open->epoch == e->epoch);
         h.type = CLOSED;
-        happen(w, any_ns(w, 1, e->type == CP_OWNERSHIP_GIVE ? 150 : 600), h);
+        happen(w, any_ns(w, 1, e->type == CP_OWNERSHIP_GIVE ? 150 : w->calm ? 600 : 4000), h);
         w->handed += e->type == CP_OWNERSHIP_GIVE;
         w->lost += e->type == CP_OWNERSHIP_LOSE;
         return;
@@ -377,6 +378,7 @@ static void start(struct world *w, size_t shard)
     struct cp_ownership_options options = cp_ownership_options_default(site->name, "e", "v");
     if (shard % 2)
         options.moves_max = 2;
+    options.slow_rest_ns = any_ns(w, 100, 8000);
     site->o = cp_ownership_new(&options);
     happen(w, any_ns(w, 0, 50), (struct happening){.type = ASK, .shard = shard});
     happen(w, any_ns(w, 0, 50),
@@ -520,16 +522,33 @@ static void set_mode(struct world *w, size_t shard, enum cp_ownership_mode mode)
     step(w, shard, (struct cp_ownership_event){.type = CP_OWNERSHIP_MODE, .mode = mode});
 }
 
+/* All that it has open waits, or some of it; or it is slow still. */
+static void disk_is_slow(struct world *w, size_t shard)
+{
+    struct site *site = &w->sites[shard];
+    if (sy_rng_chance(&w->rng, 1, 3))
+        step(w, shard, (struct cp_ownership_event){.type = CP_OWNERSHIP_SLOW});
+    for (uint32_t p = 0; p < w->partitions; p++) {
+        if (site->open[p].epoch == 0 || sy_rng_chance(&w->rng, 1, 2))
+            continue;
+        unsigned lost = w->lost;
+        step(w, shard,
+             (struct cp_ownership_event){
+                 .type = CP_OWNERSHIP_STALLED, .partition = p, .epoch = site->open[p].epoch});
+        w->stalls += w->lost > lost;
+    }
+}
+
 static void fault(struct world *w)
 {
     size_t shard = sy_rng_below(&w->rng, SHARDS);
     struct site *site = &w->sites[shard];
     bool runs = site->o && site->paused_until_ns <= w->now_ns;
-    unsigned kind = (unsigned)sy_rng_below(&w->rng, 8);
+    unsigned kind = (unsigned)sy_rng_below(&w->rng, 9);
     if (w->calm)
         return;
     happen(w, any_ns(w, 1, 1000), (struct happening){.type = FAULT});
-    if (!(w->faults & 1u << kind))
+    if (!(w->faults & 1u << (kind < 8 ? kind : 9))) /* 8 says how a crash ends */
         return;
     if (kind == 2) {
         site->cut_until_ns = w->now_ns + any_ns(w, 10, 4000);
@@ -550,6 +569,8 @@ static void fault(struct world *w)
                 w, 0,
                 (struct happening){
                     .type = CLOSED, .shard = shard, .partition = p, .epoch = site->open[p].epoch});
+    } else if (kind == 8 && runs) {
+        disk_is_slow(w, shard);
     } else if (kind == 6) {
         people_move(w, sy_rng_chance(&w->rng, 1, 3));
     } else if (kind == 7 && runs) {

@@ -89,6 +89,8 @@ struct world {
 static struct world world;
 static UNUSED bool
     with_witnesses; /* each shard knows at once when the process of another one ends */
+static UNUSED int64_t
+    disk_patience_ns; /* of the shards that are started from now on; 0: without end */
 static const char *const members[MEMBERS] = {"etcd-0:2379", "etcd-1:2379", "etcd-2:2379"};
 
 /* ---- time ---- */
@@ -323,6 +325,7 @@ static void start_shard(struct world *w, size_t i)
                                        .partitions = PARTITIONS,
                                        .partition = {.inline_bytes_max = 65536},
                                        .etcd = &etcd,
+                                       .disk_patience_ns = disk_patience_ns,
                                        .copies = w->local ? &s->copies : NULL};
     snprintf(s->process, sizeof(s->process), "shard-%zu, life %u", i, ++s->life);
     s->witness = (struct cp_witness){.ops = &ops};
