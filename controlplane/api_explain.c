@@ -309,6 +309,7 @@ static void put_waiting(struct cp_request *req, const struct sch_explanation *e,
     ret->estimate->starts = e->estimate.starts;
     ret->estimate->span_ns = e->estimate.span_ns;
     ret->starts_now = e->starts_now;
+    ret->displaceable_queues_more = e->victims_more;
 }
 
 /* Of its cluster what that says: a gang that is there and has no room yet. */

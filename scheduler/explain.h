@@ -185,7 +185,8 @@ struct sch_explanation {
      * SCH_RECLAIM_QUEUES_MAX queues. `request` and `gang` are set. */
     bool wants_room;
     uint32_t victim_count;
-    uint64_t gang_id; /* `held`: of the gang */
+    uint32_t victims_more; /* queues beyond these */
+    uint64_t gang_id;      /* `held`: of the gang */
     struct sch_reclaim_queue victims[SCH_RECLAIM_QUEUES_MAX];
     /* Of a submit only. */
     bool refused;

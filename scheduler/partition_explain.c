@@ -493,7 +493,8 @@ static void explain_room(struct sch_query *q, int32_t priority)
     if (!e->wants_room)
         return;
     e->class_id = q->class ? q->class->id : 0;
-    e->victim_count = sch_reclaim_victims(q->p, q->tenant, &q->need, priority, e->victims);
+    e->victim_count = sch_reclaim_victims(q->p, q->tenant, &q->need, priority, e->victims,
+                                          &e->victims_more);
 }
 
 static void explain_held(struct sch_explanation *e, const struct sch_partition *p,
@@ -506,7 +507,7 @@ static void explain_held(struct sch_explanation *e, const struct sch_partition *
     e->gang_id = sch_action_gang_of(a)->id;
     e->request = class->request;
     e->victim_count = sch_reclaim_victims(p, a->lane->seat.share, &need, a->base.priority,
-                                          e->victims);
+                                          e->victims, &e->victims_more);
 }
 
 struct sch_explanation *sch_explain(const struct sch_partition *p, const struct sch_action *action)

@@ -198,18 +198,21 @@ static struct claim claim_of(const struct sch_action_impl *a)
 
 uint32_t sch_reclaim_victims(const struct sch_partition *p, const struct sch_share *tenant,
                              const struct sch_use *need, int32_t priority,
-                             struct sch_reclaim_queue ret[SCH_RECLAIM_QUEUES_MAX])
+                             struct sch_reclaim_queue ret[SCH_RECLAIM_QUEUES_MAX],
+                             uint32_t *ret_more)
 {
     struct claim claim = claim_by(tenant, *need, priority);
+    struct sch_reclaim_queue further;
     uint32_t count = 0, looks = p->options.reclaim_delay_ns > 0 ? LOOKS_MAX : 0;
-    for (const struct sch_link *link = p->preemptible.next;
-         link != &p->preemptible && count < SCH_RECLAIM_QUEUES_MAX && looks > 0;
+    for (const struct sch_link *link = p->preemptible.next; link != &p->preemptible && looks > 0;
          link = link->next, looks--) {
         const struct sch_share *victim = sy_container_of((struct sch_link *)(uintptr_t)link,
                                                          struct sch_share, preemptible);
-        count += may_lose(p, victim, &claim, &ret[count]);
+        count += may_lose(p, victim, &claim,
+                          count < SCH_RECLAIM_QUEUES_MAX ? &ret[count] : &further);
     }
-    return count;
+    *ret_more = count > SCH_RECLAIM_QUEUES_MAX ? count - SCH_RECLAIM_QUEUES_MAX : 0;
+    return count - *ret_more;
 }
 
 static void reclaim_for_class(struct sch_partition *p, struct sch_class *class,

@@ -12,10 +12,12 @@ bool sch_share_may_stop(const struct sch_share *share);
 void sch_share_list_preemptible(struct sch_partition *p, struct sch_share *share);
 void sch_reclaim_end_step(struct sch_partition *p);
 void sch_reclaim_tick(struct sch_partition *p);
-/* Whose work may stop for somebody with this need and priority of his own; the first of them. */
+/* Whose work may stop for somebody with this need and priority of his own: the first of them, and
+ * how many more there are (of the first LOOKS_MAX queues with such work). */
 uint32_t sch_reclaim_victims(const struct sch_partition *p, const struct sch_share *tenant,
                              const struct sch_use *need, int32_t priority,
-                             struct sch_reclaim_queue ret[SCH_RECLAIM_QUEUES_MAX]);
+                             struct sch_reclaim_queue ret[SCH_RECLAIM_QUEUES_MAX],
+                             uint32_t *ret_more);
 
 /* ---- what a branch of the tree has: partition_share.c ---- */
 /* So many of them that are out wait in their cluster; or no more. */

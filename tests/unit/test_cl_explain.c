@@ -235,9 +235,11 @@ START_TEST(what_would_stop_and_what_is_kept_is_listed)
     free(page);
     a.kept.missing = NULL;
     a.victim.started_ns = 0;
+    a.e.displaceable_queues_more = 9;
     page = print(&a, 0);
     says(page, "on n7, that has not started\n");
     says(page, "\n  n8 in east: it fits\n");
+    says(page, "\n  not asked about: 9 more queues whose work may stop\n");
     free(page);
     a.displaced.count = 0;
     a.displaced.n_attempts = 0;

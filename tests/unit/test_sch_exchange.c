@@ -1,5 +1,6 @@
 /* links: sch */
 /* Whose work may be stopped for whom: what a partition asks its clusters for. */
+#include "scheduler/explain.h"
 #include "tests/unit/test_sch_queue_world.h"
 
 /* Of four cores, to a busy cluster: it is assigned, and waits there. */
@@ -51,8 +52,40 @@ START_TEST(who_would_not_be_next_has_nobody_stopped)
 }
 END_TEST
 
+/* As many as operators are asked about, and three more. */
+START_TEST(whose_work_may_stop_is_counted_beyond_those_that_are_asked_about)
+{
+    struct world w = world_that_reclaims();
+    struct sch_submit wants = {
+        .project = "p", .domain = "d", .queue = "urgent", .request = &w.task.request};
+    struct sch_queue_config urgent = queue("p", "d", "urgent");
+    urgent.priority = 5;
+    configure(&w, urgent);
+    for (unsigned i = 0; i < SCH_RECLAIM_QUEUES_MAX + 3; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "q%u", i);
+        struct sch_queue_config lends = queue("p", "d", name);
+        lends.preemptible = true;
+        configure(&w, lends);
+        struct sch_action *a = submit(&w, "p", name, &w.task, 0);
+        grant(&w, "east", sch_action_class_id(a), 1000);
+        room(&w, "east", 1000 * (uint64_t)(i + 1));
+        assert_state(a, "assigned");
+        struct sch_explanation *e = sch_explain_submit(w.p, &wants);
+        ck_assert(e->wants_room);
+        uint32_t may = i + 1, asked = may < SCH_RECLAIM_QUEUES_MAX ? may : SCH_RECLAIM_QUEUES_MAX;
+        ck_assert_uint_eq(e->victim_count, asked);
+        ck_assert_uint_eq(e->victims_more, may - asked);
+        sch_explanation_free(e);
+    }
+    world_free(&w);
+}
+END_TEST
+
 int main(void)
 {
-    const TTest *const tests[] = {who_would_not_be_next_has_nobody_stopped, NULL};
+    const TTest *const tests[] = {who_would_not_be_next_has_nobody_stopped,
+                                  whose_work_may_stop_is_counted_beyond_those_that_are_asked_about,
+                                  NULL};
     return sy_test_run("sch_exchange", tests);
 }

@@ -527,6 +527,10 @@ static void put_surveys(const struct page *page, const Explanation *e)
         put_line(page, 0, "preemption would stop for it, in the cluster that is asked:");
     for (size_t i = 0; i < e->n_clusters; i++)
         put_displaced(page, e->clusters[i]);
+    if (displaced && e->displaceable_queues_more > 0)
+        put_line(page, 2, "not asked about: %" PRIu32 " more %s whose work may stop",
+                 e->displaceable_queues_more,
+                 e->displaceable_queues_more == 1 ? "queue" : "queues");
     if (kept)
         put_line(page, 0, "nodes that are kept for it:");
     for (size_t i = 0; i < e->n_clusters; i++)
