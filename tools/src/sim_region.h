@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SIM_NODES_MAX 100000u                             /* of all clusters */
+#define SIM_NODES_MAX 100000u /* of all clusters */
 
 struct sim_node_group {
     char name[SCH_QUEUE_NAME_MAX];
