@@ -72,7 +72,6 @@ int ag_agent_new(struct ag_agent **ret_agent, const struct ag_agent_options *opt
     agent->ports = *ports;
     agent->node = sy_strdup(options->node);
     agent->boot_id = sy_strdup(options->boot_id);
-    agent->operator_target = sy_strdup(options->operator_target);
     agent->address = sy_strdup(options->address ? options->address : "");
     agent->bearer = options->bearer;
     agent->inline_bytes_max = options->inline_bytes_max;
@@ -92,7 +91,8 @@ int ag_agent_new(struct ag_agent **ret_agent, const struct ag_agent_options *opt
     if (ports->logs != NULL)
         ag_logs_bind(ports->logs, ag_relay_chunk, agent);
     take_over(agent);
-    ag_stream_init(agent);
+    const char *one[] = {options->operator_target, NULL};
+    ag_stream_init(agent, options->operators != NULL ? options->operators : one);
     agent->turn_end = (struct sy_turn_end){.fn = on_turn_end, .arg = agent};
     sy_loop_add_turn_end(ports->loop, &agent->turn_end);
     *ret_agent = agent;
@@ -142,7 +142,6 @@ void ag_agent_free(struct ag_agent *agent)
     sy_arena_deinit(&agent->arena);
     free(agent->node);
     free(agent->boot_id);
-    free(agent->operator_target);
     free(agent->address);
     free(agent);
 }

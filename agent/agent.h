@@ -19,7 +19,8 @@ struct ag_agent;
 struct ag_agent_options {
     const char *node;
     const char *boot_id;
-    const char *operator_target; /* "127.0.0.1:8091" */
+    const char *operator_target;  /* "127.0.0.1:8091", or */
+    const char *const *operators; /* of a cluster with several: all of them; NULL-terminated */
     const char *address; /* where other nodes reach this one; NULL or "": as the operator sees it */
     struct sy_bearer bearer; /* for the operator; borrowed; zeroed: none */
     struct sch_resources capacity;
@@ -42,6 +43,9 @@ struct ag_agent_ports {
     struct ag_journal *journal;
     struct ag_logs *logs;       /* NULL: no logs */
     struct ag_objects *objects; /* NULL: no references, inline only */
+    /* The agent is attached to that one from now on; may be NULL. */
+    void (*on_operator)(void *ctx, const char *target);
+    void *on_operator_ctx;
     uint64_t seed;
     struct sy_log *log;
 };

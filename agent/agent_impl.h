@@ -16,6 +16,7 @@
 #include "agent/journal.h"
 #include "agent/logs.h"
 #include "agent/objects.h"
+#include "agent/operators.h"
 #include "agent/room.h"
 #include "agent/spec.h"
 #include "base/arena.h"
@@ -125,7 +126,7 @@ enum ag_link_state { AG_LINK_DOWN, AG_LINK_GREETING, AG_LINK_UP };
 
 struct ag_agent {
     struct ag_agent_ports ports;
-    char *node, *boot_id, *operator_target, *address;
+    char *node, *boot_id, *address;
     struct sy_bearer bearer; /* borrowed */
     char session[17];
     size_t inline_bytes_max;
@@ -151,9 +152,10 @@ struct ag_agent {
     uint64_t next_call; /* over all streams, from a random one on: late replies match nothing */
 
     /* the stream */
-    struct sy_channel *channel;
+    struct ag_operators *operators;
     struct sy_call *call;
     enum ag_link_state link;
+    bool link_leaves;           /* lost in the next turn */
     struct sy_timer link_timer; /* dial again; or heartbeat and silence */
     int64_t backoff_ns, heartbeat_ns, lease_ns, heard_ns, sent_ns;
     int64_t parted_ns; /* when the stream was lost that was up last; before: our start */
@@ -221,9 +223,10 @@ void ag_report_kept(struct ag_agent *agent, const struct ag_attempt_key *key,
 
 /* ---- agent_stream.c ---- */
 
-void ag_stream_init(struct ag_agent *agent);
-void ag_stream_welcome(struct ag_agent *agent, const char *cluster, int64_t heartbeat_ns,
-                       int64_t lease_ns);
+typedef struct Switchyard__Internal__NodeWelcome ag_pb_welcome;
+/* `targets`: NULL-terminated. */
+void ag_stream_init(struct ag_agent *agent, const char *const *targets);
+void ag_stream_welcome(struct ag_agent *agent, const ag_pb_welcome *welcome);
 void ag_stream_close(struct ag_agent *agent);
 void ag_stream_deinit(struct ag_agent *agent);
 /* Packs and sends what waits, as far as the transport takes it. */

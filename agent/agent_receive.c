@@ -209,8 +209,9 @@ void ag_receive(struct ag_agent *agent, struct sy_span message)
         return;
     }
     if (msg->welcome != NULL)
-        ag_stream_welcome(agent, msg->welcome->cluster, msg->welcome->heartbeat_ns,
-                          msg->welcome->lease_ns);
+        ag_stream_welcome(agent, msg->welcome);
+    if (agent->link_leaves)
+        return; /* nothing that it says counts any more */
     receive_specs(agent, msg);
     for (size_t i = 0; i < msg->n_assignments; i++)
         assign(agent, msg->assignments[i]);

@@ -32,7 +32,7 @@ enum { /* fields of AgentMessage */
        FIELD_HEARTBEAT = 8,
 };
 
-static void dial_later(struct ag_agent *agent);
+static void dial_later(struct ag_agent *agent, bool all_had_their_turn);
 
 /* ---- encoding ---- */
 
@@ -128,6 +128,7 @@ static void put_hello(struct ag_agent *agent, struct sy_buf *buf)
     msg.boot_id = agent->boot_id;
     msg.address = agent->address;
     msg.session = agent->session;
+    msg.term = ag_operators_term(agent->operators);
     msg.capacity = &capacity;
     msg.environments = pointers;
     msg.n_environments = agent->room.environment_count;
@@ -252,9 +253,10 @@ static void lost(struct ag_agent *agent, const char *why)
     if (agent->link == AG_LINK_UP) {
         agent->parted_ns = sy_loop_now_ns(agent->ports.loop);
         sy_log(agent->ports.log, &ag_events, AG_EV_DISCONNECTED,
-               SY_STR("operator", agent->operator_target), SY_STR("why", why));
+               SY_STR("operator", ag_operators_target(agent->operators)), SY_STR("why", why));
     }
     agent->link = AG_LINK_DOWN;
+    agent->link_leaves = false;
     drop_call(agent);
     sy_buf_clear(&agent->out_started);
     sy_buf_clear(&agent->out_returned);
@@ -268,7 +270,7 @@ static void lost(struct ag_agent *agent, const char *why)
         a->outcome_queued = true;
     }
     ag_relay_lost(agent);
-    dial_later(agent);
+    dial_later(agent, ag_operators_next(agent->operators));
 }
 
 static void on_message(void *ctx, struct sy_span message)
@@ -291,7 +293,7 @@ static void on_closed(void *ctx, const struct sy_status *status)
     sy_call_unref(sy_take(agent->call));
     if (status->code == SY_CODE_UNAUTHENTICATED)
         sy_log(agent->ports.log, &ag_events, AG_EV_REFUSED,
-               SY_STR("operator", agent->operator_target), SY_STR("why", why));
+               SY_STR("operator", ag_operators_target(agent->operators)), SY_STR("why", why));
     lost(agent, why);
 }
 
@@ -309,7 +311,8 @@ static void dial(struct ag_agent *agent)
         .metadata = &agent->bearer.metadata,
         .metadata_count = agent->bearer.metadata_count,
     };
-    agent->call = sy_channel_open(agent->channel, agent->ports.loop, &options, &sink, agent);
+    agent->call = sy_channel_open(ag_operators_channel(agent->operators), agent->ports.loop,
+                                  &options, &sink, agent);
     agent->link = AG_LINK_GREETING;
     agent->heard_ns = sy_loop_now_ns(agent->ports.loop);
     struct sy_buf message = {0};
@@ -320,12 +323,16 @@ static void dial(struct ag_agent *agent)
     sy_timer_start_in(agent->ports.loop, &agent->link_timer, GREETING_NS);
 }
 
-static void dial_later(struct ag_agent *agent)
+/* The pause grows when none of the operators has taken us. */
+static void dial_later(struct ag_agent *agent, bool all_had_their_turn)
 {
     if (agent->stopped)
         return;
-    int64_t jitter = (int64_t)sy_rng_below(&agent->rng, (uint64_t)agent->backoff_ns);
-    sy_timer_start_in(agent->ports.loop, &agent->link_timer, agent->backoff_ns / 2 + jitter);
+    int64_t pause_ns = all_had_their_turn ? agent->backoff_ns : BACKOFF_MIN_NS;
+    int64_t jitter = (int64_t)sy_rng_below(&agent->rng, (uint64_t)pause_ns);
+    sy_timer_start_in(agent->ports.loop, &agent->link_timer, pause_ns / 2 + jitter);
+    if (!all_had_their_turn)
+        return;
     bool soon = sy_loop_now_ns(agent->ports.loop) - agent->parted_ns < SOON_NS;
     int64_t max_ns = soon ? BACKOFF_SOON_NS : BACKOFF_MAX_NS;
     agent->backoff_ns *= 2;
@@ -359,35 +366,67 @@ static void on_link_timer(void *arg)
         dial(agent);
         break;
     case AG_LINK_GREETING:
-        lost(agent, "it did not answer the hello");
+        lost(agent, agent->link_leaves ? "another operator is the active one"
+                                       : "it did not answer the hello");
         break;
     case AG_LINK_UP:
-        beat(agent);
+        if (agent->link_leaves)
+            lost(agent, "another operator is the active one");
+        else
+            beat(agent);
         break;
     }
 }
 
-void ag_stream_welcome(struct ag_agent *agent, const char *cluster, int64_t heartbeat_ns,
-                       int64_t lease_ns)
+/* A pause of its own, as we do not fall out of the message that is being read. */
+static void leave_soon(struct ag_agent *agent)
 {
+    agent->link_leaves = true;
+    sy_timer_start_in(agent->ports.loop, &agent->link_timer, 0);
+}
+
+void ag_stream_welcome(struct ag_agent *agent, const ag_pb_welcome *welcome)
+{
+    int64_t heartbeat_ns = welcome->heartbeat_ns, lease_ns = welcome->lease_ns;
     if (agent->link != AG_LINK_GREETING)
         return;
+    if (!ag_operators_welcome(agent->operators, welcome->term)) {
+        sy_log(agent->ports.log, &ag_events, AG_EV_OLD_TERM,
+               SY_STR("operator", ag_operators_target(agent->operators)),
+               SY_U64("term", welcome->term),
+               SY_U64("newest", ag_operators_term(agent->operators)));
+        leave_soon(agent);
+        return;
+    }
     agent->link = AG_LINK_UP;
+    if (agent->ports.on_operator != NULL)
+        agent->ports.on_operator(agent->ports.on_operator_ctx,
+                                 ag_operators_target(agent->operators));
     agent->heartbeat_ns = heartbeat_ns > 0 ? heartbeat_ns : HEARTBEAT_DEFAULT_NS;
     agent->lease_ns = lease_ns > 0 ? lease_ns : LEASE_DEFAULT_NS;
     agent->backoff_ns = BACKOFF_MIN_NS;
     agent->sent_ns = sy_loop_now_ns(agent->ports.loop);
     sy_log(agent->ports.log, &ag_events, AG_EV_CONNECTED,
-           SY_STR("operator", agent->operator_target), SY_STR("cluster", cluster),
-           SY_U64("attempts", agent->by_key.count));
+           SY_STR("operator", ag_operators_target(agent->operators)),
+           SY_STR("cluster", welcome->cluster), SY_U64("attempts", agent->by_key.count));
     sy_timer_start_in(agent->ports.loop, &agent->link_timer, agent->heartbeat_ns / 2);
 }
 
-void ag_stream_init(struct ag_agent *agent)
+static void on_moved(void *ctx)
+{
+    struct ag_agent *agent = ctx;
+    if (agent->link != AG_LINK_DOWN)
+        leave_soon(agent);
+    else if (!agent->stopped)
+        sy_timer_start_in(agent->ports.loop, &agent->link_timer, 0); /* dials it */
+}
+
+void ag_stream_init(struct ag_agent *agent, const char *const *targets)
 {
     agent->backoff_ns = BACKOFF_MIN_NS;
     agent->parted_ns = sy_loop_now_ns(agent->ports.loop);
-    agent->channel = sy_channel_new(agent->ports.rpc, agent->operator_target);
+    agent->operators = ag_operators_new(agent->ports.rpc, agent->ports.loop, targets,
+                                        &agent->bearer, on_moved, agent);
     sy_timer_init(&agent->link_timer, on_link_timer, agent);
     sy_timer_start_in(agent->ports.loop, &agent->link_timer, 0);
 }
@@ -404,7 +443,7 @@ void ag_stream_deinit(struct ag_agent *agent)
 {
     sy_timer_stop(agent->ports.loop, &agent->link_timer);
     drop_call(agent);
-    sy_channel_free(agent->channel);
+    ag_operators_free(agent->operators);
     sy_buf_deinit(&agent->out_started);
     sy_buf_deinit(&agent->out_returned);
     sy_buf_deinit(&agent->out_calls);

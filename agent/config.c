@@ -35,8 +35,10 @@ static const struct sy_config_key slices_keys[] = {
 static const struct sy_config_key keys[] = {
     SY_CONFIG_STRING("node", struct ag_config, node, "",
                      "name of this node in its cluster; empty = the host's name"),
-    SY_CONFIG_STRING("operator", struct ag_config, operator_target, NULL,
+    SY_CONFIG_STRING("operator", struct ag_config, operator_target, "",
                      "the cluster's operator, host:port"),
+    SY_CONFIG_STRINGS("operators", struct ag_config, operators, "",
+                      "in place of operator, of a cluster that has several: all of them"),
     SY_CONFIG_STRING("address", struct ag_config, address, "",
                      "host name or address by which other nodes reach this one, for gangs; empty = "
                      "as the operator sees it"),
@@ -113,15 +115,41 @@ static const struct sy_config_key keys[] = {
 
 #define COUNT (sizeof(keys) / sizeof(keys[0]))
 
-/* What no single key can say. */
-static int check(const struct ag_config *config, const char *name, struct sy_error_text *error)
+const char *ag_config_operator(const struct ag_config *config)
 {
-    const struct ag_config_pool *pools = config->pools.items;
-    if (strchr(config->operator_target, ':') == NULL) {
+    return config->operators.count > 0 ? ((char *const *)config->operators.items)[0]
+                                       : config->operator_target;
+}
+
+static int check_operators(const struct ag_config *config, const char *name,
+                           struct sy_error_text *error)
+{
+    char *const *operators = config->operators.items;
+    bool one = config->operator_target[0] != '\0';
+    if (one && config->operators.count > 0) {
+        sy_error_text_set(error, "%s: operator and operators: expected one of them", name);
+        return -EINVAL;
+    }
+    if (config->operators.count == 0 && strchr(config->operator_target, ':') == NULL) {
         sy_error_text_set(error, "%s: operator: '%s' is not host:port", name,
                           config->operator_target);
         return -EINVAL;
     }
+    for (size_t i = 0; i < config->operators.count; i++) {
+        if (strchr(operators[i], ':') == NULL) {
+            sy_error_text_set(error, "%s: operators: '%s' is not host:port", name, operators[i]);
+            return -EINVAL;
+        }
+    }
+    return 0;
+}
+
+/* What no single key can say. */
+static int check(const struct ag_config *config, const char *name, struct sy_error_text *error)
+{
+    const struct ag_config_pool *pools = config->pools.items;
+    if (check_operators(config, name, error) < 0)
+        return -EINVAL;
     if (config->pools.count > 16) {
         sy_error_text_set(error, "%s: pools: %zu, at most 16 are allowed", name,
                           config->pools.count);

@@ -17,10 +17,11 @@ struct ag_config_slices {
 };
 
 struct ag_config {
-    char *node; /* "" = the host's name */
-    char *operator_target;
-    char *address;          /* "" = as the operator sees it */
-    char *agent_token_file; /* "" = none */
+    char *node;                      /* "" = the host's name */
+    char *operator_target;           /* "" = see operators */
+    struct sy_config_list operators; /* of char * */
+    char *address;                   /* "" = as the operator sees it */
+    char *agent_token_file;          /* "" = none */
     char *data_dir;
     int64_t cpu_milli, memory_bytes;  /* 0 = what the machine has */
     int64_t gpus;                     /* -1 = what is found */
@@ -50,6 +51,9 @@ struct ag_config {
     char *python_worker; /* "" = the one that was installed */
     int64_t bundles_max;
 };
+
+/* The one to begin with. */
+const char *ag_config_operator(const struct ag_config *config);
 
 /* -EINVAL with all problems in error. NULL: all defaults, for what has one. */
 int ag_config_load(struct ag_config *ret, const char *path,

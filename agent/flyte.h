@@ -29,9 +29,10 @@ struct ag_flyte_options {
 struct ag_flyte_ports {
     struct ag_executor *inner; /* taken */
     struct sy_loop *loop;
-    struct sy_blobs *blobs;     /* NULL: Flyte's actions are refused */
-    struct sy_channel *secrets; /* to the operator; NULL: tasks with secrets are refused */
-    struct sy_bearer bearer;    /* for it; borrowed; zeroed: none */
+    struct sy_blobs *blobs; /* NULL: Flyte's actions are refused */
+    /* To the operator, as it is now; NULL: tasks with secrets are refused. */
+    struct sy_channel *const *secrets;
+    struct sy_bearer bearer; /* for it; borrowed; zeroed: none */
     struct sy_log *log;
 };
 

@@ -126,7 +126,7 @@ static void ask(struct ag_flyte_attempt *a)
         .metadata = &a->flyte->ports.bearer.metadata,
         .metadata_count = a->flyte->ports.bearer.metadata_count,
     };
-    (void)sy_channel_call(a->flyte->ports.secrets, a->flyte->ports.loop, &options, &request,
+    (void)sy_channel_call(*a->flyte->ports.secrets, a->flyte->ports.loop, &options, &request,
                           on_reply, a->secret_read);
     free(msg.project);
     free(msg.domain);

@@ -57,6 +57,8 @@ struct ag_object_transfer {
 
 struct ag_objects {
     struct sy_loop *loop;
+    struct sy_rpc *rpc;
+    char *target;
     struct sy_channel *channel;
     struct sy_bearer bearer; /* borrowed */
     struct sy_rng rng;
@@ -499,6 +501,8 @@ int ag_objects_new(struct ag_objects **ret_objects, struct sy_rpc *rpc, struct s
     o->loop = loop;
     o->log = log;
     o->cache = cache;
+    o->rpc = rpc;
+    o->target = sy_strdup(options->target);
     o->channel = sy_channel_new(rpc, options->target);
     o->bearer = options->bearer;
     o->object_bytes_max = options->object_bytes_max ? options->object_bytes_max
@@ -507,6 +511,16 @@ int ag_objects_new(struct ag_objects **ret_objects, struct sy_rpc *rpc, struct s
     sy_rng_init(&o->rng, seed);
     *ret_objects = o;
     return 0;
+}
+
+void ag_objects_use(struct ag_objects *o, const char *target)
+{
+    if (strcmp(o->target, target) == 0)
+        return;
+    free(o->target);
+    sy_channel_free(o->channel); /* calls under way keep it */
+    o->target = sy_strdup(target);
+    o->channel = sy_channel_new(o->rpc, target);
 }
 
 void ag_objects_free(struct ag_objects *o)
@@ -520,6 +534,7 @@ void ag_objects_free(struct ag_objects *o)
         t = next;
     }
     sy_channel_free(o->channel);
+    free(o->target);
     ag_cache_free(o->cache);
     sy_buf_deinit(&o->chunk);
     free(o);

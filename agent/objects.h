@@ -35,6 +35,8 @@ int ag_objects_new(struct ag_objects **ret_objects, struct sy_rpc *rpc, struct s
                    const struct ag_objects_options *options, uint64_t seed, struct sy_log *log,
                    struct sy_error_text *error) SY_MUST_USE;
 void ag_objects_free(struct ag_objects *objects);
+/* Another operator is the active one: calls go there from now on. */
+void ag_objects_use(struct ag_objects *objects, const char *target);
 
 /* Uploads a file, which is removed afterwards, or bytes (copied). */
 struct ag_object_transfer *ag_objects_put_file(struct ag_objects *objects, const char *path,

@@ -133,13 +133,23 @@ static int open_objects(struct ag_setup *s, uint64_t seed, struct sy_error_text 
     char dir[PATH_BYTES];
     snprintf(dir, sizeof(dir), "%s/cache", s->config->data_dir);
     struct ag_objects_options options = {
-        .target = s->config->operator_target,
+        .target = ag_config_operator(s->config),
         .bearer = s->bearer,
         .cache_dir = dir,
         .cache_bytes_max = s->config->cache_bytes_max,
         .object_bytes_max = s->config->object_bytes_max,
     };
     return ag_objects_new(&s->objects, s->rpc, s->loop, &options, seed, s->log, error);
+}
+
+static void on_operator(void *ctx, const char *target)
+{
+    struct ag_setup *s = ctx;
+    if (s->operators_met++ == 0 && strcmp(target, ag_config_operator(s->config)) == 0)
+        return; /* as it was set up */
+    ag_objects_use(s->objects, target);
+    sy_channel_free(s->secrets); /* calls under way keep it */
+    s->secrets = sy_channel_new(s->rpc, target);
 }
 
 static int open_agent(struct ag_setup *s, uint64_t seed, struct sy_error_text *error)
@@ -153,10 +163,15 @@ static int open_agent(struct ag_setup *s, uint64_t seed, struct sy_error_text *e
         environments[i].slots = (uint32_t)(pools[i].max * pools[i].concurrency);
     }
     read_boot_id(boot_id, sizeof(boot_id));
+    const struct sy_config_list *list = &s->config->operators;
+    const char **operators SY_AUTOFREE = sy_calloc(list->count + 2, sizeof(*operators));
+    operators[0] = ag_config_operator(s->config);
+    for (size_t i = 1; i < list->count; i++)
+        operators[i] = ((char *const *)list->items)[i];
     struct ag_agent_options options = {
         .node = s->node,
         .boot_id = boot_id,
-        .operator_target = s->config->operator_target,
+        .operators = operators,
         .address = s->config->address,
         .bearer = s->bearer,
         .environments = environments,
@@ -176,6 +191,8 @@ static int open_agent(struct ag_setup *s, uint64_t seed, struct sy_error_text *e
         .journal = s->journal,
         .logs = s->logs,
         .objects = s->objects,
+        .on_operator = on_operator,
+        .on_operator_ctx = s,
         .seed = seed,
         .log = s->log,
     };
@@ -236,7 +253,8 @@ void ag_setup_close(struct ag_setup *s)
     ag_cgroups_free(s->cgroups);
     ag_io_free(s->io);
     if (s->rpc != NULL)
-        sy_rpc_free(s->rpc);
+        sy_rpc_settle(s->rpc, &s->loop, 1);
+    sy_rpc_free(s->rpc);
     sy_bearer_deinit(&s->bearer);
     free(s->node);
 }

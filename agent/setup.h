@@ -23,6 +23,7 @@ struct ag_setup {
     struct sy_blobs *blobs;
     struct sy_bearer bearer; /* for the operator */
     struct sy_channel *secrets;
+    uint64_t operators_met; /* how often one has welcomed the agent */
     struct ag_logs *logs;
     struct ag_objects *objects;
     struct sy_rpc *rpc;

@@ -100,7 +100,7 @@ int ag_setup_flyte(struct ag_setup *s, struct sy_error_text *error)
     struct sy_blob_options storage;
     sy_arena_init(&arena, ARENA_BYTES);
     snprintf(dir, sizeof(dir), "%s/flyte", config->data_dir);
-    s->secrets = sy_channel_new(s->rpc, config->operator_target);
+    s->secrets = sy_channel_new(s->rpc, ag_config_operator(config));
     struct ag_flyte_options options = {
         .dir = dir,
         .endpoint = config->flyte_endpoint,
@@ -116,6 +116,6 @@ int ag_setup_flyte(struct ag_setup *s, struct sy_error_text *error)
     if (r < 0)
         return r;
     options.env = read_env(&arena, &config->flyte_env, &storage);
-    struct ag_flyte_ports ports = {s->executor, s->loop, s->blobs, s->secrets, s->bearer, s->log};
+    struct ag_flyte_ports ports = {s->executor, s->loop, s->blobs, &s->secrets, s->bearer, s->log};
     return ag_flyte_new(&s->executor, &options, &ports, error);
 }

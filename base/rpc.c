@@ -8,6 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+#define SETTLE_TURNS_MAX 5000 /* of a millisecond */
 
 #define QUEUE_CAP_MIN 4
 
@@ -750,6 +753,15 @@ struct sy_call *sy_channel_open(struct sy_channel *channel, struct sy_loop *loop
 bool sy_rpc_busy(struct sy_rpc *rpc)
 {
     return rpc->ops->busy != NULL && rpc->ops->busy(rpc);
+}
+
+void sy_rpc_settle(struct sy_rpc *rpc, struct sy_loop *const *loops, size_t count)
+{
+    for (int i = 0; sy_rpc_busy(rpc) && i < SETTLE_TURNS_MAX; i++) {
+        for (size_t k = 0; k < count; k++)
+            sy_loop_turn(loops[k]);
+        nanosleep(&(struct timespec){.tv_nsec = SY_NS_PER_MS}, NULL);
+    }
 }
 
 void sy_rpc_free(struct sy_rpc *rpc)

@@ -253,6 +253,8 @@ int sy_rpc_grpc_new(struct sy_rpc **ret_rpc, struct sy_error_text *error) SY_MUS
 /* Some are left: also calls that nobody holds any more, until they have ended on their loops. Never
  * so in memory, where that does not matter. Any thread. */
 bool sy_rpc_busy(struct sy_rpc *rpc);
+/* Turns their loops, which run no more, until none is left; 5 s at most. */
+void sy_rpc_settle(struct sy_rpc *rpc, struct sy_loop *const *loops, size_t count);
 /* After all servers, channels and calls are gone, and before the loops go. */
 void sy_rpc_free(struct sy_rpc *rpc);
 

@@ -14,14 +14,6 @@
 #include <string.h>
 #include <sys/random.h>
 
-struct order;
-
-/* In flight; outlives its order when the call ends early. */
-struct cp_cluster_write {
-    struct cp_cluster_write *next, **prev;
-    struct order *order; /* NULL: nobody waits */
-};
-
 struct order {
     struct cp_region_watch watch;
     struct cp_cluster_write *write;
@@ -59,27 +51,11 @@ static char *copy(struct cp_request *req, const char *s)
 
 static void on_written(void *ctx, enum cp_coord_result result)
 {
-    struct cp_cluster_write *write = ctx;
-    struct order *order = write->order;
-    *write->prev = write->next;
-    if (write->next != NULL)
-        write->next->prev = write->prev;
-    free(write);
-    if (order == NULL)
-        return;
+    struct order *order = ctx;
     order->write = NULL;
     order->written = true;
     order->result = result;
     cp_stream_again_in(order->watch.req, 0);
-}
-
-void cp_cluster_writes_free(struct cp_shard *shard)
-{
-    while (shard->cluster_writes != NULL) {
-        struct cp_cluster_write *write = shard->cluster_writes;
-        shard->cluster_writes = write->next;
-        free(write);
-    }
 }
 
 /* Of those that were deleted the one that was so first; NULL: none. */
@@ -115,14 +91,8 @@ static void write_record(struct cp_request *req, const struct cp_registered *now
         snprintf(oldest_key, sizeof(oldest_key), CP_CLUSTER_KEYS "%s", oldest->name);
         ops[count++] = (struct cp_coord_op){CP_COORD_DELETE, oldest_key, {0}, oldest->revision};
     }
-    struct cp_cluster_write *write = sy_new(struct cp_cluster_write);
-    *write = (struct cp_cluster_write){shard->cluster_writes, &shard->cluster_writes, order};
-    if (write->next != NULL)
-        write->next->prev = &write->next;
-    shard->cluster_writes = write;
-    order->write = write;
     order->decided = cp_coord_revision(coord_of(req));
-    cp_coord_write(coord_of(req), ops, count, on_written, write);
+    order->write = cp_cluster_write(shard, ops, count, on_written, order);
 }
 
 /* ---- orders in progress ---- */
@@ -178,8 +148,7 @@ static void pump(struct cp_request *req, decide_fn decide, answer_fn answer)
 static void release(struct cp_request *req)
 {
     struct order *order = req->state;
-    if (order->write != NULL)
-        order->write->order = NULL;
+    cp_cluster_write_forget(order->write);
     explicit_bzero(order->secret, sizeof(order->secret));
     sy_buf_deinit(&order->record);
     cp_region_watch_end(&order->watch);

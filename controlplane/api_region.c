@@ -413,6 +413,8 @@ static struct merged add_registered(struct cp_gather *gather, struct merged seen
             report->cluster.state = deleting;
         else if (known)
             report->cluster.registration = cp_registration_of(gather->req, registered->record);
+        if (known)
+            report->cluster.lead = cp_lead_of(gather->req, registered->name);
         describe_health(gather, report);
         if (known)
             show_standing(gather, report, registered->record->standing);

@@ -172,6 +172,55 @@ const char *cp_cluster_trouble(const struct cp_shard *shard)
     return reason[0] != '\0' ? reason : "partition 0, which keeps them, has just been opened";
 }
 
+/* ---- writes ---- */
+
+/* In flight; outlives who waits for it when the call ends early. */
+struct cp_cluster_write {
+    struct cp_cluster_write *next, **prev; /* in shard->cluster_writes */
+    cp_coord_done_fn done;                 /* NULL: nobody waits */
+    void *ctx;
+};
+
+static void on_written(void *ctx, enum cp_coord_result result)
+{
+    struct cp_cluster_write *write = ctx;
+    cp_coord_done_fn done = write->done;
+    void *waiter = write->ctx;
+    *write->prev = write->next;
+    if (write->next != NULL)
+        write->next->prev = write->prev;
+    free(write);
+    if (done != NULL)
+        done(waiter, result);
+}
+
+struct cp_cluster_write *cp_cluster_write(struct cp_shard *shard, const struct cp_coord_op *ops,
+                                          size_t count, cp_coord_done_fn done, void *ctx)
+{
+    struct cp_cluster_write *write = sy_new(struct cp_cluster_write);
+    *write = (struct cp_cluster_write){shard->cluster_writes, &shard->cluster_writes, done, ctx};
+    if (write->next != NULL)
+        write->next->prev = &write->next;
+    shard->cluster_writes = write;
+    cp_coord_write(cp_cluster_coord(shard), ops, count, on_written, write);
+    return write;
+}
+
+void cp_cluster_write_forget(struct cp_cluster_write *write)
+{
+    if (write != NULL)
+        write->done = NULL;
+}
+
+void cp_cluster_writes_free(struct cp_shard *shard)
+{
+    while (shard->cluster_writes != NULL) {
+        struct cp_cluster_write *write = shard->cluster_writes;
+        shard->cluster_writes = write->next;
+        free(write);
+    }
+}
+
 /* ---- life ---- */
 
 static void own_changed(void *ctx)

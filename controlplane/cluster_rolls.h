@@ -25,5 +25,12 @@ const struct cp_roll *cp_cluster_roll(const struct cp_shard *shard);
 /* In api_clusters.c: for lists; in the request's memory. */
 Switchyard__V1__Registration *cp_registration_of(struct cp_request *req,
                                                  const cp_cluster_record *record);
+/* In api_leads.c, as that: NULL, nobody has asked. */
+Switchyard__V1__Lead *cp_lead_of(struct cp_request *req, const char *cluster);
+/* A write to where they are. `done` runs in a later turn, unless it is forgotten. */
+struct cp_cluster_write;
+struct cp_cluster_write *cp_cluster_write(struct cp_shard *shard, const struct cp_coord_op *ops,
+                                          size_t count, cp_coord_done_fn done, void *ctx);
+void cp_cluster_write_forget(struct cp_cluster_write *write); /* NULL is nothing */
 /* What keeps this shard from changing them, in words; "": nothing does. */
 const char *cp_cluster_trouble(const struct cp_shard *shard);

@@ -4,9 +4,6 @@
 
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
-
-#define SETTLE_TURNS_MAX 5000 /* of a millisecond */
 
 struct cp_loops_thread {
     pthread_t thread;
@@ -62,11 +59,8 @@ void cp_loops_stop(void *arg)
 
 void cp_loops_settle(struct cp_loops *loops, struct sy_rpc *rpc)
 {
-    for (int i = 0; rpc != NULL && sy_rpc_busy(rpc) && i < SETTLE_TURNS_MAX; i++) {
-        for (size_t k = 0; k < loops->count; k++)
-            sy_loop_turn(loops->loops[k]);
-        nanosleep(&(struct timespec){.tv_nsec = SY_NS_PER_MS}, NULL);
-    }
+    if (rpc != NULL)
+        sy_rpc_settle(rpc, loops->loops, loops->count);
 }
 
 void cp_loops_deinit(struct cp_loops *loops)

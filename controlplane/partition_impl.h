@@ -318,6 +318,7 @@ struct cp_cluster {
     char name[SCH_NAME_MAX];
     char *endpoint;
     char region[SCH_NAME_MAX];  /* as its last hello said */
+    uint64_t term;              /* the greatest that an operator of it has shown */
     struct cp_operator *stream; /* NULL: not connected */
     int64_t lost_ns;            /* since when */
     bool expected;              /* named by the store, never seen since the open */

@@ -159,21 +159,41 @@ void cp_operator_said(struct cp_operator *o)
     SY_ASSERT(done && o->cluster->stream == o);
 }
 
-static void register_cluster(struct cp_operator *o, const char *endpoint)
+/* Durable before the welcome is sent. */
+static void register_cluster(struct cp_operator *o, const char *endpoint, uint64_t term)
 {
     struct cp_partition *p = o->p;
     struct cp_cluster *cluster = o->cluster;
-    if (cluster->endpoint && strcmp(cluster->endpoint, endpoint) == 0)
+    SY_ASSERT(term == 0 || term >= cluster->term);
+    if (term == 0)
+        term = cluster->term;
+    if (cluster->endpoint && strcmp(cluster->endpoint, endpoint) == 0 && term == cluster->term)
         return;
     free(cluster->endpoint);
     cluster->endpoint = sy_strdup(endpoint);
+    cluster->term = term;
     Switchyard__Internal__Store__ClusterRow row;
     switchyard__internal__store__cluster_row__init(&row);
     row.endpoint = cluster->endpoint;
+    row.term = cluster->term;
     struct cp_key key = cp_key_cluster(cluster->name);
     sy_buf_clear(&p->scratch);
     cp_row_pack(&p->scratch, &row.base);
     cp_put(p, CP_FAMILY_META, &key, &p->scratch);
+}
+
+/* Who shows none is not told of any: a cluster that has not joined, or an older version. */
+static enum sy_code check_term(struct cp_partition *p,
+                               const Switchyard__Internal__OperatorHello *hello,
+                               struct sy_error_text *error)
+{
+    const struct cp_cluster *cluster = cp_cluster_find(p, hello->cluster);
+    if (hello->term == 0 || cluster == NULL || hello->term >= cluster->term)
+        return SY_CODE_OK;
+    sy_error_text_set(
+        error, "term %llu of cluster %s is over: its active operator is one of term %llu",
+        (unsigned long long)hello->term, hello->cluster, (unsigned long long)cluster->term);
+    return SY_CODE_FAILED_PRECONDITION;
 }
 
 static enum sy_code check_hello(struct cp_operator *o,
@@ -207,7 +227,8 @@ static enum sy_code check_hello(struct cp_operator *o,
                           hello->cluster, hello->max_epoch, p->options.partition, p->epoch);
         return SY_CODE_FAILED_PRECONDITION;
     }
-    return cp_admission_code(cp_operator_admit(o, hello->cluster, error));
+    enum cp_admission admission = cp_operator_admit(o, hello->cluster, error);
+    return admission != CP_ADMITTED ? cp_admission_code(admission) : check_term(p, hello, error);
 }
 
 static bool say_hello(struct cp_operator *o, const Message *m)
@@ -233,7 +254,7 @@ static bool say_hello(struct cp_operator *o, const Message *m)
     snprintf(cluster->region, sizeof(cluster->region), "%s", m->hello->region);
     o->serial = ++p->last_serial;
     o->welcome = true;
-    register_cluster(o, m->hello->endpoint);
+    register_cluster(o, m->hello->endpoint, m->hello->term);
     sy_log(p->log, &cp_partition_events, CP_PARTITION_EV_CLUSTER_UP,
            SY_U64("partition", p->options.partition), SY_STR("cluster", cluster->name),
            SY_STR("session", m->hello->session));

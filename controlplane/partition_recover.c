@@ -248,8 +248,10 @@ static int restore_clusters(struct cp_partition *p, const char ***ret_names, siz
             Switchyard__Internal__Store__ClusterRow,
             switchyard__internal__store__cluster_row__descriptor, &p->message_arena,
             cp_iter_value(iter));
-        if (row)
+        if (row) {
             cluster->endpoint = sy_strdup(row->endpoint);
+            cluster->term = row->term;
+        }
         names = sy_realloc(names, (count + 1) * sizeof(*names));
         names[count++] = cluster->name;
     }

@@ -30,7 +30,7 @@ static const struct cp_method *const tables[] = {
     cp_actions_methods, cp_cluster_methods,  cp_native_methods,  cp_region_methods,
     cp_signal_methods,  cp_task_methods,     cp_trigger_methods, cp_project_methods,
     cp_queue_methods,   cp_explain_methods,  cp_shards_methods,  cp_region_map_methods,
-    cp_backup_methods,  cp_clusters_methods,
+    cp_backup_methods,  cp_clusters_methods, cp_leads_methods,
 };
 
 uint32_t cp_shard_partition_of(const struct cp_shard *shard, const char *project,

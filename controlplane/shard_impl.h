@@ -193,6 +193,7 @@ extern const struct cp_method cp_watch_methods[];
 extern const struct cp_method cp_actions_methods[];
 extern const struct cp_method cp_cluster_methods[];
 extern const struct cp_method cp_clusters_methods[];
+extern const struct cp_method cp_leads_methods[];
 extern const struct cp_method cp_native_methods[];
 extern const struct cp_method cp_signal_methods[];
 extern const struct cp_method cp_region_methods[];
@@ -237,7 +238,7 @@ uint32_t cp_shard_any(const struct cp_shard *shard);
 void cp_shard_look_soon(struct cp_lane *lane);
 void cp_shard_changed(void *shard);
 
-/* In api_clusters.c: what is left of its orders when the shard is freed. */
+/* In cluster_rolls.c: what is left of them when the shard is freed. */
 void cp_cluster_writes_free(struct cp_shard *shard);
 
 /* In describe.c: what it tells may be another. */

@@ -32,17 +32,24 @@ static const struct sy_config_key keys[] = {
     SY_CONFIG_MAP("labels", struct dp_config, labels, "",
                   "of all nodes of this cluster, for tasks to ask for: \"region: eu\""),
     SY_CONFIG_STRING("data_dir", struct dp_config, data_dir, NULL,
-                     "directory for objects, keys, secrets and the pid file"),
+                     "directory of this operator alone: its identity and the pid file; without a "
+                     "shared_dir also objects, keys and secrets"),
+    SY_CONFIG_STRING("shared_dir", struct dp_config, shared_dir, "",
+                     "directory that the operators of a cluster share, when there are several: "
+                     "objects, keys, secrets, what was said of nodes; empty = DATA_DIR"),
+    SY_CONFIG_DURATION("operator_lease", struct dp_config, operator_lease_ns, "5s", "300ms", "1h",
+                       "another operator of the cluster takes over when this one has not been "
+                       "heard of for so long; well below the shards' cluster_lease"),
     SY_CONFIG_STRING("secrets_key_file", struct dp_config, secrets_key_file, "",
-                     "32 bytes that seal DATA_DIR/secrets.sealed, made when missing; empty = "
-                     "DATA_DIR/secrets.key"),
+                     "32 bytes that seal the secrets, made when missing; empty = secrets.key in "
+                     "the shared_dir, or in DATA_DIR"),
     SY_CONFIG_STRING("agent_token_file", struct dp_config, agent_token_file, "",
                      "mode 0600; holds the token that agents must send, 16 to 256 characters; "
                      "empty = any may attach, and secrets are handed to none"),
     SY_BLOB_CONFIG(
         struct dp_config, storage, "storage",
         "inputs, outputs and code of Flyte programs: /DIRECTORY that all nodes share, or "
-        "s3://BUCKET/PREFIX; empty = DATA_DIR/store"),
+        "s3://BUCKET/PREFIX; empty = store in the shared_dir, or in DATA_DIR"),
     SY_CONFIG_INT("core_price_micros", struct dp_config, core_price_micros, 0, 0, 1000000000,
                   "price of a core here, in millionths of a currency an hour, for queues that look "
                   "for the cheapest cluster; 0 = not known"),
@@ -228,15 +235,22 @@ static int merge(struct dp_config_options *options, const struct dp_config *conf
     return r < 0 ? -EINVAL : 0;
 }
 
-int dp_config_options_init(struct dp_config_options *options, const struct dp_config *config,
-                           const struct dp_identity *identity, struct sy_error_text *error)
+const char *dp_config_shared_dir(const struct dp_config *config)
 {
+    return config->shared_dir[0] ? config->shared_dir : config->data_dir;
+}
+
+int dp_config_options_init(struct dp_config_options *options, const struct dp_config *config,
+                           const struct dp_identity *identity, const char *kept_dir,
+                           struct sy_error_text *error)
+{
+    const char *dir = dp_config_shared_dir(config);
     *options = (struct dp_config_options){
-        .objects_dir = below(config->data_dir, "objects"),
-        .store_dir = below(config->data_dir, "store"),
-        .nodes_file = below(config->data_dir, "nodes"),
+        .objects_dir = below(dir, "objects"),
+        .store_dir = below(dir, "store"),
+        .nodes_file = below(kept_dir ? kept_dir : dir, "nodes"),
         .secrets_key_file = config->secrets_key_file[0] ? sy_strdup(config->secrets_key_file)
-                                                        : below(config->data_dir, "secrets.key"),
+                                                        : below(dir, "secrets.key"),
         .shards = sy_calloc(config->shards.count + 1, sizeof(*options->shards)),
     };
     char *const *shards = config->shards.items;
@@ -258,7 +272,8 @@ int dp_config_options_init(struct dp_config_options *options, const struct dp_co
                  .join_grace_ns = config->join_grace_ns},
         .objects_dir = options->objects_dir,
         .nodes_file = options->nodes_file,
-        .data_dir = config->data_dir,
+        .data_dir = dir,
+        .secrets_dir = kept_dir,
         .secrets_key_file = options->secrets_key_file,
         .storage = &options->storage,
         .object_bytes_max = config->object_bytes_max,

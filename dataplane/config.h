@@ -7,10 +7,12 @@
 
 struct dp_config {
     char *cluster, *listen, *endpoint, *data_dir, *secrets_key_file, *agent_token_file;
+    char *shared_dir;
     struct sy_config_list shards, allow_origins; /* of char * */
     struct sy_config_map labels;
     int64_t core_price_micros;
     char *region;
+    int64_t operator_lease_ns;
     int64_t heartbeat_ns, node_lease_ns, join_grace_ns, hold_ns, gang_hold_ns;
     int64_t gang_port, gang_ports;
     int64_t object_bytes_max, peer_bytes_max, streams_max;
@@ -26,6 +28,9 @@ int dp_config_parse(struct dp_config *ret_config, const char *name, const char *
 void dp_config_free(struct dp_config *config);
 void dp_config_print(int fd);
 
+/* Where it keeps what operators of its cluster share. */
+const char *dp_config_shared_dir(const struct dp_config *config);
+
 /* The same as an operator wants it; valid while `config` is. */
 struct dp_config_options {
     struct dp_operator_options options;
@@ -37,8 +42,9 @@ struct dp_config_options {
     struct sy_buf secret; /* of the storage */
 };
 /* Reads the storage's secret and the agents' token: errors of their files, with a sentence. Deinit
- * in any case. `identity`: of an operator that has joined; NULL: it has not. */
+ * in any case. `identity`: of an operator that has joined; NULL: it has not. `kept_dir`: where what
+ * changes of what is shared lies (shared.h), borrowed; NULL: it has no term. */
 int dp_config_options_init(struct dp_config_options *options, const struct dp_config *config,
-                           const struct dp_identity *identity,
+                           const struct dp_identity *identity, const char *kept_dir,
                            struct sy_error_text *error) SY_MUST_USE;
 void dp_config_options_deinit(struct dp_config_options *options);

@@ -6,6 +6,12 @@
 #define DP_EVENTS(X)                                                                               \
     X(DP_EV_STARTED, INFO, "operator started")                                                     \
     X(DP_EV_STOPPING, INFO, "operator is stopping")                                                \
+    X(DP_EV_ACTIVE, INFO, "this is the active operator of its cluster")                            \
+    X(DP_EV_STANDBY, INFO, "another operator of the cluster is active: this one stands by")        \
+    X(DP_EV_OTHER_STORE, ERROR,                                                                    \
+      "the active operator keeps secrets, objects and what was said of nodes elsewhere")           \
+    X(DP_EV_LAPSED, WARN,                                                                          \
+      "no shard has said in time that this still is the active operator: nothing new is placed")   \
     X(DP_EV_STALLED, WARN, "the operator itself stood still; all leases start anew")               \
     X(DP_EV_SHARD_UNREACHABLE, WARN, "shard does not answer")                                      \
     X(DP_EV_NOT_LET_IN, ERROR, "shard does not let this operator in")                              \

@@ -2,6 +2,13 @@
 
 #include "dataplane/events.h"
 
+bool dp_gate_is_ours(const struct dp_gate *gate)
+{
+    /* older compilers load from no const object */
+    long long until_ns = atomic_load((atomic_llong *)(uintptr_t)&gate->ours_until_ns);
+    return until_ns == 0 || sy_clock_system.monotonic_ns(NULL) < until_ns;
+}
+
 static void log_refused(const struct dp_gate *gate, const struct sy_call *call, const char *why)
 {
     sy_log(gate->log, &dp_events, DP_EV_CALL_REFUSED, SY_STR("method", sy_call_method(call)),

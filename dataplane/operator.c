@@ -241,6 +241,7 @@ static int start_server(struct dp_operator *op, const struct dp_operator_options
     if (r < 0)
         return sy_trace(r);
     add_method(op, "/switchyard.internal.DataPlane/Attend", SY_METHOD_BIDI, dp_agents_attend);
+    add_method(op, "/switchyard.internal.DataPlane/Lead", SY_METHOD_UNARY, dp_right_serve);
     add_method(op, "/switchyard.v1.LogService/ReadLogs", SY_METHOD_SERVER_STREAM, dp_logs_read);
     add_method(op, "/flyteidl2.dataproxy.DataProxyService/TailLogs", SY_METHOD_SERVER_STREAM,
                dp_logs_tail);
@@ -301,6 +302,8 @@ static struct dp_operator *operator_alloc(const struct dp_operator_options *opti
     op->logs = dp_logs_new(op);
     sy_bearer_copy(&op->gate.bearer, &options->bearer);
     op->gate.log = op->log;
+    op->term = options->term;
+    dp_right_init(op);
     init_core(op, core);
     return op;
 }
@@ -353,7 +356,7 @@ static int open_stores(struct dp_operator *op, const struct dp_operator_options 
     }
     if (r == 0 && options->data_dir) {
         struct dp_secret_service_options secrets = {
-            .dir = options->data_dir,
+            .dir = options->secrets_dir ? options->secrets_dir : options->data_dir,
             .key_file = options->secrets_key_file,
             .cluster = op->cluster,
             .gate = &op->gate,
@@ -453,6 +456,8 @@ void dp_operator_stop(struct dp_operator *op, int64_t grace_ns, sy_fn done, void
     sy_log(op->log, &dp_events, DP_EV_STOPPING, SY_STR("cluster", op->cluster));
     op->stop_done = done;
     op->stop_ctx = ctx;
+    if (op->term > 0)
+        atomic_store(&op->gate.ours_until_ns, 1); /* another may begin before this one's end */
     pb_health_stop(op->health);
     dp_shards_stop(op);
     dp_agents_stop(op);
@@ -478,6 +483,7 @@ void dp_operator_free(struct dp_operator *op)
     sy_loop_remove_turn_end(op->loop, &op->turn_end);
     sy_timer_stop(op->loop, &op->tick);
     sy_timer_stop(op->loop, &op->beat);
+    dp_right_deinit(op);
     dp_sleeps_free(op->sleeps);
     sch_operator_free(op->core); /* gives back the assignments, which hold specs */
     sch_op_effects_deinit(&op->effects);

@@ -176,6 +176,7 @@ static void welcome(struct dp_agent *agent)
     dp_wire_put_text(record, 1, op->cluster);
     dp_wire_put_u64(record, 2, (uint64_t)op->heartbeat_ns);
     dp_wire_put_u64(record, 3, (uint64_t)op->silence_ns);
+    dp_wire_put_u64(record, 4, op->term);
     dp_link_put(&agent->link, DP_TO_NODE_WELCOME, sy_buf_span(record));
     dp_link_established(&agent->link, op->heartbeat_ns, op->silence_ns);
 }
@@ -250,6 +251,9 @@ static int on_hello(struct dp_agent *agent, const struct dp_wire_field *field)
         return refuse(agent, SY_CODE_INVALID_ARGUMENT,
                       "hello: node and session are 1 to 63 printable characters without blanks, "
                       "the node has no slash and is not called \"" DP_OWN_NODE "\"");
+    if (op->term > 0 && hello->term > op->term)
+        return refuse(agent, SY_CODE_FAILED_PRECONDITION,
+                      "this operator's term is over: the agent has seen a later one");
     struct sch_environment environments[ENVIRONMENTS_MAX] = {0};
     if (!read_environments(hello, environments))
         return refuse(agent, SY_CODE_INVALID_ARGUMENT,

@@ -122,7 +122,7 @@ static void open_streams(struct dp_shard *shard)
             dp_stream_free(stream);
             continue;
         }
-        if (down && !twin_has_it(shard, stream->partition->id))
+        if (down && !shard->op->lapsed && !twin_has_it(shard, stream->partition->id))
             dp_stream_open(stream);
         at = &stream->next;
     }
@@ -430,6 +430,25 @@ void dp_shards_stop(struct dp_operator *op)
             dp_links_end_call(&op->links, sy_take(shard->describe), NULL);
         for (struct dp_stream *stream = shard->streams; stream; stream = stream->next)
             dp_link_close(&stream->link, SY_CODE_UNAVAILABLE, "the operator is stopping");
+    }
+}
+
+void dp_shards_silence(struct dp_operator *op)
+{
+    SY_ASSERT(op->lapsed);
+    for (size_t i = 0; i < op->shard_count; i++) {
+        for (struct dp_stream *stream = op->shards[i]->streams; stream; stream = stream->next)
+            dp_link_close(&stream->link, SY_CODE_UNAVAILABLE,
+                          "the operator cannot tell whether it still is its cluster's active one");
+    }
+}
+
+void dp_shards_resume(struct dp_operator *op)
+{
+    SY_ASSERT(!op->lapsed);
+    for (size_t i = 0; i < op->shard_count; i++) {
+        op->shards[i]->backoff_ns = BACKOFF_MIN_NS;
+        schedule(op->shards[i], 0);
     }
 }
 

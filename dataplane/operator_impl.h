@@ -6,6 +6,7 @@
  *     operator_dial.c     dialling shards: Describe, then a stream for each partition, again and
  *                         again
  *     operator_shard.c    such a stream: what a shard says
+ *     operator_right.c    until when it is the active one of its cluster
  *     operator_status.c   what shards are told about nodes
  *     operator_agent.c    DataPlane.Attend: the agents
  *     operator_sleep.c    core-sleep
@@ -171,6 +172,9 @@ int dp_shards_new(struct dp_operator *op, const char *const *targets,
 void dp_shards_stop(struct dp_operator *op);
 void dp_shards_free(struct dp_operator *op);
 void dp_shards_forgive(struct dp_operator *op, int64_t now_ns);
+/* Closes all streams, and opens none while op->lapsed. */
+void dp_shards_silence(struct dp_operator *op);
+void dp_shards_resume(struct dp_operator *op);
 /* Every UP stream tells shapes (and nodes) anew. */
 void dp_shards_tell(struct dp_operator *op, bool shapes);
 /* The same for what runs on the nodes, soon: changes come in crowds. */
@@ -244,6 +248,12 @@ bool dp_relay_reply(struct dp_stream *stream, struct sy_span span);
 /* The stream of that partition is down: its calls end UNAVAILABLE. */
 void dp_relay_fail_partition(struct dp_operator *op, uint32_t partition);
 
+/* ---- operator_right.c ---- */
+void dp_right_init(struct dp_operator *op);
+void dp_right_deinit(struct dp_operator *op);
+void dp_right_serve(void *ctx, struct sy_call *call,
+                    struct sy_span request); /* ctx: the operator */
+
 /* ---- orders for nodes ---- */
 
 /* Reads what is kept in the file, and keeps it there from now on. Without, nothing is kept. */
@@ -316,6 +326,9 @@ struct dp_operator {
     char *orders_path; /* NULL: not kept */
     bool orders_due;   /* to be written */
     bool deleted;      /* a shard has said that its cluster is */
+    uint64_t term;
+    bool lapsed; /* it may not be the active one any more */
+    struct sy_timer right;
     char session[27];
     int64_t heartbeat_ns, silence_ns;
     size_t peer_bytes_max, agents_max;

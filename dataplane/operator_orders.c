@@ -162,6 +162,8 @@ void dp_orders_receive(struct dp_stream *stream, const dp_pb_node_order *order)
     dp_step(op, &event);
     dp_nodes_tell_later(op);
     int r = save(op);
+    if (r == 0 && !dp_gate_is_ours(&op->gate))
+        r = -ESTALE; /* another operator may have read the file before */
     answer(stream, order->order, r < 0 ? SY_CODE_UNAVAILABLE : SY_CODE_OK,
            r < 0 ? "carried out, but the operator cannot write it down" : "");
 }

@@ -109,8 +109,21 @@ static bool take_value(struct sy_call *call, const Flyteidl2__Secret__SecretSpec
     return true;
 }
 
+/* False: the call has failed. */
+static bool is_ours(const struct dp_secret_service *service, struct sy_call *call)
+{
+    if (dp_gate_is_ours(service->gate))
+        return true;
+    sy_call_fail(call, SY_CODE_UNAVAILABLE,
+                 "this operator cannot tell whether it still is its cluster's active one, which "
+                 "keeps the secrets");
+    return false;
+}
+
 static void reply_changed(struct dp_secret_service *service, struct sy_call *call, int r)
 {
+    if (!is_ours(service, call))
+        return;
     if (r == 0) {
         reply_empty(call);
         return;
@@ -129,7 +142,7 @@ static void change(struct dp_secret_service *service, struct sy_call *call,
 {
     struct dp_secret_id id;
     struct sy_buf value = {0};
-    if (!take_id(call, given, &id))
+    if (!take_id(call, given, &id) || !is_ours(service, call))
         return;
     bool exists = dp_secrets_find(service->secrets, &id) != NULL;
     if (create && exists) {
@@ -166,7 +179,7 @@ static void delete_secret(void *ctx, struct sy_call *call, struct sy_span span)
     struct dp_secret_id id;
     const Flyteidl2__Secret__DeleteSecretRequest *request = decode(
         service, call, &flyteidl2__secret__delete_secret_request__descriptor, span);
-    if (!request || !take_id(call, request->id, &id))
+    if (!request || !take_id(call, request->id, &id) || !is_ours(service, call))
         return;
     int r = dp_secrets_remove(service->secrets, &id);
     if (r == -ENOENT)

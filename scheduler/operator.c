@@ -355,6 +355,9 @@ static void dispatch(struct sch_operator *op, const struct sch_op_event *event)
     case SCH_OP_CANCEL_ALL:
         sch_op_cancel_all(op, event->u.reason);
         break;
+    case SCH_OP_FORGET_HELD:
+        sch_op_forget_held(op);
+        break;
     case SCH_OP_RECLAIM:
         sch_op_reclaim(op, event);
         break;

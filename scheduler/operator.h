@@ -130,9 +130,11 @@ enum sch_op_event_type {
     SCH_OP_ASSIGN,         /* u.assign */
     SCH_OP_CANCEL,         /* u.key + u.reason */
     SCH_OP_CANCEL_ALL,     /* u.reason: as CANCEL, of all that is here */
-    SCH_OP_ACK,            /* u.key */
-    SCH_OP_RECLAIM,        /* u.reclaim: room for one of the class, or for a gang that is held here,
-                              from attempts of these queues */
+    SCH_OP_FORGET_HELD, /* what has no node yet is forgotten, and nobody is told: the operator may
+                           not be its cluster's active one any more. No partition is up */
+    SCH_OP_ACK,         /* u.key */
+    SCH_OP_RECLAIM,     /* u.reclaim: room for one of the class, or for a gang that is held here,
+                           from attempts of these queues */
     SCH_OP_NODE_UP, /* u.node: agent's hello; its inventory follows as NODE_INVENTORY events, then
                        NODE_INVENTORY_COMPLETE */
     SCH_OP_NODE_INVENTORY,          /* u.inventory */

@@ -458,6 +458,7 @@ void sch_op_demand(struct sch_operator *op, const struct sch_op_event *event);
 void sch_op_assign(struct sch_operator *op, const struct sch_op_event *event);
 void sch_op_cancel(struct sch_operator *op, const struct sch_attempt_key *key, const char *reason);
 void sch_op_cancel_all(struct sch_operator *op, const char *reason);
+void sch_op_forget_held(struct sch_operator *op);
 void sch_op_ack(struct sch_operator *op, const struct sch_attempt_key *key);
 void sch_op_join_tick(struct sch_operator *op);
 struct sch_op_class *sch_op_class_find(const struct sch_operator *op, uint32_t partition,

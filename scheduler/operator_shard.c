@@ -343,7 +343,7 @@ void sch_op_cancel(struct sch_operator *op, const struct sch_attempt_key *key, c
 
 /* Of one partition: one cancel may take others of its gang with it, so by their keys. */
 static void cancel_partition(struct sch_operator *op, struct sch_op_partition *partition,
-                             const char *reason)
+                             bool held_only, const char *reason)
 {
     size_t count = 0, at = 0;
     struct sch_link *link;
@@ -352,7 +352,7 @@ static void cancel_partition(struct sch_operator *op, struct sch_op_partition *p
     struct sch_attempt_key *keys = sy_calloc(count + 1, sizeof(*keys));
     for (link = partition->attempts.next; link != &partition->attempts; link = link->next) {
         const struct sch_attempt *a = sy_container_of(link, struct sch_attempt, partition_link);
-        if (!a->cancelled)
+        if (held_only ? sch_attempt_state(a) == SCH_ATTEMPT_HELD : !a->cancelled)
             keys[at++] = a->key;
     }
     for (size_t i = 0; i < at; i++)
@@ -360,13 +360,24 @@ static void cancel_partition(struct sch_operator *op, struct sch_op_partition *p
     free(keys);
 }
 
-void sch_op_cancel_all(struct sch_operator *op, const char *reason)
+static void cancel_each(struct sch_operator *op, bool held_only, const char *reason)
 {
     struct sch_link *link = op->partitions.next, *next;
     for (; link != &op->partitions; link = next) {
         next = link->next;
-        cancel_partition(op, sy_container_of(link, struct sch_op_partition, link), reason);
+        cancel_partition(op, sy_container_of(link, struct sch_op_partition, link), held_only,
+                         reason);
     }
+}
+
+void sch_op_cancel_all(struct sch_operator *op, const char *reason)
+{
+    cancel_each(op, false, reason);
+}
+
+void sch_op_forget_held(struct sch_operator *op)
+{
+    cancel_each(op, true, NULL);
 }
 
 void sch_op_ack(struct sch_operator *op, const struct sch_attempt_key *key)

@@ -188,7 +188,8 @@ struct world {
     uint64_t last_call;
     uint64_t outcome_of[ATTEMPTS_MAX];
     bool acks;
-    uint64_t seed; /* of the next agent */
+    uint64_t seed;             /* of the next agent */
+    uint64_t term, shown_term; /* of the welcomes; as the last hello showed it */
 };
 
 static struct world *w;
@@ -227,6 +228,7 @@ static inline void on_message(void *ctx, struct sy_span span)
     ck_assert_ptr_nonnull(msg);
     if (msg->hello != NULL) {
         w->hellos++;
+        w->shown_term = msg->hello->term;
         w->inventory = (unsigned)msg->n_inventory;
         for (size_t i = 0; i < msg->n_inventory; i++) {
             w->inventory_queue = msg->inventory[i]->queue;
@@ -240,6 +242,7 @@ static inline void on_message(void *ctx, struct sy_span span)
             Switchyard__Internal__NodeWelcome welcome = SWITCHYARD__INTERNAL__NODE_WELCOME__INIT;
             welcome.heartbeat_ns = SY_NS_PER_S;
             welcome.lease_ns = 5 * SY_NS_PER_S;
+            welcome.term = w->term;
             answer.welcome = &welcome;
             send_message(&answer);
         }

@@ -108,22 +108,34 @@ static void open_stream(struct world *w, struct stream *s, size_t shard, const c
     s->call = sy_channel_open(w->shards[shard].channel, w->loop, &options, &stream_sink, s);
 }
 
-static void operate(struct world *w, struct stream *s, size_t shard, const char *cluster, int byte)
+static uint32_t first_of(const struct world *w, size_t shard)
 {
-    Switchyard__Internal__OperatorMessage m = SWITCHYARD__INTERNAL__OPERATOR_MESSAGE__INIT;
-    Switchyard__Internal__OperatorHello hello = SWITCHYARD__INTERNAL__OPERATOR_HELLO__INIT;
     uint32_t partition = 0;
     while (!cp_partition_serving(cp_shard_partition(w->shards[shard].shard, partition)))
         partition++;
+    return partition;
+}
+
+static void operate_under(struct world *w, struct stream *s, size_t shard, uint32_t partition,
+                          const char *cluster, int byte, uint64_t term)
+{
+    Switchyard__Internal__OperatorMessage m = SWITCHYARD__INTERNAL__OPERATOR_MESSAGE__INIT;
+    Switchyard__Internal__OperatorHello hello = SWITCHYARD__INTERNAL__OPERATOR_HELLO__INIT;
     open_stream(w, s, shard, "/switchyard.internal.ControlPlane/Operate", cluster, byte, partition);
     hello.partition = partition;
     hello.cluster = text_of(cluster);
     hello.session = text_of("s1");
+    hello.term = term;
     m.hello = &hello;
     m.inventory_complete = true;
     struct sy_buf bytes = {0};
     pb_pack(&m.base, &bytes);
     ck_assert_int_eq(sy_call_send(s->call, &bytes), 0);
+}
+
+static void operate(struct world *w, struct stream *s, size_t shard, const char *cluster, int byte)
+{
+    operate_under(w, s, shard, first_of(w, shard), cluster, byte, 0);
 }
 
 static void describe(struct world *w, struct stream *s, size_t shard, const char *cluster, int byte)
@@ -475,6 +487,147 @@ START_TEST(a_deleted_cluster_is_gone_everywhere)
 }
 END_TEST
 
+/* ---- which operator is the active one ---- */
+
+/* The session is the identity's byte; `over`: what is to be over, or NULL. */
+static struct call *ask_lead(struct world *w, size_t shard, char byte,
+                             const Switchyard__V1__LeadClusterResponse *over)
+{
+    Switchyard__V1__LeadClusterRequest m = SWITCHYARD__V1__LEAD_CLUSTER_REQUEST__INIT;
+    char identity[80] = "Bearer ", session[2] = {byte, '\0'};
+    for (size_t i = 0; i < 32; i++)
+        snprintf(identity + 7 + 2 * i, 3, "%02x", byte);
+    const struct sy_metadata metadata[] = {{"x-switchyard-cluster", "c1"},
+                                           {"authorization", identity}};
+    m.session = m.endpoint = session;
+    m.lease_ns = 5 * SY_NS_PER_S;
+    if (over != NULL) {
+        m.over_term = over->term;
+        m.over_renewals = over->renewals;
+    }
+    w->metadata = metadata;
+    w->metadata_count = 2;
+    struct call *c = send_call(w, shard, CLUSTERS "LeadCluster", &m.base);
+    w->metadata = NULL;
+    w->metadata_count = 0;
+    c->reads = true;
+    return c;
+}
+
+static Switchyard__V1__LeadClusterResponse expect_lead(struct world *w, struct call *c, bool active)
+{
+    struct sy_arena arena;
+    sy_arena_init(&arena, 1 << 20);
+    expect(w, c, SY_CODE_OK, "");
+    const Switchyard__V1__LeadClusterResponse *r = pb_unpack(
+        &switchyard__v1__lead_cluster_response__descriptor, &arena, sy_buf_span(&c->answer));
+    ck_assert_ptr_nonnull(r);
+    ck_assert_int_eq(r->active, active);
+    Switchyard__V1__LeadClusterResponse copy = *r;
+    copy.endpoint = NULL;
+    sy_arena_deinit(&arena);
+    return copy;
+}
+
+static void expect_shown(struct world *w, uint64_t term, const char *active, const char *standby)
+{
+    struct sy_arena arena;
+    sy_arena_init(&arena, 1 << 20);
+    run_for(w, 100 * MS);
+    for (size_t i = 0; i < SHARDS; i++) {
+        const Switchyard__V1__Lead *lead = list(w, i, &arena)->clusters[0]->lead;
+        ck_assert_ptr_nonnull(lead);
+        ck_assert_uint_eq(lead->term, term);
+        ck_assert_str_eq(lead->active, active);
+        ck_assert_uint_eq(lead->n_standbys, standby[0] != '\0');
+        if (standby[0] != '\0')
+            ck_assert_str_eq(lead->standbys[0]->endpoint, standby);
+    }
+    sy_arena_deinit(&arena);
+}
+
+static void open_pair(struct world *w, uint64_t seed)
+{
+    char token[256];
+    Switchyard__V1__CreateClusterRequest m = SWITCHYARD__V1__CREATE_CLUSTER_REQUEST__INIT;
+    Switchyard__V1__TokenSettings settings = SWITCHYARD__V1__TOKEN_SETTINGS__INIT;
+    open_world(w, seed);
+    m.name = text_of("c1");
+    m.token = &settings;
+    settings.uses = 2;
+    expect_token(w, send_call(w, 0, CLUSTERS "CreateCluster", &m.base), token);
+    expect(w, join(w, 0, token, 'a'), SY_CODE_OK, "");
+    expect(w, join(w, 1, token, 'b'), SY_CODE_OK, "");
+    run_for(w, 100 * MS);
+}
+
+START_TEST(of_two_that_ask_different_shards_one_is_active)
+{
+    struct world *w = &world;
+    open_pair(w, 11);
+    struct call *a = ask_lead(w, 0, 'a', NULL), *b = ask_lead(w, 1, 'b', NULL);
+    UNTIL(w, a->call == NULL && b->call == NULL);
+    ck_assert(a->code == SY_CODE_OK && b->code == SY_CODE_OK);
+    Switchyard__V1__LeadClusterResponse *r[2];
+    struct sy_arena arena;
+    sy_arena_init(&arena, 1 << 20);
+    r[0] = pb_unpack(&switchyard__v1__lead_cluster_response__descriptor, &arena,
+                     sy_buf_span(&a->answer));
+    r[1] = pb_unpack(&switchyard__v1__lead_cluster_response__descriptor, &arena,
+                     sy_buf_span(&b->answer));
+    ck_assert(r[0]->active != r[1]->active);
+    bool first = r[0]->active;
+    ck_assert_uint_eq(r[first]->term, 1);
+    ck_assert_str_eq(r[first]->endpoint, first ? "a" : "b");
+    expect_shown(w, 1, first ? "a" : "b", first ? "b" : "a");
+    /* Both say that nobody has heard of the other: that of the standby counts, once. */
+    char standby = first ? 'b' : 'a', active = first ? 'a' : 'b';
+    Switchyard__V1__LeadClusterResponse seen = expect_lead(w, ask_lead(w, 2, standby, NULL), false);
+    (void)expect_lead(w, ask_lead(w, 0, active, NULL), true);
+    seen = expect_lead(w, ask_lead(w, 1, standby, &seen), false); /* it was there meanwhile */
+    ck_assert_uint_eq(expect_lead(w, ask_lead(w, 1, standby, &seen), true).term, 2);
+    (void)expect_lead(w, ask_lead(w, 0, active, NULL), false);
+    expect(w, ask_lead(w, 0, 'x', NULL), SY_CODE_UNAUTHENTICATED, "identity has not joined");
+    say(w, 0, CLUSTERS "FenceCluster", SY_CODE_OK, "");
+    run_for(w, 100 * MS);
+    (void)expect_lead(w, ask_lead(w, 1, standby, NULL), true); /* it is told to stop what it runs */
+    expect(w, ask_lead(w, 1, 'x', NULL), SY_CODE_FAILED_PRECONDITION, "is fenced");
+    sy_arena_deinit(&arena);
+    close_world(w);
+}
+END_TEST
+
+/* A partition remembers the greatest term that it was shown, wherever it goes. */
+START_TEST(an_operator_of_a_term_that_is_over_is_refused)
+{
+    struct world *w = &world;
+    struct stream first, second, old;
+    open_pair(w, 12);
+    uint32_t partition = first_of(w, 0);
+    operate_under(w, &first, 0, partition, "c1", 'a', 1);
+    expect_let_in(w, &first);
+    operate_under(w, &second, 0, partition, "c1", 'b', 2);
+    expect_let_in(w, &second);
+    expect_closed(w, &first, SY_CODE_ABORTED, "a newer stream of this cluster has come");
+    operate_under(w, &old, 0, partition, "c1", 'a', 1);
+    expect_closed(w, &old, SY_CODE_FAILED_PRECONDITION,
+                  "term 1 of cluster c1 is over: its active operator is one of term 2");
+    ck_assert(!second.closed);
+    kill_shard(w, 0);
+    expect_closed(w, &second, SY_CODE_UNAVAILABLE, "");
+    size_t owner = 0;
+    UNTIL(w, (owner = owner % (SHARDS - 1) + 1,
+              cp_partition_serving(cp_shard_partition(w->shards[owner].shard, partition))));
+    operate_under(w, &old, owner, partition, "c1", 'a', 1); /* before the active one is there */
+    expect_closed(w, &old, SY_CODE_FAILED_PRECONDITION, "term 1 of cluster c1 is over");
+    operate_under(w, &second, owner, partition, "c1", 'b', 2);
+    expect_let_in(w, &second);
+    sy_call_finish(second.call, NULL);
+    expect_closed(w, &second, SY_CODE_CANCELLED, "");
+    close_world(w);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {what_one_shard_registers_all_know,
@@ -487,6 +640,8 @@ int main(void)
                                   a_refusal_is_not_from_an_old_copy,
                                   without_etcd_an_order_says_that_it_does_not_know,
                                   a_deleted_cluster_is_gone_everywhere,
+                                  of_two_that_ask_different_shards_one_is_active,
+                                  an_operator_of_a_term_that_is_over_is_refused,
                                   NULL};
     return sy_test_run("registration", tests);
 }

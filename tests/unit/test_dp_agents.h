@@ -25,6 +25,7 @@ struct fake_agent {
         replies, log_reads;
     size_t without_spec; /* assignments whose spec had not come */
     int64_t heartbeat_ns, lease_ns;
+    uint64_t term; /* of the last welcome; what its hello shows */
     char cluster[64], last_cancel[64];
     uint32_t last_reply_code;
     uint64_t last_reply_call;
@@ -147,6 +148,7 @@ static inline void agent_records(struct fake_agent *agent, const PB(NodeMessage)
         agent->welcomes++;
         agent->heartbeat_ns = m->welcome->heartbeat_ns;
         agent->lease_ns = m->welcome->lease_ns;
+        agent->term = m->welcome->term;
         snprintf(agent->cluster, sizeof(agent->cluster), "%s", m->welcome->cluster);
     }
     for (size_t i = 0; i < m->n_specs; i++) {
@@ -259,6 +261,7 @@ static inline void agent_hello(struct fake_agent *agent, uint32_t cpu_milli, uin
     PB(AgentHello) hello = PB_INIT(AGENT_HELLO);
     hello.node = agent->node;
     hello.session = agent->session;
+    hello.term = agent->term;
     hello.boot_id = (char *)(uintptr_t) "boot";
     hello.capacity = &capacity;
     hello.environments = environments;
@@ -320,10 +323,9 @@ static inline void agent_free(struct fake_agent *agent)
 #define SPEC 1
 
 /* One shard with one partition, one node with room for four, demand known and granted. */
-static inline struct fake_partition *world_with_grants(struct world *w,
-                                                       struct fake_agent **ret_agent)
+static inline struct fake_partition *world_get_grants(struct world *w,
+                                                      struct fake_agent **ret_agent)
 {
-    world_init(w);
     struct fake_shard *shard = shard_new(w, 0, 1, 5);
     world_start(w);
     struct fake_agent *agent = agent_join(w, "node1", "s1", 4000);
@@ -336,4 +338,11 @@ static inline struct fake_partition *world_with_grants(struct world *w,
     if (ret_agent)
         *ret_agent = agent;
     return p;
+}
+
+static inline struct fake_partition *world_with_grants(struct world *w,
+                                                       struct fake_agent **ret_agent)
+{
+    world_init(w);
+    return world_get_grants(w, ret_agent);
 }

@@ -30,7 +30,8 @@ START_TEST(defaults_are_filled_in)
     ck_assert_int_eq(config.node_lease_ns, 15 * SY_NS_PER_S);
     ck_assert_int_eq(config.object_bytes_max, (int64_t)1 << 30);
     struct dp_config_options options;
-    ck_assert_msg(dp_config_options_init(&options, &config, NULL, &error) == 0, "%s", error.text);
+    ck_assert_msg(dp_config_options_init(&options, &config, NULL, NULL, &error) == 0, "%s",
+                  error.text);
     ck_assert_str_eq(options.storage.root, "/var/lib/switchyard/store");
     ck_assert_str_eq(options.options.secrets_key_file, "/var/lib/switchyard/secrets.key");
     ck_assert(options.storage.path_style);
@@ -90,7 +91,7 @@ START_TEST(s3_needs_its_keys)
     char text[512];
     snprintf(text, sizeof(text), "%sstorage_root: s3://bucket/prefix\n", good);
     ck_assert_int_eq(parse(text, &config, &error), 0);
-    ck_assert_int_eq(dp_config_options_init(&options, &config, NULL, &error), -EINVAL);
+    ck_assert_int_eq(dp_config_options_init(&options, &config, NULL, NULL, &error), -EINVAL);
     ck_assert_ptr_nonnull(strstr(error.text, "storage_access_key"));
     dp_config_options_deinit(&options);
     dp_config_free(&config);
@@ -99,7 +100,7 @@ START_TEST(s3_needs_its_keys)
              "storage_secret_key_file: /nonexistent/key\n",
              good);
     ck_assert_int_eq(parse(text, &config, &error), 0);
-    ck_assert_int_eq(dp_config_options_init(&options, &config, NULL, &error), -ENOENT);
+    ck_assert_int_eq(dp_config_options_init(&options, &config, NULL, NULL, &error), -ENOENT);
     ck_assert_ptr_nonnull(strstr(error.text, "/nonexistent/key"));
     dp_config_options_deinit(&options);
     dp_config_free(&config);

@@ -282,7 +282,7 @@ static int merge(const char *more, const struct dp_identity *identity,
     dp_config_free(&config);
     ck_assert_msg(dp_config_parse(&config, "operator.yaml", text, strlen(text), error) == 0, "%s",
                   error->text);
-    return dp_config_options_init(options, &config, identity, error);
+    return dp_config_options_init(options, &config, identity, NULL, error);
 }
 
 START_TEST(what_was_registered_holds_where_nothing_is_configured)

@@ -111,6 +111,7 @@ struct fake_partition {
     size_t inventory, started, outcomes, lost, alone, preempted, returned, calls, shapes, nodes;
     size_t nodes_running, nodes_told; /* of the first node; messages that held them */
     uint32_t hello_max_epoch;
+    uint64_t hello_term;
     char hello_session[64], hello_endpoint[64], last_return[128], last_outcome_node[64];
     size_t orders_answered;
     /* surveys, and what the last answer said */
@@ -187,6 +188,7 @@ static inline void shard_ack(struct fake_partition *p, const PB(Outcome) * outco
 static inline void partition_hello(struct fake_partition *p, const PB(OperatorHello) * hello)
 {
     p->hello_max_epoch = hello->max_epoch;
+    p->hello_term = hello->term;
     snprintf(p->hello_session, sizeof(p->hello_session), "%s", hello->session);
     snprintf(p->hello_endpoint, sizeof(p->hello_endpoint), "%s", hello->endpoint);
     if (p->mute)

@@ -364,6 +364,31 @@ START_TEST(all_that_is_here_can_be_cancelled)
 }
 END_TEST
 
+/* What has a node stays, also what waits there; what waits here is gone, and nobody hears of it. */
+START_TEST(what_has_no_node_can_be_forgotten)
+{
+    struct world *w = world_new();
+    assign(w);
+    assign(w);
+    ck_assert_uint_eq(w->blobs, 0); /* both have a node */
+    verb(w, SCH_OP_NODE_CORDON, SY_TIME_NEVER);
+    for (int i = 0; i < 2; i++) /* they were granted before */
+        step(w, (struct sch_op_event){
+                    .type = SCH_OP_ASSIGN,
+                    .u.assign = {.key = key(++w->action), .class_id = 1, .blob = blob(w)}});
+    ck_assert_uint_eq(w->blobs, 2);
+    step(w, (struct sch_op_event){.type = SCH_OP_PARTITION_DOWN, .u.partition.partition = 1});
+    step(w, (struct sch_op_event){.type = SCH_OP_FORGET_HELD});
+    ck_assert_uint_eq(w->blobs, 0);
+    ck_assert_uint_eq(w->fx.count, 0);
+    verb(w, SCH_OP_NODE_UNCORDON, SY_TIME_NEVER);
+    ck_assert_str_eq(w->placed, ""); /* there is room, and nothing for it */
+    step(w, (struct sch_op_event){.type = SCH_OP_PARTITION_UP, .u.partition = {1, 1}});
+    ck_assert_uint_eq(w->inventories, 2);
+    world_free(w);
+}
+END_TEST
+
 /* ---- fences ---- */
 
 static void ack(struct world *w, uint64_t action)
@@ -566,6 +591,7 @@ int main(void)
         a_drain_cancels_what_runs_at_its_deadline,
         a_node_that_comes_later_is_closed_too,
         all_that_is_here_can_be_cancelled,
+        what_has_no_node_can_be_forgotten,
         a_fence_gives_up_at_once_what_a_node_has,
         a_fence_does_not_wait_for_the_lease_of_a_node_that_is_away,
         nothing_that_a_fenced_node_says_counts,

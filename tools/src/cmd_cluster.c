@@ -1,6 +1,7 @@
 /* switchyard cluster: registration of data planes. */
 #include "tools/src/cmd_cluster.h"
 
+#include "base/buf.h"
 #include "base/mem.h"
 #include "tools/src/cl_json.h"
 #include "tools/src/cl_table.h"
@@ -137,6 +138,16 @@ static void print_tokens(const Switchyard__V1__Registration *registration)
     cl_table_free(table);
 }
 
+static void print_lead(const Switchyard__V1__Lead *lead)
+{
+    struct sy_buf text SY_CLEANUP(sy_buf_deinit) = {0};
+    sy_buf_printf(&text, "%s, term %llu since %s", lead->active[0] ? lead->active : "none",
+                  (unsigned long long)lead->term, cl_format_time(lead->since_ns).text);
+    print_line("active", (const char *)text.data);
+    for (size_t i = 0; i < lead->n_standbys; i++)
+        print_line("standby", lead->standbys[i]->endpoint);
+}
+
 static void print_cluster(const Switchyard__V1__Cluster *cluster)
 {
     const Switchyard__V1__Registration *registration = cluster->registration;
@@ -160,6 +171,8 @@ static void print_cluster(const Switchyard__V1__Cluster *cluster)
     print_line("labels", cells.labels);
     print_line("endpoint", cluster->endpoint);
     print_line("registered", joined);
+    if (cluster->lead)
+        print_lead(cluster->lead);
     if (registration && registration->n_tokens > 0) {
         putchar('\n');
         print_tokens(registration);

@@ -99,6 +99,22 @@ static json_t *registration_json(const Switchyard__V1__Registration *registratio
     return object;
 }
 
+static json_t *lead_json(const Switchyard__V1__Lead *lead)
+{
+    json_t *object = json_object(), *standbys = json_array();
+    cl_json_int(object, "term", (int64_t)lead->term);
+    cl_json_str(object, "active", lead->active);
+    cl_json_int(object, "since_ns", lead->since_ns);
+    for (size_t i = 0; i < lead->n_standbys; i++) {
+        json_t *standby = json_object();
+        cl_json_str(standby, "endpoint", lead->standbys[i]->endpoint);
+        cl_json_int(standby, "asked_ns", lead->standbys[i]->asked_ns);
+        json_array_append_new(standbys, standby);
+    }
+    cl_json_set(object, "standbys", standbys);
+    return object;
+}
+
 json_t *cl_cluster_json(const Switchyard__V1__Cluster *c)
 {
     json_t *object = json_object();
@@ -115,6 +131,7 @@ json_t *cl_cluster_json(const Switchyard__V1__Cluster *c)
     cl_json_set(object, "used", amounts_json(c->used));
     cl_json_set(object, "registration",
                 c->registration ? registration_json(c->registration) : json_null());
+    cl_json_set(object, "lead", c->lead ? lead_json(c->lead) : json_null());
     return object;
 }
 
