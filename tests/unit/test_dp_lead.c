@@ -23,6 +23,8 @@ struct leads {
     Switchyard__V1__LeadClusterResponse answer;
     enum sy_code code; /* instead of an answer; OK: none */
     bool silent;
+    struct sy_call *unanswered[64]; /* while it was */
+    size_t unanswered_count;
     size_t asked[2];
     struct {
         uint64_t over_term, over_renewals, term_min;
@@ -61,8 +63,9 @@ static void on_question(void *ctx, struct sy_call *call, struct sy_span bytes)
     l->last.leaves = m->leaves;
     l->asked[(struct sy_server **)ctx - l->servers]++;
     struct sy_buf reply = {0};
-    if (l->silent) {
-        /* the call's deadline ends it */
+    if (l->silent) { /* the call's deadline ends it */
+        ck_assert_uint_lt(l->unanswered_count, SY_COUNT_OF(l->unanswered));
+        l->unanswered[l->unanswered_count++] = call;
     } else if (l->code != SY_CODE_OK) {
         sy_call_fail(call, l->code, "says the shard");
     } else {
@@ -129,6 +132,8 @@ static struct leads *open_leads(void)
 static void close_leads(struct leads *l)
 {
     dp_lead_free(l->lead);
+    for (size_t i = 0; i < l->unanswered_count; i++)
+        sy_call_fail(l->unanswered[i], SY_CODE_UNAVAILABLE, "too late");
     for (size_t i = 0; i < 2; i++)
         sy_server_free(l->servers[i]);
     world_deinit(&l->w);
