@@ -22,7 +22,7 @@ struct cp_ask {
     const struct cp_ask_sink *sink;
     void *ctx;
     struct sy_call *call;             /* NULL: between two tries, or closed */
-    const struct sy_channel *channel; /* of the last try */
+    const struct sy_channel *channel; /* of the last try; NULL: one that was let go */
     bool answered;                    /* by a message: there is no other try */
     bool held;
     struct sy_status refusal; /* of the last try */
@@ -239,6 +239,13 @@ bool cp_ask_strayed(const struct cp_ask *ask)
     const struct sy_channel *channel = ask->options.route(ask->options.route_ctx,
                                                           ask->options.partition);
     return ask->call != NULL && channel != NULL && channel != ask->channel;
+}
+
+/* Another one may get its address. */
+void cp_ask_forget(struct cp_ask *ask, const struct sy_channel *channel)
+{
+    if (ask->channel == channel)
+        ask->channel = NULL;
 }
 
 void cp_ask_hurry(struct cp_ask *ask)

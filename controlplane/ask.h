@@ -56,6 +56,9 @@ void cp_ask_hold(struct cp_ask *ask, bool hold);
 void cp_ask_hurry(struct cp_ask *ask);
 /* It is at a shard while, as far as is known here, another one has the partition by now. */
 bool cp_ask_strayed(const struct cp_ask *ask);
+/* Routes name that channel no more, and it may be freed while a call that was begun there goes on.
+ */
+void cp_ask_forget(struct cp_ask *ask, const struct sy_channel *channel);
 /* Ends it; nothing more is heard. NULL is nothing. */
 void cp_ask_free(struct cp_ask *ask);
 

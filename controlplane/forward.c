@@ -214,11 +214,13 @@ void cp_forwards_look(struct cp_forwards *forwards)
     end_strays(forwards);
 }
 
-void cp_forwards_end_to(struct cp_forwards *forwards, const struct sy_channel *channel)
+void cp_forwards_end_to(struct cp_forwards *forwards, const struct sy_channel *channel,
+                        const struct sy_channel *routed)
 {
     struct relay *next;
     for (struct relay *relay = forwards->relays; relay != NULL; relay = next) {
         next = relay->next;
+        cp_ask_forget(relay->ask, routed);
         if (relay->to == channel)
             end(relay, "the shard has left the region, and what became of this call is not known");
     }

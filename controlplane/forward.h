@@ -28,8 +28,10 @@ void cp_forward_to(struct cp_forwards *forwards, struct sy_call *call, struct sy
  * nothing any more, so what strayed ends UNAVAILABLE, and its client asks again: a stream at once,
  * any other call when its answer should have been here. Call it when the routes have changed. */
 void cp_forwards_look(struct cp_forwards *forwards);
-/* Who is behind that channel has left: what cp_forward_to() sent there ends UNAVAILABLE. */
-void cp_forwards_end_to(struct cp_forwards *forwards, const struct sy_channel *channel);
+/* Who is behind these has left: what cp_forward_to() sent to `channel` ends UNAVAILABLE, what went
+ * to `routed` by a route strays. */
+void cp_forwards_end_to(struct cp_forwards *forwards, const struct sy_channel *channel,
+                        const struct sy_channel *routed);
 /* This shard stops: streams, which may go on for ever, end UNAVAILABLE. */
 void cp_forwards_end_streams(struct cp_forwards *forwards);
 

@@ -258,7 +258,7 @@ static void let_go(struct cp_shard *shard)
         peer->next = gone;
         gone = peer;
         cp_tokens_forget(shard, peer->channel);
-        cp_forwards_end_to(shard->forwards, peer->channel);
+        cp_forwards_end_to(shard->forwards, peer->channel, peer->carrier);
     }
     if (gone == NULL)
         return;

@@ -460,6 +460,27 @@ START_TEST(a_call_at_a_shard_that_lost_the_partition_ends)
 }
 END_TEST
 
+/* Whoever has the partition next may be called through a channel at the same address. */
+START_TEST(a_channel_that_was_let_go_is_not_taken_for_its_successor)
+{
+    struct answer a;
+    open_world(&world);
+    ask(&world, &a, "/test.S/Keep", 0);
+    run(&world, 100 * SY_NS_PER_MS);
+    cp_forwards_end_to(world.forwards, world.owners[1].channel, world.owners[1].channel);
+    cp_forwards_look(world.forwards);
+    run(&world, 10 * SY_NS_PER_S);
+    ck_assert(!a.ended); /* it went elsewhere */
+    cp_forwards_end_to(world.forwards, world.owners[0].channel, world.owners[0].channel);
+    cp_forwards_look(world.forwards);
+    run(&world, 450 * SY_NS_PER_MS);
+    ck_assert(!a.ended);
+    run(&world, 100 * SY_NS_PER_MS);
+    ck_assert(a.ended && a.code == SY_CODE_UNAVAILABLE);
+    close_world(&world);
+}
+END_TEST
+
 START_TEST(a_client_that_goes_is_missed)
 {
     struct answer a;
@@ -546,6 +567,7 @@ int main(void)
                                   a_shard_that_is_not_there_is_asked_again,
                                   a_shard_that_dies_with_a_call_ends_it,
                                   a_call_at_a_shard_that_lost_the_partition_ends,
+                                  a_channel_that_was_let_go_is_not_taken_for_its_successor,
                                   a_client_that_goes_is_missed,
                                   a_stream_waits_for_a_slow_client_and_loses_nothing,
                                   a_shard_that_stops_ends_streams,
