@@ -233,7 +233,6 @@ static void place(struct sch_partition *p, struct sch_share *share)
 
 /* ---- changes ---- */
 
-/* Without the room for clusters that are not named: a region may have ten thousand queues. */
 /* It is told with the demand of the classes that have some of it. */
 static void tell_weight(struct sch_partition *p, const struct sch_share *share)
 {
@@ -243,6 +242,7 @@ static void tell_weight(struct sch_partition *p, const struct sch_share *share)
             p, sy_container_of((struct sch_link *)(uintptr_t)link, struct sch_seat, link)->class);
 }
 
+/* Without the room for clusters that are not named: a region may have ten thousand queues. */
 void sch_share_configure(struct sch_partition *p, const struct sch_queue_config *config)
 {
     SY_ASSERT(sch_queue_config_check(config, NULL) == 0);
