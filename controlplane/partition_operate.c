@@ -410,6 +410,23 @@ static void read_room(struct cp_operator *o, const Message *m)
     cp_step(o->p, &event);
 }
 
+/* Before the room, which goes to who is next by then. */
+static void read_elsewhere(struct cp_operator *o, const Message *m)
+{
+    for (size_t i = 0; i < m->n_elsewhere; i++) {
+        const Switchyard__Internal__Elsewhere *said = m->elsewhere[i];
+        struct sch_event event = {.type = SCH_EVENT_ELSEWHERE};
+        struct sch_share_path place;
+        if (!sch_share_path_from(said->shares, said->n_shares, &place))
+            continue; /* deeper than any of ours */
+        event.u.elsewhere.cluster = o->cluster->name;
+        event.u.elsewhere.place = &place;
+        event.u.elsewhere.use = (struct sch_use){said->actions, said->cpu_milli, said->memory_bytes,
+                                                 said->gpu_milli};
+        cp_step(o->p, &event);
+    }
+}
+
 static void read_message(struct cp_operator *o, const Message *m)
 {
     struct cp_partition *p = o->p;
@@ -428,6 +445,7 @@ static void read_message(struct cp_operator *o, const Message *m)
         if (m->calls[i]->partition == p->options.partition)
             cp_task_call(o, m->calls[i]);
     }
+    read_elsewhere(o, m);
     read_room(o, m);
     read_grants(o, m);
     for (size_t i = 0; i < m->n_node_orders && !o->closing; i++)

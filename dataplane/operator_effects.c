@@ -192,6 +192,13 @@ static void send_room(struct dp_operator *op, const struct sch_op_effect *effect
                        effect->u.room.gpu_milli);
 }
 
+static void send_elsewhere(struct dp_operator *op, const struct sch_op_effect *effect)
+{
+    struct dp_stream *stream = dp_stream_find(op, effect->u.elsewhere.partition);
+    if (stream)
+        dp_stream_elsewhere(stream, &effect->u.elsewhere.place, &effect->u.elsewhere.use);
+}
+
 static void apply(struct dp_operator *op, const struct sch_op_effect *effect)
 {
     switch (effect->type) {
@@ -215,6 +222,9 @@ static void apply(struct dp_operator *op, const struct sch_op_effect *effect)
         break;
     case SCH_OP_SEND_ROOM:
         send_room(op, effect);
+        break;
+    case SCH_OP_SEND_ELSEWHERE:
+        send_elsewhere(op, effect);
         break;
     case SCH_OP_SEND_STARTED:
         send_started(op, effect);

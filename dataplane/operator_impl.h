@@ -69,6 +69,7 @@ enum {
     DP_TO_SHARD_NODE_ORDERS = 14,
     DP_TO_SHARD_ROOM = 15,
     DP_TO_SHARD_SURVEYS = 16,
+    DP_TO_SHARD_ELSEWHERE = 17,
 
     /* ... AgentMessage is read, NodeMessage written. */
     DP_FROM_NODE_HELLO = 1,
@@ -186,6 +187,8 @@ struct dp_stream *dp_stream_find(struct dp_operator *op, uint32_t partition);
 void dp_stream_complete(struct dp_stream *stream);
 void dp_stream_grant(struct dp_stream *stream, uint32_t class_id, uint64_t granted,
                      uint64_t startable);
+void dp_stream_elsewhere(struct dp_stream *stream, const struct sch_share_path *place,
+                         const struct sch_use *use);
 void dp_stream_room(struct dp_stream *stream, uint64_t cpu_milli, uint64_t memory_bytes,
                     uint64_t gpu_milli);
 /* An attempt of this epoch was seen: an older shard must not speak for the partition any more.

@@ -79,6 +79,20 @@ void dp_stream_room(struct dp_stream *stream, uint64_t cpu_milli, uint64_t memor
     dp_link_mark(&stream->link);
 }
 
+void dp_stream_elsewhere(struct dp_stream *stream, const struct sch_share_path *place,
+                         const struct sch_use *use)
+{
+    struct sy_buf *record = &stream->op->scratch;
+    struct sy_span tags = {(const uint8_t *)place->tags, place->depth * sizeof(place->tags[0])};
+    sy_buf_clear(record);
+    dp_wire_put_bytes(record, 1, tags); /* little-endian, as base/buf.c asserts */
+    dp_wire_put_u64(record, 2, use->actions);
+    dp_wire_put_u64(record, 3, use->cpu_milli);
+    dp_wire_put_u64(record, 4, use->memory_bytes);
+    dp_wire_put_u64(record, 5, use->gpu_milli);
+    dp_link_put(&stream->link, DP_TO_SHARD_ELSEWHERE, sy_buf_span(record));
+}
+
 static void put_room(struct dp_stream *stream)
 {
     struct sy_buf *record = &stream->op->scratch;

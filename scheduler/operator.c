@@ -53,7 +53,9 @@ struct sch_operator *sch_operator_new(const struct sch_operator_options *options
         op->options.gang_hold_ns = SCH_OP_GANG_HOLD_NS;
     op->now_ns = now_ns;
     op->join_end_ns = options->join_grace_ns > 0 ? now_ns + options->join_grace_ns : SY_TIME_NEVER;
-    op->granted_ns = op->shapes_ns = INT64_MIN / 2;
+    op->granted_ns = op->shapes_ns = op->elsewhere_told_ns = INT64_MIN / 2;
+    op->elsewhere_due_ns = SY_TIME_NEVER;
+    sch_list_init(&op->shares_changed);
     op->grant_due_ns = op->shapes_due_ns = op->claim_due_ns = SY_TIME_NEVER;
     op->reserve_end_ns = op->reserve_due_ns = op->pass_due_ns = SY_TIME_NEVER;
     sch_list_init(&op->gangs);
@@ -315,6 +317,7 @@ static void end_step(struct sch_operator *op)
     if (op->choice_came || !sch_list_empty(&op->freed))
         sch_place_parked(op);
     sch_grant_end_step(op);
+    sch_op_elsewhere_end_step(op);
     if (op->shapes_due_ns <= op->now_ns) {
         op->shapes_due_ns = SY_TIME_NEVER;
         op->shapes_ns = op->now_ns;
@@ -439,6 +442,7 @@ int64_t sch_operator_next_ns(const struct sch_operator *op)
     at = op->claim_due_ns < at ? op->claim_due_ns : at;
     at = op->pass_due_ns < at ? op->pass_due_ns : at;
     at = op->grant_due_ns < at ? op->grant_due_ns : at;
+    at = op->elsewhere_due_ns < at ? op->elsewhere_due_ns : at;
     return op->shapes_due_ns < at ? op->shapes_due_ns : at;
 }
 

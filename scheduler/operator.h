@@ -246,6 +246,7 @@ enum sch_op_effect_type {
     SCH_OP_SEND_INVENTORY,  /* u.inventory: to partition, after PARTITION_UP or NODE_UP */
     SCH_OP_SEND_INVENTORY_COMPLETE, /* u.partition */
     SCH_OP_SHAPES_CHANGED,          /* to every partition: sch_operator_shapes() */
+    SCH_OP_SEND_ELSEWHERE,          /* u.elsewhere: to partition */
 };
 
 struct sch_op_effect {
@@ -274,6 +275,11 @@ struct sch_op_effect {
             uint32_t partition;
             uint64_t cpu_milli, memory_bytes, gpu_milli; /* cumulative, as a grant */
         } room;
+        struct { /* what other partitions have here of a queue or level of which it has some too */
+            uint32_t partition;
+            struct sch_share_path place;
+            struct sch_use use;
+        } elsewhere;
         struct {
             struct sch_attempt_key key;
             const char *node; /* may be "" */

@@ -394,7 +394,8 @@ static void check_uses(const struct sch_operator *op)
     for (uint32_t i = 0; i < op->seats.size; i++) {
         for (struct sch_table_link *link = op->seats.buckets[i]; link; link = link->next) {
             const struct sch_op_seat *seat = sy_container_of(link, struct sch_op_seat, by_share);
-            SY_ASSERT(seat->refs > 0 && seat->use.actions <= seat->share->use.actions);
+            SY_ASSERT((seat->refs > 0) != sch_link_in_list(&seat->idle));
+            SY_ASSERT(seat->use.actions <= seat->share->use.actions);
             sch_use_add(&seated, &seat->use);
         }
     }

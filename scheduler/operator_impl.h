@@ -11,6 +11,7 @@
  *   operator_gang.c    gangs that wait, the nodes that are kept for one, and their placement
  *   operator_claim.c   the nodes that are kept for single actions that nothing else has room for
  *   operator_share.c   what projects, domains and queues have here, over all shards
+ *   operator_elsewhere.c what shards are told of what others have of their queues here
  *   operator_grant.c   how much each shard may send
  *   operator_order.c   in which order, when several want room
  *   operator_reclaim.c which attempts stop for others
@@ -50,6 +51,11 @@
 #define SCH_OP_SILENCES 6 /* of these spans it is kept for it in one */
 /* Room is given in steps of this part of what is free, or one by one. */
 #define SCH_OP_ORDER_PARTS 128u
+/* What others have of its queues a partition is told so often, of so many seats at a time; seats
+ * that nobody needs any more are kept, so many for a partition. */
+#define SCH_OP_ELSEWHERE_INTERVAL_NS (50 * SY_NS_PER_MS)
+#define SCH_OP_ELSEWHERE_LOOKS 512u
+#define SCH_OP_SEATS_IDLE_MAX 64u
 #define SCH_OP_SHAPES_INTERVAL_NS (100 * SY_NS_PER_MS)
 #define SCH_OP_ROUND_TRIP_NS (20 * SY_NS_PER_MS) /* that a backlog hides */
 #define SCH_OP_RATE_WINDOW_NS (100 * SY_NS_PER_MS)
@@ -114,6 +120,8 @@ struct sch_op_partition {
     struct sch_amount claimed;        /* requests of its claims that are ready */
     uint32_t asking;                  /* of its classes, those of single actions that wait */
     struct sch_amount given;          /* within operator_order.c: that may come and is to be used */
+    struct sch_link seats_idle;       /* that nobody needs, the oldest first */
+    uint32_t seats_idle_count;
     struct sch_table_link by_id;
     struct sch_link link;     /* op->partitions */
     struct sch_link attempts; /* all of its attempts here */
@@ -128,6 +136,8 @@ struct sch_op_share {
     struct sch_op_share *parent; /* NULL: the region */
     struct sch_use use;
     struct sch_table_link by_id;
+    struct sch_link seats;
+    struct sch_link changed; /* op->shares_changed: partitions are to be told */
     /* Within operator_order.c: what it is to get beside, and those below that want room. */
     struct sch_use given;
     struct sch_heap_entry entry;
@@ -141,7 +151,10 @@ struct sch_op_seat {
     struct sch_op_seat *parent;
     uint32_t refs; /* seats below it, attempts, classes that stand there */
     struct sch_use use;
+    struct sch_use told; /* to the partition: what others have of the share */
     struct sch_table_link by_share;
+    struct sch_link link; /* share->seats */
+    struct sch_link idle; /* partition->seats_idle while refs is 0 */
 };
 
 /* A class of a partition, as long as its stream is open. */
@@ -367,6 +380,8 @@ struct sch_operator {
     struct sch_op_effects *out;
     struct sch_table partitions_by_id, classes_by_id, kinds_by_request, nodes_by_name, attempts;
     struct sch_table shares_by_id, seats;
+    struct sch_link shares_changed;
+    int64_t elsewhere_told_ns, elsewhere_due_ns;
     struct sch_op_share region; /* within operator_order.c; the root, with no seats of its own */
     uint32_t partitions_asking; /* some single action of theirs waits */
     uint32_t classes_unseated;  /* of these classes, those of which the place is not known */
@@ -690,6 +705,17 @@ void sch_op_seat_weigh(struct sch_op_seat *seat, const struct sch_share_standing
 void sch_attempt_sit(struct sch_operator *op, struct sch_attempt *a,
                      const struct sch_share_path *place);
 void sch_attempt_rise(struct sch_operator *op, struct sch_attempt *a);
+
+void sch_op_seat_free(struct sch_operator *op, struct sch_op_seat *seat);
+
+/* ---- operator_elsewhere.c ---- */
+/* What somebody has of it, or who has some. */
+void sch_op_share_changed(struct sch_operator *op, struct sch_op_share *share);
+void sch_op_elsewhere_end_step(struct sch_operator *op);
+void sch_op_seat_park(struct sch_operator *op, struct sch_op_seat *seat);
+void sch_op_seat_unpark(struct sch_op_seat *seat);
+void sch_op_elsewhere_open(struct sch_operator *op, struct sch_op_partition *partition);
+void sch_op_elsewhere_close(struct sch_operator *op, struct sch_op_partition *partition);
 
 /* ---- operator_order.c ---- */
 /* Several partitions want room, and it is known where each of their classes stands. */

@@ -26,6 +26,7 @@ struct sch_op_partition *sch_op_partition_get(struct sch_operator *op, uint32_t 
     partition->id = id;
     sch_list_init(&partition->attempts);
     sch_list_init(&partition->classes);
+    sch_list_init(&partition->seats_idle);
     sch_table_add(&op->partitions_by_id, &partition->by_id, sch_hash_u64(id, 0));
     sch_list_push_back(&op->partitions, &partition->link);
     return partition;
@@ -34,6 +35,7 @@ struct sch_op_partition *sch_op_partition_get(struct sch_operator *op, uint32_t 
 static void forget(struct sch_operator *op, struct sch_op_partition *partition)
 {
     SY_ASSERT(sch_list_empty(&partition->attempts) && sch_list_empty(&partition->classes));
+    SY_ASSERT(sch_list_empty(&partition->seats_idle));
     sch_table_remove(&op->partitions_by_id, &partition->by_id);
     sch_list_remove(&partition->link);
     free(partition);
@@ -161,6 +163,7 @@ static void close_stream(struct sch_operator *op, struct sch_op_partition *parti
         struct sch_link *link = sch_list_pop(&partition->classes);
         class_free(op, sy_container_of(link, struct sch_op_class, partition_link));
     }
+    sch_op_elsewhere_close(op, partition);
 }
 
 static void send_complete(struct sch_operator *op, const struct sch_op_partition *partition)
@@ -189,6 +192,7 @@ void sch_op_partition_up(struct sch_operator *op, uint32_t id, uint32_t epoch)
     }
     if (op->join_end_ns == SY_TIME_NEVER)
         send_complete(op, partition);
+    sch_op_elsewhere_open(op, partition);
 }
 
 void sch_op_partition_down(struct sch_operator *op, uint32_t id)

@@ -33,6 +33,7 @@ static struct sch_op_share *share_get(struct sch_operator *op, struct sch_op_sha
     share->weight = SCH_QUEUE_WEIGHT_DEFAULT;
     share->parent = parent;
     share->entry.tie = tag;
+    sch_list_init(&share->seats);
     sch_table_add(&op->shares_by_id, &share->by_id, (uint32_t)id);
     if (parent)
         parent->refs++;
@@ -46,6 +47,9 @@ static void share_unref(struct sch_operator *op, struct sch_op_share *share)
         return;
     SY_ASSERT(share->use.actions == 0 && share->children.count == 0 && share->classes.count == 0);
     struct sch_op_share *parent = share->parent;
+    SY_ASSERT(sch_list_empty(&share->seats));
+    if (sch_link_in_list(&share->changed))
+        sch_list_remove(&share->changed);
     sch_table_remove(&op->shares_by_id, &share->by_id);
     sch_heap_deinit(&share->children);
     sch_heap_deinit(&share->classes);
@@ -69,8 +73,11 @@ static struct sch_op_seat *seat_get(struct sch_operator *op, struct sch_op_parti
     struct sch_table_link *link = sch_table_first(&op->seats, seat_hash(partition, share));
     for (; link; link = sch_table_next(link)) {
         struct sch_op_seat *seat = sy_container_of(link, struct sch_op_seat, by_share);
-        if (seat->partition == partition && seat->share == share)
-            return seat;
+        if (seat->partition != partition || seat->share != share)
+            continue;
+        if (sch_link_in_list(&seat->idle))
+            sch_op_seat_unpark(seat);
+        return seat;
     }
     struct sch_op_seat *seat = sy_new(struct sch_op_seat);
     seat->partition = partition;
@@ -80,6 +87,8 @@ static struct sch_op_seat *seat_get(struct sch_operator *op, struct sch_op_parti
     if (parent)
         parent->refs++;
     sch_table_add(&op->seats, &seat->by_share, seat_hash(partition, share));
+    sch_list_push_back(&share->seats, &seat->link);
+    sch_op_share_changed(op, share);
     return seat;
 }
 
@@ -95,19 +104,32 @@ struct sch_op_seat *sch_op_seat_ref(struct sch_operator *op, struct sch_op_parti
     return seat;
 }
 
-void sch_op_seat_unref(struct sch_operator *op, struct sch_op_seat *seat)
+/* And those above it that are nobody's by then. */
+void sch_op_seat_free(struct sch_operator *op, struct sch_op_seat *seat)
 {
-    while (seat) {
-        SY_ASSERT(seat->refs > 0);
-        if (--seat->refs > 0)
-            return;
-        SY_ASSERT(seat->use.actions == 0);
+    for (bool more = true; more;) {
+        SY_ASSERT(seat->refs == 0 && seat->use.actions == 0 && !sch_link_in_list(&seat->idle));
         struct sch_op_seat *parent = seat->parent;
         sch_table_remove(&op->seats, &seat->by_share);
+        sch_list_remove(&seat->link);
         share_unref(op, seat->share);
         free(seat);
+        more = parent && --parent->refs == 0;
         seat = parent;
     }
+}
+
+void sch_op_seat_unref(struct sch_operator *op, struct sch_op_seat *seat)
+{
+    if (!seat)
+        return;
+    SY_ASSERT(seat->refs > 0);
+    if (--seat->refs > 0)
+        return;
+    if (seat->partition->up)
+        sch_op_seat_park(op, seat);
+    else
+        sch_op_seat_free(op, seat);
 }
 
 bool sch_op_seat_is(const struct sch_op_seat *seat, const struct sch_share_path *path)
@@ -146,6 +168,7 @@ void sch_attempt_sit(struct sch_operator *op, struct sch_attempt *a,
     for (struct sch_op_seat *at = a->seat; at; at = at->parent) {
         sch_use_add(&at->use, &use);
         sch_use_add(&at->share->use, &use);
+        sch_op_share_changed(op, at->share);
     }
 }
 
@@ -157,6 +180,7 @@ void sch_attempt_rise(struct sch_operator *op, struct sch_attempt *a)
     for (struct sch_op_seat *at = a->seat; at; at = at->parent) {
         sch_use_subtract(&at->use, &use);
         sch_use_subtract(&at->share->use, &use);
+        sch_op_share_changed(op, at->share);
     }
     sch_op_seat_unref(op, sy_take(a->seat));
 }

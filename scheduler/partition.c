@@ -1,5 +1,6 @@
 #include "scheduler/action_impl.h"
 #include "scheduler/partition_cache.h"
+#include "scheduler/partition_elsewhere.h"
 #include "scheduler/partition_gang.h"
 #include "scheduler/partition_infeasible.h"
 #include "scheduler/partition_queue.h"
@@ -100,6 +101,7 @@ void sch_partition_free(struct sch_partition *p)
     free_actions(p);
     while (!sch_list_empty(&p->classes))
         sch_class_free(p, sy_container_of(p->classes.next, struct sch_class, link));
+    sch_elsewhere_free(p);
     sch_shares_deinit(p);
     for (size_t i = 0; i < p->cluster_count; i++)
         sch_cluster_free(p->clusters[i]);
@@ -118,7 +120,7 @@ void sch_partition_free(struct sch_partition *p)
         &p->runs_by_id,    &p->runs_by_name,       &p->actions_by_id, &p->actions_by_name,
         &p->classes_by_id, &p->classes_by_request, &p->levels,        &p->clusters_by_name,
         &p->caches,        &p->shares_by_key,      &p->seats,         &p->rules,
-        &p->gangs_by_id};
+        &p->gangs_by_id,   &p->shares_by_tag,      &p->elsewheres};
     for (size_t i = 0; i < SY_COUNT_OF(tables); i++)
         sch_table_deinit(tables[i]);
     free(p);
@@ -356,6 +358,18 @@ static void step_cluster(struct sch_partition *p, const struct sch_event *event)
         sch_cluster_inventory_complete(p, event->u.cluster.name);
 }
 
+/* What a cluster says of room, and who else has some. */
+static void step_told(struct sch_partition *p, const struct sch_event *event)
+{
+    if (event->type == SCH_EVENT_GRANT)
+        step_grant(p, event);
+    else if (event->type == SCH_EVENT_ROOM)
+        step_room(p, event);
+    else
+        sch_elsewhere_told(p, event->u.elsewhere.cluster, event->u.elsewhere.place,
+                           &event->u.elsewhere.use);
+}
+
 static void dispatch(struct sch_partition *p, const struct sch_event *event)
 {
     switch (event->type) {
@@ -396,10 +410,9 @@ static void dispatch(struct sch_partition *p, const struct sch_event *event)
         step_inventory(p, event);
         break;
     case SCH_EVENT_GRANT:
-        step_grant(p, event);
-        break;
     case SCH_EVENT_ROOM:
-        step_room(p, event);
+    case SCH_EVENT_ELSEWHERE:
+        step_told(p, event);
         break;
     case SCH_EVENT_STARTED:
         sch_cluster_started(p, &event->u.report);

@@ -287,13 +287,16 @@ enum sch_event_type {
     SCH_EVENT_INVENTORY,          /* u.inventory: one attempt that the cluster holds */
     SCH_EVENT_INVENTORY_COMPLETE, /* u.cluster.name */
     SCH_EVENT_GRANT,              /* u.grant */
-    SCH_EVENT_ROOM,     /* u.room: how much may be assigned of all classes together; without it only
-                           their grants count */
-    SCH_EVENT_STARTED,  /* u.report */
-    SCH_EVENT_OUTCOME,  /* u.report */
-    SCH_EVENT_RETURNED, /* u.report */
-    SCH_EVENT_QUEUE,    /* u.queue: configured, or changed. Right after a rebuild those
-                           that exist come first, parents before their children */
+    SCH_EVENT_ROOM, /* u.room: how much may be assigned of all classes together; without it only
+                       their grants count */
+    SCH_EVENT_ELSEWHERE, /* u.elsewhere: what other partitions have there of one of its queues, or
+                            of a level above; in place of what was said before, until CLUSTER_DOWN
+                          */
+    SCH_EVENT_STARTED,   /* u.report */
+    SCH_EVENT_OUTCOME,   /* u.report */
+    SCH_EVENT_RETURNED,  /* u.report */
+    SCH_EVENT_QUEUE,     /* u.queue: configured, or changed. Right after a rebuild those
+                            that exist come first, parents before their children */
     SCH_EVENT_QUEUE_REMOVE, /* u.queue_remove: as if never configured. What is in it goes on
                                under default settings */
     /* Limits over several partitions, see scheduler/tokens.h. */
@@ -431,6 +434,11 @@ struct sch_event {
             const char *cluster;
             uint64_t cpu_milli, memory_bytes, gpu_milli; /* cumulative since CLUSTER_UP */
         } room;
+        struct {
+            const char *cluster;
+            const struct sch_share_path *place;
+            struct sch_use use;
+        } elsewhere;
         struct sch_report report;
         struct {
             const struct sch_queue_config *config; /* checked; copied */

@@ -1,5 +1,6 @@
 #include "scheduler/action_impl.h"
 #include "scheduler/partition_cache.h"
+#include "scheduler/partition_elsewhere.h"
 #include "scheduler/partition_gang.h"
 #include "scheduler/partition_infeasible.h"
 #include "scheduler/partition_queue.h"
@@ -673,6 +674,7 @@ static void check_shares(struct sch_partition *p, struct tally *tally)
         SY_ASSERT(memcmp(&share->use, &out[share->check_index], sizeof(share->use)) == 0);
         SY_ASSERT(share->weighted_share == sch_share_weigh(p, share, &share->use) ||
                   !sch_list_empty(&p->weighing.todo));
+        sch_elsewhere_check(share);
         check_stops(share, tally);
         check_seats(share);
         check_parent(share);

@@ -1,4 +1,5 @@
 #include "scheduler/action_impl.h"
+#include "scheduler/partition_elsewhere.h"
 #include "scheduler/partition_infeasible.h"
 #include "scheduler/partition_queue.h"
 #include "scheduler/partition_route.h"
@@ -96,6 +97,7 @@ struct sch_cluster *sch_cluster_add(struct sch_partition *p, const char *name,
     sch_list_init(&cluster->unnamed);
     sch_list_init(&cluster->short_of_room);
     sch_list_init(&cluster->pairs);
+    sch_list_init(&cluster->elsewhere);
     rank_cluster(p, cluster);
     cluster->index = (uint32_t)p->cluster_count;
     p->clusters[p->cluster_count++] = cluster;
@@ -263,6 +265,7 @@ void sch_cluster_down(struct sch_partition *p, const char *name)
     if (!cluster || !sch_cluster_connected(cluster))
         return;
     cluster_move(cluster, SCH_CLUSTER_DOWN);
+    sch_elsewhere_close(p, cluster);
     keep_unnamed(cluster);
     sch_list_splice(&cluster->unnamed, &cluster->attempts);
     sch_list_splice(&cluster->attempts, &cluster->unnamed);

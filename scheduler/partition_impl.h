@@ -12,6 +12,7 @@
  *   partition_gang.c     gangs: many actions that wait, run and are lost as one
  *   partition_share.c    the tree by which room is shared: projects, domains, queues; their limits
  *   partition_queue.c    queues as configured: created, changed, moved below another one
+ *   partition_elsewhere.c what other partitions have of its queues
  *   partition_ticket.c   limits that hold over several partitions
  *   partition_fair.c     who is next: the order of priority and fair share within a class
  *   partition_turn.c     whose turn it is over all classes, and among those that a limit stops
@@ -186,6 +187,8 @@ struct sch_share {
     int32_t priority; /* a tenant's: of the queues above, added to each action's */
     struct sch_share *parent;
     struct sch_use use;
+    struct sch_use elsewhere; /* of other partitions, as clusters tell it: counts in the order */
+    struct sch_link elsewheres;
     struct sch_link seats;     /* that its limits do not stop; contested ones first */
     struct sch_front front;    /* in the tree of all classes */
     struct sch_front *held;    /* [i] in the tree of the share i levels up; NULL: in none yet */
@@ -204,8 +207,20 @@ struct sch_share {
     struct sch_link link;            /* p->shares */
     struct sch_link weighing;        /* p->weighing */
     struct sch_table_link by_key;
-    uint32_t check_index;     /* of sch_partition_check() */
-    struct sch_queue_key key; /* a tenant's: its project and domain */
+    struct sch_table_link by_tag; /* with its parent */
+    uint32_t check_index;         /* of sch_partition_check() */
+    struct sch_queue_key key;     /* a tenant's: its project and domain */
+};
+
+/* What one cluster said that other partitions have there of a share. */
+struct sch_elsewhere {
+    struct sch_share *share; /* a reference */
+    const struct sch_cluster *cluster;
+    uint32_t stream; /* of the cluster, on which that was said */
+    struct sch_use use;
+    struct sch_table_link by_share;
+    struct sch_link link;       /* cluster->elsewhere; p->elsewhere_gone once that is closed */
+    struct sch_link share_link; /* share->elsewheres */
 };
 
 /* What this partition may use of a limit that the region's partitions share. */
@@ -395,7 +410,8 @@ struct sch_cluster {
     uint32_t version;          /* goes up with each change that its pairs follow */
     uint32_t stream;           /* and with each CLUSTER_UP after a time without */
     struct sch_link pairs;     /* that have followed */
-    bool room_known;           /* else only the grants of its classes count */
+    struct sch_link elsewhere;
+    bool room_known;                            /* else only the grants of its classes count */
     struct sch_use room_granted, room_assigned; /* since CLUSTER_UP */
     struct sch_link short_of_room;
     struct sch_link roomy; /* p->roomy: its room changed, those that are short are to look again */
@@ -448,7 +464,8 @@ struct sch_partition {
     struct sch_table caches, gangs_by_id;
     struct sch_link gangs, gangs_broken, gangs_sent;
     /* queues */
-    struct sch_table shares_by_key, seats, rules;
+    struct sch_table shares_by_key, shares_by_tag, seats, rules, elsewheres;
+    struct sch_link elsewhere_gone;
     struct sch_link shares;    /* in order of creation */
     struct sch_round weighing; /* shares; of other capacity */
     struct sch_share *region;

@@ -3,6 +3,7 @@
  * when a queue is created, changed, removed or goes below another one.
  */
 #include "scheduler/partition_queue.h"
+#include "scheduler/partition_elsewhere.h"
 #include "scheduler/partition_reclaim.h"
 #include "scheduler/partition_ticket.h"
 #include "scheduler/partition_turn.h"
@@ -169,10 +170,8 @@ static void set_parent(struct sch_partition *p, struct sch_share *share, struct 
 {
     SY_ASSERT(share->live == 0 && !is_below(parent, share));
     SY_ASSERT(sch_list_empty(&share->seats) && share->front.heap.count == 0);
-    struct sch_share *old = share->parent;
-    sch_share_ref(parent);
-    share->parent = parent;
-    sch_share_unref(p, old);
+    sch_elsewhere_moves(p, share);
+    sch_share_set_parent(p, share, parent);
 }
 
 /* Says whether it is where it belongs now. The shell has looked for circles and depth, but among

@@ -36,7 +36,7 @@ bool sch_share_admits(const struct sch_share *share, const struct sch_resources 
                       uint32_t count);
 /* Whether so many more actions may wait there; says no in p->misses. */
 bool sch_share_has_length(struct sch_partition *p, const struct sch_share *tenant, uint32_t count);
-/* Its weighted_share, if it had that out. */
+/* Its weighted_share, if this partition had that out. */
 uint32_t sch_share_weigh(const struct sch_partition *p, const struct sch_share *share,
                          const struct sch_use *use);
 /* Its weight or the capacity changed. */
@@ -47,6 +47,10 @@ void sch_share_reweigh(struct sch_partition *p, struct sch_share *share);
 uint32_t sch_share_tag(const struct sch_share *queue);
 /* Where it is in the tree. */
 void sch_share_stand(const struct sch_share *tenant, struct sch_share_standing *ret);
+/* NULL: it is not there. */
+struct sch_share *sch_share_at(const struct sch_partition *p, const struct sch_share_path *place);
+void sch_share_set_parent(struct sch_partition *p, struct sch_share *share,
+                          struct sch_share *parent);
 /* Whether the region has other partitions, whose work is ordered with ours by operators: then they
  * are told where each of ours stands. */
 static inline bool sch_partition_is_one_of_many(const struct sch_partition *p)

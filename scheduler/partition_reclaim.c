@@ -98,7 +98,10 @@ static int32_t configured_priority(const struct sch_share *share)
     return sum;
 }
 
-/* Of both, where their ways part, the weighted shares once the room has changed hands. */
+/* Of both, where their ways part, the weighted shares once the room has changed hands: of what this
+ * partition has, and of what all have. By the latter alone two partitions could each make up for
+ * the whole difference, and the next time for that; by the former alone a queue that has its share
+ * elsewhere would take more. */
 static bool has_more(const struct sch_partition *p, const struct sch_share *victim,
                      const struct claim *claim, struct sch_use *ret_below)
 {
@@ -106,11 +109,17 @@ static bool has_more(const struct sch_partition *p, const struct sch_share *vict
     const struct sch_share *ours = below_the_fork(claim->tenant, victim);
     if (!theirs || !ours)
         return false;
-    if (claim->gang_id == 0 && !sch_share_is_before(p, ours, theirs, &claim->need))
-        return false; /* what stops would be next again: ours counts a gang that waits somewhere */
-    double after = sch_share_with(p, ours, &claim->need);
-    *ret_below = sch_share_beyond(p, theirs, after);
-    return sch_share_without(p, theirs, &claim->need) >= after;
+    static const enum sch_scope scopes[] = {SCH_SCOPE_PARTITION, SCH_SCOPE_REGION};
+    for (unsigned i = 0; i < SY_COUNT_OF(scopes); i++) {
+        if (claim->gang_id == 0 && !sch_share_is_before(p, ours, theirs, &claim->need, scopes[i]))
+            return false; /* what stops is next again: ours counts a gang that waits somewhere */
+        double after = sch_share_with(p, ours, &claim->need, scopes[i]);
+        struct sch_use below = sch_share_beyond(p, theirs, after, scopes[i]);
+        sch_use_lessen(ret_below, &below);
+        if (sch_share_without(p, theirs, &claim->need, scopes[i]) < after)
+            return false;
+    }
+    return true;
 }
 
 static bool may_lose(const struct sch_partition *p, const struct sch_share *victim,

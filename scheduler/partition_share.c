@@ -52,6 +52,40 @@ static bool keys_equal(const struct sch_queue_key *a, const struct sch_queue_key
            strcmp(a->project, b->project) == 0;
 }
 
+static uint32_t below_hash(const struct sch_share *parent, uint32_t tag)
+{
+    return sch_hash_u64(tag, parent ? parent->id : 0);
+}
+
+void sch_share_set_parent(struct sch_partition *p, struct sch_share *share,
+                          struct sch_share *parent)
+{
+    struct sch_share *old = share->parent;
+    if (old)
+        sch_table_remove(&p->shares_by_tag, &share->by_tag);
+    share->parent = parent;
+    sch_share_ref(parent);
+    sch_table_add(&p->shares_by_tag, &share->by_tag, below_hash(parent, share->tag));
+    if (old)
+        sch_share_unref(p, old);
+}
+
+struct sch_share *sch_share_at(const struct sch_partition *p, const struct sch_share_path *place)
+{
+    struct sch_share *at = p->region;
+    for (uint32_t i = 0; at && i < place->depth; i++) {
+        const struct sch_share *parent = at;
+        struct sch_table_link *link = sch_table_first(&p->shares_by_tag,
+                                                      below_hash(parent, place->tags[i]));
+        for (at = NULL; link && !at; link = sch_table_next(link)) {
+            struct sch_share *share = sy_container_of(link, struct sch_share, by_tag);
+            if (share->parent == parent && share->tag == place->tags[i])
+                at = share;
+        }
+    }
+    return at == p->region ? NULL : at;
+}
+
 /* `parent` tells tenants of one project and domain apart. */
 static struct sch_share *share_find(const struct sch_partition *p, const struct sch_queue_key *key,
                                     enum sch_share_level level, const struct sch_share *parent)
@@ -94,16 +128,16 @@ static struct sch_share *share_new(struct sch_partition *p, const struct sch_que
     share->level = level;
     share->id = ++p->last_share_id;
     share->tag = tag_of(key, level);
-    share->parent = parent;
     share->weight = SCH_QUEUE_WEIGHT_DEFAULT;
     share->queued_timeout_ns = SY_TIME_NEVER;
     share->front.share = share;
     sch_list_init(&share->seats);
+    sch_list_init(&share->elsewheres);
     sch_list_push_back(&p->shares, &share->link);
     sch_round_add(&p->weighing, &share->weighing);
     sch_table_add(&p->shares_by_key, &share->by_key, share_hash(key, level, parent));
     if (parent)
-        sch_share_ref(parent);
+        sch_share_set_parent(p, share, parent);
     return share;
 }
 
@@ -150,7 +184,9 @@ void sch_share_unref(struct sch_partition *p, struct sch_share *share)
         if (sch_link_in_list(&share->misplaced))
             sch_list_remove(&share->misplaced);
         SY_ASSERT(!share->config && share->live == 0 && share->use.actions == 0);
-        SY_ASSERT(sch_list_empty(&share->seats));
+        SY_ASSERT(sch_list_empty(&share->seats) && sch_list_empty(&share->elsewheres));
+        if (parent)
+            sch_table_remove(&p->shares_by_tag, &share->by_tag);
         sch_turn_free(share);
         if (share->rule)
             sch_rule_unref(p, share->rule);
@@ -307,16 +343,33 @@ struct sch_share *sch_share_restore_tenant(struct sch_partition *p, const char *
 
 /* ---- what is out ---- */
 
-static double weighted_share(const struct sch_partition *p, const struct sch_share *share,
-                             const struct sch_use *use)
+static struct sch_use with_elsewhere(const struct sch_share *share, const struct sch_use *use,
+                                     enum sch_scope scope)
 {
-    return sch_dominant_share(use, &p->capacity) * SCH_QUEUE_WEIGHT_DEFAULT / share->weight;
+    struct sch_use all = *use;
+    if (scope == SCH_SCOPE_REGION)
+        sch_use_add(&all, &share->elsewhere);
+    return all;
+}
+
+static double weighted_share(const struct sch_partition *p, const struct sch_share *share,
+                             const struct sch_use *use, enum sch_scope scope)
+{
+    struct sch_use all = with_elsewhere(share, use, scope);
+    return sch_dominant_share(&all, &p->capacity) * SCH_QUEUE_WEIGHT_DEFAULT / share->weight;
+}
+
+static uint32_t weigh(const struct sch_partition *p, const struct sch_share *share,
+                      const struct sch_use *use, enum sch_scope scope)
+{
+    struct sch_use all = with_elsewhere(share, use, scope);
+    return sch_share_bits(sch_dominant_share(&all, &p->capacity), share->weight);
 }
 
 uint32_t sch_share_weigh(const struct sch_partition *p, const struct sch_share *share,
                          const struct sch_use *use)
 {
-    return sch_share_bits(sch_dominant_share(use, &p->capacity), share->weight);
+    return weigh(p, share, use, SCH_SCOPE_REGION);
 }
 
 void sch_share_reweigh(struct sch_partition *p, struct sch_share *share)
@@ -356,11 +409,11 @@ static struct sch_use held_by(const struct sch_share *share)
 }
 
 double sch_share_with(const struct sch_partition *p, const struct sch_share *share,
-                      const struct sch_use *more)
+                      const struct sch_use *more, enum sch_scope scope)
 {
     struct sch_use use = held_by(share);
     add_use(&use, more, true);
-    return weighted_share(p, share, &use);
+    return weighted_share(p, share, &use, scope);
 }
 
 static struct sch_use without(const struct sch_use *use, const struct sch_use *gone)
@@ -371,17 +424,18 @@ static struct sch_use without(const struct sch_use *use, const struct sch_use *g
 }
 
 double sch_share_without(const struct sch_partition *p, const struct sch_share *share,
-                         const struct sch_use *gone)
+                         const struct sch_use *gone, enum sch_scope scope)
 {
     struct sch_use held = held_by(share), use = without(&held, gone);
-    return weighted_share(p, share, &use);
+    return weighted_share(p, share, &use, scope);
 }
 
 bool sch_share_is_before(const struct sch_partition *p, const struct sch_share *share,
-                         const struct sch_share *other, const struct sch_use *gone)
+                         const struct sch_share *other, const struct sch_use *gone,
+                         enum sch_scope scope)
 {
     struct sch_use use = without(&other->use, gone);
-    return share->weighted_share < sch_share_weigh(p, other, &use);
+    return weigh(p, share, &share->use, scope) < weigh(p, other, &use, scope);
 }
 
 /* Less than this may go, so that `part` of the capacity stays; 0: nothing may. */
@@ -392,10 +446,11 @@ static uint64_t beyond(uint64_t used, double capacity, double part)
 }
 
 struct sch_use sch_share_beyond(const struct sch_partition *p, const struct sch_share *share,
-                                double weighted)
+                                double weighted, enum sch_scope scope)
 {
     double part = weighted * share->weight / SCH_QUEUE_WEIGHT_DEFAULT;
-    const struct sch_use use = held_by(share), *capacity = &p->capacity;
+    const struct sch_use *capacity = &p->capacity;
+    struct sch_use held = held_by(share), use = with_elsewhere(share, &held, scope);
     SY_ASSERT(weighted >= 0);
     return (struct sch_use){beyond(use.actions, SCH_SHARE_PLACES, part),
                             beyond(use.cpu_milli, (double)capacity->cpu_milli, part),

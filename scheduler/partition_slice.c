@@ -1,4 +1,5 @@
 #include "scheduler/partition_slice.h"
+#include "scheduler/partition_elsewhere.h"
 #include "scheduler/partition_queue.h"
 #include "scheduler/partition_route.h"
 
@@ -8,6 +9,7 @@ void sch_slices_init(struct sch_partition *p)
     sch_list_init(&p->losing);
     sch_list_init(&p->waking);
     sch_list_init(&p->roomy);
+    sch_list_init(&p->elsewhere_gone);
     sch_list_init(&p->reserved);
     sch_round_init(&p->reclaiming);
     sch_round_init(&p->reserving);
@@ -82,6 +84,7 @@ void sch_slices(struct sch_partition *p)
     follow(p);
     widen(p);
     sch_shares_weigh(p);
+    sch_elsewhere_forget(p);
     wake(p);
 }
 
@@ -91,5 +94,6 @@ bool sch_slices_left(const struct sch_partition *p)
            !sch_list_empty(&p->weighing.todo) || !sch_list_empty(&p->waking) ||
            !sch_list_empty(&p->roomy) || !sch_list_empty(&p->unchecked.todo) ||
            !sch_list_empty(&p->reclaiming.todo) || !sch_list_empty(&p->reserving.todo) ||
-           p->reclaim_gangs > 0 || !sch_list_empty(&p->losing) || p->recovery_ends;
+           !sch_list_empty(&p->elsewhere_gone) || p->reclaim_gangs > 0 ||
+           !sch_list_empty(&p->losing) || p->recovery_ends;
 }

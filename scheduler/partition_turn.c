@@ -237,11 +237,7 @@ static void step_aside(struct sch_seat *seat)
 static bool lessen(struct sch_use *least, const struct sch_use *need)
 {
     struct sch_use before = *least;
-    least->actions = need->actions < least->actions ? need->actions : least->actions;
-    least->cpu_milli = need->cpu_milli < least->cpu_milli ? need->cpu_milli : least->cpu_milli;
-    least->memory_bytes = need->memory_bytes < least->memory_bytes ? need->memory_bytes
-                                                                   : least->memory_bytes;
-    least->gpu_milli = need->gpu_milli < least->gpu_milli ? need->gpu_milli : least->gpu_milli;
+    sch_use_lessen(least, need);
     return memcmp(&before, least, sizeof(before)) != 0;
 }
 

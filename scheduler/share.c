@@ -58,6 +58,19 @@ void sch_use_subtract(struct sch_use *sum, const struct sch_use *less)
     sum->gpu_milli -= less->gpu_milli;
 }
 
+static void lessen(uint64_t *least, uint64_t other)
+{
+    *least = other < *least ? other : *least;
+}
+
+void sch_use_lessen(struct sch_use *least, const struct sch_use *other)
+{
+    lessen(&least->actions, other->actions);
+    lessen(&least->cpu_milli, other->cpu_milli);
+    lessen(&least->memory_bytes, other->memory_bytes);
+    lessen(&least->gpu_milli, other->gpu_milli);
+}
+
 /* ---- shares ---- */
 
 static double part(uint64_t used, uint64_t capacity)

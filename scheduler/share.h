@@ -29,6 +29,8 @@ bool sch_share_standing_from(const uint32_t *tags, size_t tag_count, const uint3
                              size_t weight_count, struct sch_share_standing *ret);
 
 void sch_use_add(struct sch_use *sum, const struct sch_use *more);
+/* To the lesser of both, each amount for itself. */
+void sch_use_lessen(struct sch_use *least, const struct sch_use *other);
 void sch_use_subtract(struct sch_use *sum, const struct sch_use *less);
 
 /* Of the resource of which it is the most, the part of the capacity. What asks for nothing at all

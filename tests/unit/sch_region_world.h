@@ -149,6 +149,13 @@ static void carry_up(struct region *r, unsigned c, const struct sch_op_effect *e
         m->up.u.room.memory_bytes = e->u.room.memory_bytes;
         m->up.u.room.gpu_milli = e->u.room.gpu_milli;
         break;
+    case SCH_OP_SEND_ELSEWHERE:
+        m = send_up(r, e->u.elsewhere.partition, c);
+        m->place = e->u.elsewhere.place;
+        m->up.type = SCH_EVENT_ELSEWHERE;
+        m->up.u.elsewhere.cluster = name;
+        m->up.u.elsewhere.use = e->u.elsewhere.use;
+        break;
     case SCH_OP_SEND_STARTED:
     case SCH_OP_SEND_OUTCOME:
     case SCH_OP_SEND_RETURNED:
@@ -429,6 +436,8 @@ static void deliver(struct region *r, unsigned p, unsigned c)
     struct stream *s = &r->streams[p][c];
     while (!r->sites[p].still && due_of(s->up, s->up_first, s->up_count) <= r->now_ns) {
         struct message m = s->up[s->up_first++];
+        if (m.up.type == SCH_EVENT_ELSEWHERE)
+            m.up.u.elsewhere.place = &m.place;
         step_partition(r, p, m.up);
     }
     while (due_of(s->down, s->down_first, s->down_count) <= r->now_ns) {

@@ -20,7 +20,7 @@
 #define CORES 4u
 #define SPECS 10u
 #define PLAIN_SPECS 7u /* of these: ask for cpu and environments only */
-#define STEPS 6000u
+#define STEPS 7000u
 #define ROWS_MAX 4096u
 #define OLD_MAX 64u
 #define KEYS 3u
@@ -48,7 +48,7 @@ struct message {
     struct sch_op_event down;   /* TO_OPERATOR */
     struct sch_gang_shape gang; /* of a demand */
     struct sch_share_standing standing;
-    struct sch_share_path place; /* of an assignment */
+    struct sch_share_path place; /* of an assignment, or of what is elsewhere */
     struct sch_reclaim_queue queues[QUEUES];
     enum sch_op_effect_type order; /* TO_NODE: ASSIGN, CANCEL, ACK or GIVE_BACK */
     struct sch_attempt_key key;
@@ -522,6 +522,15 @@ static void audit_placed(const struct world *w, size_t c, const struct sch_op_ef
     ck_assert_int_eq(w->services[c][n], SCH_SERVICE_OPEN);
 }
 
+static void carry_elsewhere(struct world *w, size_t c, const struct sch_op_effect *effect)
+{
+    mix(w, effect->u.elsewhere.use.cpu_milli);
+    struct sch_event *event = send_up(w, c, effect->u.elsewhere.partition, SCH_EVENT_ELSEWHERE);
+    event->u.elsewhere.cluster = cluster_names[c];
+    event->u.elsewhere.use = effect->u.elsewhere.use;
+    sy_container_of(event, struct message, up)->place = effect->u.elsewhere.place;
+}
+
 static void op_carry(struct world *w, size_t c, const struct sch_op_effect *effect)
 {
     struct sch_event *event;
@@ -555,6 +564,9 @@ static void op_carry(struct world *w, size_t c, const struct sch_op_effect *effe
         event->u.room.cpu_milli = effect->u.room.cpu_milli;
         event->u.room.memory_bytes = effect->u.room.memory_bytes;
         event->u.room.gpu_milli = effect->u.room.gpu_milli;
+        break;
+    case SCH_OP_SEND_ELSEWHERE:
+        carry_elsewhere(w, c, effect);
         break;
     case SCH_OP_SEND_STARTED:
         send_report(w, c, SCH_EVENT_STARTED, &effect->u.report.key, NULL);

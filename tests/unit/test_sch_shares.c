@@ -176,6 +176,41 @@ START_TEST(nothing_starves_over_partitions)
 }
 END_TEST
 
+/* One of two queues in a partition has much elsewhere: the other one is to be first there. What the
+ * partition itself has out of them is the same. */
+static void share_with_another(unsigned clusters)
+{
+    struct region *r = region_new(2, clusters, 96 / clusters);
+    unsigned a = queue_add(r, "p", "a", 100, 200 * MS), b = queue_add(r, "p", "b", 100, 200 * MS);
+    region_open(r);
+    fill(r, 0, a, 500);
+    fill(r, 0, b, 500);
+    fill(r, 1, b, 500);
+    run_until(r, r->now_ns + 2 * S);
+    size_t from = r->end_count;
+    run_until(r, r->now_ns + 20 * S);
+    assert_part(r, from, a, 500);
+    for (unsigned c = 0; c < clusters; c++)
+        stream_close(r, 1, c); /* all of b is ours again */
+    run_until(r, r->now_ns + 2 * S);
+    from = r->end_count;
+    run_until(r, r->now_ns + 20 * S);
+    assert_part(r, from, a, 500);
+    region_free(r);
+}
+
+START_TEST(a_partition_orders_its_queues_by_what_all_have)
+{
+    share_with_another(1);
+}
+END_TEST
+
+START_TEST(a_partition_orders_its_queues_by_what_all_have_in_all_clusters)
+{
+    share_with_another(3);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -187,6 +222,8 @@ int main(void)
         a_new_operator_counts_what_runs,
         a_partition_that_stands_still_keeps_no_room,
         nothing_starves_over_partitions,
+        a_partition_orders_its_queues_by_what_all_have,
+        a_partition_orders_its_queues_by_what_all_have_in_all_clusters,
         NULL,
     };
     return sy_test_run("sch_shares", tests);

@@ -107,7 +107,10 @@ static void deliver_up(struct world *w, size_t p, size_t c)
 {
     struct stream *stream = &w->shard_streams[p][c];
     struct site *site = &w->sites[p];
-    struct sch_event event = stream->up.items[stream->up.first++].up;
+    struct message message = stream->up.items[stream->up.first++];
+    struct sch_event event = message.up;
+    if (event.type == SCH_EVENT_ELSEWHERE)
+        event.u.elsewhere.place = &message.place;
     if (event.type == SCH_EVENT_CLUSTER_UP) {
         cluster_up(w, p, c);
         return;
