@@ -336,6 +336,7 @@ void sch_lane_move(struct sch_partition *p, struct sch_lane *lane, struct sch_cl
         sch_class_accepted(p, to, from->unchecked_from);
         sch_verify_later(p);
     }
+    sch_class_spare(p, to, from->capable > 0 ? sch_awake_ns(p) : from->incapable_ns);
     sch_class_touch(p, from);
     sch_class_touch(p, to);
     sch_class_move_refs(p, from, to, lane->seat.refs);

@@ -159,6 +159,14 @@ bool sch_class_is_doomed(const struct sch_class *class)
            class->pair_count > 0 && class->waiting > 0;
 }
 
+void sch_class_spare(struct sch_partition *p, struct sch_class *class, int64_t since_ns)
+{
+    if (class->capable > 0 || since_ns <= class->incapable_ns)
+        return;
+    class->incapable_ns = since_ns;
+    sch_heap_remove(&p->doomed, &class->doom); /* at the end of the step it is doomed anew */
+}
+
 void sch_class_doom(struct sch_partition *p, struct sch_class *class)
 {
     bool doomed = sch_class_is_doomed(class);

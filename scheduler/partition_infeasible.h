@@ -6,6 +6,9 @@
 
 /* Whether the pair is capable may have changed. */
 void sch_pair_capable(struct sch_partition *p, struct sch_pair *pair);
+/* Some of it came from a class that was like that since then only: the whole class has the grace.
+ */
+void sch_class_spare(struct sch_partition *p, struct sch_class *class, int64_t since_ns);
 /* Who waits, or what clusters could run it, may have changed: whether the class is doomed. */
 void sch_class_doom(struct sch_partition *p, struct sch_class *class);
 bool sch_class_is_doomed(const struct sch_class *class);

@@ -339,6 +339,43 @@ START_TEST(a_gang_ends_whole)
 }
 END_TEST
 
+/* Only in the cluster; NULL: anywhere. */
+static void bind(struct world *w, const char *name, const char *cluster)
+{
+    struct sch_queue_key key = {.project = "p", .domain = "d"};
+    snprintf(key.name, sizeof(key.name), "%s", name);
+    struct sch_queue_config config = sch_queue_config_default(&key);
+    config.infeasible = SCH_INFEASIBLE_FAIL;
+    config.cluster_count = cluster != NULL;
+    snprintf(config.clusters[0], sizeof(config.clusters[0]), "%s", cluster ? cluster : "");
+    step(w, (struct sch_event){.type = SCH_EVENT_QUEUE, .u.queue.config = &config});
+}
+
+/* What it comes beside could run nowhere for long. */
+START_TEST(what_another_rule_moves_has_its_whole_grace)
+{
+    struct world w = world_with_grace(5);
+    bind(&w, "bound", "west");
+    bind(&w, "free", NULL);
+    ready(&w, "east");
+    ready(&w, "west");
+    struct sch_action *root = create(&w, "run", &w.group);
+    struct sch_action *bound = child_in(&w, root, "bound", "bound");
+    struct sch_action *moved = child_in(&w, root, "moved", "free");
+    shrink(&w, "west");
+    ck_assert(run_until_final(&w, bound, w.now + 2 * GRACE));
+    run_until(&w, w.now + 10 * GRACE);
+    assert_state(moved, "queued"); /* east could */
+    bind(&w, "free", "west");
+    int64_t end_ns = w.now + GRACE;
+    ck_assert(run_until_final(&w, moved, w.now + 2 * GRACE));
+    ck_assert_int_eq(w.now, end_ns);
+    sch_action_unref(bound);
+    sch_action_unref(moved);
+    world_free(&w);
+}
+END_TEST
+
 START_TEST(what_is_no_policy_is_refused)
 {
     struct sch_queue_key key = {.project = "p", .name = "q"};
@@ -362,6 +399,7 @@ int main(void)
                                   many_end_in_slices,
                                   many_unchecked_end_in_slices,
                                   a_gang_ends_whole,
+                                  what_another_rule_moves_has_its_whole_grace,
                                   what_is_no_policy_is_refused,
                                   NULL};
     return sy_test_run("sch_infeasible", tests);
