@@ -324,13 +324,13 @@ struct dp_operator {
     int64_t core_price_micros;
     uint64_t fences; /* of its cluster, that are over: a shard has let it in after so many */
     uint64_t fence;  /* the last one that was carried out */
+    uint64_t term;
     char labels[SCH_NODE_LABELS_MAX]; /* of all its nodes */
     char region[DP_NAME_MAX];
     char *orders_path; /* NULL: not kept */
     bool orders_due;   /* to be written */
     bool deleted;      /* a shard has said that its cluster is */
-    uint64_t term;
-    bool lapsed; /* it may not be the active one any more */
+    bool lapsed;       /* it may not be the active one any more */
     struct sy_timer right;
     char session[27];
     int64_t heartbeat_ns, silence_ns;
