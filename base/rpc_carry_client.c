@@ -294,7 +294,8 @@ static void open_stream(struct carrier *carrier)
 static bool fits(const struct carrier *carrier, const struct sy_call_options *options,
                  const struct sy_buf *request)
 {
-    return carrier->up && carrier->free_count > 0 && request->len <= CARRY_REQUEST_BYTES_MAX &&
+    return carrier->up && !options->wait_for_ready && carrier->free_count > 0 &&
+           request->len <= CARRY_REQUEST_BYTES_MAX &&
            carrier->out.len + request->len <= CARRY_BATCH_BYTES_MAX &&
            carry_head_bytes(options) <= CARRY_HEAD_BYTES_MAX;
 }

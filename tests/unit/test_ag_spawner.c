@@ -244,10 +244,10 @@ START_TEST(a_dead_spawner_is_replaced)
     kill((pid_t)strtol(text, NULL, 10), SIGKILL);
     ck_assert(RUN_UNTIL(loop, p.exited, 5000));
     ck_assert(p.spawner_died);
-    ck_assert(RUN_UNTIL(loop, process_gone(leader), 5000)); /* PDEATHSIG */
     const char *argv[] = {"/bin/true", NULL};
     ck_assert_int_eq(start(&later, argv, NULL), EAGAIN);
     close(later.output);
+    ck_assert(RUN_UNTIL(loop, process_gone(leader), 5000)); /* PDEATHSIG */
     int r = EAGAIN;
     ck_assert(RUN_UNTIL(loop, (r = start(&later, argv, NULL)) == 0 || (close(later.output), false),
                         5000));
