@@ -675,6 +675,8 @@ static void check_shares(struct sch_partition *p, struct tally *tally)
         SY_ASSERT(share->weighted_share == sch_share_weigh(p, share, &share->use) ||
                   !sch_list_empty(&p->weighing.todo));
         sch_elsewhere_check(share);
+        if (share->level == SCH_SHARE_TENANT)
+            sch_tenant_check(p, share);
         check_stops(share, tally);
         check_seats(share);
         check_parent(share);

@@ -89,6 +89,12 @@ void sch_tenant_gather(struct sch_partition *p, struct sch_share *tenant)
     }
 }
 
+void sch_tenant_check(const struct sch_partition *p, const struct sch_share *tenant)
+{
+    struct sch_rule_content content = rule_of(p, tenant);
+    SY_ASSERT(memcmp(&tenant->rule->content, &content, sizeof(content)) == 0);
+}
+
 /* ---- what follows a change ---- */
 
 /* To the class that the rule makes of it, with its priority. */
@@ -134,7 +140,7 @@ static void refresh_tenants(struct sch_partition *p, const struct sch_share *sha
 static void refresh(struct sch_partition *p, struct sch_share *share)
 {
     sch_shares_forget_last(p); /* another queue may be meant by a name from now on */
-    if (share->live > 0)       /* else it has no tenants */
+    if (share->refs > (share->config != NULL)) /* else nothing is below it */
         refresh_tenants(p, share);
     sch_share_reweigh(p, share);
     sch_share_list_preemptible(p, share);

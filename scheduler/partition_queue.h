@@ -70,6 +70,8 @@ void sch_share_configure(struct sch_partition *p, const struct sch_queue_config 
 void sch_share_forget(struct sch_partition *p, const struct sch_queue_key *key);
 /* What the settings above the tenant come to for it. */
 void sch_tenant_gather(struct sch_partition *p, struct sch_share *tenant);
+/* It has what they come to now. */
+void sch_tenant_check(const struct sch_partition *p, const struct sch_share *tenant);
 /* What is empty now goes below the parent that it is to have. */
 void sch_shares_end_step(struct sch_partition *p);
 

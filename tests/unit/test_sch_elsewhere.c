@@ -159,6 +159,34 @@ START_TEST(a_queue_that_moves_forgets_it)
 END_TEST
 
 /* Told with each demand, and whenever it changes. */
+/* Whoever uses it here has nothing here by then. */
+START_TEST(a_queue_that_only_others_use_heeds_its_changes)
+{
+    struct world w = region_world();
+    struct sch_queue_config config = queue("p", "d", "a");
+    open_cluster(&w, "east");
+    open_cluster(&w, "west");
+    room(&w, "east", 1u << 20);
+    room(&w, "west", 1u << 20);
+    configure(&w, config);
+    struct sch_action *a = submit(&w, "p", "a", &w.task, 0);
+    struct sch_share_path place = place_of(&w);
+    grant(&w, "east", sch_action_class_id(a), 1u << 20);
+    assert_state(a, "assigned");
+    elsewhere(&w, "west", &place, 3);
+    outcome(&w, a, SCH_OUTCOME_SUCCEEDED);
+    name_cluster(&config, "west");
+    configure(&w, config);
+    a = submit(&w, "p", "a", &w.task, 0);
+    grant(&w, "east", sch_action_class_id(a), 1u << 20);
+    assert_state(a, "queued");
+    grant(&w, "west", sch_action_class_id(a), 1u << 20);
+    assert_state(a, "assigned");
+    ck_assert_str_eq(sch_cluster_name(a->cluster), "west");
+    world_free(&w);
+}
+END_TEST
+
 START_TEST(operators_are_told_who_is_first)
 {
     struct world w = region_world();
@@ -221,6 +249,7 @@ int main(void)
         it_ends_with_the_stream,
         what_is_not_there_is_passed_over,
         a_queue_that_moves_forgets_it,
+        a_queue_that_only_others_use_heeds_its_changes,
         operators_are_told_who_is_first,
         a_partition_that_is_alone_tells_nothing,
         places_from_messages_are_looked_at,
