@@ -16,9 +16,9 @@
  * server drains) no CALL is sent any more: the client ends its side, the server the stream, when
  * all that it was asked has been answered.
  *
- * Bounds. A client has so many calls and so many bytes on one stream; what does not fit, is
- * large, is no unary call, or waits for a peer that is away, goes through the channel below. Answers wait at the server, each with
- * its call, until the stream takes them.
+ * Bounds. A client has so many calls and so many bytes on one stream; what does not fit, is large,
+ * is no unary call, or waits for a peer that is away, goes through the channel below. Answers wait
+ * at the server, each with its call, until the stream takes them.
  *
  * When the stream breaks, calls on it end UNAVAILABLE at the client, CANCELLED at the server.
  */

@@ -230,7 +230,8 @@ static void take_answer(struct trunk *trunk, struct carried *call)
     }
     trunk->calls[slot] = NULL;
     trunk->open--;
-    drop_hold(call);
+    unsigned holds = atomic_fetch_sub(&call->holds, 1); /* the slot's */
+    SY_ASSERT(holds > 1);
     answers_add(&trunk->answers, call);
     flush_soon(trunk);
 }
