@@ -105,13 +105,15 @@ static const cp_cluster_record *admit(struct cp_request *req)
     enum cp_admission admission = cp_roll_admit(roll, true, lead->cluster, &lead->identity, &why);
     const struct cp_registered *registered = roll != NULL ? cp_roll_find(roll, lead->cluster)
                                                           : NULL;
-    bool fenced = admission == CP_ADMISSION_FENCED && lead->identity.shown &&
-                  cp_cluster_has_operator(registered->record, lead->identity.digest);
+    const cp_cluster_record *record = registered != NULL ? registered->record : NULL;
+    bool fenced = admission == CP_ADMISSION_FENCED && lead->identity.shown && record != NULL &&
+                  cp_cluster_has_operator(record, lead->identity.digest);
     if (admission != CP_ADMITTED && !fenced) {
         cp_fail(req, cp_admission_code(admission), "%s", why.text);
         return NULL;
     }
-    return registered->record;
+    SY_ASSERT(record != NULL); /* who is not registered is not admitted */
+    return record;
 }
 
 static void prepare(struct cp_request *req, const struct cp_lead_answer *answer)
