@@ -68,12 +68,12 @@ static bool is_refusal(const struct sy_status *status)
 
 static void drop_call(struct cp_ask *ask)
 {
-    if (!ask->options.stream) {
-        sy_call_drop(sy_take(ask->call));
-        return;
+    if (ask->options.stream) {
+        sy_call_set_sink(ask->call, NULL, NULL);
+        sy_call_finish(ask->call, NULL);
+    } else {
+        sy_call_drop(ask->call);
     }
-    sy_call_set_sink(ask->call, NULL, NULL);
-    sy_call_finish(ask->call, NULL);
     sy_call_unref(sy_take(ask->call));
 }
 
@@ -133,7 +133,7 @@ static const struct sy_call_sink call_sink = {.on_message = on_message, .on_clos
 static void on_reply(void *ctx, const struct sy_status *status, struct sy_span response)
 {
     struct cp_ask *ask = ctx;
-    ask->call = NULL;
+    sy_call_unref(sy_take(ask->call));
     if (status->code == SY_CODE_OK)
         on_message(ask, response);
     closed(ask, status);
@@ -173,7 +173,8 @@ static void try_now(struct cp_ask *ask)
     if (options->stream)
         start_stream(ask, channel, &call, &request);
     else
-        ask->call = sy_channel_call(channel, options->loop, &call, &request, on_reply, ask);
+        ask->call = sy_call_ref(
+            sy_channel_call(channel, options->loop, &call, &request, on_reply, ask));
 }
 
 /* One that stands still does not say that it has lost the partition. */
