@@ -43,7 +43,8 @@ static const char *next(struct world *w, uint64_t *granted)
 /* Two queues that wait, "a" before "b" as nothing is out; where they are. */
 static void two_queues(struct world *w, struct sch_share_path *ret_a, struct sch_share_path *ret_b)
 {
-    struct sch_spec other = {.request = {.cpu_milli = 500}};
+    static struct sch_spec other; /* what waits refers to it */
+    other = (struct sch_spec){.request = {.cpu_milli = 500}};
     open_cluster(w, "east");
     open_cluster(w, "west");
     room(w, "east", 0);
