@@ -3,18 +3,15 @@
  * acknowledged when the answer that created it arrived. At the end every acknowledged action must
  * have ended exactly once, with the output that its own task made.
  */
-#include "base/arena.h"
 #include "base/mem.h"
 #include "controlplane/names.h"
 #include "controlplane/ranges.h"
 #include "flyteidl2/actions/actions_service.pb-c.h"
 #include "flyteidl2/task/task_definition.pb-c.h"
 #include "flyteidl2/workflow/run_service.pb-c.h"
-#include "proto/pb.h"
-#include "switchyard/v1/action_service.pb-c.h"
+#include "tests/sim/client_impl.h"
 #include "tests/sim/gangs.h"
 #include "tests/sim/queues.h"
-#include "tests/sim/reuse.h"
 #include "tests/sim/tasks.h"
 
 #include <inttypes.h>
@@ -26,78 +23,13 @@
 #define RETRY_NS (300 * SY_NS_PER_MS)
 #define CALL_NS (5 * SY_NS_PER_S)
 #define BATCH_MAX 16
-#define KEYED_MAX 6 /* actions of a run that have a cache key */
-#define KEYS 2      /* of a partition */
-
-enum sim_run_state {
-    RUN_CREATE,
-    RUN_CONDITION,
-    RUN_KEYED,
-    RUN_ENQUEUE,
-    RUN_SIGNAL,
-    RUN_WATCH,
-    RUN_READ_AGAIN, /* all of the log: whoever had the partition meanwhile wrote what was shown */
-    RUN_COLLECT,
-    RUN_DONE,
-};
-
-struct sim_client_run {
-    struct sim_client *client;
-    char name[24];
-    enum sim_run_state state;
-    struct sy_timer timer;
-    struct sim_child *children; /* the tasks, the condition if there is one, those with a key */
-    struct sim_keyed keyed[KEYED_MAX];
-    unsigned keyed_count, keyed_enqueued;
-    unsigned count, enqueued, batch;
-    bool ganged; /* each batch is a gang */
-    unsigned gang_max;
-    Switchyard__V1__Gang__OnLoss on_loss;
-    struct sy_buf task_spec;
-    char queue[SCH_QUEUE_NAME_MAX]; /* of the batch; "": the default one */
-    bool abort, abort_acknowledged;
-    bool timed;     /* its tasks have a deadline, and a back-off */
-    uint32_t limit; /* max_action_concurrency; 0: none */
-    bool condition, signals;
-    int64_t patience_s; /* timeout of the condition; 0: none, so a signal comes */
-    struct sy_call *watch;
-    struct sim_log {
-        uint64_t sequence; /* of the last event seen */
-        uint64_t hash;     /* of all of them */
-    } watched, read_again;
-    uint64_t cursor; /* of WaitChildren */
-    Switchyard__V1__Phase phase;
-    bool ended;
-};
-
-struct sim_client {
-    struct sim_world *world;
-    struct sy_loop *loop;
-    struct sy_arena arena;
-    struct sy_buf group_spec, cached_spec;
-    struct sim_client_run *runs;
-    unsigned run_count;
-    uint64_t pause_ns_max; /* between two batches */
-};
 
 static void run_act(void *arg);
 
-/* The condition's place in the list is there without one as well. */
-static unsigned keyed_index(const struct sim_client_run *run, unsigned i)
-{
-    return run->count + 1 + i;
-}
-
 static struct sim_keyed *keyed_at(struct sim_client_run *run, unsigned child)
 {
-    unsigned first = keyed_index(run, 0);
+    unsigned first = sim_keyed_index(run, 0);
     return child >= first && child < first + run->keyed_count ? &run->keyed[child - first] : NULL;
-}
-
-static bool has_child(const struct sim_client_run *run, unsigned child)
-{
-    return child < run->count || (child == run->count && run->condition) ||
-           (child > run->count && child < keyed_index(run, run->keyed_count));
 }
 
 static void act_in(struct sim_client_run *run, int64_t delay_ns)
@@ -172,7 +104,7 @@ static void run_create(struct sim_client_run *run)
 
 /* ---- enqueue ---- */
 
-static void run_id_init(Switchyard__V1__RunId *id, struct sim_client_run *run)
+void sim_run_id_init(Switchyard__V1__RunId *id, struct sim_client_run *run)
 {
     switchyard__v1__run_id__init(id);
     id->project = (char *)(uintptr_t) "sim";
@@ -220,7 +152,7 @@ static void run_enqueue(struct sim_client_run *run)
     if (run->ganged && run->batch > run->gang_max)
         run->batch = run->gang_max;
     Switchyard__V1__RunId id;
-    run_id_init(&id, run);
+    sim_run_id_init(&id, run);
     Switchyard__V1__EnqueueActionsRequest request = SWITCHYARD__V1__ENQUEUE_ACTIONS_REQUEST__INIT;
     request.run = &id;
     request.parent = (char *)(uintptr_t)SCH_ROOT_NAME;
@@ -345,7 +277,7 @@ static void on_keyed(void *ctx, const struct sy_status *status, struct sy_span r
         may_retry(run, status);
         return;
     }
-    run->children[keyed_index(run, run->keyed_enqueued++)].acknowledged = true;
+    run->children[sim_keyed_index(run, run->keyed_enqueued++)].acknowledged = true;
     act_in(run, (int64_t)sy_rng_below(sim_rng(run->client->world), (uint64_t)SY_NS_PER_S / 4));
 }
 
@@ -366,7 +298,7 @@ static void run_keyed(struct sim_client_run *run)
     task.spec = (ProtobufCBinaryData){run->client->cached_spec.len, run->client->cached_spec.data};
     action.spec_case = FLYTEIDL2__ACTIONS__ACTION__SPEC_TASK;
     action.task = &task;
-    enqueue_child(run, keyed_index(run, run->keyed_enqueued), &action, on_keyed);
+    enqueue_child(run, sim_keyed_index(run, run->keyed_enqueued), &action, on_keyed);
 }
 
 /* ---- watch ---- */
@@ -413,7 +345,7 @@ static void take_event(struct sim_client_run *run, const Switchyard__V1__Event *
         run->phase = event->phase;
         return;
     }
-    if (!has_child(run, i))
+    if (!sim_has_child(run, i))
         sim_fail(world, "run %s: unknown action %s", run->name, event->action);
     run->children[i].phase = event->phase;
     if (++run->children[i].finals > 1)
@@ -461,7 +393,7 @@ static const struct sy_call_sink watch_sink = {
 static void run_watch(struct sim_client_run *run)
 {
     Switchyard__V1__RunId id;
-    run_id_init(&id, run);
+    sim_run_id_init(&id, run);
     Switchyard__V1__WatchRunRequest request = SWITCHYARD__V1__WATCH_RUN_REQUEST__INIT;
     request.run = &id;
     request.after_sequence = log_of(run)->sequence;
@@ -504,7 +436,7 @@ static void take_outcome(struct sim_client_run *run, const Switchyard__V1__Child
 {
     struct sim_world *world = run->client->world;
     unsigned i = (unsigned)strtoul(child->name + 2, NULL, 10);
-    bool known = has_child(run, i);
+    bool known = sim_has_child(run, i);
     if (!known || child->phase != run->children[i].phase)
         sim_fail(world, "run %s: %s: outcome %d, but its event said %d", run->name, child->name,
                  child->phase, known ? (int)run->children[i].phase : -1);
@@ -546,7 +478,7 @@ static void on_collected(void *ctx, const struct sy_status *status, struct sy_sp
 static void run_collect(struct sim_client_run *run)
 {
     Switchyard__V1__RunId id;
-    run_id_init(&id, run);
+    sim_run_id_init(&id, run);
     Switchyard__V1__WaitChildrenRequest request = SWITCHYARD__V1__WAIT_CHILDREN_REQUEST__INIT;
     request.run = &id;
     request.parent = (char *)(uintptr_t)SCH_ROOT_NAME;
@@ -598,7 +530,7 @@ static void draw_keys(struct sim_client_run *run, struct sy_rng *rng, uint32_t p
     for (unsigned i = 0; i < run->keyed_count; i++) {
         struct sim_keyed *keyed = &run->keyed[i];
         keyed->key = partition * KEYS + (uint32_t)sy_rng_below(rng, KEYS);
-        snprintf(keyed->path, sizeof(keyed->path), "%s/c-%06u", run->name, keyed_index(run, i));
+        snprintf(keyed->path, sizeof(keyed->path), "%s/c-%06u", run->name, sim_keyed_index(run, i));
     }
 }
 
@@ -634,7 +566,7 @@ struct sim_client *sim_client_new(struct sim_world *world, struct sy_loop *loop,
         run->count = 1 + (unsigned)sy_rng_below(sim_rng(world), options->actions_each);
         if (options->size == SIM_FAIR)
             run->count = options->actions_each;
-        run->children = sy_calloc(keyed_index(run, KEYED_MAX), sizeof(*run->children));
+        run->children = sy_calloc(sim_nested_index(run, NESTED_MAX), sizeof(*run->children));
         if (options->size != SIM_FAIR) {
             run->abort = sy_rng_chance(sim_rng(world), 1, 5);
             draw_limits(run, &rng);
@@ -666,109 +598,4 @@ void sim_client_free(struct sim_client *client)
     sy_buf_deinit(&client->cached_spec);
     sy_arena_deinit(&client->arena);
     free(client);
-}
-
-bool sim_client_enqueued(const struct sim_client *client)
-{
-    for (unsigned i = 0; i < client->run_count; i++)
-        if (client->runs[i].state < RUN_SIGNAL)
-            return false;
-    return true;
-}
-
-bool sim_client_done(const struct sim_client *client)
-{
-    for (unsigned i = 0; i < client->run_count; i++)
-        if (client->runs[i].state != RUN_DONE)
-            return false;
-    return true;
-}
-
-/* A signal that was heard ends it, and so does its time; nothing else but an abort of the run. */
-static void audit_condition(struct sim_client_run *run)
-{
-    Switchyard__V1__Phase phase = run->children[run->count].phase;
-    bool in_time = run->signals && phase == SWITCHYARD__V1__PHASE__PHASE_SUCCEEDED;
-    bool late = run->patience_s > 0 && phase == SWITCHYARD__V1__PHASE__PHASE_TIMED_OUT;
-    if (run->condition && !run->abort && !in_time && !late)
-        sim_fail(run->client->world, "run %s: its condition ended in phase %d", run->name, phase);
-}
-
-static void audit_run(struct sim_client_run *run)
-{
-    struct sim_world *world = run->client->world;
-    bool failed = false;
-    for (unsigned i = 0; i < keyed_index(run, run->keyed_count); i++) {
-        bool timed = i < run->count ? run->timed : i == run->count && run->patience_s > 0;
-        const struct sim_child *child = &run->children[i];
-        if (child->acknowledged && (child->finals != 1 || child->results != 1))
-            sim_fail(world, "run %s: c-%06u was acknowledged and ended %u times with %u outcomes",
-                     run->name, i, child->finals, child->results);
-        failed = failed ||
-                 (child->finals > 0 && child->phase != SWITCHYARD__V1__PHASE__PHASE_SUCCEEDED);
-        if (child->phase == SWITCHYARD__V1__PHASE__PHASE_ABORTED && !run->abort)
-            sim_fail(world, "run %s: c-%06u was aborted, but nobody asked", run->name, i);
-        if (child->phase == SWITCHYARD__V1__PHASE__PHASE_TIMED_OUT && !timed)
-            sim_fail(world, "run %s: c-%06u was late, but had all the time", run->name, i);
-    }
-    Switchyard__V1__Phase expected = failed ? SWITCHYARD__V1__PHASE__PHASE_FAILED
-                                            : SWITCHYARD__V1__PHASE__PHASE_SUCCEEDED;
-    if (run->phase != expected &&
-        !(run->abort && run->phase == SWITCHYARD__V1__PHASE__PHASE_ABORTED))
-        sim_fail(world, "run %s ended in phase %d, expected %d", run->name, run->phase, expected);
-}
-
-void sim_client_audit(struct sim_client *client)
-{
-    struct sim_keyed **keyed = sy_calloc(client->run_count * KEYED_MAX, sizeof(struct sim_keyed *));
-    size_t count = 0;
-    for (unsigned i = 0; i < client->run_count; i++) {
-        struct sim_client_run *run = &client->runs[i];
-        audit_run(run);
-        audit_condition(run);
-        for (unsigned k = 0; k < run->keyed_count; k++)
-            keyed[count++] = &run->keyed[k];
-    }
-    sim_reuse_audit(client->world, keyed, count);
-    free(keyed);
-}
-
-uint64_t sim_client_actions(const struct sim_client *client)
-{
-    uint64_t count = 0;
-    for (unsigned i = 0; i < client->run_count; i++)
-        count += client->runs[i].count + client->runs[i].keyed_count;
-    return count;
-}
-
-struct sim_child *sim_client_find(struct sim_client *client, const char *run, const char *name)
-{
-    const char *slash = strrchr(run, '/');
-    const char *own = slash ? slash + 1 : run;
-    for (unsigned i = 0; i < client->run_count; i++) {
-        struct sim_client_run *known = &client->runs[i];
-        if (strcmp(known->name, own) != 0)
-            continue;
-        unsigned child = (unsigned)strtoul(name + 2, NULL, 10);
-        return has_child(known, child) ? &known->children[child] : NULL;
-    }
-    return NULL;
-}
-
-void sim_client_describe(const struct sim_client *client)
-{
-    for (unsigned i = 0; i < client->run_count; i++) {
-        const struct sim_client_run *run = &client->runs[i];
-        if (run->state == RUN_DONE)
-            continue;
-        unsigned open = 0, first = run->count;
-        for (unsigned c = 0; c < run->count; c++) {
-            if (run->children[c].acknowledged && run->children[c].finals == 0) {
-                open++;
-                first = c < first ? c : first;
-            }
-        }
-        fprintf(stderr, "sim: run %s: state %d, %u of %u enqueued, %u not ended (first c-%06u)\n",
-                run->name, run->state, run->enqueued, run->count, open, first);
-    }
 }

@@ -15,7 +15,7 @@ struct sim_task {
     struct sim_task *next;
     struct sim_executor *executor;
     struct sim_child *child;
-    struct sy_timer timer;
+    struct sy_timer timer, begins;
     uint64_t id;
     char gpus[64];
     char output[4 * SCH_NAME_MAX];
@@ -118,8 +118,11 @@ static void keep_books(const struct sim_task *task)
     struct sim_child *child = task->child;
     if (child == NULL)
         return;
-    child->failed += task->kind == AG_RESULT_FAILED || task->kind == AG_RESULT_OUT_OF_MEMORY;
+    child->failed += task->kind == AG_RESULT_FAILED || task->kind == AG_RESULT_FAILED_FINAL ||
+                     task->kind == AG_RESULT_TIMED_OUT || task->kind == AG_RESULT_OUT_OF_MEMORY;
     child->lost += task->kind == AG_RESULT_LOST;
+    if (task->kind == AG_RESULT_REFUSED) /* a second one ends it: sch_action_outcome() */
+        child->lost += 1 + SIM_SYSTEM_RETRIES / 2;
     child->deaths += task->death == AG_DEATH_ALONE;
 }
 
@@ -131,6 +134,7 @@ static void task_end(void *arg)
     while (*at != task)
         at = &(*at)->next;
     *at = task->next;
+    sy_timer_stop(e->loop, &task->begins);
     room_give(e, task);
     keep_books(task);
     sim_fair_count(e->world, task->attempt.run, -1);
@@ -174,6 +178,12 @@ static enum ag_result_kind draw_end(struct sim_executor *e)
         return AG_RESULT_FAILED;
     if (sy_rng_chance(rng, e->options.task_oom_pct, 100))
         return AG_RESULT_OUT_OF_MEMORY;
+    if (e->options.task_refused_pct > 0 && sy_rng_chance(rng, e->options.task_refused_pct, 100))
+        return AG_RESULT_REFUSED;
+    if (e->options.task_late_pct > 0 && sy_rng_chance(rng, e->options.task_late_pct, 100))
+        return AG_RESULT_TIMED_OUT;
+    if (e->options.task_final_pct > 0 && sy_rng_chance(rng, e->options.task_final_pct, 100))
+        return AG_RESULT_FAILED_FINAL;
     return AG_RESULT_SUCCEEDED;
 }
 
@@ -204,6 +214,27 @@ static void note_start(struct sim_executor *e, struct sim_task *task)
     sim_fair_count(e->world, attempt->run, 1);
 }
 
+/* Its worker is there: a while after it was handed over, or never. */
+static void task_begins(void *arg)
+{
+    struct sim_task *task = arg;
+    struct sim_executor *e = task->executor;
+    task->started_ns = sy_loop_realtime_ns(e->loop);
+    e->events->on_started(e->ctx, task->id, task->started_ns);
+}
+
+/* What ends before its worker is there has not started, and what is refused never does. */
+static void draw_times(struct sim_executor *e, struct sim_task *task)
+{
+    uint64_t lasts_ns = sy_rng_below(sim_rng(e->world), (uint64_t)e->options.task_ns_max + 1);
+    uint64_t begins_ns = sy_rng_below(sim_rng(e->world), lasts_ns + 1) / 4;
+    sy_timer_init(&task->timer, task_end, task);
+    sy_timer_init(&task->begins, task_begins, task);
+    sy_timer_start_in(e->loop, &task->timer, (int64_t)lasts_ns);
+    if (task->kind != AG_RESULT_REFUSED)
+        sy_timer_start_in(e->loop, &task->begins, (int64_t)begins_ns);
+}
+
 static void executor_start(struct ag_executor *base, const struct ag_work *work)
 {
     struct sim_executor *e = (struct sim_executor *)base;
@@ -223,13 +254,10 @@ static void executor_start(struct ag_executor *base, const struct ag_work *work)
     task->kind = draw_end(e);
     if (task->kind == AG_RESULT_LOST) /* a suspect has its worker for itself */
         task->death = work->suspect || work->id % 2 ? AG_DEATH_ALONE : AG_DEATH_SHARED;
-    task->started_ns = sy_loop_realtime_ns(e->loop);
     make_output(task, work);
     task->next = e->tasks;
     e->tasks = task;
-    sy_timer_init(&task->timer, task_end, task);
-    int64_t lasts = (int64_t)sy_rng_below(sim_rng(e->world), (uint64_t)e->options.task_ns_max + 1);
-    sy_timer_start_in(e->loop, &task->timer, lasts);
+    draw_times(e, task);
     sim_trace(e->world, "start", e->name, work->id);
 }
 
@@ -269,6 +297,7 @@ static void executor_free(struct ag_executor *base)
         struct sim_task *task = e->tasks;
         e->tasks = task->next;
         sy_timer_stop(e->loop, &task->timer);
+        sy_timer_stop(e->loop, &task->begins);
         free(task);
     }
     free(e);

@@ -166,6 +166,7 @@ void sim_faults_turn(struct sim_world *world)
         sim_region_turn(world, heal);
     if (heal)
         return;
+    sim_client_meddle(world->client);
     crash_processes(world);
     step_clock(world);
     if (sy_rng_chance(&world->rng, world->options.cut_link_pct, 100))

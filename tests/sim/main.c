@@ -1,8 +1,11 @@
 /*
- * The simulator:  sim [--seed N] [--count M] [--region] [--large | --fair] [--verbose]
- * [SEED-FILE...] Runs seeds N .. N+M-1 (and every number in the files), each twice; the trace
- * hashes must match. Exit 0 when all pass. A failing seed belongs into tests/sim/seeds/.
+ * The simulator:  sim [--seed N] [--count M] [--region] [--large | --fair] [--verbose] [--coverage]
+ * [--unmet FILE] [SEED-FILE...] Runs seeds N .. N+M-1 (and every number in the files), each twice;
+ * the trace hashes must match. Exit 0 when all pass. A failing seed belongs into tests/sim/seeds/.
+ * --coverage prints in how many of the worlds each pair of state and event was met, --unmet wants
+ * those that were not to be the ones that the file says; see coverage.h.
  */
+#include "tests/sim/coverage.h"
 #include "tests/sim/world.h"
 
 #include <getopt.h>
@@ -24,6 +27,7 @@ static int run_seed(uint64_t seed, enum sim_size size, bool verbose)
     sim_options_draw(&options, seed, size);
     options.verbose = verbose;
     struct sim_result first = {0}, second = {0};
+    sim_coverage_world();
     sim_run(&options, &first);
     options.verbose = false;
     sim_run(&options, &second);
@@ -75,7 +79,14 @@ static int run_file(const char *path, bool verbose, unsigned *count)
     return failed;
 }
 
-int main(int argc, char **argv)
+struct arguments {
+    uint64_t seed, wanted;
+    bool verbose, large, fair, region, coverage;
+    const char *unmet; /* NULL: whatever they are */
+};
+
+/* False: they make no sense. */
+static bool read_arguments(struct arguments *a, int argc, char **argv)
 {
     static const struct option longs[] = {{"seed", required_argument, NULL, 's'},
                                           {"count", required_argument, NULL, 'c'},
@@ -83,31 +94,46 @@ int main(int argc, char **argv)
                                           {"fair", no_argument, NULL, 'f'},
                                           {"region", no_argument, NULL, 'r'},
                                           {"verbose", no_argument, NULL, 'v'},
+                                          {"coverage", no_argument, NULL, 'o'},
+                                          {"unmet", required_argument, NULL, 'u'},
                                           {0}};
-    uint64_t seed = 1, wanted = 0;
-    bool verbose = false, large = false, fair = false, region = false;
+    *a = (struct arguments){.seed = 1};
     for (int c; (c = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
-        if (c == '?') {
-            fprintf(stderr, "usage: sim [--seed N] [--count M] [--region] [--large | --fair] "
-                            "[--verbose] [SEED-FILE...]\n");
-            return 2;
-        }
+        if (c == '?')
+            return false;
         if (c == 's' || c == 'c')
-            *(c == 's' ? &seed : &wanted) = strtoull(optarg, NULL, 10);
-        verbose |= c == 'v';
-        large |= c == 'l';
-        fair |= c == 'f';
-        region |= c == 'r';
+            *(c == 's' ? &a->seed : &a->wanted) = strtoull(optarg, NULL, 10);
+        if (c == 'u')
+            a->unmet = optarg;
+        a->verbose |= c == 'v';
+        a->large |= c == 'l';
+        a->fair |= c == 'f';
+        a->region |= c == 'r';
+        a->coverage |= c == 'o';
     }
-    if (wanted == 0 && optind == argc)
-        wanted = 1;
-    enum sim_size size = fair ? SIM_FAIR : size_of(large, region);
+    if (a->wanted == 0 && optind == argc)
+        a->wanted = 1;
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments a;
+    if (!read_arguments(&a, argc, argv)) {
+        fprintf(stderr, "usage: sim [--seed N] [--count M] [--region] [--large | --fair] "
+                        "[--verbose] [--coverage] [--unmet FILE] [SEED-FILE...]\n");
+        return 2;
+    }
+    enum sim_size size = a.fair ? SIM_FAIR : size_of(a.large, a.region);
     unsigned count = 0;
     int failed = 0;
     for (int i = optind; i < argc; i++)
-        failed += run_file(argv[i], verbose, &count);
-    for (uint64_t i = 0; i < wanted; i++, count++)
-        failed += run_seed(seed + i, size, verbose);
+        failed += run_file(argv[i], a.verbose, &count);
+    for (uint64_t i = 0; i < a.wanted; i++, count++)
+        failed += run_seed(a.seed + i, size, a.verbose);
+    if (a.coverage)
+        sim_coverage_print();
+    bool met = !a.unmet || sim_coverage_is(a.unmet);
     printf("%u passed, %d failed\n", count - (unsigned)failed, failed);
-    return failed == 0 ? 0 : 1;
+    return failed == 0 && met ? 0 : 1;
 }

@@ -52,6 +52,17 @@ static void draw_faults(struct sim_options *o, struct sy_rng *rng)
     o->task_oom_pct = sometimes(rng, 20);
 }
 
+/* What tasks and single actions meet besides; drawn apart, so the rest stays as it was. */
+static void draw_more(struct sim_options *o)
+{
+    struct sy_rng own, *rng = &own;
+    sy_rng_init(rng, o->seed ^ 0x3e551e);
+    o->task_refused_pct = sometimes(rng, 10);
+    o->task_late_pct = sometimes(rng, 10);
+    o->task_final_pct = sometimes(rng, 5);
+    o->meddle_pct = sometimes(rng, 60);
+}
+
 static void draw_times(struct sim_options *o, struct sy_rng *rng)
 {
     o->delay_ns_max = (int64_t)sy_rng_below(rng, 50 * SY_NS_PER_MS);
@@ -127,6 +138,7 @@ void sim_options_draw(struct sim_options *ret, uint64_t seed, enum sim_size size
     draw_size(ret, &rng, large);
     draw_faults(ret, &rng);
     draw_times(ret, &rng);
+    draw_more(ret);
     if (size == SIM_REGION || size == SIM_LARGE_REGION)
         draw_region(ret, large);
 }

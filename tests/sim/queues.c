@@ -11,6 +11,7 @@
 #define SERVICE "/switchyard.v1.QueueService/"
 #define RETRY_NS (300 * SY_NS_PER_MS)
 #define CALL_NS (5 * SY_NS_PER_S)
+#define DOUBT_NS (15 * SY_NS_PER_S)
 #define GIB ((uint64_t)1 << 30)
 
 enum change {
@@ -28,6 +29,7 @@ struct own {
     struct sy_timer timer; /* of the next try */
     enum change change;
     unsigned tries;
+    int64_t doubt_until_ns; /* a try whose answer did not come may be done until then */
     struct sch_queue_config wanted;
     bool healed;
 };
@@ -140,7 +142,8 @@ static void on_reply(void *ctx, const struct sy_status *status, struct sy_span r
     case SY_CODE_UNAVAILABLE:
     case SY_CODE_DEADLINE_EXCEEDED:
     case SY_CODE_CANCELLED:
-    case SY_CODE_RESOURCE_EXHAUSTED:
+    case SY_CODE_RESOURCE_EXHAUSTED: /* it may yet be done, whatever the next try hears */
+        own->doubt_until_ns = sim_now(own->queues->world) + DOUBT_NS;
         sy_timer_start_in(own->queues->loop, &own->timer, RETRY_NS);
         return;
     case SY_CODE_OK:
@@ -156,6 +159,10 @@ static void on_reply(void *ctx, const struct sy_status *status, struct sy_span r
         }
         break;
     case SY_CODE_FAILED_PRECONDITION:
+        if (own->change == CHANGE_DELETE && sim_now(own->queues->world) < own->doubt_until_ns) {
+            sy_timer_start_in(own->queues->loop, &own->timer, RETRY_NS);
+            return;
+        }
         if (may_be_refused(own)) {
             settle(own, false);
             return;
@@ -180,6 +187,7 @@ static void begin(struct own *own, enum change change)
     own->queue.changing = true;
     own->change = change;
     own->tries = 0;
+    own->doubt_until_ns = 0;
     own->wanted.paused = change == CHANGE_PAUSE || (own->wanted.paused && change != CHANGE_RESUME);
     try(own);
 }

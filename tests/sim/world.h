@@ -28,6 +28,7 @@
 #define SIM_PARTITIONS_MAX 32
 #define SIM_QUEUES_MAX 8
 #define SIM_ETCD_MEMBERS 3
+#define SIM_SYSTEM_RETRIES 1000
 
 enum sim_size {
     SIM_SMALL,
@@ -71,6 +72,8 @@ struct sim_options {
     int64_t sync_ns_max;
     int64_t task_ns_max;
     uint32_t task_fail_pct, task_lost_pct, task_oom_pct;
+    uint32_t task_refused_pct, task_late_pct, task_final_pct;
+    uint32_t meddle_pct; /* each second and run: something befalls one of its actions */
     int64_t reclaim_delay_ns, ageing_ns; /* 0: never */
     int64_t infeasible_grace_ns, reserve_after_ns;
     bool verbose;
@@ -141,6 +144,8 @@ struct sim_client *sim_client_new(struct sim_world *world, struct sy_loop *loop,
 void sim_client_free(struct sim_client *client);
 bool sim_client_done(const struct sim_client *client);
 bool sim_client_enqueued(const struct sim_client *client); /* all that will be */
+/* Each simulated second: client_meddle.c. */
+void sim_client_meddle(struct sim_client *client);
 /* What the books say at the end; aborts on a discrepancy. */
 void sim_client_audit(struct sim_client *client);
 uint64_t sim_client_actions(const struct sim_client *client);
