@@ -51,6 +51,8 @@ struct sch_operator *sch_operator_new(const struct sch_operator_options *options
     op->options = *options;
     if (op->options.gang_hold_ns == 0)
         op->options.gang_hold_ns = SCH_OP_GANG_HOLD_NS;
+    if (op->options.looks_max == 0)
+        op->options.looks_max = SCH_OP_ORDER_LOOKS;
     op->now_ns = now_ns;
     op->join_end_ns = options->join_grace_ns > 0 ? now_ns + options->join_grace_ns : SY_TIME_NEVER;
     op->granted_ns = op->shapes_ns = op->elsewhere_told_ns = INT64_MIN / 2;
@@ -64,6 +66,7 @@ struct sch_operator *sch_operator_new(const struct sch_operator_options *options
     sch_list_init(&op->kinds_parked);
     sch_list_init(&op->kinds_asking);
     sch_list_init(&op->kinds_dirty);
+    sch_round_init(&op->order.kinds);
     sch_list_init(&op->kinds_unsure);
     sch_list_init(&op->held);
     sch_list_init(&op->claims);
@@ -423,7 +426,7 @@ void sch_operator_step(struct sch_operator *op, const struct sch_op_event *event
 int64_t sch_operator_next_ns(const struct sch_operator *op)
 {
     SY_ASSERT(!op->out);
-    if (op->gangs_due)
+    if (op->gangs_due || op->order.phase != SCH_OP_ORDER_NONE)
         return op->now_ns; /* more than one step does */
     int64_t at = sch_node_watch_ns(op);
     const struct sch_heap *heaps[] = {&op->leases, &op->drains, &op->probations, &op->recalls,

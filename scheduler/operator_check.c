@@ -373,9 +373,29 @@ static void check_held(const struct sch_operator *op)
     }
 }
 
+/* What classes are to get in the order that is under way, at all levels together. */
+static uint64_t to_come(const struct sch_operator *op)
+{
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < op->classes_by_id.size; i++) {
+        for (struct sch_table_link *link = op->classes_by_id.buckets[i]; link; link = link->next) {
+            const struct sch_op_class *class = sy_container_of(link, struct sch_op_class, by_id);
+            const struct sch_op_share *share = class->place ? class->place->share : NULL;
+            SY_ASSERT(!class->place || op->order.phase != SCH_OP_ORDER_NONE);
+            SY_ASSERT(class->place ||
+                      (class->taken + class->given == 0 && !sch_heap_has(&class->turn)));
+            for (; share; share = share->parent)
+                count += class->taken + class->given;
+        }
+    }
+    return count;
+}
+
 /* What each seat and share has is what the attempts that sit there ask for. */
 static void check_uses(const struct sch_operator *op)
 {
+    bool ordered = op->order.phase != SCH_OP_ORDER_NONE;
+    uint64_t given = to_come(op);
     struct sch_use all = {0}, seated = {0};
     for (struct sch_link *link = op->partitions.next; link != &op->partitions; link = link->next) {
         const struct sch_op_partition *partition = sy_container_of(link, struct sch_op_partition,
@@ -403,11 +423,16 @@ static void check_uses(const struct sch_operator *op)
     for (uint32_t i = 0; i < op->shares_by_id.size; i++) {
         for (struct sch_table_link *link = op->shares_by_id.buckets[i]; link; link = link->next) {
             const struct sch_op_share *share = sy_container_of(link, struct sch_op_share, by_id);
-            SY_ASSERT(share->children.count == 0 && share->classes.count == 0);
-            SY_ASSERT(share->given.actions == 0 && !sch_heap_has(&share->entry));
+            sch_heap_check(&share->children);
+            sch_heap_check(&share->classes);
+            SY_ASSERT(ordered || (share->children.count == 0 && share->classes.count == 0));
+            SY_ASSERT(ordered || !sch_heap_has(&share->entry));
+            SY_ASSERT(given >= share->given.actions);
+            given -= share->given.actions;
             sch_use_subtract(&seated, &share->use);
         }
     }
+    SY_ASSERT(given == 0);
     SY_ASSERT(seated.actions == 0 && seated.cpu_milli == 0 && seated.memory_bytes == 0);
 }
 

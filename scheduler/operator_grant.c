@@ -249,7 +249,7 @@ static void grant_all(struct sch_operator *op)
 /* The first change is answered at once, what follows is gathered. */
 static void grant_or_gather(struct sch_operator *op)
 {
-    if (sch_list_empty(&op->kinds_dirty))
+    if (sch_list_empty(&op->kinds_dirty) || op->order.phase != SCH_OP_ORDER_NONE)
         return;
     int64_t times = 1 + (int64_t)(op->asking_count / SCH_OP_GRANT_KINDS);
     int64_t next_ns = op->granted_ns + times * SCH_OP_GRANT_INTERVAL_NS;
@@ -274,6 +274,8 @@ void sch_grant_end_step(struct sch_operator *op)
 
 void sch_grant_tick(struct sch_operator *op)
 {
-    if (op->grant_due_ns <= op->now_ns)
+    if (op->order.phase != SCH_OP_ORDER_NONE)
+        sch_op_order_go_on(op);
+    else if (op->grant_due_ns <= op->now_ns)
         grant_all(op);
 }

@@ -51,6 +51,7 @@
 #define SCH_OP_SILENCES 6 /* of these spans it is kept for it in one */
 /* Room is given in steps of this part of what is free, or one by one. */
 #define SCH_OP_ORDER_PARTS 128u
+#define SCH_OP_ORDER_LOOKS 512u /* at classes, in a step */
 /* What others have of its queues a partition is told so often, of so many seats at a time; seats
  * that nobody needs any more are kept, so many for a partition. */
 #define SCH_OP_ELSEWHERE_INTERVAL_NS (50 * SY_NS_PER_MS)
@@ -173,15 +174,17 @@ struct sch_op_class {
     uint32_t gangs_held;
     uint32_t keep; /* of single actions: for so many nodes are to be kept */
     uint32_t claims, claims_allowed;
-    uint32_t claims_ready;      /* `made` included */
-    struct sch_link claiming;   /* op->claiming while `keep` is not 0 */
-    struct sch_op_claim *made;  /* others were stopped there for one of the class; NULL */
-    struct sch_op_seat *seat;   /* of its first that waits; NULL: not told */
-    int64_t oldest_ns;          /* since when that waits */
-    int64_t heard_ns;           /* it was told of, came, or was granted more */
-    struct sch_heap_entry turn; /* within operator_order.c, as the two below */
-    uint64_t taken;             /* granted already, and surely to come */
-    uint64_t given;             /* beside these */
+    uint32_t claims_ready;     /* `made` included */
+    struct sch_link claiming;  /* op->claiming while `keep` is not 0 */
+    struct sch_op_claim *made; /* others were stopped there for one of the class; NULL */
+    struct sch_op_seat *seat;  /* of its first that waits; NULL: not told */
+    int64_t oldest_ns;         /* since when that waits */
+    int64_t heard_ns;          /* it was told of, came, or was granted more */
+    /* Within operator_order.c, as those below: its seat as it was; NULL: it is not in one. */
+    struct sch_op_seat *place;
+    struct sch_heap_entry turn;
+    uint64_t taken; /* granted already, and surely to come */
+    uint64_t given; /* beside these */
 };
 
 /* A node that is kept for one more of a class; see operator_claim.c. */
@@ -264,11 +267,12 @@ struct sch_kind {
     struct sch_table_link by_request;
     struct sch_link link; /* op->kinds */
     struct sch_link classes;
-    struct sch_link held;   /* attempts that wait here, first in first out */
-    struct sch_link parked; /* op->kinds_parked while something is held */
-    struct sch_link asking; /* op->kinds_asking while a shard has some waiting */
-    struct sch_link dirty;  /* op->kinds_dirty: its grants are worked out again */
-    struct sch_link unsure; /* op->kinds_unsure: they are to be, for not all was counted */
+    struct sch_link held;    /* attempts that wait here, first in first out */
+    struct sch_link parked;  /* op->kinds_parked while something is held */
+    struct sch_link asking;  /* op->kinds_asking while a shard has some waiting */
+    struct sch_link dirty;   /* op->kinds_dirty: its grants are worked out again */
+    struct sch_link unsure;  /* op->kinds_unsure: they are to be, for not all was counted */
+    struct sch_link ordered; /* op->order.kinds */
     uint64_t held_count, backlog_count;
     uint64_t waiting; /* over its classes */
     struct sch_rate rate;
@@ -371,6 +375,24 @@ struct sch_attempt {
     struct sch_link queue;
 };
 
+/* A decision over all who want room, that may take several steps; see operator_order.c. */
+enum sch_op_order_phase {
+    SCH_OP_ORDER_NONE,
+    SCH_OP_ORDER_COUNT,
+    SCH_OP_ORDER_ENTER,
+    SCH_OP_ORDER_GIVE,
+    SCH_OP_ORDER_TELL,
+};
+struct sch_op_order {
+    enum sch_op_order_phase phase;
+    struct sch_round kinds; /* that it is about */
+    struct sch_use capacity;
+    struct sch_use left;  /* of what was free nobody has it yet */
+    struct sch_use steps; /* so much is given at a time */
+    bool watch;           /* some was granted to who waits, and is to come */
+    uint32_t looks;       /* in this step */
+};
+
 struct sch_operator {
     struct sch_operator_options options;
     struct sch_amount free;      /* of ready nodes, what no charged attempt has */
@@ -382,6 +404,7 @@ struct sch_operator {
     struct sch_table shares_by_id, seats;
     struct sch_link shares_changed;
     int64_t elsewhere_told_ns, elsewhere_due_ns;
+    struct sch_op_order order;
     struct sch_op_share region; /* within operator_order.c; the root, with no seats of its own */
     uint32_t partitions_asking; /* some single action of theirs waits */
     uint32_t classes_unseated;  /* of these classes, those of which the place is not known */
@@ -720,8 +743,14 @@ void sch_op_elsewhere_close(struct sch_operator *op, struct sch_op_partition *pa
 /* ---- operator_order.c ---- */
 /* Several partitions want room, and it is known where each of their classes stands. */
 bool sch_op_is_contended(const struct sch_operator *op);
-/* To all of them, and standing grants of what is left. */
+/* To all of them, and standing grants of what is left; begins, and none is under way. */
 void sch_op_grant_in_order(struct sch_operator *op);
+/* The next slice, of one that is under way. */
+void sch_op_order_go_on(struct sch_operator *op);
+/* One of the class came. */
+void sch_op_order_came(struct sch_op_class *class);
+/* The class is in it no more; nothing happens when it was not. */
+void sch_op_order_forget(struct sch_operator *op, struct sch_op_class *class);
 
 /* ---- operator_grant.c ---- */
 void sch_amount_add(struct sch_amount *amount, const struct sch_resources *request, bool add);

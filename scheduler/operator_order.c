@@ -10,17 +10,15 @@
  * some waiting and was heard of lately: a partition that stands still keeps nothing from others for
  * long. What nobody asks for is granted as ever, so that a new action waits for no round trip.
  *
- * The tree is put up for each decision, of those only that could have room now: a step for each.
+ * The tree is put up for each decision, of those only that could have room now. With thousands of
+ * classes that takes several steps, each of which looks at so many: all are counted, then those
+ * that could have room are entered, room is given, and each is told. What comes and goes meanwhile
+ * is part of it as far as what was given goes: who has come has had it, who has gone leaves it. All
+ * else is for the next decision, which begins when this one is done.
  */
 #include "scheduler/operator_impl.h"
 
-struct order {
-    struct sch_operator *op;
-    struct sch_use capacity;
-    struct sch_use left;  /* of what is free, nobody has it yet */
-    struct sch_use steps; /* a part of what there was, that is given at a time */
-    bool watch;           /* some was granted to who waits, and is to come */
-};
+#define KIND_LOOKS 8 /* what counting the room of a kind weighs against a look at a class */
 
 bool sch_op_is_contended(const struct sch_operator *op)
 {
@@ -51,11 +49,11 @@ static uint64_t beyond(uint64_t a, uint64_t b)
     return a > b ? a - b : 0;
 }
 
-static void take(struct order *order, const struct sch_use *use)
+static void take(struct sch_operator *op, const struct sch_use *use)
 {
-    order->left.cpu_milli = beyond(order->left.cpu_milli, use->cpu_milli);
-    order->left.memory_bytes = beyond(order->left.memory_bytes, use->memory_bytes);
-    order->left.gpu_milli = beyond(order->left.gpu_milli, use->gpu_milli);
+    op->order.left.cpu_milli = beyond(op->order.left.cpu_milli, use->cpu_milli);
+    op->order.left.memory_bytes = beyond(op->order.left.memory_bytes, use->memory_bytes);
+    op->order.left.gpu_milli = beyond(op->order.left.gpu_milli, use->gpu_milli);
 }
 
 /* How many of the class these amounts hold, `most` at most. */
@@ -86,9 +84,9 @@ static struct sch_use capacity_of(const struct sch_operator *op)
 
 /* ---- the tree ---- */
 
-static struct sch_op_share *above(struct order *order, const struct sch_op_share *share)
+static struct sch_op_share *above(struct sch_operator *op, const struct sch_op_share *share)
 {
-    return share->parent ? share->parent : &order->op->region;
+    return share->parent ? share->parent : &op->region;
 }
 
 /* The highest priority below it; false: nobody wants room there. */
@@ -103,11 +101,11 @@ static bool priority_below(const struct sch_op_share *share, int32_t *ret)
     return true;
 }
 
-/* Who wants room below changed, or what it has; and so on up. */
-static void update(struct order *order, struct sch_op_share *share)
+/* Who wants room below changed, or (`given`) what it has; and so on up. */
+static void update(struct sch_operator *op, struct sch_op_share *share, bool given)
 {
-    for (; share != &order->op->region; share = above(order, share)) {
-        struct sch_heap *heap = &above(order, share)->children;
+    for (; share != &op->region; share = above(op, share)) {
+        struct sch_heap *heap = &above(op, share)->children;
         int32_t priority;
         if (!priority_below(share, &priority)) {
             sch_heap_remove(heap, &share->entry);
@@ -115,36 +113,43 @@ static void update(struct order *order, struct sch_op_share *share)
         }
         struct sch_use use = share->use;
         sch_use_add(&use, &share->given);
-        uint32_t bits = sch_share_bits(sch_dominant_share(&use, &order->capacity), share->weight);
-        sch_heap_set(heap, &share->entry, sch_turn_key(priority, bits));
+        uint32_t bits = sch_share_bits(sch_dominant_share(&use, &op->order.capacity),
+                                       share->weight);
+        int64_t key = sch_turn_key(priority, bits);
+        if (!given && sch_heap_has(&share->entry) && share->entry.key == key)
+            break; /* nor does it change anything above */
+        sch_heap_set(heap, &share->entry, key);
     }
 }
 
 static void give_to_shares(struct sch_op_class *class, const struct sch_use *use)
 {
-    for (struct sch_op_share *share = class->seat->share; share; share = share->parent)
+    for (struct sch_op_share *share = class->place->share; share; share = share->parent)
         sch_use_add(&share->given, use);
 }
 
-static void enter(struct order *order, struct sch_op_class *class)
+/* So many of what it is to get it has, or does not need any more. */
+static void take_from_shares(struct sch_op_class *class, uint64_t count)
+{
+    struct sch_use use = times(class, count);
+    for (struct sch_op_share *share = class->place->share; count > 0 && share;
+         share = share->parent)
+        sch_use_subtract(&share->given, &use);
+}
+
+static void enter(struct sch_operator *op, struct sch_op_class *class)
 {
     uint64_t since_ms = class->oldest_ns > 0 ? (uint64_t) class->oldest_ns / SY_NS_PER_MS : 0;
     class->turn.tie = class->partition->id;
-    sch_heap_set(&class->seat->share->classes, &class->turn,
+    sch_heap_set(&class->place->share->classes, &class->turn,
                  sch_turn_key(class->top_priority, (uint32_t)least(since_ms, INT32_MAX)));
-    update(order, class->seat->share);
-}
-
-static void leave(struct order *order, struct sch_op_class *class)
-{
-    sch_heap_remove(&class->seat->share->classes, &class->turn);
-    update(order, class->seat->share);
+    update(op, class->place->share, false);
 }
 
 /* NULL: nobody wants room. */
-static struct sch_op_class *first(struct order *order)
+static struct sch_op_class *first(struct sch_operator *op)
 {
-    const struct sch_op_share *share = &order->op->region;
+    const struct sch_op_share *share = &op->region;
     for (;;) {
         struct sch_heap_entry *child = sch_heap_top(&share->children),
                               *class = sch_heap_top(&share->classes);
@@ -183,95 +188,96 @@ static bool asks(const struct sch_op_class *class)
     return class->gang.size == 0 && class->waiting > 0;
 }
 
-static void count_taken(struct order *order, struct sch_kind *kind)
+static void count_taken(struct sch_operator *op, struct sch_kind *kind)
 {
-    kind->left = sch_kind_free(order->op, kind);
+    kind->left = sch_kind_free(op, kind);
     for (struct sch_link *link = kind->classes.next; link != &kind->classes; link = link->next) {
         struct sch_op_class *class = class_at(link);
-        class->given = class->taken = 0;
-        if (!asks(class))
+        op->order.looks++;
+        SY_ASSERT(!class->place && class->taken == 0 && class->given == 0);
+        if (!asks(class) || !class->seat)
             continue;
-        class->taken = sure(order->op, class);
-        order->watch |= granted_to(class) > 0;
+        class->place = class->seat;
+        class->place->refs++;
+        class->taken = sure(op, class);
+        op->order.watch |= granted_to(class) > 0;
         if (class->taken == 0)
             continue;
         struct sch_use use = times(class, class->taken);
         kind->left = beyond(kind->left, class->taken);
-        take(order, &use);
+        take(op, &use);
         give_to_shares(class, &use);
     }
 }
 
-static void enter_kind(struct order *order, struct sch_kind *kind)
+static void enter_kind(struct sch_operator *op, struct sch_kind *kind)
 {
     for (struct sch_link *link = kind->classes.next; link != &kind->classes; link = link->next) {
         struct sch_op_class *class = class_at(link);
-        if (asks(class) && kind->left > 0 && class->taken < class->waiting &&
-            !is_silent(order->op, class) && held_by(&order->left, class, 1) > 0)
-            enter(order, class);
+        op->order.looks++;
+        if (class->place && kind->left > 0 && class->taken < class->waiting &&
+            !is_silent(op, class) && held_by(&op->order.left, class, 1) > 0)
+            enter(op, class);
     }
 }
 
 /* False: nobody wants room. */
-static bool give_one(struct order *order)
+static bool give_one(struct sch_operator *op)
 {
-    struct sch_op_class *class = first(order);
+    struct sch_op_class *class = first(op);
+    op->order.looks++;
     if (!class)
         return false;
     struct sch_kind *kind = class->kind;
-    uint64_t most = least(kind->left, class->waiting - class->taken - class->given);
-    uint64_t step = held_by(&order->steps, class, kind->left / SCH_OP_ORDER_PARTS);
-    uint64_t count = held_by(&order->left, class, least(most, step > 0 ? step : 1));
+    uint64_t most = least(kind->left, beyond(class->waiting, class->taken + class->given));
+    uint64_t step = held_by(&op->order.steps, class, kind->left / SCH_OP_ORDER_PARTS);
+    uint64_t count = held_by(&op->order.left, class, least(most, step > 0 ? step : 1));
     if (count > 0) {
         struct sch_use use = times(class, count);
         class->given += count;
-        order->watch = true;
+        op->order.watch = true;
         kind->left -= count;
-        take(order, &use);
+        take(op, &use);
         give_to_shares(class, &use);
     }
     if (count == 0 || count == most)
-        leave(order, class);
-    else
-        update(order, class->seat->share);
+        sch_heap_remove(&class->place->share->classes, &class->turn);
+    update(op, class->place->share, count > 0);
     return true;
 }
 
 /* ---- what is told ---- */
 
-static void tell_kind(struct order *order, struct sch_kind *kind)
+static void tell_kind(struct sch_operator *op, struct sch_kind *kind)
 {
     uint64_t weights = 0;
     for (struct sch_link *link = kind->classes.next; link != &kind->classes; link = link->next)
         weights += class_at(link)->gang.size > 0 ? 0 : class_at(link)->waiting + 1;
     for (struct sch_link *link = kind->classes.next; link != &kind->classes; link = link->next) {
         struct sch_op_class *class = class_at(link);
+        op->order.looks++;
         if (class->gang.size > 0) {
-            sch_op_gang_grant(order->op, class, false);
+            sch_op_gang_grant(op, class, false);
             continue;
         }
         SY_ASSERT(weights > 0);
-        uint64_t spare = held_by(&order->left, class, kind->left);
+        uint64_t spare = held_by(&op->order.left, class, kind->left);
         uint64_t more = spare * (class->waiting + 1) / weights;
         if (more == 0 && spare > 0 && class->taken + class->given + class->unstarted == 0)
             more = 1;
-        sch_class_grant_share(order->op, class, class->taken + class->given + more, true);
+        sch_class_grant_share(op, class, class->taken + class->given + more, true);
         struct sch_use use = times(class, class->taken + class->given);
         struct sch_amount *given = &class->partition->given;
         given->cpu_milli += use.cpu_milli;
         given->memory_bytes += use.memory_bytes;
         given->gpu_milli += use.gpu_milli;
-        if (class->seat && class->taken + class->given > 0) {
-            struct sch_op_share *share = class->seat->share;
-            for (; share; share = share->parent)
-                share->given = (struct sch_use){0};
-        }
+        sch_op_order_forget(op, class);
     }
 }
 
-static void tell_room(struct order *order)
+static void tell_room(struct sch_operator *op)
 {
-    struct sch_link *partitions = &order->op->partitions;
+    struct sch_link *partitions = &op->partitions;
     uint64_t weights = 0;
     for (struct sch_link *link = partitions->next; link != partitions; link = link->next) {
         const struct sch_op_partition *at = sy_container_of(link, struct sch_op_partition, link);
@@ -281,48 +287,116 @@ static void tell_room(struct order *order)
         struct sch_op_partition *at = sy_container_of(link, struct sch_op_partition, link);
         struct sch_amount given = at->given, share = given;
         at->given = (struct sch_amount){0};
-        double part = (double)(at->waiting + 1) / (double)weights;
         if (!at->up)
             continue;
-        share.cpu_milli += (uint64_t)((double)order->left.cpu_milli * part);
-        share.memory_bytes += (uint64_t)((double)order->left.memory_bytes * part);
-        share.gpu_milli += (uint64_t)((double)order->left.gpu_milli * part);
-        sch_partition_grant_room(order->op, at, share, given);
+        double part = (double)(at->waiting + 1) / (double)weights;
+        share.cpu_milli += (uint64_t)((double)op->order.left.cpu_milli * part);
+        share.memory_bytes += (uint64_t)((double)op->order.left.memory_bytes * part);
+        share.gpu_milli += (uint64_t)((double)op->order.left.gpu_milli * part);
+        sch_partition_grant_room(op, at, share, given);
     }
 }
 
-static void set_left(struct order *order)
+/* What is free, and a part of it that is given at a time. */
+static void set_left(struct sch_operator *op)
 {
-    const struct sch_operator *op = order->op;
     struct sch_amount backlog = sch_backlog_amount(op);
-    order->left = (struct sch_use){
+    struct sch_use left = {
         .cpu_milli = beyond(op->free.cpu_milli + backlog.cpu_milli, op->unstarted.cpu_milli),
         .memory_bytes = beyond(op->free.memory_bytes + backlog.memory_bytes,
                                op->unstarted.memory_bytes),
         .gpu_milli = beyond(op->free.gpu_milli + backlog.gpu_milli, op->unstarted.gpu_milli)};
-    order->steps = (struct sch_use){.cpu_milli = order->left.cpu_milli / SCH_OP_ORDER_PARTS,
-                                    .memory_bytes = order->left.memory_bytes / SCH_OP_ORDER_PARTS,
-                                    .gpu_milli = order->left.gpu_milli / SCH_OP_ORDER_PARTS};
+    op->order.left = left;
+    op->order.steps = (struct sch_use){.cpu_milli = left.cpu_milli / SCH_OP_ORDER_PARTS,
+                                       .memory_bytes = left.memory_bytes / SCH_OP_ORDER_PARTS,
+                                       .gpu_milli = left.gpu_milli / SCH_OP_ORDER_PARTS};
+}
+
+/* ---- slices ---- */
+
+/* False: this is done with all. */
+static bool next_kind(struct sch_operator *op)
+{
+    struct sch_link *link = sch_round_next(&op->order.kinds);
+    if (!link)
+        return false;
+    struct sch_kind *kind = sy_container_of(link, struct sch_kind, ordered);
+    op->order.looks += KIND_LOOKS;
+    if (op->order.phase == SCH_OP_ORDER_COUNT) {
+        count_taken(op, kind);
+    } else if (op->order.phase == SCH_OP_ORDER_ENTER) {
+        enter_kind(op, kind);
+    } else {
+        SY_ASSERT(op->order.phase == SCH_OP_ORDER_TELL);
+        sch_list_remove(&kind->ordered);
+        tell_kind(op, kind);
+    }
+    return true;
+}
+
+static void next_phase(struct sch_operator *op)
+{
+    SY_ASSERT(op->order.phase != SCH_OP_ORDER_NONE);
+    if (op->order.phase != SCH_OP_ORDER_TELL) {
+        op->order.phase++;
+        sch_round_begin(&op->order.kinds);
+        return;
+    }
+    SY_ASSERT(sch_list_empty(&op->order.kinds.done) && op->region.children.count == 0);
+    op->order.phase = SCH_OP_ORDER_NONE;
+    tell_room(op);
+    if (op->order.watch) /* if that does not come others are to have it */
+        op->grant_due_ns = op->now_ns + SCH_OP_GRANT_TRUST_NS;
+}
+
+void sch_op_order_go_on(struct sch_operator *op)
+{
+    op->order.looks = 0;
+    while (op->order.phase != SCH_OP_ORDER_NONE && op->order.looks < op->options.looks_max) {
+        bool more = op->order.phase == SCH_OP_ORDER_GIVE ? give_one(op) : next_kind(op);
+        if (!more)
+            next_phase(op);
+    }
 }
 
 void sch_op_grant_in_order(struct sch_operator *op)
 {
-    struct order order = {.op = op, .capacity = capacity_of(op)};
-    struct sch_link *link;
     SY_ASSERT(sch_op_is_contended(op) && op->region.children.count == 0);
+    SY_ASSERT(op->order.phase == SCH_OP_ORDER_NONE && sch_list_empty(&op->order.kinds.done));
+    struct sch_link *link;
     for (link = op->kinds_asking.next; link != &op->kinds_asking; link = link->next)
         sch_kind_dirty(op, sy_container_of(link, struct sch_kind, asking));
+    while (!sch_list_empty(&op->kinds_dirty)) {
+        link = sch_list_pop(&op->kinds_dirty);
+        sch_round_add(&op->order.kinds, &sy_container_of(link, struct sch_kind, dirty)->ordered);
+    }
     sch_index_sync(op);
-    set_left(&order);
-    for (link = op->kinds_dirty.next; link != &op->kinds_dirty; link = link->next)
-        count_taken(&order, sy_container_of(link, struct sch_kind, dirty));
-    for (link = op->kinds_dirty.next; link != &op->kinds_dirty; link = link->next)
-        enter_kind(&order, sy_container_of(link, struct sch_kind, dirty));
-    while (give_one(&order))
-        ;
-    while (!sch_list_empty(&op->kinds_dirty))
-        tell_kind(&order, sy_container_of(sch_list_pop(&op->kinds_dirty), struct sch_kind, dirty));
-    tell_room(&order);
-    if (order.watch) /* if that does not come others are to have it */
-        op->grant_due_ns = op->now_ns + SCH_OP_GRANT_TRUST_NS;
+    op->order.capacity = capacity_of(op);
+    op->order.watch = false;
+    set_left(op);
+    op->order.phase = SCH_OP_ORDER_COUNT;
+    sch_round_begin(&op->order.kinds);
+    sch_op_order_go_on(op);
+}
+
+void sch_op_order_came(struct sch_op_class *class)
+{
+    if (class->taken + class->given == 0)
+        return;
+    uint64_t *from = class->taken > 0 ? &class->taken : &class->given;
+    --*from;
+    take_from_shares(class, 1);
+}
+
+void sch_op_order_forget(struct sch_operator *op, struct sch_op_class *class)
+{
+    if (!class->place)
+        return;
+    take_from_shares(class, class->taken + class->given);
+    class->taken = class->given = 0;
+    if (sch_heap_has(&class->turn)) {
+        sch_heap_remove(&class->place->share->classes, &class->turn);
+        update(op, class->place->share, true);
+    }
+    sch_op_seat_unref(op, sy_take(class->place));
 }

@@ -138,6 +138,7 @@ static void class_free(struct sch_operator *op, struct sch_op_class *class)
     count_asking(op, class, false);
     set_waiting(op, class, 0);
     set_standing(op, class, NULL);
+    sch_op_order_forget(op, class);
     sch_class_drop_claims(op, class);
     sch_table_remove(&op->classes_by_id, &class->by_id);
     sch_list_remove(&class->kind_link);
@@ -151,7 +152,7 @@ static void close_stream(struct sch_operator *op, struct sch_op_partition *parti
 {
     partition->up = false;
     partition->unstarted = 0;
-    partition->assigned = partition->room = (struct sch_amount){0};
+    partition->assigned = partition->room = partition->given = (struct sch_amount){0};
     for (struct sch_link *link = partition->attempts.next; link != &partition->attempts;
          link = link->next) {
         struct sch_attempt *a = sy_container_of(link, struct sch_attempt, partition_link);
@@ -299,6 +300,7 @@ void sch_op_assign(struct sch_operator *op, const struct sch_op_event *event)
     bool gang = class && class->gang.size > 0, counts = !gang || event->u.assign.rank == 0;
     if (class) { /* the shard counts it too, whatever becomes of it */
         class->assigned += counts;
+        sch_op_order_came(class);
         class->heard_ns = op->now_ns;
         sch_amount_add(&partition->assigned, &class->kind->request, true);
     }

@@ -153,6 +153,7 @@ struct world {
     enum sch_policy policy;
     bool reserves;  /* nodes are kept for large actions */
     uint32_t looks; /* looks_max of the first epoch, modulo 3; of the next one more */
+    uint32_t operator_looks[CLUSTERS];
     struct sch_spec specs[PARTITIONS][SPECS];
     struct site sites[PARTITIONS];
     struct sch_operator *operators[CLUSTERS];

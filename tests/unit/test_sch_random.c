@@ -13,9 +13,11 @@
 
 static void operator_start(struct world *w, size_t c)
 {
+    w->operator_looks[c] = (w->looks + (uint32_t)c) % 3;
     struct sch_operator_options options = {.hold_ns = 2 * SY_NS_PER_S,
                                            .node_lease_ns = 15 * SY_NS_PER_S,
-                                           .join_grace_ns = 5 * SY_NS_PER_S};
+                                           .join_grace_ns = 5 * SY_NS_PER_S,
+                                           .looks_max = w->operator_looks[c]};
     w->operators[c] = sch_operator_new(&options, w->now);
     for (size_t n = 0; n < NODES; n++) {
         enum sch_service_state state = w->services[c][n];

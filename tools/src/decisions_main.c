@@ -1,6 +1,8 @@
 /* switchyard-bench-decisions: see decisions.h. */
+#include "base/mem.h"
 #include "scheduler/queue.h"
 #include "tools/src/decisions.h"
+#include "tools/src/orders.h"
 #include "tools/src/picks.h"
 #include "tools/src/racks.h"
 
@@ -8,17 +10,22 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct options {
     unsigned repeat;
     uint64_t count;
     bool json, growth;
+    const char *only; /* this part; NULL: all */
 };
 
 static const struct argp_option argp_options[] = {
     {"count", 'c', "N", 0, "steps of the churn (100000)", 0},
     {"repeat", 'r', "N", 0, "repetitions, odd (5)", 0},
     {"growth", 'g', NULL, 0, "only what must not grow with what waits", 0},
+    {"only", 'o', "PART", 0,
+     "placing, picking, or of what must not grow: classes, shared, limits, comings, racks, order",
+     0},
     {"json", 'j', NULL, 0, "one JSON object a line", 0},
     {0},
 };
@@ -28,7 +35,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     struct options *options = state->input;
     char *end = NULL;
     unsigned long long number = arg != NULL ? strtoull(arg, &end, 10) : 0;
-    bool bad = arg != NULL && (end == arg || *end != '\0' || number == 0 || number > 100000000);
+    bool bad = arg != NULL && key != 'o' &&
+               (end == arg || *end != '\0' || number == 0 || number > 100000000);
     switch (key) {
     case 'c':
         options->count = number;
@@ -39,6 +47,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         break;
     case 'g':
         options->growth = true;
+        break;
+    case 'o':
+        options->only = arg;
         break;
     case 'j':
         options->json = true;
@@ -106,7 +117,7 @@ static void run_operator(const struct options *options)
     print_header(options);
     decisions_packing(options->repeat, &result);
     print(options, "packing", &result);
-    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+    for (size_t i = 0; i < SY_COUNT_OF(sizes); i++) {
         decisions_churn(sizes[i], options->count, options->repeat, &result);
         print(options, "churn", &result);
     }
@@ -118,7 +129,7 @@ static void run_picks(const struct options *options)
     struct picks_result result;
     print_pick_header(options);
     for (int policy = 0; policy < SCH_POLICIES; policy++) {
-        for (size_t i = 0; i < sizeof(clusters) / sizeof(clusters[0]); i++) {
+        for (size_t i = 0; i < SY_COUNT_OF(clusters); i++) {
             picks_routing(clusters[i], policy, options->repeat, &result);
             print_pick(options, "routing", &result);
         }
@@ -129,61 +140,109 @@ static void run_picks(const struct options *options)
     print_pick(options, "queues", &result);
 }
 
-/* Nor with the nodes. */
+/* ---- what must not grow: with what waits, ---- */
+
+static const uint32_t counts[] = {10, 100, 1000, 10000};
+
+static void run_classes(const struct options *options)
+{
+    struct picks_result result;
+    print_pick_header(options);
+    for (size_t i = 0; i < SY_COUNT_OF(counts); i++) {
+        picks_classes(counts[i], 1, false, options->repeat, &result);
+        print_pick(options, "classes", &result);
+    }
+    for (size_t i = 0; i < SY_COUNT_OF(counts); i++) {
+        picks_classes(counts[i], 1, true, options->repeat, &result);
+        print_pick(options, "slowly", &result);
+    }
+}
+
+static void run_shared(const struct options *options)
+{
+    struct picks_result result;
+    print_pick_header(options);
+    for (size_t i = 0; i + 1 < SY_COUNT_OF(counts); i++) {
+        picks_classes(counts[i], 10, false, options->repeat, &result);
+        print_pick(options, "shared", &result);
+    }
+}
+
+static void run_limits(const struct options *options)
+{
+    struct picks_result result;
+    print_pick_header(options);
+    for (size_t i = 0; i < SY_COUNT_OF(counts); i++) {
+        picks_limits(1, counts[i], options->repeat, &result);
+        print_pick(options, "limits", &result);
+    }
+    for (size_t i = 0; i < SY_COUNT_OF(counts); i++) {
+        picks_limits(counts[i], 1, options->repeat, &result);
+        print_pick(options, "limits", &result);
+    }
+}
+
+static void run_comings(const struct options *options)
+{
+    struct picks_result result;
+    print_pick_header(options);
+    for (size_t i = 0; i < SY_COUNT_OF(counts); i++) {
+        picks_comings(200, counts[i] / 2, options->repeat, &result);
+        print_pick(options, "comings", &result);
+    }
+}
+
+/* ---- with the nodes, ---- */
+
 static void run_racks(const struct options *options)
 {
     static const uint32_t sizes[] = {1000, 10000, 50000};
     struct decisions_result result;
     print_header(options);
-    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+    for (size_t i = 0; i < SY_COUNT_OF(sizes); i++) {
         racks_gangs(sizes[i], &result);
         print(options, "racks", &result);
     }
 }
 
-/* It must not grow with what waits. */
-static void run_counts(const struct options *options)
+/* ---- with what several partitions ask for ---- */
+
+static void run_orders(const struct options *options)
 {
-    static const uint32_t counts[] = {10, 100, 1000, 10000};
-    struct picks_result result;
-    print_pick_header(options);
-    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
-        picks_classes(counts[i], 1, false, options->repeat, &result);
-        print_pick(options, "classes", &result);
-    }
-    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
-        picks_classes(counts[i], 1, true, options->repeat, &result);
-        print_pick(options, "slowly", &result);
-    }
-    for (size_t i = 0; i + 1 < sizeof(counts) / sizeof(counts[0]); i++) {
-        picks_classes(counts[i], 10, false, options->repeat, &result);
-        print_pick(options, "shared", &result);
-    }
-    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
-        picks_limits(1, counts[i], options->repeat, &result);
-        print_pick(options, "limits", &result);
-    }
-    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
-        picks_limits(counts[i], 1, options->repeat, &result);
-        print_pick(options, "limits", &result);
-    }
-    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
-        picks_comings(200, counts[i] / 2, options->repeat, &result);
-        print_pick(options, "comings", &result);
+    static const uint32_t sizes[] = {100, 1000}, classes[] = {10, 100, 625};
+    struct decisions_result result;
+    print_header(options);
+    for (size_t i = 0; i < SY_COUNT_OF(sizes) * SY_COUNT_OF(classes); i++) {
+        orders_contended(sizes[i / 3], classes[i % 3], &result);
+        print(options, "order", &result);
     }
 }
+
+static const struct part {
+    const char *name;
+    bool growth;
+    void (*run)(const struct options *options);
+} parts[] = {
+    {"placing", false, run_operator}, {"picking", false, run_picks}, {"classes", true, run_classes},
+    {"shared", true, run_shared},     {"limits", true, run_limits},  {"comings", true, run_comings},
+    {"racks", true, run_racks},       {"order", true, run_orders},
+};
 
 int main(int argc, char **argv)
 {
     static const char doc[] = "Measures the two cores of the scheduler by themselves.";
     const struct argp argp = {argp_options, parse, NULL, doc, NULL, NULL, NULL};
     struct options options = {.repeat = 5, .count = 100000};
+    bool known = false;
     argp_parse(&argp, argc, argv, 0, NULL, &options);
-    if (!options.growth) {
-        run_operator(&options);
-        run_picks(&options);
+    for (size_t i = 0; i < SY_COUNT_OF(parts); i++) {
+        if (options.only ? strcmp(options.only, parts[i].name) != 0
+                         : options.growth && !parts[i].growth)
+            continue;
+        parts[i].run(&options);
+        known = true;
     }
-    run_counts(&options);
-    run_racks(&options);
-    return EXIT_SUCCESS;
+    if (!known)
+        fprintf(stderr, "there is no part '%s'\n", options.only);
+    return known ? EXIT_SUCCESS : EXIT_FAILURE;
 }
