@@ -324,18 +324,25 @@ static char *runs_token(struct cp_gather *gather, const size_t *taken)
     return token;
 }
 
-static int read_runs_token(const char *token, uint64_t *ret, uint32_t count,
+/* What was split since goes on, in both halves, where the whole had come to. */
+static int read_runs_token(const char *token, uint64_t *ret, const struct cp_ranges *ranges,
                            struct sy_error_text *error)
 {
     if (token[0] == '\0')
         return 0;
-    bool valid = token[0] == 'r' && strlen(token) == (size_t)count * 16 + 1 &&
-                 strspn(token + 1, "0123456789abcdef") == (size_t)count * 16;
+    uint32_t parents[CP_MAP_PARTITIONS_MAX], all = cp_ranges_count(ranges);
+    size_t digits_count = strspn(token + 1, "0123456789abcdef"), count = digits_count / 16;
+    bool valid = token[0] == 'r' && token[1 + digits_count] == '\0' && digits_count % 16 == 0 &&
+                 count > 0 && count <= all;
+    if (valid)
+        cp_ranges_parents(ranges, (uint32_t)count, parents);
     for (uint32_t i = 0; valid && i < count; i++) {
         char digits[17] = {0};
         memcpy(digits, token + 1 + (size_t)i * 16, 16);
         ret[i] = strtoull(digits, NULL, 16);
     }
+    for (size_t i = count; valid && i < all; i++)
+        ret[i] = ret[parents[i - count]];
     if (!valid)
         sy_error_text_set(error, "token '%s': not one that ListRuns of this region returned",
                           token);
@@ -459,14 +466,14 @@ static int read_scope(struct runs_query *query, const Flyteidl2__Workflow__ListR
 static void list_runs(struct cp_request *req)
 {
     const Flyteidl2__Workflow__ListRunsRequest *m = req->message;
-    uint32_t partitions = req->lane->shard->options.partitions;
+    const struct cp_ranges *ranges = cp_ranges_get(&req->lane->shard->ranges);
     struct runs_query *query = cp_request_alloc(req, sizeof(*query));
     *query = (struct runs_query){.org = "", .project = "", .domain = "", .task = "", .version = ""};
-    query->from = cp_request_alloc(req, partitions * sizeof(*query->from));
+    query->from = cp_request_alloc(req, cp_ranges_count(ranges) * sizeof(*query->from));
     struct sy_error_text error = {0};
     if (cp_list_options_read(&query->list, &runs_rules, m->request, &error) < 0 ||
         read_scope(query, m, &error) < 0 ||
-        read_runs_token(query->list.token, query->from, partitions, &error) < 0) {
+        read_runs_token(query->list.token, query->from, ranges, &error) < 0) {
         cp_fail(req, SY_CODE_INVALID_ARGUMENT, "%s", error.text);
         return;
     }

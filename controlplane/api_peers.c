@@ -112,12 +112,16 @@ static bool has_room(struct cp_lane *lane, size_t bytes)
 static void take_queues(void *ctx, struct sy_call *call, struct sy_span bytes)
 {
     struct cp_shard *shard = ctx;
-    uint32_t count = shard->options.partitions;
+    uint32_t count = cp_shard_partitions(shard);
     struct sy_arena arena;
     sy_arena_init(&arena, UNPACK_BYTES_MIN + 2 * bytes.len);
     const TakeQueuesRequest *m = pb_unpack(&switchyard__internal__take_queues_request__descriptor,
                                            &arena, bytes);
-    if (m == NULL || m->partition >= count || m->home >= count || m->home == m->partition) {
+    if (m != NULL && m->partition != m->home && m->home < shard->room && m->home >= count) {
+        sy_call_fail(call, SY_CODE_UNAVAILABLE,
+                     "shard %s does not know yet that there is a partition %u; try again",
+                     shard->name, m->home);
+    } else if (m == NULL || m->partition >= count || m->home >= count || m->home == m->partition) {
         sy_call_fail(call, SY_CODE_INVALID_ARGUMENT,
                      "expected queues of one of this region's %u partitions for another", count);
     } else if (!cp_shard_serves(shard, m->partition)) {

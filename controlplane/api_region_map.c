@@ -98,12 +98,12 @@ static void describe_range(Switchyard__V1__PartitionPlace *place, struct cp_rang
 static struct map_answer *map_of_one(struct cp_request *req)
 {
     const struct cp_shard *shard = req->lane->shard;
-    struct map_answer *answer = answer_new(req, 1, shard->options.partitions);
+    struct map_answer *answer = answer_new(req, 1, cp_shard_partitions(shard));
     answer->shards[0].name = shard->name;
     answer->shards[0].version = text(SY_VERSION);
     answer->shards[0].state = text("ready");
-    answer->shards[0].partitions = shard->options.partitions;
-    for (uint32_t i = 0; i < shard->options.partitions; i++) {
+    answer->shards[0].partitions = cp_shard_partitions(shard);
+    for (uint32_t i = 0; i < cp_shard_partitions(shard); i++) {
         answer->places[i].partition = i;
         answer->places[i].shard = shard->name;
         describe_range(&answer->places[i], cp_ranges_of(cp_ranges_get(&shard->ranges), i));

@@ -25,6 +25,7 @@
 struct order {
     struct cp_region_watch watch;
     struct cp_region_want *want; /* a write that etcd has not answered yet */
+    uint32_t epoch;              /* of a split: of the record that it was decided from */
     int64_t decided;             /* revision of the map that it was decided from */
     bool unanswered;             /* etcd did not, in time */
     bool fresh;                  /* our copy shows all that was written before the order came */
@@ -51,7 +52,8 @@ static bool has_records(struct cp_request *req)
     const struct cp_shard *shard = req->lane->shard;
     if (shard->in_region == NULL)
         cp_fail(req, SY_CODE_FAILED_PRECONDITION,
-                "region %s is one shard, without an etcd: there is nothing to move", shard->region);
+                "region %s is one shard, without an etcd: there is nothing to move or to split",
+                shard->region);
     else if (cp_region_map(shard->in_region)->revision == 0)
         cp_fail(req, SY_CODE_UNAVAILABLE,
                 "shard %s has not read the records of region %s yet (%s); nothing was changed",
@@ -164,9 +166,9 @@ static int move_address(struct cp_request *req, struct sy_error_text *error)
 {
     const Switchyard__V1__MovePartitionRequest *m = req->message;
     const struct cp_shard *shard = req->lane->shard;
-    if (m->partition >= shard->options.partitions) {
+    if (m->partition >= cp_shard_partitions(shard)) {
         sy_error_text_set(error, "partition %u: region %s has partitions 0 to %u", m->partition,
-                          shard->region, shard->options.partitions - 1);
+                          shard->region, cp_shard_partitions(shard) - 1);
         return -EINVAL;
     }
     return m->shard[0] != '\0' ? cp_name_check("shard", m->shard, error) : 0;
@@ -251,6 +253,99 @@ static void move_partition(struct cp_request *req)
     const Switchyard__V1__MovePartitionRequest *m = req->message;
     if (m->shard[0] != '\0' ? is_here(req, m->shard) : has_records(req))
         begin(req, pump_move);
+}
+
+/* ---- SplitPartition ---- */
+
+static int split_address(struct cp_request *req, struct sy_error_text *error)
+{
+    const Switchyard__V1__SplitPartitionRequest *m = req->message;
+    const struct cp_shard *shard = req->lane->shard;
+    if (m->partition >= cp_shard_partitions(shard)) {
+        sy_error_text_set(error, "partition %u: region %s has partitions 0 to %u", m->partition,
+                          shard->region, cp_shard_partitions(shard) - 1);
+        return -EINVAL;
+    }
+    if (m->at <= UINT8_MAX)
+        return 0;
+    sy_error_text_set(error, "at %u: expected 1 to 255", m->at);
+    return -EINVAL;
+}
+
+/* NULL: the records do not show it. */
+static const struct cp_map_partition *find_half(const struct cp_map *map, uint32_t parent,
+                                                uint32_t epoch)
+{
+    for (size_t i = 0; i < map->partition_count; i++) {
+        const struct cp_map_partition *p = &map->partitions[i];
+        if (p->parent_epoch == epoch && p->parent == parent)
+            return p;
+    }
+    return NULL;
+}
+
+static bool is_served(const struct cp_map *map, const struct cp_map_partition *p)
+{
+    return cp_map_owner(map, p) != CP_MAP_NONE && !p->moving;
+}
+
+static void begin_split(struct cp_request *req, uint32_t epoch)
+{
+    const Switchyard__V1__SplitPartitionRequest *m = req->message;
+    struct order *order = req->state;
+    struct sy_error_text error;
+    uint8_t place = (uint8_t)m->at;
+    order->decided = cp_region_map(region_of(req))->revision;
+    order->epoch = epoch;
+    if (cp_region_split(region_of(req), m->partition, m->at != 0 ? &place : NULL, &error) < 0)
+        cp_fail(req, SY_CODE_FAILED_PRECONDITION, "%s; nothing was changed", error.text);
+}
+
+static void pump_split(struct cp_request *req)
+{
+    const Switchyard__V1__SplitPartitionRequest *m = req->message;
+    struct order *order = req->state;
+    const struct cp_map *map = cp_region_map(region_of(req));
+    uint32_t at = cp_map_partition(map, m->partition);
+    const struct cp_map_partition *half = find_half(map, m->partition, order->epoch);
+    order->wished = half != NULL;
+    if (!can_act(req))
+        return;
+    if (at == CP_MAP_NONE) {
+        cp_fail(req, SY_CODE_FAILED_PRECONDITION,
+                "the region's record of partition %u is missing or damaged", m->partition);
+    } else if (order->epoch == 0) {
+        begin_split(req, map->partitions[at].epoch);
+    } else if (half != NULL && is_served(map, half) && is_served(map, &map->partitions[at])) {
+        Switchyard__V1__SplitPartitionResponse response =
+            SWITCHYARD__V1__SPLIT_PARTITION_RESPONSE__INIT;
+        response.partition = half->number;
+        cp_reply_message(req, &response.base);
+    } else if (half == NULL && map->partitions[at].epoch != order->epoch) {
+        const char *why = cp_region_split_why(region_of(req), m->partition);
+        cp_fail(req, SY_CODE_FAILED_PRECONDITION,
+                "partition %u was not split, and goes on as it was: %s", m->partition,
+                why[0] != '\0' ? why : "another order, or shard, came between");
+    } else {
+        (void)is_late(req, half != NULL ? "the halves are being opened"
+                                        : "the partition is being closed and forked");
+    }
+}
+
+/* The shard that has it does it. */
+static void split_partition(struct cp_request *req)
+{
+    const Switchyard__V1__SplitPartitionRequest *m = req->message;
+    if (!has_records(req))
+        return;
+    const struct cp_map *map = cp_region_map(region_of(req));
+    uint32_t at = cp_map_partition(map, m->partition);
+    uint32_t owner = at != CP_MAP_NONE ? cp_map_owner(map, &map->partitions[at]) : CP_MAP_NONE;
+    if (owner == CP_MAP_NONE)
+        cp_fail(req, SY_CODE_UNAVAILABLE, "no shard has partition %u now; nothing was changed",
+                m->partition);
+    else if (is_here(req, map->shards[owner].name))
+        begin(req, pump_split);
 }
 
 /* ---- moves ---- */
@@ -555,6 +650,11 @@ const struct cp_method cp_shards_methods[] = {
      .request = &switchyard__v1__move_partition_request__descriptor,
      .address = move_address,
      .serve = move_partition},
+    {.path = REGION_SERVICE "SplitPartition",
+     .kind = SY_METHOD_UNARY,
+     .request = &switchyard__v1__split_partition_request__descriptor,
+     .address = split_address,
+     .serve = split_partition},
     {.path = REGION_SERVICE "RebalanceRegion",
      .kind = SY_METHOD_SERVER_STREAM,
      .request = &switchyard__v1__rebalance_region_request__descriptor,

@@ -443,6 +443,8 @@ static bool send_messages(struct cp_groups_watch *w)
 static void pump_groups(struct cp_request *req)
 {
     struct cp_groups_watch *w = req->state;
+    if (cp_watch_was_split(req, w->part, w->parts_count))
+        return;
     if (!send_messages(w) || w->out > 0)
         return; /* returned() or on_writable follows */
     if (w->primed && w->once) {
@@ -458,6 +460,14 @@ static void pump_groups(struct cp_request *req)
     if (w->out == 0) { /* all parts are elsewhere */
         end_pass(w);
         cp_stream_again_in(req, w->count > 0 ? 0 : PASS_INTERVAL_NS);
+    }
+}
+
+void cp_groups_watches_look(struct cp_shard *shard)
+{
+    for (struct cp_groups_watch *w = shard->groups_watches; w != NULL; w = w->next) {
+        if (w->req != NULL)
+            cp_stream_again_in(w->req, 0);
     }
 }
 
@@ -602,7 +612,7 @@ void cp_groups_watch_serve(struct cp_request *req)
     if (!cp_part_of_call(req, &part))
         return;
     bool all = part == CP_PART_ALL;
-    struct cp_groups_watch *w = watch_new(req, all ? req->lane->shard->options.partitions : 1);
+    struct cp_groups_watch *w = watch_new(req, all ? cp_shard_partitions(req->lane->shard) : 1);
     w->part = !all;
     req->state = w;
     cp_stream_start(req, pump_groups, release_groups);

@@ -198,6 +198,14 @@ static int feed_some(struct feeder *feeder, bool *ret_more)
     return r;
 }
 
+void cp_runs_watches_look(struct cp_shard *shard)
+{
+    for (struct cp_runs_watch *w = shard->runs_watches; w != NULL; w = w->next) {
+        if (w->req != NULL)
+            cp_stream_again_in(w->req, 0);
+    }
+}
+
 static void give_arrived(struct cp_post *post);
 
 /* Gives what there is, if the front waits for it. */
@@ -366,6 +374,8 @@ static bool take_status(struct feeder *feeder)
 static void pump_runs(struct cp_request *req)
 {
     struct cp_runs_watch *w = req->state;
+    if (cp_watch_was_split(req, w->part, w->count))
+        return;
     for (uint32_t i = 0; i < w->count && cp_stream_ready(req); i++) {
         struct feeder *feeder = &w->feeders[i];
         if (!feeder->given)
@@ -566,7 +576,7 @@ void cp_runs_watch_serve(struct cp_request *req)
     }
     bool all = part == CP_PART_ALL;
     struct cp_runs_watch *w = watch_new(req, &scope,
-                                        all ? req->lane->shard->options.partitions : 1);
+                                        all ? cp_shard_partitions(req->lane->shard) : 1);
     w->part = !all;
     req->state = w;
     cp_stream_start(req, pump_runs, release_runs);

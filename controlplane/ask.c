@@ -66,6 +66,13 @@ static bool is_refusal(const struct sy_status *status)
 
 /* ---- a try ---- */
 
+static uint32_t partition_of(const struct cp_ask *ask)
+{
+    const struct cp_ask_options *options = &ask->options;
+    return options->find != NULL ? options->find(options->route_ctx, options->hash)
+                                 : options->partition;
+}
+
 static void drop_call(struct cp_ask *ask)
 {
     if (ask->options.stream) {
@@ -152,10 +159,10 @@ static void start_stream(struct cp_ask *ask, struct sy_channel *channel,
 static void try_now(struct cp_ask *ask)
 {
     const struct cp_ask_options *options = &ask->options;
-    struct sy_channel *channel = options->route(options->route_ctx, options->partition);
+    struct sy_channel *channel = options->route(options->route_ctx, partition_of(ask));
     if (channel == NULL) {
         sy_status_set(&ask->refusal, SY_CODE_UNAVAILABLE,
-                      "no shard has partition %u just now; try again", options->partition);
+                      "no shard has partition %u just now; try again", partition_of(ask));
         try_later(ask);
         return;
     }
@@ -238,7 +245,7 @@ void cp_ask_hold(struct cp_ask *ask, bool hold)
 bool cp_ask_strayed(const struct cp_ask *ask)
 {
     const struct sy_channel *channel = ask->options.route(ask->options.route_ctx,
-                                                          ask->options.partition);
+                                                          partition_of(ask));
     return ask->call != NULL && channel != NULL && channel != ask->channel;
 }
 

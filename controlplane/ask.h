@@ -30,6 +30,9 @@ struct cp_ask_options {
     void *route_ctx;
     struct sy_loop *loop;
     uint32_t partition;
+    /* Not NULL: which partition it is may change while it is asked for; asked at each try. */
+    uint32_t (*find)(void *route_ctx, uint64_t hash);
+    uint64_t hash;
     const char *method;                 /* copied */
     const struct sy_metadata *metadata; /* values are copied, keys are not; FORWARDED is added */
     size_t metadata_count;              /* less than CP_ASK_METADATA_MAX */

@@ -26,12 +26,12 @@
 
 struct command {
     const struct cp_backup_options *options;
-    const char *shard;   /* whose backups */
-    const char *address; /* where a shard serves */
-    uint32_t partitions;
-    int64_t partition; /* the only one; -1: all */
-    uint32_t id;       /* 0: the newest */
-    char **paths;      /* restore: where each partition's store lies */
+    const char *shard;         /* whose backups */
+    const char *address;       /* where a shard serves */
+    uint32_t made, partitions; /* of the region at first; that there may be, after splits */
+    int64_t partition;         /* the only one; -1: all */
+    uint32_t id;               /* 0: the newest */
+    char **paths;              /* restore: where each partition's store lies */
 };
 
 static bool is_wanted(const struct command *command, uint32_t partition)
@@ -377,6 +377,8 @@ static int restore_all(const struct command *command, struct sy_error_text *erro
             continue;
         struct sy_error_text text = {0};
         int r = restore(command, i, &text);
+        if (r == -ENOENT && i >= command->made && command->partition < 0)
+            continue; /* it was never split off */
         count++;
         if (r == 0)
             continue;
@@ -436,16 +438,18 @@ int cp_backup_command(const struct cp_arguments *arguments, const struct cp_conf
     struct command command = {.options = &backups->options,
                               .shard = arguments->from != NULL ? arguments->from : config->name,
                               .address = address_of(arguments, config),
-                              .partitions = (uint32_t)config->partitions,
+                              .made = (uint32_t)config->partitions,
+                              .partitions = (uint32_t)cp_config_lanes(config),
                               .partition = arguments->partition,
                               .id = arguments->backup};
     if (!backups->configured) {
         sy_error_text_set(error, "no place for backups is configured: backup_root is empty");
         return -EINVAL;
     }
-    if (arguments->partition >= config->partitions) {
+    int64_t lanes = (int64_t)cp_config_lanes(config);
+    if (arguments->partition >= lanes) {
         sy_error_text_set(error, "partition %lld: the region has %lld",
-                          (long long)arguments->partition, (long long)config->partitions);
+                          (long long)arguments->partition, (long long)lanes);
         return -EINVAL;
     }
     switch (arguments->command) {

@@ -192,7 +192,7 @@ static void begin(struct cp_backups *b)
 
 static void next(struct cp_backups *b)
 {
-    uint32_t count = b->shard->options.partitions;
+    uint32_t count = cp_shard_partitions(b->shard);
     while (b->partition < count && !cp_shard_serves(b->shard, b->partition))
         b->partition++;
     if (b->partition < count)

@@ -122,7 +122,7 @@ static void drop_hand_over(struct cp_post *post)
 static void hand_out(struct cp_cluster_rolls *rolls)
 {
     struct cp_shard *shard = rolls->shard;
-    for (uint32_t i = 0; i < shard->options.partitions; i++) {
+    for (uint32_t i = 0; i < shard->room; i++) {
         struct hand_over *hand_over = sy_new(struct hand_over);
         *hand_over = (struct hand_over){{.run = run_hand_over, .drop = drop_hand_over},
                                         &shard->lanes[i],

@@ -36,6 +36,9 @@ static const struct sy_config_key keys[] = {
     SY_CONFIG_INT("partitions", struct cp_config, partitions, 1, 1, 256,
                   "of the region, the same for all its shards; each has its thread, store and "
                   "queue; cannot be changed once there is data"),
+    SY_CONFIG_INT("partitions_max", struct cp_config, partitions_max, 0, 0, 256,
+                  "with etcd and shared storage: as many as the region may come to have by splits; "
+                  "at least as many threads; 0: as `partitions`"),
     SY_CONFIG_ENUM("coordination", struct cp_config, coordination, "none", coordinations,
                    "who owns which partition; none: this shard owns them all; etcd: the shards of "
                    "the region share them"),
@@ -156,6 +159,18 @@ static int check_etcd(const struct cp_config *config, struct sy_error_text *erro
                           config->endpoint);
         r = -EINVAL;
     }
+    if (config->partitions_max != 0 && config->partitions_max < config->partitions) {
+        sy_error_text_add(error, "partitions_max: %lld; expected 0, or at least partitions, %lld",
+                          (long long)config->partitions_max, (long long)config->partitions);
+        r = -EINVAL;
+    }
+    if (config->partitions_max != 0 && config->storage != STORAGE_SHARED) {
+        sy_error_text_add(error,
+                          "partitions_max: %lld, but storage is local, and such a region's "
+                          "partitions cannot be split; expected 0",
+                          (long long)config->partitions_max);
+        r = -EINVAL;
+    }
     if (config->session_ttl_ns % SY_NS_PER_S != 0) {
         sy_error_text_add(error, "session_ttl: %lld ms; expected whole seconds",
                           (long long)(config->session_ttl_ns / SY_NS_PER_MS));
@@ -172,10 +187,14 @@ static int check_alone(const struct cp_config *config, struct sy_error_text *err
                                  "etcd");
         return -EINVAL;
     }
-    if (config->etcd.count == 0 && config->endpoint[0] == '\0')
+    const char *given = config->etcd.count > 0        ? "etcd"
+                        : config->endpoint[0] != '\0' ? "endpoint"
+                        : config->partitions_max != 0 ? "partitions_max"
+                                                      : NULL;
+    if (given == NULL)
         return 0;
     sy_error_text_add(error, "%s: given, but coordination is none; expected coordination: etcd",
-                      config->etcd.count > 0 ? "etcd" : "endpoint");
+                      given);
     return -EINVAL;
 }
 
@@ -269,8 +288,12 @@ int cp_config_data_dir(const struct cp_config *config, struct cp_data_dir *ret_d
     size_t partitions = (size_t)config->partitions, memory = (size_t)config->store_memory_bytes;
     if (cp_config_local(config))
         return cp_data_dir_init_local(ret_dir, config->data_dir, partitions, memory, error);
-    return cp_data_dir_init(ret_dir, config->data_dir, partitions, memory,
-                            cp_config_shares(config) ? config->region : NULL, error);
+    bool shares = cp_config_shares(config);
+    int r = cp_data_dir_init(ret_dir, config->data_dir, partitions, memory,
+                             shares ? config->region : NULL, error);
+    if (r == 0 && shares)
+        cp_data_dir_widen(ret_dir, cp_config_lanes(config));
+    return r;
 }
 
 const struct cp_coord_etcd_options *cp_config_etcd(const struct cp_config *config,
@@ -285,6 +308,12 @@ const struct cp_coord_etcd_options *cp_config_etcd(const struct cp_config *confi
     return ret;
 }
 
+size_t cp_config_lanes(const struct cp_config *config)
+{
+    int64_t max = config->partitions_max > 0 ? config->partitions_max : config->partitions;
+    return (size_t)max;
+}
+
 struct cp_shard_options cp_config_shard(const struct cp_config *config)
 {
     return (struct cp_shard_options){
@@ -296,6 +325,7 @@ struct cp_shard_options cp_config_shard(const struct cp_config *config)
         .allow_origin_count = config->allow_origins.count,
         .endpoint = config->endpoint,
         .partitions = (uint32_t)config->partitions,
+        .partitions_max = (uint32_t)config->partitions_max,
         .streams_max = (size_t)config->streams_max,
         .queues_max = (size_t)config->queues_max,
         .registration_required = config->registration == REGISTRATION_REQUIRED,

@@ -14,8 +14,8 @@
 struct cp_config {
     char *name, *region, *listen, *console_listen, *data_dir, *pid_file, *endpoint;
     struct sy_config_list allow_origins, etcd; /* of char * */
-    int64_t partitions, coordination, registration, session_ttl_ns, store_memory_bytes, streams_max,
-        log_level;
+    int64_t partitions, partitions_max, coordination, registration, session_ttl_ns,
+        store_memory_bytes, streams_max, log_level;
     int64_t storage, standby_patience_ns, standby_wait_ns, disk_patience_ns;
     int64_t actions_max, queues_max, inline_bytes_max, batch_bytes_max;
     int64_t system_retries, worker_deaths_max, ageing_ns, reclaim_delay_ns, infeasible_grace_ns;
@@ -40,6 +40,8 @@ bool cp_config_local(const struct cp_config *config);
 /* The shard's; see cp_data_dir_init(). */
 int cp_config_data_dir(const struct cp_config *config, struct cp_data_dir *ret_dir,
                        struct sy_error_text *error) SY_MUST_USE;
+/* For how many partitions there is room. */
+size_t cp_config_lanes(const struct cp_config *config);
 /* Borrows the strings of `config`, as the next one does, which leaves this out. NULL: it does not
  * share. */
 const struct cp_coord_etcd_options *cp_config_etcd(const struct cp_config *config,

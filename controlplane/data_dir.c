@@ -61,7 +61,7 @@ static int write_mark(const char *path, const char *region)
 static int make_partitions(const struct cp_data_dir *dir)
 {
     int r = 0;
-    for (size_t i = 0; r == 0 && i < dir->count; i++)
+    for (size_t i = 0; r == 0 && i < dir->made; i++)
         r = sy_mkdir_p(dir->paths[i], 0700);
     return r;
 }
@@ -164,6 +164,45 @@ static int open_logged(void *ctx, struct cp_store **ret_store, uint32_t epoch, s
                                         ret_epoch, error);
 }
 
+/* PARTITION.split-EPOCH, beside the partitions; -ENAMETOOLONG. */
+static int fork_path(char ret[PATH_MAX], const char *partition, uint32_t epoch)
+{
+    int n = snprintf(ret, PATH_MAX, "%s.split-%u", partition, epoch);
+    return n > 0 && n < PATH_MAX ? 0 : -ENAMETOOLONG;
+}
+
+static int fork_store(void *ctx, uint32_t epoch, struct sy_error_text *error)
+{
+    const struct cp_data_store *store = ctx;
+    char to[PATH_MAX];
+    int r = fork_path(to, store->path, epoch);
+    return sy_trace(r == 0 ? cp_store_rocksdb_fork(store->path, to, error) : r);
+}
+
+/* Whoever comes first gives it its name; from then on it is as any other. */
+static int adopt_store(void *ctx, uint32_t parent, uint32_t epoch, struct sy_error_text *error)
+{
+    const struct cp_data_store *store = ctx;
+    char partition[PATH_MAX], from[PATH_MAX];
+    const char *name = strrchr(store->path, '/');
+    SY_ASSERT(name != NULL);
+    snprintf(partition, sizeof(partition), "%.*s/partition-%u", (int)(name - store->path),
+             store->path, parent);
+    int r = fork_path(from, partition, epoch);
+    if (r == 0 && access(store->path, F_OK) < 0) {
+        r = rename(from, store->path) < 0 ? -errno : 0;
+        if (r < 0 && access(store->path, F_OK) == 0)
+            r = 0;                            /* another did */
+        partition[name - store->path] = '\0'; /* the directory of both */
+        if (r == 0)
+            r = sy_sync_directory(partition);
+    }
+    if (r < 0)
+        sy_error_text_set(error, "%s, which it begins with, cannot be taken: %s", from,
+                          strerror(-r));
+    return sy_trace(r);
+}
+
 static size_t memory_of_one(size_t memory_bytes, size_t count)
 {
     size_t part = memory_bytes / count;
@@ -173,7 +212,7 @@ static size_t memory_of_one(size_t memory_bytes, size_t count)
 }
 
 static void name_stores(struct cp_data_dir *dir, const char *path, size_t count,
-                        size_t memory_bytes)
+                        size_t memory_bytes_each)
 {
     dir->openers = sy_calloc(count, sizeof(*dir->openers));
     dir->stores = sy_calloc(count, sizeof(*dir->stores));
@@ -184,8 +223,8 @@ static void name_stores(struct cp_data_dir *dir, const char *path, size_t count,
         sy_buf_printf(&name, "%s/partition-%zu", path, i);
         sy_buf_append(&name, "", 1);
         dir->paths[i] = (char *)name.data;
-        dir->stores[i] = (struct cp_data_store){dir->paths[i], memory_of_one(memory_bytes, count)};
-        dir->openers[i] = (struct cp_store_opener){open_store, &dir->stores[i]};
+        dir->stores[i] = (struct cp_data_store){dir->paths[i], memory_bytes_each};
+        dir->openers[i] = (struct cp_store_opener){.open = open_store, .ctx = &dir->stores[i]};
     }
 }
 
@@ -197,7 +236,8 @@ static int init(struct cp_data_dir *dir, const char *path, size_t partitions, si
     path_of_mark(path, file);
     dir->root = sy_strdup(path);
     dir->region = region != NULL ? sy_strdup(region) : NULL;
-    name_stores(dir, path, partitions, memory_bytes);
+    name_stores(dir, path, partitions, memory_of_one(memory_bytes, partitions));
+    dir->made = partitions;
     int r = check_no_copies(path, error);
     if (r < 0)
         return r;
@@ -236,7 +276,7 @@ int cp_data_dir_init_local(struct cp_data_dir *ret_dir, const char *path, size_t
         r = check_alone(path, file, "storage: shared", error);
     if (r < 0)
         return r;
-    name_stores(&dir, path, partitions, memory_bytes);
+    name_stores(&dir, path, partitions, memory_of_one(memory_bytes, partitions));
     for (size_t i = 0; i < partitions; i++)
         dir.openers[i].open = open_logged;
     r = cp_copy_dir_new(&dir.copies, path, dir.paths, partitions, error);
@@ -271,14 +311,31 @@ struct cp_storage *cp_data_dir_storage(struct cp_data_dir *dir)
     return &dir->storage;
 }
 
-void cp_data_dir_deinit(struct cp_data_dir *dir)
+static void forget_stores(struct cp_data_dir *dir)
 {
-    cp_copy_dir_free(dir->copies);
     for (size_t i = 0; i < dir->count; i++)
         free(dir->paths[i]);
     free(dir->paths);
     free(dir->stores);
     free(dir->openers);
+}
+
+void cp_data_dir_widen(struct cp_data_dir *dir, size_t partitions_max)
+{
+    SY_ASSERT(partitions_max >= dir->count && dir->region != NULL && dir->copies == NULL);
+    struct cp_data_dir before = *dir;
+    name_stores(dir, dir->root, partitions_max, before.stores[0].memory_bytes);
+    for (size_t i = 0; i < dir->count; i++) {
+        dir->openers[i].fork = fork_store;
+        dir->openers[i].adopt = adopt_store;
+    }
+    forget_stores(&before);
+}
+
+void cp_data_dir_deinit(struct cp_data_dir *dir)
+{
+    cp_copy_dir_free(dir->copies);
+    forget_stores(dir);
     free(dir->root);
     free(dir->region);
     *dir = (struct cp_data_dir){0};

@@ -20,9 +20,9 @@ struct cp_data_dir {
     struct cp_data_store {
         const char *path;
         size_t memory_bytes;
-    } * stores;   /* their contexts */
-    char **paths; /* of the stores */
-    size_t count;
+    } * stores;         /* their contexts */
+    char **paths;       /* of the stores */
+    size_t made, count; /* its region was made with so many, and there may come to be so many */
     struct cp_copy_dir *copies; /* NULL: it is shared, or one shard's that is alone */
     char *root, *region;        /* region: who shares it; NULL: nobody */
     struct cp_storage storage;
@@ -45,4 +45,8 @@ int cp_data_dir_init_to_restore(struct cp_data_dir *ret_dir, const char *path, s
                                 const char *region, struct sy_error_text *error) SY_MUST_USE;
 /* NULL: it is not shared. Lives as long as `dir`, which may not be moved from now on. */
 struct cp_storage *cp_data_dir_storage(struct cp_data_dir *dir);
+/* Before anything is opened, of one that is shared: there may come to be so many partitions, by
+ * splits. What one that is split leaves for the new one is PARTITION.split-EPOCH until that begins.
+ */
+void cp_data_dir_widen(struct cp_data_dir *dir, size_t partitions_max);
 void cp_data_dir_deinit(struct cp_data_dir *dir); /* zeroed is fine */

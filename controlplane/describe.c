@@ -27,7 +27,7 @@ static void describe(struct cp_request *req, struct sy_buf *ret)
     const struct cp_described *follower = req->state;
     const struct cp_shard *shard = req->lane->shard;
     const struct cp_map *map = shard->in_region ? cp_region_map(shard->in_region) : NULL;
-    size_t partitions = shard->options.partitions, shards = map != NULL ? map->shard_count : 0;
+    size_t partitions = cp_shard_partitions(shard), shards = map != NULL ? map->shard_count : 0;
     uint32_t *ids SY_AUTOFREE = sy_calloc(partitions, sizeof(*ids));
     char **endpoints SY_AUTOFREE = sy_calloc(shards + 1, sizeof(*endpoints));
     Switchyard__Internal__DescribeResponse response = SWITCHYARD__INTERNAL__DESCRIBE_RESPONSE__INIT;

@@ -92,8 +92,8 @@ static void go_elsewhere(struct cp_follow *follow)
 {
     static const struct cp_ask_sink sink = {on_message, on_closed};
     struct sy_call *call = follow->req->call;
-    char part[16];
-    snprintf(part, sizeof(part), "%u", follow->partition);
+    char part[CP_PART_TEXT_SIZE];
+    cp_part_text(part, shard_of(follow), follow->partition);
     struct sy_metadata metadata[CP_ASK_METADATA_MAX] = {{CP_PART_KEY, part}};
     size_t count = 1;
     const char *authorization = sy_call_metadata(call, "authorization");
@@ -220,6 +220,14 @@ void cp_follow_stop(struct cp_follow *follow)
 }
 
 /* ---- what the region says ---- */
+
+bool cp_watch_was_split(struct cp_request *req, bool part, uint32_t count)
+{
+    if (part || cp_shard_partitions(req->lane->shard) == count)
+        return false;
+    cp_fail(req, SY_CODE_UNAVAILABLE, "a partition was split just now; begin anew");
+    return true;
+}
 
 void cp_follows_look(struct cp_shard *shard)
 {

@@ -68,5 +68,8 @@ void cp_follow_stop(struct cp_follow *follow);
 
 /* The map, or what is served here, is another than before. */
 void cp_follows_look(struct cp_shard *shard);
+/* True: a stream over `count` partitions has ended, since there are more by now. `part`: it is over
+ * one for another shard. */
+bool cp_watch_was_split(struct cp_request *req, bool part, uint32_t count);
 /* The shard stops, and has no partition any more: what is elsewhere ends UNAVAILABLE. */
 void cp_follows_end(struct cp_shard *shard);

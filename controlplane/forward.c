@@ -136,11 +136,14 @@ static struct relay *begin(struct cp_forwards *forwards, struct sy_call *call,
     return relay;
 }
 
-void cp_forward(struct cp_forwards *forwards, struct sy_call *call, uint32_t partition,
+void cp_forward(struct cp_forwards *forwards, struct sy_call *call, const struct cp_forward_to *to,
                 const char *run, bool stream, struct sy_span request)
 {
-    struct cp_ask_options options = {
-        .route = forwards->route, .route_ctx = forwards->ctx, .partition = partition};
+    struct cp_ask_options options = {.route = forwards->route,
+                                     .route_ctx = forwards->ctx,
+                                     .partition = to->partition,
+                                     .find = to->find,
+                                     .hash = to->hash};
     (void)begin(forwards, call, &options, run, stream, request);
 }
 

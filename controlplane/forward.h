@@ -17,9 +17,15 @@ void cp_forwards_new(struct cp_forwards **ret_forwards, struct sy_loop *loop, cp
 void cp_forwards_free(struct cp_forwards *forwards);
 size_t cp_forwards_count(const struct cp_forwards *forwards);
 
+/* What a call is about: a partition, or what has a hash (find: see ask.h; NULL: a partition). */
+struct cp_forward_to {
+    uint32_t partition;
+    uint32_t (*find)(void *ctx, uint64_t hash);
+    uint64_t hash;
+};
 /* A unary call or a server stream, in its handler; takes its reference. `request` is copied, as is
  * `run`: "project/domain/name" of what it is about, for the metadata; NULL: as it came. */
-void cp_forward(struct cp_forwards *forwards, struct sy_call *call, uint32_t partition,
+void cp_forward(struct cp_forwards *forwards, struct sy_call *call, const struct cp_forward_to *to,
                 const char *run, bool stream, struct sy_span request);
 /* The same for a call that is about a shard, behind that channel. */
 void cp_forward_to(struct cp_forwards *forwards, struct sy_call *call, struct sy_channel *channel,

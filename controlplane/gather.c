@@ -51,6 +51,11 @@ static void part_returned(struct cp_gather_part *part)
         reply_part(gather);
         return;
     }
+    if (gather->ranges != NULL && gather->kind.absent == NULL &&
+        cp_ranges_get(&gather->req->lane->shard->ranges) != gather->ranges) {
+        cp_fail(gather->req, SY_CODE_UNAVAILABLE, "a partition was split just now; try again");
+        return;
+    }
     for (uint32_t i = 0; i < gather->count; i++) {
         if (gather->parts[i].status.code != SY_CODE_OK) {
             cp_fail_status(gather->req, &gather->parts[i].status);
@@ -127,8 +132,8 @@ static void ask_elsewhere(struct cp_gather_part *part)
         part_done(part);
         return;
     }
-    char number[16];
-    snprintf(number, sizeof(number), "%u", lane->index);
+    char number[CP_PART_TEXT_SIZE];
+    cp_part_text(number, lane->shard, lane->index);
     const struct sy_metadata metadata[] = {{CP_PART_KEY, number},
                                            {"authorization", gather->authorization}};
     struct cp_ask_options options = {.route = cp_shard_route,
@@ -205,14 +210,15 @@ static struct cp_gather *gather_new(struct cp_request *req, uint32_t count)
     return gather;
 }
 
-/* `count` lanes from `first` on. */
+/* `count` lanes from `first` on. `ranges`: all that there are by these; NULL: one of them. */
 static void start(struct cp_request *req, void *query, const struct cp_gather_kind *kind,
-                  struct cp_lane *first, uint32_t count)
+                  struct cp_lane *first, uint32_t count, const struct cp_ranges *ranges)
 {
     SY_ASSERT(req->method->parts);
     struct cp_gather *gather = gather_new(req, count);
     gather->query = query;
     gather->kind = *kind;
+    gather->ranges = ranges;
     for (uint32_t i = 0; i < count; i++) {
         struct cp_gather_part *part = &gather->parts[i];
         part->gather = gather;
@@ -233,14 +239,16 @@ static void start(struct cp_request *req, void *query, const struct cp_gather_ki
 void cp_gather_all(struct cp_request *req, void *query, const struct cp_gather_kind *kind)
 {
     struct cp_shard *shard = req->lane->shard;
+    const struct cp_ranges *ranges = cp_ranges_get(&shard->ranges);
     if (req->of_part)
-        start(req, query, kind, req->lane, 1);
+        start(req, query, kind, req->lane, 1, NULL);
     else
-        start(req, query, kind, shard->lanes, shard->options.partitions);
+        start(req, query, kind, shard->lanes, cp_ranges_count(ranges), ranges);
 }
 
 void cp_gather_one(struct cp_request *req, void *query, const struct cp_gather_kind *kind,
                    uint32_t partition)
 {
-    start(req, query, kind, req->of_part ? req->lane : &req->lane->shard->lanes[partition], 1);
+    start(req, query, kind, req->of_part ? req->lane : &req->lane->shard->lanes[partition], 1,
+          NULL);
 }

@@ -87,7 +87,7 @@ static int set_up(struct program *program, struct sy_error_text *error)
     uint64_t files;
     int r = sy_daemon_raise_nofile(&files);
     if (r == 0)
-        r = cp_loops_init(&program->loops, (size_t)config->partitions + cp_config_shares(config));
+        r = cp_loops_init(&program->loops, cp_config_lanes(config) + cp_config_shares(config));
     if (r == 0)
         r = sy_daemon_init(&program->daemon, program->loops.loops[0], on_signal, program);
     if (r == 0)

@@ -1,4 +1,4 @@
-#include "controlplane/ownership.h"
+#include "controlplane/ownership_impl.h"
 
 #include "base/mem.h"
 #include "controlplane/region_plan.h"
@@ -8,51 +8,18 @@
 #include <string.h>
 #include <xxhash.h>
 
-/* Back-off of one record. */
-struct retry {
-    bool writing; /* the answer to a write is awaited; there is one at a time */
-    unsigned tries;
-    int64_t at_ns; /* nothing before that */
-};
-
-struct slot {
-    struct sm sm;
-    struct retry retry;
-    uint32_t epoch;  /* CLAIMING: the one written; from OPENING to closed: the one opened */
-    uint32_t floor;  /* none up to this is opened any more */
-    int64_t session; /* under which it was claimed */
-    int64_t claimed; /* CLAIMING: revision of the record that the claim replaces */
-    bool yielded;    /* LOST: its record is to be free, whatever is open here */
-    /* With local storage; 0: it is not so. */
-    int64_t free_since_ns;   /* nobody has it */
-    int64_t absent_since_ns; /* it is ours, and its standby is not there */
-};
-
-struct cp_ownership {
-    struct cp_ownership_options options;
-    struct sm mode;
-    struct slot *slots; /* by number */
-    size_t slot_count;
-    struct retry member;    /* of our own record */
-    int64_t joined_session; /* the last one that our record was seen with */
-    int64_t settled_ns;     /* before that only what was given back is claimed */
-    int64_t slow_until_ns;  /* 0: its disk is not slow */
-    uint32_t *plan;         /* for the map of plan_revision */
-    uint32_t *standbys;     /* the same */
-    int64_t plan_revision;
-    size_t plan_size;
-};
-
 /* ---- the tables: diagrams are in ownership.h ---- */
 
 static bool slot_invariant(const void *owner, unsigned state)
 {
-    const struct slot *slot = owner;
+    const struct cp_owned_slot *slot = owner;
     switch (state) {
     case CP_OWNED_NOT_OURS:
         return true;
     case CP_OWNED_CLAIMING:
         return slot->session != 0 && slot->claimed > 0 && slot->epoch > 0;
+    case CP_OWNED_SPLITTING:
+        return slot->session != 0 && slot->epoch > 0;
     default:
         return slot->session != 0 && slot->epoch > 0 && slot->epoch == slot->floor;
     }
@@ -67,8 +34,10 @@ static const struct sm_state owned_states[CP_OWNED_STATES] = {
                                   OWNED_BIT(NOT_OURS)},
     [CP_OWNED_SERVING] = {.name = "serving",
                           .next = OWNED_BIT(GIVING) | OWNED_BIT(LOST) | OWNED_BIT(NOT_OURS)},
-    [CP_OWNED_GIVING] = {.name = "giving", .next = OWNED_BIT(LOST) | OWNED_BIT(NOT_OURS)},
+    [CP_OWNED_GIVING] = {.name = "giving",
+                         .next = OWNED_BIT(LOST) | OWNED_BIT(NOT_OURS) | OWNED_BIT(SPLITTING)},
     [CP_OWNED_LOST] = {.name = "lost", .next = OWNED_BIT(NOT_OURS)},
+    [CP_OWNED_SPLITTING] = {.name = "splitting", .next = OWNED_BIT(NOT_OURS) | OWNED_BIT(CLAIMING)},
 };
 const struct sm_table cp_owned_table = {"owned partition", owned_states, CP_OWNED_STATES,
                                         slot_invariant};
@@ -85,20 +54,20 @@ static const struct sm_state mode_states[CP_OWNERSHIP_MODES] = {
 const struct sm_table cp_ownership_table = {"shard of a region", mode_states, CP_OWNERSHIP_MODES,
                                             NULL};
 
-static void move(struct slot *slot, enum cp_owned_state to)
+void cp_owned_move(struct cp_owned_slot *slot, enum cp_owned_state to)
 {
     sm_move(&slot->sm, &cp_owned_table, to, slot);
 }
 
-/* Something of it is open here, or being opened. */
-static bool is_open(const struct slot *slot)
+/* Something of it is open here, or being opened; or its files are being read. */
+static bool is_open(const struct cp_owned_slot *slot)
 {
     return slot->sm.state >= CP_OWNED_OPENING;
 }
 
-static bool may_act(const struct slot *slot)
+static bool may_act(const struct cp_owned_slot *slot)
 {
-    return is_open(slot) && slot->sm.state != CP_OWNED_LOST;
+    return is_open(slot) && slot->sm.state != CP_OWNED_LOST && slot->sm.state != CP_OWNED_SPLITTING;
 }
 
 static int64_t right_until(const struct cp_ownership *o, const struct cp_ownership_view *view)
@@ -109,20 +78,8 @@ static int64_t right_until(const struct cp_ownership *o, const struct cp_ownersh
 
 /* ---- one step ---- */
 
-struct step {
-    struct cp_ownership *o;
-    const struct cp_ownership_view *view;
-    const struct cp_map *map;
-    struct cp_ownership_effects *fx;
-    const struct cp_map_shard *member; /* our own record, when it is bound to our session */
-    uint32_t self;                     /* its index */
-    int64_t right_until_ns;
-    bool held;      /* our record is there, and our right has not ended */
-    size_t opening; /* partitions that are being claimed or opened */
-    size_t leaving; /* GIVING, or closed and not yet written free */
-};
-
-static struct cp_ownership_effect *effect(struct step *s, enum cp_ownership_effect_type type)
+static struct cp_ownership_effect *effect(struct cp_owned_step *s,
+                                          enum cp_ownership_effect_type type)
 {
     struct cp_ownership_effects *fx = s->fx;
     if (fx->count == fx->size) {
@@ -133,7 +90,7 @@ static struct cp_ownership_effect *effect(struct step *s, enum cp_ownership_effe
     return &fx->items[fx->count++];
 }
 
-static void partition_effect(struct step *s, enum cp_ownership_effect_type type, uint32_t number)
+void cp_owned_effect(struct cp_owned_step *s, enum cp_ownership_effect_type type, uint32_t number)
 {
     struct cp_ownership_effect *e = effect(s, type);
     e->partition = number;
@@ -141,7 +98,7 @@ static void partition_effect(struct step *s, enum cp_ownership_effect_type type,
 }
 
 /* Whether that time has come; it is woken then. */
-static bool due(struct step *s, int64_t at_ns)
+bool cp_owned_due(struct cp_owned_step *s, int64_t at_ns)
 {
     if (s->view->now_ns >= at_ns)
         return true;
@@ -151,7 +108,7 @@ static bool due(struct step *s, int64_t at_ns)
 }
 
 /* What failed long ago is forgotten. Shards that failed together try again apart. */
-static void back_off(struct step *s, struct retry *retry, uint32_t number)
+static void back_off(struct cp_owned_step *s, struct cp_owned_retry *retry, uint32_t number)
 {
     const struct cp_ownership_options *options = &s->o->options;
     int64_t now = s->view->now_ns;
@@ -169,23 +126,23 @@ static void back_off(struct step *s, struct retry *retry, uint32_t number)
 
 /* ---- what has happened ---- */
 
-static void take_write(struct step *s, const struct cp_ownership_event *event)
+static void take_write(struct cp_owned_step *s, const struct cp_ownership_event *event)
 {
     bool member = event->partition == CP_OWNERSHIP_MEMBER;
     SY_ASSERT(member || event->partition < s->o->slot_count);
-    struct retry *retry = member ? &s->o->member : &s->o->slots[event->partition].retry;
+    struct cp_owned_retry *retry = member ? &s->o->member : &s->o->slots[event->partition].retry;
     SY_ASSERT(retry->writing);
     retry->writing = false;
     if (event->result != CP_COORD_DONE)
         back_off(s, retry, event->partition); /* by then the copy will tell */
 }
 
-static bool takes(const struct step *s, uint32_t shard)
+static bool takes(const struct cp_owned_step *s, uint32_t shard)
 {
     return shard != CP_MAP_NONE && shard != s->self && !s->map->shards[shard].draining;
 }
 
-static bool others_take(const struct step *s)
+static bool others_take(const struct cp_owned_step *s)
 {
     uint32_t shard = 0;
     while (shard < s->map->shard_count && !takes(s, shard))
@@ -194,7 +151,7 @@ static bool others_take(const struct step *s)
 }
 
 /* Another shard could claim it at once, if it were free. */
-static bool another_can_have(const struct step *s, const struct cp_map_partition *p)
+static bool another_can_have(const struct cp_owned_step *s, const struct cp_map_partition *p)
 {
     if (!s->map->local)
         return others_take(s);
@@ -202,7 +159,7 @@ static bool another_can_have(const struct step *s, const struct cp_map_partition
     return beside != NULL && takes(s, cp_map_shard(s->map, beside->shard));
 }
 
-static void take_stalled(struct step *s, uint32_t number, struct slot *slot)
+static void take_stalled(struct cp_owned_step *s, uint32_t number, struct cp_owned_slot *slot)
 {
     uint32_t at = cp_map_partition(s->map, number);
     if (!may_act(slot) || !s->held || at == CP_MAP_NONE ||
@@ -210,65 +167,20 @@ static void take_stalled(struct step *s, uint32_t number, struct slot *slot)
         return;
     s->o->slow_until_ns = s->view->now_ns + s->o->options.slow_rest_ns;
     slot->yielded = true;
-    move(slot, CP_OWNED_LOST);
-    partition_effect(s, CP_OWNERSHIP_LOSE, number);
-}
-
-static void take_event(struct step *s, const struct cp_ownership_event *event)
-{
-    struct cp_ownership *o = s->o;
-    struct slot *slot = NULL;
-    if (event->type == CP_OWNERSHIP_OPENED || event->type == CP_OWNERSHIP_CLOSED ||
-        event->type == CP_OWNERSHIP_STALLED) {
-        SY_ASSERT(event->partition < o->slot_count);
-        slot = &o->slots[event->partition];
-        SY_ASSERT(is_open(slot) && slot->epoch == event->epoch);
-    }
-    switch (event->type) {
-    case CP_OWNERSHIP_LOOK:
-        break;
-    case CP_OWNERSHIP_WROTE:
-        take_write(s, event);
-        break;
-    case CP_OWNERSHIP_OPENED: /* it may cross a GIVE or LOSE */
-        SY_ASSERT(slot->sm.state != CP_OWNED_SERVING);
-        if (slot->sm.state == CP_OWNED_OPENING)
-            move(slot, CP_OWNED_SERVING);
-        break;
-    case CP_OWNERSHIP_CLOSED:
-        if (slot->sm.state == CP_OWNED_OPENING || slot->sm.state == CP_OWNED_SERVING)
-            back_off(s, &slot->retry, event->partition);
-        move(slot, CP_OWNED_NOT_OURS);
-        slot->yielded = false;
-        if (event->seen > slot->floor)
-            slot->floor = event->seen;
-        break;
-    case CP_OWNERSHIP_STALLED:
-        take_stalled(s, event->partition, slot);
-        break;
-    case CP_OWNERSHIP_SLOW:
-        if (o->slow_until_ns != 0)
-            o->slow_until_ns = s->view->now_ns + o->options.slow_rest_ns;
-        break;
-    case CP_OWNERSHIP_MODE:
-        SY_ASSERT(event->mode != CP_OWNERSHIP_GONE);
-        if (event->mode == CP_OWNERSHIP_TAKES)
-            o->slow_until_ns = 0;
-        if (o->mode.state != event->mode && sm_may_move(&o->mode, &cp_ownership_table, event->mode))
-            sm_move(&o->mode, &cp_ownership_table, event->mode, o);
-        break;
-    }
+    cp_owned_move(slot, CP_OWNED_LOST);
+    cp_owned_effect(s, CP_OWNERSHIP_LOSE, number);
 }
 
 /* ---- our own record ---- */
 
-static bool stopping(const struct step *s)
+bool cp_owned_stopping(const struct cp_owned_step *s)
 {
     return s->o->mode.state >= CP_OWNERSHIP_STOPS;
 }
 
-static struct cp_ownership_effect *write_effect(struct step *s, struct retry *retry,
-                                                uint32_t number, int64_t if_revision)
+static struct cp_ownership_effect *write_effect(struct cp_owned_step *s,
+                                                struct cp_owned_retry *retry, uint32_t number,
+                                                int64_t if_revision)
 {
     SY_ASSERT(!retry->writing);
     retry->writing = true;
@@ -284,12 +196,13 @@ static bool drains(const struct cp_ownership *o)
     return o->mode.state == CP_OWNERSHIP_DRAINS || o->slow_until_ns != 0;
 }
 
-static void write_member(struct step *s, int64_t if_revision)
+static void write_member(struct cp_owned_step *s, int64_t if_revision)
 {
     struct cp_ownership *o = s->o;
     struct cp_map_shard row = {.since_ns = o->options.since_ns,
                                .draining = drains(o),
-                               .slow = drains(o) && o->mode.state != CP_OWNERSHIP_DRAINS};
+                               .slow = drains(o) && o->mode.state != CP_OWNERSHIP_DRAINS,
+                               .partitions_max = o->options.partitions_max};
     snprintf(row.endpoint, sizeof(row.endpoint), "%s", o->options.endpoint);
     snprintf(row.version, sizeof(row.version), "%s", o->options.version);
     snprintf(row.process, sizeof(row.process), "%s", o->options.process ? o->options.process : "");
@@ -301,18 +214,18 @@ static void write_member(struct step *s, int64_t if_revision)
 
 /* A record of our name that is bound to another session is an earlier process of ours, or somebody
  * with the same name: we wait for its end, since until then it may be serving. */
-static void join(struct step *s)
+static void join(struct cp_owned_step *s)
 {
     struct cp_ownership *o = s->o;
-    if (s->view->session == 0 || s->map->revision == 0 || stopping(s))
+    if (s->view->session == 0 || s->map->revision == 0 || cp_owned_stopping(s))
         return;
-    if (o->slow_until_ns != 0 && (due(s, o->slow_until_ns) || !others_take(s)))
+    if (o->slow_until_ns != 0 && (cp_owned_due(s, o->slow_until_ns) || !others_take(s)))
         o->slow_until_ns = 0;
     bool draining = drains(o);
     bool absent = cp_map_shard(s->map, o->options.shard) == CP_MAP_NONE;
     bool slow = draining && o->mode.state != CP_OWNERSHIP_DRAINS;
     bool differs = s->member && (s->member->draining != draining || s->member->slow != slow);
-    if ((absent || differs) && !o->member.writing && due(s, o->member.at_ns))
+    if ((absent || differs) && !o->member.writing && cp_owned_due(s, o->member.at_ns))
         write_member(s, absent ? CP_COORD_ABSENT : s->member->revision);
     if (s->member && o->joined_session != s->view->session) {
         o->joined_session = s->view->session;
@@ -323,12 +236,13 @@ static void join(struct step *s)
 /* ---- a partition ---- */
 
 /* Its record names us, under the session that we have. */
-static bool names_us(const struct step *s, const struct cp_map_partition *p)
+bool cp_owned_by_us(const struct cp_owned_step *s, const struct cp_map_partition *p)
 {
     return p && s->member && cp_map_owner(s->map, p) == s->self;
 }
 
-static void write_partition(struct step *s, const struct cp_map_partition *row, int64_t if_member)
+static struct cp_ownership_effect *
+write_partition(struct cp_owned_step *s, const struct cp_map_partition *row, int64_t if_member)
 {
     struct cp_ownership_effect *e = write_effect(s, &s->o->slots[row->number].retry, row->number,
                                                  row->revision);
@@ -338,87 +252,63 @@ static void write_partition(struct step *s, const struct cp_map_partition *row, 
     e->if_member = if_member;
     if (if_member != 0)
         cp_map_shard_key(e->member_key, s->o->options.shard);
+    return e;
 }
 
-static struct cp_own_copy own_copy(const struct step *s, uint32_t number)
+/* With that content otherwise. */
+struct cp_ownership_effect *cp_owned_claim(struct cp_owned_step *s,
+                                           const struct cp_map_partition *p,
+                                           struct cp_map_partition *row)
 {
-    return number < s->view->copy_count ? s->view->copies[number] : (struct cp_own_copy){0};
-}
-
-/* With local storage: whether the copy that is needed for it lies here. */
-static bool has_copy(struct step *s, const struct cp_map_partition *p)
-{
-    struct cp_own_copy copy = own_copy(s, p->number);
-    const struct cp_map_copy *named = cp_map_copy_on(p, s->o->options.shard);
-    if (p->in_sync_count > 0)
-        return named != NULL && copy.id == named->id;
-    if (p->epoch > 0)
-        return false; /* it was begun, and nobody knows where */
-    if (copy.id == 0)
-        partition_effect(s, CP_OWNERSHIP_MAKE, p->number);
-    return copy.id != 0 && copy.empty;
-}
-
-/* In the record of a claim. Who had the other copy in sync is the standby. */
-static void name_copies(const struct step *s, struct cp_map_partition *row)
-{
-    const char *self = s->o->options.shard;
-    if (row->in_sync_count == 0) {
-        row->in_sync[0].id = own_copy(s, row->number).id;
-        snprintf(row->in_sync[0].shard, sizeof(row->in_sync[0].shard), "%s", self);
-        row->in_sync_count = 1;
-    }
-    const struct cp_map_copy *beside = cp_map_copy_beside(row, self);
-    if (beside != NULL)
-        memcpy(row->standby, beside->shard, sizeof(row->standby));
-    else if (strcmp(row->standby, self) == 0)
-        row->standby[0] = '\0';
-    SY_ASSERT(cp_map_copy_on(row, self) != NULL && row->in_sync[0].id != 0);
-}
-
-static void claim(struct step *s, const struct cp_map_partition *p)
-{
-    struct slot *slot = &s->o->slots[p->number];
+    struct cp_owned_slot *slot = &s->o->slots[p->number];
     uint32_t owner = cp_map_owner(s->map, p);
     SY_ASSERT(s->held && (owner == CP_MAP_NONE || owner == s->self));
-    struct cp_map_partition row = *p;
-    row.epoch = 1 + (p->epoch > slot->floor ? p->epoch : slot->floor);
-    memcpy(row.owner, s->member->name, sizeof(row.owner));
-    row.session = s->member->session;
-    row.moving = true;
+    row->epoch = 1 + (p->epoch > slot->floor ? p->epoch : slot->floor);
+    memcpy(row->owner, s->member->name, sizeof(row->owner));
+    row->session = s->member->session;
+    row->moving = true;
     if (s->map->local)
-        name_copies(s, &row);
-    SY_ASSERT(row.epoch > slot->floor);
-    slot->epoch = row.epoch;
-    slot->session = row.session;
+        cp_owned_name_copies(s, row);
+    SY_ASSERT(row->epoch > slot->floor);
+    slot->epoch = row->epoch;
+    slot->session = row->session;
     slot->claimed = p->revision;
     slot->free_since_ns = 0;
     s->opening++;
-    move(slot, CP_OWNED_CLAIMING);
-    write_partition(s, &row, s->member->revision);
+    cp_owned_move(slot, CP_OWNED_CLAIMING);
+    return write_partition(s, row, s->member->revision);
 }
 
-static void write_free(struct step *s, const struct cp_map_partition *p)
+static void claim(struct cp_owned_step *s, const struct cp_map_partition *p)
+{
+    struct cp_map_partition row = *p;
+    (void)cp_owned_claim(s, p, &row);
+}
+
+static void write_free(struct cp_owned_step *s, const struct cp_map_partition *p)
 {
     struct cp_map_partition row = *p;
     row.owner[0] = '\0';
     row.session = 0;
     row.moving = false;
-    write_partition(s, &row, 0);
+    (void)write_partition(s, &row, 0);
 }
 
-static void look_not_ours(struct step *s, const struct cp_map_partition *p, uint32_t target)
+static void look_not_ours(struct cp_owned_step *s, const struct cp_map_partition *p,
+                          uint32_t target)
 {
-    struct slot *slot = &s->o->slots[p->number];
-    bool ours = names_us(s, p), free = cp_map_owner(s->map, p) == CP_MAP_NONE;
-    bool planned = target == s->self && (ours || free);
+    struct cp_owned_slot *slot = &s->o->slots[p->number];
+    bool ours = cp_owned_by_us(s, p), free = cp_map_owner(s->map, p) == CP_MAP_NONE;
+    bool room = s->o->options.partitions_max == 0 || p->number < s->o->options.partitions_max;
+    bool planned = room && target == s->self && (ours || free);
     if (s->map->local && (ours || free)) {
         slot->free_since_ns = slot->free_since_ns != 0 ? slot->free_since_ns : s->view->now_ns;
         bool late = p->in_sync_count > 0 && cp_map_copy_on(p, s->o->options.shard) != NULL &&
-                    s->held && due(s, slot->free_since_ns + s->o->options.settle_ns);
+                    s->held && cp_owned_due(s, slot->free_since_ns + s->o->options.settle_ns);
         planned |= ours && target != CP_MAP_NONE && !cp_plan_ready(s->map, p, target);
         planned |= free && late;
-        if (planned && s->held && !stopping(s) && !slot->retry.writing && !has_copy(s, p))
+        if (planned && s->held && !cp_owned_stopping(s) && !slot->retry.writing &&
+            !cp_owned_has_copy(s, p))
             return;
     } else {
         slot->free_since_ns = 0;
@@ -426,10 +316,11 @@ static void look_not_ours(struct step *s, const struct cp_map_partition *p, uint
     planned &= s->o->slow_until_ns == 0; /* our record says so, or is about to */
     if (ours && !planned)
         s->leaving++;
-    if (!s->held || stopping(s) || slot->retry.writing || !(ours || planned))
+    if (!s->held || cp_owned_stopping(s) || slot->retry.writing || !(ours || planned))
         return;
     bool given = p->session == 0 && p->epoch > 0; /* to us, then: it waits for nobody else */
-    if (!due(s, slot->retry.at_ns) || (planned && !given && !due(s, s->o->settled_ns)))
+    if (!cp_owned_due(s, slot->retry.at_ns) ||
+        (planned && !given && !cp_owned_due(s, s->o->settled_ns)))
         return;
     if (!planned)
         write_free(s, p);
@@ -439,85 +330,73 @@ static void look_not_ours(struct step *s, const struct cp_map_partition *p, uint
 
 /* The copy says what became of the claim, sometimes before the answer does. While it shows what the
  * claim replaces nothing did yet, or the copy is behind: after a while it is decided anew. */
-static void look_claiming(struct step *s, const struct cp_map_partition *p, struct slot *slot)
+static void look_claiming(struct cp_owned_step *s, const struct cp_map_partition *p,
+                          struct cp_owned_slot *slot)
 {
     bool same = p && p->revision == slot->claimed && s->view->session == slot->session;
-    if (same && (slot->retry.writing || !due(s, slot->retry.at_ns)))
+    if (same && (slot->retry.writing || !cp_owned_due(s, slot->retry.at_ns)))
         return;
     s->opening--;
-    bool won = !same && names_us(s, p) && p->session == slot->session && p->epoch == slot->epoch;
-    if (!won || !s->held || stopping(s)) {
-        move(slot, CP_OWNED_NOT_OURS);
+    bool won = !same && cp_owned_by_us(s, p) && p->session == slot->session &&
+               p->epoch == slot->epoch;
+    if (!won || !s->held || cp_owned_stopping(s)) {
+        cp_owned_move(slot, CP_OWNED_NOT_OURS);
         return;
     }
     SY_ASSERT(slot->epoch > slot->floor);
     slot->floor = slot->epoch;
     s->opening++;
-    move(slot, CP_OWNED_OPENING);
-    partition_effect(s, CP_OWNERSHIP_OPEN, p->number);
+    cp_owned_move(slot, CP_OWNED_OPENING);
+    cp_owned_effect(s, CP_OWNERSHIP_OPEN, p->number);
 }
 
-static void give(struct step *s, uint32_t number)
+void cp_owned_give(struct cp_owned_step *s, uint32_t number)
 {
-    move(&s->o->slots[number], CP_OWNED_GIVING);
-    partition_effect(s, CP_OWNERSHIP_GIVE, number);
-}
-
-/* Into the row; true: it is another than before. One that is not there may come back soon, and then
- * lacks less than a new one. */
-static bool choose_standby(struct step *s, struct cp_map_partition *row, struct slot *slot)
-{
-    uint32_t chosen = s->o->standbys[cp_map_partition(s->map, row->number)];
-    bool absent = row->standby[0] != '\0' && cp_map_shard(s->map, row->standby) == CP_MAP_NONE;
-    if (!absent)
-        slot->absent_since_ns = 0;
-    else if (slot->absent_since_ns == 0)
-        slot->absent_since_ns = s->view->now_ns;
-    if (chosen == CP_MAP_NONE || strcmp(row->standby, s->map->shards[chosen].name) == 0 ||
-        (absent && !due(s, slot->absent_since_ns + s->o->options.standby_wait_ns)))
-        return false;
-    memcpy(row->standby, s->map->shards[chosen].name, sizeof(row->standby));
-    return true;
+    cp_owned_move(&s->o->slots[number], CP_OWNED_GIVING);
+    cp_owned_effect(s, CP_OWNERSHIP_GIVE, number);
 }
 
 /* `p` NULL: there is no record. */
-static void look_open(struct step *s, const struct cp_map_partition *p, uint32_t number)
+static void look_open(struct cp_owned_step *s, const struct cp_map_partition *p, uint32_t number)
 {
-    struct slot *slot = &s->o->slots[number];
-    bool ours = s->held && names_us(s, p) && p->session == slot->session && p->epoch == slot->epoch;
+    struct cp_owned_slot *slot = &s->o->slots[number];
+    bool ours = s->held && cp_owned_by_us(s, p) && p->session == slot->session &&
+                p->epoch == slot->epoch;
     if (!ours) {
-        move(slot, CP_OWNED_LOST);
-        partition_effect(s, CP_OWNERSHIP_LOSE, number);
+        cp_owned_move(slot, CP_OWNED_LOST);
+        cp_owned_effect(s, CP_OWNERSHIP_LOSE, number);
         return;
     }
-    if (stopping(s) && slot->sm.state != CP_OWNED_GIVING)
-        give(s, number);
+    if (cp_owned_stopping(s) && slot->sm.state != CP_OWNED_GIVING)
+        cp_owned_give(s, number);
     if (slot->sm.state == CP_OWNED_GIVING)
         s->leaving++;
     struct cp_map_partition row = *p;
     row.moving = false;
     bool changes = p->moving;
     if (s->map->local)
-        changes |= choose_standby(s, &row, slot);
+        changes |= cp_owned_choose_standby(s, &row, slot);
     if (slot->sm.state == CP_OWNED_SERVING && changes && !slot->retry.writing &&
-        due(s, slot->retry.at_ns))
-        write_partition(s, &row, 0);
+        cp_owned_due(s, slot->retry.at_ns))
+        (void)write_partition(s, &row, 0);
 }
 
 /* Whoever claims it after that need not wait for our close. */
-static void look_yielded(struct step *s, const struct cp_map_partition *p, struct slot *slot)
+static void look_yielded(struct cp_owned_step *s, const struct cp_map_partition *p,
+                         struct cp_owned_slot *slot)
 {
-    bool ours = names_us(s, p) && p->session == slot->session && p->epoch == slot->epoch;
-    if (ours && s->held && !slot->retry.writing && due(s, slot->retry.at_ns))
+    bool ours = cp_owned_by_us(s, p) && p->session == slot->session && p->epoch == slot->epoch;
+    if (ours && s->held && !slot->retry.writing && cp_owned_due(s, slot->retry.at_ns))
         write_free(s, p);
 }
 
-static void look_at(struct step *s, uint32_t number, const struct cp_map_partition *p,
+static void look_at(struct cp_owned_step *s, uint32_t number, const struct cp_map_partition *p,
                     uint32_t target)
 {
-    struct slot *slot = &s->o->slots[number];
+    struct cp_owned_slot *slot = &s->o->slots[number];
     if (slot->sm.state == CP_OWNED_CLAIMING)
         look_claiming(s, p, slot);
+    s->leaving += slot->sm.state == CP_OWNED_SPLITTING;
     if (may_act(slot))
         look_open(s, p, number);
     else if (slot->sm.state == CP_OWNED_NOT_OURS && p)
@@ -526,11 +405,65 @@ static void look_at(struct step *s, uint32_t number, const struct cp_map_partiti
         look_yielded(s, p, slot);
 }
 
+/* ---- what has happened to partitions ---- */
+
+static void take_event(struct cp_owned_step *s, const struct cp_ownership_event *event)
+{
+    struct cp_ownership *o = s->o;
+    struct cp_owned_slot *slot = NULL;
+    if (event->type == CP_OWNERSHIP_OPENED || event->type == CP_OWNERSHIP_CLOSED ||
+        event->type == CP_OWNERSHIP_STALLED || event->type == CP_OWNERSHIP_FORKED) {
+        SY_ASSERT(event->partition < o->slot_count);
+        slot = &o->slots[event->partition];
+        SY_ASSERT(is_open(slot) && slot->epoch == event->epoch);
+    }
+    switch (event->type) {
+    case CP_OWNERSHIP_LOOK:
+        break;
+    case CP_OWNERSHIP_WROTE:
+        take_write(s, event);
+        break;
+    case CP_OWNERSHIP_OPENED: /* it may cross a GIVE or LOSE */
+        SY_ASSERT(slot->sm.state != CP_OWNED_SERVING);
+        if (slot->sm.state == CP_OWNED_OPENING)
+            cp_owned_move(slot, CP_OWNED_SERVING);
+        break;
+    case CP_OWNERSHIP_CLOSED:
+        if (slot->sm.state == CP_OWNED_OPENING || slot->sm.state == CP_OWNED_SERVING)
+            back_off(s, &slot->retry, event->partition);
+        cp_owned_take_closed(s, event->partition, slot);
+        slot->yielded = false;
+        if (event->seen > slot->floor)
+            slot->floor = event->seen;
+        break;
+    case CP_OWNERSHIP_STALLED:
+        take_stalled(s, event->partition, slot);
+        break;
+    case CP_OWNERSHIP_SLOW:
+        if (o->slow_until_ns != 0)
+            o->slow_until_ns = s->view->now_ns + o->options.slow_rest_ns;
+        break;
+    case CP_OWNERSHIP_SPLIT:
+        cp_owned_take_split(s, event);
+        break;
+    case CP_OWNERSHIP_FORKED:
+        cp_owned_take_forked(s, event, slot);
+        break;
+    case CP_OWNERSHIP_MODE:
+        SY_ASSERT(event->mode != CP_OWNERSHIP_GONE);
+        if (event->mode == CP_OWNERSHIP_TAKES)
+            o->slow_until_ns = 0;
+        if (o->mode.state != event->mode && sm_may_move(&o->mode, &cp_ownership_table, event->mode))
+            sm_move(&o->mode, &cp_ownership_table, event->mode, o);
+        break;
+    }
+}
+
 /* ---- planned hand-overs ---- */
 
 /* All shards that see the same map choose the same ones: in order of numbers, each that finds its
  * giver and its taker idle, while fewer than moves_max are under way. */
-static const struct cp_map_partition *next_to_give(const struct step *s)
+static const struct cp_map_partition *next_to_give(const struct cp_owned_step *s)
 {
     const struct cp_map *map = s->map;
     bool *busy SY_AUTOFREE = sy_calloc(map->shard_count, sizeof(*busy));
@@ -562,21 +495,21 @@ static const struct cp_map_partition *next_to_give(const struct step *s)
     return NULL;
 }
 
-static void give_next(struct step *s)
+static void give_next(struct cp_owned_step *s)
 {
-    if (!s->held || stopping(s) || s->leaving > 0)
+    if (!s->held || cp_owned_stopping(s) || s->leaving > 0)
         return;
     const struct cp_map_partition *p = next_to_give(s);
     if (!p)
         return;
-    const struct slot *slot = &s->o->slots[p->number];
+    const struct cp_owned_slot *slot = &s->o->slots[p->number];
     if (slot->sm.state == CP_OWNED_OPENING || slot->sm.state == CP_OWNED_SERVING)
-        give(s, p->number);
+        cp_owned_give(s, p->number);
 }
 
 /* ---- all of it ---- */
 
-static void see(struct step *s)
+static void see(struct cp_owned_step *s)
 {
     struct cp_ownership *o = s->o;
     const struct cp_map *map = s->map;
@@ -612,11 +545,12 @@ static void see(struct step *s)
     o->plan_revision = map->revision;
 }
 
-static void look(struct step *s)
+static void look(struct cp_owned_step *s)
 {
     struct cp_ownership *o = s->o;
     const struct cp_map *map = s->map;
     size_t open = 0;
+    s->opening = 0;
     for (size_t i = 0; i < o->slot_count; i++)
         s->opening += o->slots[i].sm.state == CP_OWNED_CLAIMING ||
                       o->slots[i].sm.state == CP_OWNED_OPENING;
@@ -630,10 +564,10 @@ static void look(struct step *s)
     for (size_t i = 0; i < o->slot_count; i++) {
         open += is_open(&o->slots[i]);
         if (may_act(&o->slots[i]))
-            (void)due(s, s->right_until_ns);
+            (void)cp_owned_due(s, s->right_until_ns);
     }
     if (s->member && !s->held) /* a renewal may come without a word */
-        (void)due(s, s->view->now_ns + o->options.backoff_ns);
+        (void)cp_owned_due(s, s->view->now_ns + o->options.backoff_ns);
     if (o->mode.state == CP_OWNERSHIP_STOPS && open == 0) {
         sm_move(&o->mode, &cp_ownership_table, CP_OWNERSHIP_GONE, o);
         effect(s, CP_OWNERSHIP_LEAVE);
@@ -641,10 +575,10 @@ static void look(struct step *s)
 }
 
 /* What the opening comment promises. */
-static void check(const struct step *s)
+static void check(const struct cp_owned_step *s)
 {
     for (size_t i = 0; i < s->o->slot_count; i++) {
-        const struct slot *slot = &s->o->slots[i];
+        const struct cp_owned_slot *slot = &s->o->slots[i];
         if (!may_act(slot))
             continue;
         uint32_t at = cp_map_partition(s->map, (uint32_t)i);
@@ -659,7 +593,7 @@ static void check(const struct step *s)
 void cp_ownership_step(struct cp_ownership *o, const struct cp_ownership_view *view,
                        const struct cp_ownership_event *event, struct cp_ownership_effects *fx)
 {
-    struct step s = {.o = o, .view = view, .map = view->map, .fx = fx};
+    struct cp_owned_step s = {.o = o, .view = view, .map = view->map, .fx = fx};
     fx->wake_ns = SY_TIME_NEVER;
     see(&s);
     take_event(&s, event);
@@ -714,8 +648,10 @@ void cp_ownership_free(struct cp_ownership *o)
 
 void cp_ownership_effects_clear(struct cp_ownership_effects *fx)
 {
-    for (size_t i = 0; i < fx->count; i++)
+    for (size_t i = 0; i < fx->count; i++) {
         sy_buf_deinit(&fx->items[i].value);
+        sy_buf_deinit(&fx->items[i].other);
+    }
     fx->count = 0;
 }
 
@@ -738,6 +674,11 @@ size_t cp_ownership_ops(const struct cp_ownership_effect *effect,
     if (effect->if_member != 0)
         ret_ops[count++] = (struct cp_coord_op){
             .kind = CP_COORD_CHECK, .key = effect->member_key, .if_revision = effect->if_member};
+    if (effect->other_key[0] != '\0')
+        ret_ops[count++] = (struct cp_coord_op){.kind = CP_COORD_PUT,
+                                                .key = effect->other_key,
+                                                .value = sy_buf_span(&effect->other),
+                                                .if_revision = CP_COORD_ABSENT};
     return count;
 }
 
@@ -746,7 +687,7 @@ int64_t cp_ownership_right_until_ns(const struct cp_ownership *o,
 {
     if (partition >= o->slot_count)
         return 0;
-    const struct slot *slot = &o->slots[partition];
+    const struct cp_owned_slot *slot = &o->slots[partition];
     return may_act(slot) && slot->session == view->session ? right_until(o, view) : 0;
 }
 

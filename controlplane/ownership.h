@@ -59,14 +59,19 @@
  * OPENING goes to GIVING too; OPENING and SERVING to NOT_OURS when the store closes by itself.
  * NOT_OURS with a record that still names us: it is written free, or claimed anew, as planned.
  * SERVING: it was opened, or could not be and its shell goes on trying.
+ *
+ * A split: GIVING --> SPLITTING, when it is closed --> CLAIMING, with a record for the new half in
+ * the same write. Where its store cannot be forked, or somebody comes between: NOT_OURS, and it is
+ * claimed as it was. Until that write nothing of the split can be seen.
  */
 enum cp_owned_state { /* from OPENING on something is open */
                       CP_OWNED_NOT_OURS,
                       CP_OWNED_CLAIMING, /* its record is being written */
                       CP_OWNED_OPENING,
                       CP_OWNED_SERVING,
-                      CP_OWNED_GIVING, /* finishes what it has begun, then closes */
-                      CP_OWNED_LOST,   /* does nothing more; until it is closed */
+                      CP_OWNED_GIVING,    /* finishes what it has begun, then closes */
+                      CP_OWNED_LOST,      /* does nothing more; until it is closed */
+                      CP_OWNED_SPLITTING, /* closed; its store is being forked */
                       CP_OWNED_STATES,
 };
 extern const struct sm_table cp_owned_table;
@@ -91,6 +96,7 @@ struct cp_ownership_options {
     uint32_t moves_max, opening_max;    /* > 0 */
     int64_t standby_wait_ns; /* a standby that is not there is waited for, before another is made */
     int64_t slow_rest_ns;    /* > 0 */
+    uint32_t partitions_max; /* it has room for these, and takes none above; 0: any */
 };
 /* 1 s to settle, 50 ms to 5 s, 4 moves, 8 openings; a margin of 250 ms; 30 s for a standby; a
  * minute after a slow disk. */
@@ -117,6 +123,8 @@ enum cp_ownership_event_type {
     CP_OWNERSHIP_STALLED, /* partition, epoch: it has waited long for its disk; may be repeated */
     CP_OWNERSHIP_SLOW,    /* the disk is slow still: heard only while the shard is slow */
     CP_OWNERSHIP_MODE,    /* mode: TAKES, DRAINS or STOPS. TAKES: nor is it slow any more */
+    CP_OWNERSHIP_SPLIT,   /* partition, at: nothing when it does not serve here */
+    CP_OWNERSHIP_FORKED,  /* partition, epoch, result DONE: there is a store for the new half */
 };
 struct cp_ownership_event {
     enum cp_ownership_event_type type;
@@ -124,6 +132,7 @@ struct cp_ownership_event {
     uint32_t seen; /* the greatest epoch that its store knows, 0: not known; claims write more */
     enum cp_coord_result result;
     enum cp_ownership_mode mode;
+    uint64_t at; /* the first hash of the new half */
 };
 
 enum cp_ownership_effect_type {
@@ -133,6 +142,7 @@ enum cp_ownership_effect_type {
     CP_OWNERSHIP_LOSE,  /* the same: no write, answer or message more; close. May follow a GIVE */
     CP_OWNERSHIP_MAKE,  /* partition: an empty copy; the view shows it in the next step */
     CP_OWNERSHIP_LEAVE, /* cp_coord_leave(): all is closed */
+    CP_OWNERSHIP_FORK,  /* partition, epoch: FORKED is waited for */
 };
 struct cp_ownership_effect {
     enum cp_ownership_effect_type type;
@@ -142,7 +152,9 @@ struct cp_ownership_effect {
     char key[CP_MAP_KEY_SIZE], member_key[CP_MAP_KEY_SIZE];
     struct sy_buf value;
     int64_t if_revision;
-    int64_t if_member; /* the revision of our own record; 0: whatever it is */
+    int64_t if_member;               /* the revision of our own record; 0: whatever it is */
+    char other_key[CP_MAP_KEY_SIZE]; /* of a record that is not there yet; "": none */
+    struct sy_buf other;
 };
 struct cp_ownership_effects { /* zeroed: empty */
     struct cp_ownership_effect *items;
@@ -153,7 +165,7 @@ void cp_ownership_effects_deinit(struct cp_ownership_effects *fx);
 void cp_ownership_effects_clear(struct cp_ownership_effects *fx);
 
 /* The operations of a WRITE, and how many; they point into the effect. */
-#define CP_OWNERSHIP_OPS_MAX 2
+#define CP_OWNERSHIP_OPS_MAX 3
 size_t cp_ownership_ops(const struct cp_ownership_effect *effect,
                         struct cp_coord_op ret_ops[CP_OWNERSHIP_OPS_MAX]);
 

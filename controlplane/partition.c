@@ -308,6 +308,7 @@ int cp_partition_new(struct cp_partition **ret_partition,
     sy_timer_init(&p->linger, cp_make_turn, p);
     sy_timer_init(&p->forget, on_forget, p);
     cp_triggers_init(p);
+    cp_descent_init(p);
     if (!options->away)
         sy_timer_start_in(loop, &p->reopen, 0);
     sy_timer_start_in(loop, &p->forget, p->options.cluster_lease_ns);
@@ -325,6 +326,7 @@ void cp_partition_free(struct cp_partition *p)
     sy_timer_stop(p->loop, &p->linger);
     sy_timer_stop(p->loop, &p->forget);
     sy_timer_stop(p->loop, &p->fire_timer);
+    cp_descent_deinit(p);
     sy_loop_remove_turn_end(p->loop, &p->turn_end);
     while (p->operators)
         cp_operator_free(p->operators);

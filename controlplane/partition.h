@@ -34,6 +34,12 @@ struct cp_store_opener {
     int (*open)(void *ctx, struct cp_store **ret_store, uint32_t epoch, struct sy_loop *loop,
                 uint32_t *ret_epoch, struct sy_error_text *error);
     void *ctx;
+    /* Of a region whose partitions can be split; NULL: they cannot.
+     * The store, which nobody has open, as it is under that epoch, becomes what a new partition
+     * begins with; it stays as it is. Blocks. An errno with a sentence. */
+    int (*fork)(void *ctx, uint32_t epoch, struct sy_error_text *error);
+    /* Begins with what another one's fork made under that epoch, unless it has begun already. */
+    int (*adopt)(void *ctx, uint32_t parent, uint32_t epoch, struct sy_error_text *error);
 };
 
 /* Who keeps a copy of what the partition commits, on another shard (standby.h). On its loop;
@@ -108,6 +114,21 @@ void cp_partition_set_roll(struct cp_partition *p, const struct cp_roll *roll);
 
 /* ---- whose it is; without a region it is ours from the beginning ---- */
 
+/* What the region says of a partition beside its epoch. */
+struct cp_partition_lot {
+    struct cp_range range; /* which hashes it has */
+    /* It was split from that one, as it was under that epoch; false: it was made with the region.
+     */
+    bool split;
+    uint32_t parent, parent_epoch;
+};
+/* Before it is taken, while it is away. Without it, it has all hashes, or its even part. */
+void cp_partition_set_lot(struct cp_partition *p, const struct cp_partition_lot *lot);
+/* Whether it can be split now; false with a sentence, or without one: it does not serve. */
+bool cp_partition_splits(const struct cp_partition *p, struct sy_error_text *error);
+/* While it is away: as the opener's. */
+int cp_partition_fork(struct cp_partition *p, uint32_t epoch,
+                      struct sy_error_text *error) SY_MUST_USE;
 /* It is away, and ours from now on: opened, under that epoch or a higher one. */
 void cp_partition_take(struct cp_partition *p, uint32_t epoch_min);
 /* It is ours, and away once `done` has run: what is pending is made durable and answered. It may

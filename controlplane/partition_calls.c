@@ -74,7 +74,7 @@ static void reply(struct cp_operator *o, const struct cp_attempt *attempt, uint6
                   enum sy_code code, const char *message, struct sy_span body)
 {
     struct sy_buf out = {0};
-    cp_put_uint(&out, 1, o->p->options.partition);
+    cp_put_uint(&out, 1, cp_issued_as(o->p, attempt->epoch));
     cp_put_fixed64(&out, 2, attempt->action_id);
     cp_put_uint(&out, 3, attempt->number);
     cp_put_uint(&out, 4, attempt->epoch);

@@ -374,6 +374,11 @@ struct cp_creating { /* shell pointer of what creates an action */
     const struct cp_create_run *run; /* CREATE_RUN only */
 };
 
+/* Attempts of epochs up to `epoch` were issued under that number. */
+struct cp_origin {
+    uint32_t partition, epoch;
+};
+
 struct cp_partition {
     struct cp_partition_options options; /* strings owned */
     struct sy_loop *loop;
@@ -447,6 +452,16 @@ struct cp_partition {
     bool giving;        /* it stops to be AWAY */
     bool replicating;   /* begun, not ended */
     bool awaiting;      /* the batch in flight is durable here, and may not be shown yet */
+    struct cp_partition_lot lot;
+    struct cp_descent {            /* from Meta; partition_split.c */
+        struct cp_origin *origins; /* eldest first */
+        size_t origin_count;
+        uint32_t placed_epoch;
+        struct cp_range stored; /* rows are of these hashes */
+        bool mixed;             /* some of them are others' */
+        struct sy_timer sweep;
+        uint64_t swept; /* runs up to this one are done */
+    } descent;
     sy_fn on_stopped;
     void *stopped_ctx;
 };
@@ -491,6 +506,24 @@ void cp_replica_append(struct cp_partition *p, const struct cp_batch *batch);
 /* It is durable. True: and may be shown; else cp_open_further() or cp_release_sealed() follows. */
 bool cp_replica_synced(struct cp_partition *p);
 void cp_replica_end(struct cp_partition *p);
+/* partition_split.c */
+void cp_descent_init(struct cp_partition *p);
+void cp_descent_deinit(struct cp_partition *p);
+/* The store is opened; its first row, or NULL. An errno with a sentence: it is not ours. */
+int cp_descent_read(struct cp_partition *p, const Switchyard__Internal__Store__Meta *meta,
+                    struct sy_error_text *error) SY_MUST_USE;
+/* What is written with the claim beside the first row, which is packed after it. */
+int cp_descent_claim(struct cp_partition *p, struct cp_batch *batch) SY_MUST_USE;
+void cp_descent_pack(struct cp_partition *p, struct sy_buf *buf);
+void cp_descent_begin(struct cp_partition *p); /* it serves */
+/* Under which number attempts of that epoch go. */
+uint32_t cp_issued_as(const struct cp_partition *p, uint32_t epoch);
+/* Whether an attempt is of an action that lies here, if anywhere. */
+bool cp_issued(const struct cp_partition *p, uint32_t partition, uint64_t action, uint32_t epoch);
+bool cp_run_is_foreign(const struct cp_partition *p, struct sy_span row);
+/* Which of 256 equal parts has the hash. */
+uint8_t cp_place_of(uint64_t hash);
+bool cp_range_has_place(const struct cp_range *range, uint8_t place);
 
 /* partition_commit.c */
 void cp_release_sealed(struct cp_partition *p);

@@ -72,6 +72,7 @@ static void serve(struct cp_partition *p)
     p->reason.text[0] = '\0';
     cp_partition_move(p, CP_PARTITION_SERVING);
     cp_triggers_arm(p);
+    cp_descent_begin(p);
     struct sch_partition_counts counts = sch_partition_counts(p->core);
     sy_log(p->log, &cp_partition_events, CP_PARTITION_EV_OPENED,
            SY_U64("partition", p->options.partition), SY_U64("epoch", p->epoch),
@@ -143,10 +144,9 @@ static int check_meta(struct cp_partition *p, struct sy_error_text *error)
                           meta->format, CP_FORMAT);
         return -EPROTO;
     }
-    if (r == 0 && meta->partition != p->options.partition) {
-        sy_error_text_set(error, "its store belongs to partition %u", meta->partition);
-        return -EPROTO;
-    }
+    r = cp_descent_read(p, r == 0 ? meta : NULL, error);
+    if (r < 0)
+        return r;
     if (epoch < p->epoch)
         epoch = p->epoch; /* the store came back older than what we have served */
     if (p->options.replication && epoch >= p->epoch_min) {
@@ -168,27 +168,17 @@ static int check_meta(struct cp_partition *p, struct sy_error_text *error)
 
 static void claim(struct cp_partition *p)
 {
-    Switchyard__Internal__Store__Meta meta;
-    switchyard__internal__store__meta__init(&meta);
-    meta.format = CP_FORMAT;
-    meta.partition = p->options.partition;
-    meta.epoch = p->epoch;
-    meta.region = (char *)(uintptr_t)p->options.region;
+    struct cp_key key = cp_key_meta();
+    struct cp_batch *batch = cp_batch_new(p->store);
+    int r = cp_descent_claim(p, batch);
+    if (r < 0) {
+        cp_batch_free(batch);
+        open_failed(p, r, cp_store_error(p->store));
+        return;
+    }
     cp_replica_begin(p);
     cp_log_append(&p->history, p->epoch, p->history.end + 1);
-    Switchyard__Internal__Store__LogEpoch rows[CP_LOG_EPOCHS_MAX], *history[CP_LOG_EPOCHS_MAX];
-    meta.n_history = p->history.count;
-    meta.history = history;
-    for (size_t i = 0; i < p->history.count; i++) {
-        history[i] = &rows[i];
-        switchyard__internal__store__log_epoch__init(history[i]);
-        rows[i].epoch = p->history.epochs[i].epoch;
-        rows[i].after = p->history.epochs[i].after;
-    }
-    struct cp_key key = cp_key_meta();
-    sy_buf_clear(&p->scratch);
-    cp_row_pack(&p->scratch, &meta.base);
-    struct cp_batch *batch = cp_batch_new(p->store);
+    cp_descent_pack(p, &p->scratch);
     cp_batch_put(batch, CP_FAMILY_META, cp_key_span(&key), sy_buf_span(&p->scratch));
     cp_partition_move(p, CP_PARTITION_CLAIMING);
     cp_replica_append(p, batch);
@@ -203,7 +193,11 @@ void cp_open(struct cp_partition *p)
         return;
     struct sy_error_text error = {0};
     uint32_t newer = 0;
-    int r = p->opener.open(p->opener.ctx, &p->store, p->epoch_min, p->loop, &newer, &error);
+    int r = 0;
+    if (p->lot.split)
+        r = p->opener.adopt(p->opener.ctx, p->lot.parent, p->lot.parent_epoch, &error);
+    if (r == 0)
+        r = p->opener.open(p->opener.ctx, &p->store, p->epoch_min, p->loop, &newer, &error);
     if (r == 0)
         r = check_meta(p, &error);
     if (r == CP_STORE_E_NEWER) { /* our claim is over, or the region's records were lost */

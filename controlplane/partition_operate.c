@@ -268,7 +268,7 @@ static void read_inventory(struct cp_operator *o, const Message *m)
     struct cp_partition *p = o->p;
     for (size_t i = 0; i < m->n_inventory; i++) {
         const Switchyard__Internal__InventoryEntry *entry = m->inventory[i];
-        if (entry->partition != p->options.partition || entry->action == 0)
+        if (!cp_issued(p, entry->partition, entry->action, entry->epoch))
             continue;
         struct cp_report report = {.node = entry->node, .started_ns = entry->started_ns};
         struct sch_event event = {.type = SCH_EVENT_INVENTORY};
@@ -292,7 +292,7 @@ static void read_started(struct cp_operator *o, const Message *m)
     struct cp_partition *p = o->p;
     for (size_t i = 0; i < m->n_started; i++) {
         const Switchyard__Internal__Started *started = m->started[i];
-        if (started->partition != p->options.partition || started->action == 0)
+        if (!cp_issued(p, started->partition, started->action, started->epoch))
             continue;
         struct cp_report report = {.node = started->node, .started_ns = started->started_ns};
         struct sch_event event = {.type = SCH_EVENT_STARTED};
@@ -337,7 +337,7 @@ static void read_outcomes(struct cp_operator *o, const Message *m)
     struct cp_partition *p = o->p;
     for (size_t i = 0; i < m->n_outcomes; i++) {
         Switchyard__Internal__Outcome *outcome = m->outcomes[i];
-        if (outcome->partition != p->options.partition || outcome->action == 0)
+        if (!cp_issued(p, outcome->partition, outcome->action, outcome->epoch))
             continue;
         tame(p, outcome);
         struct cp_report report = {
@@ -369,7 +369,7 @@ static void read_returned(struct cp_operator *o, const Message *m)
     struct cp_partition *p = o->p;
     for (size_t i = 0; i < m->n_returned; i++) {
         const Switchyard__Internal__Returned *returned = m->returned[i];
-        if (returned->partition != p->options.partition || returned->action == 0)
+        if (!cp_issued(p, returned->partition, returned->action, returned->epoch))
             continue;
         struct cp_report report = {.node = ""};
         struct sch_event event = {.type = SCH_EVENT_RETURNED};
@@ -442,7 +442,7 @@ static void read_message(struct cp_operator *o, const Message *m)
     read_outcomes(o, m);
     read_returned(o, m);
     for (size_t i = 0; i < m->n_calls && !o->closing; i++) {
-        if (m->calls[i]->partition == p->options.partition)
+        if (cp_issued(p, m->calls[i]->partition, m->calls[i]->action, m->calls[i]->epoch))
             cp_task_call(o, m->calls[i]);
     }
     read_elsewhere(o, m);

@@ -457,6 +457,8 @@ int cp_queue_copies_pack(struct cp_partition *p, const struct cp_queue_packing *
     head.epoch = what->mark.epoch;
     head.changes = what->mark.changes;
     head.follows = what->follows;
+    head.first_hash = p->lot.range.first;
+    head.last_hash = p->lot.range.last;
     pb_pack(&head.base, ret);
     if (what->keys == NULL) {
         struct cp_registry_key all = CP_REGISTRY_KEY(CP_REGISTRY_QUEUE, NULL);
@@ -608,12 +610,29 @@ static enum sy_code take_newer(struct changes *c, const QueueCopies *copies,
     return SY_CODE_UNAVAILABLE;
 }
 
+/* As it was split, or not, where it is. */
+static bool knows_home(const struct cp_partition *p, const QueueCopies *copies)
+{
+    if (p->options.ranges == NULL || copies->last_hash == 0)
+        return true;
+    const struct cp_ranges *ranges = cp_ranges_get(p->options.ranges);
+    if (copies->home >= cp_ranges_count(ranges))
+        return false;
+    struct cp_range range = cp_ranges_of(ranges, copies->home);
+    return range.first == copies->first_hash && range.last == copies->last_hash;
+}
+
 static enum sy_code take_copies(struct changes *c, uint32_t home, struct sy_span bytes,
                                 bool *ret_behind, struct sy_error_text *error)
 {
     struct cp_queue_mark heard;
     const QueueCopies *copies = pb_unpack(&switchyard__internal__queue_copies__descriptor,
                                           &c->arena, bytes);
+    if (copies != NULL && !knows_home(c->p, copies)) {
+        sy_error_text_set(error, "partition %u was split, and partition %u does not know yet", home,
+                          c->p->options.partition);
+        return SY_CODE_UNAVAILABLE;
+    }
     if (copies == NULL || !is_sound(c, copies, home)) {
         sy_error_text_set(error, "these are no copies of the queues of partition %u", home);
         return SY_CODE_INVALID_ARGUMENT;

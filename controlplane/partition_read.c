@@ -79,6 +79,8 @@ int cp_partition_list_runs(struct cp_partition *p, struct sy_arena *arena, uint6
             break;
         }
         uint64_t id = sy_get_be64(at.data);
+        if (cp_run_is_foreign(p, cp_iter_value(iter)))
+            continue;
         struct cp_run_view view = {.id = id, .row = row, .live = live_run(p, id)};
         if (!fn(ctx, &view))
             break;

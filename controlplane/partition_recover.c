@@ -3,6 +3,7 @@
  * its loop: other calls there, and the end of its own right, are heard meanwhile. It does not serve
  * until all is there, and nothing else sees the core before.
  */
+#include "controlplane/names.h"
 #include "controlplane/partition_impl.h"
 
 /* A row takes some 10 us, a run some rows' time. */
@@ -17,6 +18,7 @@ struct cp_recovery {
     struct sch_partition *core; /* between two slices */
     struct sy_arena arena;
     struct sch_run *run;
+    uint64_t foreign;      /* a run that is another partition's; its actions follow */
     bool cache_in_project; /* the run looks for cached results in its project only */
     struct cp_iter *live;
     struct cp_iter *rows; /* of the run's actions */
@@ -67,6 +69,10 @@ static int restore_run(struct cp_recovery *restore, uint64_t run_id)
     if (strlen(row->project) >= SCH_NAME_MAX || strlen(row->domain) >= SCH_NAME_MAX ||
         strlen(row->name) >= SCH_NAME_MAX || run_id >> 40 >= p->epoch)
         return damaged(restore, "a name", run_id, "");
+    if (cp_run_is_foreign(p, sy_buf_span(&p->scratch))) {
+        restore->foreign = run_id;
+        return 0;
+    }
     struct cp_live_run *live = sy_new(struct cp_live_run);
     live->refs = 1;
     live->id = run_id;
@@ -82,6 +88,8 @@ static int restore_run(struct cp_recovery *restore, uint64_t run_id)
                                              row->created_ns, sequence, total,
                                              cp_flyte_concurrency(run_spec));
     restore->run->shell = live;
+    sch_partition_restore_place(restore->run,
+                                cp_place_of(cp_name_hash(row->project, row->domain, row->name)));
     memcpy(live->project, restore->run->project, sizeof(live->project));
     memcpy(live->domain, restore->run->domain, sizeof(live->domain));
     cp_iter_free(restore->rows);
@@ -215,6 +223,8 @@ static int restore_live(struct cp_recovery *restore, int rows)
         struct sy_span key = cp_iter_key(restore->live);
         sy_arena_reset(&restore->arena);
         rows -= key.len == 8 ? ROWS_OF_A_RUN : 1;
+        if (key.len > 8 && restore->foreign != 0 && sy_get_be64(key.data) == restore->foreign)
+            continue;
         r = key.len == 8 ? restore_run(restore, sy_get_be64(key.data))
                          : restore_action(restore, key, cp_iter_value(restore->live));
     }
@@ -262,10 +272,17 @@ static int restore_clusters(struct cp_partition *p, const char ***ret_names, siz
     return r;
 }
 
+/* Of the region, by now. */
+static uint32_t partitions_of(const struct cp_partition *p)
+{
+    const struct cp_ranges_now *ranges = p->options.ranges;
+    return ranges != NULL ? cp_ranges_count(cp_ranges_get(ranges)) : p->options.partitions;
+}
+
 static int begin(struct cp_partition *p, struct sy_error_text *error)
 {
     struct sch_partition_options options = {.partition = p->options.partition,
-                                            .partitions = p->options.partitions,
+                                            .partitions = partitions_of(p),
                                             .epoch = p->epoch,
                                             .actions_max = p->options.actions_max,
                                             .system_retries = p->options.system_retries,

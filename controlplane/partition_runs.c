@@ -131,7 +131,8 @@ static size_t scan(struct cp_watch *watch, uint64_t *ret_ids, size_t max)
     for (; cp_iter_valid(iter) && count < max && scanned < SCAN_ROWS_MAX; cp_iter_next(iter)) {
         struct sy_span key = cp_iter_key(iter), row = cp_iter_value(iter);
         uint64_t id = key.len == 8 ? sy_get_be64(key.data) : watch->scan_from;
-        if (matches(watch, cp_row_bytes(row, 1), cp_row_bytes(row, 2)))
+        if (matches(watch, cp_row_bytes(row, 1), cp_row_bytes(row, 2)) &&
+            !cp_run_is_foreign(p, row))
             ret_ids[count++] = id;
         watch->scan_from = id + 1;
         scanned++;

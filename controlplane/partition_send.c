@@ -148,6 +148,20 @@ void cp_operator_drop_queues(struct cp_operator *o)
 
 /* ---- packing ---- */
 
+/* Which attempts it speaks for. */
+static void put_descent(const struct cp_partition *p, struct sy_buf *out)
+{
+    const struct cp_descent *d = &p->descent;
+    cp_put_uint(out, 6, cp_place_of(p->lot.range.first));
+    cp_put_uint(out, 7, UINT8_MAX - (uint64_t)cp_place_of(p->lot.range.last));
+    for (size_t i = 0; i < d->origin_count; i++) {
+        size_t begin = cp_put_begin(out, 8);
+        cp_put_uint(out, 1, d->origins[i].partition);
+        cp_put_uint(out, 2, d->origins[i].epoch);
+        cp_put_end(out, begin);
+    }
+}
+
 static void pack_welcome(struct cp_operator *o, struct sy_buf *out)
 {
     const struct cp_partition *p = o->p;
@@ -157,6 +171,7 @@ static void pack_welcome(struct cp_operator *o, struct sy_buf *out)
     cp_put_str(out, 3, p->options.shard);
     cp_put_int(out, 4, p->options.heartbeat_ns);
     cp_put_int(out, 5, p->options.cluster_lease_ns);
+    put_descent(p, out);
     cp_put_end(out, begin);
     o->welcome = false;
 }
@@ -327,7 +342,7 @@ static void pack_dropped_specs(struct cp_operator *o, struct sy_buf *out)
 
 static void put_attempt(struct cp_operator *o, struct sy_buf *out, const struct cp_attempt *attempt)
 {
-    cp_put_uint(out, 1, o->p->options.partition);
+    cp_put_uint(out, 1, cp_issued_as(o->p, attempt->epoch));
     cp_put_fixed64(out, 2, attempt->action_id);
     cp_put_uint(out, 3, attempt->number);
     cp_put_uint(out, 4, attempt->epoch);

@@ -124,6 +124,7 @@ static void create(struct create *c)
     event.u.create.name = r->name;
     event.u.create.spec = &c->spec->uses[has_input].base;
     event.u.create.priority = r->priority;
+    event.u.create.place = cp_place_of(cp_name_hash(r->project, r->domain, r->name));
     event.u.create.queue = c->queue;
     event.u.create.concurrency_max = cp_flyte_concurrency(r->run_spec);
     event.u.create.shell = &creating;

@@ -58,7 +58,7 @@ static uint64_t known_to_all(const struct cp_queue_sync *sync)
 {
     const struct cp_shard *shard = sync->lane->shard;
     uint64_t least = sync->mark.changes;
-    for (uint32_t i = 0; i < shard->options.partitions; i++) {
+    for (uint32_t i = 0; i < cp_shard_partitions(shard); i++) {
         if (i != sync->lane->index && sync->links[i].acked < least)
             least = sync->links[i].acked;
     }
@@ -244,7 +244,7 @@ static void tell(struct cp_queue_link *link)
 
 static void tell_all(struct cp_queue_sync *sync)
 {
-    for (uint32_t i = 0; i < sync->lane->shard->options.partitions; i++) {
+    for (uint32_t i = 0; i < cp_shard_partitions(sync->lane->shard); i++) {
         if (i != sync->lane->index && may_tell(&sync->links[i]))
             tell(&sync->links[i]);
     }
@@ -255,7 +255,7 @@ static void tell_all(struct cp_queue_sync *sync)
 
 static void begin(struct cp_queue_sync *sync)
 {
-    uint32_t count = sync->lane->shard->options.partitions;
+    uint32_t count = sync->lane->shard->room;
     if (sync->links == NULL)
         sync->links = sy_calloc(count, sizeof(*sync->links));
     for (uint32_t i = 0; i < count; i++) {
@@ -344,7 +344,7 @@ void cp_queue_sync_deinit(struct cp_lane *lane)
     SY_ASSERT(sync->incoming == NULL && sync->round == NULL);
     if (sy_timer_running(&sync->again))
         sy_timer_stop(lane->loop, &sync->again);
-    for (uint32_t i = 0; sync->links != NULL && i < lane->shard->options.partitions; i++) {
+    for (uint32_t i = 0; sync->links != NULL && i < lane->shard->room; i++) {
         cp_peer_call_free(sync->links[i].call);
         sy_buf_deinit(&sync->links[i].message);
         sy_status_deinit(&sync->links[i].taking.status);

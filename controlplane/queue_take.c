@@ -75,7 +75,7 @@ static void make_room(struct cp_queue_sync *sync, uint32_t home)
 
 void cp_queue_take(struct cp_lane *lane, struct cp_queue_taking *taking)
 {
-    SY_ASSERT(taking->home < lane->shard->options.partitions);
+    SY_ASSERT(taking->home < lane->shard->room);
     struct cp_queue_sync *sync = lane->sync;
     taking->behind = false;
     if (taking->anew)

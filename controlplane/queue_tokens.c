@@ -76,6 +76,7 @@ static void pack_message(struct sy_buf *buf, uint32_t to, const struct cp_token_
         report.epoch = message->u.report.epoch;
         report.sequence = message->u.report.sequence;
         report.wanted = message->u.report.wanted;
+        report.partitions = message->u.report.partitions;
         allowed = pack_use(&message->u.report.allowed);
         used = pack_use(&message->u.report.used);
         next = pack_use(&message->u.report.next);
@@ -132,13 +133,14 @@ static bool read_message(const TokenMessage *m, uint32_t partitions, struct cp_t
         ret->type = CP_TOKEN_REPORT;
         ret->u.report = (struct sch_token_report){.partition = m->report->partition,
                                                   .epoch = m->report->epoch,
+                                                  .partitions = m->report->partitions,
                                                   .term = m->term,
                                                   .sequence = m->report->sequence,
                                                   .allowed = read_use(m->report->allowed),
                                                   .used = read_use(m->report->used),
                                                   .wanted = m->report->wanted,
                                                   .next = read_use(m->report->next)};
-        return m->report->partition < partitions;
+        return m->report->partition < partitions && m->report->partitions <= partitions;
     case SWITCHYARD__INTERNAL__TOKEN_MESSAGE__MESSAGE_ALLOWANCE:
         ret->type = CP_TOKEN_ALLOW;
         ret->u.allowance = (struct sch_token_allowance){
@@ -195,7 +197,7 @@ void cp_tokens_arrive(void *ctx, struct sy_call *call, struct sy_span bytes)
     bool sound = m != NULL;
     for (size_t i = 0; sound && i < m->n_messages; i++) {
         struct cp_token_message message;
-        sound = read_message(m->messages[i], shard->options.partitions, &message);
+        sound = read_message(m->messages[i], shard->room, &message);
         uint32_t to = m->messages[i]->to;
         if (sound)
             post_to(cp_front(shard), &shard->lanes[to], arrive, to, &message);
@@ -318,7 +320,7 @@ static void send(void *ctx, const struct cp_token_message *message)
     struct cp_lane *lane = ctx;
     struct cp_shard *shard = lane->shard;
     uint32_t to = receiver(shard, message);
-    SY_ASSERT(to < shard->options.partitions);
+    SY_ASSERT(to < shard->room);
     if (cp_shard_has(shard, to))
         post_to(lane, &shard->lanes[to], arrive, to, message);
     else

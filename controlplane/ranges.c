@@ -127,6 +127,23 @@ struct cp_range cp_ranges_of(const struct cp_ranges *ranges, uint32_t partition)
     return ranges->ranges[partition];
 }
 
+/* The last split is undone, then the one before it: at its birth what is below a new one is the
+ * rest of the one that it was split from. */
+void cp_ranges_parents(const struct cp_ranges *ranges, uint32_t before, uint32_t *ret)
+{
+    struct cp_range *undone SY_AUTOFREE = sy_calloc(ranges->count, sizeof(*undone));
+    memcpy(undone, ranges->ranges, ranges->count * sizeof(*undone));
+    SY_ASSERT(before > 0);
+    for (uint32_t i = ranges->count; i-- > before;) {
+        uint32_t parent = 0;
+        while (parent < i && undone[parent].last + 1 != undone[i].first)
+            parent++;
+        SY_ASSERT(parent < i);
+        undone[parent].last = undone[i].last;
+        ret[i - before] = parent;
+    }
+}
+
 bool cp_ranges_same(const struct cp_ranges *a, const struct cp_ranges *b)
 {
     return a->count == b->count && memcmp(a->ranges, b->ranges, a->count * sizeof(*a->ranges)) == 0;

@@ -36,6 +36,9 @@ void cp_ranges_free(struct cp_ranges *ranges);
 uint32_t cp_ranges_count(const struct cp_ranges *ranges); /* of partitions */
 uint32_t cp_ranges_find(const struct cp_ranges *ranges, uint64_t hash);
 struct cp_range cp_ranges_of(const struct cp_ranges *ranges, uint32_t partition);
+/* Of each from number `before` on, which one it was split from: a new one gets the last number, and
+ * the upper part of what the other had. ret[0] is of `before`. */
+void cp_ranges_parents(const struct cp_ranges *ranges, uint32_t before, uint32_t *ret);
 bool cp_ranges_same(const struct cp_ranges *a, const struct cp_ranges *b);
 
 struct cp_ranges_now {

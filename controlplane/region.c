@@ -1,4 +1,4 @@
-#include "controlplane/region.h"
+#include "controlplane/region_impl.h"
 
 #include "base/mem.h"
 #include "controlplane/events.h"
@@ -8,16 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STORAGE_KEY CP_MAP_STORAGE_KEY
 #define AGAIN_NS (50 * SY_NS_PER_MS)
-
-/* One write of the core's, or of the region's making, in flight. */
-struct writing {
-    struct writing *next, **prev;
-    struct cp_region *region;
-    uint32_t partition;
-    int64_t buries; /* the revision of the record that it deletes; 0: none */
-};
 
 /* One of people's. */
 struct cp_region_want {
@@ -25,31 +16,6 @@ struct cp_region_want {
     struct cp_region *region;
     cp_coord_done_fn done; /* NULL: nobody waits for it any more */
     void *ctx;
-};
-
-struct cp_region {
-    struct cp_region_options options;
-    struct cp_region_sink sink;
-    struct sy_loop *loop;
-    struct sy_log *log;
-    struct cp_coord *coord;
-    struct cp_map map;
-    struct cp_ownership *core;
-    struct cp_ownership_effects effects;
-    struct writing *writings;
-    struct cp_region_want *wants;
-    struct sy_timer wake, bury_again;
-    _Atomic int64_t *right_until_ns; /* of each partition */
-    struct cp_own_copy *copies;      /* the same; NULL: storage is shared */
-    struct sy_rng *rng;
-    bool making; /* the region's first records are being written */
-    bool made;
-    bool misfit, left;
-    struct sy_error_text why_misfit; /* "": it was told */
-    int64_t namesake;                /* the session of another shard of our name that was told of */
-    struct sy_error_text waits;      /* for whose end; "": for nobody\'s */
-    sy_fn on_left;
-    void *left_ctx;
 };
 
 static void step(struct cp_region *region, const struct cp_ownership_event *event);
@@ -67,17 +33,18 @@ static void look(void *arg)
 
 /* ---- writes ---- */
 
-static struct writing *writing_new(struct cp_region *region, uint32_t partition)
+struct cp_region_writing *cp_region_writing_new(struct cp_region *region, uint32_t partition)
 {
-    struct writing *writing = sy_new(struct writing);
-    *writing = (struct writing){region->writings, &region->writings, region, partition, 0};
+    struct cp_region_writing *writing = sy_new(struct cp_region_writing);
+    *writing = (struct cp_region_writing){region->writings, &region->writings, region, partition,
+                                          0};
     if (writing->next != NULL)
         writing->next->prev = &writing->next;
     region->writings = writing;
     return writing;
 }
 
-static void writing_free(struct writing *writing)
+void cp_region_writing_free(struct cp_region_writing *writing)
 {
     *writing->prev = writing->next;
     if (writing->next != NULL)
@@ -87,223 +54,44 @@ static void writing_free(struct writing *writing)
 
 static void on_wrote(void *ctx, enum cp_coord_result result)
 {
-    struct writing *writing = ctx;
+    struct cp_region_writing *writing = ctx;
     struct cp_region *region = writing->region;
     struct cp_ownership_event event = {
         .type = CP_OWNERSHIP_WROTE, .partition = writing->partition, .result = result};
-    writing_free(writing);
+    cp_region_writing_free(writing);
     step(region, &event);
 }
 
 static void on_buried(void *ctx, enum cp_coord_result result)
 {
-    struct writing *writing = ctx;
+    struct cp_region_writing *writing = ctx;
     struct cp_region *region = writing->region;
-    writing_free(writing);
+    cp_region_writing_free(writing);
     if (result != CP_COORD_DONE) /* by then the copy may show who was quicker */
         sy_timer_start_in(region->loop, &region->bury_again, AGAIN_NS);
     look(region);
 }
 
-static void on_made(void *ctx, enum cp_coord_result result)
-{
-    struct writing *writing = ctx;
-    struct cp_region *region = writing->region;
-    writing_free(writing);
-    (void)result; /* the copy tells */
-    region->making = false;
-    sy_timer_start_in(region->loop, &region->wake, 0);
-}
-
-/* ---- the region's first records ---- */
-
-/* A partition that was begun before the region was. */
-static bool holds(const struct cp_region *region, uint32_t partition)
-{
-    return region->copies != NULL && region->copies[partition].id != 0 &&
-           !region->copies[partition].empty;
-}
-
-/* Those that are missing, as many as one write takes. False: none is. */
-static bool make_partitions(struct cp_region *region)
-{
-    char keys[CP_COORD_OPS_MAX][CP_MAP_KEY_SIZE];
-    struct sy_buf rows[CP_COORD_OPS_MAX] = {{0}};
-    struct cp_coord_op ops[CP_COORD_OPS_MAX];
-    uint32_t made = region->options.partitions;
-    size_t count = 0;
-    for (uint32_t i = 0; i < made && count < CP_COORD_OPS_MAX; i++) {
-        struct cp_map_partition row = {.number = i, .range = cp_range_even(i, made)};
-        cp_map_partition_key(keys[count], i);
-        if (cp_coord_find(region->coord, keys[count]) != NULL)
-            continue;
-        if (holds(region, i)) { /* of when this shard was alone */
-            row.in_sync_count = 1;
-            row.in_sync[0].id = region->copies[i].id;
-            snprintf(row.in_sync[0].shard, sizeof(row.in_sync[0].shard), "%s",
-                     region->options.shard);
-        }
-        cp_map_put_partition(&rows[count], &row);
-        ops[count] = (struct cp_coord_op){CP_COORD_PUT, keys[count], sy_buf_span(&rows[count]),
-                                          CP_COORD_ABSENT};
-        count++;
-    }
-    if (count > 0)
-        cp_coord_write(region->coord, ops, count, on_made, writing_new(region, 0));
-    for (size_t i = 0; i < count; i++)
-        sy_buf_deinit(&rows[i]);
-    return count > 0;
-}
-
-static void make_record(struct cp_region *region, const char *key, const char *text)
-{
-    struct cp_coord_op op = {
-        CP_COORD_PUT, key, {(const uint8_t *)text, strlen(text)}, CP_COORD_ABSENT};
-    cp_coord_write(region->coord, &op, 1, on_made, writing_new(region, 0));
-}
-
-/* False: all is there. */
-static bool make_missing(struct cp_region *region)
-{
-    char text[sizeof(CP_MAP_LOCAL) + CP_IDENTITY_SIZE];
-    if (region->map.made == 0) {
-        snprintf(text, sizeof(text), "%u", region->options.partitions);
-        make_record(region, CP_MAP_REGION_KEY, text);
-    } else if (region->copies != NULL && cp_coord_find(region->coord, STORAGE_KEY) == NULL) {
-        snprintf(text, sizeof(text), CP_MAP_LOCAL "%016llx%016llx",
-                 (unsigned long long)sy_rng_u64(region->rng),
-                 (unsigned long long)sy_rng_u64(region->rng));
-        make_record(region, STORAGE_KEY, text);
-    } else if (region->options.storage != NULL &&
-               cp_coord_find(region->coord, STORAGE_KEY) == NULL) {
-        SY_ASSERT(region->options.storage->identity[0] != '\0');
-        make_record(region, STORAGE_KEY, region->options.storage->identity);
-    } else {
-        return make_partitions(region);
-    }
-    return true;
-}
-
-static bool is_local(const struct cp_coord_record *storage)
-{
-    size_t len = sizeof(CP_MAP_LOCAL) - 1;
-    return storage->value.len >= len && memcmp(storage->value.data, CP_MAP_LOCAL, len) == 0;
-}
-
-/* Copies that another region's shard made, or one of this region before its records were lost, are
- * not taken for this one's. */
-static bool fits_local(const struct cp_region *region, uint32_t made,
-                       const struct cp_coord_record *storage, struct sy_error_text *ret_why)
-{
-    const struct cp_region_options *options = &region->options;
-    struct cp_copies *port = options->copies;
-    char identity[CP_IDENTITY_SIZE] = "";
-    if (made == 0 && port->identity[0] != '\0') {
-        sy_error_text_set(ret_why,
-                          "the data_dir of shard %s holds copies of a region, and etcd knows none "
-                          "of the name %s: expected the etcd that is theirs; if its records are "
-                          "lost, see \"records lost\" in docs/operations.md",
-                          options->shard, options->name);
-        return false;
-    }
-    if (storage == NULL)
-        return true;
-    if (!is_local(storage)) {
-        sy_error_text_set(ret_why,
-                          "the shards of region %s share their storage, shard %s is configured for "
-                          "storage: local; expected storage: shared",
-                          options->name, options->shard);
-        return false;
-    }
-    size_t len = storage->value.len - (sizeof(CP_MAP_LOCAL) - 1);
-    if (len == CP_IDENTITY_SIZE - 1)
-        memcpy(identity, storage->value.data + sizeof(CP_MAP_LOCAL) - 1, len);
-    if (identity[0] == '\0' ||
-        (port->identity[0] != '\0' && strcmp(identity, port->identity) != 0)) {
-        sy_error_text_set(ret_why,
-                          "the data_dir of shard %s holds copies of another region than %s is now: "
-                          "expected the etcd that is theirs, or another data_dir",
-                          options->shard, options->name);
-        return false;
-    }
-    return port->identity[0] != '\0' || port->adopt(port->ctx, identity, ret_why) == 0;
-}
-
-/* Only who finds that the region has no storage yet makes its own that: what is refused stays as it
- * is. */
-static bool fits_shared(const struct cp_region *region, const struct cp_coord_record *storage,
-                        struct sy_error_text *ret_why)
-{
-    const struct cp_region_options *options = &region->options;
-    struct cp_storage *own = options->storage;
-    if (storage != NULL && is_local(storage)) {
-        sy_error_text_set(ret_why,
-                          "each shard of region %s has a disk of its own, shard %s is configured "
-                          "for storage: shared; expected storage: local",
-                          options->name, options->shard);
-        return false;
-    }
-    if (own == NULL)
-        return true;
-    if (storage == NULL)
-        return own->identity[0] != '\0' || own->mark(own->ctx, ret_why) == 0;
-    if (storage->value.len == strlen(own->identity) &&
-        memcmp(storage->value.data, own->identity, storage->value.len) == 0)
-        return true;
-    sy_error_text_set(
-        ret_why,
-        "the data_dir of shard %s is not the storage that the other shards of region "
-        "%s share: expected all to mount the same, and an etcd that is theirs; if it was "
-        "replaced or restored, delete the region's record 'storage'",
-        options->shard, options->name);
-    return false;
-}
-
-/* Whether what is there is of a region that this shard is for. */
-static bool fits(const struct cp_region *region, struct sy_error_text *ret_why)
-{
-    const struct cp_region_options *options = &region->options;
-    uint32_t made = region->map.made;
-    if (made != 0 && made != options->partitions) {
-        sy_error_text_set(ret_why, "region %s has %u partitions, shard %s is configured for %u",
-                          options->name, made, options->shard, options->partitions);
-        return false;
-    }
-    const struct cp_coord_record *storage = cp_coord_find(region->coord, STORAGE_KEY);
-    return region->copies != NULL ? fits_local(region, made, storage, ret_why)
-                                  : fits_shared(region, storage, ret_why);
-}
-
-/* True: the region is made, and is the one that this shard is for. */
-static bool is_made(struct cp_region *region)
-{
-    if (region->made)
-        return true;
-    if (cp_coord_revision(region->coord) == 0 || region->making || region->misfit)
-        return false;
-    region->misfit = !fits(region, &region->why_misfit);
-    if (region->misfit)
-        return false;
-    region->making = make_missing(region);
-    region->made = !region->making;
-    SY_ASSERT(!region->made || region->copies == NULL || region->options.copies->identity[0]);
-    return region->made;
-}
-
 /* ---- steps ---- */
 
-/* Of partitions that the region has not: nobody is to act on what somebody left there. */
+/* Of partitions that the region was not made with, and that came of no split: nobody is to act on
+ * what somebody left there. */
 static void drop_strangers(struct cp_region *region)
 {
     struct cp_map *map = &region->map;
-    struct sy_error_text error;
-    while (map->partition_count > 0 &&
-           map->partitions[map->partition_count - 1].number >= region->options.partitions) {
-        sy_error_text_set(&error, "there is one of partition %u, the region has %u",
-                          map->partitions[--map->partition_count].number,
-                          region->options.partitions);
+    size_t kept = 0;
+    for (size_t i = 0; i < map->partition_count; i++) {
+        const struct cp_map_partition *p = &map->partitions[i];
+        if (p->number < region->options.partitions || p->parent_epoch != 0) {
+            map->partitions[kept++] = *p;
+            continue;
+        }
+        struct sy_error_text error;
+        sy_error_text_set(&error, "there is one of partition %u, the region was made with %u",
+                          p->number, region->options.partitions);
         sy_log(region->log, &cp_coord_events, CP_COORD_EV_UNREADABLE, SY_STR("why", error.text));
     }
+    map->partition_count = kept;
 }
 
 static void read_map(struct cp_region *region)
@@ -353,7 +141,7 @@ static void look_for_namesake(struct cp_region *region, const struct cp_ownershi
 
 static bool is_being_buried(const struct cp_region *region, const struct cp_map_shard *shard)
 {
-    const struct writing *writing = region->writings;
+    const struct cp_region_writing *writing = region->writings;
     while (writing != NULL && writing->buries != shard->revision)
         writing = writing->next;
     return writing != NULL;
@@ -363,7 +151,7 @@ static bool is_being_buried(const struct cp_region *region, const struct cp_map_
 static void bury(struct cp_region *region, const struct cp_map_shard *shard)
 {
     char key[CP_MAP_KEY_SIZE];
-    struct writing *writing = writing_new(region, CP_OWNERSHIP_MEMBER);
+    struct cp_region_writing *writing = cp_region_writing_new(region, CP_OWNERSHIP_MEMBER);
     cp_map_shard_key(key, shard->name);
     writing->buries = shard->revision;
     struct cp_coord_op op = {CP_COORD_DELETE, key, {0}, shard->revision};
@@ -418,7 +206,8 @@ static void carry_out(struct cp_region *region, const struct cp_ownership_effect
     switch (effect->type) {
     case CP_OWNERSHIP_WRITE:
         count = cp_ownership_ops(effect, ops);
-        cp_coord_write(region->coord, ops, count, on_wrote, writing_new(region, effect->partition));
+        cp_coord_write(region->coord, ops, count, on_wrote,
+                       cp_region_writing_new(region, effect->partition));
         break;
     case CP_OWNERSHIP_OPEN:
         sink->open(sink->ctx, effect->partition, effect->epoch);
@@ -431,6 +220,9 @@ static void carry_out(struct cp_region *region, const struct cp_ownership_effect
         break;
     case CP_OWNERSHIP_MAKE:
         make_copy(region, effect->partition);
+        break;
+    case CP_OWNERSHIP_FORK:
+        sink->fork(sink->ctx, effect->partition, effect->epoch);
         break;
     case CP_OWNERSHIP_LEAVE:
         cp_coord_leave(region->coord, on_coord_left, region);
@@ -446,14 +238,14 @@ static void step(struct cp_region *region, const struct cp_ownership_event *even
         region->sink.changed(region->sink.ctx);
         return;
     }
-    bool made = is_made(region);
+    bool made = cp_region_is_made(region);
     if (!made && event->type == CP_OWNERSHIP_LOOK && region->on_left == NULL)
         return;
     struct cp_ownership_view view = view_of(region);
     look_for_namesake(region, &view);
     bury_dead(region, view.session);
     cp_ownership_step(region->core, &view, event, fx);
-    for (uint32_t i = 0; i < region->options.partitions; i++)
+    for (uint32_t i = 0; i < region->options.partitions_max; i++)
         atomic_store(&region->right_until_ns[i],
                      cp_ownership_right_until_ns(region->core, &view, i));
     for (size_t i = 0; i < fx->count; i++)
@@ -494,6 +286,16 @@ static void on_slow(void *arg)
     step(arg, &(struct cp_ownership_event){.type = CP_OWNERSHIP_SLOW});
 }
 
+void cp_region_forked(struct cp_region *region, uint32_t partition, uint32_t epoch, const char *why)
+{
+    sy_error_text_set(&region->split_why[partition], "%s", why);
+    step(region, &(struct cp_ownership_event){.type = CP_OWNERSHIP_FORKED,
+                                              .partition = partition,
+                                              .epoch = epoch,
+                                              .result = why[0] == '\0' ? CP_COORD_DONE
+                                                                       : CP_COORD_CONFLICT});
+}
+
 void cp_region_leave(struct cp_region *region, sy_fn done, void *ctx)
 {
     SY_ASSERT(region->on_left == NULL && done != NULL);
@@ -507,7 +309,7 @@ void cp_region_leave(struct cp_region *region, sy_fn done, void *ctx)
 
 const _Atomic int64_t *cp_region_right_until_ns(const struct cp_region *region, uint32_t partition)
 {
-    SY_ASSERT(partition < region->options.partitions);
+    SY_ASSERT(partition < region->options.partitions_max);
     return &region->right_until_ns[partition];
 }
 
@@ -579,6 +381,28 @@ void cp_region_drain(struct cp_region *region, bool draining)
     step(region,
          &(struct cp_ownership_event){.type = CP_OWNERSHIP_MODE,
                                       .mode = draining ? CP_OWNERSHIP_DRAINS : CP_OWNERSHIP_TAKES});
+}
+
+int cp_region_split(struct cp_region *region, uint32_t partition, const uint8_t *place,
+                    struct sy_error_text *error)
+{
+    struct cp_ownership_event event = {.type = CP_OWNERSHIP_SPLIT, .partition = partition};
+    int r = cp_map_split(&region->map, partition, place, &event.at, error);
+    if (r < 0)
+        return r;
+    if (cp_ownership_state(region->core, partition) != CP_OWNED_SERVING) {
+        sy_error_text_set(error, "partition %u does not serve at shard %s just now", partition,
+                          region->options.shard);
+        return -EINVAL;
+    }
+    region->split_why[partition].text[0] = '\0';
+    step(region, &event);
+    return 0;
+}
+
+const char *cp_region_split_why(const struct cp_region *region, uint32_t partition)
+{
+    return region->split_why[partition].text;
 }
 
 static void want_free(struct cp_region_want *want)
@@ -745,7 +569,12 @@ void cp_region_new(struct cp_region **ret_region, struct sy_rpc *rpc, struct sy_
         pace.standby_wait_ns = options->standby_wait_ns;
     region->rng = rng;
     read_copies(region);
-    region->right_until_ns = sy_calloc(options->partitions, sizeof(*region->right_until_ns));
+    if (region->options.partitions_max == 0)
+        region->options.partitions_max = options->partitions;
+    pace.partitions_max = region->options.partitions_max;
+    region->right_until_ns = sy_calloc(region->options.partitions_max,
+                                       sizeof(*region->right_until_ns));
+    region->split_why = sy_calloc(region->options.partitions_max, sizeof(*region->split_why));
     region->core = cp_ownership_new(&pace);
     sy_timer_init(&region->wake, look, region);
     sy_timer_init(&region->bury_again, look, region);
@@ -776,8 +605,8 @@ void cp_region_free(struct cp_region *region)
     if (region->options.disk_probe != NULL)
         region->options.disk_probe->on_slow = NULL;
     cp_coord_free(region->coord);
-    struct writing *next;
-    for (struct writing *writing = region->writings; writing != NULL; writing = next) {
+    struct cp_region_writing *next;
+    for (struct cp_region_writing *writing = region->writings; writing != NULL; writing = next) {
         next = writing->next;
         free(writing);
     }
@@ -791,5 +620,6 @@ void cp_region_free(struct cp_region *region)
     cp_map_deinit(&region->map);
     free(region->right_until_ns);
     free(region->copies);
+    free(region->split_why);
     free(region);
 }

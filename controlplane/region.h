@@ -25,6 +25,7 @@ struct cp_region_options {
     const char *name;                       /* the region's */
     const char *shard, *endpoint, *version; /* ours; all borrowed */
     uint32_t partitions;                    /* of the region, decided by its first shard */
+    uint32_t partitions_max;                /* that this shard has room for, after splits */
     struct cp_storage *storage;             /* NULL: any */
     int64_t standby_wait_ns;                /* 0: the default */
     struct cp_copies *copies; /* or: on this shard's own disk; NULL: they are shared */
@@ -43,6 +44,8 @@ struct cp_region_sink {
     void (*open)(void *ctx, uint32_t partition, uint32_t epoch);
     void (*give)(void *ctx, uint32_t partition);
     void (*lose)(void *ctx, uint32_t partition);
+    /* It is closed: its store is to be forked; cp_region_forked() follows. */
+    void (*fork)(void *ctx, uint32_t partition, uint32_t epoch);
     /* The map, or what we may do, is another than before. */
     void (*changed)(void *ctx);
     /* The region has another number of partitions, or other storage: this shard can have no part in
@@ -62,6 +65,9 @@ void cp_region_opened(struct cp_region *region, uint32_t partition, uint32_t epo
 void cp_region_closed(struct cp_region *region, uint32_t partition, uint32_t epoch, uint32_t seen);
 /* It has waited long for its disk: it goes to another shard, if one has a disk that is well. */
 void cp_region_stalled(struct cp_region *region, uint32_t partition, uint32_t epoch);
+/* There is a store for the new half; or not, for that reason. */
+void cp_region_forked(struct cp_region *region, uint32_t partition, uint32_t epoch,
+                      const char *why);
 /* Gives everything back and leaves the region; `done` runs when both are so. */
 void cp_region_leave(struct cp_region *region, sy_fn done, void *ctx);
 
@@ -103,6 +109,13 @@ const char *cp_region_trouble(const struct cp_region *region);
 enum cp_ownership_mode cp_region_mode(const struct cp_region *region);
 /* Ours goes to others, and we take no more; or not any longer. Nothing when we stop. */
 void cp_region_drain(struct cp_region *region, bool draining);
+
+/* Begins to split a partition that serves here. 0, or -EINVAL with a sentence. What becomes of it
+ * the records show: another one whose parent it is, or an epoch of its own without one. */
+int cp_region_split(struct cp_region *region, uint32_t partition, const uint8_t *place,
+                    struct sy_error_text *error) SY_MUST_USE;
+/* Why the last split begun here of that partition came to nothing; "": it did not. */
+const char *cp_region_split_why(const struct cp_region *region, uint32_t partition);
 
 /* That the partitions be on the shard `wanted` ("": on any), if their records are still as they are
  * here; all of it or nothing. 1 to CP_COORD_OPS_MAX of them. `done` runs later, when the map shows

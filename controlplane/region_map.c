@@ -63,6 +63,7 @@ static bool read_shard(struct cp_map_shard *shard, struct sy_arena *arena, struc
                 copy_text(shard->version, row->version) && copy_text(shard->process, row->process);
     shard->since_ns = row ? row->since_ns : 0;
     shard->draining = !fine || row->draining;
+    shard->partitions_max = fine ? row->partitions_max : 0;
     shard->slow = fine && row->draining && row->slow;
     return fine;
 }
@@ -106,6 +107,8 @@ static bool read_partition(struct cp_map_partition *partition, const char *digit
     partition->session = row->session;
     partition->moving = row->moving;
     partition->range = (struct cp_range){row->first_hash, row->last_hash};
+    partition->parent = row->parent;
+    partition->parent_epoch = row->parent_epoch;
     return row->first_hash <= row->last_hash && row->epoch < UINT32_MAX &&
            (row->owner[0] != '\0') == (row->session != 0);
 }
@@ -266,6 +269,67 @@ const struct cp_map_copy *cp_map_copy_beside(const struct cp_map_partition *part
     return NULL;
 }
 
+/* ---- splits ---- */
+
+#define PLACE_SHIFT 56
+
+/* Both halves begin where a place does: an id says in its last byte where it lies. */
+static int middle(struct cp_range range, uint64_t *ret)
+{
+    uint32_t first = (uint32_t)(range.first >> PLACE_SHIFT),
+             end = (uint32_t)(range.last >> PLACE_SHIFT) + 1;
+    uint32_t at = first + (end - first + 1) / 2;
+    *ret = (uint64_t)at << PLACE_SHIFT;
+    return at <= UINT8_MAX && *ret > range.first && *ret <= range.last ? 0 : -EINVAL;
+}
+
+int cp_map_split(const struct cp_map *map, uint32_t partition, const uint8_t *place,
+                 uint64_t *ret_at, struct sy_error_text *error)
+{
+    uint32_t index = cp_map_partition(map, partition);
+    struct cp_ranges *whole = cp_map_ranges(map);
+    cp_ranges_free(whole);
+    if (index == CP_MAP_NONE || whole == NULL) {
+        sy_error_text_set(error, "the region's records of its partitions are not whole");
+        return -EINVAL;
+    }
+    if (map->local) {
+        sy_error_text_set(error,
+                          "partition %u cannot be split: the region's shards have disks of "
+                          "their own (storage: local)",
+                          partition);
+        return -EINVAL;
+    }
+    struct cp_range range = cp_map_range(map, &map->partitions[index]);
+    uint64_t at = place != NULL ? (uint64_t)*place << PLACE_SHIFT : 0;
+    if (place == NULL && middle(range, &at) < 0) {
+        sy_error_text_set(error,
+                          "partition %u has too few names to be split: a region has 256 partitions "
+                          "at most",
+                          partition);
+        return -EINVAL;
+    }
+    if (at <= range.first || at > range.last) {
+        sy_error_text_set(error,
+                          "at %u: partition %u has places %u to %u, expected one of these "
+                          "above the first",
+                          *place, partition, (unsigned)(range.first >> PLACE_SHIFT),
+                          (unsigned)(range.last >> PLACE_SHIFT));
+        return -EINVAL;
+    }
+    for (size_t i = 0; i < map->shard_count; i++) {
+        if (map->shards[i].partitions_max > map->partition_count)
+            continue;
+        sy_error_text_set(error,
+                          "shard %s has no room for one more partition than %zu: its "
+                          "partitions_max is %u (0: it is of an older version)",
+                          map->shards[i].name, map->partition_count, map->shards[i].partitions_max);
+        return -EINVAL;
+    }
+    *ret_at = at;
+    return 0;
+}
+
 /* ---- writing ---- */
 
 void cp_map_shard_key(char ret[CP_MAP_KEY_SIZE], const char *name)
@@ -287,6 +351,7 @@ void cp_map_put_shard(struct sy_buf *buf, const struct cp_map_shard *shard)
     cp_put_int(buf, 3, shard->since_ns);
     cp_put_uint(buf, 4, shard->draining);
     cp_put_str(buf, 5, shard->process);
+    cp_put_uint(buf, 6, shard->partitions_max);
     cp_put_uint(buf, 7, shard->slow);
 }
 
@@ -308,4 +373,6 @@ void cp_map_put_partition(struct sy_buf *buf, const struct cp_map_partition *par
     }
     cp_put_str(buf, 7, partition->standby);
     cp_put_int(buf, 12, partition->alone_since_ns);
+    cp_put_uint(buf, 10, partition->parent);
+    cp_put_uint(buf, 11, partition->parent_epoch);
 }

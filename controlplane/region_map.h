@@ -23,7 +23,8 @@ struct cp_map_shard {
     char endpoint[CP_MAP_TEXT_SIZE], version[CP_MAP_TEXT_SIZE];
     char process[CP_MAP_TEXT_SIZE]; /* "": not told */
     int64_t since_ns;
-    bool draining, slow; /* slow: that is why */
+    bool draining, slow;     /* slow: that is why */
+    uint32_t partitions_max; /* that it has room for; 0: an older version */
 };
 
 /* A copy of a partition on a shard's own disk; its id is never used again. */
@@ -40,7 +41,8 @@ struct cp_map_partition {
     int64_t session;
     bool moving;
     char wanted[CP_NAME_LENGTH_MAX + 1];
-    struct cp_range range; /* as written; 0 to 0: it is not, see cp_map_range() */
+    struct cp_range range;         /* as written; 0 to 0: it is not, see cp_map_range() */
+    uint32_t parent, parent_epoch; /* that it was split from; 0: the region was made with it */
     /* With local storage: see region.proto. */
     struct cp_map_copy in_sync[CP_MAP_COPIES_MAX]; /* of different shards */
     size_t in_sync_count;
@@ -82,6 +84,11 @@ const struct cp_map_copy *cp_map_copy_on(const struct cp_map_partition *partitio
                                          const char *shard);
 const struct cp_map_copy *cp_map_copy_beside(const struct cp_map_partition *partition,
                                              const char *shard);
+
+/* What it is split into: the middle of what it has, or what people say, where place begins (the
+ * first byte of a hash). 0, or -EINVAL with a sentence: it cannot be. */
+int cp_map_split(const struct cp_map *map, uint32_t partition, const uint8_t *place,
+                 uint64_t *ret_at, struct sy_error_text *error) SY_MUST_USE;
 
 /* ---- to write them ---- */
 

@@ -366,12 +366,18 @@ static bool is_addressed(const struct cp_request *req)
  * asked for there. */
 static bool has_gone(struct cp_request *req)
 {
-    if (req->method->kind != SY_METHOD_UNARY || !cp_lane_gone(req->lane))
+    bool split = req->hashed && cp_shard_find(req->lane->shard, req->hash) != req->lane->index;
+    if (split && req->method->kind != SY_METHOD_UNARY) {
+        cp_fail(req, SY_CODE_UNAVAILABLE, "partition %u was split just now; try again",
+                req->lane->index);
+        return true;
+    }
+    if (req->method->kind != SY_METHOD_UNARY || (!split && !cp_lane_gone(req->lane)))
         return false; /* whoever watches begins anew when he is told so */
     SY_CLEANUP(sy_buf_deinit) struct sy_buf packed = {0};
     if (req->bytes.data == NULL)
         pb_pack(req->message, &packed);
-    cp_lane_forward(req->lane, sy_take(req->call), &req->address,
+    cp_lane_forward(req->lane, sy_take(req->call), req->hashed ? &req->hash : NULL, &req->address,
                     req->bytes.data != NULL ? req->bytes : sy_buf_span(&packed));
     request_free(req);
     return true;
@@ -452,7 +458,8 @@ static bool decode(struct cp_request *req, struct sy_span bytes)
 static bool forward(struct cp_request *req, const struct cp_lane *lane, struct sy_span bytes)
 {
     bool stream = req->method->kind == SY_METHOD_SERVER_STREAM;
-    if (!cp_shard_forward(req->lane->shard, req->call, lane->index, &req->address, stream, bytes))
+    if (!cp_shard_forward(req->lane->shard, req->call, lane->index, req->hashed ? &req->hash : NULL,
+                          &req->address, stream, bytes))
         return false;
     req->call = NULL;
     request_free(req);
@@ -468,16 +475,31 @@ void cp_request_forward_to(struct cp_request *req, struct sy_channel *channel)
     request_free(req);
 }
 
+static bool read_digits(const char **at, uint32_t *ret)
+{
+    size_t digits = strspn(*at, "0123456789");
+    if (digits == 0 || digits >= 8)
+        return false;
+    *ret = (uint32_t)strtoul(*at, NULL, 10);
+    *at += digits;
+    return true;
+}
+
 /* What CP_PART_KEY says; false: it is nonsense, and the request has failed. */
 static bool read_part(struct cp_request *req, uint32_t *ret)
 {
     const struct cp_shard *shard = req->lane->shard;
     const char *text = sy_call_metadata(req->call, CP_PART_KEY);
-    size_t digits = text != NULL ? strspn(text, "0123456789") : 0;
-    unsigned long part = digits > 0 && digits < 8 ? strtoul(text, NULL, 10) : ULONG_MAX;
+    uint32_t all = cp_shard_partitions(shard), of = shard->options.partitions, part = 0;
     *ret = CP_PART_ALL;
     if (text == NULL)
         return true;
+    bool sound = read_digits(&text, &part);
+    if (sound && *text == '/') {
+        text++;
+        sound = read_digits(&text, &of) && of <= shard->room;
+    }
+    sound = sound && *text == '\0' && part < of;
     if (sy_call_metadata(req->call, CP_FORWARDED_KEY) == NULL) {
         cp_fail(req, SY_CODE_INVALID_ARGUMENT,
                 "metadata " CP_PART_KEY " is for shards, with " CP_FORWARDED_KEY);
@@ -485,14 +507,26 @@ static bool read_part(struct cp_request *req, uint32_t *ret)
         cp_fail(req, SY_CODE_INVALID_ARGUMENT,
                 "metadata " CP_PART_KEY ": %s is not asked of single partitions",
                 req->method->path);
-    } else if (text[digits] != '\0' || part >= shard->options.partitions) {
+    } else if (!sound) {
         cp_fail(req, SY_CODE_INVALID_ARGUMENT,
-                "metadata " CP_PART_KEY " '%.32s': expected a partition, 0 to %u", text,
-                shard->options.partitions - 1);
+                "metadata " CP_PART_KEY " '%.32s': expected a partition, 0 to %u",
+                sy_call_metadata(req->call, CP_PART_KEY), all - 1);
+    } else if (of != all) { /* one of the two does not know of a split yet */
+        cp_ask_refuse(sy_take(req->call), part, shard->name);
+        request_free(req);
     } else {
-        *ret = (uint32_t)part;
+        *ret = part;
     }
     return *ret != CP_PART_ALL;
+}
+
+/* Where a region was never split it is the number, as older versions say it. */
+void cp_part_text(char ret[CP_PART_TEXT_SIZE], const struct cp_shard *shard, uint32_t part)
+{
+    uint32_t all = cp_shard_partitions(shard);
+    int n = all == shard->options.partitions ? snprintf(ret, CP_PART_TEXT_SIZE, "%u", part)
+                                             : snprintf(ret, CP_PART_TEXT_SIZE, "%u/%u", part, all);
+    SY_ASSERT(n > 0 && n < CP_PART_TEXT_SIZE);
 }
 
 bool cp_part_of_call(struct cp_request *req, uint32_t *ret_part)
@@ -507,24 +541,34 @@ bool cp_part_of_call(struct cp_request *req, uint32_t *ret_part)
     return false;
 }
 
+static struct cp_lane *lane_of(struct cp_request *req, uint64_t hash)
+{
+    struct cp_shard *shard = req->lane->shard;
+    req->hashed = true;
+    req->hash = hash;
+    return &shard->lanes[cp_shard_find(shard, hash)];
+}
+
 static struct cp_lane *owner(struct cp_request *req)
 {
     struct cp_shard *shard = req->lane->shard;
     const struct cp_address *a = &req->address;
+    req->hashed = false;
     if (a->task != NULL)
-        return &shard
-                    ->lanes[cp_shard_find(shard, cp_registry_hash(a->project, a->domain, a->task))];
+        return lane_of(req, cp_registry_hash(a->project, a->domain, a->task));
     if (a->run != NULL)
-        return &shard->lanes[cp_shard_partition_of(shard, a->project, a->domain, a->run)];
+        return lane_of(req, cp_name_hash(a->project, a->domain, a->run));
     return req->method->anywhere ? &shard->lanes[cp_shard_any(shard)] : cp_front(shard);
 }
 
 /* A request that the metadata brought here, still to be decoded. */
 static void decode_here(struct cp_request *req)
 {
-    if (!decode(req, req->bytes))
+    uint64_t named = req->hash;
+    if (has_gone(req) || !decode(req, req->bytes))
         return;
-    if (owner(req) != req->lane) {
+    (void)owner(req);
+    if (!req->hashed || req->hash != named) {
         cp_fail(req, SY_CODE_INVALID_ARGUMENT,
                 "the metadata names another run than the request, which is about %s/%s/%s",
                 req->address.project, req->address.domain, req->address.run);
@@ -571,8 +615,7 @@ static struct cp_lane *lane_by_metadata(struct cp_request *req)
         if (cp_name_check("metadata", names[i], NULL) < 0)
             return NULL;
     }
-    struct cp_shard *shard = req->lane->shard;
-    return &shard->lanes[cp_shard_partition_of(shard, names[0], names[1], names[2])];
+    return lane_of(req, cp_name_hash(names[0], names[1], names[2]));
 }
 
 void cp_method_handle(void *arg, struct sy_call *call, struct sy_span bytes)
@@ -589,7 +632,7 @@ void cp_method_handle(void *arg, struct sy_call *call, struct sy_span bytes)
     uint32_t part;
     if (!read_part(req, &part))
         return;
-    if (part == CP_PART_ALL && method->routable && shard->options.partitions > 1) {
+    if (part == CP_PART_ALL && method->routable && cp_shard_partitions(shard) > 1) {
         struct cp_lane *lane = lane_by_metadata(req);
         if (lane != NULL && forward(req, lane, bytes))
             return;

@@ -46,13 +46,13 @@ uint32_t cp_shard_find(const struct cp_shard *shard, uint64_t hash)
 
 struct cp_partition *cp_shard_partition(struct cp_shard *shard, uint32_t i)
 {
-    SY_ASSERT(i < shard->options.partitions);
+    SY_ASSERT(i < shard->room);
     return shard->lanes[i].partition;
 }
 
 uint32_t cp_shard_partitions(const struct cp_shard *shard)
 {
-    return shard->options.partitions;
+    return cp_ranges_count(cp_ranges_get(&shard->ranges));
 }
 
 int cp_shard_port(const struct cp_shard *shard)
@@ -112,7 +112,7 @@ static void operate(void *ctx, struct sy_call *call, struct sy_span bytes)
 {
     (void)bytes;
     struct cp_shard *shard = ctx;
-    uint32_t count = shard->options.partitions;
+    uint32_t count = cp_shard_partitions(shard);
     const char *text = sy_call_metadata(call, "x-switchyard-partition");
     char *end = NULL;
     unsigned long index = text != NULL ? strtoul(text, &end, 10) : 0;
@@ -182,7 +182,7 @@ static void serving_told(struct cp_post *post)
 /* Each partition is, here or at another shard. */
 static bool all_served(const struct cp_shard *shard)
 {
-    for (uint32_t i = 0; i < shard->options.partitions; i++) {
+    for (uint32_t i = 0; i < cp_shard_partitions(shard); i++) {
         if (!cp_shard_serves(shard, i) &&
             (shard->in_region == NULL || cp_region_elsewhere(shard->in_region, i) == NULL))
             return false;
@@ -206,7 +206,7 @@ void cp_shard_changed(void *arg)
     shard->announced = true;
     sy_log(shard->log, &cp_shard_events, CP_SHARD_EV_STARTED, SY_STR("name", shard->name),
            SY_STR("listen", shard->listen), SY_U64("port", (uint64_t)cp_shard_port(shard)),
-           SY_U64("partitions", shard->options.partitions));
+           SY_U64("partitions", cp_shard_partitions(shard)));
     if (shard->on_serving != NULL)
         shard->on_serving(shard->serving_ctx);
 }
@@ -230,7 +230,7 @@ void cp_shard_on_serving(struct cp_shard *shard, sy_fn fn, void *ctx)
 
 static void start_looking(struct cp_shard *shard)
 {
-    for (uint32_t i = 0; i < shard->options.partitions; i++) {
+    for (uint32_t i = 0; i < shard->room; i++) {
         struct cp_lane *lane = &shard->lanes[i];
         lane->serving.post.run = serving_heard;
         cp_queue_sync_init(lane);
@@ -247,6 +247,14 @@ static int check_options(const struct cp_shard_options *options, struct sy_error
     if (options->partitions < 1 || options->partitions > PARTITIONS_MAX) {
         sy_error_text_set(error, "partitions: %u is not within 1 to %d", options->partitions,
                           PARTITIONS_MAX);
+        return -EINVAL;
+    }
+    uint32_t max = options->partitions_max;
+    if (max != 0 && (max < options->partitions || max > PARTITIONS_MAX || options->etcd == NULL)) {
+        sy_error_text_set(error,
+                          "partitions_max: %u is not within partitions (%u) and %d, or this "
+                          "shard has no region",
+                          max, options->partitions, PARTITIONS_MAX);
         return -EINVAL;
     }
     if (cp_name_check("name", options->name, error) < 0 ||
@@ -289,11 +297,11 @@ static void add_methods(struct cp_shard *shard, struct sy_loop *loop)
 static int open_partitions(struct cp_shard *shard, const struct cp_shard_ports *ports,
                            struct sy_error_text *error)
 {
-    for (uint32_t i = 0; i < shard->options.partitions; i++) {
+    for (uint32_t i = 0; i < shard->room; i++) {
         struct cp_lane *lane = &shard->lanes[i];
         struct cp_partition_options options = shard->options.partition;
         options.partition = i;
-        options.partitions = shard->options.partitions;
+        options.partitions = cp_shard_partitions(shard);
         options.ranges = &shard->ranges;
         options.shard = shard->name;
         options.region = shard->region;
@@ -371,13 +379,13 @@ static struct cp_shard *shard_alloc(const struct cp_shard_options *options,
     shard->rpc = ports->rpc;
     shard->log = ports->log;
     cp_ranges_set(&shard->ranges, cp_ranges_new_even(options->partitions));
+    shard->room = options->partitions_max > 0 ? options->partitions_max : options->partitions;
     sy_rng_init(&shard->rng, ports->seed);
-    shard->lane_count = options->partitions + (ports->front != NULL);
+    shard->lane_count = shard->room + (ports->front != NULL);
     shard->lanes = sy_calloc(shard->lane_count, sizeof(*shard->lanes));
-    shard->front = &shard->lanes[ports->front != NULL ? options->partitions : 0];
+    shard->front = &shard->lanes[ports->front != NULL ? shard->room : 0];
     for (uint32_t i = 0; i < shard->lane_count; i++) {
-        cp_lane_init(&shard->lanes[i], shard, i,
-                     i < options->partitions ? ports->loops[i] : ports->front);
+        cp_lane_init(&shard->lanes[i], shard, i, i < shard->room ? ports->loops[i] : ports->front);
         sy_rng_init(&shard->lanes[i].rng, sy_rng_u64(&shard->rng));
     }
     return shard;
@@ -390,6 +398,7 @@ static void join_region(struct cp_shard *shard, const struct cp_shard_options *o
                                        .endpoint = shard->options.endpoint,
                                        .version = SY_VERSION,
                                        .partitions = options->partitions,
+                                       .partitions_max = shard->room,
                                        .storage = options->storage,
                                        .copies = options->copies,
                                        .standby_wait_ns = options->standby_wait_ns,
@@ -493,7 +502,7 @@ static void drain(void *arg)
         cp_follows_end(shard);
     }
     sy_server_drain(shard->server, shard->grace_ns, cp_front(shard)->loop, on_drained, shard);
-    for (uint32_t i = 0; i < shard->options.partitions; i++) {
+    for (uint32_t i = 0; i < shard->room; i++) {
         shard->stops[i] = (struct cp_stop){.post.run = stop_lane, .lane = &shard->lanes[i]};
         cp_lane_post(cp_front(shard), &shard->lanes[i], &shard->stops[i].post);
     }
@@ -511,7 +520,7 @@ static void left_region(void *arg)
 void cp_shard_stop(struct cp_shard *shard, int64_t grace_ns, sy_fn done, void *ctx)
 {
     SY_ASSERT(!shard->stopping && done != NULL);
-    uint32_t count = shard->options.partitions;
+    uint32_t count = shard->room;
     sy_log(shard->log, &cp_shard_events, CP_SHARD_EV_STOPPING, SY_STR("name", shard->name),
            SY_U64("calls", sy_server_calls(shard->server)));
     shard->stopping = true;
@@ -532,7 +541,7 @@ void cp_shard_free(struct cp_shard *shard)
 {
     if (shard == NULL)
         return;
-    uint32_t count = shard->options.partitions;
+    uint32_t count = shard->room;
     shard->freeing = true;
     for (uint32_t i = 0; i < shard->lane_count; i++) {
         cp_lane_drop(&shard->lanes[i]);

@@ -19,7 +19,8 @@ struct cp_shard_options {
     const char *console_listen;       /* "127.0.0.1:8080"; NULL or "": no console */
     const char *const *allow_origins; /* as in struct sy_server_options */
     size_t allow_origin_count;
-    uint32_t partitions;
+    uint32_t partitions;     /* that the region is made with */
+    uint32_t partitions_max; /* that it may come to have by splits; 0: as many */
     size_t streams_max;
     size_t
         queues_max; /* of the region, but for what is in flight at several homes; default 10,000 */
@@ -43,11 +44,11 @@ struct cp_shard_options {
 
 struct cp_shard_ports {
     struct sy_rpc *rpc;
-    struct sy_loop *const *loops; /* one for each partition */
+    struct sy_loop *const *loops; /* one for each partition that may be */
     /* Runs what concerns all of them, and in a region what keeps this shard alive in it: so none of
      * the others, whose turn may last while a partition is opened. NULL: loops[0]. */
     struct sy_loop *front;
-    const struct cp_store_opener *openers; /* one for each partition */
+    const struct cp_store_opener *openers; /* likewise */
     uint64_t seed;
     struct sy_log *log;
 };
@@ -73,6 +74,6 @@ uint32_t cp_shard_partition_of(const struct cp_shard *shard, const char *project
 /* That has the hash, of a run or of anything else that has a home. */
 uint32_t cp_shard_find(const struct cp_shard *shard, uint64_t hash);
 struct cp_partition *cp_shard_partition(struct cp_shard *shard, uint32_t i);
-uint32_t cp_shard_partitions(const struct cp_shard *shard);
+uint32_t cp_shard_partitions(const struct cp_shard *shard); /* that the region has now */
 /* On the front: how many shards it has connections for, itself among them. */
 size_t cp_shard_peers(const struct cp_shard *shard);

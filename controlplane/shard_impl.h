@@ -79,13 +79,16 @@ struct cp_lane {
         bool heard; /* by the front */
     } serving;
     struct cp_owned { /* in a region of several shards: shard_region.c */
-        struct cp_post open, give, lose, opened, closed, stalled;
-        uint32_t epoch;          /* the front's: under which it is to be opened */
+        struct cp_post open, give, lose, opened, closed, stalled, fork, forked;
+        uint32_t epoch;              /* the front's: under which it is to be opened */
+        struct cp_partition_lot lot; /* with `open` */
         bool wanted, answered;   /* the front's: it is to be open; `opened` has come since then */
         uint32_t seen;           /* with `closed`: the greatest epoch of its store */
         bool held, told, giving; /* the lane's: by this shard; so much was told; it is to go */
         bool taking;             /* the lane's: what follows it here is closed first */
         bool stalling;           /* the lane's: `stalled` is under way, there and back */
+        /* The lane's: why it could not be split when it was to go; "": it could. */
+        struct sy_error_text no_split;
         struct sy_error_text why, trouble;    /* with `opened`: it could not be; the front's copy */
         _Atomic(struct sy_channel *) channel; /* to who has it; NULL: nobody that is known */
         struct sy_channel *carrier;           /* the front's: the same, for what it passes on */
@@ -123,7 +126,8 @@ struct cp_shard {
     struct cp_binding *bindings;
     size_t binding_count;
     struct cp_ranges_now ranges; /* of the region's partitions */
-    struct cp_lane *lanes;       /* one for each partition, then perhaps the front's */
+    struct cp_lane *lanes;       /* one for each partition that may be, then perhaps the front's */
+    uint32_t room;               /* partitions that may be, after splits */
     struct cp_lane *front;       /* the first, or a lane of its own, which has no partition */
     uint32_t lane_count;
     struct sy_rng rng; /* front only */
@@ -284,6 +288,8 @@ void cp_peers_serve(struct cp_shard *shard, struct sy_loop *loop);
 /* In api_watch_runs.c: WatchRuns, and what is left of it when the shard is freed. */
 void cp_runs_watch_serve(struct cp_request *req);
 void cp_runs_watches_free(struct cp_shard *shard);
+void cp_runs_watches_look(struct cp_shard *shard); /* a partition was split */
+void cp_groups_watches_look(struct cp_shard *shard);
 /* In api_watch_groups.c: the same for WatchGroups. */
 void cp_groups_watch_serve(struct cp_request *req);
 void cp_groups_watches_free(struct cp_shard *shard);
@@ -328,23 +334,30 @@ struct cp_request {
     void *state;
     struct sy_timer timer;
     bool streaming, finished;
+    bool hashed; /* it is about what has this hash */
+    uint64_t hash;
     bool of_part; /* another shard asks for what this lane's partition has to say: see gather */
 };
 
 /* In shard_region.c. True: the call is for another shard, or for a time when we shall serve, and
- * was taken. */
+ * was taken. `hash`: of what it is about, which may lie in another partition by then; NULL: it is
+ * about the partition. */
 bool cp_shard_forward(struct cp_shard *shard, struct sy_call *call, uint32_t partition,
-                      const struct cp_address *about, bool stream, struct sy_span request);
+                      const uint64_t *hash, const struct cp_address *about, bool stream,
+                      struct sy_span request);
 /* Of a stream over all partitions: the one that another shard asks for, or CP_PART_ALL. False: the
  * partition is not here, and who asks was told. (What is unary is in its lane: of_part.) */
 #define CP_PART_ALL UINT32_MAX
 bool cp_part_of_call(struct cp_request *req, uint32_t *ret_part);
+/* CP_PART_KEY for a part, of as many as there are: "3", "3/7". */
+#define CP_PART_TEXT_SIZE 24
+void cp_part_text(char ret[CP_PART_TEXT_SIZE], const struct cp_shard *shard, uint32_t part);
 
-/* In a lane: the partition has gone while a call was on its way from the front, or is going. Then
- * cp_lane_forward() takes a unary call for where it is. */
+/* In a lane: the partition has gone, or was split, while a call was on its way from the front, or
+ * is going. Then cp_lane_forward() takes a unary call for where it is. */
 bool cp_lane_gone(const struct cp_lane *lane);
-void cp_lane_forward(struct cp_lane *lane, struct sy_call *call, const struct cp_address *about,
-                     struct sy_span request);
+void cp_lane_forward(struct cp_lane *lane, struct sy_call *call, const uint64_t *hash,
+                     const struct cp_address *about, struct sy_span request);
 
 /* On the front: the request is for the shard behind that channel, which answers it. */
 void cp_request_forward_to(struct cp_request *req, struct sy_channel *channel);
@@ -492,6 +505,7 @@ struct cp_gather {
     void *query;         /* read-only for collect() and unpack() */
     char *authorization; /* of the call; NULL: none */
     int64_t deadline_ns;
+    const struct cp_ranges *ranges; /* NULL: it is about one partition */
     uint32_t waiting, count;
     struct cp_gather_part parts[];
 };

@@ -9,7 +9,10 @@
  *       | <-- closed ----------------------- | nothing of it is left (or it lapsed by itself)
  *       | <-- stalled ---------------------- | its disk is waited for
  *
- * Each of the six is under way at most once, and those from one lane to another stay in order.
+ *       | -- fork -------------------------> | its files, which nobody has open, are forked
+ *       | <-- forked ----------------------- |
+ *
+ * Each of the eight is under way at most once, and those from one lane to another stay in order.
  */
 #include "controlplane/shard_impl.h"
 
@@ -56,6 +59,7 @@ static void run_open(struct cp_post *post)
     owned->held = true;
     owned->told = owned->giving = false;
     owned->taking = true;
+    cp_partition_set_lot(lane->partition, &owned->lot);
     if (cp_copying_yield(lane, take, lane))
         take(lane);
 }
@@ -66,6 +70,10 @@ static void run_give(struct cp_post *post)
     if (!lane->owned.held)
         return; /* it lapsed, and that was told */
     lane->owned.giving = true;
+    lane->owned.no_split.text[0] = '\0';
+    if (!cp_partition_splits(lane->partition, &lane->owned.no_split) &&
+        lane->owned.no_split.text[0] == '\0')
+        sy_error_text_set(&lane->owned.no_split, "it does not serve");
     if (cp_partition_away(lane->partition))
         tell_closed(lane);
     else
@@ -76,6 +84,20 @@ static bool waits_for_disk(const struct cp_lane *lane)
 {
     int64_t patience_ns = lane->shard->options.disk_patience_ns;
     return patience_ns > 0 && cp_partition_disk_waited_ns(lane->partition) >= patience_ns;
+}
+
+static void run_fork(struct cp_post *post)
+{
+    struct cp_lane *lane = sy_container_of(post, struct cp_lane, owned.fork);
+    struct cp_owned *owned = &lane->owned;
+    SY_ASSERT(!owned->held);
+    owned->why = owned->no_split;
+    int r = 0;
+    if (owned->why.text[0] == '\0')
+        r = cp_partition_fork(lane->partition, owned->epoch, &owned->why);
+    if (r < 0 && owned->why.text[0] == '\0')
+        sy_error_text_set(&owned->why, "%s", strerror(-r));
+    cp_lane_post(lane, cp_front(lane->shard), &owned->forked);
 }
 
 static void run_lose(struct cp_post *post)
@@ -145,11 +167,25 @@ static void run_closed(struct cp_post *post)
     cp_region_closed(lane->shard->in_region, lane->index, lane->owned.epoch, lane->owned.seen);
 }
 
+/* What the record that was claimed says; the whole map may be damaged elsewhere. */
+static struct cp_partition_lot lot_of(const struct cp_shard *shard, uint32_t partition)
+{
+    const struct cp_map *map = cp_region_map(shard->in_region);
+    uint32_t at = cp_map_partition(map, partition);
+    SY_ASSERT(at != CP_MAP_NONE);
+    const struct cp_map_partition *p = &map->partitions[at];
+    return (struct cp_partition_lot){.range = cp_map_range(map, p),
+                                     .split = p->parent_epoch != 0,
+                                     .parent = p->parent,
+                                     .parent_epoch = p->parent_epoch};
+}
+
 static void open_partition(void *ctx, uint32_t partition, uint32_t epoch)
 {
     struct cp_shard *shard = ctx;
     struct cp_lane *lane = &shard->lanes[partition];
     lane->owned.epoch = epoch;
+    lane->owned.lot = lot_of(shard, partition);
     lane->owned.wanted = true;
     lane->owned.answered = false;
     lane->owned.trouble.text[0] = '\0';
@@ -171,6 +207,20 @@ static void lose_partition(void *ctx, uint32_t partition)
     struct cp_lane *lane = &shard->lanes[partition];
     lane->owned.wanted = false;
     cp_lane_post(cp_front(shard), lane, &lane->owned.lose);
+}
+
+static void fork_partition(void *ctx, uint32_t partition, uint32_t epoch)
+{
+    struct cp_shard *shard = ctx;
+    struct cp_lane *lane = &shard->lanes[partition];
+    SY_ASSERT(lane->owned.epoch == epoch);
+    cp_lane_post(cp_front(shard), lane, &lane->owned.fork);
+}
+
+static void run_forked(struct cp_post *post)
+{
+    struct cp_lane *lane = sy_container_of(post, struct cp_lane, owned.forked);
+    cp_region_forked(lane->shard->in_region, lane->index, lane->owned.epoch, lane->owned.why.text);
 }
 
 static void misfit(void *ctx, const char *why)
@@ -318,18 +368,23 @@ bool cp_shard_has(const struct cp_shard *shard, uint32_t partition)
 static void read_ranges(struct cp_shard *shard)
 {
     struct cp_ranges *ranges = cp_map_ranges(cp_region_map(shard->in_region));
-    bool fits = ranges != NULL && cp_ranges_count(ranges) == shard->options.partitions;
+    bool fits = ranges != NULL && cp_ranges_count(ranges) >= cp_shard_partitions(shard) &&
+                cp_ranges_count(ranges) <= shard->room;
     if (fits && !cp_ranges_same(ranges, cp_ranges_get(&shard->ranges)))
         cp_ranges_set(&shard->ranges, ranges);
     else
-        cp_ranges_free(ranges);
+        cp_ranges_free(sy_take(ranges));
+    if (ranges != NULL) {
+        cp_runs_watches_look(shard);
+        cp_groups_watches_look(shard);
+    }
 }
 
 static void changed(void *ctx)
 {
     struct cp_shard *shard = ctx;
     read_ranges(shard);
-    for (uint32_t i = 0; i < shard->options.partitions; i++) {
+    for (uint32_t i = 0; i < shard->room; i++) {
         const char *endpoint = cp_region_elsewhere(shard->in_region, i);
         if (endpoint == NULL && cp_region_ours(shard->in_region, i))
             endpoint = shard->options.endpoint; /* it is being opened: asked until it is */
@@ -353,7 +408,7 @@ bool cp_shard_serves(const struct cp_shard *shard, uint32_t partition)
 uint32_t cp_shard_any(const struct cp_shard *shard)
 {
     uint32_t elsewhere = 0;
-    for (uint32_t i = 0; i < shard->options.partitions; i++) {
+    for (uint32_t i = 0; i < cp_shard_partitions(shard); i++) {
         if (cp_shard_serves(shard, i))
             return i;
         if (shard->in_region != NULL && cp_region_elsewhere(shard->in_region, i) != NULL)
@@ -362,26 +417,38 @@ uint32_t cp_shard_any(const struct cp_shard *shard)
     return elsewhere;
 }
 
-static void pass_on(const struct cp_shard *shard, struct cp_forwards *forwards,
-                    struct sy_call *call, uint32_t partition, const struct cp_address *about,
-                    bool stream, struct sy_span request)
+static uint32_t find_now(void *ctx, uint64_t hash)
 {
+    return cp_shard_find(ctx, hash);
+}
+
+/* `hash`: of what it is about; NULL: the partition. */
+static void pass_on(const struct cp_shard *shard, struct cp_forwards *forwards,
+                    struct sy_call *call, uint32_t partition, const uint64_t *hash,
+                    const struct cp_address *about, bool stream, struct sy_span request)
+{
+    struct cp_forward_to to = {.partition = partition};
     char run[3 * (CP_NAME_LENGTH_MAX + 1)];
     bool named = about->run != NULL; /* it may have been made here */
+    if (hash != NULL) {
+        to.find = find_now;
+        to.hash = *hash;
+    }
     if (named)
         snprintf(run, sizeof(run), "%s/%s/%s", about->project, about->domain, about->run);
     if (sy_call_metadata(call, CP_FORWARDED_KEY) != NULL)
         cp_ask_refuse(call, partition, shard->name);
     else
-        cp_forward(forwards, call, partition, named ? run : NULL, stream, request);
+        cp_forward(forwards, call, &to, named ? run : NULL, stream, request);
 }
 
 bool cp_shard_forward(struct cp_shard *shard, struct sy_call *call, uint32_t partition,
-                      const struct cp_address *about, bool stream, struct sy_span request)
+                      const uint64_t *hash, const struct cp_address *about, bool stream,
+                      struct sy_span request)
 {
     if (shard->in_region == NULL || cp_shard_serves(shard, partition))
         return false;
-    pass_on(shard, shard->forwards, call, partition, about, stream, request);
+    pass_on(shard, shard->forwards, call, partition, hash, about, stream, request);
     return true;
 }
 
@@ -392,11 +459,10 @@ bool cp_lane_gone(const struct cp_lane *lane)
            (!owned->held || owned->giving || cp_partition_away(lane->partition));
 }
 
-void cp_lane_forward(struct cp_lane *lane, struct sy_call *call, const struct cp_address *about,
-                     struct sy_span request)
+void cp_lane_forward(struct cp_lane *lane, struct sy_call *call, const uint64_t *hash,
+                     const struct cp_address *about, struct sy_span request)
 {
-    SY_ASSERT(cp_lane_gone(lane));
-    pass_on(lane->shard, lane->forwards, call, lane->index, about, false, request);
+    pass_on(lane->shard, lane->forwards, call, lane->index, hash, about, false, request);
 }
 
 /* ---- life ---- */
@@ -411,19 +477,26 @@ void cp_shard_on_misfit(struct cp_shard *shard, void (*fn)(void *ctx, const char
 void cp_shard_region_init(struct cp_shard *shard, struct sy_loop *loop,
                           const struct cp_region_options *options)
 {
-    struct cp_region_sink sink = {open_partition, give_partition, lose_partition,
-                                  changed,        misfit,         shard};
-    for (uint32_t i = 0; i < shard->options.partitions; i++) {
+    struct cp_region_sink sink = {.open = open_partition,
+                                  .give = give_partition,
+                                  .lose = lose_partition,
+                                  .fork = fork_partition,
+                                  .changed = changed,
+                                  .misfit = misfit,
+                                  .ctx = shard};
+    for (uint32_t i = 0; i < shard->room; i++) {
         struct cp_owned *owned = &shard->lanes[i].owned;
         owned->open.run = run_open;
         owned->give.run = run_give;
         owned->lose.run = run_lose;
         owned->opened.run = run_opened;
         owned->closed.run = run_closed;
+        owned->fork.run = run_fork;
+        owned->forked.run = run_forked;
     }
     shard->self = cp_shard_channel(shard, shard->options.endpoint);
     cp_forwards_new(&shard->forwards, loop, route_carried, shard);
-    for (uint32_t i = 0; i < shard->options.partitions; i++)
+    for (uint32_t i = 0; i < shard->room; i++)
         cp_forwards_new(&shard->lanes[i].forwards, shard->lanes[i].loop, cp_shard_route, shard);
     cp_region_new(&shard->in_region, shard->rpc, loop, &shard->rng, shard->log, options, &sink);
 }
@@ -431,7 +504,7 @@ void cp_shard_region_init(struct cp_shard *shard, struct sy_loop *loop,
 void cp_shard_region_deinit(struct cp_shard *shard)
 {
     cp_forwards_free(shard->forwards);
-    for (uint32_t i = 0; i < shard->options.partitions; i++)
+    for (uint32_t i = 0; i < shard->room; i++)
         cp_forwards_free(shard->lanes[i].forwards);
     cp_region_free(shard->in_region);
     peers_free(sy_take(shard->peers));

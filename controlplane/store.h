@@ -57,6 +57,10 @@ int cp_store_rocksdb_open_within(struct cp_store **ret_store, const char *path, 
 int cp_store_rocksdb_open_logged(struct cp_store **ret_store, const char *path, uint32_t epoch,
                                  size_t memory_bytes, struct sy_loop *loop, uint32_t *ret_epoch,
                                  struct sy_error_text *error) SY_MUST_USE;
+/* The store below `path`, which is closed, as one of another partition below `to`: in hard links
+ * and copies of its logs. It stays as it is. An errno with a sentence. */
+int cp_store_rocksdb_fork(const char *path, const char *to,
+                          struct sy_error_text *error) SY_MUST_USE;
 #define CP_STORE_MEMORY_MAX ((size_t)320 << 20) /* more brings nothing; the one above has it */
 #define CP_STORE_MEMORY_MIN ((size_t)16 << 20)
 

@@ -503,6 +503,59 @@ int cp_dirs_take(struct cp_dirs **ret_dirs, const struct cp_dirs_options *option
     return r < 0 ? sy_trace(r) : r;
 }
 
+/* TO.tmp/e0000000012, then a rename: what is there by its name is whole. */
+static int fork_into(const struct cp_dirs *d, const char *from, uint32_t number, const char *to)
+{
+    char tmp[PATH_MAX], inner[PATH_MAX], file[PATH_MAX], own[PATH_MAX];
+    sy_path_print(tmp, "%s" TMP, to);
+    sy_path_print(inner, "%s/e%010u", tmp, number);
+    sy_path_print(file, "%s/" HOLDER, inner);
+    sy_path_print(own, "%s/" HOLDER, from);
+    int r = remove_all(d, tmp);
+    if (r == 0)
+        r = remove_all(d, to);
+    if (r == 0)
+        r = make_directory(d, tmp);
+    if (r == 0)
+        r = make_directory(d, inner);
+    if (r == 0)
+        r = take_files(d, from, inner);
+    if (r == 0)
+        r = copy_file(d, own, file);
+    if (r == 0)
+        r = sync_directory(d, inner);
+    if (r == 0)
+        r = sync_directory(d, tmp);
+    if (r == 0)
+        r = rename_to(d, tmp, to);
+    return r == 0 ? sync_parent(d, to) : r;
+}
+
+int cp_dirs_fork(const struct cp_dirs_options *options, const char *to, struct sy_error_text *error)
+{
+    struct cp_dirs d = {.options = *options};
+    struct holder holder;
+    char from[PATH_MAX];
+    bool found = false, flat = false;
+    uint32_t newest = 0;
+    int r = find_newest(&d, &found, &newest, &flat);
+    number_path(&d, newest, "", from);
+    if (r == 0 && (!found || flat))
+        r = -ENOENT;
+    if (r == 0 && (!read_holder(from, newest, &holder) || !holder.closed))
+        r = -EBUSY;
+    if (r == 0)
+        r = fork_into(&d, from, newest, to);
+    if (r < 0)
+        sy_error_text_set(error, "the database %s cannot be forked to %s: %s%s", from, to,
+                          strerror(-r),
+                          r == -EBUSY ? " (it was not closed well)"
+                          : r == -EPERM || r == -EOPNOTSUPP || r == -EXDEV || r == -EMLINK
+                              ? " (its volume refuses hard links)"
+                              : "");
+    return sy_trace(r);
+}
+
 const char *cp_dirs_path(const struct cp_dirs *d)
 {
     return d->path;

@@ -84,6 +84,11 @@ const char *cp_dirs_path(const struct cp_dirs *dirs);
 bool cp_dirs_empty(const struct cp_dirs *dirs);
 /* The store is open there: older directories go. What cannot be removed stays for the next one. */
 void cp_dirs_opened(struct cp_dirs *dirs);
+/* A partition's directory of that name, with what this one has now, which nobody has open; its
+ * files are shared as for a copy, and what this one had stays. What was there by that name goes.
+ * -EBUSY: somebody may have it open. With a sentence. */
+int cp_dirs_fork(const struct cp_dirs_options *options, const char *to,
+                 struct sy_error_text *error) SY_MUST_USE;
 /* Nobody has it open any more, and nothing of this process will write into it. */
 void cp_dirs_closed(struct cp_dirs *dirs);
 void cp_dirs_free(struct cp_dirs *dirs);

@@ -258,3 +258,9 @@ void cp_rocks_close(struct rocks_store *store)
     if (opened)
         cp_dirs_closed(store->dirs);
 }
+
+int cp_store_rocksdb_fork(const char *path, const char *to, struct sy_error_text *error)
+{
+    struct cp_dirs_options options = {.path = path, .kind = kind_of, .lock = "LOCK"};
+    return sy_trace(cp_dirs_fork(&options, to, error));
+}

@@ -13,7 +13,7 @@ struct dp_call_id dp_call_id(const struct sch_attempt_key *key, uint64_t call)
                                .epoch = key->epoch};
 }
 
-int dp_calls_add(struct dp_calls *calls, const struct dp_call_id *id, uint32_t slot,
+int dp_calls_add(struct dp_calls *calls, const struct dp_call_id *id, uint32_t to, uint32_t slot,
                  struct dp_agent_calls *agent)
 {
     if (dp_calls_find(calls, id))
@@ -22,6 +22,7 @@ int dp_calls_add(struct dp_calls *calls, const struct dp_call_id *id, uint32_t s
         return DP_CALLS_E_FULL;
     struct dp_call *call = sy_new(struct dp_call);
     call->id = *id;
+    call->to = to;
     call->slot = slot;
     call->agent_next = agent->first;
     call->agent_at = &agent->first;

@@ -18,6 +18,7 @@ struct dp_call_id {
 
 struct dp_call {
     struct dp_call_id id;
+    uint32_t to;                /* the partition that was asked */
     uint32_t slot;              /* of the agent */
     struct dp_call *agent_next; /* that agent's calls */
     struct dp_call **agent_at;
@@ -37,7 +38,7 @@ struct dp_call_id dp_call_id(const struct sch_attempt_key *key, uint64_t call);
 /* DP_CALLS_E_FULL; a repeat of a call that is under way is DP_CALLS_E_KNOWN. */
 #define DP_CALLS_E_FULL 1
 #define DP_CALLS_E_KNOWN 2
-int dp_calls_add(struct dp_calls *calls, const struct dp_call_id *id, uint32_t slot,
+int dp_calls_add(struct dp_calls *calls, const struct dp_call_id *id, uint32_t to, uint32_t slot,
                  struct dp_agent_calls *agent) SY_MUST_USE;
 struct dp_call *dp_calls_find(struct dp_calls *calls, const struct dp_call_id *id);
 void dp_calls_remove(struct dp_calls *calls, struct dp_call *call, struct dp_agent_calls *agent);

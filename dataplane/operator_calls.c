@@ -39,7 +39,9 @@ static void relay(struct dp_agent *agent, const struct dp_call_id *id,
         answer(agent, id, SY_CODE_FAILED_PRECONDITION, "this node does not hold the attempt");
         return;
     }
-    struct dp_stream *stream = dp_stream_find(op, key->partition);
+    uint32_t to;
+    bool heard = sch_operator_partition_of(op->core, key, &to);
+    struct dp_stream *stream = heard ? dp_stream_find(op, to) : NULL;
     if (!stream || !dp_link_usable(&stream->link)) {
         answer(agent, id, SY_CODE_UNAVAILABLE, "the partition cannot be reached at the moment");
         return;
@@ -53,7 +55,7 @@ static void relay(struct dp_agent *agent, const struct dp_call_id *id,
                "too many calls wait for the shard; try again later");
         return;
     }
-    int r = dp_calls_add(&op->calls, id, agent->slot, &agent->calls);
+    int r = dp_calls_add(&op->calls, id, to, agent->slot, &agent->calls);
     if (r == DP_CALLS_E_FULL)
         answer(agent, id, SY_CODE_RESOURCE_EXHAUSTED, "too many calls of this node are under way");
     if (r == 0)
@@ -80,12 +82,15 @@ bool dp_relay_reply(struct dp_stream *stream, struct sy_span span)
 {
     struct dp_operator *op = stream->op;
     struct dp_record record;
-    if (dp_wire_record(span, &record) < 0 || record.key.partition != stream->partition->id)
+    if (dp_wire_record(span, &record) < 0 ||
+        !sch_operator_speaks_for(op->core, stream->partition->id, &record.key))
         return false;
     struct dp_call_id id = dp_call_id(&record.key, record.value5);
     struct dp_call *call = dp_calls_find(&op->calls, &id);
     if (!call)
         return true; /* its agent has gone, or it was answered */
+    if (call->to != stream->partition->id)
+        return false;
     struct dp_agent *agent = agent_of(op, call);
     dp_calls_remove(&op->calls, call, &agent->calls);
     dp_link_put(&agent->link, DP_TO_NODE_REPLIES, span);
@@ -97,7 +102,7 @@ void dp_relay_fail_partition(struct dp_operator *op, uint32_t partition)
     struct dp_call *call, *next;
     for (call = op->calls.table; call; call = next) {
         next = call->hh.next;
-        if (call->id.partition != partition)
+        if (call->to != partition)
             continue;
         struct dp_agent *agent = agent_of(op, call);
         answer(agent, &call->id, SY_CODE_UNAVAILABLE, "the connection to the shard was lost");

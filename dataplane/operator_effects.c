@@ -107,7 +107,7 @@ static void send_give_back(struct dp_operator *op, const struct sch_op_effect *e
 
 static void send_started(struct dp_operator *op, const struct sch_op_effect *effect)
 {
-    struct dp_stream *stream = dp_stream_find(op, effect->u.report.key.partition);
+    struct dp_stream *stream = dp_stream_find(op, effect->u.report.partition);
     if (!stream)
         return;
     struct sy_buf *record = dp_scratch_key(op, &effect->u.report.key);
@@ -132,7 +132,7 @@ static void put_lost(struct dp_operator *op, struct sy_buf *record,
 
 static void send_outcome(struct dp_operator *op, const struct sch_op_effect *effect)
 {
-    struct dp_stream *stream = dp_stream_find(op, effect->u.report.key.partition);
+    struct dp_stream *stream = dp_stream_find(op, effect->u.report.partition);
     if (!stream)
         return;
     const struct outcome *outcome = effect->u.report.blob;
@@ -149,7 +149,7 @@ static void send_outcome(struct dp_operator *op, const struct sch_op_effect *eff
 
 static void send_returned(struct dp_operator *op, const struct sch_op_effect *effect)
 {
-    struct dp_stream *stream = dp_stream_find(op, effect->u.report.key.partition);
+    struct dp_stream *stream = dp_stream_find(op, effect->u.report.partition);
     if (!stream)
         return;
     struct sy_buf *record = dp_scratch_key(op, &effect->u.report.key);
@@ -159,7 +159,7 @@ static void send_returned(struct dp_operator *op, const struct sch_op_effect *ef
 
 static void send_inventory(struct dp_operator *op, const struct sch_op_effect *effect)
 {
-    struct dp_stream *stream = dp_stream_find(op, effect->u.inventory.key.partition);
+    struct dp_stream *stream = dp_stream_find(op, effect->u.inventory.partition);
     if (!stream)
         return;
     struct sy_buf *record = dp_scratch_key(op, &effect->u.inventory.key);

@@ -18,6 +18,7 @@
 #define LEASE_MAX_NS (3600 * SY_NS_PER_S)
 #define LEASE_BEATS_MIN 3
 #define REASON_MAX 512
+#define ORIGINS_MAX 256u /* splits in a row, each of what was split from the one before */
 
 const struct sm_table dp_stream_table = {
     .name = "partition stream",
@@ -238,13 +239,11 @@ static void on_lost(struct dp_link *link, enum sy_code code, const char *why)
 
 /* The core tells this partition all it holds for it, which may be more than a slow shard may have
  * waiting otherwise: that much on top is allowed. */
-static void step_up(struct dp_stream *stream)
+static void step_up(struct dp_stream *stream, struct sch_op_event *up)
 {
     struct dp_link *link = &stream->link;
     link->queued_max = SIZE_MAX;
-    dp_step(stream->op,
-            &(struct sch_op_event){.type = SCH_OP_PARTITION_UP,
-                                   .u.partition = {stream->partition->id, stream->epoch}});
+    dp_step(stream->op, up);
     link->queued_max = link->queued_bytes + stream->op->peer_bytes_max;
 }
 
@@ -281,6 +280,23 @@ static int check_epoch(struct dp_stream *stream, uint32_t epoch)
     return STOP;
 }
 
+/* Places from one to another, and epochs that grow, below its own. */
+static bool check_descent(const Switchyard__Internal__ShardWelcome *welcome)
+{
+    uint32_t before = 0;
+    if (welcome->n_origins > ORIGINS_MAX || welcome->places_above > UINT8_MAX ||
+        welcome->first_place > UINT8_MAX - welcome->places_above)
+        return false;
+    for (size_t i = 0; i < welcome->n_origins; i++) {
+        const Switchyard__Internal__Origin *origin = welcome->origins[i];
+        if (origin->partition == welcome->partition || origin->epoch <= before ||
+            origin->epoch >= welcome->epoch)
+            return false;
+        before = origin->epoch;
+    }
+    return true;
+}
+
 static int on_welcome(struct dp_stream *stream, const struct dp_wire_field *field)
 {
     struct dp_operator *op = stream->op;
@@ -292,6 +308,8 @@ static int on_welcome(struct dp_stream *stream, const struct dp_wire_field *fiel
         return refuse(stream, SY_CODE_FAILED_PRECONDITION, "a second welcome");
     if (welcome->epoch == 0)
         return refuse(stream, SY_CODE_INVALID_ARGUMENT, "a welcome without an epoch");
+    if (!check_descent(welcome))
+        return refuse(stream, SY_CODE_INVALID_ARGUMENT, "a welcome with malformed origins");
     if (check_epoch(stream, welcome->epoch) != 0)
         return STOP;
     struct dp_partition *partition = stream->partition;
@@ -311,7 +329,20 @@ static int on_welcome(struct dp_stream *stream, const struct dp_wire_field *fiel
                         clamp(welcome->lease_ns, LEASE_BEATS_MIN * heartbeat_ns, LEASE_MAX_NS));
     sy_log(op->log, &dp_events, DP_EV_PARTITION_UP, SY_STR("shard", stream->shard->target),
            SY_U64("partition", partition->id), SY_U64("epoch", welcome->epoch));
-    step_up(stream);
+    struct sch_op_origin origins[ORIGINS_MAX] = {0};
+    struct sch_op_event up = {.type = SCH_OP_PARTITION_UP,
+                              .u.partition = {.partition = partition->id,
+                                              .epoch = welcome->epoch,
+                                              .first_place = (uint8_t)welcome->first_place,
+                                              .places_above = (uint8_t)welcome->places_above,
+                                              .origins = origins,
+                                              .origin_count = welcome->n_origins}};
+    for (size_t i = 0; i < welcome->n_origins; i++)
+        origins[i] = (struct sch_op_origin){welcome->origins[i]->partition,
+                                            welcome->origins[i]->epoch};
+    for (size_t i = 0; i < up.u.partition.origin_count; i++) /* `welcome` is gone by now */
+        (void)dp_partition_saw_epoch(op, origins[i].partition, origins[i].epoch + 1);
+    step_up(stream, &up);
     return 0;
 }
 
@@ -455,10 +486,16 @@ static int on_assignment(struct dp_stream *stream, const struct dp_wire_field *f
     return 0;
 }
 
+/* Its partition speaks for such attempts. */
+static bool is_its_own(const struct dp_stream *stream, const struct sch_attempt_key *key)
+{
+    return sch_operator_speaks_for(stream->op->core, stream->partition->id, key);
+}
+
 static int on_ack(struct dp_stream *stream, const struct dp_wire_field *field)
 {
     struct dp_record record;
-    if (dp_wire_record(field->bytes, &record) < 0 || record.key.partition != stream->partition->id)
+    if (dp_wire_record(field->bytes, &record) < 0 || !is_its_own(stream, &record.key))
         return refuse(stream, SY_CODE_INVALID_ARGUMENT, "a malformed acknowledgement");
     dp_step(stream->op, &(struct sch_op_event){.type = SCH_OP_ACK, .u.key = record.key});
     return 0;
@@ -467,7 +504,7 @@ static int on_ack(struct dp_stream *stream, const struct dp_wire_field *field)
 static int on_cancel(struct dp_stream *stream, const struct dp_wire_field *field)
 {
     struct dp_record record;
-    if (dp_wire_record(field->bytes, &record) < 0 || record.key.partition != stream->partition->id)
+    if (dp_wire_record(field->bytes, &record) < 0 || !is_its_own(stream, &record.key))
         return refuse(stream, SY_CODE_INVALID_ARGUMENT, "a malformed cancel");
     char reason[REASON_MAX];
     dp_copy_text(reason, sizeof(reason), record.text5);

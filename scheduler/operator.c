@@ -192,7 +192,7 @@ struct sch_attempt *sch_attempt_new(struct sch_operator *op, const struct sch_at
     struct sch_attempt *a = sy_new(struct sch_attempt);
     a->key = *key;
     a->kind = kind;
-    a->partition = sch_op_partition_get(op, key->partition);
+    a->partition = sch_op_partition_of(op, key);
     sm_init(&a->sm, &sch_attempt_table, state);
     sch_table_add(&op->attempts, &a->by_key, attempt_hash(key));
     sch_list_push_back(&a->partition->attempts, &a->partition_link);
@@ -238,10 +238,11 @@ static void attempt_forget_kind(struct sch_operator *op, struct sch_attempt *a)
 void sch_attempt_send_outcome(struct sch_operator *op, struct sch_attempt *a)
 {
     SY_ASSERT(sch_attempt_state(a) == SCH_ATTEMPT_DONE);
-    if (!a->partition->up)
+    if (!sch_attempt_is_heard(a))
         return;
     struct sch_op_effect *effect = sch_op_effect_add(op, SCH_OP_SEND_OUTCOME);
     effect->u.report.key = a->key;
+    effect->u.report.partition = a->partition->id;
     effect->u.report.node = a->node ? a->node->name : "";
     effect->u.report.started_ns = a->started_ns;
     effect->u.report.blob = a->blob.data;
@@ -253,10 +254,11 @@ void sch_attempt_send_outcome(struct sch_operator *op, struct sch_attempt *a)
 void sch_attempt_send_inventory(struct sch_operator *op, struct sch_attempt *a)
 {
     SY_ASSERT(sch_attempt_state(a) != SCH_ATTEMPT_DONE);
-    if (!a->partition->up)
+    if (!sch_attempt_is_heard(a))
         return;
     struct sch_op_effect *effect = sch_op_effect_add(op, SCH_OP_SEND_INVENTORY);
     effect->u.inventory.key = a->key;
+    effect->u.inventory.partition = a->partition->id;
     effect->u.inventory.node = a->node ? a->node->name : "";
     effect->u.inventory.started = sch_attempt_state(a) == SCH_ATTEMPT_STARTED;
     effect->u.inventory.started_ns = a->started_ns;
@@ -280,9 +282,10 @@ void sch_attempt_returned(struct sch_operator *op, struct sch_attempt *a, const 
     struct sch_node *node = a->node;
     attempt_detach(op, a);
     sm_move(&a->sm, &sch_attempt_table, SCH_ATTEMPT_RETURNED, a);
-    if (a->partition->up && reason) {
+    if (sch_attempt_is_heard(a) && reason) {
         struct sch_op_effect *effect = sch_op_effect_add(op, SCH_OP_SEND_RETURNED);
         effect->u.report.key = a->key;
+        effect->u.report.partition = a->partition->id;
         effect->u.report.node = ""; /* the name may go with the attempt */
         effect->u.report.reason = reason;
     }
@@ -344,7 +347,7 @@ static void dispatch(struct sch_operator *op, const struct sch_op_event *event)
 {
     switch (event->type) {
     case SCH_OP_PARTITION_UP:
-        sch_op_partition_up(op, event->u.partition.partition, event->u.partition.epoch);
+        sch_op_partition_up(op, event);
         break;
     case SCH_OP_PARTITION_DOWN:
         sch_op_partition_down(op, event->u.partition.partition);

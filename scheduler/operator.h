@@ -106,6 +106,11 @@ extern const struct sm_table sch_service_table;
 enum sch_health_state { SCH_HEALTH_TRUSTED, SCH_HEALTH_AVOIDED, SCH_HEALTH_STATES };
 extern const struct sm_table sch_health_table;
 
+/* Up to that epoch of its own the partition was one with another. */
+struct sch_op_origin {
+    uint32_t partition, epoch;
+};
+
 struct sch_attempt_key {
     uint64_t action;
     uint32_t partition, number, epoch;
@@ -165,6 +170,10 @@ struct sch_op_event {
     union {
         struct {
             uint32_t partition, epoch;
+            /* Which attempts it speaks for: see operator_owner.c. */
+            uint8_t first_place, places_above;   /* the last one is 255 - places_above */
+            const struct sch_op_origin *origins; /* eldest first; epochs grow */
+            size_t origin_count;
         } partition;
         struct {
             uint32_t partition, class_id;
@@ -283,7 +292,8 @@ struct sch_op_effect {
         } elsewhere;
         struct {
             struct sch_attempt_key key;
-            const char *node; /* may be "" */
+            uint32_t partition; /* to which it goes */
+            const char *node;   /* may be "" */
             int64_t started_ns;
             const char *reason; /* RETURNED; OUTCOME without blob: why, NULL: its node was lost */
             bool alone;         /* its node was lost soon after it had started, alone there */
@@ -297,6 +307,7 @@ struct sch_op_effect {
         } service;
         struct {
             struct sch_attempt_key key;
+            uint32_t partition; /* to which it goes */
             const char *node;
             bool started;
             int64_t started_ns;
@@ -378,6 +389,12 @@ void sch_operator_survey(struct sch_operator *op, const struct sch_op_survey *su
 void sch_op_survey_answer_deinit(struct sch_op_survey_answer *answer);
 /* The node that holds (or held, while unacknowledged) an attempt; NULL when unknown. */
 const char *sch_operator_node_of(const struct sch_operator *op, const struct sch_attempt_key *key);
+/* Whether the stream of that partition is open and speaks for such an attempt, here or not. */
+bool sch_operator_speaks_for(const struct sch_operator *op, uint32_t partition,
+                             const struct sch_attempt_key *key);
+/* The partition whose stream speaks for an attempt that is here; false: none does just now. */
+bool sch_operator_partition_of(const struct sch_operator *op, const struct sch_attempt_key *key,
+                               uint32_t *ret);
 /* Nodes that are not OPEN, in the order they came to be so; also those that are away. */
 void sch_operator_each_service(const struct sch_operator *op,
                                bool (*fn)(void *ctx, const char *node, enum sch_service_state state,

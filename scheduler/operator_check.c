@@ -34,7 +34,7 @@ static void check_placed(const struct sch_op_placed *placed)
     SY_ASSERT(started == placed->started && sum_ms == placed->started_sum_ms);
 }
 
-static void check_attempt(const struct sch_attempt *a)
+static void check_attempt(struct sch_operator *op, const struct sch_attempt *a)
 {
     enum sch_attempt_state state = sch_attempt_state(a);
     bool on_node = state == SCH_ATTEMPT_PLACED || state == SCH_ATTEMPT_STARTED;
@@ -46,7 +46,7 @@ static void check_attempt(const struct sch_attempt *a)
     SY_ASSERT(sch_link_in_list(&a->place) == (state != SCH_ATTEMPT_DONE));
     SY_ASSERT(!a->room || a->charged);
     SY_ASSERT(!on_node || !a->blob.data);
-    SY_ASSERT(a->partition->id == a->key.partition);
+    SY_ASSERT(a->partition == sch_op_partition_of(op, &a->key));
     SY_ASSERT(!a->placed || (on_node && a->queue_tag != 0));
     if (a->placed)
         check_placed(a->placed);
@@ -459,7 +459,7 @@ static void check_asking(const struct sch_operator *op)
     SY_ASSERT(partitions == op->partitions_asking && unseated == op->classes_unseated);
 }
 
-static size_t check_partition(const struct sch_op_partition *partition,
+static size_t check_partition(struct sch_operator *op, const struct sch_op_partition *partition,
                               struct sch_amount *unstarted)
 {
     uint64_t waiting = 0, here = 0;
@@ -469,7 +469,7 @@ static size_t check_partition(const struct sch_op_partition *partition,
     for (struct sch_link *link = partition->attempts.next; link != &partition->attempts;
          link = link->next) {
         const struct sch_attempt *a = sy_container_of(link, struct sch_attempt, partition_link);
-        check_attempt(a);
+        check_attempt(op, a);
         if (!sch_link_in_list(&a->queue))
             continue;
         sch_amount_add(unstarted, &a->kind->request, true);
@@ -538,7 +538,7 @@ void sch_operator_check(const struct sch_operator *const_op)
         classes += list_length(&kind->classes);
     }
     for (struct sch_link *link = op->partitions.next; link != &op->partitions; link = link->next)
-        attempts += check_partition(sy_container_of(link, struct sch_op_partition, link),
+        attempts += check_partition(op, sy_container_of(link, struct sch_op_partition, link),
                                     &unstarted);
     SY_ASSERT(memcmp(&unstarted, &op->unstarted, sizeof(unstarted)) == 0);
     check_held(op);

@@ -595,7 +595,9 @@ void sch_op_gangs_tick(struct sch_operator *op)
         link = link->next;
         if (gang->held_until_ns > op->now_ns)
             continue;
-        if (gang->partition->up && !comes_closer(op, gang))
+        const struct sch_attempt *any = sy_container_of(gang->attempts.next, struct sch_attempt,
+                                                        place);
+        if (sch_attempt_is_heard(any) && !comes_closer(op, gang))
             give_back(op, gang);
         else
             gang->held_until_ns = op->now_ns + op->options.gang_hold_ns; /* or to nobody */

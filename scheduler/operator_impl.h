@@ -3,6 +3,7 @@
  *
  *   operator.c         set-up, the dispatch of events, reading
  *   operator_shard.c   what shards say: streams, demand, assignments, cancels, acknowledgements
+ *   operator_owner.c   which partition speaks for an attempt, after splits
  *   operator_node.c    what agents say: nodes up and down, inventories, reports, leases
  *   operator_verbs.c   cordon, drain, fence; nodes that are avoided for a while
  *   operator_room.c    what is used of a node, and what is left
@@ -116,6 +117,9 @@ struct sch_op_partition {
     uint32_t id;
     uint32_t epoch; /* of the newest stream; 0: only agents have named it */
     bool up;
+    uint8_t first_place, places_above; /* as it said last */
+    struct sch_op_origin *origins;
+    size_t origin_count;
     uint64_t waiting, unstarted;      /* over its classes */
     struct sch_amount assigned, room; /* since the stream opened: came; may come */
     struct sch_amount claimed;        /* requests of its claims that are ready */
@@ -356,12 +360,12 @@ struct sch_attempt {
     uint32_t queue_tag;    /* it may be stopped for others that name this; 0: not */
     uint16_t share;        /* charged with a part of a GPU: of which, in node->shares */
     struct sch_table_link by_key;
-    struct sch_op_partition *partition;
-    struct sch_op_seat *seat;     /* whose use it is, until it is DONE; NULL: not known */
-    struct sch_op_class *class;   /* NULL: adopted, or its stream has closed */
-    struct sch_kind *kind;        /* NULL when DONE */
-    struct sch_node *node;        /* NULL while HELD */
-    struct sch_op_gang *gang;     /* while HELD as a member */
+    struct sch_op_partition *partition; /* that speaks for it: see operator_owner.c */
+    struct sch_op_seat *seat;           /* whose use it is, until it is DONE; NULL: not known */
+    struct sch_op_class *class;         /* NULL: adopted, or its stream has closed */
+    struct sch_kind *kind;              /* NULL when DONE */
+    struct sch_node *node;              /* NULL while HELD */
+    struct sch_op_gang *gang;           /* while HELD as a member */
     struct sch_op_placed *placed; /* while PLACED or STARTED as a member that may be stopped */
     struct sch_link placed_link;
     int64_t since_ns;     /* STARTED: since when, on our clock; adopted: long ago */
@@ -409,6 +413,7 @@ struct sch_operator {
     uint32_t partitions_asking; /* some single action of theirs waits */
     uint32_t classes_unseated;  /* of these classes, those of which the place is not known */
     struct sch_link partitions, kinds, kinds_parked, kinds_asking, kinds_dirty, kinds_unsure;
+    size_t descended;     /* partitions that were split from others */
     struct sch_link held; /* all that is HELD, by held_until_ns */
     size_t parked_count, asking_count;
     struct sch_link gangs; /* that wait here */
@@ -480,7 +485,8 @@ void sch_attempt_send_inventory(struct sch_operator *op, struct sch_attempt *a);
 
 /* ---- operator_shard.c ---- */
 struct sch_op_partition *sch_op_partition_get(struct sch_operator *op, uint32_t id);
-void sch_op_partition_up(struct sch_operator *op, uint32_t id, uint32_t epoch);
+struct sch_op_partition *sch_op_partition_find(const struct sch_operator *op, uint32_t id);
+void sch_op_partition_up(struct sch_operator *op, const struct sch_op_event *event);
 void sch_op_partition_down(struct sch_operator *op, uint32_t id);
 static inline bool sch_op_partition_is_served(const struct sch_op_partition *partition)
 {
@@ -501,6 +507,16 @@ void sch_op_ack(struct sch_operator *op, const struct sch_attempt_key *key);
 void sch_op_join_tick(struct sch_operator *op);
 struct sch_op_class *sch_op_class_find(const struct sch_operator *op, uint32_t partition,
                                        uint32_t id);
+
+/* ---- operator_owner.c ---- */
+/* Who speaks for it, as far as is known; made when it is not known at all. */
+struct sch_op_partition *sch_op_partition_of(struct sch_operator *op,
+                                             const struct sch_attempt_key *key);
+/* And its stream is open. */
+bool sch_attempt_is_heard(const struct sch_attempt *a);
+/* What its stream says, before it is up: others' attempts may become its own. */
+void sch_op_partition_says(struct sch_operator *op, struct sch_op_partition *partition,
+                           const struct sch_op_event *event);
 
 /* ---- operator_node.c ---- */
 struct sch_node *sch_node_find(const struct sch_operator *op, const char *name);
@@ -728,6 +744,8 @@ void sch_op_seat_weigh(struct sch_op_seat *seat, const struct sch_share_standing
 void sch_attempt_sit(struct sch_operator *op, struct sch_attempt *a,
                      const struct sch_share_path *place);
 void sch_attempt_rise(struct sch_operator *op, struct sch_attempt *a);
+/* It is another partition's now. */
+void sch_attempt_change_seat(struct sch_operator *op, struct sch_attempt *a);
 
 void sch_op_seat_free(struct sch_operator *op, struct sch_op_seat *seat);
 

@@ -273,10 +273,11 @@ static void send_cancel(struct sch_operator *op, const struct sch_node *node,
 static void send_started(struct sch_operator *op, const struct sch_attempt *a)
 {
     SY_ASSERT(sch_attempt_state(a) == SCH_ATTEMPT_STARTED);
-    if (!a->partition->up)
+    if (!sch_attempt_is_heard(a))
         return; /* its inventory will say so */
     struct sch_op_effect *effect = sch_op_effect_add(op, SCH_OP_SEND_STARTED);
     effect->u.report.key = a->key;
+    effect->u.report.partition = a->partition->id;
     effect->u.report.node = a->node->name;
     effect->u.report.started_ns = a->started_ns;
 }

@@ -91,7 +91,7 @@ static bool may_recall(const struct sch_node *node)
         const struct sch_attempt *a = sy_container_of((struct sch_link *)(uintptr_t)link,
                                                       struct sch_attempt, place);
         if (sch_attempt_state(a) == SCH_ATTEMPT_PLACED &&
-            (a->charged || !a->single || !a->partition->up))
+            (a->charged || !a->single || !sch_attempt_is_heard(a)))
             return false;
     }
     return true;
@@ -240,7 +240,7 @@ void sch_held_tick(struct sch_operator *op)
         struct sch_attempt *a = sy_container_of(op->held.next, struct sch_attempt, place);
         if (a->held_until_ns > op->now_ns)
             break;
-        if (a->partition->up) {
+        if (sch_attempt_is_heard(a)) {
             sch_attempt_returned(op, a, "no node had room for it in time");
             continue;
         }

@@ -4,7 +4,7 @@
 
 /* ---- partitions ---- */
 
-static struct sch_op_partition *partition_find(const struct sch_operator *op, uint32_t id)
+struct sch_op_partition *sch_op_partition_find(const struct sch_operator *op, uint32_t id)
 {
     struct sch_table_link *link = sch_table_first(&op->partitions_by_id, sch_hash_u64(id, 0));
     for (; link; link = sch_table_next(link)) {
@@ -19,7 +19,7 @@ static struct sch_op_partition *partition_find(const struct sch_operator *op, ui
  * region has partitions. One that only agents have named goes with its last attempt. */
 struct sch_op_partition *sch_op_partition_get(struct sch_operator *op, uint32_t id)
 {
-    struct sch_op_partition *partition = partition_find(op, id);
+    struct sch_op_partition *partition = sch_op_partition_find(op, id);
     if (partition)
         return partition;
     partition = sy_new(struct sch_op_partition);
@@ -38,6 +38,8 @@ static void forget(struct sch_operator *op, struct sch_op_partition *partition)
     SY_ASSERT(sch_list_empty(&partition->seats_idle));
     sch_table_remove(&op->partitions_by_id, &partition->by_id);
     sch_list_remove(&partition->link);
+    op->descended -= partition->origin_count > 0;
+    free(partition->origins);
     free(partition);
 }
 
@@ -173,16 +175,18 @@ static void send_complete(struct sch_operator *op, const struct sch_op_partition
     sch_op_effect_add(op, SCH_OP_SEND_INVENTORY_COMPLETE)->u.partition = partition->id;
 }
 
-void sch_op_partition_up(struct sch_operator *op, uint32_t id, uint32_t epoch)
+void sch_op_partition_up(struct sch_operator *op, const struct sch_op_event *event)
 {
+    uint32_t epoch = event->u.partition.epoch;
     SY_ASSERT(epoch > 0);
-    struct sch_op_partition *partition = sch_op_partition_get(op, id);
+    struct sch_op_partition *partition = sch_op_partition_get(op, event->u.partition.partition);
     if (epoch < partition->epoch)
         return; /* its owner has been replaced: the shell closes the stream */
     if (partition->up)
         close_stream(op, partition);
-    partition->up = true;
     partition->epoch = epoch;
+    sch_op_partition_says(op, partition, event);
+    partition->up = true;
     for (struct sch_link *link = partition->attempts.next; link != &partition->attempts;
          link = link->next) {
         struct sch_attempt *a = sy_container_of(link, struct sch_attempt, partition_link);
@@ -198,7 +202,7 @@ void sch_op_partition_up(struct sch_operator *op, uint32_t id, uint32_t epoch)
 
 void sch_op_partition_down(struct sch_operator *op, uint32_t id)
 {
-    struct sch_op_partition *partition = partition_find(op, id);
+    struct sch_op_partition *partition = sch_op_partition_find(op, id);
     if (partition && partition->up)
         close_stream(op, partition);
 }
@@ -249,7 +253,7 @@ void sch_op_join_tick(struct sch_operator *op)
 
 void sch_op_demand(struct sch_operator *op, const struct sch_op_event *event)
 {
-    struct sch_op_partition *partition = partition_find(op, event->u.demand.partition);
+    struct sch_op_partition *partition = sch_op_partition_find(op, event->u.demand.partition);
     if (!partition || !partition->up)
         return;
     struct sch_op_class *class = sch_op_class_find(op, partition->id, event->u.demand.class_id);
@@ -289,7 +293,7 @@ void sch_op_assign(struct sch_operator *op, const struct sch_op_event *event)
 {
     const struct sch_attempt_key *key = &event->u.assign.key;
     struct sch_blob blob = event->u.assign.blob;
-    struct sch_op_partition *partition = partition_find(op, key->partition);
+    struct sch_op_partition *partition = sch_op_partition_find(op, key->partition);
     /* From an owner that has been replaced, or on no stream; or a repetition. */
     if (!partition || !partition->up || key->epoch != partition->epoch ||
         sch_attempt_find(op, key)) {

@@ -184,3 +184,21 @@ void sch_attempt_rise(struct sch_operator *op, struct sch_attempt *a)
     }
     sch_op_seat_unref(op, sy_take(a->seat));
 }
+
+void sch_attempt_change_seat(struct sch_operator *op, struct sch_attempt *a)
+{
+    struct sch_op_seat *before = a->seat;
+    struct sch_share_path path = {0};
+    if (!before || before->partition == a->partition)
+        return;
+    for (const struct sch_op_seat *at = before; at; at = at->parent)
+        path.depth++;
+    uint32_t i = path.depth;
+    for (const struct sch_op_seat *at = before; at; at = at->parent)
+        path.tags[--i] = at->share->tag;
+    struct sch_op_seat *seat = sch_op_seat_ref(op, a->partition, &path);
+    sch_attempt_rise(op, a); /* the shares keep their weights: `seat` has them */
+    sch_attempt_sit(op, a, &path);
+    SY_ASSERT(a->seat == seat);
+    sch_op_seat_unref(op, seat);
+}

@@ -126,10 +126,12 @@ void sch_partition_free(struct sch_partition *p)
     free(p);
 }
 
-uint64_t sch_partition_new_id(struct sch_partition *p)
+uint64_t sch_partition_new_id(struct sch_partition *p, uint8_t place)
 {
-    uint64_t id = ++p->last_id;
-    SY_ASSERT(id >> SCH_ID_COUNTER_BITS == p->options.epoch); /* 10^12 ids in an epoch */
+    uint64_t id = (p->last_id | UINT8_MAX) + 1 + place;
+    SY_ASSERT(id > p->last_id);
+    SY_ASSERT(id >> SCH_ID_COUNTER_BITS == p->options.epoch); /* 4 x 10^9 ids in an epoch */
+    p->last_id = id;
     return id;
 }
 
@@ -211,6 +213,7 @@ struct sch_run_impl *sch_run_new(struct sch_partition *p, uint64_t id, const cha
     SY_ASSERT(!sch_partition_find_run(p, project, domain, name));
     struct sch_run_impl *run = sy_new(struct sch_run_impl);
     run->base.id = id;
+    run->base.place = (uint8_t)id;
     run->refs = 1;
     copy_name(run->base.project, project);
     copy_name(run->base.domain, domain);

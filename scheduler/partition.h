@@ -121,7 +121,8 @@ struct sch_spec {
 };
 
 struct sch_run {
-    uint64_t id; /* (epoch << 40) | counter */
+    uint64_t id;   /* (epoch << 40) | (counter << 8) | place */
+    uint8_t place; /* of its name; ids of its actions end in it */
     char project[SCH_NAME_MAX], domain[SCH_NAME_MAX], name[SCH_NAME_MAX];
     int64_t created_ns;      /* realtime */
     uint64_t event_sequence; /* of the last event of this run */
@@ -138,7 +139,7 @@ struct sch_run {
 };
 
 struct sch_action {
-    uint64_t id; /* (epoch << 40) | counter; unique in the partition for ever */
+    uint64_t id; /* (epoch << 40) | (counter << 8) | place; unique in the partition for ever */
     struct sch_run *run;
     struct sch_action *parent; /* NULL for the root */
     struct sch_spec *spec;     /* NULL for what never runs: a record (a trace), a condition */
@@ -254,6 +255,8 @@ struct sch_run *sch_partition_restore_run(struct sch_partition *p, uint64_t id, 
                                           const char *domain, const char *name, int64_t created_ns,
                                           uint64_t event_sequence, uint64_t actions_total,
                                           uint32_t concurrency_max);
+/* Of one whose id does not end in it. */
+void sch_partition_restore_place(struct sch_run *run, uint8_t place);
 struct sch_action *sch_partition_restore_action(struct sch_partition *p,
                                                 const struct sch_restore *r);
 /* Links parents, counts children, starts the recovery wait for `expected_clusters` (names of
@@ -349,6 +352,7 @@ struct sch_event {
             int32_t priority;
             const char *queue; /* a name; NULL or "": the default one. See scheduler/queue.h */
             uint32_t concurrency_max; /* 0: no limit. 1 would stop every parent (refuse it) */
+            uint8_t place;            /* which of 256 equal parts of all names has the run's */
             bool instant;             /* the root; as in enqueue */
             const uint8_t *cache_key; /* the root's; as in enqueue */
             void *shell;              /* handed back in CREATED and REJECTED, and in FINISHED when

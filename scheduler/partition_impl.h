@@ -91,7 +91,8 @@
 /* So long at most a class waits for another round of reclaim after those that were in vain. */
 #define SCH_RECLAIM_WAIT_MAX_NS (600 * SY_NS_PER_S)
 #define SCH_RESERVE_CLASSES_MAX 16u /* at a time, the first in order */
-#define SCH_ID_COUNTER_BITS 40
+#define SCH_ID_COUNTER_BITS 40      /* of these the last ones are the place */
+#define SCH_ID_PLACE_BITS 8
 /* No action is assigned so often: an attempt with a higher number is none of ours, and would leave
  * no numbers for those that follow. */
 #define SCH_ATTEMPT_NUMBER_MAX (1u << 31)
@@ -609,7 +610,7 @@ static inline bool sch_may_look(struct sch_partition *p)
 struct sch_effect *sch_effect_add(struct sch_partition *p, enum sch_effect_type type);
 /* A copy for an effect to point to. */
 void *sch_effect_keep(struct sch_partition *p, const void *data, size_t size);
-uint64_t sch_partition_new_id(struct sch_partition *p);
+uint64_t sch_partition_new_id(struct sch_partition *p, uint8_t place);
 void sch_spec_released(struct sch_partition *p, struct sch_spec *spec);
 /* As sch_partition_feasible(), for a gang of that shape (size 0: one action), under these rules
  * (NULL: none). */

@@ -21,6 +21,12 @@ struct sch_run *sch_partition_restore_run(struct sch_partition *p, uint64_t id, 
     return &run->base;
 }
 
+void sch_partition_restore_place(struct sch_run *run, uint8_t place)
+{
+    SY_ASSERT(run && !run->root);
+    run->place = place;
+}
+
 static void add_orphan(struct sch_partition *p, struct sch_action_impl *a, const char *parent)
 {
     size_t size = strlen(parent) + 1;

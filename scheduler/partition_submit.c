@@ -52,7 +52,7 @@ struct sch_action_impl *sch_begin_action(struct sch_partition *p, const struct s
 static void begin_task(struct sch_partition *p, struct sch_action_new *new,
                        const struct sch_task *task, struct sch_share *tenant)
 {
-    new->id = sch_partition_new_id(p);
+    new->id = sch_partition_new_id(p, new->run->base.place);
     new->spec = task->spec;
     new->tenant = tenant;
     new->priority = task->priority;
@@ -132,8 +132,8 @@ void sch_submit_run(struct sch_partition *p, const struct sch_event *event)
     if (existing) {
         sch_reject(p, SCH_REJECT_EXISTS, sch_action_impl(existing->root), task.shell);
     } else if (sch_admit(p, &task, project, domain, &tenant)) {
-        struct sch_run_impl *run = sch_run_new(p, sch_partition_new_id(p), project, domain,
-                                               event->u.create.name);
+        struct sch_run_impl *run = sch_run_new(p, sch_partition_new_id(p, event->u.create.place),
+                                               project, domain, event->u.create.name);
         run->base.created_ns = event->realtime_ns;
         sch_gate_new(run, event->u.create.concurrency_max);
         sch_effect_add(p, SCH_EFFECT_RUN_CREATED)->u.run = &run->base;
@@ -193,7 +193,7 @@ void sch_submit_record(struct sch_partition *p, const struct sch_event *event)
     void *shell = event->u.record.shell;
     if (!sch_admit_child(p, parent, event->u.record.name, shell))
         return;
-    struct sch_action_new new = {.id = sch_partition_new_id(p),
+    struct sch_action_new new = {.id = sch_partition_new_id(p, parent->base.run->place),
                                  .run = sch_run_impl(parent->base.run),
                                  .parent = parent,
                                  .name = event->u.record.name,
@@ -216,7 +216,7 @@ void sch_submit_condition(struct sch_partition *p, const struct sch_event *event
         sch_reject(p, SCH_REJECT_FULL, NULL, shell);
         return;
     }
-    struct sch_action_new new = {.id = sch_partition_new_id(p),
+    struct sch_action_new new = {.id = sch_partition_new_id(p, parent->base.run->place),
                                  .run = sch_run_impl(parent->base.run),
                                  .parent = parent,
                                  .name = event->u.condition.name,

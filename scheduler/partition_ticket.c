@@ -87,6 +87,7 @@ static struct sch_token_report report_of(const struct sch_partition *p,
 {
     struct sch_token_report report = {.partition = p->options.partition,
                                       .epoch = p->options.epoch,
+                                      .partitions = p->options.partitions,
                                       .term = ticket->term,
                                       .sequence = ticket->sequence,
                                       .allowed = ticket->allowed,
@@ -210,6 +211,10 @@ void sch_token_report(struct sch_partition *p, const struct sch_queue_key *key,
                       const struct sch_token_report *report)
 {
     struct sch_share *share = sch_share_find(p, key);
+    if (report->partitions > p->options.partitions)
+        p->options.partitions = report->partitions;
+    if (share && share->tokens && sch_tokens_partitions(share->tokens) != p->options.partitions)
+        sch_tokens_free(sy_take(share->tokens));
     if (!share || !share->ticket || report->partition >= p->options.partitions)
         return; /* it has no limits any more: the reporter hears of it too */
     struct sch_use limits = sch_share_limits(share);

@@ -133,6 +133,11 @@ void sch_tokens_free(struct sch_tokens *tokens)
     free(tokens);
 }
 
+uint32_t sch_tokens_partitions(const struct sch_tokens *tokens)
+{
+    return tokens->count;
+}
+
 void sch_tokens_limit(struct sch_tokens *tokens, const struct sch_use *limits)
 {
     for (unsigned i = 0; i < AMOUNTS; i++) {

@@ -23,6 +23,10 @@
  * than the partition's own, or there was none, nothing more starts until the home has said another:
  * what ends is not replaced while more than the new limit is out.
  *
+ * A partition that was split has a new one beside it, and both begin anew. The first word of it
+ * that a home hears says how many there are by then: it begins anew too, so that nobody is allowed
+ * what the half that it has not heard of uses.
+ *
  * Fairness: partitions that want more get it in turns, the one with the smallest part first. When
  * nothing is left, those with more than an equal part may not start new work until it is equal.
  * While more is in use than the limit nobody may start any.
@@ -51,6 +55,7 @@ struct sch_reclaim_queue {
 
 struct sch_token_report {
     uint32_t partition, epoch; /* epoch of the partition */
+    uint32_t partitions;       /* of the region, as it knows; 0: it does not say */
     uint64_t term;             /* that it obeys; 0: of none yet */
     uint32_t sequence;         /* of the newest allowance that it obeys; 0: of none */
     struct sch_use allowed, used;
@@ -70,6 +75,7 @@ struct sch_tokens;
 /* 0 in `limits`: no limit of that amount. `term`: greater than that of any home before. */
 struct sch_tokens *sch_tokens_new(uint32_t partitions, const struct sch_use *limits, uint64_t term);
 void sch_tokens_free(struct sch_tokens *tokens);
+uint32_t sch_tokens_partitions(const struct sch_tokens *tokens);
 void sch_tokens_limit(struct sch_tokens *tokens, const struct sch_use *limits);
 /* Takes the report in. False: it is of an older epoch or term, and says nothing. */
 bool sch_tokens_report(struct sch_tokens *tokens, const struct sch_token_report *report,

@@ -339,6 +339,9 @@ static void carry_out(struct world *w, size_t shard, struct cp_ownership_effect 
     case CP_OWNERSHIP_MAKE:
         ck_abort_msg("storage is shared here");
         return;
+    case CP_OWNERSHIP_FORK: /* nobody splits here: test_cp_region_split.c */
+        MUST(false);
+        return;
     case CP_OWNERSHIP_LEAVE:
         for (size_t i = 0; i < PARTITIONS; i++)
             MUST(site->open[i].epoch == 0);

@@ -22,7 +22,10 @@
 
 #define UNUSED __attribute__((unused))
 
-enum { SHARDS = 3, PARTITIONS = 6, LOOPS = PARTITIONS + 1, MEMBERS = 3, CALLS = 400 };
+#ifndef ROOM /* for partitions, after splits */
+#define ROOM 6
+#endif
+enum { SHARDS = 3, PARTITIONS = 6, LOOPS = ROOM + 1, MEMBERS = 3, CALLS = 400 };
 #define MS SY_NS_PER_MS
 
 struct world;
@@ -71,8 +74,18 @@ struct world {
     struct sy_rpc *rpc;
     bool local; /* each shard has a disk of its own */
     struct fake_etcd *etcd;
-    struct cp_mem_disk *disks[PARTITIONS];
-    struct cp_store_opener openers[PARTITIONS];
+    struct disk { /* of a partition */
+        struct world *world;
+        uint32_t partition;
+        struct cp_mem_disk *disk; /* NULL: it is to be split from another */
+    } disks[ROOM];
+    struct cp_store_opener openers[ROOM];
+    struct fork { /* what such a one begins with */
+        uint32_t parent, epoch;
+        struct cp_mem_disk *disk;
+    } forks[64];
+    size_t fork_count;
+    bool no_forks; /* the storage refuses them */
     struct shard shards[SHARDS];
     const char *cut;
     const struct sy_loop *stuck; /* does not turn */
@@ -139,7 +152,7 @@ static bool may_connect(void *ctx, const char *from, const char *to)
 /* Whoever serves a partition is alone in that. */
 static void check_owners(const struct world *w)
 {
-    for (uint32_t i = 0; i < PARTITIONS; i++) {
+    for (uint32_t i = 0; i < ROOM; i++) {
         int serving = 0;
         for (size_t s = 0; s < SHARDS; s++) {
             const struct shard *shard = &w->shards[s];
@@ -198,7 +211,41 @@ static void run_for(struct world *w, int64_t ns)
 static int open_mem(void *ctx, struct cp_store **ret, uint32_t epoch, struct sy_loop *loop,
                     uint32_t *ret_epoch, struct sy_error_text *error)
 {
+    const struct disk *disk = ctx;
+    SY_ASSERT(disk->disk != NULL);
+    return cp_store_mem_open(ret, disk->disk, epoch, loop, ret_epoch, error);
+}
+
+/* Of a shard's own. */
+static int open_own(void *ctx, struct cp_store **ret, uint32_t epoch, struct sy_loop *loop,
+                    uint32_t *ret_epoch, struct sy_error_text *error)
+{
     return cp_store_mem_open(ret, ctx, epoch, loop, ret_epoch, error);
+}
+
+static int fork_mem(void *ctx, uint32_t epoch, struct sy_error_text *error)
+{
+    const struct disk *disk = ctx;
+    struct world *w = disk->world;
+    SY_ASSERT(w->fork_count < SY_COUNT_OF(w->forks));
+    sy_error_text_set(error, "the storage has no room for a fork");
+    if (w->no_forks)
+        return -ENOSPC;
+    w->forks[w->fork_count++] = (struct fork){disk->partition, epoch, cp_mem_disk_copy(disk->disk)};
+    error->text[0] = '\0';
+    return 0;
+}
+
+static int adopt_mem(void *ctx, uint32_t parent, uint32_t epoch, struct sy_error_text *error)
+{
+    struct disk *disk = ctx;
+    for (size_t i = 0; i < disk->world->fork_count && disk->disk == NULL; i++) {
+        struct fork *fork = &disk->world->forks[i];
+        if (fork->parent == parent && fork->epoch == epoch)
+            disk->disk = sy_take(fork->disk);
+    }
+    sy_error_text_set(error, "nothing was forked from partition %u", parent);
+    return disk->disk != NULL ? 0 : -ENOENT;
 }
 
 static bool has_ended(struct cp_witness *witness, const char *process)
@@ -290,7 +337,7 @@ static void init_disks(struct shard *s)
 {
     for (uint32_t p = 0; p < PARTITIONS; p++) {
         new_disk(&s->own[p]);
-        s->openers[p] = (struct cp_store_opener){open_mem, s->own[p].disk};
+        s->openers[p] = (struct cp_store_opener){.open = open_own, .ctx = s->own[p].disk};
     }
     s->copies = (struct cp_copies){.read = own_read,
                                    .make = own_make,
@@ -323,6 +370,7 @@ static void start_shard(struct world *w, size_t i)
                                        .listen = s->address,
                                        .endpoint = s->address,
                                        .partitions = PARTITIONS,
+                                       .partitions_max = w->local ? PARTITIONS : ROOM,
                                        .partition = {.inline_bytes_max = 65536},
                                        .etcd = &etcd,
                                        .disk_patience_ns = disk_patience_ns,
@@ -362,7 +410,7 @@ static UNUSED void on_stopped(void *arg)
 static UNUSED size_t owned_by(const struct world *w, size_t i)
 {
     size_t count = 0;
-    for (uint32_t p = 0; p < PARTITIONS && w->shards[i].shard != NULL; p++)
+    for (uint32_t p = 0; p < ROOM && w->shards[i].shard != NULL; p++)
         count += cp_partition_serving(cp_shard_partition(w->shards[i].shard, p));
     return count;
 }
@@ -389,10 +437,11 @@ static void open_world_of(struct world *w, uint64_t seed, bool local)
     ck_assert_int_eq(sy_rpc_mem_new(&w->rpc, &(struct sy_rpc_mem_plan){plan, may_connect, w}), 0);
     sy_rpc_mem_set_origin(w->rpc, "etcd");
     w->etcd = fake_etcd_new(w->rpc, w->loop, seed, members, MEMBERS);
-    for (size_t i = 0; i < PARTITIONS; i++) {
-        w->disks[i] = cp_mem_disk_new();
-        cp_mem_disk_set(w->disks[i], MS, -1);
-        w->openers[i] = (struct cp_store_opener){open_mem, w->disks[i]};
+    for (uint32_t i = 0; i < ROOM; i++) {
+        w->disks[i] = (struct disk){w, i, i < PARTITIONS ? cp_mem_disk_new() : NULL};
+        if (i < PARTITIONS)
+            cp_mem_disk_set(w->disks[i].disk, MS, -1);
+        w->openers[i] = (struct cp_store_opener){open_mem, &w->disks[i], fork_mem, adopt_mem};
     }
     sy_rpc_mem_set_origin(w->rpc, "client");
     for (size_t i = 0; i < SHARDS; i++) {
@@ -436,8 +485,10 @@ static void close_world(struct world *w)
     for (size_t i = 0; i < SHARDS; i++)
         sy_channel_free(w->shards[i].channel);
     sy_rpc_free(w->rpc);
-    for (size_t i = 0; i < PARTITIONS; i++)
-        cp_mem_disk_free(w->disks[i]);
+    for (size_t i = 0; i < ROOM; i++)
+        cp_mem_disk_free(w->disks[i].disk);
+    for (size_t i = 0; i < w->fork_count; i++)
+        cp_mem_disk_free(w->forks[i].disk);
     for (size_t i = 0; i < SHARDS; i++) {
         sy_timer_stop(w->shards[i].loops[0], &w->shards[i].told);
         free_disks(&w->shards[i]);

@@ -244,7 +244,8 @@ static void node_start(struct region *r, unsigned c, struct execution *x)
         return;
     node->used += cores;
     x->started_ns = r->now_ns;
-    uint64_t draw = sch_hash_u64(x->key.action, x->key.partition + x->key.number);
+    uint64_t epoch = x->key.action >> 40, count = (x->key.action >> 8) & UINT32_MAX;
+    uint64_t draw = sch_hash_u64(epoch << 40 | count, x->key.partition + x->key.number);
     x->end_ns = r->now_ns + r->runs_ns[x->queue] / 2 + (int64_t)draw % r->runs_ns[x->queue];
     struct sch_op_event event = {.type = SCH_OP_STARTED};
     event.u.report.node = "n";

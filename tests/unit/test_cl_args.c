@@ -418,6 +418,9 @@ START_TEST(test_region)
     ck_assert_int_eq(o.common.client.timeout_ns, 5 * SY_NS_PER_S);
     ck_assert(parse_region(&o, &line, "region move 0 --anywhere") == CL_PARSE_OK);
     ck_assert(o.partition == 0 && o.anywhere && o.shard == NULL);
+    ck_assert(parse_region(&o, &line, "region split 4") == CL_PARSE_OK);
+    ck_assert(o.verb == CL_REGION_SPLIT && o.partition == 4 && o.at == 0);
+    ck_assert(parse_region(&o, &line, "region split 4 --at 200") == CL_PARSE_OK && o.at == 200);
     ck_assert(parse_region(&o, &line, "region rebalance --dry-run") == CL_PARSE_OK);
     ck_assert(o.verb == CL_REGION_REBALANCE && o.dry_run);
     ck_assert(parse_region(&o, &line, "region drain-shard a") == CL_PARSE_OK);
@@ -431,7 +434,12 @@ START_TEST(test_region)
         const char *text, *names;
     } wrong[] = {
         {"region", "what of the region"},
-        {"region split", "region 'split'"},
+        {"region merge", "region 'merge'"},
+        {"region split", "expected PARTITION"},
+        {"region split 3 a", "unexpected argument 'a'"},
+        {"region split 3 --at 0", "'0'"},
+        {"region split 3 --at 256", "'256'"},
+        {"region move 3 a --at 7", "--at is for region split"},
         {"region shards x", "unexpected argument 'x'"},
         {"region move", "expected PARTITION SHARD"},
         {"region move 3", "expected PARTITION SHARD"},

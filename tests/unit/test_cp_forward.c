@@ -176,7 +176,8 @@ static void forward(void *ctx, struct sy_call *call, struct sy_span request)
     if (w->straight)
         cp_forward_to(w->forwards, call, w->owners[0].channel, stream, request);
     else
-        cp_forward(w->forwards, call, 7, w->run, stream, request);
+        cp_forward(w->forwards, call, &(struct cp_forward_to){.partition = 7}, w->run, stream,
+                   request);
 }
 
 static void serve(struct sy_server *server, struct world *w, struct owner *o)

@@ -17,7 +17,7 @@ static void open_usual(struct world *w, uint64_t seed)
     for (size_t i = 0; i < MEMBERS; i++)
         fake_etcd_set_delay(w->etcd, i, MS, 5 * MS);
     for (size_t i = 0; i < PARTITIONS; i++)
-        cp_mem_disk_set(w->disks[i], (int64_t)(1 + i % 5) * MS, -1);
+        cp_mem_disk_set(w->disks[i].disk, (int64_t)(1 + i % 5) * MS, -1);
 }
 
 /* ---- orders ---- */

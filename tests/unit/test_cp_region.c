@@ -144,8 +144,8 @@ START_TEST(a_shard_that_stood_still_says_nothing)
         struct world *w = &world;
         open_world(w, seed);
         for (size_t i = 0; i < PARTITIONS; i++) {
-            cp_mem_disk_set(w->disks[i], 100 * MS, -1);
-            cp_mem_disk_keep_in_flight(w->disks[i], seed % 2 == 0);
+            cp_mem_disk_set(w->disks[i].disk, 100 * MS, -1);
+            cp_mem_disk_keep_in_flight(w->disks[i].disk, seed % 2 == 0);
         }
         for (size_t i = 0; i < 30; i++)
             create_some(w, 0);

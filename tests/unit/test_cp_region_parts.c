@@ -123,7 +123,12 @@ static void join(struct member *m, struct world *w)
                                         .version = "another",
                                         .partitions = PARTITIONS,
                                         .etcd = &etcd};
-    struct cp_region_sink sink = {on_open, on_close, on_close, nothing, on_misfit, m};
+    struct cp_region_sink sink = {.open = on_open,
+                                  .give = on_close,
+                                  .lose = on_close,
+                                  .changed = nothing,
+                                  .misfit = on_misfit,
+                                  .ctx = m};
     *m = (struct member){.world = w};
     sy_rng_init(&m->rng, 1);
     sy_rpc_mem_set_origin(w->rpc, "member");

@@ -423,7 +423,7 @@ START_TEST(a_later_message_takes_the_place_of_one_that_waits)
     uint32_t epoch = cp_partition_epoch(served(w, home, NULL));
     SY_CLEANUP(sy_buf_deinit)
     struct sy_buf all = copies_of(w, home, (struct cp_queue_mark){epoch, 1000});
-    cp_mem_disk_set(w->disks[other], 200 * MS, -1);
+    cp_mem_disk_set(w->disks[other].disk, 200 * MS, -1);
     struct call *calls[6];
     for (size_t i = 0; i < SY_COUNT_OF(calls); i++) {
         calls[i] = begin_to_tell(w, other, home, sy_buf_span(&all));

@@ -267,10 +267,10 @@ START_TEST(calls_belong_to_their_agents)
     struct dp_agent_calls a = {0}, b = {0};
     struct dp_call_id one = dp_call_id(&key, 1), two = dp_call_id(&key, 2),
                       three = dp_call_id(&key, 3);
-    ck_assert_int_eq(dp_calls_add(&calls, &one, 0, &a), 0);
-    ck_assert_int_eq(dp_calls_add(&calls, &two, 1, &b), 0);
-    ck_assert_int_eq(dp_calls_add(&calls, &three, 0, &a), 0);
-    ck_assert_int_eq(dp_calls_add(&calls, &one, 0, &a), DP_CALLS_E_KNOWN);
+    ck_assert_int_eq(dp_calls_add(&calls, &one, 3, 0, &a), 0);
+    ck_assert_int_eq(dp_calls_add(&calls, &two, 3, 1, &b), 0);
+    ck_assert_int_eq(dp_calls_add(&calls, &three, 3, 0, &a), 0);
+    ck_assert_int_eq(dp_calls_add(&calls, &one, 3, 0, &a), DP_CALLS_E_KNOWN);
     dp_calls_remove(&calls, dp_calls_find(&calls, &one), &a);
     ck_assert_uint_eq(a.count, 1);
     ck_assert_ptr_null(dp_calls_find(&calls, &one));
@@ -278,7 +278,7 @@ START_TEST(calls_belong_to_their_agents)
     ck_assert_ptr_null(dp_calls_find(&calls, &three));
     ck_assert_uint_eq(dp_calls_find(&calls, &two)->slot, 1);
     b.count = DP_CALLS_MAX;
-    ck_assert_int_eq(dp_calls_add(&calls, &one, 1, &b), DP_CALLS_E_FULL);
+    ck_assert_int_eq(dp_calls_add(&calls, &one, 3, 1, &b), DP_CALLS_E_FULL);
     b.count = 1;
     dp_calls_remove_agent(&calls, &b);
     ck_assert_ptr_null(calls.table);

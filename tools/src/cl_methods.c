@@ -81,6 +81,8 @@ const struct cl_method cl_get_region_map = {REGION "GetRegionMap",
                                             &switchyard__v1__get_region_map_response__descriptor};
 const struct cl_method cl_watch_region_map = {REGION "WatchRegionMap",
                                               &switchyard__v1__get_region_map_response__descriptor};
+const struct cl_method cl_split_partition = {REGION "SplitPartition",
+                                             &switchyard__v1__split_partition_response__descriptor};
 const struct cl_method cl_move_partition = {REGION "MovePartition",
                                             &switchyard__v1__move_partition_response__descriptor};
 const struct cl_method cl_rebalance_region = {REGION "RebalanceRegion",

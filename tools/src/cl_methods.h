@@ -38,7 +38,8 @@ extern const struct cl_method cl_cordon_cluster, cl_uncordon_cluster;
 extern const struct cl_method cl_fence_cluster, cl_unfence_cluster;
 extern const struct cl_method cl_cordon_node, cl_uncordon_node, cl_drain_node;
 extern const struct cl_method cl_fence_node, cl_unfence_node;
-extern const struct cl_method cl_get_region_map, cl_move_partition, cl_undrain_shard, cl_use_copy;
+extern const struct cl_method cl_get_region_map, cl_move_partition, cl_split_partition,
+    cl_undrain_shard, cl_use_copy;
 extern const struct cl_method cl_rebalance_region, cl_drain_shard; /* streams of moves */
 extern const struct cl_method cl_watch_region_map;
 /* The first five answer alike: with the queue in field 1. */

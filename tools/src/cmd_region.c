@@ -178,6 +178,29 @@ static enum cl_exit use_copy(struct cl_client *client, const struct cl_region_op
     return error->exit;
 }
 
+static enum cl_exit split(struct cl_client *client, const struct cl_region_options *options,
+                          struct cl_error *error)
+{
+    Switchyard__V1__SplitPartitionRequest request = SWITCHYARD__V1__SPLIT_PARTITION_REQUEST__INIT;
+    request.partition = options->partition;
+    request.at = options->at;
+    struct sy_arena arena;
+    sy_arena_init(&arena, CL_ARENA_BYTES_MAX);
+    const Switchyard__V1__SplitPartitionResponse *response = cl_call(client, &cl_split_partition,
+                                                                     &request.base, &arena, error);
+    if (response && options->common.json) {
+        json_t *document = json_object();
+        cl_json_int(document, "partition", options->partition);
+        cl_json_int(document, "new_partition", response->partition);
+        cl_json_document(document, stdout);
+    } else if (response) {
+        printf("partition %u has given its upper half to partition %u\n", options->partition,
+               response->partition);
+    }
+    sy_arena_deinit(&arena);
+    return error->exit;
+}
+
 static void print_shard_is(const struct cl_region_options *options, const char *state)
 {
     if (options->common.json) {
@@ -287,9 +310,10 @@ enum cl_exit cl_cmd_region(const struct cl_args *defaults, int argc, char **argv
 {
     static enum cl_exit (*const verbs[CL_REGION_VERBS])(
         struct cl_client *, const struct cl_region_options *, struct cl_error *) = {
-        [CL_REGION_SHARDS] = show,         [CL_REGION_MAP] = show,    [CL_REGION_MOVE] = move,
-        [CL_REGION_REBALANCE] = rebalance, [CL_REGION_DRAIN] = drain, [CL_REGION_UNDRAIN] = undrain,
-        [CL_REGION_USE_COPY] = use_copy,
+        [CL_REGION_SHARDS] = show,         [CL_REGION_MAP] = show,
+        [CL_REGION_MOVE] = move,           [CL_REGION_SPLIT] = split,
+        [CL_REGION_REBALANCE] = rebalance, [CL_REGION_DRAIN] = drain,
+        [CL_REGION_UNDRAIN] = undrain,     [CL_REGION_USE_COPY] = use_copy,
     };
     struct cl_region_options options;
     if (cl_region_parse(&options, defaults, argc, argv) != CL_PARSE_OK)

@@ -6,7 +6,7 @@
 
 #define PARTITION_MAX 4095
 
-enum { KEY_ANYWHERE = 0x100, KEY_DRY_RUN, KEY_SURE };
+enum { KEY_ANYWHERE = 0x100, KEY_DRY_RUN, KEY_SURE, KEY_AT };
 
 static const struct {
     const char *name;
@@ -16,6 +16,7 @@ static const struct {
     [CL_REGION_SHARDS] = {"shards", false, false, "takes no argument"},
     [CL_REGION_MAP] = {"map", false, false, "takes no argument"},
     [CL_REGION_MOVE] = {"move", true, true, "expected PARTITION SHARD, or PARTITION --anywhere"},
+    [CL_REGION_SPLIT] = {"split", true, false, "expected PARTITION"},
     [CL_REGION_REBALANCE] = {"rebalance", false, false, "takes no argument but --dry-run"},
     [CL_REGION_DRAIN] = {"drain-shard", false, true, "expected SHARD"},
     [CL_REGION_UNDRAIN] = {"undrain-shard", false, true, "expected SHARD"},
@@ -27,6 +28,10 @@ static const struct argp_option region_argp_options[] = {
      "of move, instead of SHARD: the partition may be anywhere again", 0},
     {"dry-run", KEY_DRY_RUN, NULL, 0, "of rebalance: only says what would move", 0},
     {"sure", KEY_SURE, NULL, 0, "of use-copy: what the copy lacks is lost", 0},
+    {"at", KEY_AT, "PLACE", 0,
+     "of split: the new partition has what begins with this byte and above, 1 to 255; else the "
+     "upper half",
+     0},
     {0},
 };
 
@@ -40,7 +45,7 @@ static error_t take_verb(struct cl_region_options *options, const char *arg)
         }
     }
     return cl_args_wrong(&options->common,
-                         "region '%s': expected shards, map, move, rebalance, drain-shard, "
+                         "region '%s': expected shards, map, move, split, rebalance, drain-shard, "
                          "undrain-shard or use-copy",
                          arg);
 }
@@ -69,8 +74,8 @@ static error_t check(struct cl_region_options *options)
 {
     struct cl_args *common = &options->common;
     if (!options->has_verb)
-        return cl_args_wrong(common, "what of the region? Expected shards, map, move, rebalance, "
-                                     "drain-shard, undrain-shard or use-copy");
+        return cl_args_wrong(common, "what of the region? Expected shards, map, move, split, "
+                                     "rebalance, drain-shard, undrain-shard or use-copy");
     const char *name = verbs[options->verb].name;
     if (options->anywhere && options->verb != CL_REGION_MOVE)
         return cl_args_wrong(common, "--anywhere is for region move");
@@ -78,6 +83,8 @@ static error_t check(struct cl_region_options *options)
         return cl_args_wrong(common, "--dry-run is for region rebalance");
     if (options->sure && options->verb != CL_REGION_USE_COPY)
         return cl_args_wrong(common, "--sure is for region use-copy");
+    if (options->at != 0 && options->verb != CL_REGION_SPLIT)
+        return cl_args_wrong(common, "--at is for region split");
     if (options->anywhere && options->shard != NULL)
         return cl_args_wrong(common, "--anywhere and a shard exclude each other");
     bool complete = (!verbs[options->verb].partition || options->has_partition) &&
@@ -89,12 +96,18 @@ static error_t check(struct cl_region_options *options)
 static error_t parse_region(int key, char *arg, struct argp_state *state)
 {
     struct cl_region_options *options = state->input;
+    int64_t number;
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &options->common;
         return 0;
     case KEY_ANYWHERE:
         options->anywhere = true;
+        return 0;
+    case KEY_AT:
+        if (!cl_args_number(&options->common, "--at", arg, 1, UINT8_MAX, &number))
+            return EINVAL;
+        options->at = (uint32_t)number;
         return 0;
     case KEY_DRY_RUN:
         options->dry_run = true;
@@ -120,6 +133,7 @@ enum cl_parse cl_region_parse(struct cl_region_options *options, const struct cl
         "  map                  who has which partition\n"
         "  move PARTITION SHARD the partition belongs there from now on, and goes there\n"
         "  move PARTITION --anywhere  it may be anywhere again\n"
+        "  split PARTITION      a new partition gets half of what it has, both serve on\n"
         "  rebalance            all may be anywhere, and are spread evenly\n"
         "  drain-shard SHARD    it gives what it has to the others and takes no more\n"
         "  undrain-shard SHARD  it takes partitions again\n"
@@ -129,7 +143,8 @@ enum cl_parse cl_region_parse(struct cl_region_options *options, const struct cl
         "An order that is interrupted goes on.\v" CL_EXIT_CODES;
     const struct argp argp = {region_argp_options,
                               parse_region,
-                              "shards|map|move|rebalance|drain-shard|undrain-shard|use-copy ...",
+                              "shards|map|move|split|rebalance|drain-shard|undrain-shard|use-copy "
+                              "...",
                               doc,
                               CL_ARGS_CHILDREN,
                               NULL,
