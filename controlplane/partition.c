@@ -20,6 +20,7 @@ static bool partition_invariant(const void *owner, unsigned state)
     }
 }
 
+#define IDS_KEPT (1u << 24) /* more than one turn can take */
 #define STATE_BIT(state) SM_BIT(CP_PARTITION_##state)
 static const struct sm_state partition_states[CP_PARTITION_STATES] = {
     [CP_PARTITION_AWAY] = {.name = "away",
@@ -109,6 +110,8 @@ static void on_turn_end(void *arg)
     sy_timer_stop(p->loop, &p->touch);
     if (may_act(p) && cp_lapsed(p))
         cp_abandon_lapsed(p);
+    if (p->core && sch_partition_ids_left(p->core) < IDS_KEPT)
+        cp_fail_later(p, -EOVERFLOW); /* it is opened again, with an epoch that has all */
     if (p->failing)
         cp_step_down(p, p->failing);
     cp_commit(p);
@@ -184,7 +187,11 @@ static void explain_failure(struct cp_partition *p, int error, struct sy_status 
     uint32_t id = p->options.partition;
     const char *said = p->store ? cp_store_error(p->store) : "";
     ret_status->code = error == -ENOSPC ? SY_CODE_RESOURCE_EXHAUSTED : SY_CODE_UNAVAILABLE;
-    if (error == -ENOSPC)
+    if (error == -EOVERFLOW)
+        sy_error_text_set(&ret_status->message,
+                          "the ids of partition %u's epoch are used up; it begins another, retry",
+                          id);
+    else if (error == -ENOSPC)
         sy_error_text_set(
             &ret_status->message,
             "the disk of partition %u is full; nothing that was acknowledged is lost, "

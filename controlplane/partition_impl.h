@@ -281,6 +281,7 @@ struct cp_operator {
     uint32_t serial;
     struct cp_identity identity; /* as its call showed */
     int64_t price;               /* of a core of the cluster, as its hello said */
+    bool splits;                 /* so its hello said */
     bool nodes_told;             /* on this stream */
     bool closing;
     bool grace_used; /* since the last message */
@@ -521,6 +522,8 @@ uint32_t cp_issued_as(const struct cp_partition *p, uint32_t epoch);
 /* Whether an attempt is of an action that lies here, if anywhere. */
 bool cp_issued(const struct cp_partition *p, uint32_t partition, uint64_t action, uint32_t epoch);
 bool cp_run_is_foreign(const struct cp_partition *p, struct sy_span row);
+/* Whether a hello that says nothing of splits may be welcomed. */
+bool cp_descent_is_plain(const struct cp_partition *p);
 /* Which of 256 equal parts has the hash. */
 uint8_t cp_place_of(uint64_t hash);
 bool cp_range_has_place(const struct cp_range *range, uint8_t place);

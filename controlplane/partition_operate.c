@@ -216,6 +216,13 @@ static enum sy_code check_hello(struct cp_operator *o,
         cp_text_check("endpoint", hello->endpoint, CP_URI_BYTES_MAX, error) < 0 ||
         (hello->region[0] != '\0' && cp_name_check("region", hello->region, error) < 0))
         return SY_CODE_INVALID_ARGUMENT;
+    if (!hello->splits && !cp_descent_is_plain(p)) {
+        sy_error_text_set(error,
+                          "the operator of cluster %s is of a version that does not know of "
+                          "partitions that were split, as some of this region were: update it",
+                          hello->cluster);
+        return SY_CODE_FAILED_PRECONDITION;
+    }
     if (hello->price < 0) {
         sy_error_text_set(error, "the price of a core must not be negative");
         return SY_CODE_INVALID_ARGUMENT;
@@ -254,6 +261,7 @@ static bool say_hello(struct cp_operator *o, const Message *m)
     snprintf(cluster->region, sizeof(cluster->region), "%s", m->hello->region);
     o->serial = ++p->last_serial;
     o->welcome = true;
+    o->splits = m->hello->splits;
     register_cluster(o, m->hello->endpoint, m->hello->term);
     sy_log(p->log, &cp_partition_events, CP_PARTITION_EV_CLUSTER_UP,
            SY_U64("partition", p->options.partition), SY_STR("cluster", cluster->name),

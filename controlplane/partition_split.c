@@ -10,9 +10,9 @@
 #include "controlplane/partition_impl.h"
 #include "controlplane/registry.h"
 
-#define PLACE_SHIFT 56 /* of a hash: its first bits */
-#define EPOCH_SHIFT 40 /* of an id */
-#define ORIGINS_MAX 4096u
+#define PLACE_SHIFT 56   /* of a hash: its first bits */
+#define EPOCH_SHIFT 40   /* of an id */
+#define ORIGINS_MAX 256u /* as operators have it: there are no more partitions */
 #define SWEEP_NS (20 * SY_NS_PER_MS)
 #define SWEEP_RUNS 256u  /* that are looked at in one slice */
 #define SWEEP_ROWS 1024u /* that are deleted in one */
@@ -167,7 +167,23 @@ bool cp_partition_splits(const struct cp_partition *p, struct sy_error_text *err
                           "be split when these have ended");
         return false;
     }
+    for (const struct cp_operator *o = p->operators; o; o = o->next) {
+        if (o->cluster && !o->splits) {
+            sy_error_text_set(error,
+                              "the operator of cluster %s is of a version that does not know of "
+                              "partitions that were split: update it first",
+                              o->cluster->name);
+            return false;
+        }
+    }
     return true;
+}
+
+bool cp_descent_is_plain(const struct cp_partition *p)
+{
+    const struct cp_ranges_now *now = p->options.ranges;
+    return p->descent.origin_count == 0 &&
+           (now == NULL || cp_ranges_count(cp_ranges_get(now)) <= p->options.partitions);
 }
 
 int cp_partition_fork(struct cp_partition *p, uint32_t epoch, struct sy_error_text *error)

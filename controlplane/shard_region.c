@@ -180,10 +180,27 @@ static struct cp_partition_lot lot_of(const struct cp_shard *shard, uint32_t par
                                      .parent_epoch = p->parent_epoch};
 }
 
+/* Those of the records, once they are whole; until then as they were. */
+static void read_ranges(struct cp_shard *shard)
+{
+    struct cp_ranges *ranges = cp_map_ranges(cp_region_map(shard->in_region));
+    bool fits = ranges != NULL && cp_ranges_count(ranges) >= cp_shard_partitions(shard) &&
+                cp_ranges_count(ranges) <= shard->room;
+    if (fits && !cp_ranges_same(ranges, cp_ranges_get(&shard->ranges)))
+        cp_ranges_set(&shard->ranges, ranges);
+    else
+        cp_ranges_free(sy_take(ranges));
+    if (ranges != NULL) {
+        cp_runs_watches_look(shard);
+        cp_groups_watches_look(shard);
+    }
+}
+
 static void open_partition(void *ctx, uint32_t partition, uint32_t epoch)
 {
     struct cp_shard *shard = ctx;
     struct cp_lane *lane = &shard->lanes[partition];
+    read_ranges(shard); /* it opens as one of so many */
     lane->owned.epoch = epoch;
     lane->owned.lot = lot_of(shard, partition);
     lane->owned.wanted = true;
@@ -362,22 +379,6 @@ bool cp_shard_has(const struct cp_shard *shard, uint32_t partition)
 {
     return shard->in_region == NULL ||
            atomic_load(&shard->lanes[partition].owned.channel) == shard->self;
-}
-
-/* Those of the records, once they are whole; until then as they were. */
-static void read_ranges(struct cp_shard *shard)
-{
-    struct cp_ranges *ranges = cp_map_ranges(cp_region_map(shard->in_region));
-    bool fits = ranges != NULL && cp_ranges_count(ranges) >= cp_shard_partitions(shard) &&
-                cp_ranges_count(ranges) <= shard->room;
-    if (fits && !cp_ranges_same(ranges, cp_ranges_get(&shard->ranges)))
-        cp_ranges_set(&shard->ranges, ranges);
-    else
-        cp_ranges_free(sy_take(ranges));
-    if (ranges != NULL) {
-        cp_runs_watches_look(shard);
-        cp_groups_watches_look(shard);
-    }
 }
 
 static void changed(void *ctx)

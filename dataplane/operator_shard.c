@@ -643,5 +643,6 @@ void dp_stream_open(struct dp_stream *stream)
     dp_wire_put_u64(hello, 6, (uint64_t)op->core_price_micros);
     dp_wire_put_text(hello, 7, op->region);
     dp_wire_put_u64(hello, 8, op->term);
+    dp_wire_put_u64(hello, 9, 1);
     dp_link_put(&stream->link, DP_TO_SHARD_HELLO, sy_buf_span(hello));
 }

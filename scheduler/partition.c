@@ -135,6 +135,11 @@ uint64_t sch_partition_new_id(struct sch_partition *p, uint8_t place)
     return id;
 }
 
+uint32_t sch_partition_ids_left(const struct sch_partition *p)
+{
+    return UINT32_MAX - (uint32_t)(p->last_id >> SCH_ID_PLACE_BITS);
+}
+
 /* ---- effects ---- */
 
 void sch_effects_deinit(struct sch_effects *effects)

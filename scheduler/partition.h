@@ -619,6 +619,9 @@ void sch_partition_step(struct sch_partition *p, const struct sch_event *event,
  * gathered: a change is reported with the step at the first occurrence, then at most once each 2 ms
  * for a (cluster, class), by TICK. */
 int64_t sch_partition_next_ns(const struct sch_partition *p);
+/* How many ids its epoch has left. Without one it aborts: rebuild it in time, with a later epoch.
+ */
+uint32_t sch_partition_ids_left(const struct sch_partition *p);
 
 /* ---- reading ---- */
 

@@ -1,7 +1,9 @@
 /* links: cp */
 /* The partition shell when its process dies at any moment, its disk fails at any commit, its store
  * cannot be opened, and its operator stops or lies. */
+#include "controlplane/partition_impl.h"
 #include "cp_partition_job.h"
+#include "scheduler/partition_impl.h"
 
 /* The process dies after k turns, for every k; what was in flight is lost, or kept. */
 static unsigned crash_sweep(bool keep_in_flight)
@@ -133,6 +135,30 @@ START_TEST(test_commit_fails_twice_and_reads_go_on)
     world_run(w, 2 * SY_NS_PER_S);
     ck_assert(cp_partition_serving(w->p));
     ck_assert_uint_ge(w->opens, 3);
+    job_finish(w);
+    world_free(w);
+}
+END_TEST
+
+/* 4 x 10^9 ids are an epoch's: with few left it begins another, and what was acknowledged goes on.
+ */
+START_TEST(test_ids_run_out)
+{
+    struct job job;
+    struct world *w = job_start(&job);
+    while (!job.created)
+        job_step(w);
+    uint32_t epoch = cp_partition_epoch(w->p);
+    w->p->core->last_id |= (uint64_t)(UINT32_MAX - (1u << 24)) << SCH_ID_PLACE_BITS;
+    struct answer answer;
+    create_run(w, "r2", "", "switchyard.process", &answer);
+    await(w, &answer);
+    ck_assert_int_eq(answer.code, SY_CODE_UNAVAILABLE);
+    ck_assert_ptr_nonnull(strstr(answer.text, "the ids of partition 0's epoch are used up"));
+    world_run(w, 2 * SY_NS_PER_S);
+    ck_assert(cp_partition_serving(w->p));
+    ck_assert_uint_gt(cp_partition_epoch(w->p), epoch);
+    ck_assert_uint_gt(sch_partition_ids_left(w->p->core), 1u << 31);
     job_finish(w);
     world_free(w);
 }
@@ -416,6 +442,7 @@ int main(void)
         test_what_is_told_of_attempts_never_shrinks,
         test_each_commit_fails,
         test_commit_fails_twice_and_reads_go_on,
+        test_ids_run_out,
         test_claim_fails,
         test_damaged_store,
         test_strange_rows,

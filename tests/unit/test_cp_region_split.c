@@ -5,6 +5,7 @@
 #include "controlplane/shard_impl.h"
 #include "tests/unit/cp_region_world.h"
 
+#include "switchyard/internal/dataplane.pb-c.h"
 #include "switchyard/v1/region_service.pb-c.h"
 
 #define REGION "/switchyard.v1.RegionService/"
@@ -272,6 +273,82 @@ START_TEST(what_cannot_be_split_is_refused)
 }
 END_TEST
 
+/* ---- operators of before ---- */
+
+/* SHARDS: nobody serves it now. */
+static size_t server_of(const struct world *w, uint32_t partition)
+{
+    size_t s = 0;
+    while (s < SHARDS && !cp_partition_serving(cp_shard_partition(w->shards[s].shard, partition)))
+        s++;
+    return s;
+}
+
+/* The stream of an operator with one partition, which lasts until it is refused. */
+static struct call *attend(struct world *w, uint32_t partition, bool knows)
+{
+    static const struct sy_call_sink sink = {.on_closed = on_call_closed};
+    Switchyard__Internal__OperatorMessage m = SWITCHYARD__INTERNAL__OPERATOR_MESSAGE__INIT;
+    Switchyard__Internal__OperatorHello hello = SWITCHYARD__INTERNAL__OPERATOR_HELLO__INIT;
+    char number[16];
+    snprintf(number, sizeof(number), "%u", partition);
+    const struct sy_metadata metadata = {"x-switchyard-partition", number};
+    struct sy_call_options options = {.method = "/switchyard.internal.ControlPlane/Operate",
+                                      .metadata = &metadata,
+                                      .metadata_count = 1};
+    struct call *c = &w->calls[w->call_count++];
+    size_t owner = server_of(w, partition);
+    ck_assert_uint_lt(owner, SHARDS);
+    *c = (struct call){.world = w, .reads = true};
+    c->call = sy_channel_open(w->shards[owner].channel, w->loop, &options, &sink, c);
+    hello.partition = partition;
+    hello.cluster = text_of("c1");
+    hello.session = text_of("s1");
+    hello.endpoint = text_of("cluster-1:9000");
+    hello.splits = knows;
+    m.hello = &hello;
+    m.inventory_complete = true;
+    struct sy_buf bytes = {0};
+    pb_pack(&m.base, &bytes);
+    ck_assert_int_eq(sy_call_send(c->call, &bytes), 0);
+    run_for(w, 50 * MS);
+    return c;
+}
+
+/* It would take what one half says for all that there is to say of the attempts of both. */
+START_TEST(an_operator_that_knows_no_splits_prevents_them)
+{
+    struct world *w = &world;
+    open_world(w, 5);
+    struct call *operator= attend(w, 2, false);
+    ck_assert_ptr_nonnull(operator->call);
+    struct call *c = send_split(w, 0, 2, 0);
+    UNTIL(w, c->call == NULL);
+    ck_assert_int_eq(c->code, SY_CODE_FAILED_PRECONDITION);
+    ck_assert_msg(
+        strstr(c->text, "the operator of cluster c1 is of a version that does not know") != NULL,
+        "%s", c->text);
+    forget_call(w);
+    UNTIL(w, operator->call == NULL && server_of(w, 2) < SHARDS); /* it had been given */
+    run_for(w, 50 * MS);                                          /* its shard hears of it */
+    forget_call(w);
+    ck_assert_uint_eq(split(w, 0, 2), PARTITIONS);
+    UNTIL(w, even_all(w, PARTITIONS + 1));
+    for (uint32_t i = 2; i <= PARTITIONS; i++) {
+        operator= attend(w, i, false);
+        ck_assert_int_eq(operator->code, SY_CODE_FAILED_PRECONDITION);
+        ck_assert_msg(strstr(operator->text, "update it") != NULL, "%s", operator->text);
+        forget_call(w);
+        operator= attend(w, i, true);
+        ck_assert_ptr_nonnull(operator->call);
+        sy_call_half_close(operator->call);
+        UNTIL(w, operator->call == NULL);
+        forget_call(w);
+    }
+    close_world(w);
+}
+END_TEST
+
 /* ---- whatever fails ---- */
 
 static void storm(uint64_t seed)
@@ -323,9 +400,12 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {
-        both_halves_have_what_was_acknowledged,     a_list_goes_on_over_splits,
-        a_storage_that_cannot_fork_changes_nothing, what_cannot_be_split_is_refused,
-        nothing_is_lost_or_doubled_whatever_fails,  NULL};
+    const TTest *const tests[] = {both_halves_have_what_was_acknowledged,
+                                  a_list_goes_on_over_splits,
+                                  a_storage_that_cannot_fork_changes_nothing,
+                                  what_cannot_be_split_is_refused,
+                                  an_operator_that_knows_no_splits_prevents_them,
+                                  nothing_is_lost_or_doubled_whatever_fails,
+                                  NULL};
     return sy_test_run("region_split", tests);
 }
