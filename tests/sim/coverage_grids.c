@@ -165,16 +165,28 @@ static const char *const service_events[S_EVENTS] = {
     "cordon",    "uncordon", "drain", "fence",   "unfence", "up",
     "inventory", "complete", "down",  "started", "outcome", "returned"};
 
-enum { O_LOOK, O_WROTE, O_CONFLICT, O_UNKNOWN, O_OPENED, O_CLOSED, O_EVENTS };
-static const char *const owned_states[] = {"not_ours", "claiming", "opening",
-                                           "serving",  "giving",   "lost"};
-static const char *const owned_events[O_EVENTS] = {"look",          "wrote done", "wrote conflict",
-                                                   "wrote unknown", "opened",     "closed"};
+enum { O_LOOK, O_WROTE, O_CONFLICT, O_UNKNOWN, O_OPENED, O_CLOSED, O_SPLIT, O_FORKED, O_EVENTS };
+static const char *const owned_states[] = {"not_ours", "claiming", "opening",  "serving",
+                                           "giving",   "lost",     "splitting"};
+_Static_assert(SY_COUNT_OF(owned_states) == CP_OWNED_STATES, "all of them");
+static const char *const owned_events[O_EVENTS] = {
+    "look", "wrote done", "wrote conflict", "wrote unknown", "opened", "closed", "split", "forked"};
 
-enum { M_TAKES, M_DRAINS, M_STOPS, M_LOOK, M_WROTE, M_OPENED, M_CLOSED, M_EVENTS };
+enum {
+    M_TAKES,
+    M_DRAINS,
+    M_STOPS,
+    M_LOOK,
+    M_WROTE,
+    M_OPENED,
+    M_CLOSED,
+    M_SPLIT,
+    M_FORKED,
+    M_EVENTS
+};
 static const char *const mode_states[] = {"takes", "drains", "stops", "gone"};
-static const char *const mode_events[M_EVENTS] = {"takes",     "drains", "stops", "look",
-                                                  "wrote own", "opened", "closed"};
+static const char *const mode_events[M_EVENTS] = {"takes",  "drains", "stops", "look",  "wrote own",
+                                                  "opened", "closed", "split", "forked"};
 
 static const struct {
     const char *name;
@@ -506,10 +518,14 @@ void __wrap_cp_ownership_step(struct cp_ownership *o, const struct cp_ownership_
     static const unsigned wrote[] = {[CP_COORD_DONE] = O_WROTE,
                                      [CP_COORD_CONFLICT] = O_CONFLICT,
                                      [CP_COORD_UNKNOWN] = O_UNKNOWN};
-    static const unsigned modes[] = {[CP_OWNERSHIP_LOOK] = M_LOOK,
-                                     [CP_OWNERSHIP_WROTE] = M_WROTE,
-                                     [CP_OWNERSHIP_OPENED] = M_OPENED,
-                                     [CP_OWNERSHIP_CLOSED] = M_CLOSED};
+    static const unsigned modes[] = {
+        [CP_OWNERSHIP_LOOK] = M_LOOK,     [CP_OWNERSHIP_WROTE] = M_WROTE,
+        [CP_OWNERSHIP_OPENED] = M_OPENED, [CP_OWNERSHIP_CLOSED] = M_CLOSED,
+        [CP_OWNERSHIP_SPLIT] = M_SPLIT,   [CP_OWNERSHIP_FORKED] = M_FORKED};
+    static const unsigned told[] = {[CP_OWNERSHIP_OPENED] = O_OPENED,
+                                    [CP_OWNERSHIP_CLOSED] = O_CLOSED,
+                                    [CP_OWNERSHIP_SPLIT] = O_SPLIT,
+                                    [CP_OWNERSHIP_FORKED] = O_FORKED};
     unsigned mode = cp_ownership_mode(o);
     if (event->type == CP_OWNERSHIP_MODE)
         meet(SHARD, mode, M_TAKES + (unsigned)event->mode);
@@ -519,10 +535,9 @@ void __wrap_cp_ownership_step(struct cp_ownership *o, const struct cp_ownership_
         for (size_t i = 0; i < view->map->partition_count; i++)
             meet(OWNED, cp_ownership_state(o, view->map->partitions[i].number), O_LOOK);
     } else if (event->type != CP_OWNERSHIP_MODE && event->partition != CP_OWNERSHIP_MEMBER) {
-        unsigned column = event->type == CP_OWNERSHIP_WROTE    ? wrote[event->result]
-                          : event->type == CP_OWNERSHIP_OPENED ? (unsigned)O_OPENED
-                                                               : (unsigned)O_CLOSED;
-        meet(OWNED, cp_ownership_state(o, event->partition), column);
+        bool write = event->type == CP_OWNERSHIP_WROTE;
+        meet(OWNED, cp_ownership_state(o, event->partition),
+             write ? wrote[event->result] : told[event->type]);
     }
     __real_cp_ownership_step(o, view, event, fx);
 }
