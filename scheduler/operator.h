@@ -15,7 +15,8 @@
  * and the partition's room bounds them all together: cpu, memory and GPUs that are free, plus the
  * largest backlog of a class, less what is unstarted, split in the same way. A grant is cumulative:
  * what was assigned on this stream since it opened + what may come, never lower than before.
- * Standing grants for idle, known classes let a shard assign without a round trip.
+ * Standing grants for idle, known classes let a shard assign without a round trip. The first demand
+ * of a class is answered even where nothing is granted: so who prefers this cluster need not guess.
  *
  * Placement. First nodes with a warm worker of the environment (that our attempts have started
  * there and left), or with a GPU that is given in parts already; among them, else among all with

@@ -38,9 +38,10 @@ void sch_class_grant_share(struct sch_operator *op, struct sch_op_class *class, 
 {
     uint64_t room = class->kind->room, startable = room < share ? room : share;
     share += class->claims_ready;
-    if (!raise(&class->granted, class->assigned, share, exact ? share : 1))
+    if (raise(&class->granted, class->assigned, share, exact ? share : 1))
+        class->heard_ns = op->now_ns;
+    else if (!class->owed)
         return;
-    class->heard_ns = op->now_ns;
     sch_class_send_grant(op, class, startable + class->claims_ready);
 }
 
@@ -52,10 +53,10 @@ uint64_t sch_kind_free(struct sch_operator *op, struct sch_kind *kind)
     return can > holds ? can - holds : 0;
 }
 
-void sch_class_send_grant(struct sch_operator *op, const struct sch_op_class *class,
-                          uint64_t startable)
+void sch_class_send_grant(struct sch_operator *op, struct sch_op_class *class, uint64_t startable)
 {
     SY_ASSERT(class->partition->up);
+    class->owed = false;
     struct sch_op_effect *effect = sch_op_effect_add(op, SCH_OP_SEND_GRANT);
     effect->u.grant.partition = class->partition->id;
     effect->u.grant.class_id = class->id;

@@ -184,6 +184,7 @@ struct sch_op_class {
     struct sch_op_seat *seat;  /* of its first that waits; NULL: not told */
     int64_t oldest_ns;         /* since when that waits */
     int64_t heard_ns;          /* it was told of, came, or was granted more */
+    bool owed;                 /* its shard asked for the first time, and has no answer yet */
     /* Within operator_order.c, as those below: its seat as it was; NULL: it is not in one. */
     struct sch_op_seat *place;
     struct sch_heap_entry turn;
@@ -787,8 +788,7 @@ void sch_class_grant_share(struct sch_operator *op, struct sch_op_class *class, 
 /* Likewise, of amounts: `least` is told whatever of it is left. */
 void sch_partition_grant_room(struct sch_operator *op, struct sch_op_partition *partition,
                               struct sch_amount share, struct sch_amount least);
-void sch_class_send_grant(struct sch_operator *op, const struct sch_op_class *class,
-                          uint64_t startable);
+void sch_class_send_grant(struct sch_operator *op, struct sch_op_class *class, uint64_t startable);
 /* The most that one kind may hold beyond free room, of each amount. */
 struct sch_amount sch_backlog_amount(const struct sch_operator *op);
 void sch_room_grant(struct sch_operator *op, struct sch_op_partition *partition,

@@ -77,6 +77,7 @@ static struct sch_op_class *class_new(struct sch_operator *op, struct sch_op_par
     class->id = id;
     class->partition = partition;
     class->kind = sch_kind_ref(op, &demand->u.demand.request);
+    class->owed = true;
     if (demand->u.demand.gang)
         class->gang = *demand->u.demand.gang;
     sch_table_add(&op->classes_by_id, &class->by_id, class_hash(partition->id, id));

@@ -68,7 +68,8 @@
 /* So long what waits is kept for a better cluster that is asked: the gathering of demand and of
  * grants, and the way to and fro. */
 #define SCH_ANSWER_PATIENCE_NS (10 * SY_NS_PER_MS)
-#define SCH_FAIL_MAX 256u /* likewise: of what no cluster can run */
+#define SCH_FIRST_ANSWER_NS (200 * SY_NS_PER_MS) /* for one that was never heard, but answers */
+#define SCH_FAIL_MAX 256u                        /* likewise: of what no cluster can run */
 #define SCH_TICKET_INTERVAL_NS (10 * SY_NS_PER_MS)
 #define SCH_TICKET_AGAIN_NS SY_NS_PER_S
 #define SCH_BOOST_MAX (2 * SCH_QUEUE_PRIORITY_MAX)
@@ -326,7 +327,7 @@ struct sch_pair {
     bool preferred;      /* by the class's rule, or that prefers none */
     bool capable;        /* it may run it: it is not gone, and does not say that it could not */
     bool told;           /* the cluster heard of this class since CLUSTER_UP */
-    bool answered;       /* of a class of gangs: since the last one came */
+    bool answered;       /* on its stream, or not waited for; of gangs: since the last came */
     uint32_t reserves;   /* nodes that it is asked to keep for the class */
     uint32_t failures;   /* refusals and losses one after the other */
     uint32_t failing;    /* of SCH_FAILING_ALL; 0 once it is avoided */

@@ -13,7 +13,9 @@
  * SCH_ANSWER_PATIENCE_NS from when somebody waits, a pair that is asked (for the first time, or for
  * more than it had granted, or for more room) keeps its place among the open ones; while it is the
  * first of them nothing goes to those behind it. What comes meanwhile does not make that longer, so
- * a cluster that stays full delays a burst once.
+ * a cluster that stays full delays a burst once. Who is asked for the first time always answers, if
+ * only that there is nothing; so that answer itself is waited for, up to SCH_FIRST_ANSWER_NS: what
+ * is slow, and has room, is not passed over, and what is full delays nobody.
  */
 #include "scheduler/partition_route.h"
 #include "scheduler/labels.h"
@@ -246,13 +248,31 @@ void sch_pair_expect(struct sch_partition *p, struct sch_pair *pair)
     pair_update(p, pair);
 }
 
+/* The first of its pairs has never answered: it is waited for once more, and longer. */
+static bool waits_on(struct sch_partition *p, struct sch_class *class)
+{
+    struct sch_pair *first = first_pair(class);
+    if (!first || !is_expected(first) || first->answered)
+        return false;
+    int64_t until_ns = class->patience.key + SCH_FIRST_ANSWER_NS - SCH_ANSWER_PATIENCE_NS;
+    if (until_ns <= p->now_ns)
+        return false;
+    first->answered = true;
+    first->expected_ns = until_ns;
+    sch_heap_set(&p->patience, &class->patience, until_ns);
+    return true;
+}
+
 /* What has not answered by now is no longer waited for. */
 void sch_patience_tick(struct sch_partition *p)
 {
     struct sch_heap_entry *top;
     while ((top = sch_heap_top(&p->patience)) && top->key <= p->now_ns && sch_may_look(p)) {
+        struct sch_class *class = sy_container_of(top, struct sch_class, patience);
+        if (waits_on(p, class))
+            continue;
         sch_heap_remove(&p->patience, top);
-        sch_class_changed(p, sy_container_of(top, struct sch_class, patience));
+        sch_class_changed(p, class);
     }
 }
 
@@ -409,14 +429,27 @@ void sch_pair_sync(struct sch_partition *p, struct sch_pair *pair)
     sch_class_touch(p, class);
 }
 
+/* Its answer came: for more of it nobody waits for longer than ever. */
+static void hear(struct sch_partition *p, struct sch_pair *pair, bool more)
+{
+    struct sch_heap_entry *patience = &pair->class->patience;
+    int64_t until_ns = p->now_ns + SCH_ANSWER_PATIENCE_NS;
+    if (!is_expected(pair))
+        return;
+    if (patience->key > until_ns)
+        sch_heap_set(&p->patience, patience, until_ns);
+    pair->expected_ns = more ? patience->key : 0;
+}
+
 void sch_class_grant(struct sch_partition *p, struct sch_class *class, struct sch_cluster *cluster,
                      uint64_t granted, uint64_t startable)
 {
     struct sch_pair *pair = sch_pair_get(p, class, cluster);
     SY_ASSERT(sch_cluster_connected(cluster));
     bool gang = class->gang.size > 0; /* an equal one says whether there is room by now */
-    if (granted < pair->granted || (granted == pair->granted && !gang))
+    if (granted < pair->granted || (granted == pair->granted && granted > 0 && !gang))
         return; /* cumulative: an old or repeated one does no harm */
+    hear(p, pair, granted > 0);
     pair->granted = granted;
     pair->answered = true;
     pair->startable = startable;

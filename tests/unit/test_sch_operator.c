@@ -323,7 +323,7 @@ START_TEST(shards_share_by_demand)
     (void)assign_class(w, 1, 7, 1);
     partition_up(w, 5, 7);
     demand(w, 5, 1000000);
-    ck_assert_uint_eq(count(w, SCH_OP_SEND_GRANT), 0);
+    ck_assert_uint_eq(nth(w, SCH_OP_SEND_GRANT, 0)->u.grant.granted, 0);
     world_free(w);
 }
 END_TEST
@@ -356,7 +356,7 @@ START_TEST(environments_have_slots)
     for (size_t i = 0; i < 4; i++)
         ck_assert_str_eq(node_of(w, assign(w)), want[i]);
     demand_of(w, 1, 2, 10, &perl);
-    ck_assert_uint_eq(count(w, SCH_OP_SEND_GRANT), 0); /* no node can ever run it */
+    ck_assert_uint_eq(nth(w, SCH_OP_SEND_GRANT, 0)->u.grant.granted, 0);
     world_free(w);
 }
 END_TEST
@@ -373,7 +373,7 @@ START_TEST(gpus_by_model)
     demand_of(w, 1, 1, 9, &h100);
     ck_assert_uint_eq(nth(w, SCH_OP_SEND_GRANT, 0)->u.grant.granted, 2);
     demand_of(w, 1, 2, 9, &a100);
-    ck_assert_uint_eq(count(w, SCH_OP_SEND_GRANT), 0);
+    ck_assert_uint_eq(nth(w, SCH_OP_SEND_GRANT, 0)->u.grant.granted, 0);
     demand_of(w, 1, 3, 9, &any);
     /* what it alone could have; of all together the room says how much */
     ck_assert_uint_eq(nth(w, SCH_OP_SEND_GRANT, 0)->u.grant.granted, 4);

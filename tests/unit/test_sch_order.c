@@ -20,6 +20,7 @@ struct class
     struct sch_share_standing standing;
     uint64_t granted, assigned; /* as told; as it came */
     bool open;                  /* its partition has a stream */
+    unsigned answers;
     /* of the model */
     uint64_t given;
     bool done;
@@ -39,6 +40,12 @@ static void nothing(void *data)
     (void)data;
 }
 
+static void hear(struct class *class, uint64_t granted)
+{
+    class->granted = granted;
+    class->answers++;
+}
+
 static void step(struct world *w, struct sch_op_event event)
 {
     event.now_ns = w->now;
@@ -48,7 +55,7 @@ static void step(struct world *w, struct sch_op_event event)
     for (size_t i = 0; i < w->fx.count; i++) {
         const struct sch_op_effect *effect = &w->fx.items[i];
         if (effect->type == SCH_OP_SEND_GRANT)
-            w->classes[effect->u.grant.class_id - 1].granted = effect->u.grant.granted;
+            hear(&w->classes[effect->u.grant.class_id - 1], effect->u.grant.granted);
     }
 }
 
@@ -339,6 +346,26 @@ START_TEST(what_comes_and_goes_between_slices_is_counted_once)
 }
 END_TEST
 
+/* Also that there is nothing; else its shard would not know how long to wait. */
+START_TEST(who_asks_for_the_first_time_is_answered_once)
+{
+    struct sy_rng rng;
+    sy_rng_init(&rng, 1);
+    struct world *w = world_new(&rng, 7);
+    for (unsigned round = 0; round < 3; round++) {
+        settle(w);
+        for (uint32_t i = 0; i < CLASSES; i++) {
+            ck_assert_uint_eq(w->classes[i].answers, 1);
+            ck_assert_uint_eq(w->classes[i].granted, 0);
+            w->classes[i].waiting++;
+            demand(w, &w->classes[i]);
+        }
+        w->now += SY_NS_PER_S;
+    }
+    world_free(w);
+}
+END_TEST
+
 /* ---- how much a step looks at ---- */
 
 START_TEST(no_step_looks_at_all_who_want_room)
@@ -362,6 +389,8 @@ int main(void)
     const TTest *const tests[] = {room_is_given_one_by_one_to_who_is_first_in_slices_of_any_size,
                                   what_comes_between_two_slices_was_counted,
                                   what_comes_and_goes_between_slices_is_counted_once,
-                                  no_step_looks_at_all_who_want_room, NULL};
+                                  who_asks_for_the_first_time_is_answered_once,
+                                  no_step_looks_at_all_who_want_room,
+                                  NULL};
     return sy_test_run("sch_order", tests);
 }

@@ -423,7 +423,7 @@ START_TEST(one_that_does_not_answer_delays_a_burst_once)
     struct world w = two_clusters(SCH_POLICY_CHEAPEST);
     struct sch_action *root = create(&w, "run", &w.group);
     struct sch_action *a = child_in(&w, root, "a", "q");
-    int64_t until = w.now + SCH_ANSWER_PATIENCE_NS;
+    int64_t until = w.now + SCH_FIRST_ANSWER_NS;
     grant(&w, "west", sch_action_class_id(a), 2);
     run_until(&w, until - 1);
     assert_state(a, "queued");
@@ -439,6 +439,38 @@ START_TEST(one_that_does_not_answer_delays_a_burst_once)
     run_until(&w, w.now + SY_NS_PER_S);
     grant(&w, "west", sch_action_class_id(a), 9);
     assert_on(child_in(&w, root, "d", "q"), "west"); /* east was asked long ago: it is full */
+    world_free(&w);
+}
+END_TEST
+
+START_TEST(one_that_is_asked_for_the_first_time_is_waited_for_though_it_is_slow)
+{
+    struct world w = two_clusters(SCH_POLICY_CHEAPEST);
+    struct sch_action *root = create(&w, "run", &w.group);
+    struct sch_action *a = child_in(&w, root, "a", "q"), *b = child_in(&w, root, "b", "q");
+    int64_t until = w.now + SCH_FIRST_ANSWER_NS;
+    grant(&w, "west", sch_action_class_id(a), 9);
+    run_until(&w, until - 1);
+    assert_state(a, "queued");
+    grant(&w, "east", sch_action_class_id(a), 1);
+    assert_on(a, "east");
+    run_until(&w, until); /* it was asked for more, but there is an end */
+    assert_on(b, "west");
+    world_free(&w);
+}
+END_TEST
+
+START_TEST(one_that_says_that_it_has_nothing_delays_nobody)
+{
+    struct world w = two_clusters(SCH_POLICY_CHEAPEST);
+    struct sch_action *root = create(&w, "run", &w.group);
+    struct sch_action *a = child_in(&w, root, "a", "q");
+    grant(&w, "west", sch_action_class_id(a), 9);
+    assert_state(a, "queued");
+    grant(&w, "east", sch_action_class_id(a), 0);
+    assert_on(a, "west");
+    grant(&w, "east", sch_action_class_id(a), 1); /* by now it has */
+    assert_on(child_in(&w, root, "b", "q"), "east");
     world_free(&w);
 }
 END_TEST
@@ -640,6 +672,7 @@ struct patience {
     struct sy_rng rng;
     struct sch_action *root, *tasks[TASKS_MAX];
     int64_t came_ns[TASKS_MAX], answer_ns; /* answer_ns: of west */
+    int64_t first_until_ns;                /* so long the first answer of east may be waited for */
     unsigned count, first;                 /* first: all before it have been assigned */
     uint64_t granted, sent;                /* by west, to it */
 };
@@ -659,7 +692,8 @@ static void look_at(struct patience *t)
     for (unsigned i = t->first; i < t->count; i++) {
         bool waits = t->tasks[i]->sm.state == SCH_ACTION_QUEUED;
         int64_t waited_ns = t->w.now - t->came_ns[i];
-        ck_assert_msg(!waits || waited_ns <= SCH_ANSWER_PATIENCE_NS + ANSWER_NS + GATHER_NS,
+        ck_assert_msg(!waits || t->w.now <= t->first_until_ns ||
+                          waited_ns <= SCH_ANSWER_PATIENCE_NS + ANSWER_NS + GATHER_NS,
                       "%s waits for %.1f ms", t->tasks[i]->name, (double)waited_ns / 1e6);
         t->first += !waits && i == t->first;
     }
@@ -691,6 +725,7 @@ START_TEST(a_preferred_cluster_is_never_waited_for_beyond_the_patience)
         prefer(&config, "east");
         configure(&t.w, config);
         t.root = create(&t.w, "run", &t.w.group);
+        t.first_until_ns = t.w.now + SCH_FIRST_ANSWER_NS + ANSWER_NS + GATHER_NS;
         int64_t next_ns = t.w.now, end_ns = t.w.now + (int64_t)BURSTS * 20 * SY_NS_PER_MS;
         for (; t.w.now < end_ns; t.w.now += STEP_NS) {
             if (t.w.now >= next_ns && t.count + 8 < TASKS_MAX) {
@@ -708,6 +743,8 @@ START_TEST(a_preferred_cluster_is_never_waited_for_beyond_the_patience)
             }
             if (t.count > 0 && sy_rng_chance(&t.rng, 1, 60)) {
                 east += sy_rng_below(&t.rng, 3);
+                int64_t more_ns = t.w.now + SCH_ANSWER_PATIENCE_NS + ANSWER_NS + GATHER_NS;
+                t.first_until_ns = more_ns < t.first_until_ns ? more_ns : t.first_until_ns;
                 grant(&t.w, "east", sch_action_class_id(t.tasks[0]), east);
                 look_at(&t);
             }
@@ -726,28 +763,31 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {preferred_clusters_come_first_while_they_have_room,
-                                  a_child_prefers_what_its_parent_does_unless_it_says_otherwise,
-                                  contradictions_are_refused,
-                                  work_stays_in_its_regions,
-                                  a_cluster_that_has_not_come_back_may_be_anywhere,
-                                  explain_names_the_region,
-                                  nothing_goes_to_a_cordoned_cluster_and_all_waits_for_it,
-                                  a_fenced_cluster_has_nothing_and_what_it_says_is_not_wanted,
-                                  nobody_waits_for_a_fenced_cluster_after_a_restart,
-                                  a_queue_lets_its_work_onto_spot_nodes,
-                                  operators_are_asked_for_spot_nodes_too,
-                                  a_child_goes_where_its_parent_is,
-                                  the_better_cluster_is_waited_for_not_the_first_to_answer,
-                                  one_that_does_not_answer_delays_a_burst_once,
-                                  more_than_it_keeps_ready_is_waited_for,
-                                  more_room_is_waited_for,
-                                  where_it_starts_at_once_is_waited_for,
-                                  what_is_resumed_is_a_burst_too,
-                                  without_an_order_nothing_waits,
-                                  one_that_leaves_is_not_waited_for,
-                                  one_where_some_of_it_fails_comes_after_others,
-                                  a_preferred_cluster_is_never_waited_for_beyond_the_patience,
-                                  NULL};
+    const TTest *const tests[] = {
+        preferred_clusters_come_first_while_they_have_room,
+        a_child_prefers_what_its_parent_does_unless_it_says_otherwise,
+        contradictions_are_refused,
+        work_stays_in_its_regions,
+        a_cluster_that_has_not_come_back_may_be_anywhere,
+        explain_names_the_region,
+        nothing_goes_to_a_cordoned_cluster_and_all_waits_for_it,
+        a_fenced_cluster_has_nothing_and_what_it_says_is_not_wanted,
+        nobody_waits_for_a_fenced_cluster_after_a_restart,
+        a_queue_lets_its_work_onto_spot_nodes,
+        operators_are_asked_for_spot_nodes_too,
+        a_child_goes_where_its_parent_is,
+        the_better_cluster_is_waited_for_not_the_first_to_answer,
+        one_that_does_not_answer_delays_a_burst_once,
+        one_that_is_asked_for_the_first_time_is_waited_for_though_it_is_slow,
+        one_that_says_that_it_has_nothing_delays_nobody,
+        more_than_it_keeps_ready_is_waited_for,
+        more_room_is_waited_for,
+        where_it_starts_at_once_is_waited_for,
+        what_is_resumed_is_a_burst_too,
+        without_an_order_nothing_waits,
+        one_that_leaves_is_not_waited_for,
+        one_where_some_of_it_fails_comes_after_others,
+        a_preferred_cluster_is_never_waited_for_beyond_the_patience,
+        NULL};
     return sy_test_run("sch_route", tests);
 }
