@@ -149,6 +149,7 @@ static void put_survey(struct cp_request *req, const struct cp_survey_answer *an
         return;
     ret->displaced = part(req, &switchyard__v1__displaced__descriptor);
     ret->displaced->room = answer->room;
+    ret->displaced->withheld = answer->withheld;
     ret->displaced->count = answer->displaced_all;
     ret->displaced->attempts = list(req, answer->displaced_count);
     for (uint32_t i = 0; i < answer->displaced_count; i++) {

@@ -320,7 +320,7 @@ struct cp_kept {
 };
 struct cp_survey_answer {
     bool known; /* it has answered */
-    bool room;
+    bool room, withheld;
     uint32_t displaced_count, kept_count; /* in these arrays */
     uint32_t displaced_all;
     struct cp_displaced *displaced;

@@ -149,7 +149,7 @@ struct cp_surveys *cp_partition_survey(struct cp_partition *p, const struct sch_
 
 static void take(struct cp_survey_answer *ret, const Switchyard__Internal__SurveyAnswer *from)
 {
-    *ret = (struct cp_survey_answer){.known = true, .room = from->room};
+    *ret = (struct cp_survey_answer){.known = true, .room = from->room, .withheld = from->withheld};
     ret->displaced_all = from->displaces ? from->victim_count : 0;
     ret->displaced = sy_calloc(from->n_victims + 1, sizeof(*ret->displaced));
     for (size_t i = 0; from->displaces && i < from->n_victims; i++) {

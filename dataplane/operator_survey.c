@@ -26,6 +26,7 @@ static void send(struct dp_stream *stream, uint64_t id, const struct sch_op_surv
     Switchyard__Internal__SurveyNode nodes[SCH_OP_KEPT_MAX], *node_list[SCH_OP_KEPT_MAX];
     m.id = id;
     m.room = said->room;
+    m.withheld = said->withheld;
     m.displaces = said->displaces;
     m.victim_count = (uint32_t)said->victim_count;
     m.victims = victim_list;

@@ -378,6 +378,7 @@ struct sch_op_kept {
 #define SCH_OP_KEPT_MAX 64u /* that are named */
 struct sch_op_survey_answer {
     bool room;      /* there is for all of it: nothing stops */
+    bool withheld;  /* but it is granted none: what there is goes to others that come first */
     bool displaces; /* there would be, if all of `victims` stopped */
     struct sch_op_victim *victims;
     size_t victim_count, victim_cap;

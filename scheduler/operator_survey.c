@@ -67,6 +67,8 @@ void sch_operator_survey(struct sch_operator *op, const struct sch_op_survey *su
     SY_ASSERT(!op->out && survey->request);
     *ret = (struct sch_op_survey_answer){.room = has_room(op, survey)};
     struct sch_op_class *class = sch_op_class_find(op, survey->partition, survey->class_id);
+    ret->withheld = ret->room && class && class->gang.size == 0 && class->waiting > 0 &&
+                    class->granted <= class->assigned + class->claims_ready;
     struct sch_op_wish wish = {
         .partition = survey->partition,
         .queues = survey->queues,

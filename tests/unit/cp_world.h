@@ -273,6 +273,7 @@ static void answer_surveys(struct fake_stream *s, const Switchyard__Internal__Sh
         if (s->world->surveys_unanswered)
             continue;
         one.id = in->surveys[i]->id;
+        one.room = one.withheld = s->count == 0;
         one.displaces = one.victim_count = s->count > 0;
         victim.action = s->count > 0 ? s->attempts[0].action : 0;
         victim.number = s->count > 0 ? s->attempts[0].number : 0;

@@ -221,6 +221,25 @@ static void set_surveys(struct answer *a)
     a->east.n_kept_nodes = 1;
 }
 
+START_TEST(room_that_goes_to_others_is_not_called_missing)
+{
+    struct answer a;
+    waiting(&a);
+    char *page = print(&a, 0);
+    says(page, "short by 2 x H100");
+    free(page);
+    set_surveys(&a);
+    a.displaced.room = a.displaced.withheld = true;
+    page = print(&a, 0);
+    says(page, "its room goes to others that come first");
+    free(page);
+    a.east.n_kept_nodes = 0;
+    page = print(&a, 0);
+    ck_assert_ptr_null(strstr(page, "short by"));
+    free(page);
+}
+END_TEST
+
 START_TEST(what_would_stop_and_what_is_kept_is_listed)
 {
     struct answer a;
@@ -344,10 +363,14 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {
-        a_page_says_all_of_it,     room_that_lies_in_pieces_names_a_node,
-        a_gang_is_told_as_a_whole, what_would_stop_and_what_is_kept_is_listed,
-        lines_fit_the_terminal,    an_ended_one_says_where_its_time_went,
-        messages_are_json,         NULL};
+    const TTest *const tests[] = {a_page_says_all_of_it,
+                                  room_that_lies_in_pieces_names_a_node,
+                                  a_gang_is_told_as_a_whole,
+                                  room_that_goes_to_others_is_not_called_missing,
+                                  what_would_stop_and_what_is_kept_is_listed,
+                                  lines_fit_the_terminal,
+                                  an_ended_one_says_where_its_time_went,
+                                  messages_are_json,
+                                  NULL};
     return sy_test_run("cl_explain", tests);
 }

@@ -331,6 +331,21 @@ START_TEST(what_would_stop_is_named_and_the_nodes_that_are_kept)
 }
 END_TEST
 
+/* No attempt of others runs there: the operator says that its room goes to others. */
+START_TEST(room_that_others_get_is_said)
+{
+    struct world w;
+    world_init(&w, 1);
+    w.no_grants = true;
+    submit(&w, "low", "");
+    world_for(&w, 100 * SY_NS_PER_MS);
+    const Switchyard__V1__Explanation *e = explain(&w, "low", "")->explanation;
+    const Switchyard__V1__Displaced *d = e->clusters[0]->displaced;
+    ck_assert(!e->clusters[0]->room && d && d->room && d->withheld && d->count == 0);
+    world_deinit(&w);
+}
+END_TEST
+
 /* Nobody waits for an operator for long, nor for one that leaves, nor does he when he hangs up. */
 START_TEST(an_operator_that_does_not_answer_is_left_out)
 {
@@ -374,6 +389,7 @@ int main(void)
                                  a_finished_one_says_where_its_time_went,
                                  parts_of_an_attempt_are_measured_by_one_clock_each,
                                  what_would_stop_is_named_and_the_nodes_that_are_kept,
+                                 room_that_others_get_is_said,
                                  an_operator_that_does_not_answer_is_left_out,
                                  what_is_wrong_is_said,
                                  NULL};

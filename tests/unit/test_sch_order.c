@@ -366,6 +366,36 @@ START_TEST(who_asks_for_the_first_time_is_answered_once)
 }
 END_TEST
 
+/* The node is empty, but all of it is granted: who gets nothing is told so, and not that there is
+ * no room. */
+START_TEST(a_survey_tells_room_that_others_get_from_none)
+{
+    struct sy_rng rng;
+    sy_rng_init(&rng, 1);
+    struct world *w = world_new(&rng, 0);
+    node_up(w);
+    settle(w);
+    unsigned withheld = 0;
+    for (uint32_t i = 0; i < CLASSES; i++) {
+        const struct class *class = &w->classes[i];
+        struct sch_resources request = {.cpu_milli = class->cpu_milli};
+        struct sch_op_survey survey = {
+            .partition = class->partition, .class_id = class->id, .request = &request};
+        struct sch_op_survey_answer said;
+        sch_operator_survey(w->op, &survey, &said);
+        ck_assert(said.room && said.withheld == (class->granted == 0));
+        withheld += said.withheld;
+        sch_op_survey_answer_deinit(&said);
+        request.cpu_milli = 1000 * CORES + 1;
+        sch_operator_survey(w->op, &survey, &said);
+        ck_assert(!said.room && !said.withheld);
+        sch_op_survey_answer_deinit(&said);
+    }
+    ck_assert(withheld > 0 && withheld < CLASSES);
+    world_free(w);
+}
+END_TEST
+
 /* ---- how much a step looks at ---- */
 
 START_TEST(no_step_looks_at_all_who_want_room)
@@ -390,6 +420,7 @@ int main(void)
                                   what_comes_between_two_slices_was_counted,
                                   what_comes_and_goes_between_slices_is_counted_once,
                                   who_asks_for_the_first_time_is_answered_once,
+                                  a_survey_tells_room_that_others_get_from_none,
                                   no_step_looks_at_all_who_want_room,
                                   NULL};
     return sy_test_run("sch_order", tests);

@@ -221,6 +221,12 @@ static Text why_text(const Explanation *e, const ClusterView *c, Switchyard__V1_
     return ret;
 }
 
+/* Its operator said why it has none: more than what the partition sees of it. */
+static bool is_withheld(const ClusterView *c, Switchyard__V1__WhyNot why)
+{
+    return (why == WHY(GRANTED) || why == WHY(ROOM)) && c->displaced && c->displaced->withheld;
+}
+
 static void put_clusters(const struct page *page, const Explanation *e)
 {
     static const struct cl_column columns[] = {{"CLUSTER", false, 8, 0},
@@ -231,8 +237,14 @@ static void put_clusters(const struct page *page, const Explanation *e)
     for (size_t i = 0; i < e->n_clusters; i++) {
         const ClusterView *c = e->clusters[i];
         Text why = {0};
-        for (size_t k = 0; k < c->n_why_not; k++)
-            sy_error_text_add(&why, "%s", why_text(e, c, c->why_not[k]).text);
+        bool withheld = false;
+        for (size_t k = 0; k < c->n_why_not; k++) {
+            if (!is_withheld(c, c->why_not[k]))
+                sy_error_text_add(&why, "%s", why_text(e, c, c->why_not[k]).text);
+            withheld |= is_withheld(c, c->why_not[k]);
+        }
+        if (withheld)
+            sy_error_text_add(&why, "its room goes to others that come first");
         if (c->awaited)
             sy_error_text_add(&why, "what runs there is not known yet");
         if (c->avoided_until_ns > page->now_ns)
