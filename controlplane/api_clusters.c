@@ -22,9 +22,9 @@ struct order {
     uint8_t secret[CP_SECRET_BYTES];
     struct cp_token shown; /* of JoinCluster */
     uint8_t identity[SY_SHA256_BYTES];
-    enum cp_cluster_verb verb;
-    struct sy_buf record; /* decided; empty: the one that is there */
-    enum sy_code code;    /* decided */
+    struct cp_cluster_order said; /* of what people say of it */
+    struct sy_buf record;         /* decided; empty: the one that is there */
+    enum sy_code code;            /* decided */
     struct sy_error_text why;
     int64_t decided; /* from this revision of the copy; 0: not yet */
     enum cp_coord_result result;
@@ -355,13 +355,18 @@ static void delete_cluster(struct cp_request *req)
 static int order_address(struct cp_request *req, struct sy_error_text *error)
 {
     const Switchyard__V1__OrderClusterRequest *m = req->message;
+    if (m->deadline_ns < 0 || m->deadline_ns > CP_DRAIN_DEADLINE_MAX_NS) {
+        sy_error_text_set(error, "deadline_ns: %lld; expected 0 to %lld, which is 365 days",
+                          (long long)m->deadline_ns, (long long)CP_DRAIN_DEADLINE_MAX_NS);
+        return -EINVAL;
+    }
     return cp_name_check("name", m->name, error);
 }
 
 static void decide_order(struct cp_request *req, const struct cp_registered *now)
 {
     struct order *order = req->state;
-    order->code = cp_cluster_order(now, order->name, order->verb, &order->record, &order->why);
+    order->code = cp_cluster_order(now, order->name, &order->said, &order->record, &order->why);
 }
 
 static void answer_order(struct cp_request *req)
@@ -379,7 +384,9 @@ static void order_cluster(struct cp_request *req, enum cp_cluster_verb verb)
 {
     const Switchyard__V1__OrderClusterRequest *m = req->message;
     struct order *order = begin(req, m->name);
-    order->verb = verb;
+    order->said.verb = verb;
+    if (verb == CP_CLUSTER_DRAIN && m->deadline_ns > 0)
+        order->said.deadline_ns = realtime(req) + m->deadline_ns;
     cp_region_watch_start(req, &order->watch, pump_order, release);
 }
 
@@ -391,6 +398,11 @@ static void cordon_cluster(struct cp_request *req)
 static void uncordon_cluster(struct cp_request *req)
 {
     order_cluster(req, CP_CLUSTER_UNCORDON);
+}
+
+static void drain_cluster(struct cp_request *req)
+{
+    order_cluster(req, CP_CLUSTER_DRAIN);
 }
 
 static void fence_cluster(struct cp_request *req)
@@ -518,6 +530,11 @@ const struct cp_method cp_clusters_methods[] = {
      .request = &switchyard__v1__order_cluster_request__descriptor,
      .address = order_address,
      .serve = uncordon_cluster},
+    {.path = CLUSTER_SERVICE "DrainCluster",
+     .kind = SY_METHOD_UNARY,
+     .request = &switchyard__v1__order_cluster_request__descriptor,
+     .address = order_address,
+     .serve = drain_cluster},
     {.path = CLUSTER_SERVICE "FenceCluster",
      .kind = SY_METHOD_UNARY,
      .request = &switchyard__v1__order_cluster_request__descriptor,

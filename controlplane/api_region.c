@@ -30,6 +30,7 @@ struct report {
     Switchyard__V1__Cluster cluster;
     int64_t silent_ns; /* realtime: no word since; 0: connected */
     uint32_t nodes_ready;
+    struct sch_cluster_out out;
     uint32_t connected;           /* merged: partitions that have a stream of it */
     Switchyard__V1__Node **nodes; /* if they are asked for */
     size_t node_count;
@@ -38,7 +39,8 @@ struct report {
 struct region_part {
     Switchyard__V1__Partition partition;
     struct report *reports;
-    bool serving;
+    int64_t registered_at; /* the newest registration that it heeds */
+    bool serving, recovered;
 };
 
 static void *make(struct sy_arena *arena, size_t size)
@@ -151,6 +153,7 @@ static bool copy_cluster(void *ctx, const struct cp_cluster_view *from)
     cluster->region = copy(arena, from->region);
     cluster->core_price_micros = from->price;
     report->silent_ns = from->silent_ns;
+    report->out = from->out;
     cluster->nodes = (uint32_t)from->node_count;
     cluster->capacity = amounts(arena, 0, 0, 0);
     cluster->used = amounts(arena, 0, 0, 0);
@@ -188,10 +191,13 @@ static void describe_partition(struct cp_gather_part *part, Switchyard__V1__Part
 static bool collect(struct cp_gather_part *part)
 {
     struct region_part *result = make(&part->arena, sizeof(*result));
+    struct cp_partition *p = part->lane->partition;
     part->result = result;
-    result->serving = cp_partition_serving(part->lane->partition);
+    result->serving = cp_partition_serving(p);
+    result->recovered = result->serving && !cp_partition_counts(p).recovering_clusters;
+    result->registered_at = cp_partition_registered_at(p);
     describe_partition(part, &result->partition);
-    cp_partition_each_cluster(part->lane->partition, copy_cluster, part);
+    cp_partition_each_cluster(p, copy_cluster, part);
     return true;
 }
 
@@ -209,6 +215,8 @@ static void pack(const struct cp_gather_part *part, cp_part_reply *reply)
     switchyard__internal__region_part__init(to);
     to->partition = &result->partition;
     to->serving = result->serving;
+    to->registered_at = result->registered_at;
+    to->recovered = result->recovered;
     to->clusters = cp_request_alloc(req, count * sizeof(void *));
     for (struct report *from = result->reports; from != NULL; from = from->next) {
         Switchyard__Internal__ClusterReport *report = &reports[to->n_clusters];
@@ -216,6 +224,9 @@ static void pack(const struct cp_gather_part *part, cp_part_reply *reply)
         report->cluster = &from->cluster;
         report->silent_ns = from->silent_ns;
         report->nodes_ready = from->nodes_ready;
+        report->assigned = from->out.assigned;
+        report->started = from->out.running;
+        report->settled = from->out.known;
         report->nodes = from->nodes;
         report->n_nodes = from->node_count;
         to->clusters[to->n_clusters++] = report;
@@ -234,16 +245,21 @@ static int unpack(struct cp_gather_part *part, const cp_part_reply *reply)
     struct report *reports = sy_arena_alloc(&part->arena, from->n_clusters * sizeof(*reports));
     if (result == NULL || reports == NULL)
         return -EBADMSG;
-    *result = (struct region_part){.partition = *from->partition, .serving = from->serving};
+    *result = (struct region_part){.partition = *from->partition,
+                                   .registered_at = from->registered_at,
+                                   .serving = from->serving,
+                                   .recovered = from->recovered};
     for (size_t i = 0; i < from->n_clusters; i++) {
         if (from->clusters[i]->cluster == NULL)
             return -EBADMSG;
+        const Switchyard__Internal__ClusterReport *one = from->clusters[i];
         reports[i] = (struct report){.next = result->reports,
-                                     .cluster = *from->clusters[i]->cluster,
-                                     .silent_ns = from->clusters[i]->silent_ns,
-                                     .nodes_ready = from->clusters[i]->nodes_ready,
-                                     .nodes = from->clusters[i]->nodes,
-                                     .node_count = from->clusters[i]->n_nodes};
+                                     .cluster = *one->cluster,
+                                     .silent_ns = one->silent_ns,
+                                     .nodes_ready = one->nodes_ready,
+                                     .out = {one->assigned, one->started, one->settled},
+                                     .nodes = one->nodes,
+                                     .node_count = one->n_nodes};
         result->reports = &reports[i];
     }
     part->result = result;
@@ -350,11 +366,48 @@ static void describe_health(struct cp_gather *gather, struct report *report)
     cluster->reason = memcpy(cp_request_alloc(gather->req, size), reason.text, size);
 }
 
+/* What all partitions have there. One that has not heard of the drain may yet assign something. */
+static void fill_drain(const struct cp_gather *gather, const struct cp_registered *registered,
+                       Switchyard__V1__Drain *ret)
+{
+    switchyard__v1__drain__init(ret);
+    ret->deadline_ns = registered->record->drain_deadline_ns;
+    for (uint32_t i = 0; i < gather->count; i++) {
+        const struct region_part *part = gather->parts[i].result;
+        const struct report *report = part->reports;
+        while (report != NULL && strcmp(report->cluster.name, registered->name) != 0)
+            report = report->next;
+        bool known = part->recovered && part->registered_at >= registered->revision;
+        ret->unknown += !known || (report != NULL && !report->out.known);
+        ret->running += report != NULL ? report->out.running : 0;
+        ret->waiting += report != NULL ? report->out.assigned : 0;
+    }
+}
+
+/* False: it is lost, say, which comes first. */
+static bool show_drain(struct cp_gather *gather, Switchyard__V1__Cluster *cluster,
+                       const struct cp_registered *registered, struct sy_error_text *ret_reason)
+{
+    static char draining[] = "draining", drained[] = "drained";
+    uint64_t stopping = cluster->running + cluster->backlog;
+    cluster->drain = cp_request_alloc(gather->req, sizeof(*cluster->drain));
+    fill_drain(gather, registered, cluster->drain);
+    const Switchyard__V1__Drain *drain = cluster->drain;
+    if (strcmp(cluster->state, "ready") != 0 && strcmp(cluster->state, "registered") != 0)
+        return false;
+    bool left = drain->running + drain->waiting + drain->unknown + stopping > 0;
+    cluster->state = left ? draining : drained;
+    cp_cluster_drain_reason(drain, stopping, ret_reason);
+    return true;
+}
+
 /* What a person said of it comes before how it does. */
-static void show_standing(struct cp_gather *gather, struct report *report, cp_standing standing)
+static void show_standing(struct cp_gather *gather, struct report *report,
+                          const struct cp_registered *registered)
 {
     static char cordoned[] = "cordoned", fenced[] = "fenced";
     Switchyard__V1__Cluster *cluster = &report->cluster;
+    cp_standing standing = registered->record->standing;
     struct sy_error_text reason;
     if (standing == CP_STANDING(FENCED)) {
         cluster->state = fenced;
@@ -363,7 +416,8 @@ static void show_standing(struct cp_gather *gather, struct report *report, cp_st
         cluster->state = cordoned;
         sy_error_text_set(&reason, "nothing new goes there; %llu still run",
                           (unsigned long long)cluster->running);
-    } else {
+    } else if (standing != CP_STANDING(DRAINING) ||
+               !show_drain(gather, cluster, registered, &reason)) {
         return;
     }
     size_t size = strlen(reason.text) + 1;
@@ -417,7 +471,7 @@ static struct merged add_registered(struct cp_gather *gather, struct merged seen
             report->cluster.lead = cp_lead_of(gather->req, registered->name);
         describe_health(gather, report);
         if (known)
-            show_standing(gather, report, registered->record->standing);
+            show_standing(gather, report, registered);
         all.reports[all.count++] = report;
     }
     return all;

@@ -54,3 +54,25 @@ void cp_cluster_reason(const struct cp_cluster_health *health, struct sy_error_t
         sy_error_text_add(ret, "%u of %u nodes are not ready", health->nodes - health->nodes_ready,
                           health->nodes);
 }
+
+void cp_cluster_drain_reason(const Switchyard__V1__Drain *drain, uint64_t stopping,
+                             struct sy_error_text *ret)
+{
+    char at[32];
+    if (drain->running + drain->waiting + drain->unknown + stopping == 0) {
+        sy_error_text_set(ret, "nothing is left there");
+        return;
+    }
+    sy_error_text_set(ret, "nothing new goes there; %llu still run, %llu wait there",
+                      (unsigned long long)drain->running, (unsigned long long)drain->waiting);
+    if (drain->deadline_ns != 0) {
+        put_time(at, drain->deadline_ns);
+        sy_error_text_add(ret, "what runs is stopped at %s", at);
+    }
+    if (drain->unknown > 0)
+        sy_error_text_add(ret, "%u partition%s cannot say yet", drain->unknown,
+                          drain->unknown == 1 ? "" : "s");
+    else if (drain->running + drain->waiting == 0)
+        sy_error_text_add(ret, "its agents have %llu that are not wanted any more",
+                          (unsigned long long)stopping);
+}

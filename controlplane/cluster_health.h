@@ -18,3 +18,6 @@ struct cp_cluster_health {
 };
 /* "" when all is well. */
 void cp_cluster_reason(const struct cp_cluster_health *health, struct sy_error_text *ret);
+/* Of one that is drained. `stopping`: what its agents have, as it says. */
+void cp_cluster_drain_reason(const Switchyard__V1__Drain *drain, uint64_t stopping,
+                             struct sy_error_text *ret);

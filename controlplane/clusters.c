@@ -126,18 +126,34 @@ bool cp_registered_deleted(const struct cp_registered *registered)
     return registered->record != NULL && registered->record->deleted;
 }
 
-cp_standing cp_roll_standing(const struct cp_roll *roll, const char *name)
+/* NULL: it is not registered. */
+static const cp_cluster_record *record_of(const struct cp_roll *roll, const char *name)
 {
     const struct cp_registered *registered = roll != NULL ? cp_roll_find(roll, name) : NULL;
-    bool known = registered != NULL && registered->record != NULL;
-    return known ? registered->record->standing : CP_STANDING(OPEN);
+    return registered != NULL ? registered->record : NULL;
+}
+
+cp_standing cp_roll_standing(const struct cp_roll *roll, const char *name)
+{
+    const cp_cluster_record *record = record_of(roll, name);
+    return record != NULL ? record->standing : CP_STANDING(OPEN);
+}
+
+int64_t cp_roll_drain_deadline_ns(const struct cp_roll *roll, const char *name)
+{
+    const cp_cluster_record *record = record_of(roll, name);
+    return record != NULL ? record->drain_deadline_ns : 0;
 }
 
 uint64_t cp_roll_fences(const struct cp_roll *roll, const char *name)
 {
-    const struct cp_registered *registered = roll != NULL ? cp_roll_find(roll, name) : NULL;
-    bool known = registered != NULL && registered->record != NULL;
-    return known ? registered->record->fences : 0;
+    const cp_cluster_record *record = record_of(roll, name);
+    return record != NULL ? record->fences : 0;
+}
+
+int64_t cp_roll_newest(const struct cp_roll *roll)
+{
+    return unconst(roll)->newest;
 }
 
 /* ---- who is let in ---- */

@@ -35,6 +35,7 @@
 #define CP_TOKEN_USES_MAX 1000u
 #define CP_TOKEN_TTL_DEFAULT_NS (3600 * SY_NS_PER_S)
 #define CP_TOKEN_TTL_MAX_NS (365 * 24 * 3600 * SY_NS_PER_S)
+#define CP_DRAIN_DEADLINE_MAX_NS (365 * 24 * 3600 * SY_NS_PER_S)
 #define CP_SECRET_BYTES 32
 
 typedef Switchyard__Internal__Region__ClusterRecord cp_cluster_record;
@@ -65,6 +66,10 @@ const struct cp_registered *cp_roll_find(const struct cp_roll *roll, const char 
 bool cp_registered_deleted(const struct cp_registered *registered);
 /* What people said of it; OPEN also of one that is not registered. `roll` may be NULL. */
 cp_standing cp_roll_standing(const struct cp_roll *roll, const char *name);
+/* DRAINING: when what still runs there is stopped (realtime); 0: never. */
+int64_t cp_roll_drain_deadline_ns(const struct cp_roll *roll, const char *name);
+/* Revision of the newest registration; 0: there is none. */
+int64_t cp_roll_newest(const struct cp_roll *roll);
 /* How often it was fenced, likewise. */
 uint64_t cp_roll_fences(const struct cp_roll *roll, const char *name);
 /* Whether that is the identity of one that has joined; of a cluster of that name that was deleted.
@@ -142,12 +147,17 @@ enum sy_code cp_cluster_delete(const struct cp_registered *now, const char *name
 enum cp_cluster_verb {
     CP_CLUSTER_CORDON,
     CP_CLUSTER_UNCORDON,
+    CP_CLUSTER_DRAIN,
     CP_CLUSTER_FENCE,
     CP_CLUSTER_UNFENCE
 };
-/* Nothing is appended when that is so already. */
+/* Nothing is appended when that is so already. DRAIN: `deadline_ns` is realtime, 0 = never. */
+struct cp_cluster_order {
+    enum cp_cluster_verb verb;
+    int64_t deadline_ns;
+};
 enum sy_code cp_cluster_order(const struct cp_registered *now, const char *name,
-                              enum cp_cluster_verb verb, struct sy_buf *ret,
+                              const struct cp_cluster_order *order, struct sy_buf *ret,
                               struct sy_error_text *error);
 
 /* Before a change is asked for: -EINVAL with a sentence that names the field. */

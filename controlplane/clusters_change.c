@@ -354,31 +354,34 @@ enum sy_code cp_cluster_delete(const struct cp_registered *now, const char *name
 /* ---- what people say of it ---- */
 
 enum sy_code cp_cluster_order(const struct cp_registered *now, const char *name,
-                              enum cp_cluster_verb verb, struct sy_buf *ret,
+                              const struct cp_cluster_order *order, struct sy_buf *ret,
                               struct sy_error_text *error)
 {
     static const cp_standing standings[] = {
-        [CP_CLUSTER_CORDON] = CP_STANDING(CORDONED),
-        [CP_CLUSTER_UNCORDON] = CP_STANDING(OPEN),
-        [CP_CLUSTER_FENCE] = CP_STANDING(FENCED),
+        [CP_CLUSTER_CORDON] = CP_STANDING(CORDONED), [CP_CLUSTER_UNCORDON] = CP_STANDING(OPEN),
+        [CP_CLUSTER_DRAIN] = CP_STANDING(DRAINING),  [CP_CLUSTER_FENCE] = CP_STANDING(FENCED),
         [CP_CLUSTER_UNFENCE] = CP_STANDING(OPEN),
     };
+    enum cp_cluster_verb verb = order->verb;
     enum sy_code code = find(now, name, error);
     if (code != SY_CODE_OK)
         return code;
+    SY_ASSERT(order->deadline_ns >= 0 && (order->deadline_ns == 0 || verb == CP_CLUSTER_DRAIN));
     cp_cluster_record next = *now->record;
     bool fenced = next.standing == CP_STANDING(FENCED);
     if (fenced && verb != CP_CLUSTER_FENCE && verb != CP_CLUSTER_UNFENCE) {
         sy_error_text_set(error, "cluster %s is fenced: unfence it first", name);
         return SY_CODE_FAILED_PRECONDITION;
     }
-    if (verb == CP_CLUSTER_UNFENCE && next.standing == CP_STANDING(CORDONED)) {
-        sy_error_text_set(error, "cluster %s is cordoned, not fenced", name);
+    if (verb == CP_CLUSTER_UNFENCE && !fenced && next.standing != CP_STANDING(OPEN)) {
+        sy_error_text_set(error, "cluster %s is %s, not fenced", name,
+                          next.standing == CP_STANDING(CORDONED) ? "cordoned" : "drained");
         return SY_CODE_FAILED_PRECONDITION;
     }
-    if (next.standing == standings[verb])
+    if (next.standing == standings[verb] && next.drain_deadline_ns == order->deadline_ns)
         return SY_CODE_OK;
     next.standing = standings[verb];
+    next.drain_deadline_ns = order->deadline_ns;
     next.fences += verb == CP_CLUSTER_FENCE;
     pb_pack(&next.base, ret);
     return SY_CODE_OK;

@@ -111,6 +111,8 @@ void cp_partition_take_token(struct cp_partition *p, const struct cp_token_messa
 /* Which clusters are registered; takes a reference. Who is not let in any more is closed. */
 struct cp_roll;
 void cp_partition_set_roll(struct cp_partition *p, const struct cp_roll *roll);
+/* The newest registration that it heeds, as a revision; 0: it has no roll. */
+int64_t cp_partition_registered_at(const struct cp_partition *p);
 
 /* ---- whose it is; without a region it is ours from the beginning ---- */
 
@@ -460,6 +462,7 @@ struct cp_cluster_view {
     int64_t silent_ns;  /* realtime: since when it has no stream, as far as this shard knows, or one
                            that has told nothing of its nodes yet; 0: it has */
     int64_t price;      /* of a core; 0: not known */
+    struct sch_cluster_out out;
     const struct cp_node_view *nodes;
     size_t node_count;
 };

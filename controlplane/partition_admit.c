@@ -32,7 +32,8 @@ static void heed(struct cp_partition *p, struct cp_cluster *cluster)
                                        .u.cluster.name = cluster->name});
         cp_touch(p);
     } else if (cluster->stream != NULL &&
-               cluster->cordoned != (standing == CP_STANDING(CORDONED))) {
+               (cluster->standing != standing ||
+                cluster->drain_deadline_ns != cp_roll_drain_deadline_ns(p->roll, cluster->name))) {
         cp_operator_said(cluster->stream);
         cp_touch(p);
     }
@@ -63,4 +64,9 @@ void cp_partition_set_roll(struct cp_partition *p, const struct cp_roll *roll)
     }
     cp_clusters_purge(p);
     cp_clusters_heed(p);
+}
+
+int64_t cp_partition_registered_at(const struct cp_partition *p)
+{
+    return p->roll != NULL ? cp_roll_newest(p->roll) : 0;
 }

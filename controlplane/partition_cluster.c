@@ -183,6 +183,8 @@ void cp_partition_each_cluster(struct cp_partition *p,
                                      : "lost",
             .silent_ns = heard ? 0 : sy_loop_realtime_ns(p->loop) - silent_ns,
             .price = cluster->stream ? cluster->stream->price : 0,
+            .out = p->core ? sch_partition_cluster_out(p->core, cluster->name)
+                           : (struct sch_cluster_out){0},
             .nodes = cluster->nodes,
             .node_count = cluster->node_count};
         if (!fn(ctx, &view))

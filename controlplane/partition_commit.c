@@ -92,6 +92,8 @@ static void drop_item(struct cp_item *item)
         cp_cluster_unref(item->u.assign.cluster);
         break;
     case CP_ITEM_CANCEL:
+    case CP_ITEM_PREEMPT:
+    case CP_ITEM_GIVE_BACK:
     case CP_ITEM_ACK:
         cp_cluster_unref(item->u.tell.cluster);
         break;
@@ -293,12 +295,17 @@ static void release(struct cp_item *item)
         cp_cluster_unref(cluster);
         break;
     case CP_ITEM_CANCEL:
+    case CP_ITEM_PREEMPT:
+    case CP_ITEM_GIVE_BACK:
     case CP_ITEM_ACK:
         cluster = item->u.tell.cluster;
         if (cluster->stream && item->type == CP_ITEM_ACK)
             cp_operator_ack(cluster->stream, &item->u.tell.attempt);
+        else if (cluster->stream && item->type == CP_ITEM_GIVE_BACK)
+            cp_operator_give_back(cluster->stream, &item->u.tell.attempt);
         else if (cluster->stream)
-            cp_operator_cancel(cluster->stream, &item->u.tell.attempt, item->u.tell.reason);
+            cp_operator_cancel(cluster->stream, &item->u.tell.attempt, item->u.tell.reason,
+                               item->type == CP_ITEM_PREEMPT);
         cp_cluster_unref(cluster);
         break;
     }

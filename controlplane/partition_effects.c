@@ -518,6 +518,16 @@ static void send_attempt(struct cp_partition *p, enum cp_item_type type, const c
     }
 }
 
+static void send_cancel(struct cp_partition *p, const struct sch_effect *effect)
+{
+    struct cp_attempt attempt = {effect->u.cancel.action_id, effect->u.cancel.number,
+                                 effect->u.cancel.epoch};
+    enum cp_item_type type = effect->type == SCH_EFFECT_GIVE_BACK ? CP_ITEM_GIVE_BACK
+                             : effect->u.cancel.preempts          ? CP_ITEM_PREEMPT
+                                                                  : CP_ITEM_CANCEL;
+    send_attempt(p, type, effect->u.cancel.cluster, &attempt, effect->u.cancel.reason);
+}
+
 /* Not held back: it says how much waits, nothing of what. */
 static void send_demand(struct cp_partition *p, const struct sch_effect *effect)
 {
@@ -605,10 +615,8 @@ static void apply(struct cp_partition *p, const struct sch_effect *effect)
         send_assign(p, effect);
         break;
     case SCH_EFFECT_CANCEL:
-        attempt = (struct cp_attempt){effect->u.cancel.action_id, effect->u.cancel.number,
-                                      effect->u.cancel.epoch};
-        send_attempt(p, CP_ITEM_CANCEL, effect->u.cancel.cluster, &attempt,
-                     effect->u.cancel.reason);
+    case SCH_EFFECT_GIVE_BACK:
+        send_cancel(p, effect);
         break;
     case SCH_EFFECT_ACK:
         attempt = (struct cp_attempt){effect->u.ack.action_id, effect->u.ack.number,

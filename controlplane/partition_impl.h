@@ -147,7 +147,15 @@ struct cp_chunk {
     struct sy_buf bytes;
 };
 
-enum cp_item_type { CP_ITEM_DONE, CP_ITEM_ENQUEUED, CP_ITEM_ASSIGN, CP_ITEM_CANCEL, CP_ITEM_ACK };
+enum cp_item_type {
+    CP_ITEM_DONE,
+    CP_ITEM_ENQUEUED,
+    CP_ITEM_ASSIGN,
+    CP_ITEM_CANCEL,
+    CP_ITEM_PREEMPT,
+    CP_ITEM_GIVE_BACK,
+    CP_ITEM_ACK,
+};
 
 struct cp_assign {
     struct sch_action *action; /* a reference */
@@ -200,7 +208,7 @@ struct cp_item {
         struct {
             struct cp_cluster *cluster;
             struct cp_attempt attempt;
-            const char *reason; /* CANCEL; in the group's arena */
+            const char *reason; /* CANCEL, PREEMPT; in the group's arena */
         } tell;
     } u;
 };
@@ -254,6 +262,7 @@ struct cp_demand {
 struct cp_cancel {
     struct cp_attempt attempt;
     char *reason;
+    bool preempts;
 };
 
 /* A growing array; items are taken from the front. */
@@ -296,6 +305,7 @@ struct cp_operator {
     struct sy_timer acks_timer; /* they have waited for something to go with */
     bool acks_due;
     CP_QUEUE(struct cp_cancel) cancels;
+    CP_QUEUE(struct cp_attempt) give_backs;
     CP_QUEUE(struct cp_reclaim) reclaims;
     CP_QUEUE(struct sy_buf) replies;
     CP_QUEUE(uint32_t) dropped_specs;
@@ -323,7 +333,8 @@ struct cp_cluster {
     struct cp_operator *stream; /* NULL: not connected */
     int64_t lost_ns;            /* since when */
     bool expected;              /* named by the store, never seen since the open */
-    bool cordoned;              /* as the core was told last */
+    cp_standing standing;       /* as the core was told last, */
+    int64_t drain_deadline_ns;  /* and until when it is drained; realtime, 0: for ever */
     struct sy_arena nodes_arena;
     struct cp_node_view *nodes;
     size_t node_count;
@@ -629,8 +640,9 @@ void cp_operator_assign(struct cp_operator *o, const struct cp_assign *assign);
 /* Nobody waits for it: it goes with the next message, or with others after 10 ms. */
 void cp_operator_ack(struct cp_operator *o, const struct cp_attempt *attempt);
 void cp_operator_acks_late(void *arg); /* acks_timer */
-void cp_operator_cancel(struct cp_operator *o, const struct cp_attempt *attempt,
-                        const char *reason);
+void cp_operator_cancel(struct cp_operator *o, const struct cp_attempt *attempt, const char *reason,
+                        bool preempts);
+void cp_operator_give_back(struct cp_operator *o, const struct cp_attempt *attempt);
 /* Takes the encoded TaskReply. */
 void cp_operator_reply(struct cp_operator *o, struct sy_buf *reply);
 /* A packed NodeOrder, taken. */

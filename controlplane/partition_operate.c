@@ -123,6 +123,19 @@ static bool read_shape(struct sch_shape *ret, const Switchyard__Internal__NodeSh
     return true;
 }
 
+/* What people said of it, as the roll says. */
+static void say_standing(const struct cp_partition *p, struct cp_cluster *cluster,
+                         struct sch_cluster_said *ret)
+{
+    cluster->standing = cp_roll_standing(p->roll, cluster->name);
+    cluster->drain_deadline_ns = cp_roll_drain_deadline_ns(p->roll, cluster->name);
+    ret->draining = cluster->standing == CP_STANDING(DRAINING);
+    ret->cordoned = ret->draining || cluster->standing == CP_STANDING(CORDONED);
+    int64_t left_ns = cluster->drain_deadline_ns - sy_loop_realtime_ns(p->loop);
+    ret->drain_ns = cluster->drain_deadline_ns == 0 ? SY_TIME_NEVER
+                                                    : sy_loop_now_ns(p->loop) + left_ns;
+}
+
 /* CLUSTER_UP, with the shapes of the message if it has any. */
 static bool cluster_up(struct cp_operator *o, const Message *m)
 {
@@ -133,8 +146,7 @@ static bool cluster_up(struct cp_operator *o, const Message *m)
     if (m->hello)
         o->price = m->hello->price;
     event.u.cluster.region = o->cluster->region;
-    o->cluster->cordoned = cp_roll_standing(p->roll, o->cluster->name) == CP_STANDING(CORDONED);
-    event.u.cluster.cordoned = o->cluster->cordoned;
+    say_standing(p, o->cluster, &event.u.cluster);
     event.u.cluster.price = o->price;
     SY_AUTOFREE struct sch_shape *shapes = NULL;
     if (m->shapes_set) {

@@ -28,7 +28,8 @@ enum {
     HEARTBEAT,
     ORDERS,
     RECLAIMS,
-    SURVEYS
+    SURVEYS,
+    GIVE_BACKS
 };
 
 /* ---- gathering ---- */
@@ -77,10 +78,17 @@ void cp_operator_acks_late(void *arg)
     cp_operator_flush(o);
 }
 
-void cp_operator_cancel(struct cp_operator *o, const struct cp_attempt *attempt, const char *reason)
+void cp_operator_cancel(struct cp_operator *o, const struct cp_attempt *attempt, const char *reason,
+                        bool preempts)
 {
-    *cp_queue_push(&o->cancels) = (struct cp_cancel){.attempt = *attempt,
-                                                     .reason = sy_strdup(reason ? reason : "")};
+    *cp_queue_push(&o->cancels) = (struct cp_cancel){
+        .attempt = *attempt, .reason = sy_strdup(reason ? reason : ""), .preempts = preempts};
+    cp_touch(o->p);
+}
+
+void cp_operator_give_back(struct cp_operator *o, const struct cp_attempt *attempt)
+{
+    *cp_queue_push(&o->give_backs) = *attempt;
     cp_touch(o->p);
 }
 
@@ -127,6 +135,7 @@ void cp_operator_drop_queues(struct cp_operator *o)
     free(o->assigns.items);
     free(o->acks.items);
     free(o->cancels.items);
+    free(o->give_backs.items);
     free(o->reclaims.items);
     free(o->surveys_out.items);
     free(o->replies.items);
@@ -136,6 +145,7 @@ void cp_operator_drop_queues(struct cp_operator *o)
     memset(&o->assigns, 0, sizeof(o->assigns));
     memset(&o->acks, 0, sizeof(o->acks));
     memset(&o->cancels, 0, sizeof(o->cancels));
+    memset(&o->give_backs, 0, sizeof(o->give_backs));
     memset(&o->reclaims, 0, sizeof(o->reclaims));
     memset(&o->surveys_out, 0, sizeof(o->surveys_out));
     memset(&o->replies, 0, sizeof(o->replies));
@@ -367,8 +377,18 @@ static void pack_cancels(struct cp_operator *o, struct sy_buf *out)
         size_t begin = cp_put_begin(out, CANCELS);
         put_attempt(o, out, &cancel->attempt);
         cp_put_str(out, 5, cancel->reason);
+        cp_put_uint(out, 6, cancel->preempts);
         cp_put_end(out, begin);
         free(cancel->reason);
+    }
+}
+
+static void pack_give_backs(struct cp_operator *o, struct sy_buf *out)
+{
+    for (unsigned i = 0; i < RECORDS_MAX && o->give_backs.count > 0; i++) {
+        size_t begin = cp_put_begin(out, GIVE_BACKS);
+        put_attempt(o, out, cp_queue_pop(&o->give_backs));
+        cp_put_end(out, begin);
     }
 }
 
@@ -459,19 +479,23 @@ static void pack(struct cp_operator *o, struct sy_buf *out)
     pack_orders(o, out);
     pack_reclaims(o, out);
     pack_surveys(o, out);
+    if (o->assigns.count == 0)
+        pack_give_backs(o, out);
 }
 
 static bool has_something(const struct cp_operator *o)
 {
     return o->welcome || o->heartbeat || o->demands.count > 0 || o->assigns.count > 0 ||
            o->acks_due || o->cancels.count > 0 || o->replies.count > 0 || o->orders_out.count > 0 ||
-           o->reclaims.count > 0 || o->surveys_out.count > 0 || o->dropped_specs.count > 0;
+           o->reclaims.count > 0 || o->surveys_out.count > 0 || o->dropped_specs.count > 0 ||
+           o->give_backs.count > 0;
 }
 
 static bool piles_up(const struct cp_operator *o)
 {
     return o->assigns.count > QUEUED_MAX || o->acks.count > QUEUED_MAX ||
-           o->cancels.count > QUEUED_MAX || o->reply_bytes > REPLY_BYTES_MAX;
+           o->cancels.count > QUEUED_MAX || o->give_backs.count > QUEUED_MAX ||
+           o->reply_bytes > REPLY_BYTES_MAX;
 }
 
 void cp_operator_flush(struct cp_operator *o)

@@ -509,7 +509,17 @@ static int on_cancel(struct dp_stream *stream, const struct dp_wire_field *field
     char reason[REASON_MAX];
     dp_copy_text(reason, sizeof(reason), record.text5);
     dp_step(stream->op,
-            &(struct sch_op_event){.type = SCH_OP_CANCEL, .u.cancel = {record.key, reason}});
+            &(struct sch_op_event){.type = SCH_OP_CANCEL,
+                                   .u.cancel = {record.key, reason, record.value6 != 0}});
+    return 0;
+}
+
+static int on_give_back(struct dp_stream *stream, const struct dp_wire_field *field)
+{
+    struct dp_record record;
+    if (dp_wire_record(field->bytes, &record) < 0 || !is_its_own(stream, &record.key))
+        return refuse(stream, SY_CODE_INVALID_ARGUMENT, "a malformed attempt");
+    dp_step(stream->op, &(struct sch_op_event){.type = SCH_OP_GIVE_BACK, .u.key = record.key});
     return 0;
 }
 
@@ -570,6 +580,7 @@ static int on_field(void *ctx, const struct dp_wire_field *field)
         [DP_FROM_SHARD_NODE_ORDERS] = on_node_order,
         [DP_FROM_SHARD_RECLAIMS] = on_reclaim,
         [DP_FROM_SHARD_SURVEYS] = on_survey,
+        [DP_FROM_SHARD_GIVE_BACKS] = on_give_back,
     };
     struct dp_stream *stream = ctx;
     if (field->number >= SY_COUNT_OF(handlers) || !handlers[field->number])

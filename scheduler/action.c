@@ -120,7 +120,9 @@ void sch_action_move(struct sch_partition *p, struct sch_action_impl *a, enum sc
     SY_ASSERT(p->state_counts[from] > 0);
     p->state_counts[from]--;
     sch_gate_leave(p, a, from, to);
+    sch_cluster_count(a, -1);
     sm_move(&a->base.sm, &sch_action_table, to, a);
+    sch_cluster_count(a, 1);
     enter(p, a, to);
     if (from == SCH_ACTION_ASSIGNED && sch_action_gang_of(a))
         sch_gang_unsent(a);
@@ -403,7 +405,7 @@ void sch_action_occupy(struct sch_partition *p, struct sch_action_impl *a,
     sch_action_detach(p, a);
     a->base.cluster = cluster;
     sch_action_move(p, a, to);
-    sch_list_push_back(&cluster->attempts, &a->link);
+    sch_cluster_take(p, cluster, a);
 }
 
 void sch_action_assign(struct sch_partition *p, struct sch_action_impl *a,

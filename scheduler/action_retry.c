@@ -3,6 +3,7 @@
  * the end of the action; and what a timer says of one that waits.
  */
 #include "scheduler/action_impl.h"
+#include "scheduler/partition_drain.h"
 #include "scheduler/partition_gang.h"
 #include "scheduler/partition_route.h"
 
@@ -164,11 +165,11 @@ static void lost_there(struct sch_partition *p, struct sch_action_impl *a,
 }
 
 /* A gang is granted by a cluster whatever the room is for: it would be back before those for whom
- * it was stopped. */
+ * it was stopped. A cluster that is drained takes none back. */
 static int64_t preempted_ns(const struct sch_partition *p, const struct sch_action_impl *a)
 {
     int64_t wait_ns = 2 * p->options.reclaim_delay_ns;
-    if (!sch_action_gang_of(a) || wait_ns == 0)
+    if (!sch_action_gang_of(a) || wait_ns == 0 || a->base.cluster->stops)
         return 0;
     return wait_ns > SY_NS_PER_S ? wait_ns : SY_NS_PER_S;
 }
@@ -198,9 +199,9 @@ void sch_action_outcome(struct sch_partition *p, struct sch_action_impl *a,
     case SCH_OUTCOME_PREEMPTED:
         a->base.cluster->preempted++;
         if (gang_may_restart(a))
-            retry(p, a, preempted_ns(p, a), true, 0, "stopped to make room for others", report);
+            retry(p, a, preempted_ns(p, a), true, 0, sch_preempted_why(a->base.cluster), report);
         else
-            sch_action_lost(p, a, "stopped to make room for others", report);
+            sch_action_lost(p, a, sch_preempted_why(a->base.cluster), report);
         break;
     case SCH_OUTCOME_REFUSED:
         count_refusal(p, a);

@@ -359,7 +359,13 @@ static void dispatch(struct sch_operator *op, const struct sch_op_event *event)
         sch_op_assign(op, event);
         break;
     case SCH_OP_CANCEL:
-        sch_op_cancel(op, &event->u.cancel.key, event->u.cancel.reason);
+        if (event->u.cancel.preempts)
+            sch_op_preempt(op, &event->u.cancel.key, event->u.cancel.reason);
+        else
+            sch_op_cancel(op, &event->u.cancel.key, event->u.cancel.reason);
+        break;
+    case SCH_OP_GIVE_BACK:
+        sch_op_give_back(op, &event->u.key);
         break;
     case SCH_OP_CANCEL_ALL:
         sch_op_cancel_all(op, event->u.reason);

@@ -135,7 +135,8 @@ enum sch_op_event_type {
     SCH_OP_PARTITION_DOWN, /* u.partition.partition */
     SCH_OP_DEMAND,         /* u.demand */
     SCH_OP_ASSIGN,         /* u.assign */
-    SCH_OP_CANCEL,         /* u.key + u.reason */
+    SCH_OP_CANCEL,         /* u.cancel */
+    SCH_OP_GIVE_BACK,      /* u.key: unless it has started it is to come back, RETURNED */
     SCH_OP_CANCEL_ALL,     /* u.reason: as CANCEL, of all that is here */
     SCH_OP_FORGET_HELD, /* what has no node yet is forgotten, and nobody is told: the operator may
                            not be its cluster's active one any more. No partition is up */
@@ -201,6 +202,7 @@ struct sch_op_event {
         struct {
             struct sch_attempt_key key;
             const char *reason;
+            bool preempts; /* its partition wants it still: it ends PREEMPTED, or is RETURNED */
         } cancel;
         struct {
             uint32_t partition, class_id, queue_count;

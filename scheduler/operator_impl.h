@@ -502,6 +502,8 @@ void sch_op_partition_free(struct sch_operator *op, struct sch_op_partition *par
 void sch_op_demand(struct sch_operator *op, const struct sch_op_event *event);
 void sch_op_assign(struct sch_operator *op, const struct sch_op_event *event);
 void sch_op_cancel(struct sch_operator *op, const struct sch_attempt_key *key, const char *reason);
+void sch_op_preempt(struct sch_operator *op, const struct sch_attempt_key *key, const char *reason);
+void sch_op_give_back(struct sch_operator *op, const struct sch_attempt_key *key);
 void sch_op_cancel_all(struct sch_operator *op, const char *reason);
 void sch_op_forget_held(struct sch_operator *op);
 void sch_op_ack(struct sch_operator *op, const struct sch_attempt_key *key);

@@ -324,6 +324,8 @@ static void confirm(struct sch_operator *op, struct sch_attempt *a, bool started
     }
     if (a->cancelled)
         send_cancel(op, node, &a->key, "cancelled");
+    else if (a->asked_back && sch_attempt_state(a) == SCH_ATTEMPT_PLACED)
+        sch_op_effect_add(op, SCH_OP_SEND_GIVE_BACK)->u.attempt.node = node->name;
 }
 
 /* We restarted, or gave it up before: its partition decides. */

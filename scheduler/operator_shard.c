@@ -352,6 +352,33 @@ void sch_op_cancel(struct sch_operator *op, const struct sch_attempt_key *key, c
     effect->u.attempt.reason = reason;
 }
 
+void sch_op_preempt(struct sch_operator *op, const struct sch_attempt_key *key, const char *reason)
+{
+    struct sch_attempt *a = sch_attempt_find(op, key);
+    if (!a || a->cancelled)
+        return; /* it ends as who cancelled it says */
+    if (sch_attempt_state(a) == SCH_ATTEMPT_HELD) {
+        sch_attempt_returned(op, a, "its cluster is drained");
+        return;
+    }
+    sch_op_cancel(op, key, reason);
+    if (a->cancelled)
+        a->preempted = "preempted: its cluster is drained";
+}
+
+void sch_op_give_back(struct sch_operator *op, const struct sch_attempt_key *key)
+{
+    struct sch_attempt *a = sch_attempt_find(op, key);
+    if (!a)
+        return;
+    if (sch_attempt_state(a) == SCH_ATTEMPT_HELD) {
+        sch_attempt_returned(op, a, "its cluster is drained");
+    } else if (sch_attempt_state(a) == SCH_ATTEMPT_PLACED && !a->asked_back) {
+        sch_node_give_back(op, a->node);
+        a->asked_back = true; /* also where its agent is away */
+    }
+}
+
 /* Of one partition: one cancel may take others of its gang with it, so by their keys. */
 static void cancel_partition(struct sch_operator *op, struct sch_op_partition *partition,
                              bool held_only, const char *reason)

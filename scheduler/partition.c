@@ -1,5 +1,6 @@
 #include "scheduler/action_impl.h"
 #include "scheduler/partition_cache.h"
+#include "scheduler/partition_drain.h"
 #include "scheduler/partition_elsewhere.h"
 #include "scheduler/partition_gang.h"
 #include "scheduler/partition_infeasible.h"
@@ -111,6 +112,7 @@ void sch_partition_free(struct sch_partition *p)
     sch_heap_deinit(&p->timers);
     sch_heap_deinit(&p->flushes);
     sch_heap_deinit(&p->leases);
+    sch_heap_deinit(&p->drains);
     sch_heap_deinit(&p->ages);
     sch_heap_deinit(&p->avoided);
     sch_heap_deinit(&p->ticket_flushes);
@@ -306,6 +308,7 @@ static void step_tick(struct sch_partition *p)
     sch_reserve_tick(p);
     sch_patience_tick(p);
     sch_cluster_leases(p);
+    sch_drain_tick(p);
     sch_recovery_tick(p);
     sch_infeasible_tick(p);
     sch_demand_flush(p);
@@ -467,6 +470,7 @@ void sch_partition_step(struct sch_partition *p, const struct sch_event *event,
     p->tells_left = SCH_TELL_MAX;
     dispatch(p, event);
     sch_cluster_lose(p);
+    sch_drain_go_on(p);
     sch_recovery_go_on(p);
     sch_gangs_settle(p);
     sch_caches_settle(p);
@@ -500,6 +504,7 @@ int64_t sch_partition_next_ns(const struct sch_partition *p)
     at = earlier(at, &p->timers);
     at = earlier(at, &p->flushes);
     at = earlier(at, &p->leases);
+    at = earlier(at, &p->drains);
     at = earlier(at, &p->ages);
     at = earlier(at, &p->avoided);
     at = earlier(at, &p->ticket_flushes);

@@ -320,7 +320,7 @@ enum sch_outcome {
     SCH_OUTCOME_CANCELLED,
     SCH_OUTCOME_LOST,
     SCH_OUTCOME_REFUSED,
-    SCH_OUTCOME_PREEMPTED, /* stopped by its operator for others, or for a drain: no failure */
+    SCH_OUTCOME_PREEMPTED, /* stopped for others, or for a drain: no failure */
 };
 
 /* Of LOST, as Death of dataplane.proto: whether the task may have killed what ran it. */
@@ -420,6 +420,10 @@ struct sch_event {
             int64_t price; /* UP: of a core, in millionths of a currency an hour; 0 = not known */
             const char *region; /* UP: where it is; NULL or "" = not known */
             bool cordoned;      /* UP: nothing is assigned there; what it has goes on */
+            /* UP: cordoned too. What has not started there is asked back; what runs then
+             * (monotonic) is stopped, and ends PREEMPTED; SY_TIME_NEVER: it may end by itself. */
+            bool draining;
+            int64_t drain_ns;
         } cluster;
         struct {
             const char *cluster;
@@ -479,8 +483,10 @@ enum sch_effect_type {
     SCH_EFFECT_EVENT,          /* u.event: append to the run's event log, sequence given */
     SCH_EFFECT_CHILD_FINISHED, /* u.child: append to the parent's child log, sequence given */
     /* messages */
-    SCH_EFFECT_ASSIGN, /* u.assign; number, epoch and suspect are the action's */
-    SCH_EFFECT_CANCEL, /* u.cancel */
+    SCH_EFFECT_ASSIGN,    /* u.assign; number, epoch and suspect are the action's */
+    SCH_EFFECT_CANCEL,    /* u.cancel */
+    SCH_EFFECT_GIVE_BACK, /* u.cancel, without a reason: RETURNED is wanted, unless it has started
+                           */
     SCH_EFFECT_ACK, /* u.ack: the report is settled (accepted, or not wanted): tell its cluster */
     SCH_EFFECT_DEMAND,  /* u.demand */
     SCH_EFFECT_RECLAIM, /* u.reclaim: the cluster may stop attempts of these queues, as many as it
@@ -560,6 +566,7 @@ struct sch_effect {
             uint64_t action_id;
             uint32_t number, epoch;
             const char *reason;
+            bool preempts; /* it is still wanted: it is to end PREEMPTED */
         } cancel;
         struct {
             const char *cluster;
@@ -639,6 +646,13 @@ struct sch_partition_counts {
     bool recovering_clusters; /* still waiting for inventories */
 };
 struct sch_partition_counts sch_partition_counts(const struct sch_partition *p);
+
+/* What is out in a cluster, as far as is known. */
+struct sch_cluster_out {
+    uint64_t assigned, running;
+    bool known; /* its inventory has come, and nothing else is waited for: there is no more */
+};
+struct sch_cluster_out sch_partition_cluster_out(const struct sch_partition *p, const char *name);
 
 /* Whether any registered cluster could ever run it; with no cluster known yet: true. */
 bool sch_partition_feasible(const struct sch_partition *p, const struct sch_resources *request,

@@ -487,16 +487,33 @@ static void check_classes(struct sch_partition *p, struct tally *tally)
     SY_ASSERT(p->class_idle_count <= SCH_CLASSES_IDLE_MAX);
 }
 
-static size_t check_attempts(const struct sch_cluster *cluster, const struct sch_link *attempts)
+/* Counts them into ret_out. */
+static size_t check_attempts(const struct sch_cluster *cluster, const struct sch_link *attempts,
+                             struct sch_cluster_out *ret_out)
 {
+    bool asked = true;
     for (const struct sch_link *link = attempts->next; link != attempts; link = link->next) {
         const struct sch_action_impl *a = sy_container_of((struct sch_link *)(uintptr_t)link,
                                                           struct sch_action_impl, link);
         enum sch_action_state state = sch_action_state(a);
         SY_ASSERT(a->base.cluster == cluster);
         SY_ASSERT(state == SCH_ACTION_ASSIGNED || state == SCH_ACTION_RUNNING);
+        ret_out->assigned += state == SCH_ACTION_ASSIGNED;
+        ret_out->running += state == SCH_ACTION_RUNNING;
+        SY_ASSERT(a->asked <= cluster->asking && (asked || a->asked != cluster->asking));
+        asked = a->asked == cluster->asking;
     }
+    SY_ASSERT(asked || attempts != &cluster->attempts || !cluster->draining ||
+              sch_link_in_list(&cluster->drain));
     return list_length(attempts);
+}
+
+static void check_drain(const struct sch_partition *p, const struct sch_cluster *cluster)
+{
+    bool connected = sch_cluster_connected(cluster), due = sch_heap_has(&cluster->drain_due);
+    SY_ASSERT(!cluster->draining || (connected && cluster->cordoned));
+    SY_ASSERT(cluster->draining || (!cluster->stops && !due && !sch_link_in_list(&cluster->drain)));
+    SY_ASSERT(!due || (!cluster->stops && p->drains.count > 0));
 }
 
 static void check_clusters(struct sch_partition *p, struct tally *tally)
@@ -507,8 +524,11 @@ static void check_clusters(struct sch_partition *p, struct tally *tally)
         enum sch_cluster_state state = sch_cluster_state(cluster);
         SY_ASSERT(cluster->index == i && sch_cluster_find(p, cluster->name) == cluster);
         SY_ASSERT((state == SCH_CLUSTER_DOWN) == sch_heap_has(&cluster->lease));
-        size_t named = check_attempts(cluster, &cluster->attempts);
-        size_t unnamed = check_attempts(cluster, &cluster->unnamed);
+        struct sch_cluster_out out = {0};
+        size_t named = check_attempts(cluster, &cluster->attempts, &out);
+        size_t unnamed = check_attempts(cluster, &cluster->unnamed, &out);
+        SY_ASSERT(out.assigned == cluster->assigned && out.running == cluster->running);
+        check_drain(p, cluster);
         bool losing = sch_link_in_list(&cluster->losing);
         SY_ASSERT(unnamed == 0 || (state == SCH_CLUSTER_JOINING) != losing);
         SY_ASSERT(!losing || state == SCH_CLUSTER_READY || state == SCH_CLUSTER_GONE);
@@ -534,6 +554,7 @@ static void check_tables(const struct sch_partition *p)
     sch_heap_check(&p->timers);
     sch_heap_check(&p->flushes);
     sch_heap_check(&p->leases);
+    sch_heap_check(&p->drains);
     sch_heap_check(&p->ages);
     sch_heap_check(&p->avoided);
     sch_heap_check(&p->patience);

@@ -1,4 +1,5 @@
 #include "scheduler/action_impl.h"
+#include "scheduler/partition_drain.h"
 #include "scheduler/partition_elsewhere.h"
 #include "scheduler/partition_infeasible.h"
 #include "scheduler/partition_queue.h"
@@ -99,6 +100,7 @@ struct sch_cluster *sch_cluster_add(struct sch_partition *p, const char *name,
     sch_list_init(&cluster->pairs);
     sch_list_init(&cluster->elsewhere);
     rank_cluster(p, cluster);
+    cluster->asking = 1;
     cluster->index = (uint32_t)p->cluster_count;
     p->clusters[p->cluster_count++] = cluster;
     sch_table_add(&p->clusters_by_name, &cluster->by_name, cluster_hash(name));
@@ -110,6 +112,41 @@ void sch_cluster_free(struct sch_cluster *cluster)
 {
     free(cluster->shapes);
     free(cluster);
+}
+
+/* ---- what is out there ---- */
+
+void sch_cluster_count(const struct sch_action_impl *a, int by)
+{
+    enum sch_action_state state = sch_action_state(a);
+    if (!sch_state_is_out(state))
+        return;
+    uint64_t *count = state == SCH_ACTION_ASSIGNED ? &a->base.cluster->assigned
+                                                   : &a->base.cluster->running;
+    SY_ASSERT(by > 0 || *count > 0);
+    *count += (uint64_t)by;
+}
+
+void sch_cluster_take(struct sch_partition *p, struct sch_cluster *cluster,
+                      struct sch_action_impl *a)
+{
+    SY_ASSERT(a->base.cluster == cluster && sch_state_is_out(sch_action_state(a)));
+    a->asked = 0;
+    sch_list_push_back(&cluster->attempts, &a->link);
+    sch_drain_look(p, cluster);
+}
+
+struct sch_cluster_out sch_partition_cluster_out(const struct sch_partition *p, const char *name)
+{
+    const struct sch_cluster *cluster = sch_cluster_find((struct sch_partition *)(uintptr_t)p,
+                                                         name);
+    bool known = p->recovery_end_ns == SY_TIME_NEVER && !p->recovery_ends;
+    if (!cluster)
+        return (struct sch_cluster_out){.known = known};
+    return (struct sch_cluster_out){.assigned = cluster->assigned,
+                                    .running = cluster->running,
+                                    .known = known &&
+                                             sch_cluster_state(cluster) == SCH_CLUSTER_READY};
 }
 
 /* A cluster whose nodes are not all known yet may run anything. */
@@ -254,6 +291,7 @@ void sch_cluster_up(struct sch_partition *p, const struct sch_cluster_said *said
         sch_turns_room(p);
         cluster->room_granted = cluster->room_assigned = (struct sch_use){0};
     }
+    sch_drain_said(p, cluster, said);
     count_capacity(p);
     sch_cluster_learned(p, cluster);
     SY_ASSERT(sch_cluster_connected(cluster));
@@ -266,6 +304,7 @@ void sch_cluster_down(struct sch_partition *p, const char *name)
         return;
     cluster_move(cluster, SCH_CLUSTER_DOWN);
     sch_elsewhere_close(p, cluster);
+    sch_drain_pause(p, cluster);
     keep_unnamed(cluster);
     sch_list_splice(&cluster->unnamed, &cluster->attempts);
     sch_list_splice(&cluster->attempts, &cluster->unnamed);
@@ -453,8 +492,10 @@ static void adopt(struct sch_partition *p, struct sch_action_impl *a, struct sch
                                    .epoch = a->base.attempt_epoch};
         cancel(p, &older, "a newer attempt runs elsewhere");
         sch_list_remove(&a->link);
+        sch_cluster_count(a, -1);
         a->base.cluster = cluster;
-        sch_list_push_back(&cluster->attempts, &a->link);
+        sch_cluster_count(a, 1);
+        sch_cluster_take(p, cluster, a);
     }
     a->base.number = attempt->number;
     a->base.attempt_epoch = attempt->epoch;
@@ -474,7 +515,7 @@ static bool hold(struct sch_partition *p, const struct sch_report *attempt, bool
         return true; /* it crossed with a disconnect: the next inventory says it again */
     if (a && is_current(a, attempt)) {
         sch_list_remove(&a->link); /* it may have been unnamed so far */
-        sch_list_push_back(&cluster->attempts, &a->link);
+        sch_cluster_take(p, cluster, a);
         if (started)
             runs(p, a, attempt);
         return true;

@@ -418,10 +418,12 @@ void sch_gang_retry(struct sch_partition *p, struct sch_action_impl *a, int64_t 
     const struct sch_cluster *cluster = a->base.cluster;
     bool preempted = report && report->outcome == SCH_OUTCOME_PREEMPTED;
     SY_ASSERT(sch_gang_may_restart(gang));
-    say_why(gang, a,
-            preempted ? "was stopped to make room for others"
-            : message ? "was lost"
-                      : "failed");
+    struct sy_error_text what;
+    if (preempted)
+        sy_error_text_set(&what, "was %s", message);
+    else
+        sy_error_text_set(&what, "%s", message ? "was lost" : "failed");
+    say_why(gang, a, what.text);
     wait_again(p, gang, a, delay_ns, memory_bytes, true);
     for (uint32_t i = 0; i < gang->shape.size; i++) {
         struct sch_action_impl *member = gang->members[i];
@@ -461,18 +463,24 @@ static bool any_is(const struct sch_gang *gang, enum sch_action_state state)
     return false;
 }
 
+bool sch_gang_runs(const struct sch_gang *gang)
+{
+    return any_is(gang, SCH_ACTION_RUNNING);
+}
+
 /* The others come back as well, or are cancelled: it went out whole. */
 void sch_gang_returned(struct sch_partition *p, struct sch_action_impl *a)
 {
     struct sch_gang *gang = a->rare->gang;
-    if (gang->live < gang->shape.size || any_is(gang, SCH_ACTION_RUNNING)) {
+    if (gang->live < gang->shape.size || sch_gang_runs(gang)) {
         sch_action_lost(p, a, "given back after others of its gang had started", NULL);
         return;
     }
     struct sch_pair *pair = sch_pair_get(p, sch_action_class(a), a->base.cluster);
     say_why(gang, a, "was given back");
     wait_again(p, gang, a, 0, 0, false);
-    sch_pair_avoid(p, pair, SCH_GANG_AVOID_NS);
+    if (!pair->cluster->draining) /* else it was asked for */
+        sch_pair_avoid(p, pair, SCH_GANG_AVOID_NS);
     sch_action_place(p, gang->members[0], true);
 }
 

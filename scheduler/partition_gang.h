@@ -51,6 +51,8 @@ void sch_gang_retry(struct sch_partition *p, struct sch_action_impl *a, int64_t 
                     const struct sch_report *report);
 /* BACKOFF is over. */
 void sch_gang_again(struct sch_partition *p, struct sch_action_impl *first);
+/* One of it has started, as far as is known. */
+bool sch_gang_runs(const struct sch_gang *gang);
 /* The member's attempt never ran. */
 void sch_gang_returned(struct sch_partition *p, struct sch_action_impl *a);
 /* The member has ended other than well: so do the others. */

@@ -24,6 +24,7 @@
  *   partition_reclaim.c  room for those who wait, from work that may be stopped
  *   partition_demand.c   what clusters are told; what was let in unchecked
  *   partition_cluster.c  clusters up and down, leases, inventories, what reports mean
+ *   partition_drain.c    what a drained cluster has is asked back, and stopped at the deadline
  *   partition_restore.c  rebuild from the live index, the recovery wait
  *   partition_explain.c  why an action waits; what would start it: partition_change.c,
  *                        partition_ahead.c
@@ -132,6 +133,7 @@ struct sch_action_impl {
     };
     struct sch_rare *rare; /* mostly NULL */
     uint32_t refs;         /* being live, children, the shell's */
+    uint32_t asked;        /* cluster->asking when it was asked to leave; 0: it was not */
     char name[];
 };
 
@@ -420,6 +422,11 @@ struct sch_cluster {
     uint64_t preempted;    /* attempts that it has stopped for others, or for a drain */
     uint32_t reserves;     /* nodes that it is asked to keep */
     struct sch_link attempts, unnamed; /* unnamed: by the inventory that is coming in */
+    uint64_t assigned, running;        /* of both */
+    bool draining, stops;              /* stops: its deadline has passed */
+    uint32_t asking; /* that all of its attempts are asked. Who was is in front of who was not */
+    struct sch_link drain;           /* p->draining: some were not asked yet */
+    struct sch_heap_entry drain_due; /* p->drains until its deadline */
     struct sch_link losing; /* p->losing: what is unnamed is lost, some of it in each step */
     const char *lost_why;
     struct sch_heap_entry lease; /* p->leases while DOWN */
@@ -509,8 +516,8 @@ struct sch_partition {
     struct sch_table clusters_by_name;
     struct sch_cluster **clusters;
     size_t cluster_count, cluster_cap;
-    struct sch_heap leases;
-    struct sch_link losing; /* clusters */
+    struct sch_heap leases, drains;
+    struct sch_link losing, draining; /* clusters */
     /* recovery */
     struct sch_link recovering;
     size_t clusters_awaited;
@@ -673,6 +680,11 @@ struct sch_cluster *sch_cluster_add(struct sch_partition *p, const char *name,
 void sch_cluster_free(struct sch_cluster *cluster);
 bool sch_cluster_fits(const struct sch_cluster *cluster, const struct sch_resources *request,
                       struct sy_error_text *ret_misses);
+/* The action is one more, or one less, of what is out in its cluster, if it is out. */
+void sch_cluster_count(const struct sch_action_impl *a, int by);
+/* It is out there, and in no list: into that of the cluster's attempts. */
+void sch_cluster_take(struct sch_partition *p, struct sch_cluster *cluster,
+                      struct sch_action_impl *a);
 void sch_cluster_up(struct sch_partition *p, const struct sch_cluster_said *said);
 void sch_cluster_down(struct sch_partition *p, const char *name);
 /* It is deleted, or else fenced: what it has is lost now. */

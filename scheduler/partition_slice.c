@@ -7,6 +7,7 @@ void sch_slices_init(struct sch_partition *p)
 {
     sch_list_init(&p->stale);
     sch_list_init(&p->losing);
+    sch_list_init(&p->draining);
     sch_list_init(&p->waking);
     sch_list_init(&p->roomy);
     sch_list_init(&p->elsewhere_gone);
@@ -95,5 +96,5 @@ bool sch_slices_left(const struct sch_partition *p)
            !sch_list_empty(&p->roomy) || !sch_list_empty(&p->unchecked.todo) ||
            !sch_list_empty(&p->reclaiming.todo) || !sch_list_empty(&p->reserving.todo) ||
            !sch_list_empty(&p->elsewhere_gone) || p->reclaim_gangs > 0 ||
-           !sch_list_empty(&p->losing) || p->recovery_ends;
+           !sch_list_empty(&p->losing) || !sch_list_empty(&p->draining) || p->recovery_ends;
 }

@@ -1,7 +1,8 @@
 /*
  * A partition on a memory store, and a made-up operator on the in-memory transport, on one virtual
  * clock. The operator has room for everything. It runs each task by its name: "root" tasks do what
- * the test says, "bad*" fail, "hold*" never end by themselves, all others give their input back.
+ * the test says, "bad*" fail, "hold*" never end by themselves, "wait*" are not started, all others
+ * give their input back.
  */
 #pragma once
 
@@ -27,7 +28,7 @@ typedef Switchyard__Internal__ShardMessage ShardMessage;
 typedef Switchyard__Internal__OperatorMessage OperatorMessage;
 
 struct attempt {
-    bool used, ended, acked, cancelled;
+    bool used, started, ended, acked, cancelled;
     uint64_t action;
     uint32_t number, epoch;
     uint64_t gang; /* 0: in none */
@@ -60,7 +61,7 @@ struct world {
     bool asked[WORLD_CLASSES_MAX];
     struct attempt attempts[WORLD_ATTEMPTS_MAX];
     size_t attempt_count;
-    unsigned specs, cancels, streams;
+    unsigned specs, cancels, preempts, give_backs, streams;
     struct sy_timer heartbeat;
     int64_t price; /* of a core, as the operator says */
     enum sy_code closed_code;
@@ -206,6 +207,9 @@ static inline void operator_assign(struct world *w, const Switchyard__Internal__
     ck_assert_uint_lt(m->input.len, sizeof(a->input));
     if (m->input.len > 0)
         memcpy(a->input, m->input.data, m->input.len);
+    if (strncmp(a->name, "wait", 4) == 0)
+        return;
+    a->started = true;
     operator_started(w, a);
     if (strcmp(a->name, SCH_ROOT_NAME) == 0 && w->on_root)
         w->on_root(w, a);
@@ -235,11 +239,30 @@ static inline void operator_grant(struct world *w)
 static inline void operator_cancel(struct world *w, const Switchyard__Internal__Cancel *m)
 {
     w->cancels++;
+    w->preempts += m->preempts != 0;
     struct attempt *a = operator_find(w, m->action, m->number, m->epoch);
     if (!a || a->ended)
         return;
     a->cancelled = true;
-    operator_end(w, a, SCH_OUTCOME_CANCELLED);
+    operator_end(w, a, m->preempts ? SCH_OUTCOME_PREEMPTED : SCH_OUTCOME_CANCELLED);
+}
+
+static inline void operator_give_back(struct world *w, const Switchyard__Internal__Attempt *m)
+{
+    OperatorMessage out = SWITCHYARD__INTERNAL__OPERATOR_MESSAGE__INIT;
+    Switchyard__Internal__Returned returned = SWITCHYARD__INTERNAL__RETURNED__INIT;
+    Switchyard__Internal__Returned *list[] = {&returned};
+    struct attempt *a = operator_find(w, m->action, m->number, m->epoch);
+    w->give_backs++;
+    if (!a || a->started || a->ended)
+        return;
+    a->used = false;
+    returned.action = a->action;
+    returned.number = a->number;
+    returned.epoch = a->epoch;
+    out.returned = list;
+    out.n_returned = 1;
+    operator_send(w, &out);
 }
 
 /* A task whose calls were not answered makes them again. */
@@ -279,6 +302,8 @@ static inline void operator_on_message(void *ctx, struct sy_span bytes)
     }
     for (size_t i = 0; i < m->n_cancels; i++)
         operator_cancel(w, m->cancels[i]);
+    for (size_t i = 0; i < m->n_give_backs; i++)
+        operator_give_back(w, m->give_backs[i]);
     for (size_t i = 0; i < m->n_replies; i++) {
         if (w->on_reply)
             w->on_reply(w, m->replies[i]);
@@ -310,8 +335,8 @@ static inline void operator_inventory(struct world *w, OperatorMessage *m)
         entry->action = a->action;
         entry->number = a->number;
         entry->epoch = a->epoch;
-        entry->started = true;
-        entry->started_ns = 1000;
+        entry->started = a->started;
+        entry->started_ns = a->started ? 1000 : 0;
         entry->node = (char *)(uintptr_t) "n1";
         list[m->n_inventory++] = entry;
     }

@@ -367,6 +367,10 @@ START_TEST(test_cluster)
     ck_assert_int_eq(o.verb, CL_CLUSTER_GET);
     ck_assert(parse_cluster(&o, &line, "cluster delete east") == CL_PARSE_OK);
     ck_assert_int_eq(o.verb, CL_CLUSTER_DELETE);
+    ck_assert(parse_cluster(&o, &line, "cluster drain east") == CL_PARSE_OK);
+    ck_assert(o.verb == CL_CLUSTER_DRAIN && o.deadline_ns == 0 && !o.wait);
+    ck_assert(parse_cluster(&o, &line, "cluster drain east --deadline 10m --wait") == CL_PARSE_OK);
+    ck_assert(o.verb == CL_CLUSTER_DRAIN && o.deadline_ns == 600 * SY_NS_PER_S && o.wait);
     ck_assert(parse_cluster(&o, &line, "cluster token create east --uses 3") == CL_PARSE_OK);
     ck_assert(o.verb == CL_CLUSTER_TOKEN_CREATE && o.uses == 3);
     ck_assert(parse_cluster(&o, &line, "cluster token revoke east 4") == CL_PARSE_OK);
@@ -387,6 +391,11 @@ START_TEST(test_cluster)
         {"cluster list a", "unexpected argument 'a'"},
         {"cluster get a --uses 1", "--uses and --expires"},
         {"cluster delete", "cluster delete: expected NAME"},
+        {"cluster drain", "cluster drain: expected NAME"},
+        {"cluster drain a --deadline -5s", "--deadline '-5s': expected a duration"},
+        {"cluster drain a --deadline 0s", "--deadline '0s': expected a duration"},
+        {"cluster cordon a --wait", "--deadline and --wait are for cluster drain"},
+        {"cluster cordon a --deadline 5s", "--deadline and --wait are for cluster drain"},
         {"cluster token create a --region eu", "--region, --labels and --price"},
         {"cluster token revoke a", "cluster token revoke: expected NAME TOKEN"},
         {"cluster token revoke a 0", "token"},

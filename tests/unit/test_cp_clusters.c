@@ -299,48 +299,63 @@ END_TEST
 
 /* ---- what people say of one ---- */
 
-static enum sy_code say(struct world *w, const char *name, enum cp_cluster_verb verb)
+static bool written; /* by the last order */
+
+static enum sy_code say_until(struct world *w, const char *name, enum cp_cluster_verb verb,
+                              int64_t deadline_ns)
 {
     struct sy_buf record = {0};
-    enum sy_code code = cp_cluster_order(find(w, name), name, verb, &record, &w->error);
+    const struct cp_cluster_order order = {verb, deadline_ns};
+    enum sy_code code = cp_cluster_order(find(w, name), name, &order, &record, &w->error);
     ck_assert(code == SY_CODE_OK || record.len == 0);
+    written = record.len > 0;
     if (record.len > 0)
         put(w, name, &record);
     return code;
 }
 
+static enum sy_code say(struct world *w, const char *name, enum cp_cluster_verb verb)
+{
+    return say_until(w, name, verb, 0);
+}
+
+#define STANDINGS 4
+#define VERBS 5
+
 START_TEST(every_verb_of_every_standing)
 {
-    enum { CORD = CP_CLUSTER_CORDON, UNCORD, FENCE, UNFENCE, VERBS };
-    static const cp_standing after[][VERBS] = {
-        [CP_STANDING(OPEN)] = {CP_STANDING(CORDONED), CP_STANDING(OPEN), CP_STANDING(FENCED),
-                               CP_STANDING(OPEN)},
-        [CP_STANDING(CORDONED)] = {CP_STANDING(CORDONED), CP_STANDING(OPEN), CP_STANDING(FENCED),
-                                   CP_STANDING(CORDONED)},
-        [CP_STANDING(FENCED)] = {CP_STANDING(FENCED), CP_STANDING(FENCED), CP_STANDING(FENCED),
-                                 CP_STANDING(OPEN)},
-    };
+    static const enum cp_cluster_verb verbs[VERBS] = {CP_CLUSTER_CORDON, CP_CLUSTER_UNCORDON,
+                                                      CP_CLUSTER_DRAIN, CP_CLUSTER_FENCE,
+                                                      CP_CLUSTER_UNFENCE};
+    static const enum cp_cluster_verb to[STANDINGS] = {[CP_STANDING(OPEN)] = CP_CLUSTER_UNCORDON,
+                                                       [CP_STANDING(CORDONED)] = CP_CLUSTER_CORDON,
+                                                       [CP_STANDING(FENCED)] = CP_CLUSTER_FENCE,
+                                                       [CP_STANDING(DRAINING)] = CP_CLUSTER_DRAIN};
+    enum { O = CP_STANDING(OPEN), C = CP_STANDING(CORDONED), F = CP_STANDING(FENCED) };
+    enum { D = CP_STANDING(DRAINING), NO = -1 };
+    static const int after[STANDINGS][VERBS] = {[O] = {C, O, D, F, O},
+                                                [C] = {C, O, D, F, NO},
+                                                [F] = {NO, NO, NO, F, O},
+                                                [D] = {C, O, D, F, NO}};
     struct world w;
     open_world(&w);
     ck_assert_int_eq(say(&w, "c", CP_CLUSTER_FENCE), SY_CODE_NOT_FOUND);
     SAYS(&w, "cluster c is not registered");
     ck_assert_int_eq(create(&w, "c", 1, 0, 0), SY_CODE_OK);
     ck_assert_int_eq(join(&w, "c", 1, 101, NOW), SY_CODE_OK);
-    for (int from = CP_STANDING(OPEN); from <= CP_STANDING(FENCED); from++) {
+    for (int from = 0; from < STANDINGS; from++) {
         for (int verb = 0; verb < VERBS; verb++) {
             (void)say(&w, "c", CP_CLUSTER_UNFENCE);
             (void)say(&w, "c", CP_CLUSTER_UNCORDON);
-            if (from != CP_STANDING(OPEN))
-                (void)say(&w, "c",
-                          from == CP_STANDING(FENCED) ? CP_CLUSTER_FENCE : CP_CLUSTER_CORDON);
+            ck_assert_int_eq(say(&w, "c", to[from]), SY_CODE_OK);
             ck_assert_int_eq(cp_roll_standing(w.roll, "c"), from);
-            bool refused = (from == CP_STANDING(FENCED) && verb < FENCE) ||
-                           (from == CP_STANDING(CORDONED) && verb == UNFENCE);
-            ck_assert_int_eq(say(&w, "c", (enum cp_cluster_verb)verb),
-                             refused ? SY_CODE_FAILED_PRECONDITION : SY_CODE_OK);
-            ck_assert_int_eq(cp_roll_standing(w.roll, "c"), after[from][verb]);
-            bool fenced = after[from][verb] == CP_STANDING(FENCED);
-            ck_assert_int_eq(admit(&w, true, "c", 101), fenced ? CP_ADMISSION_FENCED : CP_ADMITTED);
+            int then = after[from][verb] == NO ? from : after[from][verb];
+            ck_assert_int_eq(say(&w, "c", verbs[verb]),
+                             after[from][verb] == NO ? SY_CODE_FAILED_PRECONDITION : SY_CODE_OK);
+            ck_assert(written == (then != from));
+            ck_assert_int_eq(cp_roll_standing(w.roll, "c"), then);
+            ck_assert_int_eq(admit(&w, true, "c", 101),
+                             then == F ? CP_ADMISSION_FENCED : CP_ADMITTED);
         }
     }
     ck_assert_int_eq(say(&w, "c", CP_CLUSTER_FENCE), SY_CODE_OK);
@@ -358,6 +373,66 @@ START_TEST(every_verb_of_every_standing)
     ck_assert_uint_eq(cp_roll_fences(w.roll, "c"), fences + 1);
     ck_assert_uint_eq(cp_roll_fences(w.roll, "d"), 0);
     close_world(&w);
+}
+END_TEST
+
+START_TEST(a_drain_has_a_deadline_until_it_is_taken_back)
+{
+    static const enum cp_cluster_verb ends[] = {CP_CLUSTER_UNCORDON, CP_CLUSTER_CORDON,
+                                                CP_CLUSTER_FENCE};
+    struct world w;
+    open_world(&w);
+    ck_assert_int_eq(say(&w, "c", CP_CLUSTER_DRAIN), SY_CODE_NOT_FOUND);
+    SAYS(&w, "cluster c is not registered");
+    ck_assert_int_eq(create(&w, "c", 1, 0, 0), SY_CODE_OK);
+    for (size_t i = 0; i < SY_COUNT_OF(ends); i++) {
+        ck_assert_int_eq(say_until(&w, "c", CP_CLUSTER_DRAIN, NOW + HOUR), SY_CODE_OK);
+        ck_assert_int_eq(cp_roll_drain_deadline_ns(w.roll, "c"), NOW + HOUR);
+        int64_t newest = cp_roll_newest(w.roll);
+        ck_assert_int_eq(newest, find(&w, "c")->revision);
+        ck_assert_int_eq(say_until(&w, "c", CP_CLUSTER_DRAIN, NOW + HOUR), SY_CODE_OK);
+        ck_assert(!written);
+        ck_assert_int_eq(say_until(&w, "c", CP_CLUSTER_DRAIN, NOW + 2 * HOUR), SY_CODE_OK);
+        ck_assert_int_eq(cp_roll_drain_deadline_ns(w.roll, "c"), NOW + 2 * HOUR);
+        ck_assert_int_gt(cp_roll_newest(w.roll), newest);
+        ck_assert_int_eq(say(&w, "c", CP_CLUSTER_DRAIN), SY_CODE_OK); /* for ever */
+        ck_assert(written);
+        ck_assert_int_eq(cp_roll_drain_deadline_ns(w.roll, "c"), 0);
+        ck_assert_int_eq(say_until(&w, "c", CP_CLUSTER_DRAIN, NOW), SY_CODE_OK);
+        ck_assert_int_eq(say(&w, "c", CP_CLUSTER_UNFENCE), SY_CODE_FAILED_PRECONDITION);
+        SAYS(&w, "cluster c is drained, not fenced");
+        ck_assert_int_eq(say(&w, "c", ends[i]), SY_CODE_OK);
+        ck_assert_int_eq(cp_roll_drain_deadline_ns(w.roll, "c"), 0);
+    }
+    ck_assert_int_eq(say_until(&w, "c", CP_CLUSTER_DRAIN, NOW), SY_CODE_FAILED_PRECONDITION);
+    SAYS(&w, "cluster c is fenced: unfence it first");
+    ck_assert_int_eq(say(&w, "c", CP_CLUSTER_UNFENCE), SY_CODE_OK);
+    ck_assert_int_eq(cp_roll_standing(w.roll, "c"), CP_STANDING(OPEN));
+    ck_assert_int_eq(cp_roll_drain_deadline_ns(w.roll, "d"), 0);
+    ck_assert_int_eq(cp_roll_drain_deadline_ns(NULL, "c"), 0);
+    close_world(&w);
+}
+END_TEST
+
+START_TEST(how_far_a_drain_is_in_words)
+{
+    static const struct {
+        Switchyard__V1__Drain drain;
+        uint64_t stopping;
+        const char *words;
+    } cases[] = {
+        {{}, 0, "nothing is left there"},
+        {{.running = 2, .waiting = 3}, 0, "nothing new goes there; 2 still run, 3 wait there"},
+        {{.running = 1, .deadline_ns = NOW}, 0, "what runs is stopped at 2023-11-14T22:13:20Z"},
+        {{.unknown = 2}, 0, "2 partitions cannot say yet"},
+        {{}, 4, "its agents have 4 that are not wanted any more"},
+    };
+    struct sy_error_text text;
+    for (size_t i = 0; i < SY_COUNT_OF(cases); i++) {
+        cp_cluster_drain_reason(&cases[i].drain, cases[i].stopping, &text);
+        ck_assert_msg(strstr(text.text, cases[i].words) != NULL, "%s", text.text);
+        ck_assert((strstr(text.text, "stopped at") != NULL) == (cases[i].drain.deadline_ns != 0));
+    }
 }
 END_TEST
 
@@ -583,6 +658,8 @@ int main(void)
                                   tokens_are_bounded_and_make_room,
                                   operators_are_bounded,
                                   every_verb_of_every_standing,
+                                  a_drain_has_a_deadline_until_it_is_taken_back,
+                                  how_far_a_drain_is_in_words,
                                   whoever_is_not_registered_is_let_in_unless_that_is_required,
                                   before_anything_was_read_only_open_regions_let_in,
                                   a_damaged_record_lets_nobody_in_and_is_not_overwritten,

@@ -326,6 +326,61 @@ START_TEST(a_fence_closes_the_streams_of_every_shard)
 }
 END_TEST
 
+static void drain(struct world *w, size_t shard, int64_t deadline_ns, enum sy_code code,
+                  const char *words)
+{
+    Switchyard__V1__OrderClusterRequest m = SWITCHYARD__V1__ORDER_CLUSTER_REQUEST__INIT;
+    m.name = text_of("c1");
+    m.deadline_ns = deadline_ns;
+    expect(w, send_call(w, shard, CLUSTERS "DrainCluster", &m.base), code, words);
+}
+
+/* What people are told about it is what all partitions say. Here nothing ever runs. */
+START_TEST(a_cluster_is_drained_when_every_partition_says_so)
+{
+    struct world *w = &world;
+    struct stream streams[SHARDS], again;
+    char token[256];
+    open_world(w, 4);
+    drain(w, 0, 0, SY_CODE_NOT_FOUND, "c1 is not registered");
+    drain(w, 0, -1, SY_CODE_INVALID_ARGUMENT, "deadline_ns: -1; expected 0 to 31536000000000000");
+    drain(w, 0, INT64_MAX, SY_CODE_INVALID_ARGUMENT, "which is 365 days");
+    expect_token(w, create_cluster(w, 0, "c1"), token);
+    drain(w, 1, 0, SY_CODE_OK, "");
+    run_for(w, 100 * MS);
+    expect_state(w, 2, "drained", "nothing is left there"); /* nobody has joined */
+    expect(w, join(w, 1, token, 1), SY_CODE_OK, "");
+    for (size_t i = 0; i < SHARDS; i++) {
+        operate(w, &streams[i], i, "c1", 1); /* it is let in */
+        expect_let_in(w, &streams[i]);
+    }
+    run_for(w, 100 * MS);
+    drain(w, 2, 3600 * SY_NS_PER_S, SY_CODE_OK, "");
+    run_for(w, 100 * MS);
+    for (size_t i = 0; i < SHARDS; i++)
+        expect_state(w, i, "drained", "nothing is left there");
+    sy_call_finish(streams[0].call, NULL); /* what is there is not known to that partition */
+    expect_closed(w, &streams[0], SY_CODE_CANCELLED, "");
+    run_for(w, 100 * MS);
+    for (size_t i = 0; i < SHARDS; i++)
+        expect_state(w, i, "draining", "1 partition cannot say yet");
+    operate(w, &again, 0, "c1", 1);
+    expect_let_in(w, &again);
+    run_for(w, 100 * MS);
+    expect_state(w, 1, "drained", "nothing is left there");
+    say(w, 1, CLUSTERS "UnfenceCluster", SY_CODE_FAILED_PRECONDITION, "drained, not fenced");
+    say(w, 0, CLUSTERS "UncordonCluster", SY_CODE_OK, "");
+    run_for(w, 100 * MS);
+    expect_state(w, 2, "ready", "");
+    say(w, 0, CLUSTERS "FenceCluster", SY_CODE_OK, "");
+    drain(w, 2, 0, SY_CODE_FAILED_PRECONDITION, "c1 is fenced: unfence it first");
+    for (size_t i = 1; i < SHARDS; i++)
+        expect_closed(w, &streams[i], SY_CODE_FAILED_PRECONDITION, "cluster c1 is fenced");
+    expect_closed(w, &again, SY_CODE_FAILED_PRECONDITION, "cluster c1 is fenced");
+    close_world(w);
+}
+END_TEST
+
 /* One of a name that is registered goes when somebody has joined as it. */
 START_TEST(who_came_without_a_token_goes_when_another_joins)
 {
@@ -634,6 +689,7 @@ int main(void)
                                   who_has_joined_is_let_in_everywhere_and_nobody_else_as_it,
                                   a_fence_closes_the_streams_of_every_shard,
                                   a_fence_is_told_with_its_number,
+                                  a_cluster_is_drained_when_every_partition_says_so,
                                   who_came_without_a_token_goes_when_another_joins,
                                   tokens_of_elsewhere_change_nothing,
                                   a_use_is_given_once,

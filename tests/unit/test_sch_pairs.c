@@ -55,6 +55,8 @@ enum action_event {
     A_SIGNAL,
     A_OTHER_SUCCEEDS, /* the one that has the slot, or the same cache key */
     A_OTHER_FAILS,
+    A_PREEMPTED,
+    A_DRAINED, /* its deadline is over */
     ACTION_EVENTS,
 };
 
@@ -64,26 +66,26 @@ enum action_event {
  * what waits in a gang: its first member. "East" joins, so that an attempt has started does not
  * mean that it is still there. */
 static const enum place after[10][ACTION_EVENTS] = {
-    [QUE] = {QUE, QUE, QUE, QUE, QUE, QUE, ABO, QUE, QUE, QUE, QUE, QUE, QUE, QUE, ASG, QUE,
-             QUE, QUE, QUE, QUE, QUE, QUE, QUE, QUE, QUE, QUE, QUE, QUE, TIM, QUE, QUE, QUE},
-    [ASG] = {ASG, ASG, ASG, ASG, ASG, ASG, ABO, ASG, ASG, FAI, FAI, RUN, ASG, ASG, ASG, RUN,
-             SUC, BCK, FAI, BCK, BCK, FAI, FAI, FAI, FAI, ASG, QUE, ASG, TIM, ASG, ASG, ASG},
-    [RUN] = {RUN, RUN, RUN, RUN, RUN, RUN, ABO, RUN, RUN, FAI, FAI, RUN, RUN, RUN, RUN, RUN,
-             SUC, BCK, FAI, BCK, BCK, FAI, FAI, FAI, FAI, RUN, FAI, RUN, RUN, RUN, RUN, RUN},
-    [BCK] = {BCK, BCK, BCK, BCK, BCK, BCK, ABO, BCK, BCK, BCK, BCK, BCK, BCK, BCK, BCK, BCK,
-             BCK, BCK, BCK, BCK, BCK, BCK, BCK, BCK, BCK, BCK, BCK, BCK, TIM, BCK, BCK, BCK},
-    [REC] = {REC, REC, REC, REC, REC, REC, ABO, REC, REC, QUE, REC, RUN, REC, REC, REC, REC,
-             SUC, BCK, FAI, BCK, BCK, FAI, FAI, FAI, FAI, REC, REC, REC, TIM, REC, REC, REC},
-    [GRP] = {GRP, GRP, GRP, GRP, GRP, SUC, ABO, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP,
-             GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP},
-    [PAU] = {PAU, PAU, PAU, PAU, PAU, PAU, ABO, PAU, PAU, PAU, PAU, PAU, PAU, PAU, PAU, PAU,
-             PAU, PAU, PAU, PAU, PAU, PAU, PAU, PAU, PAU, PAU, PAU, PAU, TIM, SUC, PAU, PAU},
-    [HLD] = {HLD, HLD, HLD, HLD, HLD, HLD, ABO, HLD, HLD, HLD, HLD, HLD, HLD, HLD, HLD, HLD,
-             HLD, HLD, HLD, HLD, HLD, HLD, HLD, HLD, HLD, HLD, HLD, HLD, TIM, HLD, QUE, QUE},
-    [CAW] = {CAW, CAW, CAW, CAW, CAW, CAW, ABO, CAW, CAW, CAW, CAW, CAW, CAW, CAW, CAW, CAW,
-             CAW, CAW, CAW, CAW, CAW, CAW, CAW, CAW, CAW, CAW, CAW, CAW, TIM, CAW, SUC, QUE},
-    [GWT] = {GWT, GWT, GWT, GWT, GWT, GWT, ABO, GWT, GWT, GWT, GWT, GWT, GWT, GWT, ASG, GWT,
-             GWT, GWT, GWT, GWT, GWT, GWT, GWT, GWT, GWT, GWT, GWT, GWT, TIM, GWT, ASG, FAI},
+    [QUE] = {QUE, QUE, QUE, QUE, QUE, QUE, ABO, QUE, QUE, QUE, QUE, QUE, QUE, QUE, ASG, QUE, QUE,
+             QUE, QUE, QUE, QUE, QUE, QUE, QUE, QUE, QUE, QUE, QUE, TIM, QUE, QUE, QUE, QUE, QUE},
+    [ASG] = {ASG, ASG, ASG, ASG, ASG, ASG, ABO, ASG, ASG, FAI, FAI, RUN, ASG, ASG, ASG, RUN, SUC,
+             BCK, FAI, BCK, BCK, FAI, FAI, FAI, FAI, ASG, QUE, ASG, TIM, ASG, ASG, ASG, QUE, ASG},
+    [RUN] = {RUN, RUN, RUN, RUN, RUN, RUN, ABO, RUN, RUN, FAI, FAI, RUN, RUN, RUN, RUN, RUN, SUC,
+             BCK, FAI, BCK, BCK, FAI, FAI, FAI, FAI, RUN, FAI, RUN, RUN, RUN, RUN, RUN, QUE, RUN},
+    [BCK] = {BCK, BCK, BCK, BCK, BCK, BCK, ABO, BCK, BCK, BCK, BCK, BCK, BCK, BCK, BCK, BCK, BCK,
+             BCK, BCK, BCK, BCK, BCK, BCK, BCK, BCK, BCK, BCK, BCK, TIM, BCK, BCK, BCK, BCK, BCK},
+    [REC] = {REC, REC, REC, REC, REC, REC, ABO, REC, REC, QUE, REC, RUN, REC, REC, REC, REC, SUC,
+             BCK, FAI, BCK, BCK, FAI, FAI, FAI, FAI, REC, REC, REC, TIM, REC, REC, REC, QUE, REC},
+    [GRP] = {GRP, GRP, GRP, GRP, GRP, SUC, ABO, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP,
+             GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP, GRP},
+    [PAU] = {PAU, PAU, PAU, PAU, PAU, PAU, ABO, PAU, PAU, PAU, PAU, PAU, PAU, PAU, PAU, PAU, PAU,
+             PAU, PAU, PAU, PAU, PAU, PAU, PAU, PAU, PAU, PAU, PAU, TIM, SUC, PAU, PAU, PAU, PAU},
+    [HLD] = {HLD, HLD, HLD, HLD, HLD, HLD, ABO, HLD, HLD, HLD, HLD, HLD, HLD, HLD, HLD, HLD, HLD,
+             HLD, HLD, HLD, HLD, HLD, HLD, HLD, HLD, HLD, HLD, HLD, TIM, HLD, QUE, QUE, HLD, HLD},
+    [CAW] = {CAW, CAW, CAW, CAW, CAW, CAW, ABO, CAW, CAW, CAW, CAW, CAW, CAW, CAW, CAW, CAW, CAW,
+             CAW, CAW, CAW, CAW, CAW, CAW, CAW, CAW, CAW, CAW, CAW, TIM, CAW, SUC, QUE, CAW, CAW},
+    [GWT] = {GWT, GWT, GWT, GWT, GWT, GWT, ABO, GWT, GWT, GWT, GWT, GWT, GWT, GWT, ASG, GWT, GWT,
+             GWT, GWT, GWT, GWT, GWT, GWT, GWT, GWT, GWT, GWT, GWT, TIM, GWT, ASG, FAI, GWT, GWT},
 };
 
 struct actions {
@@ -309,15 +311,12 @@ static void call_column(struct actions *w, enum action_event event)
 
 static void report_column(struct actions *w, enum action_event event)
 {
-    static const int outcomes[ACTION_EVENTS] = {[A_SUCCEEDED] = SCH_OUTCOME_SUCCEEDED,
-                                                [A_FAILED] = SCH_OUTCOME_FAILED,
-                                                [A_FINAL] = SCH_OUTCOME_FAILED_FINAL,
-                                                [A_OOM] = SCH_OUTCOME_OUT_OF_MEMORY,
-                                                [A_TIMED_OUT] = SCH_OUTCOME_TIMED_OUT,
-                                                [A_CANCELLED] = SCH_OUTCOME_CANCELLED,
-                                                [A_LOST] = SCH_OUTCOME_LOST,
-                                                [A_REFUSED] = SCH_OUTCOME_REFUSED,
-                                                [A_UNKNOWN] = 99};
+    static const int outcomes[ACTION_EVENTS] = {
+        [A_SUCCEEDED] = SCH_OUTCOME_SUCCEEDED, [A_FAILED] = SCH_OUTCOME_FAILED,
+        [A_FINAL] = SCH_OUTCOME_FAILED_FINAL,  [A_OOM] = SCH_OUTCOME_OUT_OF_MEMORY,
+        [A_TIMED_OUT] = SCH_OUTCOME_TIMED_OUT, [A_CANCELLED] = SCH_OUTCOME_CANCELLED,
+        [A_LOST] = SCH_OUTCOME_LOST,           [A_REFUSED] = SCH_OUTCOME_REFUSED,
+        [A_PREEMPTED] = SCH_OUTCOME_PREEMPTED, [A_UNKNOWN] = 99};
     if (event == A_STALE)
         inventory(w, w->number - 1);
     else if (event == A_STARTED)
@@ -365,6 +364,14 @@ static void apply(struct actions *w, enum action_event event)
     case A_OTHER_SUCCEEDS:
     case A_OTHER_FAILS:
         other_ends(w, event == A_OTHER_SUCCEEDS ? SCH_OUTCOME_SUCCEEDED : SCH_OUTCOME_FAILED_FINAL);
+        break;
+    case A_DRAINED:
+        step(w, (struct sch_event){.type = SCH_EVENT_CLUSTER_UP,
+                                   .u.cluster = {.name = "east",
+                                                 .keep_shapes = true,
+                                                 .cordoned = true,
+                                                 .draining = true,
+                                                 .drain_ns = w->now}});
         break;
     case A_GRANT:
         grant(w, 5);
@@ -433,23 +440,25 @@ enum attempt_event {
     B_DRAIN_DUE, /* its deadline passes, and the agent says CANCELLED */
     B_FENCE,
     B_UNFENCE,
+    B_GIVE_BACK, /* its partition asks for it */
+    B_PREEMPT,   /* or stops it for now */
     ATTEMPT_EVENTS,
 };
 
 /* Another attempt has the node's only core for ever; the node's backlog is full when it is HELD. */
 static const enum stage attempt_after[STAGES][ATTEMPT_EVENTS] = {
-    [HELD] = {HELD, HELD, HELD, HELD, GONE, HELD, ROOM, ROOM, ROOM, HELD, GONE,
-              HELD, HELD, HELD, HELD, GONE, HELD, HELD, HELD, HELD, HELD, HELD},
-    [ROOM] = {ROOM, ROOM, ROOM, ROOM, ROOM, ROOM, ROOM, STAR, LOST, ROOM, LOST,
-              STAR, DONE, GONE, ROOM, ROOM, ROOM, ROOM, ROOM, LOST, LOST, ROOM},
-    [BACK] = {BACK, BACK, BACK, BACK, BACK, BACK, ROOM, STAR, LOST, BACK, LOST,
-              STAR, DONE, GONE, BACK, BACK, BACK, BACK, BACK, LOST, LOST, BACK},
-    [STAR] = {STAR, STAR, STAR, STAR, STAR, STAR, STAR, STAR, LOST, STAR, LOST,
-              STAR, DONE, LOST, STAR, STAR, STAR, STAR, STAR, LOST, LOST, STAR},
-    [DONE] = {DONE, DONE, DONE, DONE, DONE, GONE, DONE, DONE, DONE, DONE, DONE,
-              DONE, DONE, DONE, DONE, DONE, DONE, DONE, DONE, DONE, DONE, DONE},
-    [LOST] = {LOST, LOST, LOST, LOST, LOST, GONE, LOST, LOST, LOST, LOST, LOST,
-              LOST, LOST, LOST, LOST, LOST, LOST, LOST, LOST, LOST, LOST, LOST},
+    [HELD] = {HELD, HELD, HELD, HELD, GONE, HELD, ROOM, ROOM, ROOM, HELD, GONE, HELD,
+              HELD, HELD, HELD, GONE, HELD, HELD, HELD, HELD, HELD, HELD, GONE, GONE},
+    [ROOM] = {ROOM, ROOM, ROOM, ROOM, ROOM, ROOM, ROOM, STAR, LOST, ROOM, LOST, STAR,
+              DONE, GONE, ROOM, ROOM, ROOM, ROOM, ROOM, LOST, LOST, ROOM, ROOM, ROOM},
+    [BACK] = {BACK, BACK, BACK, BACK, BACK, BACK, ROOM, STAR, LOST, BACK, LOST, STAR,
+              DONE, GONE, BACK, BACK, BACK, BACK, BACK, LOST, LOST, BACK, BACK, BACK},
+    [STAR] = {STAR, STAR, STAR, STAR, STAR, STAR, STAR, STAR, LOST, STAR, LOST, STAR,
+              DONE, LOST, STAR, STAR, STAR, STAR, STAR, LOST, LOST, STAR, STAR, STAR},
+    [DONE] = {DONE, DONE, DONE, DONE, DONE, GONE, DONE, DONE, DONE, DONE, DONE, DONE,
+              DONE, DONE, DONE, DONE, DONE, DONE, DONE, DONE, DONE, DONE, DONE, DONE},
+    [LOST] = {LOST, LOST, LOST, LOST, LOST, GONE, LOST, LOST, LOST, LOST, LOST, LOST,
+              LOST, LOST, LOST, LOST, LOST, LOST, LOST, LOST, LOST, LOST, LOST, LOST},
 };
 
 struct attempts {
@@ -702,6 +711,13 @@ static void op_apply(struct attempts *w, enum attempt_event event)
         break;
     case B_UNFENCE:
         verb(w, SCH_OP_NODE_UNFENCE, 0);
+        break;
+    case B_GIVE_BACK:
+        op_step(w, (struct sch_op_event){.type = SCH_OP_GIVE_BACK, .u.key = key(SUBJECT)});
+        break;
+    case B_PREEMPT:
+        op_step(w, (struct sch_op_event){.type = SCH_OP_CANCEL,
+                                         .u.cancel = {.key = key(SUBJECT), .preempts = true}});
         break;
     default:
         op_node_column(w, event);

@@ -389,6 +389,113 @@ START_TEST(what_has_no_node_can_be_forgotten)
 }
 END_TEST
 
+/* ---- a drained cluster: a partition asks for its own ---- */
+
+static void give_back(struct world *w, uint64_t action)
+{
+    step(w, (struct sch_op_event){.type = SCH_OP_GIVE_BACK, .u.key = key(action)});
+}
+
+static void preempt(struct world *w, uint64_t action)
+{
+    step(w, (struct sch_op_event){.type = SCH_OP_CANCEL,
+                                  .u.cancel = {key(action), "drained", .preempts = true}});
+}
+
+static size_t count_returned(const struct world *w)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < w->fx.count; i++)
+        count += w->fx.items[i].type == SCH_OP_SEND_RETURNED;
+    return count;
+}
+
+/* One waits here, one at its node; the third runs. */
+START_TEST(what_has_not_started_comes_back_when_it_is_asked_for)
+{
+    struct world *w = world_new();
+    for (int i = 0; i < 2; i++)
+        assign(w);
+    report(w, SCH_OP_STARTED, 1, false);
+    verb(w, SCH_OP_NODE_CORDON, SY_TIME_NEVER);
+    step(w, (struct sch_op_event){
+                .type = SCH_OP_ASSIGN,
+                .u.assign = {.key = key(++w->action), .class_id = 1, .blob = blob(w)}});
+    give_back(w, 3); /* it waits here */
+    ck_assert_uint_eq(count_returned(w), 1);
+    ck_assert_uint_eq(w->give_backs, 0);
+    ck_assert_uint_eq(w->blobs, 0);
+    give_back(w, 2);
+    ck_assert_uint_eq(w->give_backs, 1);
+    give_back(w, 2);
+    ck_assert_uint_eq(w->give_backs, 0); /* its agent was asked */
+    give_back(w, 1);                     /* it runs */
+    give_back(w, 7);                     /* nobody knows it */
+    ck_assert_uint_eq(w->fx.count, 0);
+    report(w, SCH_OP_NODE_RETURNED, 2, false);
+    ck_assert_uint_eq(count_returned(w), 1);
+    ck_assert_uint_eq(sch_node_find(w->op, "n")->faults, 0); /* that is no fault of it */
+    world_free(w);
+}
+END_TEST
+
+START_TEST(an_agent_that_is_away_is_asked_when_it_is_back)
+{
+    struct world *w = world_new();
+    assign(w);
+    step(w, (struct sch_op_event){.type = SCH_OP_NODE_DOWN, .u.node.name = "n"});
+    give_back(w, 1);
+    ck_assert_uint_eq(w->give_backs, 0);
+    step(w, (struct sch_op_event){.type = SCH_OP_NODE_UP,
+                                  .u.node = {.name = "n", .capacity = {.cpu_milli = 4000}}});
+    step(w, (struct sch_op_event){.type = SCH_OP_NODE_INVENTORY,
+                                  .u.inventory = {.node = "n", .key = key(1)}});
+    ck_assert_uint_eq(w->give_backs, 1);
+    world_free(w);
+}
+END_TEST
+
+START_TEST(what_a_partition_preempts_ends_so)
+{
+    struct world *w = world_new();
+    for (int i = 0; i < 4; i++) {
+        assign(w);
+        report(w, SCH_OP_STARTED, w->action, false);
+    }
+    preempt(w, 1);
+    ck_assert_uint_eq(w->cancels, 1);
+    preempt(w, 1);
+    ck_assert_uint_eq(w->cancels, 0); /* once */
+    struct sch_op_event end = {.type = SCH_OP_OUTCOME};
+    end.u.report.node = "n";
+    end.u.report.key = key(1);
+    end.u.report.cancelled = true;
+    end.u.report.blob = blob(w);
+    step(w, end);
+    ck_assert_uint_eq(w->outcomes, 1);
+    const struct sch_op_effect *told = &w->fx.items[0];
+    while (told->type != SCH_OP_SEND_OUTCOME)
+        told++;
+    ck_assert_ptr_null(told->u.report.blob);
+    ck_assert_str_eq(told->u.report.reason, "preempted: its cluster is drained");
+    preempt(w, 2); /* it had ended by itself when it heard of that */
+    report(w, SCH_OP_OUTCOME, 2, false);
+    for (told = &w->fx.items[0]; told->type != SCH_OP_SEND_OUTCOME;)
+        told++;
+    ck_assert_ptr_nonnull(told->u.report.blob);
+    step(w, (struct sch_op_event){.type = SCH_OP_CANCEL, .u.cancel = {key(3), "a person"}});
+    preempt(w, 3);
+    ck_assert_uint_eq(w->cancels, 0); /* it ends as its partition said before */
+    end.u.report.key = key(3);
+    end.u.report.blob = blob(w);
+    step(w, end);
+    for (told = &w->fx.items[0]; told->type != SCH_OP_SEND_OUTCOME;)
+        told++;
+    ck_assert_ptr_nonnull(told->u.report.blob);
+    world_free(w);
+}
+END_TEST
+
 /* ---- fences ---- */
 
 static void ack(struct world *w, uint64_t action)
@@ -592,6 +699,9 @@ int main(void)
         a_node_that_comes_later_is_closed_too,
         all_that_is_here_can_be_cancelled,
         what_has_no_node_can_be_forgotten,
+        what_has_not_started_comes_back_when_it_is_asked_for,
+        an_agent_that_is_away_is_asked_when_it_is_back,
+        what_a_partition_preempts_ends_so,
         a_fence_gives_up_at_once_what_a_node_has,
         a_fence_does_not_wait_for_the_lease_of_a_node_that_is_away,
         nothing_that_a_fenced_node_says_counts,

@@ -63,6 +63,8 @@ const struct cl_method cl_cordon_cluster = {CLUSTERS "CordonCluster",
                                             &switchyard__v1__order_cluster_response__descriptor};
 const struct cl_method cl_uncordon_cluster = {CLUSTERS "UncordonCluster",
                                               &switchyard__v1__order_cluster_response__descriptor};
+const struct cl_method cl_drain_cluster = {CLUSTERS "DrainCluster",
+                                           &switchyard__v1__order_cluster_response__descriptor};
 const struct cl_method cl_fence_cluster = {CLUSTERS "FenceCluster",
                                            &switchyard__v1__order_cluster_response__descriptor};
 const struct cl_method cl_unfence_cluster = {CLUSTERS "UnfenceCluster",

@@ -34,7 +34,7 @@ extern const struct cl_method cl_list_clusters;
 extern const struct cl_method cl_list_nodes;
 extern const struct cl_method cl_create_cluster, cl_create_join_token, cl_revoke_join_token;
 extern const struct cl_method cl_delete_cluster;
-extern const struct cl_method cl_cordon_cluster, cl_uncordon_cluster;
+extern const struct cl_method cl_cordon_cluster, cl_uncordon_cluster, cl_drain_cluster;
 extern const struct cl_method cl_fence_cluster, cl_unfence_cluster;
 extern const struct cl_method cl_cordon_node, cl_uncordon_node, cl_drain_node;
 extern const struct cl_method cl_fence_node, cl_unfence_node;

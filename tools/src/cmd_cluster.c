@@ -180,24 +180,33 @@ static void print_cluster(const Switchyard__V1__Cluster *cluster)
     fflush(stdout);
 }
 
-static void get(struct cl_client *client, const struct cl_cluster_options *options,
-                struct sy_arena *arena, struct cl_error *error)
+/* NULL: the call has failed, or it is not there. */
+static const Switchyard__V1__Cluster *ask(struct cl_client *client, const char *name,
+                                          struct sy_arena *arena, struct cl_error *error)
 {
     Switchyard__V1__ListClustersRequest request = SWITCHYARD__V1__LIST_CLUSTERS_REQUEST__INIT;
     const Switchyard__V1__ListClustersResponse *response = cl_call(client, &cl_list_clusters,
                                                                    &request.base, arena, error);
-    size_t i = 0;
     if (!response)
+        return NULL;
+    for (size_t i = 0; i < response->n_clusters; i++) {
+        if (strcmp(response->clusters[i]->name, name) == 0)
+            return response->clusters[i];
+    }
+    cl_fail(error, CL_NOT_FOUND, "cluster '%s' is not there, and not registered", name);
+    return NULL;
+}
+
+static void get(struct cl_client *client, const struct cl_cluster_options *options,
+                struct sy_arena *arena, struct cl_error *error)
+{
+    const Switchyard__V1__Cluster *cluster = ask(client, options->name, arena, error);
+    if (!cluster)
         return;
-    while (i < response->n_clusters && strcmp(response->clusters[i]->name, options->name) != 0)
-        i++;
-    if (i == response->n_clusters)
-        cl_fail(error, CL_NOT_FOUND, "cluster '%s' is not there, and not registered",
-                options->name);
-    else if (options->common.json)
-        cl_json_document(cl_cluster_json(response->clusters[i]), stdout);
+    if (options->common.json)
+        cl_json_document(cl_cluster_json(cluster), stdout);
     else
-        print_cluster(response->clusters[i]);
+        print_cluster(cluster);
 }
 
 /* ---- delete ---- */
@@ -257,6 +266,33 @@ static void delete (struct cl_client *client, const struct cl_cluster_options *o
 
 /* ---- what people say of them ---- */
 
+/* As long as it takes; each reason is told once. False: the call has failed, or another order came.
+ */
+static bool wait_until_drained(struct cl_client *client, const char *name, struct sy_arena *arena,
+                               struct cl_error *error)
+{
+    struct sy_error_text told = {0};
+    for (int64_t waited_ns = 0;; waited_ns += LOOK_NS) {
+        sy_arena_reset(arena);
+        const Switchyard__V1__Cluster *cluster = ask(client, name, arena, error);
+        if (!cluster)
+            return false;
+        if (strcmp(cluster->state, "drained") == 0)
+            return true;
+        bool heard = told.text[0] || waited_ns >= WAIT_NS; /* the shard may be behind at first */
+        if (!cluster->drain && heard) {
+            cl_fail(error, CL_FAILED, "cluster %s is not drained any more: it is %s", name,
+                    cluster->state);
+            return false;
+        }
+        if (cluster->drain && strcmp(told.text, cluster->reason) != 0) {
+            sy_error_text_set(&told, "%s", cluster->reason);
+            fprintf(stderr, "cluster %s is %s: %s\n", name, cluster->state, told.text);
+        }
+        cl_sleep(client, LOOK_NS);
+    }
+}
+
 static void order(struct cl_client *client, const struct cl_cluster_options *options,
                   struct sy_arena *arena, struct cl_error *error)
 {
@@ -266,20 +302,26 @@ static void order(struct cl_client *client, const struct cl_cluster_options *opt
     } orders[CL_CLUSTER_VERBS] = {
         [CL_CLUSTER_CORDON] = {&cl_cordon_cluster, "cordoned"},
         [CL_CLUSTER_UNCORDON] = {&cl_uncordon_cluster, "open"},
+        [CL_CLUSTER_DRAIN] = {&cl_drain_cluster, "draining"},
         [CL_CLUSTER_FENCE] = {&cl_fence_cluster, "fenced"},
         [CL_CLUSTER_UNFENCE] = {&cl_unfence_cluster, "open"},
     };
     Switchyard__V1__OrderClusterRequest request = SWITCHYARD__V1__ORDER_CLUSTER_REQUEST__INIT;
+    const char *state = orders[options->verb].state;
     request.name = cl_unconst(options->name);
+    request.deadline_ns = options->deadline_ns;
     if (!cl_call(client, orders[options->verb].method, &request.base, arena, error))
         return;
+    if (options->wait && !wait_until_drained(client, options->name, arena, error))
+        return;
+    state = options->wait ? "drained" : state;
     if (options->common.json) {
         json_t *document = json_object();
         cl_json_str(document, "cluster", options->name);
-        cl_json_str(document, "state", orders[options->verb].state);
+        cl_json_str(document, "state", state);
         cl_json_document(document, stdout);
     } else {
-        printf("cluster %s is %s\n", options->name, orders[options->verb].state);
+        printf("cluster %s is %s\n", options->name, state);
     }
 }
 
@@ -294,6 +336,7 @@ enum cl_exit cl_cmd_cluster(const struct cl_args *defaults, int argc, char **arg
         [CL_CLUSTER_DELETE] = delete,
         [CL_CLUSTER_CORDON] = order,
         [CL_CLUSTER_UNCORDON] = order,
+        [CL_CLUSTER_DRAIN] = order,
         [CL_CLUSTER_FENCE] = order,
         [CL_CLUSTER_UNFENCE] = order,
         [CL_CLUSTER_TOKEN_CREATE] = create_token,

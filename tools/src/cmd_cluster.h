@@ -10,6 +10,7 @@ enum cl_cluster_verb {
     CL_CLUSTER_DELETE,
     CL_CLUSTER_CORDON,
     CL_CLUSTER_UNCORDON,
+    CL_CLUSTER_DRAIN,
     CL_CLUSTER_FENCE,
     CL_CLUSTER_UNFENCE,
     CL_CLUSTER_TOKEN_CREATE,
@@ -20,10 +21,10 @@ enum cl_cluster_verb {
 struct cl_cluster_options {
     struct cl_args common;
     enum cl_cluster_verb verb;
-    bool has_verb, has_token, of_token;
+    bool has_verb, has_token, of_token, wait;
     const char *name;
-    const char *region, *labels;                   /* NULL: not said */
-    int64_t price_micros, uses, expires_ns, token; /* 0: not said */
+    const char *region, *labels;                                /* NULL: not said */
+    int64_t price_micros, uses, expires_ns, token, deadline_ns; /* 0: not said */
 };
 enum cl_parse cl_cluster_parse(struct cl_cluster_options *options, const struct cl_args *defaults,
                                int argc, char **argv);

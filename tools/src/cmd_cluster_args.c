@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { KEY_REGION = 0x100, KEY_LABELS, KEY_PRICE, KEY_USES, KEY_EXPIRES };
+enum { KEY_REGION = 0x100, KEY_LABELS, KEY_PRICE, KEY_USES, KEY_EXPIRES, KEY_DEADLINE, KEY_WAIT };
 
 static const struct {
     const char *name;
@@ -17,6 +17,7 @@ static const struct {
     [CL_CLUSTER_DELETE] = {"delete", false, true, false, false, "expected NAME"},
     [CL_CLUSTER_CORDON] = {"cordon", false, true, false, false, "expected NAME"},
     [CL_CLUSTER_UNCORDON] = {"uncordon", false, true, false, false, "expected NAME"},
+    [CL_CLUSTER_DRAIN] = {"drain", false, true, false, false, "expected NAME"},
     [CL_CLUSTER_FENCE] = {"fence", false, true, false, false, "expected NAME"},
     [CL_CLUSTER_UNFENCE] = {"unfence", false, true, false, false, "expected NAME"},
     [CL_CLUSTER_TOKEN_CREATE] = {"create", true, true, false, true, "expected NAME"},
@@ -33,6 +34,11 @@ static const struct argp_option cluster_argp_options[] = {
      0},
     {"uses", KEY_USES, "N", 0, "of a token: so many operators may join with it (1)", 0},
     {"expires", KEY_EXPIRES, "DURATION", 0, "of a token: so long from now (1h)", 0},
+    {"deadline", KEY_DEADLINE, "DURATION", 0,
+     "of drain: then what still runs is stopped and queued again elsewhere (10m); without, it may "
+     "end by itself",
+     0},
+    {"wait", KEY_WAIT, NULL, 0, "of drain: until nothing is left there", 0},
     {0},
 };
 
@@ -52,7 +58,8 @@ static error_t take_verb(struct cl_cluster_options *options, const char *arg)
     return cl_args_wrong(
         &options->common, "'%s': expected %s", arg,
         options->of_token ? "token create or token revoke"
-                          : "create, list, get, delete, cordon, uncordon, fence, unfence or token");
+                          : "create, list, get, delete, cordon, uncordon, drain, fence, unfence or "
+                            "token");
 }
 
 static const char *words(const struct cl_cluster_options *options)
@@ -64,6 +71,7 @@ static const char *words(const struct cl_cluster_options *options)
         [CL_CLUSTER_DELETE] = "delete",
         [CL_CLUSTER_CORDON] = "cordon",
         [CL_CLUSTER_UNCORDON] = "uncordon",
+        [CL_CLUSTER_DRAIN] = "drain",
         [CL_CLUSTER_FENCE] = "fence",
         [CL_CLUSTER_UNFENCE] = "unfence",
         [CL_CLUSTER_TOKEN_CREATE] = "token create",
@@ -94,13 +102,15 @@ static error_t check(struct cl_cluster_options *options)
     if (!options->has_verb)
         return cl_args_wrong(common,
                              "what of clusters? Expected create, list, get, delete, cordon, "
-                             "uncordon, fence, unfence, token create or token revoke");
+                             "uncordon, drain, fence, unfence, token create or token revoke");
     bool creates = options->verb == CL_CLUSTER_CREATE;
     if (!creates && (options->region || options->labels || options->price_micros > 0))
         return cl_args_wrong(common, "--region, --labels and --price are for cluster create");
     if (!verbs[options->verb].makes_token && (options->uses > 0 || options->expires_ns > 0))
         return cl_args_wrong(common,
                              "--uses and --expires are for cluster create and token create");
+    if (options->verb != CL_CLUSTER_DRAIN && (options->deadline_ns > 0 || options->wait))
+        return cl_args_wrong(common, "--deadline and --wait are for cluster drain");
     bool complete = (!verbs[options->verb].named || options->name) &&
                     (!verbs[options->verb].numbered || options->has_token);
     return complete ? 0
@@ -129,6 +139,11 @@ static error_t parse_cluster(int key, char *arg, struct argp_state *state)
         return cl_args_number(common, "uses", arg, 1, 1000, &options->uses) ? 0 : EINVAL;
     case KEY_EXPIRES:
         return cl_args_duration(common, "expires", arg, &options->expires_ns) ? 0 : EINVAL;
+    case KEY_DEADLINE:
+        return cl_args_duration(common, "deadline", arg, &options->deadline_ns) ? 0 : EINVAL;
+    case KEY_WAIT:
+        options->wait = true;
+        return 0;
     case ARGP_KEY_ARG:
         return take_argument(options, arg);
     case ARGP_KEY_END:
@@ -148,7 +163,9 @@ enum cl_parse cl_cluster_parse(struct cl_cluster_options *options, const struct 
         "  get NAME             one, with its tokens\n"
         "  delete NAME          it will not come back: what it runs is run elsewhere\n"
         "  cordon NAME          nothing new goes there; what it has goes on\n"
-        "  uncordon NAME        takes that back\n"
+        "  drain NAME           nothing new goes there, what has not started goes elsewhere, what "
+        "runs may end until the deadline\n"
+        "  uncordon NAME        takes a cordon or a drain back\n"
         "  fence NAME           it is dead, whatever can be seen of it: what it has is queued "
         "again "
         "at once, and nothing is heard of it\n"
@@ -159,7 +176,7 @@ enum cl_parse cl_cluster_parse(struct cl_cluster_options *options, const struct 
     const struct argp argp = {
         cluster_argp_options,
         parse_cluster,
-        "create|list|get|delete|cordon|uncordon|fence|unfence|token create|token revoke ...",
+        "create|list|get|delete|cordon|uncordon|drain|fence|unfence|token create|token revoke ...",
         doc,
         CL_ARGS_CHILDREN,
         NULL,

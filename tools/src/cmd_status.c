@@ -115,6 +115,16 @@ static json_t *lead_json(const Switchyard__V1__Lead *lead)
     return object;
 }
 
+static json_t *drain_json(const Switchyard__V1__Drain *drain)
+{
+    json_t *object = json_object();
+    cl_json_int(object, "deadline_ns", drain->deadline_ns);
+    cl_json_int(object, "running", (int64_t)drain->running);
+    cl_json_int(object, "waiting", (int64_t)drain->waiting);
+    cl_json_int(object, "unknown", drain->unknown);
+    return object;
+}
+
 json_t *cl_cluster_json(const Switchyard__V1__Cluster *c)
 {
     json_t *object = json_object();
@@ -132,6 +142,7 @@ json_t *cl_cluster_json(const Switchyard__V1__Cluster *c)
     cl_json_set(object, "registration",
                 c->registration ? registration_json(c->registration) : json_null());
     cl_json_set(object, "lead", c->lead ? lead_json(c->lead) : json_null());
+    cl_json_set(object, "drain", c->drain ? drain_json(c->drain) : json_null());
     return object;
 }
 
