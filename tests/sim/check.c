@@ -10,6 +10,7 @@
  *
  * Where. An attempt is assigned only to clusters that its queue permitted at some moment since the
  * last look: the nearest list of clusters among it and its parents, and the regions of all of them.
+ * Nor to one of which its partition knew that it is closed; see drains.c.
  */
 #include "controlplane/names.h"
 #include "controlplane/ranges.h"
@@ -266,6 +267,7 @@ static void check_running(struct sim_world *world)
 struct walk {
     struct sim_world *world;
     struct sch_partition *core;
+    unsigned partition;
     uint32_t epoch;
 };
 
@@ -331,6 +333,10 @@ static bool check_action(void *ctx, struct sch_action *action)
                  action->run->name, action->name, action->number);
     if (issued)
         check_place(world, action);
+    if (issued && sim_drains_closed(world, walk->partition, sch_cluster_name(action->cluster)))
+        sim_fail(world, "%s/%s: attempt %u went to %s, which is drained or cordoned",
+                 action->run->name, action->name, action->number,
+                 sch_cluster_name(action->cluster));
     child->assigned = fence;
     return true;
 }
@@ -343,7 +349,7 @@ static bool check_run(void *ctx, struct sch_run *run)
 static void check_attempts(struct sim_world *world)
 {
     for (unsigned i = 0; i < world->options.partitions; i++) {
-        struct walk walk = {.world = world, .core = sim_core(world, i)};
+        struct walk walk = {.world = world, .core = sim_core(world, i), .partition = i};
         if (walk.core == NULL)
             continue;
         walk.epoch = world->owners[i].epoch;
@@ -354,6 +360,7 @@ static void check_attempts(struct sim_world *world)
         world->checks.queues[i].permitted = 0;
     }
     sim_check_limits(world);
+    sim_drains_look(world, true);
 }
 
 /* ---- what was acknowledged of queues is in force everywhere ---- */

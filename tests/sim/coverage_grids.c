@@ -95,6 +95,7 @@ _Static_assert(SCH_ACTION_GANG_WAIT + 1 == ACTION_ENDED, "the same order");
 
 enum {
     C_UP,
+    C_DRAINED,
     C_DOWN,
     C_DELETED,
     C_FENCED,
@@ -109,14 +110,16 @@ enum {
 };
 static const char *const cluster_states[] = {"expected", "joining", "ready",
                                              "down",     "gone",    "unknown"};
-static const char *const cluster_events[C_EVENTS] = {"up",        "down",     "deleted", "fenced",
-                                                     "inventory", "complete", "grant",   "room",
-                                                     "started",   "outcome",  "returned"};
+static const char *const cluster_events[C_EVENTS] = {"up",     "drained",   "down",     "deleted",
+                                                     "fenced", "inventory", "complete", "grant",
+                                                     "room",   "started",   "outcome",  "returned"};
 _Static_assert(SY_COUNT_OF(cluster_states) == SCH_CLUSTER_STATES + 1, "and one for none");
 
 enum {
     T_ASSIGN,
     T_CANCEL,
+    T_PREEMPT,
+    T_GIVE_BACK,
     T_CANCEL_ALL,
     T_ACK,
     T_PLACED,
@@ -131,10 +134,10 @@ enum {
 static const char *const attempt_states[] = {"held", "placed",   "started",
                                              "done", "returned", "unknown"};
 static const char *const attempt_events[T_EVENTS] = {
-    "assign",        "cancel",           "cancel all",
-    "ack",           "inventory placed", "inventory started",
-    "started",       "outcome",          "outcome cancelled",
-    "outcome fault", "returned"};
+    "assign",     "cancel",  "preempt",           "give back",
+    "cancel all", "ack",     "inventory placed",  "inventory started",
+    "started",    "outcome", "outcome cancelled", "outcome fault",
+    "returned"};
 _Static_assert(SY_COUNT_OF(attempt_states) == SCH_ATTEMPT_STATES + 1, "and one for none");
 
 /* One whose node is listing is ready, and not complete. */
@@ -366,7 +369,8 @@ static void look_at_cluster(struct sch_partition *p, const struct sch_event *eve
         met_cluster(p, event->u.report.cluster, column);
         break;
     default:
-        met_cluster(p, event->u.cluster.name, column);
+        met_cluster(p, event->u.cluster.name,
+                    column == C_UP && event->u.cluster.draining ? (unsigned)C_DRAINED : column);
     }
 }
 
@@ -483,7 +487,10 @@ void __wrap_sch_operator_step(struct sch_operator *op, const struct sch_op_event
         met_attempt(op, &event->u.assign.key, T_ASSIGN);
         break;
     case SCH_OP_CANCEL:
-        met_attempt(op, &event->u.cancel.key, T_CANCEL);
+        met_attempt(op, &event->u.cancel.key, event->u.cancel.preempts ? T_PREEMPT : T_CANCEL);
+        break;
+    case SCH_OP_GIVE_BACK:
+        met_attempt(op, &event->u.key, T_GIVE_BACK);
         break;
     case SCH_OP_ACK:
         met_attempt(op, &event->u.key, T_ACK);

@@ -160,6 +160,7 @@ void sim_faults_turn(struct sim_world *world)
     bool heal = world->now_ns > SIM_HEAL_AT_NS;
     world->next_fault_ns = world->now_ns + SY_NS_PER_S;
     order_nodes(world, heal);
+    sim_drains_turn(world, heal);
     sim_queues_turn(world->queues, heal);
     disturb_disks(world, heal);
     if (world->options.shards > 1)

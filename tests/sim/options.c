@@ -97,6 +97,14 @@ bool sim_options_lose(const struct sim_options *o)
            0;
 }
 
+/* Of a generator of its own, as in draw_region(). */
+static void draw_drains(struct sim_options *o)
+{
+    struct sy_rng own;
+    sy_rng_init(&own, o->seed ^ 0xd4a10);
+    o->drain_pct = sometimes(&own, 20);
+}
+
 static void draw_region(struct sim_options *o, bool large)
 {
     struct sy_rng own, *rng = &own; /* the rest of the seed's world stays as with one shard */
@@ -139,6 +147,7 @@ void sim_options_draw(struct sim_options *ret, uint64_t seed, enum sim_size size
     draw_faults(ret, &rng);
     draw_times(ret, &rng);
     draw_more(ret);
+    draw_drains(ret);
     if (size == SIM_REGION || size == SIM_LARGE_REGION)
         draw_region(ret, large);
 }

@@ -170,6 +170,7 @@ static void look_at_shard(struct sim_world *world, const struct turn *turn)
 {
     sim_owners_look(world, turn->shard, turn->loop_of_shard);
     sim_check_limits(world);
+    sim_drains_look(world, false);
     sim_fair_look(world);
     if (world->shards[turn->shard].stopped)
         sim_shard_ended(world, turn->shard);
@@ -264,6 +265,7 @@ static void world_init(struct sim_world *world, const struct sim_options *option
     world->queues = sim_queues_new(world, world->client_process.loop, options);
     world->client = sim_client_new(world, world->client_process.loop, options);
     world->verbs = sim_verbs_new(world, world->client_process.loop);
+    world->drains = sim_drains_new(world, world->client_process.loop);
 }
 
 static void world_deinit(struct sim_world *world)
@@ -271,6 +273,7 @@ static void world_deinit(struct sim_world *world)
     sy_rpc_mem_kill(world->rpc, world->client_process.name);
     sim_client_free(world->client);
     sim_verbs_free(world->verbs);
+    sim_drains_free(world->drains);
     sim_queues_free(world->queues);
     sim_gangs_free(world->gangs);
     sim_processes_stop(world);
@@ -307,7 +310,7 @@ void sim_run(const struct sim_options *options, struct sim_result *ret)
     }
     sim_check_all(world);
     sim_client_audit(world->client);
-    world->result.verbs = sim_verbs_done(world->verbs);
+    world->result.verbs = sim_verbs_done(world->verbs) + sim_drains_done(world->drains);
     world->result.gangs = sim_gangs_complete(world->gangs);
     world->result.changes = sim_queues_changes(world->queues);
     world->result.actions = sim_client_actions(world->client);

@@ -56,6 +56,7 @@ struct sim_options {
     uint32_t cut_link_pct;    /* each second: cut one link for a while, */
     bool one_way;             /* maybe in one direction only */
     uint32_t verb_pct;        /* each second: somebody cordons, drains, fences or opens a node */
+    uint32_t drain_pct;       /* each second and cluster: it is cordoned, drained or opened */
     uint32_t fail_commit_pct; /* each second: the next commit but few fails with a full disk */
     uint32_t slow_disk_pct;   /* each second: commits of one disk take long until the next */
     uint32_t clock_step_pct;  /* each second: people's clock is set forward or back */
@@ -136,6 +137,12 @@ void sim_verbs_draw(struct sim_verbs *verbs, const char *cluster, const char *no
 void sim_verbs_open(struct sim_verbs *verbs, const char *cluster, const char *node);
 /* A random order about which shard has what. */
 void sim_verbs_draw_shards(struct sim_verbs *verbs);
+
+/* Who cordons, drains and opens clusters: drains.c. */
+struct sim_drains;
+struct sim_drains *sim_drains_new(struct sim_world *world, struct sy_loop *loop);
+void sim_drains_free(struct sim_drains *drains);
+uint64_t sim_drains_done(const struct sim_drains *drains);
 
 /* The client: submits runs, repeats what was not answered, watches, and keeps the books. */
 struct sim_client;

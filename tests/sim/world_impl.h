@@ -1,5 +1,5 @@
 /* Inside of the world: world.c (time), processes.c, region.c (what is there only with several
- * shards), faults.c; owners.c, check.c, rebuild.c (what must hold). */
+ * shards), faults.c, drains.c; owners.c, check.c, rebuild.c (what must hold). */
 #pragma once
 
 #include "base/mem.h"
@@ -117,6 +117,7 @@ struct sim_world {
     struct sim_process client_process;
     struct sim_client *client;
     struct sim_verbs *verbs;
+    struct sim_drains *drains;
     struct sim_queues *queues;
     struct sim_gangs *gangs;
     struct sim_links links, links_of_shards; /* that are cut */
@@ -156,6 +157,12 @@ void sim_faults_turn(struct sim_world *world);
 struct sy_rpc_mem_plan sim_faults_plan(struct sim_world *world);
 
 void sim_cut(struct sim_world *world, struct sim_links *links, const char *one, const char *other);
+
+/* drains.c: each simulated second; after each turn of a shard, or when the attempts were looked at;
+ * whether the partition has known since then, all the time, that nothing may go there. */
+void sim_drains_turn(struct sim_world *world, bool heal);
+void sim_drains_look(struct sim_world *world, bool again);
+bool sim_drains_closed(const struct sim_world *world, unsigned partition, const char *cluster);
 
 /* owners.c: after each turn of a shard. */
 void sim_owners_look(struct sim_world *world, unsigned shard, unsigned loop);
