@@ -211,6 +211,28 @@ def test_kill_in_region(box):
 test_kill_in_region.options = ("--shards", "3", "--clusters", "1")
 
 
+def test_drain_in_region(box):
+    """The deadline of a drain passes while nobody is active, and a shard is dead: who takes over stops what runs."""
+    with Pair(box) as pair:
+        pair.leads("a", "b")
+        pair.start_tasks()
+        box.cli("cluster", "drain", PAIR, "--deadline", "1s")
+        pair.a.kill()
+        box.devbox("kill", "shard-2")
+        wait_until(lambda: pair.seen()["state"] == "drained", "it is drained", 40)
+        seen = pair.seen()
+        assert seen["endpoint"] == pair.endpoint("b") and seen["drain"]["running"] == seen["running"] == 0, seen
+        assert {a["phase"] for a in box.json("get", "actions", pair.run) if a["action"] != "a0"} == {"QUEUED"}
+        box.cli("cluster", "uncordon", PAIR)
+        wait_until(lambda: pair.running() == pair.count, "they begin again")
+        (pair.marks / "go").touch()
+        ends = [(e["phase"], e["attempt"]) for e in box.events(pair.run) if e["phase"] == "SUCCEEDED" and e["action"] != "a0"]
+        assert ends == [("SUCCEEDED", 2)] * pair.count, ends
+
+
+test_drain_in_region.options = ("--shards", "3", "--clusters", "1")
+
+
 def test_stopped(box):
     """One that stood still past its lease goes on, and is heard by nobody; what was said of nodes is known to whoever is active."""
     with Pair(box) as pair:
