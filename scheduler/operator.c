@@ -66,6 +66,7 @@ struct sch_operator *sch_operator_new(const struct sch_operator_options *options
     sch_list_init(&op->kinds_parked);
     sch_list_init(&op->kinds_asking);
     sch_list_init(&op->kinds_dirty);
+    sch_list_init(&op->kinds_rated);
     sch_round_init(&op->order.kinds);
     sch_list_init(&op->kinds_unsure);
     sch_list_init(&op->held);
@@ -435,7 +436,7 @@ void sch_operator_step(struct sch_operator *op, const struct sch_op_event *event
 int64_t sch_operator_next_ns(const struct sch_operator *op)
 {
     SY_ASSERT(!op->out);
-    if (op->gangs_due || op->order.phase != SCH_OP_ORDER_NONE)
+    if (op->gangs_due || op->granting || op->order.phase != SCH_OP_ORDER_NONE)
         return op->now_ns; /* more than one step does */
     int64_t at = sch_node_watch_ns(op);
     const struct sch_heap *heaps[] = {&op->leases, &op->drains, &op->probations, &op->recalls,

@@ -123,7 +123,7 @@ struct sch_operator_options {
     int64_t node_lease_ns; /* silence after which a node's attempts are LOST; default 15 s */
     int64_t join_grace_ns; /* after the start: how long to wait for agents before the inventory is
                               called complete; default 5 s */
-    uint32_t looks_max;    /* in a step, at who wants room (operator_order.c); 0 = 512 */
+    uint32_t looks_max;    /* in a step, at who wants room; 0 = 512 */
 };
 
 struct sch_operator;

@@ -534,6 +534,7 @@ void sch_operator_check(const struct sch_operator *const_op)
     for (struct sch_link *link = op->kinds.next; link != &op->kinds; link = link->next) {
         struct sch_kind *kind = sy_container_of(link, struct sch_kind, link);
         check_kind(op, kind);
+        SY_ASSERT(sch_rate_backlog(&kind->rate, op->now_ns) == 0 || sch_link_in_list(&kind->rated));
         held += kind->held_count;
         classes += list_length(&kind->classes);
     }

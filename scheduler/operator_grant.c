@@ -83,6 +83,7 @@ void sch_kind_grant(struct sch_operator *op, struct sch_kind *kind)
         if (class->gang.size > 0)
             continue;
         SY_ASSERT(class->partition->up && weights > 0);
+        op->order.looks++;
         uint64_t share = free_room * (class->waiting + 1) / weights;
         if (share == 0 && class->unstarted == 0 && free_room > 0)
             share = 1;
@@ -122,13 +123,24 @@ static uint64_t times(uint64_t count, uint64_t amount)
     return amount > 0 && count > UINT64_MAX / 4 / amount ? UINT64_MAX / 4 : count * amount;
 }
 
+void sch_kind_ended(struct sch_operator *op, struct sch_kind *kind)
+{
+    sch_rate_add(&kind->rate, op->now_ns);
+    if (!sch_link_in_list(&kind->rated))
+        sch_list_push_back(&op->kinds_rated, &kind->rated);
+}
+
 /* The most that a class of the cluster may hold beyond free room. */
-struct sch_amount sch_backlog_amount(const struct sch_operator *op)
+struct sch_amount sch_backlog_amount(struct sch_operator *op)
 {
     struct sch_amount most = {0};
-    for (const struct sch_link *link = op->kinds.next; link != &op->kinds; link = link->next) {
-        const struct sch_kind *kind = sy_container_of((struct sch_link *)(uintptr_t)link,
-                                                      struct sch_kind, link);
+    for (struct sch_link *link = op->kinds_rated.next, *next; link != &op->kinds_rated;
+         link = next) {
+        struct sch_kind *kind = sy_container_of(link, struct sch_kind, rated);
+        next = link->next;
+        if (sch_rate_backlog(&kind->rate, op->now_ns) == 0 &&
+            op->now_ns - kind->rate.start_ns >= 2 * SCH_OP_RATE_WINDOW_NS)
+            sch_list_remove(&kind->rated);
         uint64_t count = backlog_max(op, kind);
         raise_to(&most.cpu_milli, times(count, kind->request.cpu_milli));
         raise_to(&most.memory_bytes, times(count, kind->request.memory_bytes));
@@ -138,16 +150,20 @@ struct sch_amount sch_backlog_amount(const struct sch_operator *op)
 }
 
 /* The largest of what it asks for and there is room for: with less it could send nothing of that.
- */
+ * Of many classes some are looked at each time, in turns. */
 static struct sch_amount largest_asked(const struct sch_operator *op,
-                                       const struct sch_op_partition *partition,
+                                       struct sch_op_partition *partition,
                                        const struct sch_amount *backlog)
 {
     struct sch_amount most = {0};
-    for (const struct sch_link *link = partition->classes.next; link != &partition->classes;
-         link = link->next) {
-        const struct sch_op_class *class = sy_container_of((struct sch_link *)(uintptr_t)link,
-                                                           struct sch_op_class, partition_link);
+    const struct sch_link *first = partition->classes.next;
+    bool more = !sch_list_empty(&partition->classes);
+    for (unsigned looks = 1; more; looks++) {
+        struct sch_link *link = sch_list_pop(&partition->classes);
+        sch_list_push_back(&partition->classes, link);
+        more = partition->classes.next != first && looks < SCH_OP_ORDER_LOOKS;
+        const struct sch_op_class *class = sy_container_of(link, struct sch_op_class,
+                                                           partition_link);
         const struct sch_resources *request = &class->kind->request;
         if (class->waiting == 0 || class->kind->capable == 0 ||
             request->cpu_milli > op->free.cpu_milli + backlog->cpu_milli ||
@@ -220,25 +236,39 @@ void sch_room_grant(struct sch_operator *op, struct sch_op_partition *partition,
     sch_partition_grant_room(op, partition, share, asked);
 }
 
-static void grant_all(struct sch_operator *op)
+/* Those that ask, each once, and then those of which something has changed. NULL: all are done. */
+static struct sch_kind *next_kind(struct sch_operator *op)
 {
-    op->granted_ns = op->now_ns;
-    op->grant_due_ns = SY_TIME_NEVER;
-    if (sch_op_is_contended(op)) {
+    if (op->grants_left > 0 && !sch_list_empty(&op->kinds_asking)) {
+        struct sch_link *link = sch_list_pop(&op->kinds_asking);
+        sch_list_push_back(&op->kinds_asking, link);
+        op->grants_left--;
+        return sy_container_of(link, struct sch_kind, asking);
+    }
+    op->grants_left = 0;
+    if (sch_list_empty(&op->kinds_dirty))
+        return NULL;
+    return sy_container_of(sch_list_pop(&op->kinds_dirty), struct sch_kind, dirty);
+}
+
+/* As many kinds as a step may look at, at last each partition's room. */
+static void grant_some(struct sch_operator *op)
+{
+    if (sch_op_is_contended(op)) { /* by now */
+        op->granting = false;
         sch_op_grant_in_order(op);
         return;
     }
-    for (struct sch_link *link = op->kinds_asking.next; link != &op->kinds_asking;
-         link = link->next) {
-        struct sch_kind *kind = sy_container_of(link, struct sch_kind, asking);
-        if (!sch_link_in_list(&kind->dirty))
+    op->order.looks = 0;
+    while (op->granting && op->order.looks < op->options.looks_max) {
+        struct sch_kind *kind = next_kind(op);
+        op->granting = kind != NULL;
+        op->order.looks += SCH_OP_KIND_LOOKS;
+        if (kind && !sch_link_in_list(&kind->dirty))
             sch_kind_grant(op, kind);
     }
-    while (!sch_list_empty(&op->kinds_dirty)) {
-        struct sch_kind *kind = sy_container_of(op->kinds_dirty.next, struct sch_kind, dirty);
-        sch_list_remove(&kind->dirty);
-        sch_kind_grant(op, kind);
-    }
+    if (op->granting)
+        return;
     struct sch_amount backlog = sch_backlog_amount(op);
     for (struct sch_link *link = op->partitions.next; link != &op->partitions; link = link->next) {
         struct sch_op_partition *partition = sy_container_of(link, struct sch_op_partition, link);
@@ -247,10 +277,20 @@ static void grant_all(struct sch_operator *op)
     }
 }
 
+static void grant_all(struct sch_operator *op)
+{
+    op->granted_ns = op->now_ns;
+    op->grant_due_ns = SY_TIME_NEVER;
+    op->granting = true;
+    op->grants_left = op->asking_count;
+    grant_some(op);
+}
+
 /* The first change is answered at once, what follows is gathered. */
 static void grant_or_gather(struct sch_operator *op)
 {
-    if (sch_list_empty(&op->kinds_dirty) || op->order.phase != SCH_OP_ORDER_NONE)
+    bool busy = op->granting || op->order.phase != SCH_OP_ORDER_NONE;
+    if (sch_list_empty(&op->kinds_dirty) || busy)
         return;
     int64_t times = 1 + (int64_t)(op->asking_count / SCH_OP_GRANT_KINDS);
     int64_t next_ns = op->granted_ns + times * SCH_OP_GRANT_INTERVAL_NS;
@@ -277,6 +317,8 @@ void sch_grant_tick(struct sch_operator *op)
 {
     if (op->order.phase != SCH_OP_ORDER_NONE)
         sch_op_order_go_on(op);
+    else if (op->granting)
+        grant_some(op);
     else if (op->grant_due_ns <= op->now_ns)
         grant_all(op);
 }

@@ -52,7 +52,8 @@
 #define SCH_OP_SILENCES 6 /* of these spans it is kept for it in one */
 /* Room is given in steps of this part of what is free, or one by one. */
 #define SCH_OP_ORDER_PARTS 128u
-#define SCH_OP_ORDER_LOOKS 512u /* at classes, in a step */
+#define SCH_OP_ORDER_LOOKS 512u /* at classes, in a step, */
+#define SCH_OP_KIND_LOOKS 8u    /* one of kinds, whose room is counted, counts as so many */
 /* What others have of its queues a partition is told so often, of so many seats at a time; seats
  * that nobody needs any more are kept, so many for a partition. */
 #define SCH_OP_ELSEWHERE_INTERVAL_NS (50 * SY_NS_PER_MS)
@@ -188,8 +189,7 @@ struct sch_op_class {
     /* Within operator_order.c, as those below: its seat as it was; NULL: it is not in one. */
     struct sch_op_seat *place;
     struct sch_heap_entry turn;
-    uint64_t taken; /* granted already, and surely to come */
-    uint64_t given; /* beside these */
+    uint64_t taken, given; /* granted already, and surely to come; beside these */
 };
 
 /* A node that is kept for one more of a class; see operator_claim.c. */
@@ -278,6 +278,7 @@ struct sch_kind {
     struct sch_link dirty;   /* op->kinds_dirty: its grants are worked out again */
     struct sch_link unsure;  /* op->kinds_unsure: they are to be, for not all was counted */
     struct sch_link ordered; /* op->order.kinds */
+    struct sch_link rated;   /* op->kinds_rated while some have ended lately */
     uint64_t held_count, backlog_count;
     uint64_t waiting; /* over its classes */
     struct sch_rate rate;
@@ -386,16 +387,15 @@ enum sch_op_order_phase {
     SCH_OP_ORDER_COUNT,
     SCH_OP_ORDER_ENTER,
     SCH_OP_ORDER_GIVE,
-    SCH_OP_ORDER_TELL,
+    SCH_OP_ORDER_TELL
 };
 struct sch_op_order {
     enum sch_op_order_phase phase;
-    struct sch_round kinds; /* that it is about */
-    struct sch_use capacity;
-    struct sch_use left;  /* of what was free nobody has it yet */
-    struct sch_use steps; /* so much is given at a time */
-    bool watch;           /* some was granted to who waits, and is to come */
-    uint32_t looks;       /* in this step */
+    struct sch_round kinds;        /* that it is about */
+    struct sch_use capacity, left; /* left: of what was free nobody has it yet */
+    struct sch_use steps;          /* so much is given at a time */
+    bool watch;                    /* some was granted to who waits, and is to come */
+    uint32_t looks;                /* in this step, also without an order */
 };
 
 struct sch_operator {
@@ -410,6 +410,8 @@ struct sch_operator {
     struct sch_link shares_changed;
     int64_t elsewhere_told_ns, elsewhere_due_ns;
     struct sch_op_order order;
+    bool granting;      /* to all who want room, in no order */
+    size_t grants_left; /* then: so many of kinds_asking are to be looked at, before kinds_dirty */
     struct sch_op_share region; /* within operator_order.c; the root, with no seats of its own */
     uint32_t partitions_asking; /* some single action of theirs waits */
     uint32_t classes_unseated;  /* of these classes, those of which the place is not known */
@@ -441,7 +443,7 @@ struct sch_operator {
     uint32_t node_count, node_cap;
     uint64_t node_serial; /* ties are decided by age */
     struct sch_table shapes_by_bytes, services_by_name;
-    struct sch_link shapes, services;
+    struct sch_link shapes, services, kinds_rated;
     uint64_t shape_serial;
     struct sch_heap leases, drains, probations, recalls;
     struct sch_link changed; /* nodes whose index entry is stale */
@@ -792,6 +794,7 @@ void sch_partition_grant_room(struct sch_operator *op, struct sch_op_partition *
                               struct sch_amount share, struct sch_amount least);
 void sch_class_send_grant(struct sch_operator *op, struct sch_op_class *class, uint64_t startable);
 /* The most that one kind may hold beyond free room, of each amount. */
-struct sch_amount sch_backlog_amount(const struct sch_operator *op);
+struct sch_amount sch_backlog_amount(struct sch_operator *op);
+void sch_kind_ended(struct sch_operator *op, struct sch_kind *kind); /* one of it has */
 void sch_room_grant(struct sch_operator *op, struct sch_op_partition *partition,
                     const struct sch_amount *backlog);

@@ -240,6 +240,8 @@ void sch_kind_unref(struct sch_operator *op, struct sch_kind *kind)
         sch_list_remove(&kind->dirty);
     if (sch_link_in_list(&kind->unsure))
         sch_list_remove(&kind->unsure);
+    if (sch_link_in_list(&kind->rated))
+        sch_list_remove(&kind->rated);
     if (sch_link_in_list(&kind->ordered))
         sch_list_remove(&kind->ordered);
     sch_table_remove(&op->kinds_by_request, &kind->by_request);

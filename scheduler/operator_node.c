@@ -433,7 +433,7 @@ void sch_node_outcome(struct sch_operator *op, const struct sch_op_event *event)
     a->started_ns = event->u.report.started_ns ? event->u.report.started_ns : a->started_ns;
     node->finished++;
     sch_rate_add(&node->rate, op->now_ns);
-    sch_rate_add(&a->kind->rate, op->now_ns);
+    sch_kind_ended(op, a->kind);
     if (a->preempted && event->u.report.cancelled)
         sch_blob_release(&blob);
     sch_node_ended(op, node, event->u.report.fault && !a->preempted && !a->suspect);

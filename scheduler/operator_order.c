@@ -18,8 +18,6 @@
  */
 #include "scheduler/operator_impl.h"
 
-#define KIND_LOOKS 8 /* what counting the room of a kind weighs against a look at a class */
-
 bool sch_op_is_contended(const struct sch_operator *op)
 {
     return op->partitions_asking > 1 && op->classes_unseated == 0;
@@ -321,7 +319,7 @@ static bool next_kind(struct sch_operator *op)
     if (!link)
         return false;
     struct sch_kind *kind = sy_container_of(link, struct sch_kind, ordered);
-    op->order.looks += KIND_LOOKS;
+    op->order.looks += SCH_OP_KIND_LOOKS;
     if (op->order.phase == SCH_OP_ORDER_COUNT) {
         count_taken(op, kind);
     } else if (op->order.phase == SCH_OP_ORDER_ENTER) {

@@ -63,7 +63,7 @@
 #define SCH_ASSIGN_MAX 256u
 /* Likewise: classes that are decided; clusters that hear of a class for the first time, and that
  * hear of other demand, then of one class more; and whatever else is done in slices. */
-#define SCH_DECIDE_MAX 2048u
+#define SCH_DECIDE_MAX 512u
 #define SCH_TELL_MAX 512u
 #define SCH_LOOKS_MAX 128u
 /* So long what waits is kept for a better cluster that is asked: the gathering of demand and of

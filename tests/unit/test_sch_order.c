@@ -30,7 +30,7 @@ struct world {
     struct sch_operator *op;
     struct sch_op_effects fx;
     int64_t now;
-    uint64_t action, came_milli;
+    uint64_t action, came_milli, room_milli;
     uint32_t most; /* looks in one step */
     struct class classes[CLASSES];
 };
@@ -54,6 +54,8 @@ static void step(struct world *w, struct sch_op_event event)
     w->most = w->op->order.looks > w->most ? w->op->order.looks : w->most;
     for (size_t i = 0; i < w->fx.count; i++) {
         const struct sch_op_effect *effect = &w->fx.items[i];
+        if (effect->type == SCH_OP_SEND_ROOM)
+            w->room_milli = effect->u.room.cpu_milli;
         if (effect->type == SCH_OP_SEND_GRANT)
             hear(&w->classes[effect->u.grant.class_id - 1], effect->u.grant.granted);
     }
@@ -138,7 +140,7 @@ static void node_up(struct world *w)
     event.u.node.capacity.cpu_milli = 1000 * CORES;
     step(w, event);
     settle(w);
-    w->now += 2 * SY_NS_PER_MS; /* what follows at once is gathered */
+    w->now += 20 * SY_NS_PER_MS; /* what follows at once is gathered */
     event.type = SCH_OP_NODE_INVENTORY_COMPLETE;
     step(w, event);
 }
@@ -414,6 +416,52 @@ START_TEST(no_step_looks_at_all_who_want_room)
 }
 END_TEST
 
+#define WHOLE (1u << 20) /* all in one step */
+
+/* One partition, whose classes are all of different kinds: each is granted what it alone could
+ * have. */
+static void grant_alone(uint32_t looks_max, uint64_t ret_granted[CLASSES], uint64_t *ret_milli)
+{
+    struct world *w = sy_new(struct world);
+    struct sch_operator_options options = {
+        .hold_ns = SY_NS_PER_S, .node_lease_ns = SY_NS_PER_S, .looks_max = looks_max};
+    w->now = 100 * SY_NS_PER_S;
+    w->op = sch_operator_new(&options, w->now);
+    partition_up(w, 1, 1);
+    for (uint32_t i = 0; i < CLASSES; i++) {
+        struct class *class = &w->classes[i];
+        *class = (struct class){.partition = 1, .id = 1 + i, .cpu_milli = 500 + i, .waiting = i};
+        stand(class, i % PROJECTS, i % QUEUES);
+        demand(w, class);
+    }
+    w->now += SY_NS_PER_S;
+    w->most = 0;
+    node_up(w);
+    ck_assert(w->op->granting == (looks_max < WHOLE));
+    settle(w);
+    ck_assert(!w->op->granting);
+    if (looks_max < WHOLE) /* and each is alone of its kind */
+        ck_assert_uint_lt(w->most, looks_max + SCH_OP_KIND_LOOKS + 1);
+    for (uint32_t i = 0; i < CLASSES; i++)
+        ret_granted[i] = w->classes[i].granted;
+    *ret_milli = w->room_milli;
+    world_free(w);
+}
+
+START_TEST(what_one_partition_wants_is_granted_in_slices_too)
+{
+    uint64_t whole[CLASSES], sliced[CLASSES], whole_milli, sliced_milli;
+    grant_alone(WHOLE, whole, &whole_milli);
+    ck_assert_uint_eq(whole_milli, 1000 * CORES);
+    for (uint32_t looks_max = 1; looks_max < 100; looks_max += 7) {
+        grant_alone(looks_max, sliced, &sliced_milli);
+        ck_assert_uint_eq(whole_milli, sliced_milli);
+        for (uint32_t i = 0; i < CLASSES; i++)
+            ck_assert(sliced[i] == whole[i] && whole[i] == 1000 * CORES / (500 + i));
+    }
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {room_is_given_one_by_one_to_who_is_first_in_slices_of_any_size,
@@ -421,6 +469,7 @@ int main(void)
                                   what_comes_and_goes_between_slices_is_counted_once,
                                   who_asks_for_the_first_time_is_answered_once,
                                   a_survey_tells_room_that_others_get_from_none,
+                                  what_one_partition_wants_is_granted_in_slices_too,
                                   no_step_looks_at_all_who_want_room,
                                   NULL};
     return sy_test_run("sch_order", tests);

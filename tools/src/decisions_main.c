@@ -213,8 +213,12 @@ static void run_orders(const struct options *options)
     struct decisions_result result;
     print_header(options);
     for (size_t i = 0; i < SY_COUNT_OF(sizes) * SY_COUNT_OF(classes); i++) {
-        orders_contended(sizes[i / 3], classes[i % 3], &result);
+        orders_contended(16, sizes[i / 3], classes[i % 3], &result);
         print(options, "order", &result);
+    }
+    for (uint32_t kinds = 10; kinds <= 10000; kinds *= 10) {
+        orders_contended(1, 1000, kinds, &result);
+        print(options, "alone", &result);
     }
 }
 

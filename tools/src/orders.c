@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-enum { PARTITIONS = 16, QUEUES = 1000, CORES = 32, WAITING = 1000, ENDS = 4000 };
+enum { PARTITIONS_MAX = 16, QUEUES = 1000, CORES = 32, WAITING = 1000, ENDS = 4000 };
 
 struct class
 {
@@ -18,12 +18,12 @@ struct class
 
 struct world {
     struct op_world w;
-    uint32_t nodes, classes;
+    uint32_t partitions, nodes, classes;
     struct class *all, **due;
     uint32_t due_count;
     struct sch_attempt_key *running;
     uint32_t running_count;
-    uint64_t placed;
+    uint64_t room_milli[PARTITIONS_MAX], sent_milli[PARTITIONS_MAX], placed;
 };
 
 static void on_effect(void *ctx, const struct sch_op_effect *effect)
@@ -34,29 +34,48 @@ static void on_effect(void *ctx, const struct sch_op_effect *effect)
         world->running[world->running_count++] = effect->u.assign.key;
         world->placed++;
     }
+    if (effect->type == SCH_OP_SEND_ROOM)
+        world->room_milli[effect->u.room.partition - 1] = effect->u.room.cpu_milli;
     if (effect->type != SCH_OP_SEND_GRANT)
         return;
     struct class *class = &world->all[(effect->u.grant.partition - 1) * world->classes +
                                       effect->u.grant.class_id - 1];
-    class->granted = effect->u.grant.startable;
+    if (effect->u.grant.startable > class->granted)
+        class->granted = effect->u.grant.startable;
     if (!class->due)
         world->due[world->due_count++] = class;
     class->due = true;
 }
 
-/* What was granted comes. */
+/* One of it comes. False: it has no grant, or its partition no room. */
+static bool take_one(struct world *world, struct class *class)
+{
+    uint64_t *sent_milli = &world->sent_milli[class->partition - 1];
+    if (class->assigned == class->granted ||
+        *sent_milli + 1000 > world->room_milli[class->partition - 1])
+        return false;
+    struct sch_op_event event = {0};
+    event.u.assign.class_id = class->id;
+    event.u.assign.place = &class->place;
+    *sent_milli += 1000;
+    class->assigned++;
+    (void)op_world_assign(&world->w, class->partition, event);
+    return true;
+}
+
+/* What was granted comes, as far as there is room for it. */
 static void take(struct world *world)
 {
-    while (world->due_count > 0) {
-        struct class *class = world->due[--world->due_count];
-        class->due = false;
-        for (; class->assigned < class->granted; class->assigned++) {
-            struct sch_op_event event = {0};
-            event.u.assign.class_id = class->id;
-            event.u.assign.place = &class->place;
-            (void)op_world_assign(&world->w, class->partition, event);
-        }
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < world->due_count; i++) {
+        struct class *class = world->due[i];
+        while (take_one(world, class))
+            ;
+        class->due = class->assigned < class->granted;
+        if (class->due)
+            world->due[kept++] = class;
     }
+    world->due_count = kept;
 }
 
 static void demand(struct world *world, const struct class *class)
@@ -81,11 +100,11 @@ static void init(struct world *world)
     world->w.ctx = world;
     op_world_init(&world->w);
     world->running = sy_calloc(2 * (size_t)world->nodes * CORES, sizeof(*world->running));
-    world->all = sy_calloc((size_t)PARTITIONS * world->classes, sizeof(*world->all));
-    world->due = sy_calloc((size_t)PARTITIONS * world->classes, sizeof(struct class *));
-    for (uint32_t i = 0; i < PARTITIONS; i++)
+    world->all = sy_calloc((size_t)world->partitions * world->classes, sizeof(*world->all));
+    world->due = sy_calloc((size_t)world->partitions * world->classes, sizeof(struct class *));
+    for (uint32_t i = 0; i < world->partitions; i++)
         op_world_partition_up(&world->w, i + 1);
-    for (uint32_t i = 0; i < PARTITIONS * world->classes; i++) {
+    for (uint32_t i = 0; i < world->partitions * world->classes; i++) {
         struct class *class = &world->all[i];
         uint32_t queue = i * 7 % QUEUES;
         class->partition = i / world->classes + 1;
@@ -101,10 +120,12 @@ static void init(struct world *world)
     }
 }
 
-void orders_contended(uint32_t nodes, uint32_t classes, struct decisions_result *ret)
+void orders_contended(uint32_t partitions, uint32_t nodes, uint32_t classes,
+                      struct decisions_result *ret)
 {
     struct world *world = sy_new(struct world);
     struct sy_rng rng;
+    world->partitions = partitions;
     world->nodes = nodes;
     world->classes = classes;
     sy_rng_init(&rng, 1);
