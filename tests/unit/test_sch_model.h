@@ -160,6 +160,13 @@ struct world {
     struct agent agents[CLUSTERS][NODES];
     enum sch_service_state services[CLUSTERS][NODES]; /* that the operator has said it keeps */
     uint64_t drained, preempted;
+    struct cluster_standing {
+        bool cordoned, draining;
+        int64_t drain_ns;
+    } standings[CLUSTERS]; /* what people said of them, as partitions know */
+    struct sy_rng drain_rng;
+    bool drains;
+    uint64_t asked_back, drains_stopped;
     struct stream shard_streams[PARTITIONS][CLUSTERS], node_streams[CLUSTERS][NODES];
     struct sch_effects fx;
     struct sch_op_effects op_fx;
@@ -363,6 +370,7 @@ static void carry_message(struct world *w, size_t p, const struct sch_effect *ef
     if (effect->type == SCH_EFFECT_ASSIGN) {
         const struct sch_action *a = effect->u.assign.action;
         audit_assign(&w->sites[p], a, cluster_index(effect->u.assign.cluster));
+        ck_assert(!w->standings[cluster_index(effect->u.assign.cluster)].cordoned);
         struct sch_op_event *event = send_down(w, p, effect->u.assign.cluster, SCH_OP_ASSIGN);
         event->u.assign.key = (struct sch_attempt_key){a->id, (uint32_t)p, a->number,
                                                        a->attempt_epoch};
@@ -387,6 +395,13 @@ static void carry_message(struct world *w, size_t p, const struct sch_effect *ef
                                                        effect->u.cancel.number,
                                                        effect->u.cancel.epoch};
         event->u.cancel.reason = "cancel";
+        event->u.cancel.preempts = effect->u.cancel.preempts;
+        w->drains_stopped += effect->u.cancel.preempts;
+    } else if (effect->type == SCH_EFFECT_GIVE_BACK) {
+        struct sch_op_event *event = send_down(w, p, effect->u.cancel.cluster, SCH_OP_GIVE_BACK);
+        event->u.key = (struct sch_attempt_key){effect->u.cancel.action_id, (uint32_t)p,
+                                                effect->u.cancel.number, effect->u.cancel.epoch};
+        w->asked_back++;
     } else if (effect->type == SCH_EFFECT_ACK) {
         if (!w->shard_streams[p][cluster_index(effect->u.ack.cluster)].open)
             return; /* an old report was brought again */

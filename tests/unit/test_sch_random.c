@@ -321,6 +321,30 @@ static void verb(struct world *w, size_t c, size_t n)
     step_operator(w, c, event);
 }
 
+/* Every partition that the cluster has a stream with knows at once. */
+static void say_of_cluster(struct world *w, size_t c, struct cluster_standing standing)
+{
+    w->standings[c] = standing;
+    for (size_t p = 0; p < PARTITIONS; p++) {
+        if (w->shard_streams[p][c].open)
+            cluster_up(w, p, c);
+    }
+}
+
+/* Of a generator of its own, in every third world: the others stay as they are without. */
+static void cluster_verb(struct world *w)
+{
+    if (!w->drains || !sy_rng_chance(&w->drain_rng, 1, 500))
+        return;
+    size_t c = sy_rng_below(&w->drain_rng, CLUSTERS);
+    uint64_t kind = sy_rng_below(&w->drain_rng, 8);
+    struct cluster_standing standing = {.cordoned = kind > 3, .draining = kind > 4};
+    standing.drain_ns = kind == 5
+                            ? SY_TIME_NEVER
+                            : w->now + (int64_t)sy_rng_below(&w->drain_rng, 300) * SY_NS_PER_MS;
+    say_of_cluster(w, c, standing);
+}
+
 static void connect(struct world *w, size_t p, size_t c, size_t n)
 {
     shard_open(w, p, c);
@@ -333,6 +357,7 @@ static void random_step(struct world *w)
     size_t p = sy_rng_below(&w->rng, PARTITIONS), c = sy_rng_below(&w->rng, CLUSTERS);
     size_t n = sy_rng_below(&w->rng, NODES);
     w->now += (int64_t)sy_rng_below(&w->rng, 3 * SY_NS_PER_MS);
+    cluster_verb(w);
     if (kind < 8)
         fault(w);
     else if (kind < 14)
@@ -381,6 +406,8 @@ static bool settled(const struct world *w)
 static void heal(struct world *w)
 {
     w->healing = true;
+    for (size_t c = 0; c < CLUSTERS; c++)
+        say_of_cluster(w, c, (struct cluster_standing){0});
     for (size_t p = 0; p < PARTITIONS; p++) {
         for (size_t i = 0; i <= LEVEL; i++)
             configure(w, p, config_of(w, i));
@@ -437,6 +464,7 @@ static void init_specs(struct sch_spec *specs)
 struct done {
     uint64_t succeeded, reused, held, signalled, drained, preempted, gangs, poisoned, infeasible;
     uint64_t kept, stopped, gangs_stopped, gangs_asked, made, made_used;
+    uint64_t asked_back, drains_stopped;
 };
 
 static struct world *world_new(uint64_t seed, uint32_t looks)
@@ -445,6 +473,8 @@ static struct world *world_new(uint64_t seed, uint32_t looks)
     sy_rng_init(&w->rng, seed);
     w->looks = looks;
     w->now = SY_NS_PER_S;
+    sy_rng_init(&w->drain_rng, seed ^ 0xd4a1);
+    w->drains = seed % 3 == 1;
     w->strict = seed % 2 == 0;
     w->prefers = seed % 3 == 0;
     w->policy = (enum sch_policy)(seed % SCH_POLICIES);
@@ -505,6 +535,8 @@ static uint64_t run_seed(uint64_t seed, struct done *done)
     done->gangs_asked += w->gangs_asked;
     done->made += w->made;
     done->made_used += w->made_used;
+    done->asked_back += w->asked_back;
+    done->drains_stopped += w->drains_stopped;
     for (size_t p = 0; p < PARTITIONS; p++) {
         for (size_t i = 0; i < SPECS; i++)
             ck_assert_uint_eq(w->specs[p][i].refs, 0);
@@ -534,6 +566,7 @@ START_TEST(random_worlds_keep_the_promises)
     }
     ck_assert(seeds < 10 || (done.reused > 0 && done.held > 0 && done.signalled > 0));
     ck_assert(seeds < 10 || (done.drained > 0 && done.preempted > 0 && done.gangs > 20));
+    ck_assert(seeds < 20 || (done.asked_back > 20 && done.drains_stopped > 20));
     ck_assert(seeds < 20 || (done.poisoned > 0 && done.infeasible > 0));
     ck_assert(seeds < 10 || done.kept > 10);
     ck_assert(only || count || (done.stopped > 4 && done.made > 4 && done.made_used > 2));

@@ -27,13 +27,17 @@ static void cluster_up(struct world *w, size_t p, size_t c)
     struct sch_shape shapes[4];
     size_t count = sch_operator_shapes(w->operators[c], shapes, 4);
     ck_assert_uint_le(count, 4);
+    const struct cluster_standing *standing = &w->standings[c];
     step_partition(w, p,
                    (struct sch_event){.type = SCH_EVENT_CLUSTER_UP,
                                       .u.cluster = {.name = cluster_names[c],
                                                     .shapes = shapes,
                                                     .shape_count = count,
                                                     .price = cluster_prices[c],
-                                                    .region = cluster_regions[c]}});
+                                                    .region = cluster_regions[c],
+                                                    .cordoned = standing->cordoned,
+                                                    .draining = standing->draining,
+                                                    .drain_ns = standing->drain_ns}});
 }
 
 static void shard_open(struct world *w, size_t p, size_t c)
