@@ -13,7 +13,7 @@
 
 static void operator_start(struct world *w, size_t c)
 {
-    w->operator_looks[c] = (w->looks + (uint32_t)c) % 3;
+    w->operator_looks[c] = c == 0 ? w->looks % 3 : 0;
     struct sch_operator_options options = {.hold_ns = 2 * SY_NS_PER_S,
                                            .node_lease_ns = 15 * SY_NS_PER_S,
                                            .join_grace_ns = 5 * SY_NS_PER_S,

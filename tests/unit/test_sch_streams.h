@@ -196,9 +196,9 @@ static void ticks(struct world *w)
         audit_overdue(w, p);
     }
     for (size_t c = 0; c < CLUSTERS; c++) {
-        /* One tick; or where it may look at one or two, as many as there are kinds and classes,
-         * some times over, and as room is given in parts. */
-        uint64_t most = w->operator_looks[c] > 0 ? 1000 : 1;
+        /* Twenty kinds and forty classes, looked at three times, are two or three slices; where it
+         * may look at one or two, as many as these are, and as room is given in parts. */
+        uint64_t most = w->operator_looks[c] > 0 ? 1000 : 4;
         for (uint64_t i = 0; sch_operator_next_ns(w->operators[c]) <= w->now; i++) {
             ck_assert_uint_lt(i, most);
             step_operator(w, c, (struct sch_op_event){.type = SCH_OP_TICK});
