@@ -334,7 +334,7 @@ static void say_of_cluster(struct world *w, size_t c, struct cluster_standing st
 /* Of a generator of its own. */
 static void cluster_verb(struct world *w)
 {
-    if (!w->drains || !sy_rng_chance(&w->drain_rng, 1, 500))
+    if (!w->drains || !sy_rng_chance(&w->drain_rng, 1, 150))
         return;
     size_t c = sy_rng_below(&w->drain_rng, CLUSTERS);
     uint64_t kind = sy_rng_below(&w->drain_rng, 8);
@@ -585,12 +585,12 @@ END_TEST
 START_TEST(clusters_are_drained_in_random_worlds)
 {
     struct done done = {0};
-    for (uint64_t seed = 1; seed <= 12; seed++) {
+    for (uint64_t seed = 1; seed <= 4; seed++) {
         uint64_t hash = run_seed(seed, true, &done);
         ck_assert_msg(hash == run_seed(seed, true, &done), "seed %llu differs from itself",
                       (unsigned long long)seed);
     }
-    ck_assert(done.succeeded > 240 && done.asked_back > 20 && done.drains_stopped > 20);
+    ck_assert(done.succeeded > 80 && done.asked_back > 20 && done.drains_stopped > 20);
 }
 END_TEST
 
@@ -722,7 +722,7 @@ static struct world *full_world(uint64_t seed, bool gangs)
 
 START_TEST(work_stops_for_tasks_and_gangs_that_are_before_it)
 {
-    for (uint64_t seed = 1; seed <= 12; seed++) {
+    for (uint64_t seed = 1; seed <= 4; seed++) {
         struct world *w = full_world(seed, false);
         for (uint64_t i = 1; i <= 3; i++) { /* of two cores each, so two stop */
             struct sch_action *a = quiet_run_of(w, 0, &w->specs[0][1], "firm");
@@ -749,7 +749,7 @@ END_TEST
 
 START_TEST(gangs_stop_whole_for_tasks_and_gangs_that_are_before_them)
 {
-    for (uint64_t seed = 1; seed <= 12; seed++) {
+    for (uint64_t seed = 1; seed <= 4; seed++) {
         struct world *w = full_world(seed, true);
         struct sch_action *a = quiet_run_of(w, 0, &w->specs[0][1], "firm");
         quiet(w, 5 * SY_NS_PER_S);
