@@ -87,6 +87,7 @@ struct ag_attempt {
     bool pipelined, started, journaled, telling_start;
     bool cancel_asked; /* by the operator */
     bool suspect;      /* as in the assignment */
+    bool waits;        /* likewise */
     uint32_t calls;
     uint32_t class_number, queue; /* as in the assignment */
     struct sch_share_path place;  /* likewise */

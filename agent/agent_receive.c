@@ -113,6 +113,7 @@ static void assign(struct ag_agent *agent, const assignment_msg *msg)
     (void)sch_share_path_from(msg->shares, msg->n_shares, &a->place); /* else as if not told */
     a->gang = gang_new(msg);
     a->suspect = msg->suspect;
+    a->waits = msg->waits;
     a->attempt = msg->attempt > 0 ? msg->attempt : msg->number;
     struct ag_spec_entry *spec = ag_spec_find(agent, msg->partition, msg->epoch, msg->spec);
     if (spec == NULL || !spec->valid) {

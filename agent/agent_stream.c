@@ -154,6 +154,7 @@ static void put_inventory(struct ag_agent *agent, struct sy_buf *buf)
         msg.queue = a->gang == NULL ? a->queue : 0; /* a gang stops whole, or not */
         msg.n_shares = a->place.depth;
         msg.shares = (uint32_t *)(uintptr_t)a->place.tags;
+        msg.waits = a->waits;
         msg.started = a->started || a->sm.state >= AG_ATTEMPT_UPLOADING;
         msg.started_ns = a->started_ns;
         if (msg.started && a->started_ns > 0 && now_ns > a->started_ns)

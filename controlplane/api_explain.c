@@ -455,8 +455,12 @@ static void explain_action(struct cp_request *req)
     response.action = text(name);
     response.phase = action.phase;
     response.timeline = timeline_of(req, &action);
-    if (e != NULL)
+    struct sy_error_text silence;
+    cp_partition_silence(p, &action, &silence);
+    if (e != NULL) {
         response.explanation = explanation_of(req, e);
+        response.explanation->silence = silence.text;
+    }
     cp_reply_message(req, &response.base);
     sch_explanation_free(e);
 }

@@ -309,6 +309,10 @@ int cp_partition_get_attempts(struct cp_partition *p, struct sy_arena *arena,
 /* Why a live action waits, and what would start it; the caller's: sch_explanation_free(). Reads as
  * of the last step, also of what is not durable yet. */
 struct sch_explanation *cp_partition_explain(struct cp_partition *p, const struct sch_action *live);
+/* Of one whose attempt is out: whose silence keeps it from being heard, and what becomes of it, in
+ * words; "": it is heard. */
+void cp_partition_silence(struct cp_partition *p, const struct cp_action_view *view,
+                          struct sy_error_text *ret);
 /* What operators add to it: who would stop for it, which nodes are kept. */
 struct cp_displaced {
     uint64_t action_id;

@@ -86,7 +86,8 @@ void cp_clusters_forget(struct cp_partition *p)
     struct cp_cluster *next;
     for (struct cp_cluster *cluster = p->clusters; cluster; cluster = next) {
         next = cluster->next;
-        if (cluster->stream || sy_loop_now_ns(p->loop) - cluster->lost_ns < limit)
+        if (cluster->stream || sy_loop_now_ns(p->loop) - cluster->lost_ns < limit ||
+            sch_partition_waits_for(p->core, cluster->name))
             continue;
         delete_row(p, cluster);
         sy_log(p->log, &cp_partition_events, CP_PARTITION_EV_CLUSTER_FORGOTTEN,

@@ -305,6 +305,11 @@ static bool check_gang(struct enqueue *e, size_t new_count)
         sy_error_text_set(&e->error, "gang: expected a switchyard.process or switchyard.function");
         return fail(e, SY_CODE_INVALID_ARGUMENT);
     }
+    if (e->spec->uses[0].base.on_partition != SCH_ON_PARTITION_REPLACE) {
+        sy_error_text_set(&e->error, "gang: SWITCHYARD_ON_PARTITION=wait does not go with it: a "
+                                     "gang goes on whole, or not at all");
+        return fail(e, SY_CODE_INVALID_ARGUMENT);
+    }
     const char **names = sy_arena_alloc(&e->p->open->arena, request->count * sizeof(*names));
     SY_ASSERT(names);
     for (size_t i = 0; i < request->count; i++)

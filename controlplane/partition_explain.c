@@ -48,6 +48,36 @@ const char *cp_partition_waiting(struct cp_run_view *run)
     return oldest.action ? oldest.action->name : SCH_ROOT_NAME;
 }
 
+static bool node_is_lost(const struct cp_cluster *cluster, const char *name)
+{
+    for (size_t i = 0; i < cluster->node_count; i++) {
+        if (strcmp(cluster->nodes[i].name, name) == 0)
+            return strcmp(cluster->nodes[i].state, "lost") == 0;
+    }
+    return false;
+}
+
+void cp_partition_silence(struct cp_partition *p, const struct cp_action_view *view,
+                          struct sy_error_text *ret)
+{
+    const struct cp_cluster *cluster = cp_cluster_find(p, view->cluster);
+    struct sch_out unused;
+    ret->text[0] = '\0';
+    if (!view->live || !cluster || view->live->number == view->live->ended)
+        return;
+    bool waits = sch_action_out(view->live, &unused);
+    if (!cluster->stream)
+        sy_error_text_set(ret, "nothing is heard of cluster %s", cluster->name);
+    else if (node_is_lost(cluster, view->node))
+        sy_error_text_set(ret, "nothing is heard of node %s", view->node);
+    else
+        return;
+    sy_error_text_add(ret, "%s",
+                      waits ? "by its policy (wait) it is begun nowhere else until that is back "
+                              "without it, or fenced"
+                            : "it is begun elsewhere when the lease of that is over");
+}
+
 /* ---- a submit ---- */
 
 /* As create_run would say it. */

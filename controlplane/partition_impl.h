@@ -162,7 +162,7 @@ struct cp_assign {
     struct cp_spec_use *use;   /* pinned */
     uint32_t class_id, number, attempt, queue;
     int32_t priority; /* with that of its queues */
-    bool suspect;
+    bool suspect, waits;
     uint64_t gang_id; /* 0: in none */
     uint32_t rank, size;
     struct sch_share_path place; /* depth 0: not told */

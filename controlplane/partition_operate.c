@@ -302,9 +302,10 @@ static void read_inventory(struct cp_operator *o, const Message *m)
         cp_step(p, &event);
         p->report = NULL;
     }
-    if (m->inventory_complete)
-        cp_step(p, &(struct sch_event){.type = SCH_EVENT_INVENTORY_COMPLETE,
-                                       .u.cluster.name = o->cluster->name});
+    if (m->inventory_complete || m->inventory_owed)
+        cp_step(p, &(struct sch_event){
+                       .type = SCH_EVENT_INVENTORY_COMPLETE,
+                       .u.cluster = {.name = o->cluster->name, .owed = !m->inventory_complete}});
 }
 
 static void read_started(struct cp_operator *o, const Message *m)

@@ -154,6 +154,19 @@ static bool restore_gang(const Switchyard__Internal__Store__GangMember *row,
     return row->rank < row->size;
 }
 
+static bool restore_out(const struct cp_recovery *restore,
+                        const Switchyard__Internal__Store__LiveRow *live, struct sch_out *ret)
+{
+    const Switchyard__Internal__Store__OutRow *row = live->out;
+    size_t size = strlen(row->cluster) + 1;
+    *ret = (struct sch_out){.number = row->number, .epoch = row->epoch, .started = row->started};
+    if (size > sizeof(ret->cluster) || row->number <= live->number ||
+        row->epoch >= restore->p->epoch)
+        return false;
+    memcpy(ret->cluster, row->cluster, size);
+    return true;
+}
+
 static int restore_action(struct cp_recovery *restore, struct sy_span key, struct sy_span value)
 {
     uint64_t run_id;
@@ -191,6 +204,10 @@ static int restore_action(struct cp_recovery *restore, struct sy_span key, struc
         .children_failed = live->children_failed,
         .child_sequence = live->child_sequence,
         .sealed = live->sealed};
+    struct sch_out out;
+    if (live->out && !restore_out(restore, live, &out))
+        return damaged(restore, "where its attempt is", run_id, name);
+    action.out = live->out ? &out : NULL;
     int r = restore_spec(restore, row, &action.spec);
     if (r < 0)
         return r == -EIO ? r : damaged(restore, "the task spec", run_id, name);

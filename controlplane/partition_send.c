@@ -334,6 +334,7 @@ static bool pack_assign(struct cp_operator *o, struct sy_buf *out, const struct 
         put_gang_member(out, 17, assign);
     cp_put_uint(out, 19, assign->suspect);
     put_place(out, 20, &assign->place);
+    cp_put_uint(out, 21, assign->waits);
     cp_put_end(out, begin);
     return true;
 }

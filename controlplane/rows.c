@@ -208,6 +208,15 @@ void cp_row_put_live(struct sy_buf *buf, const struct sch_action *action)
     cp_put_uint(buf, 8, sch_action_memory_bytes(action));
     cp_put_uint(buf, 9, action->deaths);
     cp_put_uint(buf, 10, action->suspect);
+    struct sch_out out;
+    if (!sch_action_out(action, &out))
+        return;
+    size_t begin = cp_put_begin(buf, 11);
+    cp_put_str(buf, 1, out.cluster);
+    cp_put_uint(buf, 2, out.number);
+    cp_put_uint(buf, 3, out.epoch);
+    cp_put_uint(buf, 4, out.started);
+    cp_put_end(buf, begin);
 }
 
 void cp_row_put_event(struct sy_buf *buf, const struct cp_event_row *row)

@@ -257,6 +257,8 @@ static int read_variables(struct sch_spec *ret, const Flyteidl2__Core__Container
         r = sch_request_set_variable(&ret->request, key, value, error);
         if (r == 0)
             r = read_oom(ret, key, value, error);
+        if (r == 0 && strcmp(key, "SWITCHYARD_ON_PARTITION") == 0)
+            r = sch_on_partition_parse(value, &ret->on_partition, error);
     }
     return r;
 }

@@ -28,6 +28,7 @@
     X(DP_EV_AGENT_DOWN, WARN, "agent is gone")                                                     \
     X(DP_EV_CALL_REFUSED, WARN, "call for agents only was refused")                                \
     X(DP_EV_ORDERS_NOT_KEPT, ERROR, "what was said of nodes cannot be written down")               \
+    X(DP_EV_NODE_OWED, INFO, "node may have attempts that are waited for, until it is back")       \
     X(DP_EV_OBJECT_FAILED, ERROR, "object store failed")                                           \
     X(DP_EV_STORAGE_FAILED, ERROR, "storage failed")                                               \
     X(DP_EV_UPLOAD_SWEPT, INFO, "abandoned upload was removed")

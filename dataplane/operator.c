@@ -119,6 +119,7 @@ static void on_beat(void *arg)
     struct dp_operator *op = arg;
     dp_touch(op);
     op->beats++;
+    dp_waited_beat(op);
     if (op->beats % NODES_TOLD_BEATS == 0)
         dp_shards_tell(op, false);
     dp_shards_beat(op);
@@ -129,6 +130,7 @@ static void on_turn_end(void *arg)
 {
     struct dp_operator *op = arg;
     dp_orders_turn_end(op);
+    dp_waited_turn_end(op);
     dp_links_turn_end(&op->links);
     int64_t next_ns = sch_operator_next_ns(op->core);
     if (next_ns == SY_TIME_NEVER)
@@ -376,6 +378,8 @@ static int operator_start(struct dp_operator *op, const struct dp_operator_optio
     int r = open_stores(op, options, ports, error);
     if (r == 0 && options->nodes_file)
         r = dp_orders_open(op, options->nodes_file, error);
+    if (r == 0 && options->nodes_file)
+        r = dp_waited_open(op, options->nodes_file, error);
     if (r == 0)
         r = dp_shards_new(op, options->shards, error);
     if (r == 0)
@@ -508,6 +512,8 @@ void dp_operator_free(struct dp_operator *op)
     free(op->authorization);
     free(op->cluster);
     free(op->orders_path);
+    free(op->waited_path);
+    sy_buf_deinit(&op->waited);
     free(op->endpoint);
     free(op);
 }

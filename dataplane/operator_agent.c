@@ -311,6 +311,7 @@ static int on_inventory(struct dp_agent *agent, const struct dp_wire_field *fiel
     if (!sch_share_path_from(entry->shares, entry->n_shares, &place))
         return refuse(agent, SY_CODE_INVALID_ARGUMENT, "a malformed inventory entry");
     event.u.inventory.place = &place;
+    event.u.inventory.waits = entry->waits;
     dp_step(agent->op, &event);
     return 0;
 }

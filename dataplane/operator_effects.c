@@ -169,11 +169,11 @@ static void send_inventory(struct dp_operator *op, const struct sch_op_effect *e
     dp_link_put(&stream->link, DP_TO_SHARD_INVENTORY, sy_buf_span(record));
 }
 
-static void send_inventory_complete(struct dp_operator *op, uint32_t partition)
+static void send_inventory_complete(struct dp_operator *op, uint32_t partition, bool owed)
 {
     struct dp_stream *stream = dp_stream_find(op, partition);
     if (stream)
-        dp_stream_complete(stream);
+        dp_stream_complete(stream, owed);
 }
 
 static void send_grant(struct dp_operator *op, const struct sch_op_effect *effect)
@@ -217,6 +217,9 @@ static void apply(struct dp_operator *op, const struct sch_op_effect *effect)
     case SCH_OP_SERVICE_CHANGED:
         op->orders_due = true;
         break;
+    case SCH_OP_NODE_WAITED:
+        dp_waited_changed(op, effect);
+        break;
     case SCH_OP_SEND_GRANT:
         send_grant(op, effect);
         break;
@@ -239,7 +242,9 @@ static void apply(struct dp_operator *op, const struct sch_op_effect *effect)
         send_inventory(op, effect);
         break;
     case SCH_OP_SEND_INVENTORY_COMPLETE:
-        send_inventory_complete(op, effect->u.partition);
+    case SCH_OP_SEND_INVENTORY_OWED:
+        send_inventory_complete(op, effect->u.partition,
+                                effect->type == SCH_OP_SEND_INVENTORY_OWED);
         break;
     case SCH_OP_SHAPES_CHANGED:
         dp_shards_tell(op, true);

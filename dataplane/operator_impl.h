@@ -71,6 +71,7 @@ enum {
     DP_TO_SHARD_ROOM = 15,
     DP_TO_SHARD_SURVEYS = 16,
     DP_TO_SHARD_ELSEWHERE = 17,
+    DP_TO_SHARD_INVENTORY_OWED = 18,
 
     /* ... AgentMessage is read, NodeMessage written. */
     DP_FROM_NODE_HELLO = 1,
@@ -146,7 +147,7 @@ struct dp_stream {
     int64_t nodes_told_ns;
     /* "The inventory is complete" is told once what names its attempts is on its way, outcomes too:
      * a receiver handles that field before the outcomes of the same message. */
-    bool complete_due;
+    bool complete_due, owed_due; /* owed: but for nodes that are away */
     uint64_t complete_after_inventory, complete_after_outcomes; /* barriers of the link */
     bool described; /* the shard still has this partition */
     struct dp_stream *next;
@@ -185,7 +186,7 @@ void dp_nodes_tell_later(struct dp_operator *op);
 void dp_shards_beat(struct dp_operator *op);
 /* NULL while no stream speaks for it. */
 struct dp_stream *dp_stream_find(struct dp_operator *op, uint32_t partition);
-void dp_stream_complete(struct dp_stream *stream);
+void dp_stream_complete(struct dp_stream *stream, bool owed);
 void dp_stream_grant(struct dp_stream *stream, uint32_t class_id, uint64_t granted,
                      uint64_t startable);
 void dp_stream_elsewhere(struct dp_stream *stream, const struct sch_share_path *place,
@@ -277,6 +278,14 @@ bool dp_survey_answer(struct dp_stream *stream, const dp_pb_survey *survey);
 /* Writes down what the core has said since. */
 void dp_orders_turn_end(struct dp_operator *op);
 
+/* ---- operator_waited.c ---- */
+int dp_waited_open(struct dp_operator *op, const char *nodes_file,
+                   struct sy_error_text *error) SY_MUST_USE;
+void dp_waited_changed(struct dp_operator *op, const struct sch_op_effect *effect);
+/* Before what the turn gathered is sent; now and then. */
+void dp_waited_turn_end(struct dp_operator *op);
+void dp_waited_beat(struct dp_operator *op);
+
 /* ---- core-sleep ---- */
 
 #define DP_OWN_NODE "operator" /* the node on which it runs; no agent's */
@@ -328,10 +337,13 @@ struct dp_operator {
     uint64_t term;
     char labels[SCH_NODE_LABELS_MAX]; /* of all its nodes */
     char region[DP_NAME_MAX];
-    char *orders_path; /* NULL: not kept */
-    bool orders_due;   /* to be written */
-    bool deleted;      /* a shard has said that its cluster is */
-    bool lapsed;       /* it may not be the active one any more */
+    char *waited_path;             /* NULL: not kept */
+    struct sy_buf waited;          /* what it has: a name a line */
+    char *orders_path;             /* NULL: not kept */
+    bool orders_due;               /* to be written */
+    bool waited_due, waited_stale; /* likewise, waited_path: before what follows is sent; later */
+    bool deleted;                  /* a shard has said that its cluster is */
+    bool lapsed;                   /* it may not be the active one any more */
     struct sy_timer right;
     char session[27];
     int64_t heartbeat_ns, silence_ns;

@@ -137,9 +137,10 @@ static void drop_grants(struct dp_stream *stream)
 
 /* ---- what goes out beside the core's records ---- */
 
-void dp_stream_complete(struct dp_stream *stream)
+void dp_stream_complete(struct dp_stream *stream, bool owed)
 {
-    stream->complete_due = true;
+    stream->complete_due = !owed;
+    stream->owed_due = owed;
     stream->complete_after_inventory = dp_link_barrier(&stream->link, DP_TO_SHARD_INVENTORY);
     stream->complete_after_outcomes = dp_link_barrier(&stream->link, DP_TO_SHARD_OUTCOMES);
     dp_link_mark(&stream->link);
@@ -152,11 +153,12 @@ static void before_pack(struct dp_link *link)
         return;
     put_room(stream);
     put_grants(stream);
-    if (stream->complete_due &&
+    if ((stream->complete_due || stream->owed_due) &&
         dp_link_passed(link, DP_TO_SHARD_INVENTORY, stream->complete_after_inventory) &&
         dp_link_passed(link, DP_TO_SHARD_OUTCOMES, stream->complete_after_outcomes)) {
-        stream->complete_due = false;
-        dp_link_flag(link, DP_TO_SHARD_INVENTORY_COMPLETE);
+        dp_link_flag(link, stream->owed_due ? DP_TO_SHARD_INVENTORY_OWED
+                                            : DP_TO_SHARD_INVENTORY_COMPLETE);
+        stream->complete_due = stream->owed_due = false;
     }
     if (stream->shapes_due && dp_link_waiting(link, DP_TO_SHARD_SHAPES) == 0) {
         stream->shapes_due = false;
@@ -186,7 +188,7 @@ static void leave(struct dp_stream *stream, enum dp_stream_state to)
         return;
     SY_ASSERT(stream->partition->up == stream);
     stream->partition->up = NULL;
-    stream->complete_due = stream->nodes_due = false;
+    stream->complete_due = stream->owed_due = stream->nodes_due = false;
     stream->nodes_told_ns = 0;
     drop_grants(stream);
     dp_step(op, &(struct sch_op_event){.type = SCH_OP_PARTITION_DOWN,
@@ -474,6 +476,7 @@ static int on_assignment(struct dp_stream *stream, const struct dp_wire_field *f
     event.u.assign.class_id = (uint32_t)record.value5;
     event.u.assign.queue = (uint32_t)record.value15;
     event.u.assign.suspect = record.value19 != 0;
+    event.u.assign.waits = record.value21 != 0;
     if (record.text17.data && !read_member(record.text17, &event))
         return refuse(stream, SY_CODE_INVALID_ARGUMENT, "a malformed assignment");
     struct sch_share_path place;

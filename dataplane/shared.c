@@ -15,7 +15,7 @@
 
 #define FILE_BYTES_MAX ((size_t)1 << 30)
 
-static const char *const kept[] = {"nodes", "secrets.sealed"};
+static const char *const kept[] = {"nodes", "nodes.waited", "secrets.sealed"};
 
 static int failed(struct sy_error_text *error, const char *path, int r)
 {

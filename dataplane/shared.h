@@ -1,8 +1,9 @@
 /*
  * What the operators of a cluster share: a directory, with objects, the storage's files and keys,
  * which any of them may add to; and, in `terms/N`, the few files that the active one replaces, what
- * was said of nodes and the secrets. Who becomes active under term N copies them there from the
- * term before: whoever was active then may go on writing, where nobody looks any more.
+ * was said of nodes, which of them have attempts that are waited for, and the secrets. Who becomes
+ * active under term N copies them there from the term before: whoever was active then may go on
+ * writing, where nobody looks any more.
  *
  * Blocking; for the start.
  */

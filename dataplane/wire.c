@@ -182,6 +182,10 @@ static int set_field(const struct dp_wire_field *field, struct dp_record *ret)
         if (field->type == DP_WIRE_VARINT)
             ret->value19 = field->value;
         return 0;
+    case 21:
+        if (field->type == DP_WIRE_VARINT)
+            ret->value21 = field->value;
+        return 0;
     default:
         return 0;
     }

@@ -55,6 +55,7 @@ struct dp_record {
     uint64_t value12;      /* priority of an assignment */
     uint64_t value15;      /* queue of an assignment */
     uint64_t value19;      /* suspect of an assignment */
+    uint64_t value21;      /* waits of an assignment */
     struct sy_span text17; /* GangMember of an assignment; .data NULL: none */
     struct sy_span text20; /* shares of an assignment, packed */
     struct sy_span text5;  /* reason; no NUL */

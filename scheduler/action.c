@@ -401,7 +401,7 @@ void sch_action_occupy(struct sch_partition *p, struct sch_action_impl *a,
                        struct sch_cluster *cluster, enum sch_action_state to)
 {
     SY_ASSERT(to == SCH_ACTION_ASSIGNED || to == SCH_ACTION_RUNNING);
-    SY_ASSERT(sch_cluster_connected(cluster));
+    SY_ASSERT(sch_cluster_connected(cluster) || sch_action_waits(a));
     sch_action_detach(p, a);
     a->base.cluster = cluster;
     sch_action_move(p, a, to);
@@ -415,6 +415,7 @@ void sch_action_assign(struct sch_partition *p, struct sch_action_impl *a,
     a->base.number++;
     a->base.attempt_epoch = p->options.epoch;
     sch_action_occupy(p, a, pair->cluster, SCH_ACTION_ASSIGNED);
+    sch_action_out_changed(p, a);
     struct sch_effect *effect = sch_effect_add(p, SCH_EFFECT_ASSIGN);
     effect->u.assign.action = &a->base;
     effect->u.assign.cluster = pair->cluster->name;

@@ -99,6 +99,15 @@ void sch_action_wait(struct sch_partition *p, struct sch_action_impl *a, bool fr
 /* QUEUED, RECOVERING -> ASSIGNED or RUNNING on a cluster; the caller sets number and epoch. */
 void sch_action_occupy(struct sch_partition *p, struct sch_action_impl *a,
                        struct sch_cluster *cluster, enum sch_action_state to);
+/* ---- partition_wait.c ---- */
+/* Its attempts are not given up for silence. */
+bool sch_action_waits(const struct sch_action_impl *a);
+/* Of one that waits: where its attempt is, or whether it has started, is another now. */
+void sch_action_out_changed(struct sch_partition *p, struct sch_action_impl *a);
+void sch_out_restore(struct sch_partition *p, struct sch_action_impl *a, const struct sch_out *out);
+void sch_outs_restored(struct sch_partition *p);
+
+/* ---- action.c, action_retry.c ---- */
 /* The current attempt has ended; what follows is decided by its outcome. */
 void sch_action_outcome(struct sch_partition *p, struct sch_action_impl *a,
                         const struct sch_report *report);

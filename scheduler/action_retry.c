@@ -228,6 +228,7 @@ void sch_action_returned(struct sch_partition *p, struct sch_action_impl *a)
     sch_action_move(p, a, SCH_ACTION_QUEUED);
     a->base.ended = a->base.number; /* and attempts stays: nobody saw it */
     a->base.cluster = NULL;
+    sch_action_out_changed(p, a);
     sch_action_place(p, a, true);
 }
 

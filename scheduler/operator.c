@@ -1,4 +1,5 @@
 #include "scheduler/operator_impl.h"
+#include "scheduler/operator_wait.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -79,6 +80,7 @@ struct sch_operator *sch_operator_new(const struct sch_operator_options *options
     sch_list_init(&op->freed);
     sch_list_init(&op->shapes);
     sch_list_init(&op->services);
+    sch_list_init(&op->owed);
     return op;
 }
 
@@ -96,6 +98,7 @@ void sch_operator_free(struct sch_operator *op)
     }
     SY_ASSERT(sch_list_empty(&op->shapes));
     sch_services_free(op);
+    sch_owed_free(op);
     struct sch_table *tables[] = {&op->partitions_by_id, &op->classes_by_id, &op->kinds_by_request,
                                   &op->nodes_by_name,    &op->attempts,      &op->shapes_by_bytes,
                                   &op->services_by_name, &op->shares_by_id,  &op->seats};
@@ -215,10 +218,12 @@ static void attempt_detach(struct sch_operator *op, struct sch_attempt *a)
     case SCH_ATTEMPT_PLACED:
         sch_op_placed_leave(a);
         sch_list_remove(&a->place);
+        sch_node_waits(op, a, false);
         if (sch_link_in_list(&a->queue))
             sch_node_backlog_remove(op, a);
         sch_node_uncharge(op, a);
         sch_node_changed(op, node);
+        sch_node_waited_out(op, node);
         break;
     default:
         break;
@@ -344,6 +349,17 @@ static void step_tick(struct sch_operator *op)
     sch_grant_tick(op);
 }
 
+static void cancel(struct sch_operator *op, const struct sch_op_event *event)
+{
+    const struct sch_attempt_key *key = &event->u.cancel.key;
+    if (event->u.cancel.preempts) {
+        sch_op_preempt(op, key, event->u.cancel.reason);
+        return;
+    }
+    sch_op_cancel(op, key, event->u.cancel.reason);
+    sch_node_forgo(op, key);
+}
+
 static void dispatch(struct sch_operator *op, const struct sch_op_event *event)
 {
     switch (event->type) {
@@ -360,10 +376,7 @@ static void dispatch(struct sch_operator *op, const struct sch_op_event *event)
         sch_op_assign(op, event);
         break;
     case SCH_OP_CANCEL:
-        if (event->u.cancel.preempts)
-            sch_op_preempt(op, &event->u.cancel.key, event->u.cancel.reason);
-        else
-            sch_op_cancel(op, &event->u.cancel.key, event->u.cancel.reason);
+        cancel(op, event);
         break;
     case SCH_OP_GIVE_BACK:
         sch_op_give_back(op, &event->u.key);
@@ -391,6 +404,9 @@ static void dispatch(struct sch_operator *op, const struct sch_op_event *event)
         break;
     case SCH_OP_NODE_DOWN:
         sch_node_down(op, event->u.node.name);
+        break;
+    case SCH_OP_NODE_OWED:
+        sch_node_owed(op, event->u.node.name);
         break;
     case SCH_OP_STARTED:
         sch_node_started(op, event);
@@ -535,11 +551,6 @@ size_t sch_operator_shapes(const struct sch_operator *op, struct sch_shape *ret,
         count++;
     }
     return count;
-}
-
-bool sch_operator_knows_node(const struct sch_operator *op, const char *name)
-{
-    return sch_node_find(op, name) || sch_service_find(op, name);
 }
 
 const char *sch_operator_node_of(const struct sch_operator *op, const struct sch_attempt_key *key)

@@ -67,7 +67,11 @@ enum sch_attempt_state {
 };
 extern const struct sm_table sch_attempt_table;
 
-/* ---- a node: NEW --> READY <--> LOST (silent, within its lease) --> GONE ---- */
+/* ---- a node: NEW --> READY <--> LOST (silent, within its lease) --> GONE ----
+ * Beyond its lease too, while it has attempts that are not given up for silence (`waits`): all
+ * others are LOST then. It is GONE when the last of them has been cancelled, or was fenced. An
+ * operator that was started anew knows by name which nodes had such (NODE_OWED): until they are
+ * back, or fenced, it does not say that what it lacks is nowhere (SEND_INVENTORY_OWED). */
 enum sch_node_state { SCH_NODE_READY, SCH_NODE_LOST, SCH_NODE_GONE, SCH_NODE_STATES };
 extern const struct sm_table sch_node_table;
 
@@ -148,14 +152,16 @@ enum sch_op_event_type {
     SCH_OP_NODE_INVENTORY,          /* u.inventory */
     SCH_OP_NODE_INVENTORY_COMPLETE, /* u.node.name: attempts placed there and not named are LOST */
     SCH_OP_NODE_DOWN,               /* u.node.name: its stream closed */
-    SCH_OP_STARTED,                 /* u.report */
-    SCH_OP_OUTCOME,                 /* u.report; `blob` is kept until acknowledged */
-    SCH_OP_NODE_RETURNED,           /* u.report: the agent gives it back unstarted */
-    SCH_OP_NODE_CORDON,             /* u.verb.node; of a node not known, too */
-    SCH_OP_NODE_UNCORDON,           /* u.verb.node; ends a drain, too */
-    SCH_OP_NODE_DRAIN,              /* u.verb; again: another deadline */
-    SCH_OP_NODE_FENCE,              /* u.verb.node; of a node not known, too */
-    SCH_OP_NODE_UNFENCE,            /* u.verb.node; of one that is not fenced: nothing */
+    SCH_OP_NODE_OWED,     /* u.node.name: before anything else: an earlier operator gave it attempts
+                             that     are waited for */
+    SCH_OP_STARTED,       /* u.report */
+    SCH_OP_OUTCOME,       /* u.report; `blob` is kept until acknowledged */
+    SCH_OP_NODE_RETURNED, /* u.report: the agent gives it back unstarted */
+    SCH_OP_NODE_CORDON,   /* u.verb.node; of a node not known, too */
+    SCH_OP_NODE_UNCORDON, /* u.verb.node; ends a drain, too */
+    SCH_OP_NODE_DRAIN,    /* u.verb; again: another deadline */
+    SCH_OP_NODE_FENCE,    /* u.verb.node; of a node not known, too */
+    SCH_OP_NODE_UNFENCE,  /* u.verb.node; of one that is not fenced: nothing */
     SCH_OP_TICK,
     SCH_OP_EVENT_TYPES,
 };
@@ -192,6 +198,7 @@ struct sch_op_event {
             uint32_t class_id;
             uint32_t queue; /* it may be stopped for others that name this; 0: not */
             bool suspect;   /* a worker died under it: a loss of it says nothing of the node */
+            bool waits;     /* it is not given up because its node is silent */
             struct sch_blob blob; /* the assignment, handed on with SEND_ASSIGN; kept while HELD */
             /* Of a member of a gang, whose members come in the order of ranks; 0: of none. */
             uint64_t gang_id;
@@ -227,6 +234,7 @@ struct sch_op_event {
             int64_t ran_ns;                     /* a duration; 0: not known, so for long */
             uint32_t queue;                     /* as in assign */
             const struct sch_share_path *place; /* likewise */
+            bool waits;                         /* likewise */
         } inventory;
         struct {
             const char *node;
@@ -250,6 +258,7 @@ enum sch_op_effect_type {
     SCH_OP_SEND_ACK,        /* u.attempt: to node: forget the outcome */
     SCH_OP_SEND_GIVE_BACK,  /* u.attempt.node: give back all that has not started */
     SCH_OP_SERVICE_CHANGED, /* u.service: to be kept over restarts */
+    SCH_OP_NODE_WAITED,     /* u.waited: the same, before what follows is sent */
     SCH_OP_SEND_GRANT,      /* u.grant: to partition */
     SCH_OP_SEND_ROOM,       /* u.room: to partition */
     SCH_OP_SEND_STARTED,    /* u.report: to partition */
@@ -258,6 +267,7 @@ enum sch_op_effect_type {
     SCH_OP_SEND_RETURNED,   /* u.report: to partition */
     SCH_OP_SEND_INVENTORY,  /* u.inventory: to partition, after PARTITION_UP or NODE_UP */
     SCH_OP_SEND_INVENTORY_COMPLETE, /* u.partition */
+    SCH_OP_SEND_INVENTORY_OWED,     /* u.partition: instead, while nodes are owed */
     SCH_OP_SHAPES_CHANGED,          /* to every partition: sch_operator_shapes() */
     SCH_OP_SEND_ELSEWHERE,          /* u.elsewhere: to partition */
 };
@@ -309,6 +319,10 @@ struct sch_op_effect {
             int64_t deadline_ns; /* SY_TIME_NEVER: none */
         } service;
         struct {
+            const char *node; /* likewise; NULL: some node has none any more */
+            bool begins;      /* it has attempts that wait from now on */
+        } waited;
+        struct {
             struct sch_attempt_key key;
             uint32_t partition; /* to which it goes */
             const char *node;
@@ -355,6 +369,9 @@ struct sch_node_view {
 };
 void sch_operator_each_node(const struct sch_operator *op,
                             bool (*fn)(void *ctx, const struct sch_node_view *node), void *ctx);
+/* Names of the nodes that have attempts that wait, or may. */
+void sch_operator_each_waited(const struct sch_operator *op,
+                              void (*fn)(void *ctx, const char *node), void *ctx);
 /* Distinct shapes of the nodes that are not GONE; returns how many there are (at most `max`
  * filled). */
 size_t sch_operator_shapes(const struct sch_operator *op, struct sch_shape *ret, size_t max);

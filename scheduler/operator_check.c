@@ -157,6 +157,23 @@ static void check_verbs(const struct sch_operator *op, const struct sch_node *no
               sch_node_state(node) == SCH_NODE_LOST || sch_list_empty(&node->attempts));
 }
 
+/* Beyond its lease it has only such as are not given up for its silence. */
+static void check_outwaits(const struct sch_node *node)
+{
+    const struct sch_link *lists[] = {&node->attempts, &node->unnamed};
+    bool beyond = sch_node_state(node) == SCH_NODE_LOST && !sch_heap_has(&node->lease);
+    uint32_t waits = 0;
+    for (size_t i = 0; i < SY_COUNT_OF(lists); i++) {
+        for (const struct sch_link *at = lists[i]->next; at != lists[i]; at = at->next) {
+            const struct sch_attempt *a = sy_container_of((struct sch_link *)(uintptr_t)at,
+                                                          struct sch_attempt, place);
+            SY_ASSERT(!beyond || a->waits);
+            waits += a->waits;
+        }
+    }
+    SY_ASSERT(waits == node->waits && (!beyond || waits > 0));
+}
+
 static void check_nodes(const struct sch_operator *op)
 {
     uint32_t lost = 0, leaving = 0;
@@ -167,7 +184,8 @@ static void check_nodes(const struct sch_operator *op)
         enum sch_node_state state = sch_node_state(node);
         SY_ASSERT(node->index == i && sch_node_find(op, node->name) == node);
         SY_ASSERT(state != SCH_NODE_GONE);
-        SY_ASSERT((state == SCH_NODE_LOST) == sch_heap_has(&node->lease));
+        SY_ASSERT(state == SCH_NODE_LOST || !sch_heap_has(&node->lease));
+        check_outwaits(node);
         check_verbs(op, node);
         SY_ASSERT(sch_list_empty(&node->unnamed) || (node->listing && state == SCH_NODE_READY));
         check_node_room(node);
@@ -177,7 +195,7 @@ static void check_nodes(const struct sch_operator *op)
                                                           queue);
             SY_ASSERT(sch_node_fits(node, &a->kind->request) == 0);
         }
-        lost += state == SCH_NODE_LOST;
+        lost += sch_heap_has(&node->lease);
         leaving += node->leaving > 0;
         free.cpu_milli += node->free.cpu_milli;
         free.memory_bytes += node->free.memory_bytes;

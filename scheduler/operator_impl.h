@@ -4,7 +4,7 @@
  *   operator.c         set-up, the dispatch of events, reading
  *   operator_shard.c   what shards say: streams, demand, assignments, cancels, acknowledgements
  *   operator_owner.c   which partition speaks for an attempt, after splits
- *   operator_node.c    what agents say: nodes up and down, inventories, reports, leases
+ *   operator_node.c    what agents say: nodes, inventories, reports, leases; operator_wait.c too
  *   operator_verbs.c   cordon, drain, fence; nodes that are avoided for a while
  *   operator_room.c    what is used of a node, and what is left
  *   operator_index.c   shapes and kinds: which node takes a request
@@ -337,7 +337,7 @@ struct sch_node {
     uint32_t slices_used[SCH_GPU_SLICES_MAX];
     uint16_t *shares; /* thousandths used, of each GPU that is given in parts; 0: an unused place */
     uint32_t share_count;
-    uint32_t running, backlog_count;
+    uint32_t running, backlog_count, waits; /* waits: attempts not given up for silence */
     uint32_t leaving;       /* charged attempts that were cancelled: their room comes free */
     struct sch_link leaves; /* op->nodes_leaving while there are some */
     bool chosen;            /* within operator_gang.c: to be reserved */
@@ -354,7 +354,7 @@ struct sch_node {
 struct sch_attempt {
     struct sch_attempt_key key;
     struct sm sm;
-    bool charged, room, cancelled, suspect;
+    bool charged, room, cancelled, suspect, waits;
     bool alone;            /* DONE, its node was lost: it alone had started there, not long ago */
     bool single;           /* it was placed as a single action; false also when adopted */
     bool asked_back;       /* by us: that it comes back is no fault of the node */
@@ -443,7 +443,7 @@ struct sch_operator {
     uint32_t node_count, node_cap;
     uint64_t node_serial; /* ties are decided by age */
     struct sch_table shapes_by_bytes, services_by_name;
-    struct sch_link shapes, services, kinds_rated;
+    struct sch_link shapes, services, kinds_rated, owed;
     uint64_t shape_serial;
     struct sch_heap leases, drains, probations, recalls;
     struct sch_link changed; /* nodes whose index entry is stale */

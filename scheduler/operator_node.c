@@ -1,4 +1,5 @@
 #include "scheduler/operator_impl.h"
+#include "scheduler/operator_wait.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -180,6 +181,7 @@ void sch_node_inventory_complete(struct sch_operator *op, const char *name)
     op->choice_came = true;
     sch_kinds_dirty(op);
     sch_node_service_resume(op, node);
+    sch_node_paid(op, name);
 }
 
 void sch_node_down(struct sch_operator *op, const char *name)
@@ -221,7 +223,8 @@ void sch_node_leases(struct sch_operator *op)
     while ((top = sch_heap_top(&op->leases)) && top->key <= op->now_ns) {
         struct sch_node *node = sy_container_of(top, struct sch_node, lease);
         SY_ASSERT(sch_node_state(node) == SCH_NODE_LOST);
-        node_gone(op, node);
+        if (!sch_node_outwaits(op, node))
+            node_gone(op, node);
     }
 }
 
@@ -233,7 +236,7 @@ void sch_node_watch(struct sch_operator *op, int64_t now_ns)
     if (gap_ns > lease_ns / 2 && op->leases.count > 0) {
         for (uint32_t i = 0; i < op->node_count; i++) {
             struct sch_node *node = op->nodes[i];
-            if (sch_node_state(node) != SCH_NODE_LOST || node->grace_restarted)
+            if (!sch_heap_has(&node->lease) || node->grace_restarted)
                 continue;
             node->grace_restarted = true;
             sch_heap_set(&op->leases, &node->lease, now_ns + lease_ns);
@@ -336,8 +339,10 @@ static void adopt(struct sch_operator *op, struct sch_node *node, const struct s
     struct sch_attempt *a = sch_attempt_new(op, key, kind, SCH_ATTEMPT_PLACED);
     a->queue_tag = event->u.inventory.queue;
     sch_attempt_sit(op, a, event->u.inventory.place);
+    a->waits = event->u.inventory.waits;
     set_node(a, node);
     sch_list_push_back(&node->attempts, &a->place);
+    sch_node_waits(op, a, true);
     if (event->u.inventory.started) {
         start(op, a, event->u.inventory.started_ns);
         bool known = event->u.inventory.ran_ns > 0 &&

@@ -1,4 +1,5 @@
 #include "scheduler/operator_impl.h"
+#include "scheduler/operator_wait.h"
 
 /* ---- room on a node ---- */
 
@@ -178,6 +179,7 @@ struct sch_op_effect *sch_attempt_place(struct sch_operator *op, struct sch_atte
     sm_move(&a->sm, &sch_attempt_table, SCH_ATTEMPT_PLACED, a);
     a->held_ns = op->now_ns - a->held_ns;
     sch_list_push_back(&a->node->attempts, &a->place);
+    sch_node_waits(op, a, true);
     if (room)
         sch_node_charge(op, a, true);
     else

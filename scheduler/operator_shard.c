@@ -1,4 +1,5 @@
 #include "scheduler/operator_impl.h"
+#include "scheduler/operator_wait.h"
 
 #include <stdlib.h>
 
@@ -173,7 +174,19 @@ static void close_stream(struct sch_operator *op, struct sch_op_partition *parti
 static void send_complete(struct sch_operator *op, const struct sch_op_partition *partition)
 {
     SY_ASSERT(partition->up && op->join_end_ns == SY_TIME_NEVER);
-    sch_op_effect_add(op, SCH_OP_SEND_INVENTORY_COMPLETE)->u.partition = partition->id;
+    bool owed = !sch_list_empty(&op->owed);
+    sch_op_effect_add(op, owed ? SCH_OP_SEND_INVENTORY_OWED : SCH_OP_SEND_INVENTORY_COMPLETE)
+        ->u.partition = partition->id;
+}
+
+void sch_op_settled(struct sch_operator *op)
+{
+    for (struct sch_link *link = op->partitions.next; link != &op->partitions; link = link->next) {
+        const struct sch_op_partition *partition = sy_container_of(link, struct sch_op_partition,
+                                                                   link);
+        if (partition->up && op->join_end_ns == SY_TIME_NEVER)
+            send_complete(op, partition);
+    }
 }
 
 void sch_op_partition_up(struct sch_operator *op, const struct sch_op_event *event)
@@ -242,12 +255,7 @@ void sch_op_join_tick(struct sch_operator *op)
     if (op->join_end_ns > op->now_ns)
         return;
     op->join_end_ns = SY_TIME_NEVER;
-    for (struct sch_link *link = op->partitions.next; link != &op->partitions; link = link->next) {
-        const struct sch_op_partition *partition = sy_container_of(link, struct sch_op_partition,
-                                                                   link);
-        if (partition->up)
-            send_complete(op, partition);
-    }
+    sch_op_settled(op);
 }
 
 /* ---- records ---- */
@@ -323,6 +331,7 @@ void sch_op_assign(struct sch_operator *op, const struct sch_op_event *event)
     a->queue_tag = event->u.assign.queue;
     sch_attempt_sit(op, a, event->u.assign.place);
     a->suspect = event->u.assign.suspect;
+    a->waits = event->u.assign.waits;
     a->held_ns = op->now_ns;
     a->blob = blob;
     sch_attempt_hold(op, a);

@@ -1,4 +1,5 @@
 #include "scheduler/operator_impl.h"
+#include "scheduler/operator_wait.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -266,6 +267,7 @@ static void fence(struct sch_operator *op, struct sch_op_service *service)
     move(op, service, SCH_SERVICE_FENCED);
     if (node)
         give_up(op, node);
+    sch_node_paid(op, service->name);
 }
 
 /* ---- the verbs ---- */

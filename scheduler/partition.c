@@ -366,7 +366,7 @@ static void step_cluster(struct sch_partition *p, const struct sch_event *event)
     else if (event->type == SCH_EVENT_CLUSTER_DOWN)
         sch_cluster_down(p, event->u.cluster.name);
     else
-        sch_cluster_inventory_complete(p, event->u.cluster.name);
+        sch_cluster_inventory_complete(p, &event->u.cluster);
 }
 
 /* What a cluster says of room, and who else has some. */

@@ -115,9 +115,10 @@ struct sch_spec {
     /* After an attempt ran out of memory the next one has factor times as much, up to the maximum,
      * as long as a cluster could run it; that uses no user retry. 0 = as any error of the task. */
     uint64_t oom_memory_bytes_max;
-    uint32_t oom_factor_milli; /* below 1100 is 1100 */
-    bool group;                /* needs no worker */
-    uint32_t refs;             /* live actions; kept by the core */
+    uint32_t oom_factor_milli;          /* below 1100 is 1100 */
+    enum sch_on_partition on_partition; /* of no gang other than REPLACE */
+    bool group;                         /* needs no worker */
+    uint32_t refs;                      /* live actions; kept by the core */
 };
 
 struct sch_run {
@@ -191,6 +192,16 @@ struct sch_gang_view {
 /* False: it is in no gang. Valid as long as the action. */
 bool sch_action_gang(const struct sch_action *action, struct sch_gang_view *ret);
 const char *sch_cluster_name(const struct sch_cluster *cluster);
+/* Where an attempt is that is not given up for silence: such assignments are durable. */
+struct sch_out {
+    char cluster[SCH_NAME_MAX];
+    uint32_t number, epoch;
+    bool started;
+};
+/* Its attempt is out and is not given up for silence: true, with where. */
+bool sch_action_out(const struct sch_action *action, struct sch_out *ret);
+/* Its cluster cannot be heard, and that is waited out. */
+bool sch_action_waits_out(const struct sch_action *action);
 
 /* ---- set-up ---- */
 
@@ -247,6 +258,8 @@ struct sch_restore {
     uint16_t user_failures, system_failures;
     uint8_t deaths;
     bool suspect;
+    const struct sch_out *out; /* that attempt was there when the row was written; NULL: none that
+                                  is waited for */
     uint32_t children_failed;
     uint64_t child_sequence; /* of the last entry in its child log; read it from that log */
     bool sealed;
@@ -424,6 +437,10 @@ struct sch_event {
              * (monotonic) is stopped, and ends PREEMPTED; SY_TIME_NEVER: it may end by itself. */
             bool draining;
             int64_t drain_ns;
+            /* INVENTORY_COMPLETE: nodes are away that an earlier operator had given attempts that
+             * wait; such as were not named may be there. Said again without it when that is over.
+             */
+            bool owed;
         } cluster;
         struct {
             const char *cluster;
@@ -476,8 +493,9 @@ enum sch_effect_type {
     SCH_EFFECT_RUN_CREATED,    /* u.run */
     SCH_EFFECT_CREATED,        /* u.created: write its submit row and live key */
     SCH_EFFECT_UPDATED,        /* u.action: counters that recovery needs changed (live row): ended,
-                                  failures, children_failed, sealed. Not for child_sequence and
-                                  event_sequence: the last keys of those logs say them */
+                                  failures, children_failed, sealed, sch_action_out(). Not for
+                                  child_sequence and event_sequence: the last keys of those logs say
+                                  them */
     SCH_EFFECT_FINISHED,       /* u.action, u.final: write the outcome row, delete the live key */
     SCH_EFFECT_RUN_FINISHED,   /* u.final: the root, its run is u.final.action->run */
     SCH_EFFECT_EVENT,          /* u.event: append to the run's event log, sequence given */
@@ -653,6 +671,9 @@ struct sch_cluster_out {
     bool known; /* its inventory has come, and nothing else is waited for: there is no more */
 };
 struct sch_cluster_out sch_partition_cluster_out(const struct sch_partition *p, const char *name);
+
+/* Attempts are waited for that the cluster had when it was heard last. */
+bool sch_partition_waits_for(struct sch_partition *p, const char *cluster);
 
 /* Whether any registered cluster could ever run it; with no cluster known yet: true. */
 bool sch_partition_feasible(const struct sch_partition *p, const struct sch_resources *request,

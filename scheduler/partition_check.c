@@ -515,6 +515,15 @@ static void check_drain(const struct sch_partition *p, const struct sch_cluster 
     SY_ASSERT(!due || (!cluster->stops && p->drains.count > 0));
 }
 
+static bool all_wait(const struct sch_link *attempts)
+{
+    const struct sch_link *link = attempts->next;
+    while (link != attempts && sch_action_waits(sy_container_of((struct sch_link *)(uintptr_t)link,
+                                                                struct sch_action_impl, link)))
+        link = link->next;
+    return link == attempts;
+}
+
 static void check_clusters(struct sch_partition *p, struct tally *tally)
 {
     size_t awaited = 0, down = 0;
@@ -526,13 +535,19 @@ static void check_clusters(struct sch_partition *p, struct tally *tally)
         struct sch_cluster_out out = {0};
         size_t named = check_attempts(cluster, &cluster->attempts, &out);
         size_t unnamed = check_attempts(cluster, &cluster->unnamed, &out);
+        size_t kept = check_attempts(cluster, &cluster->kept, &out);
         SY_ASSERT(out.assigned == cluster->assigned && out.running == cluster->running);
         check_drain(p, cluster);
         bool losing = sch_link_in_list(&cluster->losing);
         SY_ASSERT(unnamed == 0 || (state == SCH_CLUSTER_JOINING) != losing);
         SY_ASSERT(!losing || state == SCH_CLUSTER_READY || state == SCH_CLUSTER_GONE);
-        SY_ASSERT(named == 0 || sch_cluster_connected(cluster) || state == SCH_CLUSTER_DOWN);
-        tally->attempts += named + unnamed;
+        SY_ASSERT(named == 0 || sch_cluster_connected(cluster) || state == SCH_CLUSTER_DOWN ||
+                  state == SCH_CLUSTER_EXPECTED);
+        SY_ASSERT(kept == 0 || state == SCH_CLUSTER_GONE || state == SCH_CLUSTER_DOWN ||
+                  state == SCH_CLUSTER_READY);
+        SY_ASSERT(all_wait(&cluster->kept) &&
+                  (state != SCH_CLUSTER_EXPECTED || all_wait(&cluster->attempts)));
+        tally->attempts += named + unnamed + kept;
         awaited += cluster->awaited;
         down += state == SCH_CLUSTER_DOWN;
     }

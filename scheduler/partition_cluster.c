@@ -96,6 +96,7 @@ struct sch_cluster *sch_cluster_add(struct sch_partition *p, const char *name,
     sm_init(&cluster->sm, &sch_cluster_table, state);
     sch_list_init(&cluster->attempts);
     sch_list_init(&cluster->unnamed);
+    sch_list_init(&cluster->kept);
     sch_list_init(&cluster->short_of_room);
     sch_list_init(&cluster->pairs);
     sch_list_init(&cluster->elsewhere);
@@ -285,6 +286,7 @@ void sch_cluster_up(struct sch_partition *p, const struct sch_cluster_said *said
     if (opened) {
         keep_unnamed(cluster);
         sch_list_splice(&cluster->unnamed, &cluster->attempts);
+        sch_list_splice(&cluster->unnamed, &cluster->kept);
         cluster->grace_restarted = false;
         cluster->room_known = false;
         cluster->stream++;
@@ -325,12 +327,44 @@ static void lose_attempts(struct sch_partition *p, struct sch_link *attempts, ui
     }
 }
 
+/* The same for those that cannot be heard: some are kept, by their policy. */
+static void lose_silent(struct sch_partition *p, struct sch_cluster *cluster, uint32_t most,
+                        const char *message)
+{
+    for (; most > 0 && !sch_list_empty(&cluster->attempts); most--) {
+        struct sch_link *last = cluster->attempts.prev;
+        struct sch_action_impl *a = sy_container_of(last, struct sch_action_impl, link);
+        if (sch_action_waits(a)) {
+            a->asked = 0;
+            sch_list_remove(last);
+            sch_list_push_front(&cluster->kept, last);
+        } else {
+            sch_action_lost(p, a, message, NULL);
+        }
+        SY_ASSERT(cluster->attempts.prev != last);
+    }
+}
+
+/* Nodes of it are away that may have them. */
+static void keep_waiting(struct sch_cluster *cluster)
+{
+    struct sch_link *next;
+    for (struct sch_link *at = cluster->unnamed.next; at != &cluster->unnamed; at = next) {
+        struct sch_action_impl *a = sy_container_of(at, struct sch_action_impl, link);
+        next = at->next;
+        if (!sch_action_waits(a))
+            continue;
+        a->asked = 0;
+        sch_list_remove(at);
+        sch_list_push_back(&cluster->kept, at);
+    }
+}
+
 /* What it does not name any more, or will never: lost in slices. Until then it is as when the
  * cluster is down: a report of it counts, and one that comes back keeps what it names. */
 static void lose_unnamed(struct sch_partition *p, struct sch_cluster *cluster, const char *why)
 {
-    SY_ASSERT(!sch_link_in_list(&cluster->losing));
-    if (sch_list_empty(&cluster->unnamed))
+    if (sch_list_empty(&cluster->unnamed) || sch_link_in_list(&cluster->losing))
         return;
     cluster->lost_why = why;
     sch_list_push_back(&p->losing, &cluster->losing);
@@ -351,8 +385,14 @@ void sch_cluster_lose(struct sch_partition *p)
 void sch_cluster_give_up(struct sch_partition *p, const char *name, bool deleted)
 {
     struct sch_cluster *cluster = sch_cluster_find(p, name);
-    if (!cluster || sch_cluster_state(cluster) == SCH_CLUSTER_GONE)
+    const char *why = deleted ? "its cluster was deleted" : "its cluster is fenced";
+    if (!cluster)
         return;
+    if (sch_cluster_state(cluster) == SCH_CLUSTER_GONE) {
+        sch_list_splice(&cluster->unnamed, &cluster->kept);
+        lose_unnamed(p, cluster, why);
+        return;
+    }
     sch_cluster_down(p, name);
     if (sch_cluster_state(cluster) == SCH_CLUSTER_DOWN)
         sch_heap_remove(&p->leases, &cluster->lease);
@@ -361,17 +401,26 @@ void sch_cluster_give_up(struct sch_partition *p, const char *name, bool deleted
     sch_cluster_learned(p, cluster);
     SY_ASSERT(sch_list_empty(&cluster->unnamed));
     sch_list_splice(&cluster->unnamed, &cluster->attempts);
-    lose_unnamed(p, cluster, deleted ? "its cluster was deleted" : "its cluster is fenced");
+    sch_list_splice(&cluster->unnamed, &cluster->kept);
+    lose_unnamed(p, cluster, why);
     sch_recovery_cluster_done(p, cluster);
 }
 
-void sch_cluster_inventory_complete(struct sch_partition *p, const char *name)
+void sch_cluster_inventory_complete(struct sch_partition *p, const struct sch_cluster_said *said)
 {
-    struct sch_cluster *cluster = sch_cluster_find(p, name);
-    if (!cluster || sch_cluster_state(cluster) != SCH_CLUSTER_JOINING)
+    struct sch_cluster *cluster = sch_cluster_find(p, said->name);
+    if (!cluster || !sch_cluster_connected(cluster))
         return;
-    cluster_move(cluster, SCH_CLUSTER_READY);
+    bool joins = sch_cluster_state(cluster) == SCH_CLUSTER_JOINING;
+    if (joins && said->owed)
+        keep_waiting(cluster);
+    else if (!said->owed)
+        sch_list_splice(&cluster->unnamed, &cluster->kept);
+    if (joins)
+        cluster_move(cluster, SCH_CLUSTER_READY);
     lose_unnamed(p, cluster, "its cluster came back without it");
+    if (!joins)
+        return;
     sch_recovery_cluster_done(p, cluster);
     sch_cluster_learned(p, cluster);
 }
@@ -388,8 +437,8 @@ void sch_cluster_leases(struct sch_partition *p)
             sch_heap_set(&p->leases, &cluster->lease, p->now_ns + p->options.cluster_lease_ns);
             continue;
         }
-        lose_attempts(p, &cluster->attempts, p->options.looks_max,
-                      "its cluster was silent for longer than its lease");
+        lose_silent(p, cluster, p->options.looks_max,
+                    "its cluster was silent for longer than its lease");
         if (!sch_list_empty(&cluster->attempts))
             return; /* its lease stays due, so a tick at once goes on */
         sch_heap_remove(&p->leases, &cluster->lease);
@@ -478,6 +527,7 @@ static void runs(struct sch_partition *p, struct sch_action_impl *a,
     if (sch_action_state(a) != SCH_ACTION_ASSIGNED)
         return;
     sch_action_move(p, a, SCH_ACTION_RUNNING);
+    sch_action_out_changed(p, a);
     sch_action_event(p, a, NULL, NULL, attempt);
 }
 
@@ -501,6 +551,7 @@ static void adopt(struct sch_partition *p, struct sch_action_impl *a, struct sch
     a->base.attempt_epoch = attempt->epoch;
     if (from == SCH_ACTION_RECOVERING)
         sch_action_occupy(p, a, cluster, SCH_ACTION_ASSIGNED);
+    sch_action_out_changed(p, a);
     if (started)
         runs(p, a, attempt);
     SY_ASSERT(is_current(a, attempt));

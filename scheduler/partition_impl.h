@@ -422,14 +422,21 @@ struct sch_cluster {
     uint64_t preempted;    /* attempts that it has stopped for others, or for a drain */
     uint32_t reserves;     /* nodes that it is asked to keep */
     struct sch_link attempts, unnamed; /* unnamed: by the inventory that is coming in */
-    uint64_t assigned, running;        /* of both */
-    bool draining, stops;              /* stops: its deadline has passed */
+    struct sch_link kept; /* that wait for it: after its lease, or for nodes of it that are away */
+    uint64_t assigned, running; /* of both */
+    bool draining, stops;       /* stops: its deadline has passed */
     uint32_t asking; /* that all of its attempts are asked. Who was is in front of who was not */
     struct sch_link drain;           /* p->draining: some were not asked yet */
     struct sch_heap_entry drain_due; /* p->drains until its deadline */
     struct sch_link losing; /* p->losing: what is unnamed is lost, some of it in each step */
     const char *lost_why;
     struct sch_heap_entry lease; /* p->leases while DOWN */
+};
+
+/* A restored action whose attempt is waited for. */
+struct sch_restored_out {
+    struct sch_action_impl *action;
+    struct sch_out out;
 };
 
 /* A restored action whose parent was not there yet. */
@@ -527,6 +534,8 @@ struct sch_partition {
                            assigned before all of it is */
     struct sch_orphan *orphans; /* restored before their parent */
     size_t orphan_count, orphan_cap;
+    struct sch_restored_out *outs;
+    size_t out_count, out_cap;
     struct sch_keyed *keyed; /* restored with a cache key */
     size_t keyed_count, keyed_cap;
 };
@@ -692,7 +701,7 @@ void sch_cluster_give_up(struct sch_partition *p, const char *name, bool deleted
 /* Whether it is there, or what it has, is known better than before: its pairs are to follow. */
 void sch_cluster_learned(struct sch_partition *p, struct sch_cluster *cluster);
 void sch_cluster_inventory(struct sch_partition *p, const struct sch_report *attempt, bool started);
-void sch_cluster_inventory_complete(struct sch_partition *p, const char *name);
+void sch_cluster_inventory_complete(struct sch_partition *p, const struct sch_cluster_said *said);
 /* Once in each step: some of what clusters do not have any more. */
 void sch_cluster_lose(struct sch_partition *p);
 void sch_cluster_started(struct sch_partition *p, const struct sch_report *report);

@@ -86,6 +86,8 @@ struct sch_action *sch_partition_restore_action(struct sch_partition *p,
     a->base.sealed = r->sealed;
     if (new.state == SCH_ACTION_RECOVERING)
         sch_list_push_back(&p->recovering, &a->link);
+    if (new.state == SCH_ACTION_RECOVERING && r->out)
+        sch_out_restore(p, a, r->out);
     if (new.state == SCH_ACTION_RECOVERING && r->cache_key)
         sch_cache_restore(p, a, r->cache_key);
     if (!root && !parent)
@@ -105,6 +107,7 @@ static void end_recovery(struct sch_partition *p)
         if (sch_cluster_state(cluster) != SCH_CLUSTER_EXPECTED)
             continue;
         sm_move(&cluster->sm, &sch_cluster_table, SCH_CLUSTER_GONE, cluster);
+        sch_list_splice(&cluster->kept, &cluster->attempts); /* such are restored as out */
         sch_cluster_learned(p, cluster);
     }
 }
@@ -163,6 +166,7 @@ void sch_partition_restored(struct sch_partition *p, const char *const *expected
         sch_cluster_add(p, expected_clusters[i], SCH_CLUSTER_EXPECTED)->awaited = true;
         p->clusters_awaited++;
     }
+    sch_outs_restored(p);
     p->recovery_end_ns = now_ns + p->options.recovery_wait_ns;
     if (count == 0 || p->options.recovery_wait_ns == 0)
         end_recovery(p);

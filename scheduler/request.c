@@ -130,6 +130,19 @@ static int set_share(struct sch_resources *request, const char *value, struct sy
     return 0;
 }
 
+int sch_on_partition_parse(const char *value, enum sch_on_partition *ret,
+                           struct sy_error_text *error)
+{
+    bool wait = strcmp(value, "wait") == 0;
+    if (!wait && strcmp(value, "replace") != 0) {
+        sy_error_text_set(error, "SWITCHYARD_ON_PARTITION '%.40s': expected replace or wait",
+                          value);
+        return -EINVAL;
+    }
+    *ret = wait ? SCH_ON_PARTITION_WAIT : SCH_ON_PARTITION_REPLACE;
+    return 0;
+}
+
 int sch_request_set_variable(struct sch_resources *request, const char *key, const char *value,
                              struct sy_error_text *error)
 {

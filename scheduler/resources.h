@@ -103,6 +103,13 @@ int sch_request_set_gpus(struct sch_resources *request, uint64_t gpu_milli,
 /* Flyte's accelerator, after the amount; `partition` may be "". */
 int sch_request_set_device(struct sch_resources *request, const char *device, const char *partition,
                            struct sy_error_text *error) SY_MUST_USE;
+/* What becomes of a running attempt that cannot be heard: given up and begun elsewhere when the
+ * lease of its node or cluster is over; or never given up for silence: only when its node comes
+ * back without it, or a person fences or deletes what holds it. */
+enum sch_on_partition { SCH_ON_PARTITION_REPLACE, SCH_ON_PARTITION_WAIT };
+/* "replace", "wait". */
+int sch_on_partition_parse(const char *value, enum sch_on_partition *ret,
+                           struct sy_error_text *error) SY_MUST_USE;
 /* An environment variable of the task, for what Flyte's SDK has no field:
  *   SWITCHYARD_NODE_LABELS  "disk=ssd,zone=a": nodes with all of these
  *   SWITCHYARD_TOLERATIONS  "dedicated=ml,spot" or "all": taints it may run in spite of

@@ -5,6 +5,7 @@ import pathlib
 import re
 import signal
 import sqlite3
+import time
 
 from harness import wait_until
 
@@ -165,6 +166,48 @@ def test_cluster_fence(box):
 
 
 test_cluster_fence.options = ["--clusters", "2"]
+
+
+def waits_for(box, run, words):
+    wait_until(lambda: words in box.cli("explain", run).stdout, f"it is said: {words}")
+
+
+def test_wait(box):
+    """A task whose policy it is is not begun again because its node is silent, then its cluster, nor after restarts of its operator and shard."""
+    for refused in (["--on-partition", "never"], ["--env", "SWITCHYARD_ON_PARTITION=never"], ["--on-partition", "wait", "--gang", "2"]):
+        done = box.cli("run", "--detach", *refused, "--", "true", check=False)
+        assert done.returncode != 0 and ("expected replace or wait" in done.stderr or "gang" in done.stderr), done.stderr
+    directory, run = start(box, "--on-partition", "wait")
+    _, pid, node = begun(directory, 1)
+    agent, operator = agent_of(node), f"operator-{node.split('-')[1]}"
+    other = {"node-1-1": "node-2-1", "node-2-1": "node-1-1"}[node]
+    waits_for(box, run, "is running in cluster")  # its agent has told that it began
+    os.kill(box.pid(agent), signal.SIGSTOP)
+    wait_until(lambda: node_state(box, node) == "lost", "the node is silent")
+    time.sleep(2.5)  # more than its lease
+    waits_for(box, run, f"nothing is heard of node {node}")
+    box.kill(operator)
+    box.restart(operator)
+    wait_until(lambda: node_state(box, node) is None, "a new operator knows nothing of it")
+    time.sleep(3)  # and says that its inventory is complete, but for that
+    os.kill(box.pid(agent), signal.SIGCONT)
+    wait_until(lambda: node_state(box, node) == "ready", "it is back")
+    os.kill(box.pid(operator), signal.SIGSTOP)
+    wait_until(lambda: node_state(box, node) == "unreachable", "its cluster is silent")
+    time.sleep(5)  # more than its lease
+    waits_for(box, run, "nothing is heard of cluster")
+    box.kill("shard")
+    box.restart("shard")
+    wait_until(lambda: node_state(box, other) == "ready", "the other cluster is there")
+    time.sleep(5)  # more than a restarted shard waits for inventories
+    assert attempt(directory, 2) is None and alive(pid)
+    os.kill(box.pid(operator), signal.SIGCONT)
+    (directory / "go").touch()
+    assert ends(box, run) == [("SUCCEEDED", 1)]
+
+
+test_wait.options = ["--clusters", "2"]
+test_wait.settings = ["operator.node_lease=1s", "operator.heartbeat=100ms", "operator.join_grace=1s", "shard.cluster_lease=3s", "shard.recovery_wait=3s"]
 
 
 def test_operator_restart(box):

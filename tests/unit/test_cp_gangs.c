@@ -1,6 +1,7 @@
 /* links: cp */
 /* Gangs through a partition's shell: rows, assignments, and what a restart finds. */
 #include "cp_partition_world.h"
+#include "proto/pb.h"
 
 static struct world *world_with_root(void)
 {
@@ -12,10 +13,10 @@ static struct world *world_with_root(void)
     return w;
 }
 
-static void enqueue_gang(struct world *w, const char *type, const struct cp_new_action *actions,
-                         size_t count, struct answer *answer)
+static void enqueue_gang_of(struct world *w, struct sy_buf *spec,
+                            const struct cp_new_action *actions, size_t count,
+                            struct answer *answer)
 {
-    SY_CLEANUP(sy_buf_deinit) struct sy_buf spec = make_spec(type, 0, "100m");
     struct cp_gang gang;
     struct sy_error_text error;
     Switchyard__V1__Gang message = SWITCHYARD__V1__GANG__INIT;
@@ -24,12 +25,19 @@ static void enqueue_gang(struct world *w, const char *type, const struct cp_new_
                                  .domain = "d",
                                  .run = "r1",
                                  .parent = "a0",
-                                 .task_spec = sy_buf_span(&spec),
+                                 .task_spec = sy_buf_span(spec),
                                  .actions = actions,
                                  .count = count,
                                  .gang = &gang};
     *answer = (struct answer){0};
     cp_partition_enqueue(w->p, &request, on_enqueued, answer);
+}
+
+static void enqueue_gang(struct world *w, const char *type, const struct cp_new_action *actions,
+                         size_t count, struct answer *answer)
+{
+    SY_CLEANUP(sy_buf_deinit) struct sy_buf spec = make_spec(type, 0, "100m");
+    enqueue_gang_of(w, &spec, actions, count, answer);
 }
 
 static const struct cp_new_action three[] = {
@@ -106,6 +114,43 @@ START_TEST(it_is_enqueued_whole)
 }
 END_TEST
 
+/* With a variable of its container's environment. */
+static struct sy_buf spec_with(const char *key, const char *value)
+{
+    SY_CLEANUP(sy_buf_deinit) struct sy_buf bare = make_spec("switchyard.process", 0, "100m");
+    struct sy_arena arena;
+    sy_arena_init(&arena, 1 << 20);
+    Flyteidl2__Task__TaskSpec *spec = pb_unpack(&flyteidl2__task__task_spec__descriptor, &arena,
+                                                sy_buf_span(&bare));
+    ck_assert_ptr_nonnull(spec);
+    Flyteidl2__Core__KeyValuePair pair = FLYTEIDL2__CORE__KEY_VALUE_PAIR__INIT, *pairs[] = {&pair};
+    pair.key = (char *)(uintptr_t)key;
+    pair.value = (char *)(uintptr_t)value;
+    spec->task_template->container->env = pairs;
+    spec->task_template->container->n_env = 1;
+    struct sy_buf out = {0};
+    cp_row_pack(&out, &spec->base);
+    sy_arena_deinit(&arena);
+    return out;
+}
+
+/* A gang goes on whole: one member that is waited for would hold up, or be apart from, the rest. */
+START_TEST(it_is_begun_anew_when_a_member_falls_silent)
+{
+    struct world *w = world_with_root();
+    struct answer answer;
+    SY_CLEANUP(sy_buf_deinit) struct sy_buf waits = spec_with("SWITCHYARD_ON_PARTITION", "wait");
+    SY_CLEANUP(sy_buf_deinit)
+    struct sy_buf replaced = spec_with("SWITCHYARD_ON_PARTITION", "replace");
+    enqueue_gang_of(w, &waits, three, 3, &answer);
+    expect(w, &answer, SY_CODE_INVALID_ARGUMENT, "SWITCHYARD_ON_PARTITION=wait does not go with");
+    enqueue_gang_of(w, &replaced, three, 3, &answer);
+    expect(w, &answer, SY_CODE_OK, "");
+    ck_assert_uint_eq(answer.created, 3); /* nothing was left of the first */
+    world_free(w);
+}
+END_TEST
+
 START_TEST(options_are_read)
 {
     struct cp_gang gang;
@@ -127,7 +172,11 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {members_are_sent_with_their_ranks, a_restart_finds_its_members,
-                                  it_is_enqueued_whole, options_are_read, NULL};
+    const TTest *const tests[] = {members_are_sent_with_their_ranks,
+                                  a_restart_finds_its_members,
+                                  it_is_enqueued_whole,
+                                  it_is_begun_anew_when_a_member_falls_silent,
+                                  options_are_read,
+                                  NULL};
     return sy_test_run("cp_gangs", tests);
 }

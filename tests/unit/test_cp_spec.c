@@ -319,6 +319,10 @@ START_TEST(test_refused)
     draft_variable(&d, key, value);
     check_refused(&d, "label 'no label'");
     draft_init(&d);
+    char policy[] = "SWITCHYARD_ON_PARTITION", never[] = "never", wait[] = "wait";
+    draft_variable(&d, policy, never);
+    check_refused(&d, "SWITCHYARD_ON_PARTITION 'never': expected replace or wait");
+    draft_init(&d);
     draft_add(&d, false, GPU, "500m");
     char part[] = "1g.5gb";
     d.template.extended_resources = &d.extended;
@@ -335,6 +339,10 @@ START_TEST(test_refused)
     ck_assert_int_eq(cp_spec_parse(&spec, (struct sy_span){(const uint8_t *)"\x7f", 1}, &error),
                      -EINVAL);
     ck_assert_ptr_nonnull(strstr(error.text, "not a TaskSpec"));
+    draft_init(&d);
+    draft_variable(&d, policy, wait);
+    ck_assert_msg(parse(&d, &spec, &error) == 0, "%s", error.text);
+    ck_assert_int_eq(spec.on_partition, SCH_ON_PARTITION_WAIT);
 }
 END_TEST
 

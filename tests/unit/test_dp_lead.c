@@ -371,9 +371,11 @@ START_TEST(what_changes_is_taken_over_from_the_term_before)
     ck_assert_int_eq(dp_shared_take(dir, 4, first, &error), 0);
     expect(first, "nodes", "from before there were terms");
     put(first, "nodes", "four");
+    put(first, "nodes.waited", "n1\n");
     put(first, "secrets.sealed", "sealed");
     ck_assert_int_eq(dp_shared_take(dir, 9, second, &error), 0);
     expect(second, "nodes", "four");
+    expect(second, "nodes.waited", "n1\n");
     expect(second, "secrets.sealed", "sealed");
     char late[PATH_MAX + 16]; /* whoever was active before goes on, and nobody sees it */
     snprintf(late, sizeof(late), "%s/nodes", first);

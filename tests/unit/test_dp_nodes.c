@@ -215,6 +215,113 @@ START_TEST(an_outcome_goes_on_with_the_time_without_a_node)
 }
 END_TEST
 
+static size_t lines_of(const char *path, const char *expected)
+{
+    char text[256] = "";
+    FILE *file = fopen(path, "r");
+    if (!file)
+        return 0;
+    size_t len = fread(text, 1, sizeof(text) - 1, file);
+    fclose(file);
+    text[len] = '\0';
+    return strcmp(text, expected) == 0;
+}
+
+/* A silent node that was given work that waits is not forgotten by a new operator. */
+START_TEST(who_has_work_that_waits_is_known_after_a_restart)
+{
+    struct world w;
+    struct fake_agent *agent;
+    char dir[] = "/tmp/test_dp_nodes.XXXXXX", path[64], waited[80];
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/nodes", dir);
+    snprintf(waited, sizeof(waited), "%s.waited", path);
+    struct fake_partition *p = world_with_grants(&w, &agent);
+    world_crash(&w);
+    w.options.nodes_file = path;
+    world_start(&w);
+    world_run(&w, 50 * MS);
+    agent->hold = true;
+    agent_again(&w, agent, NULL, 0);
+    shard_demand(p, CLASS, 1000, "", 10);
+    world_run(&w, 10 * MS);
+    shard_spec(p, SPEC);
+    shard_assign(p, CLASS, SPEC, 1, 1);
+    world_run(&w, 10 * MS);
+    ck_assert_uint_eq(agent->held_count, 1);
+    ck_assert_int_ne(access(waited, F_OK), 0);
+    p->waits = true;
+    shard_assign(p, CLASS, SPEC, 2, 1);
+    world_run(&w, 10 * MS);
+    ck_assert_uint_eq(agent->held_count, 2);
+    ck_assert(lines_of(waited, "node1\n"));
+    struct held held[2] = {agent->held[0], agent->held[1]};
+    world_crash(&w);
+    p->complete = p->owed = false;
+    world_start(&w);
+    world_run(&w, 60 * SEC);
+    ck_assert(p->owed && !p->complete);
+    agent_again(&w, agent, held, 2);
+    world_run(&w, SEC);
+    ck_assert(p->complete);
+    ck_assert_uint_eq(p->inventory, 2);
+    world_run(&w, 10 * SEC); /* as it named none that waits */
+    ck_assert(lines_of(waited, ""));
+    agent_free(agent);
+    world_deinit(&w);
+    ck_assert_int_eq(unlink(waited), 0);
+    (void)unlink(path);
+    ck_assert_int_eq(rmdir(dir), 0);
+}
+END_TEST
+
+/* While it was written down another operator may have begun with the file as it was. */
+START_TEST(work_that_waits_is_kept_back_by_one_that_may_not_be_active)
+{
+    struct world w;
+    struct fake_agent *agent;
+    char dir[] = "/tmp/test_dp_nodes.XXXXXX", path[64], waited[80];
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/nodes", dir);
+    snprintf(waited, sizeof(waited), "%s.waited", path);
+    struct fake_partition *p = world_with_grants(&w, &agent);
+    world_crash(&w);
+    w.options.nodes_file = path;
+    world_start(&w);
+    world_run(&w, 50 * MS);
+    agent->hold = true;
+    agent_again(&w, agent, NULL, 0);
+    shard_demand(p, CLASS, 1000, "", 10);
+    world_run(&w, 10 * MS);
+    shard_spec(p, SPEC);
+    /* By its loop's clock it is the active one; by the one that is asked after the write it is
+     * not, which is far ahead of it here. */
+    ck_assert_int_gt(sy_clock_system.monotonic_ns(NULL), w.now_ns + SEC);
+    dp_operator_set_right(w.op, w.now_ns + SEC);
+    shard_assign(p, CLASS, SPEC, 1, 1);
+    world_run(&w, 10 * MS);
+    ck_assert_uint_eq(agent->held_count, 1); /* of a task that is not waited for */
+    p->waits = true;
+    shard_assign(p, CLASS, SPEC, 2, 1);
+    world_run(&w, 10 * MS);
+    ck_assert_uint_eq(agent->held_count, 1);
+    ck_assert_int_eq(agent->closed, SY_CODE_UNAVAILABLE);
+    dp_operator_set_right(w.op, SY_TIME_NEVER); /* it was, and goes on */
+    agent_again(&w, agent, agent->held, 1);
+    world_run(&w, SEC);
+    ck_assert_uint_eq(p->lost, 1);
+    shard_assign(p, CLASS, SPEC, 3, 1);
+    world_run(&w, 10 * MS);
+    ck_assert_uint_eq(agent->held_count, 2);
+    ck_assert(lines_of(waited, "node1\n"));
+    agent_free(agent);
+    world_deinit(&w);
+    ck_assert_int_eq(unlink(waited), 0);
+    (void)unlink(path);
+    ck_assert_int_eq(rmdir(dir), 0);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {a_drain_gives_back_and_preempts,
@@ -223,6 +330,8 @@ int main(void)
                                   what_was_said_outlives_the_operator,
                                   a_file_that_is_none_stops_the_start,
                                   an_outcome_goes_on_with_the_time_without_a_node,
+                                  who_has_work_that_waits_is_known_after_a_restart,
+                                  work_that_waits_is_kept_back_by_one_that_may_not_be_active,
                                   NULL};
     return sy_test_run("dp_nodes", tests);
 }

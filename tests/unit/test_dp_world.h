@@ -128,6 +128,8 @@ struct fake_partition {
     uint64_t granted[16];
     uint64_t last_action;
     uint32_t queue; /* of assignments */
+    bool waits;     /* likewise: they are not given up for silence */
+    bool owed;      /* the inventory is complete but for nodes that are away */
     bool ack;       /* acknowledge outcomes at once */
     bool mute;      /* no welcome */
     uint64_t last_call;
@@ -217,6 +219,7 @@ static inline void partition_records(struct fake_partition *p, const PB(Operator
     }
     p->inventory += m->n_inventory;
     p->complete = p->complete || m->inventory_complete;
+    p->owed = p->owed || m->inventory_owed;
     p->started += m->n_started;
     p->outcomes += m->n_outcomes;
     p->returned += m->n_returned;
@@ -513,6 +516,7 @@ static inline void shard_assign_epoch(struct fake_partition *p, uint32_t epoch, 
         items[i].class_ = class;
         items[i].spec = spec;
         items[i].queue = p->queue;
+        items[i].waits = p->waits;
         items[i].run = (char *)(uintptr_t) "p/d/r";
         items[i].name = (char *)(uintptr_t) "a1";
         items[i].input = (ProtobufCBinaryData){input.len, (uint8_t *)(uintptr_t)input.data};

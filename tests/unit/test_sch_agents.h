@@ -129,7 +129,8 @@ static void agent_receive(struct world *w, size_t c, size_t n, const struct mess
         agent->items[agent->count++] = (struct execution){.key = message->key,
                                                           .request = message->request,
                                                           .suspect = message->suspect,
-                                                          .place = message->place};
+                                                          .place = message->place,
+                                                          .waits = message->waits};
     } else if (message->order == SCH_OP_SEND_CANCEL && x && !x->ended) {
         agent_end(w, c, n, x, SCH_OUTCOME_CANCELLED);
     } else if (message->order == SCH_OP_SEND_ACK && x && x->ended) {

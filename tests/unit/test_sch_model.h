@@ -53,7 +53,7 @@ struct message {
     enum sch_op_effect_type order; /* TO_NODE: ASSIGN, CANCEL, ACK or GIVE_BACK */
     struct sch_attempt_key key;
     struct sch_resources request;
-    bool suspect; /* of an assignment */
+    bool suspect, waits; /* of an assignment */
 };
 
 struct queue {
@@ -74,6 +74,7 @@ struct payload {
     enum sch_death death;
     bool suspect, spot;          /* of an assignment; spot: it may be placed on such nodes */
     struct sch_share_path place; /* likewise */
+    bool waits;                  /* as its spec's policy says */
 };
 
 /* ---- model agents ---- */
@@ -81,7 +82,7 @@ struct payload {
 struct execution {
     struct sch_attempt_key key;
     struct sch_resources request;
-    bool started, ended, suspect;
+    bool started, ended, suspect, waits;
     uint32_t gpu; /* that it uses, if it asks for one */
     struct sch_share_path place;
     enum sch_outcome outcome;
@@ -104,7 +105,8 @@ struct row {
     int32_t priority;
     uint16_t user_failures, system_failures;
     uint8_t deaths;
-    bool suspect;
+    bool suspect, is_out;
+    struct sch_out at; /* is_out: of an attempt that is not given up for silence */
     uint64_t child_sequence, event_sequence, total; /* the run's, in the root's row */
     int64_t created_ns, timeout_ns;                 /* of a condition */
     const uint8_t *key;                             /* one of cache_keys, or NULL */
@@ -159,6 +161,8 @@ struct world {
     struct sch_operator *operators[CLUSTERS];
     struct agent agents[CLUSTERS][NODES];
     enum sch_service_state services[CLUSTERS][NODES]; /* that the operator has said it keeps */
+    bool waited[CLUSTERS][NODES]; /* likewise: it has, or had, attempts that wait */
+    bool fenced[CLUSTERS][NODES]; /* it was, once */
     uint64_t drained, preempted;
     struct cluster_standing {
         bool cordoned, draining;
@@ -253,6 +257,7 @@ static void row_write(struct row *row, const struct sch_action *a)
     row->system_failures = a->system_failures;
     row->deaths = a->deaths;
     row->suspect = a->suspect;
+    row->is_out = sch_action_out(a, &row->at);
     row->children_failed = a->children_failed;
     row->sealed = a->sealed;
 }
@@ -365,6 +370,21 @@ static struct sch_op_event *send_down(struct world *w, size_t p, const char *clu
     return &message->down;
 }
 
+/* An attempt that is not given up for silence runs nowhere when the next one is issued, but where a
+ * person has given it up. */
+static void audit_alone(const struct world *w, size_t p, uint64_t action)
+{
+    for (size_t i = 0; i < CLUSTERS * NODES; i++) {
+        const struct agent *agent = &w->agents[i / NODES][i % NODES];
+        for (size_t k = 0; k < agent->count && !w->fenced[i / NODES][i % NODES]; k++) {
+            const struct execution *x = &agent->items[k];
+            ck_assert_msg(x->key.action != action || x->key.partition != p || x->ended ||
+                              !x->started,
+                          "action %lu runs twice", (unsigned long)action);
+        }
+    }
+}
+
 static void carry_message(struct world *w, size_t p, const struct sch_effect *effect)
 {
     if (effect->type == SCH_EFFECT_ASSIGN) {
@@ -382,6 +402,10 @@ static void carry_message(struct world *w, size_t p, const struct sch_effect *ef
         struct payload *payload = event->u.assign.blob.data;
         payload->suspect = a->suspect;
         payload->place = *effect->u.assign.place;
+        struct sch_out at;
+        event->u.assign.waits = payload->waits = sch_action_out(a, &at);
+        if (payload->waits)
+            audit_alone(w, p, a->id);
         payload->spot = tolerates_spot(&w->sites[p], row_find(&w->sites[p], a->id)->queue);
         struct sch_gang_view gang;
         if (sch_action_gang(a, &gang)) {
@@ -522,6 +546,7 @@ static void send_to_node(struct world *w, size_t c, const struct sch_op_effect *
         message->request = ((struct payload *)effect->u.assign.blob.data)->request;
         message->suspect = ((struct payload *)effect->u.assign.blob.data)->suspect;
         message->place = ((struct payload *)effect->u.assign.blob.data)->place;
+        message->waits = ((struct payload *)effect->u.assign.blob.data)->waits;
         payload_release(effect->u.assign.blob.data);
     }
     mix(w, message->key.action + n);
@@ -547,14 +572,42 @@ static void carry_elsewhere(struct world *w, size_t c, const struct sch_op_effec
     sy_container_of(event, struct message, up)->place = effect->u.elsewhere.place;
 }
 
+/* What the operator keeps over restarts. */
+static void note_node(struct world *w, size_t c, const struct sch_op_effect *effect)
+{
+    bool waited = effect->type == SCH_OP_NODE_WAITED;
+    const char *name = waited ? effect->u.waited.node : effect->u.service.node;
+    if (waited && !effect->u.waited.begins)
+        return; /* such a name need not be taken out soon */
+    size_t n = (size_t)(name[1] - '0');
+    if (waited) {
+        w->waited[c][n] = true;
+        return;
+    }
+    w->services[c][n] = effect->u.service.state;
+    w->fenced[c][n] |= effect->u.service.state == SCH_SERVICE_FENCED;
+    w->drained += effect->u.service.state == SCH_SERVICE_DRAINED;
+}
+
+static void carry_inventory(struct world *w, size_t c, const struct sch_op_effect *effect)
+{
+    const struct sch_attempt_key *key = &effect->u.inventory.key;
+    struct sch_event *event = send_up(w, c, key->partition, SCH_EVENT_INVENTORY);
+    event->u.inventory.cluster = cluster_names[c];
+    event->u.inventory.action_id = key->action;
+    event->u.inventory.number = key->number;
+    event->u.inventory.epoch = key->epoch;
+    event->u.inventory.started = effect->u.inventory.started;
+}
+
 static void op_carry(struct world *w, size_t c, const struct sch_op_effect *effect)
 {
     struct sch_event *event;
     mix(w, effect->type + 100);
     switch (effect->type) {
+    case SCH_OP_NODE_WAITED:
     case SCH_OP_SERVICE_CHANGED:
-        w->services[c][effect->u.service.node[1] - '0'] = effect->u.service.state;
-        w->drained += effect->u.service.state == SCH_SERVICE_DRAINED;
+        note_node(w, c, effect);
         break;
     case SCH_OP_SEND_ASSIGN:
         audit_placed(w, c, effect);
@@ -600,16 +653,13 @@ static void op_carry(struct world *w, size_t c, const struct sch_op_effect *effe
         send_report(w, c, SCH_EVENT_RETURNED, &effect->u.report.key, NULL);
         break;
     case SCH_OP_SEND_INVENTORY:
-        event = send_up(w, c, effect->u.inventory.key.partition, SCH_EVENT_INVENTORY);
-        event->u.inventory.cluster = cluster_names[c];
-        event->u.inventory.action_id = effect->u.inventory.key.action;
-        event->u.inventory.number = effect->u.inventory.key.number;
-        event->u.inventory.epoch = effect->u.inventory.key.epoch;
-        event->u.inventory.started = effect->u.inventory.started;
+        carry_inventory(w, c, effect);
         break;
     case SCH_OP_SEND_INVENTORY_COMPLETE:
+    case SCH_OP_SEND_INVENTORY_OWED:
         event = send_up(w, c, effect->u.partition, SCH_EVENT_INVENTORY_COMPLETE);
         event->u.cluster.name = cluster_names[c];
+        event->u.cluster.owed = effect->type == SCH_OP_SEND_INVENTORY_OWED;
         break;
     case SCH_OP_SHAPES_CHANGED:
         for (uint32_t p = 0; p < PARTITIONS; p++) {

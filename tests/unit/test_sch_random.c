@@ -25,6 +25,10 @@ static void operator_start(struct world *w, size_t c)
                                              : state == SCH_SERVICE_FENCED ? SCH_OP_NODE_FENCE
                                                                            : SCH_OP_NODE_DRAIN,
                                      .u.verb = {node_names[n], SY_TIME_NEVER}};
+        if (w->waited[c][n])
+            step_operator(
+                w, c,
+                (struct sch_op_event){.type = SCH_OP_NODE_OWED, .u.node.name = node_names[n]});
         if (state != SCH_SERVICE_OPEN)
             step_operator(w, c, event);
     }
@@ -91,6 +95,7 @@ static void partition_start(struct world *w, size_t p)
                                 .system_failures = row->system_failures,
                                 .deaths = row->deaths,
                                 .suspect = row->suspect,
+                                .out = row->is_out ? &row->at : NULL,
                                 .children_failed = row->children_failed,
                                 .child_sequence = row->child_sequence,
                                 .sealed = row->sealed};
@@ -442,6 +447,7 @@ static void init_specs(struct sch_spec *specs)
     specs[0] = (struct sch_spec){.request = {.cpu_milli = 1000}, .retries = 2};
     specs[1] = (struct sch_spec){
         .request = {.cpu_milli = 2000}, .retries = 1, .backoff_ns = SY_NS_PER_S};
+    specs[1].on_partition = SCH_ON_PARTITION_WAIT;
     specs[2] = (struct sch_spec){.request = {.cpu_milli = 3000},
                                  .queued_timeout_ns = 3 * SY_NS_PER_S};
     specs[3] = (struct sch_spec){.request = {.cpu_milli = 100, .environment = "pool"},

@@ -89,7 +89,8 @@ static void node_open(struct world *w, size_t c, size_t n)
                                                                 .key = x->key,
                                                                 .request = x->request,
                                                                 .place = &x->place,
-                                                                .started = x->started}});
+                                                                .started = x->started,
+                                                                .waits = x->waits}});
     }
     step_operator(w, c,
                   (struct sch_op_event){.type = SCH_OP_NODE_INVENTORY_COMPLETE,

@@ -592,6 +592,8 @@ void cl_explain_print(const Switchyard__V1__ExplainActionResponse *answer, FILE 
                      "its gang of %" PRIu32 " waits there until all of it has room: nodes are kept "
                      "for one gang at a time",
                      e->members);
+        if (e->silence[0])
+            put_line(&page, 2, "%s", e->silence);
         put_surveys(&page, e);
     } else {
         struct cl_short since = cl_format_duration(now_ns > e->since_ns ? now_ns - e->since_ns : 0);

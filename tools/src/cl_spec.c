@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define OWN_VARIABLES 2u
+#define OWN_VARIABLES 3u
 #define REQUESTS_MAX 3
 
 static const char *const type_names[] = {
@@ -257,6 +257,7 @@ static void add_variables(struct parts *parts, const struct cl_spec *spec)
     }
     add_variable(parts, "SWITCHYARD_NODE_LABELS", spec->node_labels);
     add_variable(parts, "SWITCHYARD_TOLERATIONS", spec->tolerations);
+    add_variable(parts, "SWITCHYARD_ON_PARTITION", spec->on_partition);
     SY_ASSERT(parts->container.n_env <= most);
 }
 

@@ -26,6 +26,7 @@ struct cl_spec {
     const char *cpu, *memory; /* Kubernetes quantities ("500m", "64Mi"); NULL: the defaults below */
     uint32_t gpu_milli;       /* thousandths: whole GPUs, or a part of one */
     const char *node_labels, *tolerations; /* as docs/nodes.md has them; NULL: none */
+    const char *on_partition;              /* "replace", "wait"; NULL: as "replace" */
     const char *gpu_model;                 /* NULL: any */
     const char *const *variables;          /* of its environment: "KEY=VALUE" */
     size_t variable_count;

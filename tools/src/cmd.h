@@ -51,6 +51,7 @@ struct cl_run_options {
     size_t variable_count;
     const char *lines;
     const char *cpu, *memory, *environment, *name, *queue, *gpu_model, *node_labels, *tolerations;
+    const char *on_partition;
     uint32_t gpu_milli, retries;
     uint32_t gang; /* members; 0: none */
     int gang_topology, gang_on_loss;

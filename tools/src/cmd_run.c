@@ -34,6 +34,7 @@ enum cl_exit cl_run_pack_spec(const struct cl_run_options *options, const char *
         .gpu_milli = options->gpu_milli,
         .node_labels = options->node_labels,
         .tolerations = options->tolerations,
+        .on_partition = options->on_partition,
         .gpu_model = options->gpu_model,
         .variables = variables.out,
         .variable_count = options->variable_count,

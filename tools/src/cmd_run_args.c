@@ -15,6 +15,7 @@ enum {
     KEY_ENVIRONMENT,
     KEY_RETRIES,
     KEY_TIMEOUT,
+    KEY_ON_PARTITION,
     KEY_PRIORITY,
     KEY_NAME,
     KEY_QUEUE,
@@ -64,6 +65,10 @@ static const struct argp_option run_argp_options[] = {
     {NULL, 0, NULL, 0, "How:", 3},
     {"retries", KEY_RETRIES, "N", 0, "more attempts after the task's own failure (0)", 3},
     {"timeout", KEY_TIMEOUT, "DURATION", 0, "of one attempt (none)", 3},
+    {"on-partition", KEY_ON_PARTITION, "replace|wait", 0,
+     "when what runs a task cannot be heard for longer than its lease: begin it elsewhere, or wait "
+     "for that (replace)",
+     3},
     {"priority", KEY_PRIORITY, "N", 0, "higher first (0)", 3},
     {"queue", KEY_QUEUE, "NAME", 0, "where its tasks wait (default)", 3},
     {"name", KEY_NAME, "NAME", 0, "of the run; default: the region makes one", 3},
@@ -175,6 +180,11 @@ static error_t parse_how(struct cl_run_options *options, int key, char *arg)
         return 0;
     case KEY_TIMEOUT:
         return cl_args_duration(common, "timeout", arg, &options->timeout_ns) ? 0 : EINVAL;
+    case KEY_ON_PARTITION:
+        if (strcmp(arg, "replace") != 0 && strcmp(arg, "wait") != 0)
+            return cl_args_wrong(common, "--on-partition '%s': expected replace or wait", arg);
+        options->on_partition = arg;
+        return 0;
     case KEY_PRIORITY:
         if (!cl_args_number(common, "priority", arg, INT32_MIN, INT32_MAX, &number))
             return EINVAL;
