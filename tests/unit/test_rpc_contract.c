@@ -595,6 +595,10 @@ EACH_TEST(wait_for_ready)
     free_server(w);
     struct sy_call_options options = {
         .method = "/test.Test/Echo", .wait_for_ready = true, .timeout_ns = 15 * SY_NS_PER_S};
+    call(&other, w, "/test.Test/Echo", "too early"); /* fails with the old connection, which is */
+    wait_for(w, &other.closes, 1);                   /* known to be gone from then on */
+    ck_assert_int_eq(other.code, SY_CODE_UNAVAILABLE);
+    end_deinit(&other);
     call_with(&end, w, &options, "patience", 8);
     call(&other, w, "/test.Test/Echo", "impatience");
     wait_for(w, &other.closes, 1);
