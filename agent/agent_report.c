@@ -38,8 +38,8 @@ void ag_report_no_start(struct ag_agent *agent, struct ag_attempt *a)
 
 static void tell_start(struct ag_agent *agent, const struct ag_attempt *a)
 {
-    if (agent->link != AG_LINK_UP)
-        return; /* the inventory says it */
+    if (agent->link == AG_LINK_DOWN)
+        return; /* the next inventory says it; one that has gone with the hello does not */
     Switchyard__Internal__Started msg = SWITCHYARD__INTERNAL__STARTED__INIT;
     msg.partition = a->key.partition;
     msg.action = a->key.action;

@@ -62,8 +62,8 @@ void ag_put_message(struct sy_buf *buf, unsigned field, const ProtobufCMessage *
 
 void ag_stream_return(struct ag_agent *agent, const struct ag_attempt_key *key, const char *reason)
 {
-    if (agent->link != AG_LINK_UP)
-        return; /* the inventory does not name it */
+    if (agent->link == AG_LINK_DOWN)
+        return; /* the next inventory does not name it; one that has gone with the hello does */
     Switchyard__Internal__Returned msg = SWITCHYARD__INTERNAL__RETURNED__INIT;
     msg.partition = key->partition;
     msg.action = key->action;

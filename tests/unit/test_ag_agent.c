@@ -55,6 +55,29 @@ START_TEST(short_attempts_report_no_start)
 }
 END_TEST
 
+/* The inventory has gone with the hello, and does not say it. */
+START_TEST(a_start_before_the_welcome_is_told)
+{
+    open_world();
+    run(SY_NS_PER_S);
+    send_spec(1, "native", 500, 10, 0);
+    assign(1, 1);
+    run(SY_NS_PER_MS);
+    ck_assert_uint_eq(w->fake->started, 1);
+    w->welcomed = false;
+    sy_call_finish(w->call, NULL);
+    run(SY_NS_PER_S);
+    ck_assert_uint_eq(w->hellos, 2);
+    w->fake->events->on_started(w->fake->ctx, 1, w->now_ns);
+    run(SY_NS_PER_S);
+    ck_assert_uint_eq(w->started, 0);
+    send_welcome();
+    run(SY_NS_PER_MS);
+    ck_assert_uint_eq(w->started, 1);
+    close_world();
+}
+END_TEST
+
 START_TEST(outcomes_are_kept_until_acknowledged)
 {
     open_world();
@@ -410,6 +433,7 @@ int main(void)
     const TTest *const tests[] = {
         an_attempt_from_assignment_to_acknowledgement,
         short_attempts_report_no_start,
+        a_start_before_the_welcome_is_told,
         outcomes_are_kept_until_acknowledged,
         an_outcome_says_how_long_it_waited_here,
         heartbeats_and_silence,

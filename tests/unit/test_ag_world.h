@@ -220,6 +220,17 @@ static inline void send_ack(uint64_t action)
     send_message(&msg);
 }
 
+static inline void send_welcome(void)
+{
+    Switchyard__Internal__NodeMessage answer = SWITCHYARD__INTERNAL__NODE_MESSAGE__INIT;
+    Switchyard__Internal__NodeWelcome welcome = SWITCHYARD__INTERNAL__NODE_WELCOME__INIT;
+    welcome.heartbeat_ns = SY_NS_PER_S;
+    welcome.lease_ns = 5 * SY_NS_PER_S;
+    welcome.term = w->term;
+    answer.welcome = &welcome;
+    send_message(&answer);
+}
+
 static inline void on_message(void *ctx, struct sy_span span)
 {
     (void)ctx;
@@ -237,15 +248,8 @@ static inline void on_message(void *ctx, struct sy_span span)
         }
         ck_assert_str_eq(msg->hello->node, "n1");
         ck_assert_uint_eq(msg->hello->n_environments, 1);
-        if (w->welcomed) {
-            Switchyard__Internal__NodeMessage answer = SWITCHYARD__INTERNAL__NODE_MESSAGE__INIT;
-            Switchyard__Internal__NodeWelcome welcome = SWITCHYARD__INTERNAL__NODE_WELCOME__INIT;
-            welcome.heartbeat_ns = SY_NS_PER_S;
-            welcome.lease_ns = 5 * SY_NS_PER_S;
-            welcome.term = w->term;
-            answer.welcome = &welcome;
-            send_message(&answer);
-        }
+        if (w->welcomed)
+            send_welcome();
     }
     w->heartbeats += msg->heartbeat;
     w->started += (unsigned)msg->n_started;
