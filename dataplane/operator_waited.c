@@ -5,7 +5,8 @@
  * Names that it has in vain are taken out with the next beat: that need not be soon.
  *
  * It is one of the files that operators of a cluster hand on (shared.h). What was written after
- * another one may have taken it over is not sent: that one would not know.
+ * another one may have taken it over is not sent: that one would not know. Nor is what cannot be
+ * written.
  */
 #include "base/file.h"
 #include "base/mem.h"
@@ -38,12 +39,11 @@ static void put_name(void *ctx, const char *node)
 }
 
 /* Agents of nodes that were not in the file are parted with, before anything is sent to them. */
-static void keep_back(struct dp_operator *op, const struct sy_buf *text)
+static void keep_back(struct dp_operator *op, const struct sy_buf *text, const char *why)
 {
     for (struct dp_agent *agent = op->agents; agent; agent = agent->next) {
         if (has_line(text, agent->node) && !has_line(&op->waited, agent->node))
-            dp_link_close(&agent->link, SY_CODE_UNAVAILABLE,
-                          "another operator may be the active one by now");
+            dp_link_close(&agent->link, SY_CODE_UNAVAILABLE, "%s", why);
     }
 }
 
@@ -55,8 +55,10 @@ static void save(struct dp_operator *op)
                 (text.len == 0 || memcmp(text.data, op->waited.data, text.len) == 0);
     int r = same ? 0 : sy_file_write_atomic(op->waited_path, text.data, text.len);
     op->waited_due = op->waited_stale = false;
-    if (!same && !dp_gate_is_ours(&op->gate))
-        keep_back(op, &text);
+    if (r < 0)
+        keep_back(op, &text, "that work waits for this node cannot be written down");
+    else if (!same && !dp_gate_is_ours(&op->gate))
+        keep_back(op, &text, "another operator may be the active one by now");
     if (r < 0) {
         sy_log(op->log, &dp_events, DP_EV_ORDERS_NOT_KEPT, SY_STR("file", op->waited_path),
                SY_STR("error", strerror(-r)));

@@ -3,6 +3,7 @@
 #include "tests/unit/test_dp_agents.h"
 
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define CORDON SWITCHYARD__INTERNAL__NODE_VERB__NODE_VERB_CORDON
@@ -227,34 +228,54 @@ static size_t lines_of(const char *path, const char *expected)
     return strcmp(text, expected) == 0;
 }
 
+struct files {
+    char dir[64], nodes[80], waited[96];
+};
+
+/* Its operator has them, its agent ends nothing by itself, and what is assigned is sent there. */
+static struct fake_partition *world_with_files(struct world *w, struct fake_agent **ret_agent,
+                                               struct files *files)
+{
+    *files = (struct files){.dir = "/tmp/test_dp_nodes.XXXXXX"};
+    ck_assert_ptr_nonnull(mkdtemp(files->dir));
+    snprintf(files->nodes, sizeof(files->nodes), "%s/nodes", files->dir);
+    snprintf(files->waited, sizeof(files->waited), "%s.waited", files->nodes);
+    struct fake_partition *p = world_with_grants(w, ret_agent);
+    world_crash(w);
+    w->options.nodes_file = files->nodes;
+    world_start(w);
+    world_run(w, 50 * MS);
+    (*ret_agent)->hold = true;
+    agent_again(w, *ret_agent, NULL, 0);
+    shard_demand(p, CLASS, 1000, "", 10);
+    world_run(w, 10 * MS);
+    shard_spec(p, SPEC);
+    return p;
+}
+
+static void files_remove(const struct files *files)
+{
+    ck_assert_int_eq(unlink(files->waited), 0);
+    (void)unlink(files->nodes);
+    ck_assert_int_eq(rmdir(files->dir), 0);
+}
+
 /* A silent node that was given work that waits is not forgotten by a new operator. */
 START_TEST(who_has_work_that_waits_is_known_after_a_restart)
 {
     struct world w;
     struct fake_agent *agent;
-    char dir[] = "/tmp/test_dp_nodes.XXXXXX", path[64], waited[80];
-    ck_assert_ptr_nonnull(mkdtemp(dir));
-    snprintf(path, sizeof(path), "%s/nodes", dir);
-    snprintf(waited, sizeof(waited), "%s.waited", path);
-    struct fake_partition *p = world_with_grants(&w, &agent);
-    world_crash(&w);
-    w.options.nodes_file = path;
-    world_start(&w);
-    world_run(&w, 50 * MS);
-    agent->hold = true;
-    agent_again(&w, agent, NULL, 0);
-    shard_demand(p, CLASS, 1000, "", 10);
-    world_run(&w, 10 * MS);
-    shard_spec(p, SPEC);
+    struct files files;
+    struct fake_partition *p = world_with_files(&w, &agent, &files);
     shard_assign(p, CLASS, SPEC, 1, 1);
     world_run(&w, 10 * MS);
     ck_assert_uint_eq(agent->held_count, 1);
-    ck_assert_int_ne(access(waited, F_OK), 0);
+    ck_assert_int_ne(access(files.waited, F_OK), 0);
     p->waits = true;
     shard_assign(p, CLASS, SPEC, 2, 1);
     world_run(&w, 10 * MS);
     ck_assert_uint_eq(agent->held_count, 2);
-    ck_assert(lines_of(waited, "node1\n"));
+    ck_assert(lines_of(files.waited, "node1\n"));
     struct held held[2] = {agent->held[0], agent->held[1]};
     world_crash(&w);
     p->complete = p->owed = false;
@@ -266,12 +287,10 @@ START_TEST(who_has_work_that_waits_is_known_after_a_restart)
     ck_assert(p->complete);
     ck_assert_uint_eq(p->inventory, 2);
     world_run(&w, 10 * SEC); /* as it named none that waits */
-    ck_assert(lines_of(waited, ""));
+    ck_assert(lines_of(files.waited, ""));
     agent_free(agent);
     world_deinit(&w);
-    ck_assert_int_eq(unlink(waited), 0);
-    (void)unlink(path);
-    ck_assert_int_eq(rmdir(dir), 0);
+    files_remove(&files);
 }
 END_TEST
 
@@ -280,20 +299,8 @@ START_TEST(work_that_waits_is_kept_back_by_one_that_may_not_be_active)
 {
     struct world w;
     struct fake_agent *agent;
-    char dir[] = "/tmp/test_dp_nodes.XXXXXX", path[64], waited[80];
-    ck_assert_ptr_nonnull(mkdtemp(dir));
-    snprintf(path, sizeof(path), "%s/nodes", dir);
-    snprintf(waited, sizeof(waited), "%s.waited", path);
-    struct fake_partition *p = world_with_grants(&w, &agent);
-    world_crash(&w);
-    w.options.nodes_file = path;
-    world_start(&w);
-    world_run(&w, 50 * MS);
-    agent->hold = true;
-    agent_again(&w, agent, NULL, 0);
-    shard_demand(p, CLASS, 1000, "", 10);
-    world_run(&w, 10 * MS);
-    shard_spec(p, SPEC);
+    struct files files;
+    struct fake_partition *p = world_with_files(&w, &agent, &files);
     /* By its loop's clock it is the active one; by the one that is asked after the write it is
      * not, which is far ahead of it here. */
     ck_assert_int_gt(sy_clock_system.monotonic_ns(NULL), w.now_ns + SEC);
@@ -313,12 +320,41 @@ START_TEST(work_that_waits_is_kept_back_by_one_that_may_not_be_active)
     shard_assign(p, CLASS, SPEC, 3, 1);
     world_run(&w, 10 * MS);
     ck_assert_uint_eq(agent->held_count, 2);
-    ck_assert(lines_of(waited, "node1\n"));
+    ck_assert(lines_of(files.waited, "node1\n"));
     agent_free(agent);
     world_deinit(&w);
-    ck_assert_int_eq(unlink(waited), 0);
-    (void)unlink(path);
-    ck_assert_int_eq(rmdir(dir), 0);
+    files_remove(&files);
+}
+END_TEST
+
+/* A disk that is full, say: a new operator would not know of it. */
+START_TEST(work_that_waits_is_kept_back_while_it_cannot_be_written_down)
+{
+    struct world w;
+    struct fake_agent *agent;
+    struct files files;
+    struct fake_partition *p = world_with_files(&w, &agent, &files);
+    (void)unlink(files.nodes);
+    ck_assert_int_eq(rmdir(files.dir), 0);
+    shard_assign(p, CLASS, SPEC, 1, 1);
+    world_run(&w, 10 * MS);
+    ck_assert_uint_eq(agent->held_count, 1); /* of a task that is not waited for */
+    p->waits = true;
+    shard_assign(p, CLASS, SPEC, 2, 1);
+    world_run(&w, 10 * MS);
+    ck_assert_uint_eq(agent->held_count, 1);
+    ck_assert_int_eq(agent->closed, SY_CODE_UNAVAILABLE);
+    ck_assert_int_eq(mkdir(files.dir, 0700), 0);
+    agent_again(&w, agent, agent->held, 1);
+    world_run(&w, SEC);
+    ck_assert_uint_eq(p->lost, 1);
+    shard_assign(p, CLASS, SPEC, 3, 1);
+    world_run(&w, 10 * MS);
+    ck_assert_uint_eq(agent->held_count, 2);
+    ck_assert(lines_of(files.waited, "node1\n"));
+    agent_free(agent);
+    world_deinit(&w);
+    files_remove(&files);
 }
 END_TEST
 
@@ -332,6 +368,7 @@ int main(void)
                                   an_outcome_goes_on_with_the_time_without_a_node,
                                   who_has_work_that_waits_is_known_after_a_restart,
                                   work_that_waits_is_kept_back_by_one_that_may_not_be_active,
+                                  work_that_waits_is_kept_back_while_it_cannot_be_written_down,
                                   NULL};
     return sy_test_run("dp_nodes", tests);
 }
