@@ -446,8 +446,8 @@ START_TEST(test_region)
         {"region merge", "region 'merge'"},
         {"region split", "expected PARTITION"},
         {"region split 3 a", "unexpected argument 'a'"},
-        {"region split 3 --at 0", "'0'"},
-        {"region split 3 --at 256", "'256'"},
+        {"region split 3 --at 0", "--at '0'"},
+        {"region split 3 --at 256", "--at '256'"},
         {"region move 3 a --at 7", "--at is for region split"},
         {"region shards x", "unexpected argument 'x'"},
         {"region move", "expected PARTITION SHARD"},
@@ -468,6 +468,7 @@ START_TEST(test_region)
                       wrong[i].text);
         ck_assert_msg(strstr(o.common.error.text, wrong[i].names) != NULL, "%s: %s", wrong[i].text,
                       o.common.error.text);
+        ck_assert_ptr_null(strstr(o.common.error.text, "---"));
     }
     ck_assert(parse_region(&o, &line, "region move x shard-1") == CL_PARSE_WRONG);
     ck_assert_str_eq(o.common.error.text, /* it is no option */

@@ -105,7 +105,7 @@ static error_t parse_region(int key, char *arg, struct argp_state *state)
         options->anywhere = true;
         return 0;
     case KEY_AT:
-        if (!cl_args_number(&options->common, "--at", arg, 1, UINT8_MAX, &number))
+        if (!cl_args_number(&options->common, "at", arg, 1, UINT8_MAX, &number))
             return EINVAL;
         options->at = (uint32_t)number;
         return 0;
