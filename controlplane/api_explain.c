@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#define WHY_BITS 8u /* of SCH_WHY_* */
+#define WHY_BITS 9u /* of SCH_WHY_* */
 
 #define ATTEMPTS_MAX 100
 
@@ -98,8 +98,9 @@ _Static_assert((int)SCH_BASIS_NONE + 1 == SWITCHYARD__V1__BASIS__BASIS_NONE &&
                    (int)SCH_BASIS_CLASS + 1 == SWITCHYARD__V1__BASIS__BASIS_CLASS,
                "the same order");
 _Static_assert(SCH_WHY_NOT_CONNECTED == 1u << (SWITCHYARD__V1__WHY_NOT__WHY_NOT_CONNECTED - 1) &&
-                   SCH_WHY_CORDONED == 1u << (SWITCHYARD__V1__WHY_NOT__WHY_NOT_CORDONED - 1),
-               "the same order");
+                   SCH_WHY_DRAINED == 1u << (SWITCHYARD__V1__WHY_NOT__WHY_NOT_DRAINED - 1) &&
+                   SCH_WHY_DRAINED == 1u << (WHY_BITS - 1),
+               "the same order, and all of them");
 
 static void put_limits(struct cp_request *req, const struct sch_explanation *e, Explanation *ret)
 {

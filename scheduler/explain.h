@@ -89,6 +89,7 @@ enum sch_why_not {
     SCH_WHY_ROOM = 1u << 5,        /* room is short by `missing` */
     SCH_WHY_REGION = 1u << 6,      /* not in a region where its queue's work may run */
     SCH_WHY_CORDONED = 1u << 7,    /* a person lets nothing new go there */
+    SCH_WHY_DRAINED = 1u << 8,     /* the same, and what is there leaves */
 };
 
 struct sch_explain_cluster {

@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+#define SHUT (SCH_WHY_CORDONED | SCH_WHY_DRAINED)
+
 static void add(struct sch_query *q, struct sch_change change)
 {
     SY_ASSERT(q->e->change_count < SCH_EXPLAIN_CHANGES_MAX);
@@ -101,7 +103,7 @@ static void add_cluster(struct sch_query *q, const struct sch_explain_cluster *c
         add(q, (struct sch_change){.type = SCH_CHANGE_CONNECT, .cluster = c->name});
     if (c->why_not & SCH_WHY_SHAPE)
         add(q, (struct sch_change){.type = SCH_CHANGE_NODE, .cluster = c->name, .amounts = more});
-    if (c->why_not & SCH_WHY_CORDONED)
+    if (c->why_not & SHUT)
         add(q, (struct sch_change){.type = SCH_CHANGE_UNCORDON, .cluster = c->name});
 }
 
@@ -123,7 +125,7 @@ static struct cost cost_of(struct sch_query *q, const struct sch_explain_cluster
         {c->why_not & SCH_WHY_PRICE, SCH_CHANGE_PRICE},
         {c->why_not & SCH_WHY_NOT_CONNECTED, SCH_CHANGE_CONNECT},
         {c->why_not & SCH_WHY_SHAPE, SCH_CHANGE_NODE},
-        {c->why_not & SCH_WHY_CORDONED, SCH_CHANGE_UNCORDON},
+        {c->why_not & SHUT, SCH_CHANGE_UNCORDON},
     };
     for (size_t i = 0; i < SY_COUNT_OF(changes); i++) {
         if (!changes[i].needed)

@@ -192,7 +192,8 @@ static uint32_t check_room(const struct sch_query *q, const struct sch_cluster *
     uint32_t why = 0;
     if (!sch_cluster_connected(cluster))
         return SCH_WHY_NOT_CONNECTED;
-    why |= cluster->cordoned ? SCH_WHY_CORDONED : 0;
+    if (cluster->cordoned)
+        why |= cluster->draining ? SCH_WHY_DRAINED : SCH_WHY_CORDONED;
     ret->room_known = cluster->room_known;
     if (cluster->room_known) {
         ret->free = sch_cluster_free_room(cluster);

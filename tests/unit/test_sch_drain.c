@@ -1,5 +1,6 @@
 /* links: sch */
 /* A cluster is drained: who is asked back, who is stopped, when, and how often. */
+#include "scheduler/explain.h"
 #include "tests/unit/test_sch_world.h"
 
 #define DEADLINE (60 * SY_NS_PER_S)
@@ -56,6 +57,16 @@ static const struct sch_effect *only(const struct world *w, enum sch_effect_type
     return effect;
 }
 
+static void assert_drain_is_why(const struct world *w)
+{
+    struct sch_submit submit = {.project = "p", .domain = "d", .request = &w->task.request};
+    struct sch_explanation *e = sch_explain_submit(w->p, &submit);
+    ck_assert_uint_eq(e->clusters[0].why_not & (SCH_WHY_DRAINED | SCH_WHY_CORDONED),
+                      SCH_WHY_DRAINED);
+    ck_assert_int_eq(e->changes[e->change_count - 1].type, SCH_CHANGE_UNCORDON);
+    sch_explanation_free(e);
+}
+
 START_TEST(what_has_not_started_is_asked_back_and_what_runs_is_stopped_at_the_deadline)
 {
     struct world w = world_new();
@@ -70,6 +81,7 @@ START_TEST(what_has_not_started_is_asked_back_and_what_runs_is_stopped_at_the_de
     returned(&w, waits);
     assert_state(waits, "queued"); /* and is not assigned there again */
     ck_assert_uint_eq(waits->attempts, 0);
+    assert_drain_is_why(&w);
     assert_out(&w, 0, 1);
     run_until(&w, deadline - 1);
     assert_state(runs, "running");

@@ -197,6 +197,9 @@ static Text why_text(const Explanation *e, const ClusterView *c, Switchyard__V1_
     case WHY(CORDONED):
         sy_error_text_set(&ret, "cordoned");
         break;
+    case WHY(DRAINED):
+        sy_error_text_set(&ret, "drained");
+        break;
     case WHY(PRICE):
         sy_error_text_set(&ret, "a core costs %.6g an hour, its queue pays %.6g",
                           (double)c->price / 1e6, (double)c->price_max / 1e6);
