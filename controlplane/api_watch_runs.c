@@ -12,6 +12,9 @@
  *       | -- stop -----------------> | detaches its watch
  *       | <------------- gone ------ | the last of all: the request may be freed
  *
+ * Changes are gathered for CHANGES_PACE_NS, so that many runs cost few messages, and a run that
+ * begins and ends meanwhile is told once; the first change after a rest is given at once.
+ *
  * Where the partition is next the feeder resumes: it lists the runs that may have changed since all
  * that was known had been given, which needs two things from the last place. No run with an id
  * below `oldest` can have changed; of the others those are given that live, or ended after `since`.
@@ -33,6 +36,7 @@
 #define NEWEST_RUNS 1000
 #define NEWEST_SCAN_MAX 20000
 #define CHUNK_SCAN_MAX 1024
+#define CHANGES_PACE_NS (10 * SY_NS_PER_MS)
 /* Two shards' clocks, and a change on its way to the disk: less than this. */
 #define CLOCKS_APART_NS (60 * SY_NS_PER_S)
 
@@ -55,7 +59,10 @@ struct feeder {
     bool listing, asked;
     bool stopped;
     bool again; /* `ask` is on its way to the same lane, to go on reading */
-    bool told;  /* a `resume` of this place */
+    bool more;  /* the last read took all that it may, not all there is */
+    int64_t given_ns;
+    struct sy_timer pace;
+    bool told; /* a `resume` of this place */
     /* with `ask` */
     bool begin; /* from `resume` on */
     /* with both */
@@ -157,7 +164,7 @@ static int feed_list(struct feeder *feeder)
     return r;
 }
 
-static int feed_changes(struct feeder *feeder, bool *ret_more)
+static int feed_changes(struct feeder *feeder)
 {
     uint64_t ids[CP_CHUNK_ROWS];
     size_t count = cp_watch_read_runs(feeder->changes, ids, CP_CHUNK_ROWS);
@@ -171,7 +178,7 @@ static int feed_changes(struct feeder *feeder, bool *ret_more)
         else if (r == 0 && wanted(feeder->watch, &run))
             r = feed_run(feeder, arena, &run);
     }
-    *ret_more = count == CP_CHUNK_ROWS;
+    feeder->more = count == CP_CHUNK_ROWS;
     return r;
 }
 
@@ -185,12 +192,12 @@ static void set_read_status(struct feeder *feeder, int r)
                       strerror(r < 0 ? -r : EIO));
 }
 
-static int feed_some(struct feeder *feeder, bool *ret_more)
+static int feed_some(struct feeder *feeder)
 {
     /* It may have stepped down and be open again: then this watch hears nothing any more. */
     if (feeder->changes == NULL || !cp_watch_can_read(feeder->changes))
         return CP_PARTITION_E_NOT_SERVING;
-    int r = feeder->listing ? feed_list(feeder) : feed_changes(feeder, ret_more);
+    int r = feeder->listing ? feed_list(feeder) : feed_changes(feeder);
     feeder->read = r == 0 && !feeder->listing && cp_watch_runs_are_read(feeder->changes);
     if (feeder->read)
         feeder->resume = (struct resume){feeder->oldest,
@@ -208,24 +215,37 @@ void cp_runs_watches_look(struct cp_shard *shard)
 
 static void give_arrived(struct cp_post *post);
 
+/* True: what changed is gathered, `pace` feeds. */
+static bool gathers(struct feeder *feeder)
+{
+    struct sy_loop *loop = feeder->lane->loop;
+    int64_t due_ns = feeder->given_ns + CHANGES_PACE_NS;
+    if (feeder->listing || feeder->more || sy_loop_now_ns(loop) >= due_ns)
+        return false;
+    if (!sy_timer_running(&feeder->pace))
+        sy_timer_start(loop, &feeder->pace, due_ns);
+    return true;
+}
+
 /* Gives what there is, if the front waits for it. */
 static void feed(struct feeder *feeder)
 {
-    if (!feeder->asked || feeder->again)
+    if (!feeder->asked || feeder->again || gathers(feeder))
         return;
-    bool more = true;
-    int r = feed_some(feeder, &more);
+    feeder->more = feeder->listing;
+    int r = feed_some(feeder);
     if (r != 0)
         set_read_status(feeder, r);
     bool tell = feeder->watch->part && feeder->read && !feeder->told;
     if (r == 0 && feeder->message.len == 0 && !tell) {
-        feeder->again = more; /* else feeder_more() follows */
-        if (more)
+        feeder->again = feeder->more; /* else feeder_more() follows */
+        if (feeder->more)
             cp_lane_post(feeder->lane, feeder->lane, &feeder->ask);
         return;
     }
     feeder->told = feeder->told || feeder->read;
     feeder->asked = false;
+    feeder->given_ns = sy_loop_now_ns(feeder->lane->loop);
     feeder->ask.run = give_arrived;
     cp_lane_post(feeder->lane, cp_front(feeder->lane->shard), &feeder->ask);
 }
@@ -280,6 +300,7 @@ static void stop_arrived(struct cp_post *post)
     struct feeder *feeder = sy_container_of(post, struct feeder, stop);
     feeder->asked = false;
     feeder->stopped = true;
+    sy_timer_stop(feeder->lane->loop, &feeder->pace);
     cp_watch_free(sy_take(feeder->changes));
     if (!feeder->again)
         gone(feeder);
@@ -296,9 +317,12 @@ static void ask(struct feeder *feeder)
 static void watch_free(struct cp_runs_watch *w)
 {
     for (uint32_t i = 0; i < w->count; i++) {
-        cp_watch_free(w->feeders[i].changes);
-        sy_buf_deinit(&w->feeders[i].message);
-        sy_status_deinit(&w->feeders[i].status);
+        struct feeder *feeder = &w->feeders[i];
+        if (sy_timer_running(&feeder->pace)) /* the shard is freed */
+            sy_timer_stop(feeder->lane->loop, &feeder->pace);
+        cp_watch_free(feeder->changes);
+        sy_buf_deinit(&feeder->message);
+        sy_status_deinit(&feeder->status);
     }
     if (w->prev != NULL)
         w->prev->next = w->next;
@@ -553,6 +577,7 @@ static void start_feeders(struct cp_runs_watch *w, uint32_t first, const struct 
         feeder->watch = w;
         feeder->lane = &w->shard->lanes[first + i];
         feeder->resume = *resume;
+        sy_timer_init(&feeder->pace, feeder_more, feeder);
         cp_follow_start(&feeder->follow, w->req, first + i, stays, sy_buf_span(&w->request),
                         &follow_sink);
     }

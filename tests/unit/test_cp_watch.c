@@ -440,6 +440,12 @@ static int run_phase_told(const struct stream *s, const char *name)
     return phase;
 }
 
+/* Of each partition: two at once, and one for each 10 ms. */
+static size_t runs_messages_max(const struct world *w, int64_t since_ns)
+{
+    return w->partitions * (2 + (size_t)((w->now_ns - since_ns) / (10 * SY_NS_PER_MS)));
+}
+
 START_TEST(runs_of_all_partitions)
 {
     struct world w;
@@ -463,6 +469,9 @@ START_TEST(runs_of_all_partitions)
         snprintf(name, sizeof(name), "run-%u", i);
         world_until(&w, run_phase_told(s, name) != 0);
     }
+    world_for(&w, SY_NS_PER_S);
+    size_t before = s->count;
+    int64_t since_ns = w.now_ns;
     for (unsigned i = 60; i < 90; i++) { /* new ones, and their end */
         snprintf(name, sizeof(name), "run-%u", i);
         create_run(&w, name, "switchyard.process");
@@ -471,6 +480,7 @@ START_TEST(runs_of_all_partitions)
         snprintf(name, sizeof(name), "run-%u", i);
         world_until(&w, run_phase_told(s, name) == 5);
     }
+    ck_assert_uint_le(s->count - before, runs_messages_max(&w, since_ns));
     ck_assert(!s->closed);
     stream_close(s);
     project.name = text_of("another");
