@@ -116,6 +116,19 @@ static const cp_cluster_record *admit(struct cp_request *req)
     return record;
 }
 
+/* The answer may wait for a write, and the map be another by then. */
+static void put_shards(struct cp_request *req, Switchyard__V1__LeadClusterResponse *ret)
+{
+    const struct cp_shard *shard = req->lane->shard;
+    const struct cp_map *map = shard->in_region ? cp_region_map(shard->in_region) : NULL;
+    if (map == NULL)
+        return;
+    ret->shards = cp_request_alloc(req, (map->shard_count + 1) * sizeof(*ret->shards));
+    ret->n_shards = cp_map_endpoints(map, ret->shards);
+    for (size_t i = 0; i < ret->n_shards; i++)
+        ret->shards[i] = copy(req, ret->shards[i]);
+}
+
 static void prepare(struct cp_request *req, const struct cp_lead_answer *answer)
 {
     const Switchyard__V1__LeadClusterRequest *request = req->message;
@@ -128,6 +141,7 @@ static void prepare(struct cp_request *req, const struct cp_lead_answer *answer)
     response->renewals = record->renewals;
     response->lease_ns = answer->active && record->n_standbys == 0 ? 0 : record->lease_ns;
     response->endpoint = copy(req, record->endpoint);
+    put_shards(req, response);
     response->other_store = record->session[0] != '\0' &&
                             strcmp(record->store, request->store) != 0;
 }

@@ -39,10 +39,8 @@ static void describe(struct cp_request *req, struct sy_buf *ret)
         if (shard->in_region == NULL || cp_shard_serves(shard, i))
             ids[response.n_partitions++] = i;
     }
-    for (size_t i = 0; i < shards; i++) {
-        if (map->shards[i].endpoint[0] != '\0')
-            endpoints[response.n_endpoints++] = map->shards[i].endpoint;
-    }
+    if (map != NULL)
+        response.n_endpoints = cp_map_endpoints(map, endpoints);
     pb_pack(&response.base, ret);
 }
 

@@ -249,6 +249,16 @@ struct cp_ranges *cp_map_ranges(const struct cp_map *map)
 
 /* ---- copies ---- */
 
+size_t cp_map_endpoints(const struct cp_map *map, char **ret)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < map->shard_count; i++) {
+        if (map->shards[i].endpoint[0] != '\0')
+            ret[count++] = map->shards[i].endpoint;
+    }
+    return count;
+}
+
 const struct cp_map_copy *cp_map_copy_on(const struct cp_map_partition *partition,
                                          const char *shard)
 {

@@ -79,6 +79,9 @@ struct cp_range cp_map_range(const struct cp_map *map, const struct cp_map_parti
 /* Of all; NULL: some record is missing or contradicts another. The caller's. */
 struct cp_ranges *cp_map_ranges(const struct cp_map *map);
 
+/* Where its shards are: at most `shard_count`, the map's memory. Returns how many. */
+size_t cp_map_endpoints(const struct cp_map *map, char **ret);
+
 /* Of those in sync: the one on that shard, or on another; NULL: there is none. */
 const struct cp_map_copy *cp_map_copy_on(const struct cp_map_partition *partition,
                                          const char *shard);

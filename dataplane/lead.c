@@ -3,6 +3,7 @@
 #include "base/arena.h"
 #include "base/mem.h"
 #include "dataplane/events.h"
+#include "dataplane/target.h"
 #include "proto/pb.h"
 
 #include "switchyard/v1/cluster_service.pb-c.h"
@@ -13,7 +14,8 @@
 #define TIMEOUT_MAX_NS (2 * SY_NS_PER_S)
 #define AGAIN_MAX_NS (500 * SY_NS_PER_MS)
 #define LEAVE_NS SY_NS_PER_S
-#define ANSWER_BYTES_MAX ((size_t)64 << 10)
+#define ANSWER_BYTES_MAX ((size_t)256 << 10)
+#define TOLD_MAX 256u /* as dataplane/operator_dial.c takes them */
 
 /* Another's record, as it was first heard of. */
 struct sight {
@@ -22,12 +24,18 @@ struct sight {
     bool over; /* nothing of it has changed for its lease */
 };
 
+struct asked {
+    char *target;
+    struct sy_channel *channel; /* NULL: it was not asked yet */
+};
+
 struct dp_lead {
     struct dp_lead_options options;
     struct dp_lead_sink sink;
-    char **targets;
-    struct sy_channel **channels;
-    size_t count, at; /* which is asked */
+    struct asked *shards; /* the configured ones first */
+    size_t count, configured, at;
+    char **told; /* of the others, by the last answer; taken over when its call is over */
+    size_t told_count;
     char *cluster, *authorization, *endpoint, *store;
     char session[27];
     struct sy_rng rng;
@@ -44,12 +52,76 @@ struct dp_lead {
     } answer;
     sy_fn left; /* it leaves, then calls that */
     void *left_ctx;
-    bool told; /* that it leaves */
+    bool told_leaving;
 };
 
 static void again_in(struct dp_lead *lead, int64_t delay_ns)
 {
     sy_timer_start_in(lead->options.loop, &lead->again, delay_ns);
+}
+
+/* ---- the shards that are known ---- */
+
+static void drop_told(struct dp_lead *lead)
+{
+    for (size_t i = 0; i < lead->told_count; i++)
+        free(lead->told[i]);
+    free(sy_take(lead->told));
+    lead->told_count = 0;
+}
+
+/* None: that one knows of none, and those that were told stay. */
+static void note_told(struct dp_lead *lead, char *const *targets, size_t count)
+{
+    drop_told(lead);
+    count = count < TOLD_MAX ? count : TOLD_MAX;
+    lead->told = sy_calloc(count + 1, sizeof(char *));
+    for (size_t i = 0; i < count; i++) {
+        if (dp_target_ok(targets[i]))
+            lead->told[lead->told_count++] = sy_strdup(targets[i]);
+    }
+}
+
+static void asked_deinit(struct asked *shard)
+{
+    if (shard->channel)
+        sy_channel_free(shard->channel);
+    free(shard->target);
+}
+
+static bool take_from_told(struct dp_lead *lead, const char *target)
+{
+    for (size_t i = 0; i < lead->told_count; i++) {
+        if (strcmp(lead->told[i], target) != 0)
+            continue;
+        free(lead->told[i]);
+        lead->told[i] = lead->told[--lead->told_count];
+        return true;
+    }
+    return false;
+}
+
+/* No call is under way. The one that answered is asked next, if it is still known. */
+static void take_over_told(struct dp_lead *lead)
+{
+    if (lead->told_count == 0)
+        return;
+    size_t kept = 0, at = 0;
+    for (size_t i = 0; i < lead->count; i++) {
+        bool told = take_from_told(lead, lead->shards[i].target);
+        if (i >= lead->configured && !told) {
+            asked_deinit(&lead->shards[i]);
+            continue;
+        }
+        at = i == lead->at ? kept : at;
+        lead->shards[kept++] = lead->shards[i];
+    }
+    lead->shards = sy_realloc(lead->shards, (kept + lead->told_count) * sizeof(*lead->shards));
+    for (size_t i = 0; i < lead->told_count; i++)
+        lead->shards[kept++] = (struct asked){.target = sy_take(lead->told[i])};
+    lead->count = kept;
+    lead->at = at;
+    drop_told(lead);
 }
 
 /* ---- the answer ---- */
@@ -71,6 +143,7 @@ static void on_message(void *ctx, struct sy_span bytes)
     lead->answer.renewals = m->renewals;
     lead->answer.lease_ns = m->lease_ns;
     memcpy(lead->answer.endpoint, m->endpoint, strlen(m->endpoint) + 1);
+    note_told(lead, m->shards, m->n_shards);
 }
 
 static void granted(struct dp_lead *lead)
@@ -115,7 +188,7 @@ static void try_another(struct dp_lead *lead, const struct sy_status *status)
                    status->code == SY_CODE_FAILED_PRECONDITION;
     if (!lead->unreachable)
         sy_log(lead->options.log, &dp_events, refusal ? DP_EV_NOT_LET_IN : DP_EV_SHARD_UNREACHABLE,
-               SY_STR("shard", lead->targets[lead->at]),
+               SY_STR("shard", lead->shards[lead->at].target),
                SY_STR("status", sy_code_name(status->code)), SY_STR("why", status->message.text));
     lead->unreachable = true;
     lead->at = (lead->at + 1) % lead->count;
@@ -130,6 +203,7 @@ static void on_closed(void *ctx, const struct sy_status *status)
 {
     struct dp_lead *lead = ctx;
     sy_call_unref(sy_take(lead->call));
+    take_over_told(lead);
     if (lead->left) {
         leave(lead);
         return;
@@ -175,12 +249,12 @@ static void send_question(struct dp_lead *lead, int64_t timeout_ns)
         request.over_term = lead->sight.term;
         request.over_renewals = lead->sight.renewals;
     }
-    if (!lead->channels[lead->at])
-        lead->channels[lead->at] = sy_channel_new(lead->options.rpc, lead->targets[lead->at]);
+    struct asked *shard = &lead->shards[lead->at];
+    if (!shard->channel)
+        shard->channel = sy_channel_new(lead->options.rpc, shard->target);
     lead->answered = false;
     lead->asked_ns = sy_loop_now_ns(lead->options.loop);
-    lead->call = sy_channel_open(lead->channels[lead->at], lead->options.loop, &options, &sink,
-                                 lead);
+    lead->call = sy_channel_open(shard->channel, lead->options.loop, &options, &sink, lead);
     struct sy_buf bytes = {0};
     pb_pack(&request.base, &bytes);
     int r = sy_call_send(lead->call, &bytes);
@@ -209,11 +283,11 @@ static void finish(void *arg)
 /* Once: no call is under way, as an answer that came later would take back what this one says. */
 static void leave(struct dp_lead *lead)
 {
-    if (lead->told || !lead->heard) {
+    if (lead->told_leaving || !lead->heard) {
         finish(lead);
         return;
     }
-    lead->told = true;
+    lead->told_leaving = true;
     send_question(lead, LEAVE_NS);
 }
 
@@ -243,13 +317,12 @@ void dp_lead_new(struct dp_lead **ret, const struct dp_lead_options *options,
     struct dp_lead *lead = sy_new(struct dp_lead);
     lead->options = *options;
     lead->sink = *sink;
-    while (options->shards[lead->count])
-        lead->count++;
-    SY_ASSERT(lead->count > 0 && options->lease_ns > 0);
-    lead->targets = sy_calloc(lead->count, sizeof(char *));
-    lead->channels = sy_calloc(lead->count, sizeof(struct sy_channel *));
-    for (size_t i = 0; i < lead->count; i++)
-        lead->targets[i] = sy_strdup(options->shards[i]);
+    while (options->shards[lead->configured])
+        lead->configured++;
+    SY_ASSERT(lead->configured > 0 && options->lease_ns > 0);
+    lead->shards = sy_calloc(lead->configured, sizeof(*lead->shards));
+    for (; lead->count < lead->configured; lead->count++)
+        lead->shards[lead->count].target = sy_strdup(options->shards[lead->count]);
     lead->cluster = sy_strdup(options->cluster);
     lead->authorization = sy_strdup(options->authorization);
     lead->endpoint = sy_strdup(options->endpoint);
@@ -280,17 +353,14 @@ void dp_lead_free(struct dp_lead *lead)
         sy_call_set_sink(lead->call, &deaf, NULL);
         sy_call_unref(lead->call);
     }
-    for (size_t i = 0; i < lead->count; i++) {
-        if (lead->channels[i])
-            sy_channel_free(lead->channels[i]);
-        free(lead->targets[i]);
-    }
+    drop_told(lead);
+    for (size_t i = 0; i < lead->count; i++)
+        asked_deinit(&lead->shards[i]);
     explicit_bzero(lead->authorization, strlen(lead->authorization));
     free(lead->authorization);
     free(lead->cluster);
     free(lead->endpoint);
     free(lead->store);
-    free(lead->channels);
-    free(lead->targets);
+    free(lead->shards);
     free(lead);
 }

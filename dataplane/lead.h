@@ -23,7 +23,8 @@ struct dp_lead_options {
     struct sy_loop *loop;
     struct sy_log *log;
     uint64_t seed;
-    const char *const *shards; /* targets; NULL-terminated, at least one */
+    /* Targets; NULL-terminated, at least one. Answers tell of others, which are asked, too. */
+    const char *const *shards;
     const char *cluster, *authorization;
     const char *endpoint; /* where this one is reached */
     const char *store;    /* identity of what operators share, "": none */

@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "dataplane/operator_impl.h"
 #include "dataplane/stream.h"
+#include "dataplane/target.h"
 #include "proto/pb.h"
 #include "switchyard/internal/dataplane.pb-c.h"
 
@@ -21,7 +22,6 @@
 
 #define SHARDS_MAX 1024
 #define TOLD_MAX 256u /* by one shard; more than a region's partitions have no work */
-#define TARGET_SIZE 256
 #define BACKOFF_MIN_NS (100 * SY_NS_PER_MS)
 #define BACKOFF_MAX_NS (5 * SY_NS_PER_S)
 #define DESCRIBE_TIMEOUT_NS (5 * SY_NS_PER_S) /* for the first answer */
@@ -209,16 +209,6 @@ static struct dp_shard *shard_add(struct dp_operator *op, const char *target)
     return shard;
 }
 
-static bool is_target(const char *text)
-{
-    size_t len = strlen(text);
-    for (size_t i = 0; i < len; i++) {
-        if (text[i] <= ' ' || text[i] > '~')
-            return false;
-    }
-    return len < TARGET_SIZE && strchr(text, ':');
-}
-
 static void told_of_shard(struct dp_shard *teller, const char *target)
 {
     struct dp_operator *op = teller->op;
@@ -249,7 +239,7 @@ static void told_of_shards(struct dp_shard *teller, char *const *targets, size_t
     count = count < TOLD_MAX ? count : TOLD_MAX;
     teller->told = sy_calloc(count + 1, sizeof(struct dp_shard *));
     for (size_t i = 0; i < count; i++) {
-        if (is_target(targets[i]))
+        if (dp_target_ok(targets[i]))
             told_of_shard(teller, targets[i]);
     }
     if (teller->op->shard_count > known)

@@ -3,6 +3,8 @@
  */
 #include "tests/unit/cp_region_world.h"
 
+#include "controlplane/shard_impl.h"
+
 #include "switchyard/internal/dataplane.pb-c.h"
 #include "switchyard/v1/cluster_service.pb-c.h"
 #include "switchyard/v1/region_service.pb-c.h"
@@ -580,6 +582,8 @@ static Switchyard__V1__LeadClusterResponse expect_lead(struct world *w, struct c
     ck_assert_int_eq(r->active, active);
     Switchyard__V1__LeadClusterResponse copy = *r;
     copy.endpoint = NULL;
+    copy.shards = NULL;
+    copy.n_shards = 0;
     sy_arena_deinit(&arena);
     return copy;
 }
@@ -634,6 +638,11 @@ START_TEST(of_two_that_ask_different_shards_one_is_active)
     bool first = r[0]->active;
     ck_assert_uint_eq(r[first]->term, 1);
     ck_assert_str_eq(r[first]->endpoint, first ? "a" : "b");
+    ck_assert_uint_eq(r[first]->n_shards, SHARDS);
+    for (size_t i = 0; i < SHARDS; i++) {
+        const struct cp_map *map = cp_region_map(w->shards[0].shard->in_region);
+        ck_assert_str_eq(r[first]->shards[i], map->shards[i].endpoint);
+    }
     expect_shown(w, 1, first ? "a" : "b", first ? "b" : "a");
     /* Both say that nobody has heard of the other: that of the standby counts, once. */
     char standby = first ? 'b' : 'a', active = first ? 'a' : 'b';

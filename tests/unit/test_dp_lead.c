@@ -14,18 +14,21 @@
 
 #define LEASE (5 * SEC)
 
+enum { CONFIGURED = 2, SHARDS };
+
 /* ---- shards that answer as they are told ---- */
 
 struct leads {
     struct world w;
-    struct sy_server *servers[2];
+    struct sy_server *servers[SHARDS];
     struct dp_lead *lead;
     Switchyard__V1__LeadClusterResponse answer;
     enum sy_code code; /* instead of an answer; OK: none */
     bool silent;
     struct sy_call *unanswered[64]; /* while it was */
     size_t unanswered_count;
-    size_t asked[2];
+    size_t asked[SHARDS];
+    bool gone[SHARDS];
     struct {
         uint64_t over_term, over_renewals, term_min;
         bool fresh, leaves;
@@ -66,6 +69,8 @@ static void on_question(void *ctx, struct sy_call *call, struct sy_span bytes)
     if (l->silent) { /* the call's deadline ends it */
         ck_assert_uint_lt(l->unanswered_count, SY_COUNT_OF(l->unanswered));
         l->unanswered[l->unanswered_count++] = call;
+    } else if (l->gone[(struct sy_server **)ctx - l->servers]) {
+        sy_call_fail(call, SY_CODE_UNAVAILABLE, "is gone");
     } else if (l->code != SY_CODE_OK) {
         sy_call_fail(call, l->code, "says the shard");
     } else {
@@ -97,12 +102,13 @@ static void on_left(void *ctx)
 
 static struct leads *open_leads(void)
 {
-    static const char *const names[] = {"lead0:1", "lead1:1", NULL};
+    static const char *const configured[] = {"lead0:1", "lead1:1", NULL};
+    static const char *const names[SHARDS] = {"lead0:1", "lead1:1", "lead2:1"};
     struct leads *l = &leads;
     *l = (struct leads){0};
     switchyard__v1__lead_cluster_response__init(&l->answer);
     world_init(&l->w);
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < SHARDS; i++) {
         struct sy_server_options server = {.address = names[i]};
         sy_rpc_mem_set_origin(l->w.rpc, names[i]);
         ck_assert_int_eq(sy_server_new(&l->servers[i], l->w.rpc, &server, NULL), 0);
@@ -117,7 +123,7 @@ static struct leads *open_leads(void)
     struct dp_lead_options options = {.rpc = l->w.rpc,
                                       .loop = l->w.loop,
                                       .seed = 1,
-                                      .shards = names,
+                                      .shards = configured,
                                       .cluster = "c1",
                                       .authorization = "Bearer 00",
                                       .endpoint = "here:1",
@@ -134,7 +140,7 @@ static void close_leads(struct leads *l)
     dp_lead_free(l->lead);
     for (size_t i = 0; i < l->unanswered_count; i++)
         sy_call_fail(l->unanswered[i], SY_CODE_UNAVAILABLE, "too late");
-    for (size_t i = 0; i < 2; i++)
+    for (size_t i = 0; i < SHARDS; i++)
         sy_server_free(l->servers[i]);
     world_deinit(&l->w);
 }
@@ -184,6 +190,41 @@ START_TEST(another_shard_is_asked_where_one_does_not_answer)
     l->code = SY_CODE_OK;
     world_run(&l->w, 3 * SEC);
     ck_assert_uint_ge(l->actives, 1);
+    close_leads(l);
+}
+END_TEST
+
+START_TEST(shards_that_an_answer_tells_of_are_asked_when_the_configured_ones_are_gone)
+{
+    struct leads *l = open_leads();
+    static char zero[] = "lead0:1", one[] = "lead1:1", two[] = "lead2:1", wrong[] = "no target";
+    char *first[] = {zero, one, two, wrong}, *last[] = {two}, *none[] = {one};
+    say(l, true, 4, 0, LEASE);
+    l->answer.shards = first;
+    l->answer.n_shards = 4;
+    world_run(&l->w, SEC);
+    l->answer.shards = last; /* the others leave the region */
+    l->answer.n_shards = 1;
+    world_run(&l->w, LEASE);
+    ck_assert_uint_eq(l->asked[2], 0); /* who answers is asked again */
+    l->gone[0] = l->gone[1] = true;
+    world_run(&l->w, LEASE);
+    ck_assert_uint_ge(l->asked[2], 1);
+    ck_assert_int_gt(l->until_ns, l->w.now_ns); /* the lease has been renewed in time */
+    l->answer.n_shards = 0;                     /* as older shards answer */
+    world_run(&l->w, LEASE);
+    ck_assert_int_gt(l->until_ns, l->w.now_ns);
+    l->gone[0] = l->gone[1] = false; /* they are configured: known for good */
+    l->gone[2] = true;
+    world_run(&l->w, LEASE);
+    ck_assert_int_gt(l->until_ns, l->w.now_ns);
+    l->answer.shards = none;
+    l->answer.n_shards = 1;
+    world_run(&l->w, LEASE);
+    size_t asked = l->asked[2];
+    l->gone[0] = l->gone[1] = true;
+    world_run(&l->w, 2 * LEASE);
+    ck_assert_uint_eq(l->asked[2], asked); /* it is not known any more */
     close_leads(l);
 }
 END_TEST
@@ -417,6 +458,7 @@ int main(void)
         a_lease_runs_from_when_it_was_asked_for,
         another_shard_is_asked_where_one_does_not_answer,
         one_that_stands_by_counts_the_others_lease_by_its_own_clock,
+        shards_that_an_answer_tells_of_are_asked_when_the_configured_ones_are_gone,
         shards_that_know_of_no_terms_are_asked_once,
         one_that_stops_says_so_after_its_last_question,
         an_answer_that_makes_no_sense_is_none,
