@@ -30,20 +30,30 @@ struct real {
     } members[REAL_MEMBERS_MAX];
 };
 
-/* All held at once, so that no two are alike. */
+static inline bool port_is_free(int port)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    bool is_free = bind(fd, (struct sockaddr *)&at, sizeof(at)) == 0;
+    close(fd);
+    return is_free;
+}
+
+/*
+ * Members must know each other's before they start, and find theirs again after their death: so
+ * below those that the kernel gives away (ip_local_port_range), for each process of tests others.
+ */
 static inline void choose_ports(struct real *real)
 {
-    int fds[REAL_MEMBERS_MAX];
+    enum { FIRST = 20000, COUNT = 12000 };
+    int next = getpid() % (COUNT / REAL_MEMBERS_MAX) * REAL_MEMBERS_MAX;
     for (size_t i = 0; i < real->count; i++) {
-        struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-        socklen_t len = sizeof(at);
-        fds[i] = socket(AF_INET, SOCK_STREAM, 0);
-        if (bind(fds[i], (struct sockaddr *)&at, len) == 0 &&
-            getsockname(fds[i], (struct sockaddr *)&at, &len) == 0)
-            real->members[i].peer_port = ntohs(at.sin_port);
+        while (!port_is_free(FIRST + next % COUNT))
+            next++;
+        real->members[i].peer_port = FIRST + next++ % COUNT;
     }
-    for (size_t i = 0; i < real->count; i++)
-        close(fds[i]);
 }
 
 static inline _Noreturn void real_exec(const struct real *real, size_t member)
@@ -91,13 +101,14 @@ static inline bool real_serves(struct real *real, size_t member)
     fclose(file);
     text[len] = '\0';
     const char *at = strstr(text, mark);
+    char end[2];
     return at != NULL &&
-           sscanf(at + strlen(mark), "%63[0-9.:],", real->members[member].address) == 1;
+           sscanf(at + strlen(mark), "%63[0-9.:]%1[,]", real->members[member].address, end) == 2;
 }
 
 static inline bool real_wait(struct real *real, size_t member)
 {
-    for (int i = 0; i < 2000 && waitpid(real->members[member].pid, NULL, WNOHANG) == 0; i++) {
+    for (int i = 0; i < 6000 && waitpid(real->members[member].pid, NULL, WNOHANG) == 0; i++) {
         if (real_serves(real, member))
             return true;
         usleep(10000);

@@ -113,7 +113,7 @@ static inline void on_closed(void *ctx, const struct sy_status *status)
     struct heard *heard = ctx;
     heard->closes++;
     heard->code = status->code;
-    heard->closed_ns = sy_loop_now_ns(heard->w->loop);
+    heard->closed_ns = time_of(heard->w); /* the turn may have begun long ago */
     memcpy(heard->text, status->message.text, sizeof(heard->text));
 }
 

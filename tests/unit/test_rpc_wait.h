@@ -10,7 +10,7 @@
 #include <check.h>
 #include <stdbool.h>
 
-#define PATIENCE_NS (20 * SY_NS_PER_S)
+#define PATIENCE_NS (60 * SY_NS_PER_S)
 
 struct wait {
     struct sy_loop *loop;
