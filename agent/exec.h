@@ -32,8 +32,8 @@ struct ag_exec_options {
     const struct ag_pool_options *pools;
     size_t pool_count;
     int64_t cancel_grace_ns;  /* default 10 s */
-    int64_t start_timeout_ns; /* a worker's first message, or the begin of what it was given;
-                                 default 30 s */
+    int64_t start_timeout_ns; /* a worker's first message, the begin of what it was given, its end;
+                                 a SIGKILL of a child of its; default 30 s */
     uint32_t pids_max;        /* processes of one attempt; default 4,096 */
     uint64_t files_max;       /* RLIMIT_NOFILE of tasks; default 1,024 */
 };

@@ -191,7 +191,8 @@ void ag_pool_worker_add(struct ag_pool_worker *worker, struct ag_pool_task *task
     if (worker->tasks.count == 0) {
         worker->class = task->class;
         worker->mixed = false;
-        worker->progress_ns = worker->heard_ns = sy_loop_now_ns(pool->exec->loop);
+        worker->progress_ns = sy_loop_now_ns(pool->exec->loop);
+        worker->heard_ns = ag_pool_awake_ns(pool);
     }
     worker->mixed |= worker->class != task->class;
     list_append(&worker->tasks, task);
@@ -361,6 +362,12 @@ void ag_pool_dispatch(struct ag_pool *pool)
 
 /* ---- timers ---- */
 
+int64_t ag_pool_awake_ns(const struct ag_pool *pool)
+{
+    int64_t since_ns = sy_loop_now_ns(pool->exec->loop) - pool->ticked_ns;
+    return pool->awake_ns + (since_ns < 2 * SCALE_TICK_NS ? since_ns : 2 * SCALE_TICK_NS);
+}
+
 static void take_back(struct ag_pool_worker *worker)
 {
     struct ag_pool *pool = worker->pool;
@@ -397,11 +404,10 @@ static void on_take_back_tick(void *arg)
 
 /* Frozen before it began what it was given: neither a message nor its page says that anything runs.
  */
-static bool hung(const struct ag_pool_worker *worker, int64_t now_ns)
+static bool hung(const struct ag_pool_worker *worker)
 {
     uint64_t id;
-    if (!usable(worker) || worker->tasks.count == 0 ||
-        now_ns - worker->heard_ns < worker->pool->exec->start_timeout_ns)
+    if (!usable(worker) || worker->tasks.count == 0 || ag_pool_worker_patience_ns(worker) > 0)
         return false;
     for (const struct ag_pool_task *t = worker->tasks.first; t != NULL; t = t->next) {
         if (t->told_started)
@@ -415,11 +421,13 @@ static void on_scale_tick(void *arg)
 {
     struct ag_pool *pool = arg;
     int64_t now_ns = sy_loop_now_ns(pool->exec->loop);
+    pool->awake_ns = ag_pool_awake_ns(pool);
+    pool->ticked_ns = now_ns;
     uint32_t ready = count_in(pool, AG_POOL_WORKER_READY), min = least_workers(pool);
     bool unused = pool->remove_ns > 0 && now_ns - pool->used_ns > pool->remove_ns;
     for (uint32_t i = pool->worker_count; i-- > 0;) {
         struct ag_pool_worker *worker = pool->workers[i];
-        if (hung(worker, now_ns)) {
+        if (hung(worker)) {
             sy_log(pool->exec->log, &ag_events, AG_EV_WORKER_HUNG,
                    SY_STR("environment", pool->environment), SY_U64("worker", worker->number));
             ag_pool_worker_kill(worker, "it did not answer");
@@ -458,6 +466,19 @@ int64_t ag_pool_running_since(const struct ag_pool_task *task)
     return 0;
 }
 
+/* It was asked to stop, and has not. How long to wait yet; 0: its worker is to die with it. */
+static int64_t mercy_ns(struct ag_pool_task *task)
+{
+    const struct ag_pool *pool = task->pool;
+    if (ag_pool_program_kill(task))
+        return pool->forks ? pool->exec->start_timeout_ns : pool->exec->cancel_grace_ns;
+    if (!pool->forks)
+        return 0;
+    /* The child gets SIGKILL. That of its parent would be the others' death too, and is for one
+     * that stands still. */
+    return ag_pool_worker_patience_ns(task->worker);
+}
+
 static void on_task_timer(void *arg)
 {
     struct ag_pool_task *task = arg;
@@ -467,14 +488,14 @@ static void on_task_timer(void *arg)
         end_cancelled(task);
         return;
     }
-    if ((task->cancelled || task->timed_out) && ag_pool_program_kill(task)) {
-        sy_timer_start_in(exec->loop, &task->timer, exec->cancel_grace_ns);
-        return;
-    }
     if (task->cancelled || task->timed_out) {
-        ag_pool_worker_kill(task->worker, task->cancelled
-                                              ? "a cancelled task in it did not stop"
-                                              : "a task in it did not stop at its time limit");
+        int64_t wait_ns = mercy_ns(task);
+        if (wait_ns > 0)
+            sy_timer_start_in(exec->loop, &task->timer, wait_ns);
+        else
+            ag_pool_worker_kill(task->worker, task->cancelled
+                                                  ? "a cancelled task in it did not stop"
+                                                  : "a task in it did not stop at its time limit");
         return;
     }
     int64_t since_ns = ag_pool_running_since(task);
@@ -619,7 +640,7 @@ struct ag_pool *ag_pool_new(struct ag_exec *exec, const struct ag_pool_options *
     pool->memory_bytes = options->memory_bytes;
     pool->remove_ns = options->remove_ns;
     pool->forks = options->forks;
-    pool->used_ns = sy_loop_now_ns(exec->loop);
+    pool->used_ns = pool->ticked_ns = sy_loop_now_ns(exec->loop);
     pool->workers = sy_calloc(pool->max, sizeof(struct ag_pool_worker *));
     sy_timer_init(&pool->take_back_timer, on_take_back_tick, pool);
     sy_timer_init(&pool->scale_timer, on_scale_tick, pool);

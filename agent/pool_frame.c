@@ -279,7 +279,7 @@ static void handle_call(struct ag_pool_worker *w, const Switchyard__Internal__Wo
 static void handle_message(struct ag_pool_worker *w, const from_worker *msg)
 {
     struct ag_exec *exec = w->pool->exec;
-    w->heard_ns = sy_loop_now_ns(exec->loop);
+    w->heard_ns = ag_pool_awake_ns(w->pool);
     if (msg->protocol == AG_WORKER_PROTOCOL) {
         w->said_hello = true;
         ag_pool_worker_ready(w);

@@ -87,7 +87,7 @@ struct ag_pool_worker {
     bool mixed;                  /* there are others */
     bool slow;                   /* something runs for long: nothing is put behind it */
     int64_t progress_ns;         /* last result, or first task after idling; monotonic */
-    int64_t heard_ns;            /* last frame, or first task after idling */
+    int64_t heard_ns;            /* last frame, or first task after idling; ag_pool_awake_ns() */
     int64_t idle_since_ns;
     struct sy_timer timer; /* start, retirement */
     struct sy_buf in;
@@ -117,8 +117,9 @@ struct ag_pool {
     struct ag_pool_worker *dirty;
     uint32_t next_behind; /* where the search for a place to wait goes on */
     struct sy_timer take_back_timer, scale_timer;
-    int64_t start_after_ns; /* back-off after failures */
-    uint32_t failures;      /* in a row */
+    int64_t ticked_ns, awake_ns; /* at the last tick of the scale timer */
+    int64_t start_after_ns;      /* back-off after failures */
+    uint32_t failures;           /* in a row */
     uint64_t started, died, taken_back, next_worker;
 };
 
@@ -135,6 +136,9 @@ void ag_pool_task_end(struct ag_pool_task *task, struct ag_result *result);
 void ag_pool_requeue(struct ag_pool_task *task);
 /* Since when it runs in its worker, realtime, as far as can be known; 0: it does not yet. */
 int64_t ag_pool_running_since(const struct ag_pool_task *task);
+/* A clock by which workers' silence is told: of a span in which this process did not run, and so
+ * could not hear them, it counts a second. */
+int64_t ag_pool_awake_ns(const struct ag_pool *pool);
 /* No worker can be had: everything that waits is refused. */
 void ag_pool_refuse_pending(struct ag_pool *pool, const char *why);
 
@@ -146,6 +150,8 @@ void ag_pool_worker_ready(struct ag_pool_worker *worker);
 void ag_pool_worker_retire(struct ag_pool_worker *worker);
 void ag_pool_worker_kill(struct ag_pool_worker *worker, const char *because);
 void ag_pool_worker_free(struct ag_pool_worker *worker);
+/* How much longer it may be silent before it counts as one that stands still; 0: no longer. */
+int64_t ag_pool_worker_patience_ns(const struct ag_pool_worker *worker);
 /* Ids that run in it right now, as far as it is known; returns how many. */
 uint32_t ag_pool_worker_running(const struct ag_pool_worker *worker, uint64_t *ret_ids,
                                 uint32_t max);

@@ -16,7 +16,6 @@
 #include <unistd.h>
 
 #define PIPE_BYTES (256 << 10)
-#define RETIRE_NS (10 * SY_NS_PER_S)
 #define BACKOFF_MIN_NS (100 * SY_NS_PER_MS)
 #define BACKOFF_MAX_NS (10 * SY_NS_PER_S)
 #define FAILURES_TOLERATED 3
@@ -329,13 +328,25 @@ void ag_pool_worker_retire(struct ag_pool_worker *w)
     SY_ASSERT(w->tasks.count == 0);
     sm_move(&w->sm, &ag_pool_worker_table, AG_POOL_WORKER_RETIRING, w);
     ag_pool_send_shutdown(w);
-    sy_timer_start_in(w->pool->exec->loop, &w->timer, RETIRE_NS);
+    w->heard_ns = ag_pool_awake_ns(w->pool);
+    sy_timer_start_in(w->pool->exec->loop, &w->timer, ag_pool_worker_patience_ns(w));
+}
+
+int64_t ag_pool_worker_patience_ns(const struct ag_pool_worker *w)
+{
+    int64_t left_ns = w->heard_ns + w->pool->exec->start_timeout_ns - ag_pool_awake_ns(w->pool);
+    return left_ns > 0 ? left_ns : 0;
 }
 
 static void on_worker_timer(void *arg)
 {
     struct ag_pool_worker *w = arg;
     bool starting = w->sm.state == AG_POOL_WORKER_STARTING;
+    bool silent = w->io.fd >= 0; /* else it has closed its socket, and should have ended */
+    if (silent && w->sm.state != AG_POOL_WORKER_SPAWNING && ag_pool_worker_patience_ns(w) > 0) {
+        sy_timer_start_in(w->pool->exec->loop, &w->timer, ag_pool_worker_patience_ns(w));
+        return;
+    }
     if (w->sm.state == AG_POOL_WORKER_SPAWNING) { /* the spawner is busy: go on waiting */
         sy_timer_start_in(w->pool->exec->loop, &w->timer,
                           w->io.fd < 0 ? SY_NS_PER_MS : w->pool->exec->start_timeout_ns);
@@ -484,6 +495,7 @@ int ag_pool_worker_start(struct ag_pool *pool, const char *gpus)
         return r;
     }
     pool->started++;
+    w->heard_ns = ag_pool_awake_ns(pool);
     sy_timer_start_in(exec->loop, &w->timer, exec->start_timeout_ns);
     return 0;
 }

@@ -63,7 +63,7 @@ static void settle(void)
     for (int i = 0; i < 3; i++) {
         sy_loop_post_always(loop, nothing, NULL);
         sy_loop_turn(loop);
-        ck_assert(RUN_UNTIL(loop, ag_io_in_flight(io) == 0, 5000));
+        ck_assert(RUN_UNTIL(loop, ag_io_in_flight(io) == 0));
     }
 }
 

@@ -13,8 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Turns the loop until `condition` holds; false after `ms`. */
-#define RUN_UNTIL(loop, condition, ms)                                                             \
+/* Turns the loop until `condition` holds; false after `ms` at least. */
+#define RUN_WITHIN(loop, condition, ms)                                                            \
     __extension__({                                                                                \
         bool held_ = false;                                                                        \
         for (int i_ = 0; i_ < (ms)*10 && !held_; i_++) {                                           \
@@ -26,7 +26,11 @@
         held_;                                                                                     \
     })
 
-#define RUN_FOR(loop, ms) RUN_UNTIL(loop, false, ms)
+/* What surely comes, however busy the machine is. */
+#define RUN_UNTIL(loop, condition) RUN_WITHIN(loop, condition, 60000)
+
+/* For what must not come. */
+#define RUN_FOR(loop, ms) RUN_WITHIN(loop, false, ms)
 
 /* "<directory of this program>/<name>" */
 static inline const char *beside(const char *name)
