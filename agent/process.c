@@ -23,7 +23,7 @@
 
 #define READ_BYTES 16384u
 #define TAIL_BYTES 1024
-#define DRAIN_NS SY_NS_PER_S
+#define DRAIN_LOOK_NS (500 * SY_NS_PER_MS)
 #define DIR_BYTES AG_OUTPUT_PATH_MAX
 #define PATH_BYTES (DIR_BYTES + 8)
 
@@ -42,7 +42,8 @@ struct ag_process {
     struct stream streams[2];
     struct sy_timer timer; /* time limit, then grace; after the exit: draining */
     bool cancelled, timed_out, exited, out_of_memory;
-    int refused; /* errno: it could not be started */
+    bool read_of_late; /* after the exit: something, since the last look */
+    int refused;       /* errno: it could not be started */
     char program[128], why[256];
     struct ag_child_exit exit;
     uint64_t memory_peak_bytes, memory_limit_bytes;
@@ -164,6 +165,11 @@ static void on_timer(void *arg)
 {
     struct ag_process *p = arg;
     struct ag_exec *exec = p->exec;
+    if (p->exited && p->read_of_late) {
+        p->read_of_late = false;
+        sy_timer_start_in(exec->loop, &p->timer, DRAIN_LOOK_NS);
+        return;
+    }
     if (p->refused != 0 ||
         p->exited) { /* a process of its own session may hold the pipes for ever */
         finish(p);
@@ -202,6 +208,7 @@ static void on_read(struct ag_io_op *op, int result)
     uint8_t *data = (uint8_t *)(op + 1);
     if (result > 0) {
         ag_exec_log(p->exec, p->base.id, stream->number, (struct sy_span){data, (size_t)result});
+        p->read_of_late = true;
         if (stream->number == 2)
             keep_tail(p, data, (size_t)result);
         ag_io_read(p->exec->io, op, stream->fd, data, READ_BYTES);
@@ -245,7 +252,7 @@ static void on_child_failed(struct ag_child *child, int error, const char *what)
 static void on_child_exited(struct ag_child *child, const struct ag_child_exit *exit)
 {
     struct ag_process *p = of_child(child);
-    p->exited = true;
+    p->exited = p->read_of_late = true; /* two looks at least: this process may be the slow one */
     p->exit = *exit;
     p->memory_peak_bytes = exit->memory_peak_bytes;
     if (p->cgroup != NULL) {
@@ -261,7 +268,7 @@ static void on_child_exited(struct ag_child *child, const struct ag_child_exit *
     if (drained(p))
         finish(p);
     else
-        sy_timer_start_in(p->exec->loop, &p->timer, DRAIN_NS);
+        sy_timer_start_in(p->exec->loop, &p->timer, DRAIN_LOOK_NS);
 }
 
 static const struct ag_child_events child_events = {

@@ -98,6 +98,21 @@ START_TEST(streams_input_and_output)
 }
 END_TEST
 
+/* Each turn of its loop takes more than a second: what lies in the pipes is read all the same. */
+START_TEST(a_slow_agent_hears_the_last_words)
+{
+    bench_open(NULL, 0, AG_CGROUP_NONE);
+    uint64_t id = start(&(struct run){
+        .script = "head -c 60000 /dev/zero | tr '\\0' x >&2; printf '\nthe end\n' >&2; exit 4"});
+    for (int i = 0; i < 60 && !bench->attempts[id - 1].ended; i++) {
+        sy_loop_turn(bench->loop);
+        nanosleep(&(struct timespec){1, 100000000}, NULL);
+    }
+    ck_assert_str_eq(bench_wait(id)->message, "the process exited with status 4: the end");
+    bench_close();
+}
+END_TEST
+
 START_TEST(its_environment)
 {
     bench_open(NULL, 0, AG_CGROUP_NONE);
@@ -245,6 +260,7 @@ int main(void)
     const TTest *const tests[] = {
         ends,
         streams_input_and_output,
+        a_slow_agent_hears_the_last_words,
         its_environment,
         its_gang,
         cancel_and_time_limit,
