@@ -92,7 +92,7 @@ static void on_done(void *ctx, int r, const struct sy_error_text *error)
 
 static void wait_for(struct bed *bed, const struct answer *answer)
 {
-    for (unsigned i = 0; i < 20000 && !answer->ended; i++) {
+    for (unsigned i = 0; i < 1000000 && !answer->ended; i++) {
         sy_loop_turn(bed->loop);
         if (!answer->ended)
             usleep(50);

@@ -22,7 +22,10 @@ static const char *const kind_names[] = {"none", "fake", "real"};
 
 #define TTL_NS (2 * SY_NS_PER_S)
 #define STEP_NS (2 * SY_NS_PER_MS)
-#define PATIENCE_NS (30 * SY_NS_PER_S)
+#define PATIENCE_NS (60 * SY_NS_PER_S)
+/* Over a real etcd a session is not to be lost, nor a call given up, because nobody got a
+ * processor for a while. */
+#define REAL_TTL_NS (5 * SY_NS_PER_S)
 
 struct shard {
     struct world *world;
@@ -77,6 +80,11 @@ static bool world_connect(void *ctx, const char *from, const char *to)
 static void world_stop(void *arg)
 {
     sy_loop_stop(((struct world *)arg)->loop);
+}
+
+static inline int64_t world_ttl_ns(const struct world *w)
+{
+    return w->kind == KIND_REAL ? REAL_TTL_NS : TTL_NS;
 }
 
 static inline int64_t world_now_ns(const struct world *w)
@@ -155,8 +163,8 @@ static inline void shard_start_in(struct world *w, size_t i, const char *region)
     struct cp_coord_etcd_options options = {.endpoints = w->endpoints,
                                             .endpoint_count = w->endpoint_count,
                                             .region = region,
-                                            .session_ttl_ns = TTL_NS,
-                                            .timeout_ns = 500 * SY_NS_PER_MS};
+                                            .session_ttl_ns = world_ttl_ns(w),
+                                            .timeout_ns = world_ttl_ns(w) / 4};
     cp_coord_etcd_new(&s->coord, w->rpc, s->loop != NULL ? s->loop : w->loop, &w->rng, w->log,
                       &options, &sink);
 }

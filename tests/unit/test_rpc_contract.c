@@ -108,13 +108,24 @@ EACH_TEST(deadline)
     struct sy_call_options options = {.method = "/test.Test/Hold", .timeout_ns = 60 * SY_NS_PER_MS};
     int64_t started_ns = sy_clock_system.monotonic_ns(NULL);
     call_with(&end, w, &options, "", 0);
-    wait_for(w, &w->held, 1);
+    while (w->held == 0) {
+        wait_ms(w, 1);
+        if (w->held > 0 || end.closes == 0)
+            continue;
+        ck_assert_int_eq(end.code, SY_CODE_DEADLINE_EXCEEDED); /* before it was there: once more */
+        end_deinit(&end);
+        options.timeout_ns *= 2;
+        started_ns = sy_clock_system.monotonic_ns(NULL);
+        call_with(&end, w, &options, "", 0);
+    }
     int64_t deadline_ns = sy_call_deadline_ns(w->server_end.call);
+    int64_t by_now_ns = sy_clock_system.monotonic_ns(NULL);
     ck_assert_int_gt(deadline_ns, started_ns);
-    ck_assert_int_lt(deadline_ns, started_ns + 10 * SY_NS_PER_S);
+    ck_assert_int_lt(deadline_ns, by_now_ns + options.timeout_ns + SY_NS_PER_S);
     wait_for(w, &end.closes, 1);
     ck_assert_int_eq(end.code, SY_CODE_DEADLINE_EXCEEDED);
-    ck_assert_int_ge(sy_clock_system.monotonic_ns(NULL) - started_ns, 50 * SY_NS_PER_MS);
+    ck_assert_int_ge(sy_clock_system.monotonic_ns(NULL) - started_ns,
+                     options.timeout_ns - 10 * SY_NS_PER_MS);
     wait_for(w, &w->server_end.closes, 1);
     ck_assert_int_eq(w->server_end.code, SY_CODE_CANCELLED);
     end_deinit(&end);
@@ -409,21 +420,20 @@ EACH_TEST(client_stops_reading)
     open_stream(&end, w, "/test.Test/Flood", false);
     send_text(&end, "go");
     wait_for(w, &w->held, 1);
-    int before;
-    do { /* until nothing moves any more */
-        before = w->server_end.sent_number;
-        wait_ms(w, 30);
-    } while (w->server_end.sent_number != before);
     /* The bound, and what the transport and the reader's window hold. */
-    ck_assert_int_gt(before, (int)(SEND_BUFFER_MAX / 1100));
-    ck_assert_int_lt(before, (int)((SEND_BUFFER_MAX + ((size_t)2 << 20)) / 1024));
+    const int least = (int)(SEND_BUFFER_MAX / 1100),
+              most = (int)((SEND_BUFFER_MAX + ((size_t)2 << 20)) / 1024);
+    while (w->server_end.sent_number <= least)
+        wait_ms(w, 1);
+    wait_ms(w, 100); /* it would go on */
+    ck_assert_int_lt(w->server_end.sent_number, most);
     for (int i = 0; i < 100; i++) { /* others go on */
         call(&other, w, "/test.Test/Echo", "x");
         wait_for(w, &other.closes, 1);
         ck_assert_int_eq(other.code, SY_CODE_OK);
         end_deinit(&other);
     }
-    ck_assert_int_eq(w->server_end.sent_number, before);
+    ck_assert_int_lt(w->server_end.sent_number, most);
     API(w, sy_call_set_sink(end.call, &plain_sink, &end));
     wait_for(w, &end.closes, 1);
     ck_assert_int_eq(end.code, SY_CODE_OK);
@@ -594,7 +604,7 @@ EACH_TEST(wait_for_ready)
     wait_for(w, &w->drained, 1);
     free_server(w);
     struct sy_call_options options = {
-        .method = "/test.Test/Echo", .wait_for_ready = true, .timeout_ns = 15 * SY_NS_PER_S};
+        .method = "/test.Test/Echo", .wait_for_ready = true, .timeout_ns = 50 * SY_NS_PER_S};
     call(&other, w, "/test.Test/Echo", "too early"); /* fails with the old connection, which is */
     wait_for(w, &other.closes, 1);                   /* known to be gone from then on */
     ck_assert_int_eq(other.code, SY_CODE_UNAVAILABLE);

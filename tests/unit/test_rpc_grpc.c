@@ -101,13 +101,13 @@ static int new_server(struct world *w, const char *address, struct sy_server **r
     return sy_server_start(*ret_server, error);
 }
 
-static void open_world(struct world *w, const char *address, int keepalive_ms)
+static void open_world(struct world *w, const char *address, int keepalive_ms, int answer_ms)
 {
     struct sy_error_text error;
     *w = (struct world){0};
     ck_assert_int_eq(sy_loop_new(&w->loop, NULL), 0);
     if (keepalive_ms > 0)
-        ck_assert_int_eq(sy_rpc_grpc_new_keepalive(&w->rpc, keepalive_ms, keepalive_ms, &error), 0);
+        ck_assert_int_eq(sy_rpc_grpc_new_keepalive(&w->rpc, keepalive_ms, answer_ms, &error), 0);
     else
         ck_assert_int_eq(sy_rpc_grpc_new(&w->rpc, &error), 0);
     ck_assert_msg(new_server(w, address, &w->server, &error) == 0, "%s", error.text);
@@ -149,7 +149,7 @@ static enum sy_code unary(struct world *w, bool wait_for_ready)
 {
     struct sy_call_options options = {.method = "/test.Test/Echo",
                                       .wait_for_ready = wait_for_ready,
-                                      .timeout_ns = 15 * SY_NS_PER_S};
+                                      .timeout_ns = 50 * SY_NS_PER_S};
     struct sy_buf request = sy_buf_copy("x", 1);
     int before = w->replies;
     sy_channel_call(w->channel, w->loop, &options, &request, on_reply, w);
@@ -297,7 +297,7 @@ START_TEST(taken_by_a_stranger)
     struct sy_error_text error = {{0}};
     char address[64];
     int port;
-    open_world(&w, "127.0.0.1:0", 0);
+    open_world(&w, "127.0.0.1:0", 0, 0);
     int fd = listen_on_loopback(&port);
     snprintf(address, sizeof(address), "127.0.0.1:%d", port);
     ck_assert_int_eq(new_server(&w, address, &server, &error), -EADDRINUSE);
@@ -321,7 +321,7 @@ START_TEST(bad_addresses)
         {"unix:/nowhere/at/all.sock", -EADDRNOTAVAIL},
     };
     struct world w;
-    open_world(&w, "127.0.0.1:0", 0);
+    open_world(&w, "127.0.0.1:0", 0, 0);
     for (size_t i = 0; i < SY_COUNT_OF(bad); i++) {
         struct sy_server *server;
         struct sy_error_text error = {{0}};
@@ -344,7 +344,7 @@ START_TEST(unix_socket)
     struct sy_error_text error = {{0}};
     char address[64];
     snprintf(address, sizeof(address), "unix:/tmp/sy-test-rpc-%d.sock", (int)getpid());
-    open_world(&w, address, 0);
+    open_world(&w, address, 0, 0);
     w.channel = sy_channel_new(w.rpc, address);
     ck_assert_int_eq(unary(&w, false), SY_CODE_OK);
     /* Somebody lives there: gRPC alone would take over the file. */
@@ -360,7 +360,7 @@ START_TEST(ignores_http_proxy)
 {
     struct world w;
     setenv("http_proxy", "http://127.0.0.1:1/", 1);
-    open_world(&w, "127.0.0.1:0", 0);
+    open_world(&w, "127.0.0.1:0", 0, 0);
     connect_to(&w, sy_server_port(w.server));
     ck_assert_int_eq(unary(&w, false), SY_CODE_OK);
     close_world(&w);
@@ -374,7 +374,7 @@ START_TEST(frozen_peer)
 {
     struct world w;
     struct proxy proxy;
-    open_world(&w, "127.0.0.1:0", 200);
+    open_world(&w, "127.0.0.1:0", 200, 5000);
     proxy_start(&proxy, sy_server_port(w.server));
     connect_to(&w, proxy.port);
     open_stream(&w);
@@ -394,7 +394,7 @@ START_TEST(pings_are_tolerated)
     struct world w;
     int fired = 0;
     struct sy_timer timer;
-    open_world(&w, "127.0.0.1:0", 20);
+    open_world(&w, "127.0.0.1:0", 20, 60000);
     connect_to(&w, sy_server_port(w.server));
     open_stream(&w);
     sy_timer_init(&timer, count_up, &fired);
@@ -412,7 +412,7 @@ START_TEST(peer_vanishes_and_comes_back)
 {
     struct world w;
     struct proxy proxy;
-    open_world(&w, "127.0.0.1:0", 0);
+    open_world(&w, "127.0.0.1:0", 0, 0);
     proxy_start(&proxy, sy_server_port(w.server));
     connect_to(&w, proxy.port);
     for (int round = 1; round <= 3; round++) {
@@ -492,7 +492,7 @@ START_TEST(one_channel_many_loops)
     struct world w;
     struct client clients[CLIENTS];
     pthread_t joiner;
-    open_world(&w, "127.0.0.1:0", 0);
+    open_world(&w, "127.0.0.1:0", 0, 0);
     connect_to(&w, sy_server_port(w.server));
     for (int i = 0; i < CLIENTS; i++) {
         clients[i] = (struct client){.world = &w};
@@ -515,7 +515,7 @@ START_TEST(calls_that_nobody_holds_end_on_their_loop)
 {
     struct world w;
     int port, fd = listen_on_loopback(&port); /* says nothing */
-    open_world(&w, "127.0.0.1:0", 0);
+    open_world(&w, "127.0.0.1:0", 0, 0);
     drain(&w, w.server);
     connect_to(&w, port);
     struct sy_call *call = sy_channel_open(
@@ -524,7 +524,7 @@ START_TEST(calls_that_nobody_holds_end_on_their_loop)
     sy_call_unref(call);
     sy_channel_free(w.channel);
     ck_assert(sy_rpc_busy(w.rpc));
-    for (int i = 0; i < 5000 && sy_rpc_busy(w.rpc); i++) {
+    for (int i = 0; i < 60000 && sy_rpc_busy(w.rpc); i++) {
         sy_loop_turn(w.loop);
         usleep(1000);
     }
@@ -538,8 +538,8 @@ END_TEST
 START_TEST(two_transports)
 {
     struct world a, b;
-    open_world(&a, "127.0.0.1:0", 0);
-    open_world(&b, "127.0.0.1:0", 0);
+    open_world(&a, "127.0.0.1:0", 0, 0);
+    open_world(&b, "127.0.0.1:0", 0, 0);
     connect_to(&b, sy_server_port(b.server));
     ck_assert_int_eq(unary(&b, false), SY_CODE_OK);
     close_world(&a);

@@ -21,7 +21,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define PATIENCE_MS 20000 /* a test that waits longer has failed */
+#define PATIENCE_MS 60000 /* a test that waits longer has failed */
 #define MESSAGE_BYTES_MAX ((size_t)12 << 20)
 #define STREAMS_MAX 64
 

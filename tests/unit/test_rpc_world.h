@@ -317,7 +317,7 @@ static void warm_up(struct world *w)
     wait_for(w, &end.closes, 1);
     end_deinit(&end);
     for (int i = 0; !carry_channel_up(w->channel); i++) {
-        ck_assert_int_lt(i, 5000);
+        ck_assert_int_lt(i, 60000);
         wait_ms(w, 1);
     }
 }

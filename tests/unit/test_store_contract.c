@@ -85,7 +85,7 @@ static void on_done(void *ctx, int error)
 /* Also used by child processes, where check's assertions do not work. */
 static void wait_for(struct sy_loop *loop, struct result *result)
 {
-    for (int i = 0; i < 200000 && result->calls == 0; i++) {
+    for (int i = 0; i < 1000000 && result->calls == 0; i++) {
         sy_loop_turn(loop);
         if (result->calls == 0)
             usleep(50);
@@ -609,7 +609,7 @@ static size_t find_file(const char *bed_path, const char *suffix, char *ret, siz
 static void reopen_until_table(struct bed *bed)
 {
     char file[512];
-    for (int i = 0; i < 100 && find_file(bed->path, ".sst", file, sizeof(file)) == 0; i++) {
+    for (int i = 0; i < 3000 && find_file(bed->path, ".sst", file, sizeof(file)) == 0; i++) {
         bed_close(bed);
         bed_open(bed);
         put(bed, CP_FAMILY_ACTIONS, "again", "and again");
@@ -755,7 +755,7 @@ START_TEST(memory_is_bounded)
             wait_for(bed.loop, &result);
             ck_assert_int_eq(result.error, 0);
         }
-        for (int i = 0; k == 0 && i < 1000 && cp_store_bytes_written(bed.store) < MORE; i++)
+        for (int i = 0; k == 0 && i < 6000 && cp_store_bytes_written(bed.store) < MORE; i++)
             usleep(10000); /* tables are written in the background */
         written[k] = cp_store_bytes_written(bed.store);
         bed_deinit(&bed);

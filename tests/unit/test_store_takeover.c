@@ -416,7 +416,7 @@ START_TEST(a_store_closes_while_the_loop_goes_on)
         if (i % 5 == 0) { /* waits after all, and does not tell */
             cp_store_close(bed.store);
         } else {
-            for (int turns = 0; turns < 100000 && closed == 0; turns++) {
+            for (int turns = 0; turns < 1000000 && closed == 0; turns++) {
                 sy_loop_turn(bed.loop);
                 usleep(50);
             }
