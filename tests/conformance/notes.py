@@ -17,7 +17,7 @@ def noted(directory):
     return {name: sorted(times) for name, times in found.items()}
 
 
-def until(condition, what, seconds=30):
+def until(condition, what, seconds=120):
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         if time.monotonic() > deadline:

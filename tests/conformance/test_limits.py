@@ -26,7 +26,7 @@ async def fails_for_ever() -> int:
 @one.task
 async def holds_a_cpu(notes: str) -> int:
     note(notes, "holds")
-    await asyncio.sleep(30)
+    await asyncio.sleep(600)
     return 1
 
 
@@ -58,14 +58,33 @@ async def counted(notes: str, i: int) -> int:
 
 
 @env.task
+async def counted_beside_another(notes: str, i: int) -> int:
+    """Goes on when another one runs beside it, or none is left."""
+    note(notes, f"start-{i}")
+    while (starts := started(notes)) - ended(notes) < 2 and starts < 5:
+        await asyncio.sleep(0.05)
+    await asyncio.sleep(0.3)  # in which a third one would begin
+    note(notes, f"end-{i}")
+    return i
+
+
+def started(notes):
+    return sum(name.startswith("start") for name in noted(notes))
+
+
+def ended(notes):
+    return sum(name.startswith("end") for name in noted(notes))
+
+
+@env.task
 async def many(notes: str) -> int:
-    return sum(await asyncio.gather(*[counted(notes, i) for i in range(5)]))
+    return sum(await asyncio.gather(*[counted_beside_another(notes, i) for i in range(5)]))
 
 
 @env.task
 async def sleeper(notes: str, name: str) -> int:
     note(notes, name)
-    await asyncio.sleep(60)
+    await asyncio.sleep(600)
     return 1
 
 

@@ -9,7 +9,7 @@ from notes import note, noted
 
 settings = ("shard.worker_deaths_max=2",)
 env = flyte.TaskEnvironment("poison")
-warm = flyte.TaskEnvironment("shared", reusable=flyte.ReusePolicy(replicas=(1, 1), concurrency=4, idle_ttl=60))
+warm = flyte.TaskEnvironment("shared", reusable=flyte.ReusePolicy(replicas=(1, 1), concurrency=4, idle_ttl=600))
 
 
 @env.task
@@ -40,7 +40,8 @@ async def poison(notes: str) -> int:
 @warm.task
 async def innocent(notes: str) -> int:
     note(notes, "innocent")
-    await asyncio.sleep(1)
+    if len(noted(notes)["innocent"]) == 1:
+        await asyncio.sleep(600)  # it does not end before it is killed
     return 7
 
 

@@ -4,7 +4,7 @@ import os
 
 import flyte
 
-env = flyte.TaskEnvironment("warm", reusable=flyte.ReusePolicy(replicas=(1, 1), concurrency=4, idle_ttl=60))
+env = flyte.TaskEnvironment("warm", reusable=flyte.ReusePolicy(replicas=(1, 1), concurrency=4, idle_ttl=600))
 calls = []
 
 

@@ -21,7 +21,7 @@ def settings():
 
 
 env = flyte.TaskEnvironment("s3")
-warm = flyte.TaskEnvironment("s3_warm", reusable=flyte.ReusePolicy(replicas=1, idle_ttl=30))
+warm = flyte.TaskEnvironment("s3_warm", reusable=flyte.ReusePolicy(replicas=1, idle_ttl=600))
 
 
 @env.task

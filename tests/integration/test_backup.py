@@ -16,7 +16,7 @@ SHARD = harness.BIN / "switchyard-shard"
 
 def shard(box, *args, check=True, of="shard"):
     done = subprocess.run([SHARD, *map(str, args), "--config", box.dir / f"{of}.yaml"], text=True,
-                          capture_output=True, timeout=120)
+                          capture_output=True, timeout=240)
     if check and done.returncode != 0:
         raise AssertionError(f"switchyard-shard {args} gave {done.returncode}: {done.stderr}{done.stdout}")
     return done

@@ -12,7 +12,7 @@ RUNS = "/v2/domain/development/project/default/runs/"
 
 
 def ask(address, path, method="GET"):
-    connection = http.client.HTTPConnection(*address.split(":"), timeout=30)
+    connection = http.client.HTTPConnection(*address.split(":"), timeout=120)
     connection.request(method, path)
     answer = connection.getresponse()
     body = answer.read().decode()
@@ -104,7 +104,7 @@ def test_busy_port_and_no_console(box):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         shard = start_shard(box, address)
-        error = shard.communicate(timeout=30)[1]
+        error = shard.communicate(timeout=120)[1]
     assert shard.returncode == 1, error
     assert f"console_listen: address: cannot listen on {address}: Address already in use" in error, error
     shard = start_shard(box, "")
@@ -112,7 +112,7 @@ def test_busy_port_and_no_console(box):
     assert words[-2:] == ["console", "0"], words
     assert ask(f"127.0.0.1:{words[words.index('port') + 1]}", RUNS + "any")[0].status == 404
     shard.terminate()
-    assert shard.wait(30) == 0
+    assert shard.wait(120) == 0
 
 
 def test_stop_under_load(box):

@@ -47,14 +47,14 @@ class SmallDisk:
 
     def clear(self):
         self.filler.unlink()
-        wait_until(lambda: self.box.cli("run", "--", "true", check=False, timeout=30).returncode == 0, "room again")
+        wait_until(lambda: self.box.cli("run", "--", "true", check=False, timeout=120).returncode == 0, "room again")
 
 
 def until_refused(box, *args):
     """Repeats a command, `{}` is a number, until the disk is full; the numbers of those that were acknowledged."""
     acknowledged = []
     for i in range(60):
-        done = box.cli(*[str(arg).format(i) for arg in args], check=False, timeout=30)
+        done = box.cli(*[str(arg).format(i) for arg in args], check=False, timeout=120)
         if done.returncode != 0:
             assert any(word in done.stderr for word in REFUSALS), done.stderr
             return acknowledged

@@ -7,7 +7,7 @@ import signal
 import sqlite3
 import time
 
-from harness import wait_until
+from harness import NOTHING_IS_LOST, wait_until
 
 # Writes ATTEMPT, the token and its pid into a file of its own, then waits until the file `go` is there.
 TASK = r"""
@@ -31,8 +31,8 @@ def attempt(directory, number):
     return token, int(pid), node
 
 
-def begun(directory, number, seconds=60):
-    return wait_until(lambda: attempt(directory, number), f"attempt {number} has begun", seconds)
+def begun(directory, number):
+    return wait_until(lambda: attempt(directory, number), f"attempt {number} has begun")
 
 
 def alive(pid):
@@ -61,7 +61,7 @@ def test_node_fence(box):
     token, pid, node = begun(directory, 1)
     os.kill(box.pid(agent_of(node)), signal.SIGSTOP)
     assert box.cli("node", "fence", node).stdout == f"node {node} is fenced\n"
-    new_token, _, new_node = begun(directory, 2, seconds=10)  # the lease of a node is 15 s
+    new_token, _, new_node = begun(directory, 2)  # long before the lease of the node is over
     assert new_node != node and new_token > token
     assert alive(pid)
     box.kill("operator")  # what was said outlives it
@@ -84,6 +84,7 @@ def test_node_fence(box):
 
 
 test_node_fence.options = ["--clusters", "1", "--nodes", "2"]
+test_node_fence.settings = ["operator.node_lease=10m"]
 
 
 def write(db, token, value):
@@ -150,7 +151,7 @@ def test_cluster_fence(box):
     os.kill(box.pid("operator-1"), signal.SIGSTOP)
     box.cli("cluster", "fence", "eu-1")
     box.cli("update", "queue", "q", "--cluster", "")
-    new_token, _, new_node = begun(directory, 2, seconds=10)  # the lease of a cluster is 60 s
+    new_token, _, new_node = begun(directory, 2)  # long before the lease of the cluster is over
     assert new_node == "node-2-1" and new_token > token
     box.kill("shard")  # what was said outlives it
     box.restart("shard")
@@ -166,6 +167,7 @@ def test_cluster_fence(box):
 
 
 test_cluster_fence.options = ["--clusters", "2"]
+test_cluster_fence.settings = ["shard.cluster_lease=10m"]
 
 
 def waits_for(box, run, words):
@@ -233,3 +235,6 @@ def test_operator_restart(box):
     starts = [e for e in map(json.loads, lines) if e["phase"] == "RUNNING" and e["action"] != "a0"]
     assert {e["attempt"] for e in starts} == {1} and len({e["action"] for e in starts}) == count
     wait_until(lambda: running() == 0, "all are stopped")
+
+
+test_operator_restart.settings = NOTHING_IS_LOST

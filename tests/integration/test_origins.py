@@ -8,7 +8,7 @@ def allowed(address, origin):
     """What a browser is told before it sends a call."""
     call = urllib.request.Request(f"http://{address}/grpc.health.v1.Health/Check", method="OPTIONS",
                                   headers={"origin": origin, "access-control-request-method": "POST"})
-    with urllib.request.urlopen(call, timeout=20) as answer:
+    with urllib.request.urlopen(call, timeout=60) as answer:
         return answer.headers["access-control-allow-origin"]
 
 

@@ -50,7 +50,7 @@ def test_kill_in_a_change(box):
         wait_until(lambda: any(call.poll() == 0 for call in calls.values()), "one is answered")
         box.kill("shard")
         for name, call in calls.items():
-            call.communicate(timeout=60)
+            call.communicate(timeout=240)
             if call.returncode == 0:
                 acknowledged.add(name)
         box.restart("shard")
@@ -79,7 +79,7 @@ def test_full(box):
     lines = box.dir / "lines"
     lines.write_text("".join(f"{i}\n" for i in range(200)))
     run = box.background("run", "--name", "r", "--queue", "short", "--lines", lines, "--", "true")
-    out, err = run.communicate(timeout=120)
+    out, err = run.communicate(timeout=240)
     assert run.returncode == 0, err
     actions = [a for a in box.json("get", "actions", "r", "--limit", "0") if a["action"] != "a0"]
     assert len(actions) == 200 and {a["phase"] for a in actions} == {"SUCCEEDED"}

@@ -48,7 +48,7 @@ class Load:
 
     def run(self):
         """Until one is acknowledged. What became of a try that lost its shard nobody knows: the next one has another name."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while True:
             with self.lock:
                 self.made += 1
@@ -87,7 +87,7 @@ def away_for(box, through, runs, what):
     start, away = time.monotonic(), {}
 
     def probe(run):
-        while not answers(endpoint_of(box, through), run) and time.monotonic() < start + 30:
+        while not answers(endpoint_of(box, through), run) and time.monotonic() < start + 60:
             time.sleep(0.02)
         away[run] = time.monotonic() - start
 
@@ -100,7 +100,7 @@ def away_for(box, through, runs, what):
     late = [t for t in times if t > 0.2]
     print(f"    {what}: {len(late)} of {len(runs)} runs away, " + (f"{late[0]:.2f} to {late[-1]:.2f} s" if late else "none"),
           flush=True)
-    assert times[-1] < 30, f"{what}: {sum(t >= 30 for t in times)} runs are not answered for"
+    assert times[-1] < 60, f"{what}: {sum(t >= 60 for t in times)} runs are not answered for"
 
 
 def spread(box, shards=3):
@@ -114,7 +114,7 @@ def spread(box, shards=3):
 
 
 def settled(box, shards=3):
-    wait_until(lambda: spread(box, shards), f"the partitions are spread over {shards} shards", 30)
+    wait_until(lambda: spread(box, shards), f"the partitions are spread over {shards} shards")
 
 
 def kill_each_shard(box, probes):
@@ -135,8 +135,7 @@ def kill_data_planes(box):
 def lose_quorum(box, probes):
     for member in ("etcd-2", "etcd-3"):
         box.kill(member)
-    time.sleep(4)
-    assert not answers(endpoint_of(box, "shard-1"), probes[0]), "without etcd nobody may know that he still has a partition"
+    wait_until(lambda: not answers(endpoint_of(box, "shard-1"), probes[0]), "without etcd nobody may know that he still has a partition")
     for member in ("etcd-2", "etcd-3"):
         box.restart(member)
     away_for(box, "shard-1", probes, "quorum of etcd back")
@@ -199,7 +198,7 @@ def test_whatever_dies(box):
         load.over = True
         for thread in load.threads:
             thread.join()
-        wait_until(lambda: not watches.missing(load.acknowledged), "each client that watches has seen each run succeed", 20)
+        wait_until(lambda: not watches.missing(load.acknowledged), "each client that watches has seen each run succeed")
         for shard in SHARDS:  # it was killed once, and restarted once; nothing else of all this ends its clients' streams
             assert len(watches.ends(shard)) == 2, f"{shard}: {watches.ends(shard)}"
     print(f"    {len(load.acknowledged)} runs acknowledged, {len(load.failed)} failed, {load.refused} tries at a shard that was down, "

@@ -21,7 +21,7 @@ def doubled(box):
 
 
 def wait_doubled(box):
-    wait_until(lambda: doubled(box), "each partition has a standby in sync", 40)
+    wait_until(lambda: doubled(box), "each partition has a standby in sync")
 
 
 def through(box, shard):
@@ -44,7 +44,7 @@ def test_a_disk_is_lost(box):
             assert owned, f"{shard} has nothing"
             lose(box, shard)
             through(box, other)
-            wait_until(lambda: all(p["shard"] not in ("", shard) for p in places(box)), f"the others have what {shard} had", 20)
+            wait_until(lambda: all(p["shard"] not in ("", shard) for p in places(box)), f"the others have what {shard} had")
             count = len(load.acknowledged)
             wait_until(lambda: len(load.acknowledged) >= count + 6, "runs end as before")
             box.restart(shard)  # with an empty disk
@@ -65,21 +65,21 @@ def test_the_only_copy_in_sync_is_lost(box):
     through(box, owner)
     box.kill(standby)
     box.cli("run", "--name", "late", "--no-wait", "--", "true", check=False)
-    wait_until(lambda: not places(box)[0]["in_sync"], "the owner goes on alone", 20)
+    wait_until(lambda: not places(box)[0]["in_sync"], "the owner goes on alone")
     lose(box, owner)
     through(box, third)
     # it is ready only when all partitions are served: nobody waits for that
     starting = subprocess.Popen([ROOT / "tools/devbox", "restart", standby, "--dir", box.dir], stderr=subprocess.DEVNULL)
-    wait_until(lambda: places(box) and places(box)[0].get("waits_for") == [owner], "its copy is waited for", 20)
+    wait_until(lambda: places(box) and places(box)[0].get("waits_for") == [owner], "its copy is waited for")
     done = box.cli("region", "use-copy", 0, third, check=False)
     assert done.returncode != 0 and "no copy" in done.stderr, done.stderr
     ask = lambda: box.cli("region", "use-copy", 0, standby, check=False)
-    wait_until(lambda: ask().returncode == 0, "the shard is back in the region", 20)
+    wait_until(lambda: ask().returncode == 0, "the shard is back in the region")
     told = ask().stdout
     assert "nothing was changed" in told, told
     assert not places(box)[0]["shard"], "it serves"
     box.cli("region", "use-copy", 0, standby, "--sure")
-    wait_until(lambda: places(box)[0]["shard"] == standby and not places(box)[0]["opening"], "it serves", 20)
+    wait_until(lambda: places(box)[0]["shard"] == standby and not places(box)[0]["opening"], "it serves")
     done = box.cli("region", "use-copy", 0, standby, "--sure", check=False)
     assert done.returncode != 0 and "is not lost" in done.stderr, done.stderr
     starting.kill()

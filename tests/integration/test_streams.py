@@ -13,7 +13,7 @@ def test_many_watches(box):
     try:
         assert watchers.stdout.readline() == "open\n", watchers.stderr.read()
         box.cli("abort", "watched")
-        told, problems = watchers.communicate(timeout=60)
+        told, problems = watchers.communicate(timeout=240)
     finally:
         watchers.kill()
     assert watchers.returncode == 0, problems

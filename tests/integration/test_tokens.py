@@ -18,7 +18,7 @@ def ask(box, method, request, **headers):
     call = urllib.request.Request(f"http://{operator(box)}/{method}", json.dumps(request).encode(),
                                   {"content-type": "application/json", **headers})
     try:
-        with urllib.request.urlopen(call, timeout=20) as answer:
+        with urllib.request.urlopen(call, timeout=60) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
@@ -77,6 +77,6 @@ def test_token_that_others_may_read(box):
     for daemon in ("operator", "agent"):
         box.kill(daemon)
         done = subprocess.run([BIN / f"switchyard-{daemon}", "--config", box.dir / f"{daemon}.yaml"], text=True,
-                              capture_output=True, timeout=20)
+                              capture_output=True, timeout=120)
         assert done.returncode != 0
         assert "agent_token_file" in done.stderr and "0600" in done.stderr, done.stderr
