@@ -49,7 +49,7 @@ def owner_stands_still_and_goes_on(world):
     """Past its lease: others have its partitions by then, and what it writes and says late counts for nothing."""
     hit = world.torment.hit("shard-3", "stop")
     world.tell(hit)
-    assert hit.partitions and hit.back < 30, hit
+    assert hit.partitions and hit.back < 60, hit
 
 
 @scenario(full=True)
@@ -148,12 +148,12 @@ def in_blindness(world, seconds, meanwhile=lambda: None):
     """Operators see no shard. What runs goes on, is killed by nobody, and its first attempt is the one that counts."""
     with world.submitters_pause():
         runs = world.submit([LONG._replace(ms=round(seconds * 1000) + 4000)] * 12)
-        wait_until(lambda: all(world.starts(run) == 1 for run in runs), "the long tasks run", 20)
+        wait_until(lambda: all(world.starts(run) == 1 for run in runs), "the long tasks run", 120)
         with world.net.cut("operator", "shard"):
             begin = time.monotonic()
             meanwhile()
             time.sleep(max(0, begin + seconds - time.monotonic()))
-        world.ended(runs, 60)
+        world.ended(runs, 120)
     again = {run: count for run in runs if (count := world.starts(run)) != 1}
     assert not again, f"began again: {again}"
     killed = [one for one in Records.read(world.records).begun_and_not_ended() if one[0] in runs]
@@ -200,7 +200,7 @@ def a_cluster_that_never_returns_is_deleted(world):
         assert world.box.cli("cluster", "delete", name).stdout == f"cluster {name} is deleted\n"
         print(f"    {name} was deleted within {time.monotonic() - at:.2f} s", flush=True)
         assert name not in [cluster["cluster"] for cluster in world.box.json("cluster", "list")]
-        world.ended(runs, 60)
+        world.ended(runs, 120)
         again = sum(world.starts(run) > 1 for run in runs)
         assert again > 0, "nothing had run there"
         print(f"    {again} of {len(runs)} long tasks began elsewhere; all ended {time.monotonic() - at:.2f} s after it", flush=True)

@@ -8,7 +8,7 @@ from harness import wait_until
 
 # How long until everything that it had was served again; the partitions that it had; until when it was felt, before it was there again.
 Hit = collections.namedtuple("Hit", "daemon how at back partitions felt_until")
-SETTLE_SECONDS = 60
+SETTLE_SECONDS = 180
 STEADY_SECONDS = 0.5
 
 

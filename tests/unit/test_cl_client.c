@@ -187,7 +187,7 @@ static void world_init(struct world *w)
         sy_server_add(w->server, &methods[i]);
     ck_assert_int_eq(sy_server_start(w->server, &error), 0);
     struct cl_options client = {
-        .endpoint = ENDPOINT, .project = "p", .domain = "d", .timeout_ns = 5 * SY_NS_PER_S};
+        .endpoint = ENDPOINT, .project = "p", .domain = "d", .timeout_ns = 60 * SY_NS_PER_S};
     w->client = cl_client_new_on(w->rpc, w->loop, &client);
 }
 

@@ -24,7 +24,7 @@ static void world_init(struct world *w)
     *w = (struct world){.error = {.exit = CL_OK}};
     ck_assert_int_eq(sy_loop_new(&w->loop, NULL), 0);
     ck_assert_int_eq(sy_rpc_mem_new(&w->rpc, NULL), 0);
-    const struct cl_options options = {.endpoint = "shard:1", .timeout_ns = SY_NS_PER_S};
+    const struct cl_options options = {.endpoint = "shard:1", .timeout_ns = 60 * SY_NS_PER_S};
     w->client = cl_client_new_on(w->rpc, w->loop, &options);
     ck_assert_int_eq(pipe(ends), 0);
     w->lines = (struct cl_lines){.path = "-", .fd = ends[0]};

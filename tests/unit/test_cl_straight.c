@@ -125,7 +125,7 @@ static void world_init(struct world *w)
     }
     sy_rpc_mem_set_origin(w->rpc, "client");
     struct cl_options client = {
-        .endpoint = "a:1", .project = "p", .domain = "d", .timeout_ns = 5 * SY_NS_PER_S};
+        .endpoint = "a:1", .project = "p", .domain = "d", .timeout_ns = 60 * SY_NS_PER_S};
     w->client = cl_client_new_on(w->rpc, w->loop, &client);
 }
 
