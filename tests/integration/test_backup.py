@@ -95,7 +95,7 @@ def lines(box, count):
 
 def test_a_directory(_box):
     with tempfile.TemporaryDirectory(prefix="switchyard-backups.") as where:
-        with_backups(where, [], lost_and_restored)
+        with_backups(where, harness.NOTHING_IS_LOST, lost_and_restored)
 
 
 def test_a_bucket(_box):
@@ -106,7 +106,7 @@ def test_a_bucket(_box):
         key.write("secret")
         key.flush()
         settings = [f"shard.backup_endpoint={endpoint}", "shard.backup_access_key=key",
-                    f"shard.backup_secret_key_file={key.name}"]
+                    f"shard.backup_secret_key_file={key.name}", *harness.NOTHING_IS_LOST]
         with_backups("s3://backups/under/a/prefix", settings, lost_and_restored)
 
 

@@ -160,14 +160,17 @@ class Pair:
         self.count = count
         self.run = self.box.json("run", "--detach", "--queue", "pair", "--cpu", "100m", "--each", *range(count), "--", "sh", "-c",
                                  WAIT, self.marks)["run"]
+        files = [self.marks / f"ran.{i}" for i in range(count)]
+        wait_until(lambda: all(file.exists() and file.read_text() for file in files), "all have begun")
         wait_until(lambda: self.running() == count, "all run")
+        self.check_kept()
 
     def check_kept(self):
         """Each began once, and still runs."""
         def phases():
             return [(a["phase"], a["attempts"]) for a in self.box.json("get", "actions", self.run, "--limit", "0")
                     if a["action"] != "a0"]
-        wait_until(lambda: phases() == [("RUNNING", 1)] * self.count, "all are found again")
+        wait_until(lambda: phases() == [("RUNNING", 1)] * self.count, "all are known to run")
         assert [(self.marks / f"ran.{i}").read_text() for i in range(self.count)] == ["1\n"] * self.count
 
     def end(self):
