@@ -3,7 +3,7 @@ import json
 import pathlib
 import time
 
-from harness import TASKS, marks, wait_until
+from harness import NOTHING_IS_LOST, TASKS, marks, wait_until
 
 COUNT = 10000
 
@@ -45,6 +45,9 @@ def test_nothing_killed(box):
     fan_out(box, lambda box: None)
     ran = marks(box.dir / "marks")
     assert all(len(attempts) == 1 for attempts in ran.values())
+
+
+test_nothing_killed.settings = NOTHING_IS_LOST
 
 
 def test_kill_shard(box):
