@@ -87,6 +87,11 @@ static inline int64_t world_ttl_ns(const struct world *w)
     return w->kind == KIND_REAL ? REAL_TTL_NS : TTL_NS;
 }
 
+static inline int64_t world_timeout_ns(const struct world *w)
+{
+    return w->kind == KIND_REAL ? 10 * SY_NS_PER_S : 500 * SY_NS_PER_MS;
+}
+
 static inline int64_t world_now_ns(const struct world *w)
 {
     return w->kind == KIND_REAL ? sy_loop_now_ns(w->loop) : w->now_ns;
@@ -164,7 +169,7 @@ static inline void shard_start_in(struct world *w, size_t i, const char *region)
                                             .endpoint_count = w->endpoint_count,
                                             .region = region,
                                             .session_ttl_ns = world_ttl_ns(w),
-                                            .timeout_ns = world_ttl_ns(w) / 4};
+                                            .timeout_ns = world_timeout_ns(w)};
     cp_coord_etcd_new(&s->coord, w->rpc, s->loop != NULL ? s->loop : w->loop, &w->rng, w->log,
                       &options, &sink);
 }
