@@ -24,6 +24,8 @@
 #define READ_BYTES 16384u
 #define TAIL_BYTES 1024
 #define DRAIN_LOOK_NS (500 * SY_NS_PER_MS)
+#define DRAIN_LOOKS_MAX 10 /* a process of its own session may hold the pipes for ever, and write  \
+                            */
 #define DIR_BYTES AG_OUTPUT_PATH_MAX
 #define PATH_BYTES (DIR_BYTES + 8)
 
@@ -43,7 +45,8 @@ struct ag_process {
     struct sy_timer timer; /* time limit, then grace; after the exit: draining */
     bool cancelled, timed_out, exited, out_of_memory;
     bool read_of_late; /* after the exit: something, since the last look */
-    int refused;       /* errno: it could not be started */
+    unsigned drain_looks;
+    int refused; /* errno: it could not be started */
     char program[128], why[256];
     struct ag_child_exit exit;
     uint64_t memory_peak_bytes, memory_limit_bytes;
@@ -165,13 +168,12 @@ static void on_timer(void *arg)
 {
     struct ag_process *p = arg;
     struct ag_exec *exec = p->exec;
-    if (p->exited && p->read_of_late) {
+    if (p->exited && p->read_of_late && ++p->drain_looks < DRAIN_LOOKS_MAX) {
         p->read_of_late = false;
         sy_timer_start_in(exec->loop, &p->timer, DRAIN_LOOK_NS);
         return;
     }
-    if (p->refused != 0 ||
-        p->exited) { /* a process of its own session may hold the pipes for ever */
+    if (p->refused != 0 || p->exited) {
         finish(p);
         return;
     }

@@ -178,19 +178,22 @@ START_TEST(cancel_and_time_limit)
 END_TEST
 
 /* Ends once it has left one that has a session of its own, and says which. */
-#define LEAVES_ONE                                                                                 \
-    "setsid sh -c 'echo $$; > it_has; exec sleep 1000' & until test -e it_has; do sleep 0.01; "    \
-    "done"
+#define LEAVES(what)                                                                               \
+    "setsid sh -c 'echo $$; > it_has; " what "' & until test -e it_has; do sleep 0.01; done"
+#define LEAVES_ONE LEAVES("exec sleep 1000")
 
 START_TEST(what_is_left_running_does_not_hold_it_up)
 {
+    const char *const scripts[] = {LEAVES_ONE, LEAVES("while echo x; do sleep 0.05; done")};
     bench_open(NULL, 0, AG_CGROUP_NONE);
-    uint64_t id = start(&(struct run){.script = LEAVES_ONE});
-    struct bench_attempt *a = bench_wait(id);
-    ck_assert_int_eq(a->result.kind, AG_RESULT_SUCCEEDED);
-    pid_t left = (pid_t)strtol(bench_log(id, 1), NULL, 10);
-    ck_assert(left > 1 && !process_gone(left));
-    kill(left, SIGKILL);
+    for (size_t i = 0; i < SY_COUNT_OF(scripts); i++) {
+        uint64_t id = start(&(struct run){.script = scripts[i]});
+        struct bench_attempt *a = bench_wait(id);
+        ck_assert_int_eq(a->result.kind, AG_RESULT_SUCCEEDED);
+        pid_t left = (pid_t)strtol(bench_log(id, 1), NULL, 10);
+        ck_assert(left > 1 && !process_gone(left));
+        kill(left, SIGKILL);
+    }
     bench_close();
 }
 END_TEST
