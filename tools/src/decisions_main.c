@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "scheduler/queue.h"
 #include "tools/src/decisions.h"
+#include "tools/src/hosts.h"
 #include "tools/src/orders.h"
 #include "tools/src/picks.h"
 #include "tools/src/racks.h"
@@ -24,7 +25,8 @@ static const struct argp_option argp_options[] = {
     {"repeat", 'r', "N", 0, "repetitions, odd (5)", 0},
     {"growth", 'g', NULL, 0, "only what must not grow with what waits", 0},
     {"only", 'o', "PART", 0,
-     "placing, picking, or of what must not grow: classes, shared, limits, comings, racks, order",
+     "placing, picking, or of what must not grow: classes, shared, limits, comings, racks, hosts, "
+     "order",
      0},
     {"json", 'j', NULL, 0, "one JSON object a line", 0},
     {0},
@@ -205,6 +207,22 @@ static void run_racks(const struct options *options)
     }
 }
 
+/* ---- with nodes of which each is unlike the others, ---- */
+
+static void run_hosts(const struct options *options)
+{
+    static const uint32_t sizes[] = {1000, 10000, 100000};
+    static const char *const names[] = {"hosts", "zones", "pinned"};
+    struct decisions_result result;
+    print_header(options);
+    for (int asked = HOSTS_NO_LABEL; asked <= HOSTS_NAME; asked++) {
+        for (size_t i = 0; i < SY_COUNT_OF(sizes); i++) {
+            hosts_unlike(sizes[i], (enum hosts_asked)asked, &result);
+            print(options, names[asked], &result);
+        }
+    }
+}
+
 /* ---- with what several partitions ask for ---- */
 
 static void run_orders(const struct options *options)
@@ -229,7 +247,7 @@ static const struct part {
 } parts[] = {
     {"placing", false, run_operator}, {"picking", false, run_picks}, {"classes", true, run_classes},
     {"shared", true, run_shared},     {"limits", true, run_limits},  {"comings", true, run_comings},
-    {"racks", true, run_racks},       {"order", true, run_orders},
+    {"racks", true, run_racks},       {"hosts", true, run_hosts},    {"order", true, run_orders},
 };
 
 int main(int argc, char **argv)
