@@ -185,6 +185,15 @@ bool sch_taints_tolerated(const char *taints, const char *tolerations, const cha
     return true;
 }
 
+struct sy_span sch_labels_next(const char **at, size_t *ret_key_len)
+{
+    struct item item;
+    if (!next_item(at, &item))
+        return (struct sy_span){0};
+    *ret_key_len = item.key_length;
+    return (struct sy_span){(const uint8_t *)item.text, item.length};
+}
+
 struct sy_span sch_label_value(const char *set, const char *key)
 {
     size_t key_len = strlen(key);

@@ -29,6 +29,9 @@ bool sch_labels_valid(const char *set);
 /* Whether all of `wanted` are in `there`. When not, the first that is missing is at *ret_missing
  * (may be NULL), up to a comma. */
 bool sch_labels_contain(const char *there, const char *wanted, const char **ret_missing);
+/* The next label of a set, which *at is moved beyond, and how long its key is; .data NULL: there is
+ * no more. */
+struct sy_span sch_labels_next(const char **at, size_t *ret_key_len);
 /* The value of a key; .data NULL: it is not there. */
 struct sy_span sch_label_value(const char *set, const char *key);
 /* As memcmp(). */

@@ -79,6 +79,8 @@ struct sch_operator *sch_operator_new(const struct sch_operator_options *options
     sch_list_init(&op->changed);
     sch_list_init(&op->freed);
     sch_list_init(&op->shapes);
+    sch_list_init(&op->groups);
+    sch_labels_init(&op->labels);
     sch_list_init(&op->services);
     sch_list_init(&op->owed);
     return op;
@@ -96,12 +98,14 @@ void sch_operator_free(struct sch_operator *op)
         sch_node_leave_index(op, op->nodes[i]);
         sch_node_unref(op->nodes[i]);
     }
-    SY_ASSERT(sch_list_empty(&op->shapes));
+    SY_ASSERT(sch_list_empty(&op->shapes) && sch_list_empty(&op->groups));
+    sch_labels_deinit(&op->labels);
     sch_services_free(op);
     sch_owed_free(op);
     struct sch_table *tables[] = {&op->partitions_by_id, &op->classes_by_id, &op->kinds_by_request,
                                   &op->nodes_by_name,    &op->attempts,      &op->shapes_by_bytes,
-                                  &op->services_by_name, &op->shares_by_id,  &op->seats};
+                                  &op->services_by_name, &op->shares_by_id,  &op->seats,
+                                  &op->groups_by_bytes};
     SY_ASSERT(op->shares_by_id.count == 0 && op->seats.count == 0);
     for (size_t i = 0; i < SY_COUNT_OF(tables); i++)
         sch_table_deinit(tables[i]);
@@ -321,6 +325,7 @@ void sch_attempt_free(struct sch_operator *op, struct sch_attempt *a)
 
 static void end_step(struct sch_operator *op)
 {
+    sch_labels_end_step(op);
     sch_claims_end_step(op);
     if (op->choice_came || op->gangs_due || !sch_list_empty(&op->freed))
         sch_op_gangs_place(op); /* first: what is smaller fits more often */
@@ -442,6 +447,7 @@ void sch_operator_step(struct sch_operator *op, const struct sch_op_event *event
     effects->count = 0;
     op->out = effects;
     op->looks = 0;
+    op->labels.looks = 0;
     sch_node_watch(op, event->now_ns);
     op->now_ns = event->now_ns > op->now_ns ? event->now_ns : op->now_ns;
     dispatch(op, event);
@@ -452,7 +458,7 @@ void sch_operator_step(struct sch_operator *op, const struct sch_op_event *event
 int64_t sch_operator_next_ns(const struct sch_operator *op)
 {
     SY_ASSERT(!op->out);
-    if (op->gangs_due || op->granting || op->order.phase != SCH_OP_ORDER_NONE)
+    if (sch_labels_due(op) || op->gangs_due || op->granting || op->order.phase != SCH_OP_ORDER_NONE)
         return op->now_ns; /* more than one step does */
     int64_t at = sch_node_watch_ns(op);
     const struct sch_heap *heaps[] = {&op->leases, &op->drains, &op->probations, &op->recalls,

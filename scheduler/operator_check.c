@@ -207,27 +207,40 @@ static void check_nodes(const struct sch_operator *op)
     sch_heap_check(&op->recalls);
 }
 
-static void check_shape(const struct sch_op_shape *shape)
+static void check_group(const struct sch_op_group *group)
 {
-    SY_ASSERT(shape->shape.nodes > 0);
+    SY_ASSERT(group->refs > 0 && group->refs >= group->shape.nodes);
     for (unsigned i = 0; i < SCH_TIERS; i++) {
-        SY_ASSERT(shape->tiers[i].ready == sch_fit_count(&shape->tiers[i].fit));
-        SY_ASSERT(shape->tiers[i].over.count <= shape->tiers[i].ready);
-        sch_fit_check(&shape->tiers[i].fit);
-        sch_heap_check(&shape->tiers[i].over);
+        SY_ASSERT(group->tiers[i].ready == sch_fit_count(&group->tiers[i].fit));
+        SY_ASSERT(group->tiers[i].over.count <= group->tiers[i].ready);
+        sch_fit_check(&group->tiers[i].fit);
+        sch_heap_check(&group->tiers[i].over);
     }
+}
+
+static void check_shapes(struct sch_operator *op)
+{
+    uint32_t nodes = 0, grouped = 0, shapes = 0, refs = 0;
+    for (struct sch_link *link = op->shapes.next; link != &op->shapes; link = link->next) {
+        SY_ASSERT(sy_container_of(link, struct sch_op_shape, link)->shape.nodes > 0);
+        nodes += sy_container_of(link, struct sch_op_shape, link)->shape.nodes;
+        shapes++;
+    }
+    for (struct sch_link *link = op->groups.next; link != &op->groups; link = link->next) {
+        const struct sch_op_group *group = sy_container_of(link, struct sch_op_group, link);
+        check_group(group);
+        grouped += group->shape.nodes;
+        refs += group->refs;
+    }
+    SY_ASSERT(nodes == op->node_count && grouped == nodes && refs == nodes + shapes);
+    sch_labels_check(op);
 }
 
 /* The index against each node by itself. */
 static void check_index(struct sch_operator *op)
 {
-    uint32_t nodes = 0;
     sch_index_sync(op);
-    for (struct sch_link *link = op->shapes.next; link != &op->shapes; link = link->next) {
-        check_shape(sy_container_of(link, struct sch_op_shape, link));
-        nodes += sy_container_of(link, struct sch_op_shape, link)->shape.nodes;
-    }
-    SY_ASSERT(nodes == op->node_count);
+    check_shapes(op);
     for (uint32_t i = 0; i < op->node_count; i++) {
         const struct sch_node *node = op->nodes[i];
         bool avoided = node->health.state == SCH_HEALTH_AVOIDED;
@@ -239,6 +252,36 @@ static void check_index(struct sch_operator *op)
         SY_ASSERT(memcmp(node->fit->values, values,
                          sch_room_dims(&node->shape->shape) * sizeof(*values)) == 0);
         SY_ASSERT(sch_heap_has(&node->over) || !sch_node_backlogs(op, node));
+    }
+}
+
+/* Of two with room for it, where it goes: by the order that is told of sch_kind_choose(). */
+static bool goes_before(const struct sch_kind *kind, const struct sch_node *a,
+                        const struct sch_node *b)
+{
+    bool gpu = sch_resources_has_gpu(&kind->request);
+    const struct sch_shape *left = &a->shape->shape, *right = &b->shape->shape;
+    bool waste = !gpu && (left->capacity.gpus > 0 || left->traits.slice_count > 0);
+    bool other = !gpu && (right->capacity.gpus > 0 || right->traits.slice_count > 0);
+    if (waste != other)
+        return other;
+    for (unsigned i = 0; i < 2; i++) {
+        if (a->fit->values[i] != b->fit->values[i])
+            return a->fit->values[i] < b->fit->values[i];
+    }
+    return a->fit->tie < b->fit->tie;
+}
+
+/* But for warm workers and GPUs that are shared already, which come first. */
+static void check_choice(const struct sch_operator *op, const struct sch_kind *kind,
+                         const struct sch_node *chosen)
+{
+    if (kind->request.environment[0] || kind->request.gpu_milli > 0)
+        return;
+    for (uint32_t i = 0; i < op->node_count; i++) {
+        const struct sch_node *node = op->nodes[i];
+        SY_ASSERT(node == chosen || node->tier != chosen->tier ||
+                  sch_node_fits(node, &kind->request) == 0 || goes_before(kind, chosen, node));
     }
 }
 
@@ -265,6 +308,8 @@ static void check_kind_room(struct sch_operator *op, struct sch_kind *kind)
     SY_ASSERT((chosen != NULL) == (room[tier] > 0 || backlog[tier]));
     SY_ASSERT(!chosen || has_room == (room[tier] > 0));
     SY_ASSERT(!has_room || sch_node_fits(chosen, &kind->request) > 0);
+    if (has_room)
+        check_choice(op, kind, chosen);
     /* What is held waits for a reason. */
     SY_ASSERT(kind->held_count == 0 || !chosen);
 }
@@ -285,7 +330,10 @@ static void check_kind(struct sch_operator *op, struct sch_kind *kind)
     SY_ASSERT((kind->held_count > 0) == sch_link_in_list(&kind->parked));
     SY_ASSERT(list_length(&kind->held) == kind->held_count);
     sch_kind_sync(op, kind);
-    check_kind_room(op, kind);
+    if (sch_kind_is_known(op, kind))
+        check_kind_room(op, kind);
+    else
+        SY_ASSERT(kind->capable == 0 && kind->room == 0 && sch_link_in_list(&kind->unknown));
     sch_kind_count_check(kind);
 }
 
@@ -510,12 +558,12 @@ static void check_waits(struct sch_operator *op, const struct sch_op_gang *gang)
         uint64_t room = 0;
         struct sy_span there = {0};
         if (!anywhere)
-            there = sch_op_domain_of(op->nodes[i]->shape, gang->shape.key);
+            there = sch_op_domain_of(&op->nodes[i]->shape->shape, gang->shape.key);
         for (uint32_t k = 0; k < op->node_count; k++) {
             const struct sch_node *node = op->nodes[k];
             struct sy_span other = {0};
             if (!anywhere)
-                other = sch_op_domain_of(node->shape, gang->shape.key);
+                other = sch_op_domain_of(&node->shape->shape, gang->shape.key);
             bool same = anywhere ||
                         (there.data && other.data && sch_label_values_compare(&there, &other) == 0);
             if (same && sch_op_gang_is_open(op, node, gang, SCH_NOW))
@@ -534,7 +582,8 @@ static void check_gangs_wait(struct sch_operator *op)
         if (gang->came != gang->shape.size || gang->count != gang->came)
             continue;
         tried++;
-        check_waits(op, gang);
+        if (sch_kind_is_known(op, sch_op_gang_kind(gang)))
+            check_waits(op, gang);
     }
 }
 
@@ -573,9 +622,10 @@ void sch_operator_check(const struct sch_operator *const_op)
     SY_ASSERT(list_length(&op->kinds_asking) == op->asking_count);
     SY_ASSERT(list_length(&op->services) == op->services_by_name.count);
     SY_ASSERT(list_length(&op->shapes) == op->shapes_by_bytes.count);
+    SY_ASSERT(list_length(&op->groups) == op->groups_by_bytes.count);
     const struct sch_table *tables[] = {
         &op->partitions_by_id, &op->classes_by_id,    &op->kinds_by_request, &op->nodes_by_name,
-        &op->shapes_by_bytes,  &op->services_by_name, &op->attempts};
+        &op->shapes_by_bytes,  &op->services_by_name, &op->attempts,         &op->groups_by_bytes};
     for (size_t i = 0; i < SY_COUNT_OF(tables); i++)
         sch_table_check(tables[i]);
 }

@@ -1,10 +1,11 @@
 /*
  * Domains of a cluster by a label, for gangs with a topology: which one has room for all of a gang.
  *
- * Nodes alike have the same labels, so a domain is some shapes, and its room the sum over these. Of
+ * Nodes of a group have the same value of a label that domains are asked of, so a domain is some
+ * groups, and its room the sum over these. Of
  * each what is left is summed at each change; that, divided by what a member asks for, is an upper
  * bound of how many fit, and rules most domains out without a look at a node. Of the others nodes
- * are looked at, and what was counted is kept until one of the shape changes. A step looks at
+ * are looked at, and what was counted is kept until one of the group changes. A step looks at
  * SCH_OP_GANG_LOOKS nodes; the next one goes on, and has what was counted before.
  *
  * Of domains that have room now the one is taken that has the least left, so that larger ones stay
@@ -13,7 +14,6 @@
 #include "scheduler/labels.h"
 #include "scheduler/operator_impl.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,7 +26,7 @@ struct extra {
 
 struct domain {
     uint32_t from, count; /* of the kind's */
-    uint32_t first;       /* shape: who came first goes first, of equals */
+    uint32_t first;       /* group: who came first goes first, of equals */
     uint64_t extra;       /* of nodes that are in no index; it is in `fits` too */
     uint64_t fits, slots; /* fits: at most */
 };
@@ -43,10 +43,10 @@ struct search {
     uint32_t domain_count;
 };
 
-struct sy_span sch_op_domain_of(const struct sch_op_shape *shape, const char *key)
+struct sy_span sch_op_domain_of(const struct sch_shape *shape, const char *key)
 {
     SY_ASSERT(key[0]);
-    return sch_label_value(shape->shape.traits.labels, key);
+    return sch_label_value(shape->traits.labels, key);
 }
 
 static uint64_t hash_of(const struct sy_span *domain)
@@ -56,11 +56,11 @@ static uint64_t hash_of(const struct sy_span *domain)
 
 /* ---- nodes that are in no index ---- */
 
-/* `counted`: what there is now is counted with its shape; only what comes is added. */
+/* `counted`: what there is now is counted with its group; only what comes is added. */
 static void add_node(struct search *search, struct sch_node *node, bool counted)
 {
     const struct sch_resources *request = &search->kind->request;
-    struct extra extra = {.domain = sch_op_domain_of(node->shape, search->gang->key)};
+    struct extra extra = {.domain = sch_op_domain_of(&node->shape->shape, search->gang->key)};
     if (!extra.domain.data || !sch_op_gang_is_open(search->op, node, search->here, search->when))
         return;
     uint64_t now = node->backlog_count == 0 ? sch_node_fits(node, request) : 0;
@@ -114,39 +114,39 @@ static void add_nodes(struct search *search)
 
 /* ---- domains ---- */
 
-static int compare_shapes(const void *left, const void *right)
+static int compare_groups(const void *left, const void *right)
 {
-    const struct sch_domain_shape *a = left, *b = right;
+    const struct sch_domain_group *a = left, *b = right;
     if (a->hash != b->hash)
         return a->hash < b->hash ? -1 : 1;
-    return (a->shape > b->shape) - (a->shape < b->shape);
+    return (a->group > b->group) - (a->group < b->group);
 }
 
-/* The shapes by domain; as long as they stay the same and nobody asks for another label. */
-static void order_shapes(struct sch_kind *kind, const char *key)
+/* The groups by domain; as long as they stay the same and nobody asks for another label. */
+static void order_groups(struct sch_kind *kind, const char *key)
 {
-    if (kind->domains && strcmp(kind->domain_key, key) == 0)
+    SY_ASSERT(strcmp(kind->domain_key, key) == 0);
+    if (kind->domains)
         return;
-    free(sy_take(kind->domains));
-    kind->domains = sy_calloc(kind->shape_count + 1, sizeof(*kind->domains));
+    kind->domains = sy_calloc(kind->group_count + 1, sizeof(*kind->domains));
     kind->domain_count = 0;
-    snprintf(kind->domain_key, sizeof(kind->domain_key), "%s", key);
-    for (uint32_t i = 0; i < kind->shape_count; i++) {
-        struct sy_span domain = sch_op_domain_of(kind->shapes[i].shape, key);
+    for (uint32_t i = 0; i < kind->group_count; i++) {
+        struct sy_span domain = sch_op_domain_of(&kind->groups[i].group->shape, key);
         if (domain.data)
-            kind->domains[kind->domain_count++] = (struct sch_domain_shape){hash_of(&domain), i};
+            kind->domains[kind->domain_count++] = (struct sch_domain_group){hash_of(&domain), i};
     }
     if (kind->domain_count > 1)
-        qsort(kind->domains, kind->domain_count, sizeof(*kind->domains), compare_shapes);
+        qsort(kind->domains, kind->domain_count, sizeof(*kind->domains), compare_groups);
 }
 
 static struct sy_span value_at(const struct search *search, uint32_t at)
 {
     const struct sch_kind *kind = search->kind;
-    return sch_op_domain_of(kind->shapes[kind->domains[at].shape].shape, search->gang->key);
+    const struct sch_op_group *group = kind->groups[kind->domains[at].group].group;
+    return sch_op_domain_of(&group->shape, search->gang->key);
 }
 
-/* Of the same domain as the one before. Hashes tell, and two values of one hash share its shapes by
+/* Of the same domain as the one before. Hashes tell, and two values of one hash share its groups by
  * turns at worst, so they are compared. */
 static bool goes_on(const struct search *search, uint32_t from, uint32_t at)
 {
@@ -181,7 +181,7 @@ static bool may_hold(const struct search *search, const struct domain *domain)
     if (domain->fits < search->gang->size)
         return false;
     for (uint32_t i = domain->from; i < domain->from + domain->count; i++) {
-        if (!sch_kind_counted(search->kind, search->kind->domains[i].shape, search->gang->size,
+        if (!sch_kind_counted(search->kind, search->kind->domains[i].group, search->gang->size,
                               &here))
             return true;
         room += here;
@@ -201,20 +201,20 @@ static int compare_domains(const void *left, const void *right)
 static void collect(struct search *search)
 {
     struct sch_kind *kind = search->kind;
-    sch_kind_shapes(search->op, kind);
-    order_shapes(kind, search->gang->key);
+    sch_kind_groups(search->op, kind);
+    order_groups(kind, search->gang->key);
     add_nodes(search);
     search->domains = sy_calloc(kind->domain_count + 1, sizeof(*search->domains));
     uint32_t extra = 0;
     for (uint32_t at = 0; at < kind->domain_count;) {
-        struct domain domain = {.from = at, .first = kind->domains[at].shape};
+        struct domain domain = {.from = at, .first = kind->domains[at].group};
         do {
-            uint32_t shape = kind->domains[at].shape;
-            const struct sch_kind_shape *on = &kind->shapes[shape];
-            domain.fits += sch_kind_fits_most(kind, shape);
+            uint32_t group = kind->domains[at].group;
+            const struct sch_kind_group *on = &kind->groups[group];
+            domain.fits += sch_kind_fits_most(kind, group);
             if (search->when == SCH_EMPTY)
                 domain.slots += (uint64_t)on->slots *
-                                sch_fit_count(&on->shape->tiers[SCH_TIER_TRUSTED].fit);
+                                sch_fit_count(&on->group->tiers[SCH_TIER_TRUSTED].fit);
         } while (goes_on(search, domain.from, ++at));
         domain.count = at - domain.from;
         add_extras(search, &domain, &extra);
@@ -231,7 +231,7 @@ static bool holds(const struct search *search, const struct domain *domain)
 {
     uint64_t room = domain->extra, size = search->gang->size, here;
     for (uint32_t i = domain->from; i < domain->from + domain->count && room < size; i++) {
-        if (!sch_kind_count(search->op, search->kind, search->kind->domains[i].shape, size, &here))
+        if (!sch_kind_count(search->op, search->kind, search->kind->domains[i].group, size, &here))
             return false;
         room += here;
     }
@@ -243,6 +243,10 @@ bool sch_op_domain_find(struct sch_operator *op, struct sch_kind *kind,
                         enum sch_when when, struct sch_op_domain *ret)
 {
     SY_ASSERT(gang->size > 0 && gang->topology != SCH_TOPOLOGY_NONE);
+    if (!sch_kind_ask_domains(op, kind, gang->key)) {
+        op->gangs_later = true;
+        return false;
+    }
     struct search search = {.op = op, .kind = kind, .gang = gang, .here = here, .when = when};
     collect(&search);
     uint32_t count = search.domain_count, at = 0;
@@ -257,7 +261,7 @@ bool sch_op_domain_find(struct sch_operator *op, struct sch_kind *kind,
     bool found = at < count && !(when != SCH_EMPTY && op->gangs_later);
     if (found)
         *ret = (struct sch_op_domain){.value = value_at(&search, domains[at].from),
-                                      .shapes = &kind->domains[domains[at].from],
+                                      .groups = &kind->domains[domains[at].from],
                                       .count = domains[at].count};
     free(search.domains);
     free(search.extras);

@@ -104,8 +104,8 @@ struct walk {
     uint64_t room, wanted;
     struct spots *spots; /* NULL: only counted */
     uint32_t cap;
-    const struct sch_op_shape *shape; /* of the last one */
-    uint32_t of_shape;
+    const struct sch_op_group *group; /* of the last one */
+    uint32_t of_group;
 };
 
 static void spot_add(struct walk *walk, const struct spot *spot)
@@ -119,7 +119,7 @@ static void spot_add(struct walk *walk, const struct spot *spot)
     spots->items[spots->count++] = *spot;
 }
 
-/* False: enough of this shape. */
+/* False: enough of this group. */
 static bool walk_node(void *ctx, void *owner)
 {
     struct walk *walk = ctx;
@@ -135,14 +135,14 @@ static bool walk_node(void *ctx, void *owner)
     spot.slots = walk->when == SCH_EMPTY ? slots_of(node, walk->request) : spot.fits;
     if (spot.slots == 0)
         return true;
-    walk->of_shape = node->shape == walk->shape ? walk->of_shape + 1 : 1;
-    walk->shape = node->shape;
+    walk->of_group = node->group == walk->group ? walk->of_group + 1 : 1;
+    walk->group = node->group;
     walk->room += spot.slots;
     if (!walk->spots)
         return walk->room < walk->wanted;
     spot_add(walk, &spot);
     bool enough = walk->when == SCH_EMPTY || walk->room >= walk->wanted;
-    return !enough || walk->of_shape < SCH_OP_GANG_NODES;
+    return !enough || walk->of_group < SCH_OP_GANG_NODES;
 }
 
 /* One that is in no index. */
@@ -150,7 +150,7 @@ static void walk_other(struct walk *walk, struct sch_node *node)
 {
     struct sy_span there = {0};
     if (walk->domain)
-        there = sch_op_domain_of(node->shape, walk->key);
+        there = sch_op_domain_of(&node->shape->shape, walk->key);
     if (!walk->domain ||
         (there.data && sch_label_values_compare(&there, &walk->domain->value) == 0))
         (void)walk_node(walk, node);
@@ -178,7 +178,7 @@ static void walk_nodes(struct sch_operator *op, struct sch_kind *kind, struct wa
     }
     bool room = walk->when != SCH_EMPTY;
     for (uint32_t i = 0; walk->domain && i < walk->domain->count; i++)
-        sch_kind_each_of(kind, walk->domain->shapes[i].shape, room, walk_node, walk);
+        sch_kind_each_of(kind, walk->domain->groups[i].group, room, walk_node, walk);
     if (!walk->domain)
         sch_kind_each(op, kind, room, walk_node, walk);
 }
@@ -256,6 +256,7 @@ bool sch_op_gang_has_room(struct sch_operator *op, struct sch_kind *kind,
     do {
         op->looks = 0;
         op->gangs_later = false;
+        sch_labels_settle(op);
         room = has_room(op, kind, shape, SCH_NOW);
     } while (op->gangs_later);
     op->gangs_later = later;
@@ -547,15 +548,17 @@ void sch_op_gang_grant(struct sch_operator *op, struct sch_op_class *class, bool
 {
     struct sch_kind *kind = class->kind;
     SY_ASSERT(class->gang.size > 0 && class->partition->up);
-    if (class->waiting == 0 || class->gangs_held > 0 ||
-        !has_room(op, kind, &class->gang, SCH_EMPTY))
+    if (class->waiting == 0 || class->gangs_held > 0)
         return;
     bool later = op->gangs_later;
     op->gangs_later = false;
-    uint64_t startable = class->assigned + has_room(op, kind, &class->gang, SCH_NOW);
+    bool takes = has_room(op, kind, &class->gang, SCH_EMPTY);
+    uint64_t startable = class->assigned + (takes && has_room(op, kind, &class->gang, SCH_NOW));
     if (op->gangs_later && !sch_link_in_list(&kind->unsure))
         sch_list_push_back(&op->kinds_unsure, &kind->unsure);
     op->gangs_later = later;
+    if (!takes)
+        return;
     bool new = class->granted <= class->assigned;
     if (!new && !answer &&class->startable == startable)
         return;

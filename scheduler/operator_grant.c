@@ -40,7 +40,7 @@ void sch_class_grant_share(struct sch_operator *op, struct sch_op_class *class, 
     share += class->claims_ready;
     if (raise(&class->granted, class->assigned, share, exact ? share : 1))
         class->heard_ns = op->now_ns;
-    else if (!class->owed)
+    else if (!class->owed || !sch_kind_is_known(op, class->kind))
         return;
     sch_class_send_grant(op, class, startable + class->claims_ready);
 }

@@ -7,7 +7,8 @@
  *   operator_node.c    what agents say: nodes, inventories, reports, leases; operator_wait.c too
  *   operator_verbs.c   cordon, drain, fence; nodes that are avoided for a while
  *   operator_room.c    what is used of a node, and what is left
- *   operator_index.c   shapes and kinds: which node takes a request
+ *   operator_index.c   groups and kinds: which node takes a request; operator_index.h
+ *   operator_labels.c  which labels of nodes anybody asks for
  *   operator_place.c   placing, backlogs, what is held
  *   operator_gang.c    gangs that wait, the nodes that are kept for one, and their placement
  *   operator_claim.c   the nodes that are kept for single actions that nothing else has room for
@@ -25,12 +26,6 @@
  * in its own order, and one message carries starts before outcomes, so the last case may push
  * `used` above the capacity for a moment. What never exceeds it is the sum of those charged into
  * room that was free in our eyes (`room`), and sch_operator_check() checks that.
- *
- * Nodes alike (capacity, traits, environments) are of one shape, and what is left on each is one
- * vector in the index of its shape (fit.h). A kind is a distinct request over all shards; it knows
- * which shapes could hold it, and what it asks as a vector of each. So a change of a node is one
- * change of one index whatever the number of kinds, and a decision asks each shape once. Changes
- * are gathered, and carried out when somebody asks.
  */
 #pragma once
 
@@ -40,6 +35,7 @@
 #include "scheduler/heap.h"
 #include "scheduler/list.h"
 #include "scheduler/operator.h"
+#include "scheduler/operator_index.h"
 #include "scheduler/share.h"
 #include "scheduler/table.h"
 
@@ -82,7 +78,7 @@
  * less often, for one with a topology looks at each. */
 #define SCH_OP_RESERVE_INTERVAL_NS (100 * SY_NS_PER_MS)
 #define SCH_OP_RESERVE_NODES 4096u
-/* A gang without a topology looks at so many nodes of each shape, those with most free. */
+/* A gang without a topology looks at so many nodes of each group, those with most free. */
 #define SCH_OP_GANG_NODES 1024u
 /* And for one that went back they are kept so long: its shard may have no other cluster for it. */
 #define SCH_OP_RESERVE_GRACE_NS (2 * SY_NS_PER_S)
@@ -98,7 +94,7 @@
 #define SCH_OP_MADE_NS (60 * SY_NS_PER_S)
 #define SCH_OP_MADE_READY_NS (5 * SY_NS_PER_S)
 #define SCH_OP_GANGS_TRIED 16u /* when room comes, the first so many */
-/* Nodes whose room is counted for domains of gangs in a step; one of a shape that it has begun with
+/* Nodes whose room is counted for domains of gangs in a step; one of a group that it has begun with
  * is counted to its end, which is as many as the gang has members. */
 #define SCH_OP_GANG_LOOKS 512u
 #define SCH_OP_WAITING_MAX (1u << 28) /* of one class: sums and products stay in 64 bits */
@@ -230,42 +226,6 @@ struct sch_op_placed {
     uint32_t seen; /* within operator_reclaim.c: which victim it is, from 1; else 0 */
 };
 
-/* Nodes that are placed on: TRUSTED ones first; the others only by kinds that no trusted one could
- * ever hold. */
-enum sch_tier_id { SCH_TIER_TRUSTED, SCH_TIER_AVOIDED, SCH_TIERS };
-struct sch_tier {
-    struct sch_fit fit;   /* what is left; see sch_room_vector() */
-    struct sch_heap over; /* nodes whose backlog has room, or had it a moment ago, by its length */
-    uint32_t ready;
-    uint64_t version;                /* goes up with each change of one of its nodes */
-    uint64_t left[SCH_FIT_DIMS_MAX]; /* sums of what is left of its nodes */
-};
-
-/* Nodes alike. */
-struct sch_op_shape {
-    struct sch_shape shape; /* nodes: that are known; 0: it goes */
-    uint64_t serial;        /* op->shape_serial; kinds look at newer ones */
-    struct sch_table_link by_bytes;
-    struct sch_link link; /* op->shapes, by serial */
-    struct sch_tier tiers[SCH_TIERS];
-};
-
-/* A shape of a kind, in the order of domains. */
-struct sch_domain_shape {
-    uint64_t hash; /* of its domain */
-    uint32_t shape;
-};
-
-/* A shape that could hold a kind. */
-struct sch_kind_shape {
-    struct sch_op_shape *shape;
-    uint32_t slots; /* how many on an empty node */
-    /* Of the trusted tier when it had that version: how many fit, at most; as counted. */
-    uint64_t most_version, most;
-    uint64_t counted_version, counted, counted_max; /* see sch_kind_count() */
-    uint64_t least[SCH_FIT_DIMS_MAX];
-};
-
 struct sch_kind {
     struct sch_resources request;
     uint32_t refs; /* classes, and attempts that are not DONE */
@@ -282,14 +242,16 @@ struct sch_kind {
     uint64_t held_count, backlog_count;
     uint64_t waiting; /* over its classes */
     struct sch_rate rate;
-    struct sch_kind_shape
-        *shapes; /* that could hold it; for one without GPUs those without first */
-    uint32_t shape_count, shape_cap;
-    uint64_t shapes_seen; /* serial of the newest that was looked at */
-    /* By the label that was asked for last, those that have it; NULL: not since shapes changed. */
-    struct sch_domain_shape *domains;
+    struct sch_kind_group
+        *groups; /* that could hold it; for one without GPUs those without first */
+    uint32_t group_count, group_cap;
+    uint64_t groups_seen;    /* serial of the newest that was looked at */
+    uint64_t asked;          /* known of nodes that were seen then, of op->labels.serial */
+    struct sch_link unknown; /* op->labels.waiting */
+    /* By the label that was asked for last, those that have it; NULL: not since groups changed. */
+    struct sch_domain_group *domains;
     uint32_t domain_count;
-    char domain_key[SCH_GANG_KEY_MAX];
+    char domain_key[SCH_GANG_KEY_MAX]; /* "": none was */
     /* As of the last sch_kind_sync(): nodes that could hold it, and how many more fit now. */
     uint32_t capable;
     uint64_t room;
@@ -326,6 +288,9 @@ struct sch_node {
     struct sch_link changed;         /* op->changed: the index does not know yet */
     struct sch_amount free;          /* as counted in op->free */
     struct sch_op_shape *shape;
+    struct sch_op_group *group;
+    uint64_t seen;           /* op->labels.serial when that was looked at */
+    struct sch_link by_seen; /* op->labels.nodes */
     struct sch_fit_entry *fit;
     struct sch_heap_entry over;
     int tier;                       /* in whose index it is; -1: nothing is placed there */
@@ -442,9 +407,10 @@ struct sch_operator {
     struct sch_node **nodes; /* that are not GONE, in no order */
     uint32_t node_count, node_cap;
     uint64_t node_serial; /* ties are decided by age */
-    struct sch_table shapes_by_bytes, services_by_name;
-    struct sch_link shapes, services, kinds_rated, owed;
-    uint64_t shape_serial;
+    struct sch_table shapes_by_bytes, groups_by_bytes, services_by_name;
+    struct sch_link shapes, groups, services, kinds_rated, owed;
+    uint64_t group_serial;
+    struct sch_op_labels labels;
     struct sch_heap leases, drains, probations, recalls;
     struct sch_link changed; /* nodes whose index entry is stale */
     struct sch_link reserved;
@@ -585,47 +551,6 @@ void sch_node_reuse(struct sch_node *node, struct sch_attempt *a);
 /* How many more fit when what is cancelled there has ended. */
 uint32_t sch_node_fits_soon(struct sch_node *node, const struct sch_resources *request);
 
-/* ---- operator_index.c ---- */
-struct sch_kind *sch_kind_ref(struct sch_operator *op, const struct sch_resources *request);
-void sch_kind_unref(struct sch_operator *op, struct sch_kind *kind);
-/* Brings its room and capable up to date. */
-void sch_kind_sync(struct sch_operator *op, struct sch_kind *kind);
-/* Trusted nodes that could hold one, or with `room` have room for one; of each shape those with
- * most GPUs and cores free first, until `fn` returns false. Nodes that are kept for somebody are
- * left out. */
-void sch_kind_each(struct sch_operator *op, struct sch_kind *kind, bool room,
-                   bool (*fn)(void *ctx, void *node), void *ctx);
-/* Brings the shapes of the kind up to date. */
-void sch_kind_shapes(struct sch_operator *op, struct sch_kind *kind);
-/* Not more than this fit now on trusted nodes of the i-th of these, without looking at them. */
-uint64_t sch_kind_fits_most(struct sch_kind *kind, uint32_t i);
-/* Like sch_kind_each(), of the i-th. */
-void sch_kind_each_of(struct sch_kind *kind, uint32_t i, bool room,
-                      bool (*fn)(void *ctx, void *node), void *ctx);
-/* What was counted of it before; false: it has changed since, or that was not enough. */
-bool sch_kind_counted(const struct sch_kind *kind, uint32_t i, uint64_t most, uint64_t *ret);
-/* How many do, `most` at most, on those without a backlog: looked at only when one of them has
- * changed. False: this step has looked at enough, and another one has to go on (gangs_later). */
-bool sch_kind_count(struct sch_operator *op, struct sch_kind *kind, uint32_t i, uint64_t most,
-                    uint64_t *ret);
-void sch_kind_count_check(struct sch_kind *kind);
-/* How many these nodes would hold, empty. */
-uint64_t sch_kind_slots(struct sch_operator *op, struct sch_kind *kind);
-/* Whether there is room for it, or its backlog takes it; known already that no other node has. */
-bool sch_kind_takes(struct sch_operator *op, struct sch_kind *kind, const struct sch_node *node);
-/* The node with room for one more; or, without, whose backlog takes it (*ret_room false); NULL. */
-struct sch_node *sch_kind_choose(struct sch_operator *op, struct sch_kind *kind, bool *ret_room);
-/* Whether it is sent some more than fit now: as many as end there in a round trip. */
-bool sch_node_backlogs(const struct sch_operator *op, const struct sch_node *node);
-/* Its room, its backlog, or whether anything is placed there. */
-void sch_node_changed(struct sch_operator *op, struct sch_node *node);
-/* Zero-padded, environments sorted by name. */
-void sch_node_set_shape(struct sch_operator *op, struct sch_node *node,
-                        const struct sch_shape *shape);
-void sch_node_leave_index(struct sch_operator *op, struct sch_node *node);
-/* Carries out what changed. */
-void sch_index_sync(struct sch_operator *op);
-
 /* ---- operator_place.c ---- */
 void sch_node_charge(struct sch_operator *op, struct sch_attempt *a, bool room);
 /* So many more, or less, of its charged attempts were cancelled. */
@@ -674,14 +599,14 @@ void sch_op_placed_leave(struct sch_attempt *a);
 /* Whether room is counted as it is, as it will be when what was cancelled has ended, or as if the
  * nodes were empty. */
 enum sch_when { SCH_NOW, SCH_SOON, SCH_EMPTY };
-/* Until the shapes of the kind change. */
+/* Until the groups of the kind change. */
 struct sch_op_domain {
     struct sy_span value; /* of the label */
-    const struct sch_domain_shape *shapes;
+    const struct sch_domain_group *groups;
     uint32_t count;
 };
 /* The value of a label that nodes of that shape have; data NULL: none. */
-struct sy_span sch_op_domain_of(const struct sch_op_shape *shape, const char *key);
+struct sy_span sch_op_domain_of(const struct sch_shape *shape, const char *key);
 /* Of the domains by gang's label one that has room for all of it; false: none has, or that is not
  * known yet (gangs_later). `here`: the gang itself; NULL: it is not here. */
 bool sch_op_domain_find(struct sch_operator *op, struct sch_kind *kind,

@@ -53,6 +53,7 @@ static bool has_room(struct sch_operator *op, const struct sch_op_survey *survey
 {
     bool room;
     struct sch_kind *kind = sch_kind_ref(op, survey->request);
+    sch_labels_settle(op);
     if (survey->gang)
         room = sch_op_gang_has_room(op, kind, survey->gang);
     else

@@ -518,6 +518,21 @@ START_TEST(racks_are_counted_in_slices_and_only_anew_when_they_changed)
 }
 END_TEST
 
+/* Whether it ever is; the label is new, so each node is looked at for that, not for its room. */
+static bool until_granted(struct world *w, uint32_t class_id, const struct sch_gang_shape *shape)
+{
+    demand(w, class_id, 1, 4, shape);
+    bool granted = grant_of(w, class_id) != NULL;
+    for (int64_t end = w->now + 200 * SY_NS_PER_MS; w->now < end; w->now += SY_NS_PER_MS) {
+        while (sch_operator_next_ns(w->op) <= w->now) {
+            raw_step(w, (struct sch_op_event){.type = SCH_OP_TICK});
+            granted |= grant_of(w, class_id) != NULL;
+            ck_assert_uint_eq(w->op->looks, 0);
+        }
+    }
+    return granted;
+}
+
 START_TEST(whether_a_rack_could_hold_a_gang_is_known_without_its_nodes)
 {
     enum { NODES = 3 * SCH_OP_GANG_NODES };
@@ -527,11 +542,10 @@ START_TEST(whether_a_rack_could_hold_a_gang_is_known_without_its_nodes)
     struct sch_gang_shape fits = {
         .size = SCH_GANG_SIZE_MAX, .topology = SCH_TOPOLOGY_REQUIRE, .key = "rack"};
     struct sch_gang_shape none = {.size = 8, .topology = SCH_TOPOLOGY_REQUIRE, .key = "row"};
-    demand(w, GANG, 1, 4, &fits);
-    ck_assert_ptr_nonnull(grant_of(w, GANG));
-    demand(w, GANG + 1, 1, 4, &none);
-    ck_assert_ptr_null(grant_of(w, GANG + 1));
-    ck_assert_uint_eq(w->op->looks, 0);
+    bool granted = until_granted(w, GANG, &fits);
+    ck_assert(granted);
+    granted = until_granted(w, GANG + 1, &none);
+    ck_assert(!granted);
     world_free(w);
 }
 END_TEST

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define TURN_NS (20 * SY_NS_PER_US)
+
 enum { KINDS = 100, RUNNING = 300, TURNS = 700, ZONES = 3, CORES = 32 };
 
 struct world {
@@ -50,6 +52,13 @@ static void demand(struct world *world, uint32_t class_id, enum hosts_asked aske
     op_world_step(&world->w, event);
 }
 
+static void pass(struct world *world, int64_t ns)
+{
+    world->w.now += ns;
+    while (sch_operator_next_ns(world->w.op) <= world->w.now)
+        op_world_step(&world->w, (struct sch_op_event){.type = SCH_OP_TICK});
+}
+
 /* One of the next class in turn that is granted some. */
 static struct sch_attempt_key place(struct world *world)
 {
@@ -58,7 +67,7 @@ static struct sch_attempt_key place(struct world *world)
         if (world->assigned[world->next] < world->granted[world->next])
             break;
         if (i % KINDS == 0)
-            op_world_pass(&world->w, SY_NS_PER_MS);
+            pass(world, SY_NS_PER_MS);
     }
     struct sch_op_event event = {0};
     event.u.assign.class_id = world->next;
@@ -80,7 +89,7 @@ void hosts_unlike(uint32_t nodes, enum hosts_asked asked, struct decisions_resul
     op_world_init(&world->w);
     op_world_partition_up(&world->w, 1);
     nodes_up(world, nodes);
-    op_world_pass(&world->w, 200 * SY_NS_PER_MS);
+    pass(world, 200 * SY_NS_PER_MS);
     world->w.measuring = true;
     for (uint32_t i = 1; i <= KINDS; i++)
         demand(world, i, asked);
@@ -89,7 +98,7 @@ void hosts_unlike(uint32_t nodes, enum hosts_asked asked, struct decisions_resul
     for (uint32_t i = 0; i < TURNS; i++) {
         struct sch_attempt_key *key = &world->running[sy_rng_below(&rng, RUNNING)];
         op_world_end(&world->w, key);
-        op_world_pass(&world->w, SY_NS_PER_MS);
+        pass(world, TURN_NS);
         *key = place(world);
     }
     op_world_result(&world->w, world->placed, ret);
