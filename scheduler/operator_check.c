@@ -220,20 +220,31 @@ static void check_group(const struct sch_op_group *group)
 
 static void check_shapes(struct sch_operator *op)
 {
-    uint32_t nodes = 0, grouped = 0, shapes = 0, refs = 0;
+    uint32_t nodes = 0, grouped = 0, refs = 0, known = 0;
     for (struct sch_link *link = op->shapes.next; link != &op->shapes; link = link->next) {
         SY_ASSERT(sy_container_of(link, struct sch_op_shape, link)->shape.nodes > 0);
         nodes += sy_container_of(link, struct sch_op_shape, link)->shape.nodes;
-        shapes++;
+        known += 1 + (sy_container_of(link, struct sch_op_shape, link)->told != NULL);
     }
     for (struct sch_link *link = op->groups.next; link != &op->groups; link = link->next) {
         const struct sch_op_group *group = sy_container_of(link, struct sch_op_group, link);
         check_group(group);
-        grouped += group->shape.nodes;
+        grouped += sch_op_group_is_told(group) ? 0 : group->shape.nodes;
+        known += group->shape.nodes;
         refs += group->refs;
     }
-    SY_ASSERT(nodes == op->node_count && grouped == nodes && refs == nodes + shapes);
+    SY_ASSERT(nodes == op->node_count && grouped == nodes && refs == known);
     sch_labels_check(op);
+}
+
+static void check_place(const struct sch_operator *op, const struct sch_place *place,
+                        const uint64_t *values)
+{
+    const struct sch_node *node = place->node;
+    uint32_t dims = sch_room_dims(&node->shape->shape);
+    SY_ASSERT(memcmp(place->fit->values, values, dims * sizeof(*values)) == 0);
+    SY_ASSERT(place->fit->owner == node && place->fit->count > 0);
+    SY_ASSERT(sch_heap_has(&place->over) || !sch_node_backlogs(op, node));
 }
 
 /* The index against each node by itself. */
@@ -249,9 +260,9 @@ static void check_index(struct sch_operator *op)
         if (node->tier < 0)
             continue;
         sch_room_vector(node, values);
-        SY_ASSERT(memcmp(node->fit->values, values,
-                         sch_room_dims(&node->shape->shape) * sizeof(*values)) == 0);
-        SY_ASSERT(sch_heap_has(&node->over) || !sch_node_backlogs(op, node));
+        check_place(op, &node->all, values);
+        if (node->told.group)
+            check_place(op, &node->told, values);
     }
 }
 
@@ -266,10 +277,10 @@ static bool goes_before(const struct sch_kind *kind, const struct sch_node *a,
     if (waste != other)
         return other;
     for (unsigned i = 0; i < 2; i++) {
-        if (a->fit->values[i] != b->fit->values[i])
-            return a->fit->values[i] < b->fit->values[i];
+        if (a->all.fit->values[i] != b->all.fit->values[i])
+            return a->all.fit->values[i] < b->all.fit->values[i];
     }
-    return a->fit->tie < b->fit->tie;
+    return a->all.fit->tie < b->all.fit->tie;
 }
 
 /* But for warm workers and GPUs that are shared already, which come first. */

@@ -139,7 +139,7 @@ bool sch_claim_is_before_gang(const struct sch_operator *op, const struct sch_op
 static uint32_t wanted(const struct sch_op_class *class)
 {
     uint64_t waiting = class->waiting - (class->made && class->waiting > 0);
-    if (class->kind->group_count == 0)
+    if (class->kind->groups.count == 0)
         return 0; /* nodes that could hold it have gone */
     return class->keep < waiting ? class->keep : (uint32_t)waiting;
 }

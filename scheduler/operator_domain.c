@@ -1,8 +1,8 @@
 /*
  * Domains of a cluster by a label, for gangs with a topology: which one has room for all of a gang.
  *
- * Nodes of a group have the same value of a label that domains are asked of, so a domain is some
- * groups, and its room the sum over these. Of
+ * Nodes are grouped by the label that domains are asked of, so a domain is some groups, the parts
+ * of a kind, and its room the sum over these. Of
  * each what is left is summed at each change; that, divided by what a member asks for, is an upper
  * bound of how many fit, and rules most domains out without a look at a node. Of the others nodes
  * are looked at, and what was counted is kept until one of the group changes. A step looks at
@@ -26,7 +26,7 @@ struct extra {
 
 struct domain {
     uint32_t from, count; /* of the kind's */
-    uint32_t first;       /* group: who came first goes first, of equals */
+    uint32_t first;       /* part: who came first goes first, of equals */
     uint64_t extra;       /* of nodes that are in no index; it is in `fits` too */
     uint64_t fits, slots; /* fits: at most */
 };
@@ -114,39 +114,38 @@ static void add_nodes(struct search *search)
 
 /* ---- domains ---- */
 
-static int compare_groups(const void *left, const void *right)
+static int compare_parts(const void *left, const void *right)
 {
-    const struct sch_domain_group *a = left, *b = right;
+    const struct sch_domain_part *a = left, *b = right;
     if (a->hash != b->hash)
         return a->hash < b->hash ? -1 : 1;
-    return (a->group > b->group) - (a->group < b->group);
+    return (a->part > b->part) - (a->part < b->part);
 }
 
-/* The groups by domain; as long as they stay the same and nobody asks for another label. */
-static void order_groups(struct sch_kind *kind, const char *key)
+/* The parts by domain, as long as they stay the same. */
+static void order_parts(struct sch_kind *kind, const char *key)
 {
     SY_ASSERT(strcmp(kind->domain_key, key) == 0);
     if (kind->domains)
         return;
-    kind->domains = sy_calloc(kind->group_count + 1, sizeof(*kind->domains));
-    kind->domain_count = 0;
-    for (uint32_t i = 0; i < kind->group_count; i++) {
-        struct sy_span domain = sch_op_domain_of(&kind->groups[i].group->shape, key);
-        if (domain.data)
-            kind->domains[kind->domain_count++] = (struct sch_domain_group){hash_of(&domain), i};
+    kind->domains = sy_calloc(kind->parts.count + 1, sizeof(*kind->domains));
+    kind->domain_count = kind->parts.count;
+    for (uint32_t i = 0; i < kind->parts.count; i++) {
+        struct sy_span domain = sch_op_domain_of(&kind->parts.items[i].group->shape, key);
+        kind->domains[i] = (struct sch_domain_part){hash_of(&domain), i};
     }
     if (kind->domain_count > 1)
-        qsort(kind->domains, kind->domain_count, sizeof(*kind->domains), compare_groups);
+        qsort(kind->domains, kind->domain_count, sizeof(*kind->domains), compare_parts);
 }
 
 static struct sy_span value_at(const struct search *search, uint32_t at)
 {
     const struct sch_kind *kind = search->kind;
-    const struct sch_op_group *group = kind->groups[kind->domains[at].group].group;
+    const struct sch_op_group *group = kind->parts.items[kind->domains[at].part].group;
     return sch_op_domain_of(&group->shape, search->gang->key);
 }
 
-/* Of the same domain as the one before. Hashes tell, and two values of one hash share its groups by
+/* Of the same domain as the one before. Hashes tell, and two values of one hash share its parts by
  * turns at worst, so they are compared. */
 static bool goes_on(const struct search *search, uint32_t from, uint32_t at)
 {
@@ -181,7 +180,7 @@ static bool may_hold(const struct search *search, const struct domain *domain)
     if (domain->fits < search->gang->size)
         return false;
     for (uint32_t i = domain->from; i < domain->from + domain->count; i++) {
-        if (!sch_kind_counted(search->kind, search->kind->domains[i].group, search->gang->size,
+        if (!sch_kind_counted(search->kind, search->kind->domains[i].part, search->gang->size,
                               &here))
             return true;
         room += here;
@@ -201,17 +200,17 @@ static int compare_domains(const void *left, const void *right)
 static void collect(struct search *search)
 {
     struct sch_kind *kind = search->kind;
-    sch_kind_groups(search->op, kind);
-    order_groups(kind, search->gang->key);
+    sch_kind_look_at_parts(search->op, kind);
+    order_parts(kind, search->gang->key);
     add_nodes(search);
     search->domains = sy_calloc(kind->domain_count + 1, sizeof(*search->domains));
     uint32_t extra = 0;
     for (uint32_t at = 0; at < kind->domain_count;) {
-        struct domain domain = {.from = at, .first = kind->domains[at].group};
+        struct domain domain = {.from = at, .first = kind->domains[at].part};
         do {
-            uint32_t group = kind->domains[at].group;
-            const struct sch_kind_group *on = &kind->groups[group];
-            domain.fits += sch_kind_fits_most(kind, group);
+            uint32_t part = kind->domains[at].part;
+            const struct sch_kind_group *on = &kind->parts.items[part];
+            domain.fits += sch_kind_fits_most(kind, part);
             if (search->when == SCH_EMPTY)
                 domain.slots += (uint64_t)on->slots *
                                 sch_fit_count(&on->group->tiers[SCH_TIER_TRUSTED].fit);
@@ -231,7 +230,7 @@ static bool holds(const struct search *search, const struct domain *domain)
 {
     uint64_t room = domain->extra, size = search->gang->size, here;
     for (uint32_t i = domain->from; i < domain->from + domain->count && room < size; i++) {
-        if (!sch_kind_count(search->op, search->kind, search->kind->domains[i].group, size, &here))
+        if (!sch_kind_count(search->op, search->kind, search->kind->domains[i].part, size, &here))
             return false;
         room += here;
     }
@@ -261,7 +260,7 @@ bool sch_op_domain_find(struct sch_operator *op, struct sch_kind *kind,
     bool found = at < count && !(when != SCH_EMPTY && op->gangs_later);
     if (found)
         *ret = (struct sch_op_domain){.value = value_at(&search, domains[at].from),
-                                      .groups = &kind->domains[domains[at].from],
+                                      .parts = &kind->domains[domains[at].from],
                                       .count = domains[at].count};
     free(search.domains);
     free(search.extras);

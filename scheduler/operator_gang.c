@@ -135,8 +135,10 @@ static bool walk_node(void *ctx, void *owner)
     spot.slots = walk->when == SCH_EMPTY ? slots_of(node, walk->request) : spot.fits;
     if (spot.slots == 0)
         return true;
-    walk->of_group = node->group == walk->group ? walk->of_group + 1 : 1;
-    walk->group = node->group;
+    bool told = walk->domain || walk->request->labels[0];
+    const struct sch_op_group *group = told ? node->told.group : node->all.group;
+    walk->of_group = group == walk->group ? walk->of_group + 1 : 1;
+    walk->group = group;
     walk->room += spot.slots;
     if (!walk->spots)
         return walk->room < walk->wanted;
@@ -178,7 +180,7 @@ static void walk_nodes(struct sch_operator *op, struct sch_kind *kind, struct wa
     }
     bool room = walk->when != SCH_EMPTY;
     for (uint32_t i = 0; walk->domain && i < walk->domain->count; i++)
-        sch_kind_each_of(kind, walk->domain->groups[i].group, room, walk_node, walk);
+        sch_kind_each_of(kind, walk->domain->parts[i].part, room, walk_node, walk);
     if (!walk->domain)
         sch_kind_each(op, kind, room, walk_node, walk);
 }

@@ -7,7 +7,8 @@
  *   operator_node.c    what agents say: nodes, inventories, reports, leases; operator_wait.c too
  *   operator_verbs.c   cordon, drain, fence; nodes that are avoided for a while
  *   operator_room.c    what is used of a node, and what is left
- *   operator_index.c   groups and kinds: which node takes a request; operator_index.h
+ *   operator_index.c   which nodes are alike; operator_index.h
+ *   operator_kind.c    kinds: which node takes a request
  *   operator_labels.c  which labels of nodes anybody asks for
  *   operator_place.c   placing, backlogs, what is held
  *   operator_gang.c    gangs that wait, the nodes that are kept for one, and their placement
@@ -242,14 +243,13 @@ struct sch_kind {
     uint64_t held_count, backlog_count;
     uint64_t waiting; /* over its classes */
     struct sch_rate rate;
-    struct sch_kind_group
-        *groups; /* that could hold it; for one without GPUs those without first */
-    uint32_t group_count, group_cap;
-    uint64_t groups_seen;    /* serial of the newest that was looked at */
-    uint64_t asked;          /* known of nodes that were seen then, of op->labels.serial */
-    struct sch_link unknown; /* op->labels.waiting */
-    /* By the label that was asked for last, those that have it; NULL: not since groups changed. */
-    struct sch_domain_group *domains;
+    struct sch_kind_groups groups; /* that could hold it */
+    uint64_t asked;                /* known of nodes that were seen then, of op->labels.serial */
+    struct sch_link unknown;       /* op->labels.waiting */
+    /* Those told by the label that domains were asked of last, that have it and could hold it; by
+     * its values, NULL: not since they changed. */
+    struct sch_kind_groups parts;
+    struct sch_domain_part *domains;
     uint32_t domain_count;
     char domain_key[SCH_GANG_KEY_MAX]; /* "": none was */
     /* As of the last sch_kind_sync(): nodes that could hold it, and how many more fit now. */
@@ -288,11 +288,9 @@ struct sch_node {
     struct sch_link changed;         /* op->changed: the index does not know yet */
     struct sch_amount free;          /* as counted in op->free */
     struct sch_op_shape *shape;
-    struct sch_op_group *group;
-    uint64_t seen;           /* op->labels.serial when that was looked at */
-    struct sch_link by_seen; /* op->labels.nodes */
-    struct sch_fit_entry *fit;
-    struct sch_heap_entry over;
+    struct sch_place all, told;     /* in the group of its shape; and by its labels */
+    uint64_t seen;                  /* op->labels.serial when these were looked at */
+    struct sch_link by_seen;        /* op->labels.nodes */
     int tier;                       /* in whose index it is; -1: nothing is placed there */
     struct sch_op_service *service; /* NULL: in service */
     uint32_t environment_used[SCH_OP_ENVIRONMENTS_MAX];
@@ -599,10 +597,10 @@ void sch_op_placed_leave(struct sch_attempt *a);
 /* Whether room is counted as it is, as it will be when what was cancelled has ended, or as if the
  * nodes were empty. */
 enum sch_when { SCH_NOW, SCH_SOON, SCH_EMPTY };
-/* Until the groups of the kind change. */
+/* Until the parts of the kind change. */
 struct sch_op_domain {
     struct sy_span value; /* of the label */
-    const struct sch_domain_group *groups;
+    const struct sch_domain_part *parts;
     uint32_t count;
 };
 /* The value of a label that nodes of that shape have; data NULL: none. */

@@ -1,16 +1,17 @@
 /*
  * Inside of the operator core: which nodes are alike, and which takes a request.
  *
- * Nodes alike in everything are of one shape, as shards are told. Nodes that no request tells apart
- * are of one group: a label decides only what asks for it, so those that nobody asks for are left
- * out (operator_labels.c). What is left on each node is one vector in the index of its group
- * (fit.h). So thousands of nodes, each with its name among its labels, are one group; a request for
- * one of these names makes it two.
+ * Nodes alike in everything are of one shape, as shards are told. Nodes alike but for their labels
+ * are of one group; and those with labels that somebody asks for (operator_labels.c) are also of a
+ * second one, with all that have the same of these. What is left on each node is one vector in the
+ * index (fit.h) of each of its groups. So thousands of nodes, each with its name among its labels,
+ * are one group, and a request for one of these names makes one more of that node alone.
  *
  * A kind is a distinct request over all shards; it knows which groups could hold it, and what it
- * asks as a vector of each. So a change of a node is one change of one index whatever the number of
- * kinds, and a decision asks each group once. Changes are gathered, and carried out when somebody
- * asks. Which node takes a request does not depend on how nodes are grouped.
+ * asks as a vector of each: of the first sort when it asks for no label, whatever others ask for;
+ * of the second when it does. So a change of a node is two changes of an index at most, whatever
+ * the number of kinds, and a decision asks each group once. Changes are gathered, and carried out
+ * when somebody asks. Which node takes a request does not depend on how nodes are grouped.
  */
 #pragma once
 
@@ -40,9 +41,10 @@ struct sch_tier {
     uint64_t left[SCH_FIT_DIMS_MAX]; /* sums of what is left of its nodes */
 };
 
-/* Nodes that no request tells apart. */
+/* Nodes alike but for their labels; or also in those that are asked for, of which they have some.
+ */
 struct sch_op_group {
-    struct sch_shape shape; /* its labels are those asked for; nodes: that are in it */
+    struct sch_shape shape; /* its labels are those asked for, or none; nodes: that are in it */
     uint32_t refs;          /* its nodes, and shapes whose nodes belong there */
     uint64_t serial;        /* op->group_serial; kinds look at newer ones */
     struct sch_table_link by_bytes;
@@ -52,17 +54,27 @@ struct sch_op_group {
 
 /* Nodes alike. */
 struct sch_op_shape {
-    struct sch_shape shape;     /* nodes: that are known; 0: it goes */
-    struct sch_op_group *group; /* where they belong, as of `seen` */
-    uint64_t seen;              /* op->labels.serial */
+    struct sch_shape shape; /* nodes: that are known; 0: it goes */
+    struct sch_op_group *group;
+    struct sch_op_group
+        *told;     /* by their labels, as of `seen`; NULL: nobody asks for one of them */
+    uint64_t seen; /* op->labels.serial */
     struct sch_table_link by_bytes;
     struct sch_link link; /* op->shapes, the oldest first */
 };
 
-/* A group of a kind, in the order of domains. */
-struct sch_domain_group {
+/* A node in one of its groups. */
+struct sch_place {
+    struct sch_op_group *group; /* NULL: in none */
+    struct sch_node *node;
+    struct sch_fit_entry *fit;
+    struct sch_heap_entry over;
+};
+
+/* A part of a kind, in the order of domains. */
+struct sch_domain_part {
     uint64_t hash; /* of its domain */
-    uint32_t group;
+    uint32_t part;
 };
 
 /* A group that could hold a kind. */
@@ -73,6 +85,12 @@ struct sch_kind_group {
     uint64_t most_version, most;
     uint64_t counted_version, counted, counted_max; /* see sch_kind_count() */
     uint64_t least[SCH_FIT_DIMS_MAX];
+};
+/* For a kind without GPUs those without first. */
+struct sch_kind_groups {
+    struct sch_kind_group *items;
+    uint32_t count, cap;
+    uint64_t seen; /* serial of the newest group that was looked at */
 };
 
 /* What is asked of nodes' labels: see operator_labels.c. */
@@ -86,7 +104,26 @@ struct sch_op_labels {
     uint32_t looks;          /* at nodes, in this step */
 };
 
+static inline bool sch_op_group_is_told(const struct sch_op_group *group)
+{
+    return group->shape.traits.labels[0] != '\0';
+}
+
 /* ---- operator_index.c ---- */
+/* Whether it is sent some more than fit now: as many as end there in a round trip. */
+bool sch_node_backlogs(const struct sch_operator *op, const struct sch_node *node);
+/* Its room, its backlog, or whether anything is placed there. */
+void sch_node_changed(struct sch_operator *op, struct sch_node *node);
+/* Zero-padded, environments sorted by name. */
+void sch_node_set_shape(struct sch_operator *op, struct sch_node *node,
+                        const struct sch_shape *shape);
+/* To the group where it belongs by its labels that are asked for now; false: it is there. */
+bool sch_node_regroup(struct sch_operator *op, struct sch_node *node);
+void sch_node_leave_index(struct sch_operator *op, struct sch_node *node);
+/* Carries out what changed. */
+void sch_index_sync(struct sch_operator *op);
+
+/* ---- operator_kind.c ---- */
 struct sch_kind *sch_kind_ref(struct sch_operator *op, const struct sch_resources *request);
 void sch_kind_unref(struct sch_operator *op, struct sch_kind *kind);
 /* Brings its room and capable up to date. */
@@ -96,14 +133,20 @@ void sch_kind_sync(struct sch_operator *op, struct sch_kind *kind);
  * left out. */
 void sch_kind_each(struct sch_operator *op, struct sch_kind *kind, bool room,
                    bool (*fn)(void *ctx, void *node), void *ctx);
-/* Brings the groups of the kind up to date. */
-void sch_kind_groups(struct sch_operator *op, struct sch_kind *kind);
-/* Not more than this fit now on trusted nodes of the i-th of these, without looking at them. */
+/* Brings its groups up to date. */
+void sch_kind_look(struct sch_operator *op, struct sch_kind *kind);
+/* Brings its parts up to date, once the label that it asks domains of is known. */
+void sch_kind_look_at_parts(struct sch_operator *op, struct sch_kind *kind);
+/* A group has gone. */
+void sch_kind_forget_group(struct sch_kind *kind, const struct sch_op_group *group);
+/* The parts are of another label now. */
+void sch_kind_forget_parts(struct sch_kind *kind);
+/* Not more than this fit now on trusted nodes of the i-th part, without looking at them. */
 uint64_t sch_kind_fits_most(struct sch_kind *kind, uint32_t i);
-/* Like sch_kind_each(), of the i-th. */
+/* Like sch_kind_each(), of the i-th part. */
 void sch_kind_each_of(struct sch_kind *kind, uint32_t i, bool room,
                       bool (*fn)(void *ctx, void *node), void *ctx);
-/* What was counted of it before; false: it has changed since, or that was not enough. */
+/* What was counted of that before; false: it has changed since, or that was not enough. */
 bool sch_kind_counted(const struct sch_kind *kind, uint32_t i, uint64_t most, uint64_t *ret);
 /* How many do, `most` at most, on those without a backlog: looked at only when one of them has
  * changed. False: this step has looked at enough, and another one has to go on (gangs_later). */
@@ -118,18 +161,6 @@ bool sch_kind_takes(struct sch_operator *op, struct sch_kind *kind, const struct
  * several: those without GPUs for who asks for none, then the fewest free GPUs, the least free cpu,
  * who came first. */
 struct sch_node *sch_kind_choose(struct sch_operator *op, struct sch_kind *kind, bool *ret_room);
-/* Whether it is sent some more than fit now: as many as end there in a round trip. */
-bool sch_node_backlogs(const struct sch_operator *op, const struct sch_node *node);
-/* Its room, its backlog, or whether anything is placed there. */
-void sch_node_changed(struct sch_operator *op, struct sch_node *node);
-/* Zero-padded, environments sorted by name. */
-void sch_node_set_shape(struct sch_operator *op, struct sch_node *node,
-                        const struct sch_shape *shape);
-/* To the group where it belongs by what is asked for now; false: it is there. */
-bool sch_node_regroup(struct sch_operator *op, struct sch_node *node);
-void sch_node_leave_index(struct sch_operator *op, struct sch_node *node);
-/* Carries out what changed. */
-void sch_index_sync(struct sch_operator *op);
 
 /* ---- operator_labels.c ---- */
 void sch_labels_init(struct sch_op_labels *labels);

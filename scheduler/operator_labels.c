@@ -191,7 +191,7 @@ void sch_labels_end_step(struct sch_operator *op)
         if (!sch_kind_is_known(op, kind))
             break;
         sch_list_remove(&kind->unknown);
-        sch_kind_groups(op, kind);
+        sch_kind_look(op, kind);
         sch_kind_dirty(op, kind);
         op->choice_came = op->claims_changed = true;
     }
@@ -243,7 +243,7 @@ bool sch_kind_ask_domains(struct sch_operator *op, struct sch_kind *kind, const 
         if (kind->domain_key[0])
             unask(&op->labels, domain_key(kind), true);
         snprintf(kind->domain_key, sizeof(kind->domain_key), "%s", key);
-        free(sy_take(kind->domains));
+        sch_kind_forget_parts(kind);
         (void)ask(&op->labels, domain_key(kind), strlen(key), true);
         sch_labels_go_on(op);
     }
@@ -266,9 +266,11 @@ void sch_labels_check(const struct sch_operator *op)
         seen = node->seen;
         nodes++;
         sch_labels_asked(op, node->shape->shape.traits.labels, asked);
-        SY_ASSERT(seen < labels->serial || node->group == node->shape->group);
+        SY_ASSERT(node->all.group == node->shape->group);
+        const struct sch_op_group *told = node->told.group;
+        SY_ASSERT(seen < labels->serial || told == node->shape->told);
         SY_ASSERT(seen < labels->serial ||
-                  memcmp(asked, node->group->shape.traits.labels, sizeof(asked)) == 0);
+                  strcmp(asked, told ? told->shape.traits.labels : "") == 0);
     }
     SY_ASSERT(nodes == op->node_count);
     for (struct sch_link *link = labels->idle.next; link != &labels->idle;

@@ -48,7 +48,7 @@ void sch_node_unref(struct sch_node *node)
     SY_ASSERT(node->refs > 0);
     if (--node->refs > 0)
         return;
-    SY_ASSERT(!node->shape && !node->fit);
+    SY_ASSERT(!node->shape && !node->all.fit && !node->told.fit);
     free(node->shares);
     free(node->name);
     free(node);

@@ -70,9 +70,11 @@ static uint64_t held_by(const struct sch_use *room, const struct sch_op_class *c
 static struct sch_use capacity_of(const struct sch_operator *op)
 {
     struct sch_use capacity = {0};
-    for (const struct sch_link *link = op->groups.next; link != &op->groups; link = link->next) {
-        const struct sch_shape *shape =
-            &sy_container_of((struct sch_link *)(uintptr_t)link, struct sch_op_group, link)->shape;
+    for (struct sch_link *link = op->groups.next; link != &op->groups; link = link->next) {
+        const struct sch_op_group *group = sy_container_of(link, struct sch_op_group, link);
+        const struct sch_shape *shape = &group->shape;
+        if (sch_op_group_is_told(group))
+            continue; /* its nodes are in another one, too */
         capacity.cpu_milli += (uint64_t)shape->nodes * shape->capacity.cpu_milli;
         capacity.memory_bytes += shape->nodes * shape->capacity.memory_bytes;
         capacity.gpu_milli += (uint64_t)shape->nodes * shape->capacity.gpus * SCH_GPU_MILLI;

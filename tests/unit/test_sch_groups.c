@@ -301,7 +301,7 @@ START_TEST(a_label_is_known_with_its_key)
     (void)settle(w);
     w->now += SY_NS_PER_S;
     (void)settle(w);
-    ck_assert_uint_eq(groups(w), ZONES);
+    ck_assert_uint_eq(groups(w), ZONES + 1);
     request = asking("zone=z1"); /* but by now */
     uint32_t class_id = demand(w, &request, NULL);
     ck_assert(w->granted && !sch_labels_due(w->op));

@@ -259,7 +259,7 @@ START_TEST(a_closed_node_takes_nothing_and_an_open_one_takes_what_waited)
     assign(w);
     ck_assert_str_eq(w->placed, "");
     verb(w, SCH_OP_NODE_UNCORDON, 0);
-    ck_assert_uint_eq(sch_fit_count(&w->op->nodes[0]->group->tiers[0].fit), 1);
+    ck_assert_uint_eq(sch_fit_count(&w->op->nodes[0]->all.group->tiers[0].fit), 1);
     assign(w);
     ck_assert_str_eq(w->placed, "n");
     verb(w, SCH_OP_NODE_DRAIN, SY_TIME_NEVER);
