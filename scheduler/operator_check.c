@@ -220,7 +220,8 @@ static void check_group(const struct sch_op_group *group)
 
 static void check_shapes(struct sch_operator *op)
 {
-    uint32_t nodes = 0, grouped = 0, refs = 0, known = 0;
+    uint32_t nodes = 0, refs = 0, known = 0;
+    uint64_t cpu_milli = 0;
     for (struct sch_link *link = op->shapes.next; link != &op->shapes; link = link->next) {
         SY_ASSERT(sy_container_of(link, struct sch_op_shape, link)->shape.nodes > 0);
         nodes += sy_container_of(link, struct sch_op_shape, link)->shape.nodes;
@@ -229,11 +230,13 @@ static void check_shapes(struct sch_operator *op)
     for (struct sch_link *link = op->groups.next; link != &op->groups; link = link->next) {
         const struct sch_op_group *group = sy_container_of(link, struct sch_op_group, link);
         check_group(group);
-        grouped += sch_op_group_is_told(group) ? 0 : group->shape.nodes;
         known += group->shape.nodes;
         refs += group->refs;
     }
-    SY_ASSERT(nodes == op->node_count && grouped == nodes && refs == known);
+    for (uint32_t i = 0; i < op->node_count; i++)
+        cpu_milli += op->nodes[i]->shape->shape.capacity.cpu_milli;
+    SY_ASSERT(nodes == op->node_count && refs == known);
+    SY_ASSERT(sch_op_capacity(op).cpu_milli == cpu_milli);
     sch_labels_check(op);
 }
 

@@ -116,6 +116,21 @@ static void shape_unref(struct sch_operator *op, struct sch_op_shape *shape)
     free(shape);
 }
 
+struct sch_use sch_op_capacity(const struct sch_operator *op)
+{
+    struct sch_use capacity = {0};
+    for (struct sch_link *link = op->groups.next; link != &op->groups; link = link->next) {
+        const struct sch_op_group *group = sy_container_of(link, struct sch_op_group, link);
+        const struct sch_shape *shape = &group->shape;
+        if (sch_op_group_is_told(group))
+            continue; /* its nodes are in another one, too */
+        capacity.cpu_milli += (uint64_t)shape->nodes * shape->capacity.cpu_milli;
+        capacity.memory_bytes += shape->nodes * shape->capacity.memory_bytes;
+        capacity.gpu_milli += (uint64_t)shape->nodes * shape->capacity.gpus * SCH_GPU_MILLI;
+    }
+    return capacity;
+}
+
 /* ---- a node in the indexes of its groups ---- */
 
 bool sch_node_backlogs(const struct sch_operator *op, const struct sch_node *node)

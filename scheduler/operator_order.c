@@ -67,21 +67,6 @@ static uint64_t held_by(const struct sch_use *room, const struct sch_op_class *c
     return most;
 }
 
-static struct sch_use capacity_of(const struct sch_operator *op)
-{
-    struct sch_use capacity = {0};
-    for (struct sch_link *link = op->groups.next; link != &op->groups; link = link->next) {
-        const struct sch_op_group *group = sy_container_of(link, struct sch_op_group, link);
-        const struct sch_shape *shape = &group->shape;
-        if (sch_op_group_is_told(group))
-            continue; /* its nodes are in another one, too */
-        capacity.cpu_milli += (uint64_t)shape->nodes * shape->capacity.cpu_milli;
-        capacity.memory_bytes += shape->nodes * shape->capacity.memory_bytes;
-        capacity.gpu_milli += (uint64_t)shape->nodes * shape->capacity.gpus * SCH_GPU_MILLI;
-    }
-    return capacity;
-}
-
 /* ---- the tree ---- */
 
 static struct sch_op_share *above(struct sch_operator *op, const struct sch_op_share *share)
@@ -371,7 +356,7 @@ void sch_op_grant_in_order(struct sch_operator *op)
         sch_round_add(&op->order.kinds, &sy_container_of(link, struct sch_kind, dirty)->ordered);
     }
     sch_index_sync(op);
-    op->order.capacity = capacity_of(op);
+    op->order.capacity = sch_op_capacity(op);
     op->order.watch = false;
     set_left(op);
     op->order.phase = SCH_OP_ORDER_COUNT;

@@ -207,6 +207,25 @@ START_TEST(what_was_asked_for_is_forgotten_when_there_is_much_of_it)
 }
 END_TEST
 
+START_TEST(what_is_held_for_a_label_is_placed_when_its_node_has_room)
+{
+    struct world *w = world_new(1, 0, true);
+    nodes_up(w, NODES);
+    struct sch_resources request = asking("host=h7");
+    request.cpu_milli = 4000;
+    uint32_t first = demand(w, &request, NULL);
+    request.cpu_milli = 3000;
+    uint32_t second = demand(w, &request, NULL); /* there is room for each of them */
+    struct sch_attempt_key key = assign(w, first, 0, 0);
+    ck_assert_str_eq(w->placed, "n7");
+    (void)assign(w, second, 0, 0);
+    ck_assert_str_eq(w->placed, "");
+    end(w, &key);
+    ck_assert_uint_eq(w->placements, 2);
+    world_free(w);
+}
+END_TEST
+
 /* ---- slices ---- */
 
 START_TEST(a_new_label_is_looked_for_in_slices)
@@ -449,6 +468,7 @@ int main(void)
 {
     const TTest *const tests[] = {labels_that_nobody_asks_for_make_no_groups,
                                   what_was_asked_for_is_forgotten_when_there_is_much_of_it,
+                                  what_is_held_for_a_label_is_placed_when_its_node_has_room,
                                   a_new_label_is_looked_for_in_slices,
                                   what_an_agent_names_needs_no_labels_to_be_known,
                                   a_gang_that_needs_a_domain_is_answered_when_all_are_known,
