@@ -196,7 +196,19 @@ static int compare_domains(const void *left, const void *right)
     return (a->first > b->first) - (a->first < b->first);
 }
 
-/* Those that may hold all, the least first. */
+/* Which of them has the most left; as compare_domains() would put them, the first of these. */
+static uint32_t with_most(const struct search *search)
+{
+    uint32_t best = 0;
+    for (uint32_t i = 1; i < search->domain_count; i++) {
+        const struct domain *a = &search->domains[i], *b = &search->domains[best];
+        if (a->fits > b->fits || (a->fits == b->fits && a->first < b->first))
+            best = i;
+    }
+    return best;
+}
+
+/* Those that may hold all; unless nodes are taken as empty, the least first. */
 static void collect(struct search *search)
 {
     struct sch_kind *kind = search->kind;
@@ -221,7 +233,7 @@ static void collect(struct search *search)
         if (may_hold(search, &domain))
             search->domains[search->domain_count++] = domain;
     }
-    if (search->domain_count > 1)
+    if (search->domain_count > 1 && search->when != SCH_EMPTY)
         qsort(search->domains, search->domain_count, sizeof(*search->domains), compare_domains);
 }
 
@@ -250,13 +262,10 @@ bool sch_op_domain_find(struct sch_operator *op, struct sch_kind *kind,
     collect(&search);
     uint32_t count = search.domain_count, at = 0;
     const struct domain *domains = search.domains;
-    if (when == SCH_EMPTY) {
-        while (at + 1 < count && domains[at].fits < domains[count - 1].fits)
-            at++; /* the first of those with the most left */
-    } else {
-        while (at < count && !op->gangs_later && !holds(&search, &domains[at]))
-            at++;
-    }
+    if (when == SCH_EMPTY)
+        at = with_most(&search);
+    while (when != SCH_EMPTY && at < count && !op->gangs_later && !holds(&search, &domains[at]))
+        at++;
     bool found = at < count && !(when != SCH_EMPTY && op->gangs_later);
     if (found)
         *ret = (struct sch_op_domain){.value = value_at(&search, domains[at].from),
