@@ -1,5 +1,5 @@
 /* An operator core for benchmarks that play its shards and agents: each step is carried out, and
- * while `measuring` its CPU is counted. See racks.h, orders.h. */
+ * while `measuring` its CPU is counted. See racks.h, hosts.h, orders.h. */
 #pragma once
 
 #include "base/clock.h"
