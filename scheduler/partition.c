@@ -220,7 +220,7 @@ struct sch_run_impl *sch_run_new(struct sch_partition *p, uint64_t id, const cha
     SY_ASSERT(!sch_partition_find_run(p, project, domain, name));
     struct sch_run_impl *run = sy_new(struct sch_run_impl);
     run->base.id = id;
-    run->base.place = (uint8_t)id;
+    run->place = (uint8_t)id;
     run->refs = 1;
     copy_name(run->base.project, project);
     copy_name(run->base.domain, domain);

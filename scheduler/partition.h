@@ -122,8 +122,7 @@ struct sch_spec {
 };
 
 struct sch_run {
-    uint64_t id;   /* (epoch << 40) | (counter << 8) | place */
-    uint8_t place; /* of its name; ids of its actions end in it */
+    uint64_t id; /* (epoch << 40) | (counter << 8) | place */
     char project[SCH_NAME_MAX], domain[SCH_NAME_MAX], name[SCH_NAME_MAX];
     int64_t created_ns;      /* realtime */
     uint64_t event_sequence; /* of the last event of this run */

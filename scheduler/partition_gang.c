@@ -226,13 +226,12 @@ static void begin(struct sch_partition *p, const struct sch_event *event, struct
 {
     struct sch_action_impl *parent = sch_action_impl(event->u.gang.parent);
     struct sch_run_impl *run = sch_run_impl(parent->base.run);
-    struct sch_gang *gang = gang_new(p, sch_partition_new_id(p, run->base.place),
-                                     event->u.gang.shape, event->u.gang.on_loss);
+    struct sch_gang *gang = gang_new(p, sch_partition_new_id(p, run->place), event->u.gang.shape,
+                                     event->u.gang.on_loss);
     enum sch_action_state first = sch_gate_first(run, gang->shape.size);
     for (uint32_t i = 0; i < gang->shape.size; i++) {
         const struct sch_gang_member *member = &event->u.gang.members[i];
-        struct sch_action_new new = {.id = i == 0 ? gang->id
-                                                  : sch_partition_new_id(p, run->base.place),
+        struct sch_action_new new = {.id = i == 0 ? gang->id : sch_partition_new_id(p, run->place),
                                      .run = run,
                                      .parent = parent,
                                      .name = member->name,

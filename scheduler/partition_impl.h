@@ -105,6 +105,7 @@ struct sch_run_impl {
     struct sch_table_link by_id, by_name;
     struct sch_link link;  /* p->runs, in order of creation */
     uint32_t refs;         /* its actions, and being live */
+    uint8_t place;         /* of its name; ids of its actions end in it */
     struct sch_gate *gate; /* NULL: no limit */
 };
 

@@ -24,7 +24,7 @@ struct sch_run *sch_partition_restore_run(struct sch_partition *p, uint64_t id, 
 void sch_partition_restore_place(struct sch_run *run, uint8_t place)
 {
     SY_ASSERT(run && !run->root);
-    run->place = place;
+    sch_run_impl(run)->place = place;
 }
 
 static void add_orphan(struct sch_partition *p, struct sch_action_impl *a, const char *parent)

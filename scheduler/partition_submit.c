@@ -52,7 +52,7 @@ struct sch_action_impl *sch_begin_action(struct sch_partition *p, const struct s
 static void begin_task(struct sch_partition *p, struct sch_action_new *new,
                        const struct sch_task *task, struct sch_share *tenant)
 {
-    new->id = sch_partition_new_id(p, new->run->base.place);
+    new->id = sch_partition_new_id(p, new->run->place);
     new->spec = task->spec;
     new->tenant = tenant;
     new->priority = task->priority;
@@ -190,11 +190,12 @@ void sch_submit_child(struct sch_partition *p, const struct sch_event *event)
 void sch_submit_record(struct sch_partition *p, const struct sch_event *event)
 {
     struct sch_action_impl *parent = sch_action_impl(event->u.record.parent);
+    struct sch_run_impl *run = sch_run_impl(parent->base.run);
     void *shell = event->u.record.shell;
     if (!sch_admit_child(p, parent, event->u.record.name, shell))
         return;
-    struct sch_action_new new = {.id = sch_partition_new_id(p, parent->base.run->place),
-                                 .run = sch_run_impl(parent->base.run),
+    struct sch_action_new new = {.id = sch_partition_new_id(p, run->place),
+                                 .run = run,
                                  .parent = parent,
                                  .name = event->u.record.name,
                                  .created_ns = event->realtime_ns,
@@ -209,6 +210,7 @@ void sch_submit_record(struct sch_partition *p, const struct sch_event *event)
 void sch_submit_condition(struct sch_partition *p, const struct sch_event *event)
 {
     struct sch_action_impl *parent = sch_action_impl(event->u.condition.parent);
+    struct sch_run_impl *run = sch_run_impl(parent->base.run);
     void *shell = event->u.condition.shell;
     if (!sch_admit_child(p, parent, event->u.condition.name, shell))
         return;
@@ -216,8 +218,8 @@ void sch_submit_condition(struct sch_partition *p, const struct sch_event *event
         sch_reject(p, SCH_REJECT_FULL, NULL, shell);
         return;
     }
-    struct sch_action_new new = {.id = sch_partition_new_id(p, parent->base.run->place),
-                                 .run = sch_run_impl(parent->base.run),
+    struct sch_action_new new = {.id = sch_partition_new_id(p, run->place),
+                                 .run = run,
                                  .parent = parent,
                                  .name = event->u.condition.name,
                                  .created_ns = event->realtime_ns,
