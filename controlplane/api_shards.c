@@ -284,9 +284,15 @@ static const struct cp_map_partition *find_half(const struct cp_map *map, uint32
     return NULL;
 }
 
-static bool is_served(const struct cp_map *map, const struct cp_map_partition *p)
+/* What another shard has may only have been tried, of that the records tell no more. */
+static bool is_served(const struct cp_request *req, const struct cp_map *map,
+                      const struct cp_map_partition *p)
 {
-    return cp_map_owner(map, p) != CP_MAP_NONE && !p->moving;
+    const struct cp_shard *shard = req->lane->shard;
+    uint32_t owner = cp_map_owner(map, p);
+    if (owner == CP_MAP_NONE || p->moving)
+        return false;
+    return strcmp(map->shards[owner].name, shard->name) != 0 || cp_shard_serves(shard, p->number);
 }
 
 static void begin_split(struct cp_request *req, uint32_t epoch)
@@ -316,7 +322,8 @@ static void pump_split(struct cp_request *req)
                 "the region's record of partition %u is missing or damaged", m->partition);
     } else if (order->epoch == 0) {
         begin_split(req, map->partitions[at].epoch);
-    } else if (half != NULL && is_served(map, half) && is_served(map, &map->partitions[at])) {
+    } else if (half != NULL && is_served(req, map, half) &&
+               is_served(req, map, &map->partitions[at])) {
         Switchyard__V1__SplitPartitionResponse response =
             SWITCHYARD__V1__SPLIT_PARTITION_RESPONSE__INIT;
         response.partition = half->number;

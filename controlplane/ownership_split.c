@@ -56,8 +56,9 @@ void cp_owned_take_forked(struct cp_owned_step *s, const struct cp_ownership_eve
     uint64_t at = slot->split_at;
     bool same = p != NULL && s->held && !cp_owned_stopping(s) && cp_owned_by_us(s, p) &&
                 p->session == slot->session && p->epoch == slot->epoch && !slot->retry.writing;
+    bool room = cp_map_full(s->map) == NULL; /* others may have been split since it was ordered */
     slot->split_at = 0;
-    if (same && event->result == CP_COORD_DONE)
+    if (same && room && event->result == CP_COORD_DONE)
         claim_halves(s, p, at);
     else
         cp_owned_move(slot, CP_OWNED_NOT_OURS);

@@ -293,6 +293,15 @@ static int middle(struct cp_range range, uint64_t *ret)
     return at <= UINT8_MAX && *ret > range.first && *ret <= range.last ? 0 : -EINVAL;
 }
 
+const struct cp_map_shard *cp_map_full(const struct cp_map *map)
+{
+    for (size_t i = 0; i < map->shard_count; i++) {
+        if (map->shards[i].partitions_max <= map->partition_count)
+            return &map->shards[i];
+    }
+    return NULL;
+}
+
 int cp_map_split(const struct cp_map *map, uint32_t partition, const uint8_t *place,
                  uint64_t *ret_at, struct sy_error_text *error)
 {
@@ -327,13 +336,12 @@ int cp_map_split(const struct cp_map *map, uint32_t partition, const uint8_t *pl
                           (unsigned)(range.last >> PLACE_SHIFT));
         return -EINVAL;
     }
-    for (size_t i = 0; i < map->shard_count; i++) {
-        if (map->shards[i].partitions_max > map->partition_count)
-            continue;
+    const struct cp_map_shard *full = cp_map_full(map);
+    if (full != NULL) {
         sy_error_text_set(error,
                           "shard %s has no room for one more partition than %zu: its "
                           "partitions_max is %u (0: it is of an older version)",
-                          map->shards[i].name, map->partition_count, map->shards[i].partitions_max);
+                          full->name, map->partition_count, full->partitions_max);
         return -EINVAL;
     }
     *ret_at = at;

@@ -88,6 +88,8 @@ const struct cp_map_copy *cp_map_copy_on(const struct cp_map_partition *partitio
 const struct cp_map_copy *cp_map_copy_beside(const struct cp_map_partition *partition,
                                              const char *shard);
 
+/* A shard that has no room for one more partition; NULL: each has. */
+const struct cp_map_shard *cp_map_full(const struct cp_map *map);
 /* What it is split into: the middle of what it has, or what people say, where place begins (the
  * first byte of a hash). 0, or -EINVAL with a sentence: it cannot be. */
 int cp_map_split(const struct cp_map *map, uint32_t partition, const uint8_t *place,

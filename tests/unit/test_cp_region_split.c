@@ -273,8 +273,6 @@ START_TEST(what_cannot_be_split_is_refused)
 }
 END_TEST
 
-/* ---- operators of before ---- */
-
 /* SHARDS: nobody serves it now. */
 static size_t server_of(const struct world *w, uint32_t partition)
 {
@@ -283,6 +281,53 @@ static size_t server_of(const struct world *w, uint32_t partition)
         s++;
     return s;
 }
+
+/* A disk that fails when the lower half opens: it is tried again, and the answer waits for that. */
+START_TEST(a_split_is_answered_when_the_lower_half_serves)
+{
+    struct world *w = &world;
+    open_world(w, 6);
+    make_runs(w, 20);
+    run_for(w, 100 * MS);
+    struct call *c = send_split(w, 0, 1, 0);
+    UNTIL(w, w->fork_count == 1);
+    cp_mem_disk_set(w->disks[1].disk, MS, 0);
+    UNTIL(w, c->call == NULL);
+    ck_assert_msg(c->code == SY_CODE_OK, "%s", c->text);
+    ck_assert_uint_lt(server_of(w, 1), SHARDS);
+    ck_assert_uint_lt(server_of(w, PARTITIONS), SHARDS);
+    forget_call(w);
+    check_all(w);
+    close_world(w);
+}
+END_TEST
+
+/* Two splits at once find room for one more: the one that takes longer comes to nothing. */
+START_TEST(splits_at_once_make_no_more_than_there_is_room_for)
+{
+    struct world *w = &world;
+    open_world(w, 7);
+    for (uint32_t i = 0; i + 1 < ROOM - PARTITIONS; i++)
+        (void)split(w, 0, i);
+    UNTIL(w, even_all(w, ROOM - 1));
+    cp_mem_disk_set_close(w->disks[0].disk, SY_NS_PER_S);
+    struct call *slow = send_split(w, 1, 0, 0);
+    run_for(w, 50 * MS);
+    struct call *quick = send_split(w, 0, PARTITIONS - 1, 0);
+    UNTIL(w, quick->call == NULL && slow->call == NULL);
+    ck_assert_msg(quick->code == SY_CODE_OK, "%s", quick->text);
+    ck_assert_msg(slow->code == SY_CODE_FAILED_PRECONDITION, "%s", slow->text);
+    ck_assert_msg(strstr(slow->text, "goes on as it was") != NULL, "%s", slow->text);
+    forget_call(w);
+    forget_call(w);
+    UNTIL(w, even_all(w, ROOM));
+    make_runs(w, 20);
+    check_all(w);
+    close_world(w);
+}
+END_TEST
+
+/* ---- operators of before ---- */
 
 /* The stream of an operator with one partition, which lasts until it is refused. */
 static struct call *attend(struct world *w, uint32_t partition, bool knows)
@@ -404,6 +449,8 @@ int main(void)
                                   a_list_goes_on_over_splits,
                                   a_storage_that_cannot_fork_changes_nothing,
                                   what_cannot_be_split_is_refused,
+                                  a_split_is_answered_when_the_lower_half_serves,
+                                  splits_at_once_make_no_more_than_there_is_room_for,
                                   an_operator_that_knows_no_splits_prevents_them,
                                   nothing_is_lost_or_doubled_whatever_fails,
                                   NULL};
