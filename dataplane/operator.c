@@ -522,3 +522,8 @@ void dp_operator_check(const struct dp_operator *op)
 {
     sch_operator_check(op->core);
 }
+
+const struct sch_operator *dp_operator_core(const struct dp_operator *op)
+{
+    return op->core;
+}

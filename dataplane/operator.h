@@ -73,3 +73,5 @@ void dp_operator_stop(struct dp_operator *op, int64_t grace_ns, sy_fn done, void
 void dp_operator_free(struct dp_operator *op);
 /* Aborts when an invariant of the core does not hold. For tests and the simulator. */
 void dp_operator_check(const struct dp_operator *op);
+/* The same: its core. */
+const struct sch_operator *dp_operator_core(const struct dp_operator *op);

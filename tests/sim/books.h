@@ -22,6 +22,7 @@ struct sim_child {
     unsigned deaths;  /* of these, one that nothing else ran in */
     /* the checks' */
     uint64_t assigned; /* fence of the newest attempt in its core */
+    uint64_t id;       /* once it was acknowledged; 0: not seen */
 };
 
 static inline uint64_t sim_fence(uint32_t epoch, uint32_t number)

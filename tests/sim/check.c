@@ -12,8 +12,6 @@
  * last look: the nearest list of clusters among it and its parents, and the regions of all of them.
  * Nor to one of which its partition knew that it is closed; see drains.c.
  */
-#include "controlplane/names.h"
-#include "controlplane/ranges.h"
 #include "tests/sim/world_impl.h"
 
 #define AMOUNTS 4
@@ -144,7 +142,7 @@ static struct look look_at_queues(struct sim_world *world, unsigned *ret_serving
         look.queues[i].paused = true;
     *ret_serving = 0;
     *ret_known = true;
-    for (unsigned i = 0; i < world->options.partitions; i++) {
+    for (unsigned i = 0; i < sim_partitions(world); i++) {
         struct sch_partition *core = sim_core(world, i);
         if (core) {
             sch_partition_each_queue(core, add_queue, &look);
@@ -229,9 +227,7 @@ static void count_attempt(void *ctx, struct sim_attempt *attempt)
     if (attempt->disowned)
         return;
     const char *run = strrchr(attempt->run, '/') + 1;
-    uint32_t partition = cp_range_even_of(cp_name_hash("sim", "test", run),
-                                          world->options.partitions);
-    struct sch_partition *core = sim_core(world, partition);
+    struct sch_partition *core = sim_core(world, sim_partition_of(world, run));
     if (core == NULL)
         return;
     const struct sch_action *action = action_of(core, attempt->run, attempt->name);
@@ -319,7 +315,10 @@ static bool check_action(void *ctx, struct sch_action *action)
     if (child == NULL || strcmp(action->name, SCH_ROOT_NAME) == 0)
         return true;
     check_failures(world, action, child);
+    sim_halves_check_id(world, action, child);
     bool out = action->sm.state == SCH_ACTION_ASSIGNED || action->sm.state == SCH_ACTION_RUNNING;
+    if (out && sim_partitions(world) > world->options.partitions)
+        sim_halves_check_attempt(world, walk->partition, action);
     uint64_t fence = sim_fence(action->attempt_epoch, action->number);
     bool issued = action->attempt_epoch == walk->epoch; /* else it was taken over after a restart */
     if (!out || fence == child->assigned || (fence < child->assigned && !issued))
@@ -343,12 +342,14 @@ static bool check_action(void *ctx, struct sch_action *action)
 
 static bool check_run(void *ctx, struct sch_run *run)
 {
+    const struct walk *walk = ctx;
+    sim_halves_check_run(walk->world, walk->partition, run);
     return check_action(ctx, run->root);
 }
 
 static void check_attempts(struct sim_world *world)
 {
-    for (unsigned i = 0; i < world->options.partitions; i++) {
+    for (unsigned i = 0; i < sim_partitions(world); i++) {
         struct walk walk = {.world = world, .core = sim_core(world, i), .partition = i};
         if (walk.core == NULL)
             continue;
@@ -368,6 +369,7 @@ static void check_attempts(struct sim_world *world)
 struct in_force {
     struct sim_world *world;
     const struct sim_queue *queue;
+    unsigned partition;
     bool found;
 };
 
@@ -396,17 +398,18 @@ static bool compare_queue(void *ctx, const struct sch_queue_view *view)
         return true;
     in_force->found = true;
     if (queue->exists && !sim_same_settings(view->config, &queue->config))
-        sim_fail(in_force->world, "queue %s: not in force as it was acknowledged",
-                 queue->config.key.name);
+        sim_fail(in_force->world, "queue %s: not in force in partition %u as it was acknowledged",
+                 queue->config.key.name, in_force->partition);
     return true;
 }
 
 static void check_in_force(struct sim_world *world)
 {
-    for (unsigned i = 0; i < world->options.partitions; i++) {
+    for (unsigned i = 0; i < sim_partitions(world); i++) {
         struct sch_partition *core = sim_core(world, i);
         for (unsigned k = 0; core && k < sim_queues_count(world->queues); k++) {
-            struct in_force in_force = {.world = world, .queue = sim_queues_at(world->queues, k)};
+            struct in_force in_force = {
+                .world = world, .queue = sim_queues_at(world->queues, k), .partition = i};
             if (in_force.queue->changing)
                 continue;
             sch_partition_each_queue(core, compare_queue, &in_force);
@@ -441,7 +444,7 @@ static bool describe_run(void *ctx, struct sch_run *run)
 void sim_check_describe(struct sim_world *world)
 {
     struct walk walk = {.world = world, .epoch = 20};
-    for (unsigned i = 0; i < world->options.partitions; i++) {
+    for (unsigned i = 0; i < sim_partitions(world); i++) {
         walk.core = sim_core(world, i);
         if (walk.core)
             sch_partition_each_run(walk.core, describe_run, &walk);
@@ -450,7 +453,7 @@ void sim_check_describe(struct sim_world *world)
 
 void sim_check_all(struct sim_world *world)
 {
-    for (unsigned i = 0; i < world->options.partitions; i++) {
+    for (unsigned i = 0; i < sim_partitions(world); i++) {
         const struct sch_partition *core = sim_core(world, i);
         if (core)
             sch_partition_check(core);

@@ -523,13 +523,23 @@ static void run_act(void *arg)
 
 /* ---- the whole ---- */
 
-static void draw_keys(struct sim_client_run *run, struct sy_rng *rng, uint32_t partitions)
+/* Which are in one partition from the beginning to the end: all of one that is never split, else
+ * those whose hashes begin alike. */
+static uint32_t key_group(const struct sim_client_run *run, const struct sim_options *options)
 {
-    uint32_t partition = cp_range_even_of(cp_name_hash("sim", "test", run->name), partitions);
+    uint64_t hash = cp_name_hash("sim", "test", run->name);
+    uint32_t partition = cp_range_even_of(hash, options->partitions);
+    return options->split_pct > 0 ? partition << 8 | (uint32_t)(hash >> 56) : partition;
+}
+
+static void draw_keys(struct sim_client_run *run, struct sy_rng *rng,
+                      const struct sim_options *options)
+{
+    uint32_t group = key_group(run, options);
     run->keyed_count = sy_rng_chance(rng, 1, 2) ? (unsigned)sy_rng_below(rng, KEYED_MAX + 1) : 0;
     for (unsigned i = 0; i < run->keyed_count; i++) {
         struct sim_keyed *keyed = &run->keyed[i];
-        keyed->key = partition * KEYS + (uint32_t)sy_rng_below(rng, KEYS);
+        keyed->key = group * KEYS + (uint32_t)sy_rng_below(rng, KEYS);
         snprintf(keyed->path, sizeof(keyed->path), "%s/c-%06u", run->name, sim_keyed_index(run, i));
     }
 }
@@ -574,7 +584,7 @@ struct sim_client *sim_client_new(struct sim_world *world, struct sy_loop *loop,
         snprintf(run->name, sizeof(run->name), "run-%04u", i);
         if (options->clock_step_pct == 0 &&
             options->size != SIM_FAIR) /* their audit compares times of different machines */
-            draw_keys(run, &rng, options->partitions);
+            draw_keys(run, &rng, options);
         unsigned kind = sim_draw_kind(world, &rng);
         uint32_t places = sim_places(world, kind);
         run->gang_max = places < SIM_GANG_SIZE_MAX ? places : SIM_GANG_SIZE_MAX;

@@ -1,5 +1,7 @@
 /* What the client's books say in the end. */
 #include "base/mem.h"
+#include "controlplane/names.h"
+#include "controlplane/ranges.h"
 #include "tests/sim/client_impl.h"
 
 #include <inttypes.h>
@@ -60,8 +62,49 @@ static void audit_run(struct sim_client_run *run)
         sim_fail(world, "run %s ended in phase %d, expected %d", run->name, run->phase, expected);
 }
 
+struct named { /* an action, by what identifies it for ever: its id, among those of one partition */
+    uint32_t partition;
+    uint64_t id;
+    const struct sim_client_run *run;
+};
+
+static int by_id(const void *left, const void *right)
+{
+    const struct named *a = left, *b = right;
+    if (a->partition != b->partition)
+        return a->partition < b->partition ? -1 : 1;
+    return a->id < b->id ? -1 : a->id > b->id;
+}
+
+/* Also of two that lie in different halves of it by now. */
+static void audit_ids(struct sim_client *client)
+{
+    const struct sim_options *options = sim_world_options(client->world);
+    size_t count = 0, most = 0;
+    for (unsigned i = 0; i < client->run_count; i++)
+        most += sim_nested_index(&client->runs[i], NESTED_MAX);
+    struct named *all = sy_calloc(most, sizeof(*all));
+    for (unsigned i = 0; i < client->run_count; i++) {
+        const struct sim_client_run *run = &client->runs[i];
+        uint64_t hash = cp_name_hash("sim", "test", run->name);
+        for (unsigned c = 0; c < sim_nested_index(run, NESTED_MAX); c++) {
+            if (run->children[c].id != 0)
+                all[count++] = (struct named){cp_range_even_of(hash, options->partitions),
+                                              run->children[c].id, run};
+        }
+    }
+    qsort(all, count, sizeof(*all), by_id);
+    for (size_t i = 1; i < count; i++) {
+        if (by_id(&all[i - 1], &all[i]) == 0)
+            sim_fail(client->world, "an action of %s and one of %s have the same id, %016" PRIx64,
+                     all[i - 1].run->name, all[i].run->name, all[i].id);
+    }
+    free(all);
+}
+
 void sim_client_audit(struct sim_client *client)
 {
+    audit_ids(client);
     struct sim_keyed **keyed = sy_calloc(client->run_count * KEYED_MAX, sizeof(struct sim_keyed *));
     size_t count = 0;
     for (unsigned i = 0; i < client->run_count; i++) {

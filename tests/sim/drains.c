@@ -147,7 +147,7 @@ static bool holds(const struct one *one, enum verb verb, int64_t since_ns)
 static void check_drained(const struct one *one)
 {
     const struct sim_world *world = one->drains->world;
-    for (unsigned i = 0; i < world->options.partitions; i++) {
+    for (unsigned i = 0; i < sim_partitions(world); i++) {
         const struct sch_partition *core = sim_core(world, i);
         if (core == NULL)
             continue;
@@ -268,7 +268,7 @@ void sim_drains_look(struct sim_world *world, bool again)
     struct sim_drains *drains = world->drains;
     for (unsigned i = 0; world->options.drain_pct > 0 && i < world->options.operators; i++)
         check_deadline(&drains->clusters[i]);
-    for (unsigned p = 0; world->options.drain_pct > 0 && p < world->options.partitions; p++) {
+    for (unsigned p = 0; world->options.drain_pct > 0 && p < sim_partitions(world); p++) {
         const struct sch_partition *core = sim_core(world, p);
         for (unsigned i = 0; i < world->options.operators; i++) {
             struct place *place = &drains->clusters[i].places[p];

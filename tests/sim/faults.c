@@ -135,14 +135,16 @@ static void disturb_disks(struct sim_world *world, bool heal)
 {
     const struct sim_options *o = &world->options;
     struct sy_rng *rng = &world->rng;
-    for (unsigned i = 0; i < o->partitions; i++) {
+    for (unsigned i = 0; i < sim_partitions(world); i++) {
         bool slow = !heal && sy_rng_chance(rng, o->slow_disk_pct, 100);
         bool fails = !heal && sy_rng_chance(rng, o->fail_commit_pct, 100);
         int64_t sync_ns = (int64_t)sy_rng_below(rng, (uint64_t)o->sync_ns_max + 1);
         if (slow)
             sync_ns += (int64_t)sy_rng_below(rng, SLOW_NS_MAX);
         world->result.commits_failed += fails;
-        cp_mem_disk_set(world->disks[i], sync_ns, fails ? (int64_t)sy_rng_below(rng, 5) : -1);
+        int64_t after = fails ? (int64_t)sy_rng_below(rng, 5) : -1;
+        if (world->disks[i].mem)
+            cp_mem_disk_set(world->disks[i].mem, sync_ns, after);
     }
 }
 

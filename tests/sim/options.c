@@ -105,6 +105,16 @@ static void draw_drains(struct sim_options *o)
     o->drain_pct = sometimes(&own, 20);
 }
 
+/* The same. */
+static void draw_splits(struct sim_options *o)
+{
+    struct sy_rng own;
+    sy_rng_init(&own, o->seed ^ 0x5b117);
+    unsigned more = sy_rng_chance(&own, 1, 2) ? up_to(&own, 6) : 0;
+    o->room = o->partitions + more < SIM_PARTITIONS_MAX ? o->partitions + more : SIM_PARTITIONS_MAX;
+    o->split_pct = more > 0 ? up_to(&own, 30) : 0;
+}
+
 static void draw_region(struct sim_options *o, bool large)
 {
     struct sy_rng own, *rng = &own; /* the rest of the seed's world stays as with one shard */
@@ -141,6 +151,7 @@ void sim_options_draw(struct sim_options *ret, uint64_t seed, enum sim_size size
     bool large = size == SIM_LARGE || size == SIM_LARGE_REGION;
     if (size == SIM_FAIR) {
         draw_fair(ret, &rng);
+        ret->room = ret->partitions;
         return;
     }
     draw_size(ret, &rng, large);
@@ -150,4 +161,7 @@ void sim_options_draw(struct sim_options *ret, uint64_t seed, enum sim_size size
     draw_drains(ret);
     if (size == SIM_REGION || size == SIM_LARGE_REGION)
         draw_region(ret, large);
+    ret->room = ret->partitions;
+    if (ret->shards > 1)
+        draw_splits(ret);
 }

@@ -25,6 +25,9 @@ static void check_commits(struct sim_world *world, unsigned shard, unsigned part
     struct cp_partition *p = partition_of(world, shard, partition);
     uint64_t *last = &world->shards[shard].commits[partition];
     uint64_t now = cp_partition_commits(p);
+    if (now != *last && cp_partition_epoch(p) <= owner->over)
+        sim_fail(world, "partition %u: %s releases a commit under epoch %u, and it was split",
+                 partition, sim_shard_name(world, shard), cp_partition_epoch(p));
     if (now != *last && cp_partition_epoch(p) < owner->epoch)
         sim_fail(world,
                  "partition %u: %s releases a commit under epoch %u, %s has served it under "
@@ -45,6 +48,9 @@ static void look_at(struct sim_world *world, unsigned shard, unsigned partition)
         owner->serving = owner->serving && !is_owner(world, owner, shard);
         return;
     }
+    if (epoch <= owner->over)
+        sim_fail(world, "partition %u: %s serves it under epoch %u, as it was before it was split",
+                 partition, sim_shard_name(world, shard), epoch);
     bool goes_on = owner->serving && is_owner(world, owner, shard) && epoch == owner->epoch;
     if (!goes_on && epoch <= owner->epoch)
         sim_fail(world, "partition %u: %s serves it under epoch %u, after %s under %u", partition,
@@ -64,7 +70,8 @@ static void look_at(struct sim_world *world, unsigned shard, unsigned partition)
 void sim_owners_look(struct sim_world *world, unsigned shard, unsigned loop)
 {
     SY_ASSERT(world->shards[shard].process.up);
-    for (unsigned i = 0; i < world->options.partitions; i++) {
+    sim_halves_look(world, shard);
+    for (unsigned i = 0; i < sim_partitions(world); i++) {
         if (sim_loop_of(world, i) == loop)
             look_at(world, shard, i);
     }
@@ -81,7 +88,7 @@ struct sch_partition *sim_core(const struct sim_world *world, unsigned partition
 
 bool sim_all_served(const struct sim_world *world)
 {
-    for (unsigned i = 0; i < world->options.partitions; i++) {
+    for (unsigned i = 0; i < sim_partitions(world); i++) {
         if (!sim_core(world, i))
             return false;
     }

@@ -10,12 +10,6 @@ struct sy_loop *sim_loop_new(struct sim_world *world)
     return loop;
 }
 
-static int open_store(void *ctx, struct cp_store **ret_store, uint32_t epoch, struct sy_loop *loop,
-                      uint32_t *ret_epoch, struct sy_error_text *error)
-{
-    return cp_store_mem_open(ret_store, ctx, epoch, loop, ret_epoch, error);
-}
-
 /* ---- shards ---- */
 
 static bool in_region(const struct sim_world *world)
@@ -52,6 +46,7 @@ static void shard_new(struct sim_world *world, struct sim_shard *s,
         .listen = s->process.name,
         .endpoint = s->process.name,
         .partitions = world->options.partitions,
+        .partitions_max = in_region(world) ? world->options.room : 0,
         .streams_max = 1000,
         .partition = world->partition,
         .etcd = in_region(world) ? &etcd : NULL,
@@ -77,9 +72,9 @@ static void shard_start(struct sim_world *world, unsigned index)
     struct sy_loop *loops[SIM_PARTITIONS_MAX];
     for (unsigned i = 0; i < sim_loops_of_shard(world); i++)
         s->loops[i] = sim_loop_new(world);
-    for (unsigned i = 0; i < world->options.partitions; i++) {
+    for (unsigned i = 0; i < world->options.room; i++) {
         loops[i] = s->loops[sim_loop_of(world, i)];
-        openers[i] = (struct cp_store_opener){open_store, world->disks[i]};
+        openers[i] = sim_disk_opener(world, i);
     }
     s->process.loop = s->loops[0];
     sy_rpc_mem_set_origin(world->rpc, s->process.name);

@@ -142,23 +142,39 @@ static int open_store(void *ctx, struct cp_store **ret_store, uint32_t epoch, st
     return cp_store_mem_open(ret_store, ctx, epoch, loop, ret_epoch, error);
 }
 
+/* A half begins with its own copy. */
+static int adopt_nothing(void *ctx, uint32_t parent, uint32_t epoch, struct sy_error_text *error)
+{
+    (void)ctx, (void)parent, (void)epoch, (void)error;
+    return 0;
+}
+
 static void open_and_compare(struct comparison *c, struct sch_partition *core,
                              struct cp_mem_disk *disk)
 {
     struct sim_world *world = c->world;
     struct sy_loop *loop = sim_loop_new(world);
+    struct cp_partition_lot lot = sim_lot_of(world, c->partition);
     struct sy_rng rng;
     sy_rng_init(&rng, 1);
     struct cp_partition_options options = world->partition;
     options.partition = c->partition;
-    options.partitions = world->options.partitions;
+    options.partitions = sim_partitions(world);
     options.shard = options.region = "rebuild";
-    struct cp_store_opener opener = {open_store, disk};
+    SY_CLEANUP(cp_ranges_now_deinit) struct cp_ranges_now ranges = {0};
+    cp_ranges_set(&ranges, cp_ranges_new(world->halves.ranges, sim_partitions(world)));
+    options.ranges = &ranges;
+    options.away = lot.split;
+    struct cp_store_opener opener = {open_store, disk, NULL, adopt_nothing};
     struct sy_error_text error = {0};
     struct cp_partition *other = NULL;
     int r = cp_partition_new(&other, &options, loop, &rng, NULL, &opener, &error);
     if (r < 0)
         sim_fail(world, "partition %u cannot be rebuilt: %s", c->partition, error.text);
+    if (lot.split) {
+        cp_partition_set_lot(other, &lot);
+        cp_partition_take(other, world->owners[c->partition].epoch + 1);
+    }
     for (unsigned i = 0; i < TURNS_MAX && !cp_partition_serving(other); i++)
         sy_loop_turn(loop);
     c->other = cp_partition_core(other);
@@ -179,10 +195,10 @@ void sim_check_rebuild(struct sim_world *world, unsigned shard, unsigned loop)
     struct cp_partition *p = cp_shard_partition(s->shard, partition);
     if (!cp_partition_settled(p))
         return;
-    world->checks.rebuild_next = (partition + 1) % world->options.partitions;
+    world->checks.rebuild_next = (partition + 1) % sim_partitions(world);
     world->checks.rebuild_at_ns = world->now_ns + REBUILD_EVERY_NS;
     world->result.rebuilds++;
-    struct cp_mem_disk *disk = cp_mem_disk_copy(world->disks[partition]);
+    struct cp_mem_disk *disk = cp_mem_disk_copy(world->disks[partition].mem);
     struct comparison c = {.world = world, .partition = partition};
     open_and_compare(&c, cp_partition_core(p), disk);
     cp_mem_disk_free(disk);

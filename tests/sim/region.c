@@ -135,10 +135,13 @@ void sim_region_turn(struct sim_world *world, bool heal)
         mend_etcd(region);
     if (!heal && sy_rng_chance(rng, o->etcd_pct, 100))
         disturb_etcd(world);
-    for (unsigned i = 0; i < o->partitions; i++) {
-        cp_mem_disk_set_close(world->disks[i],
-                              heal ? 0 : (int64_t)sy_rng_below(rng, (uint64_t)o->close_ns_max + 1));
-        cp_mem_disk_keep_in_flight(world->disks[i], sy_rng_chance(rng, 1, 2));
+    for (unsigned i = 0; i < sim_partitions(world); i++) {
+        int64_t close_ns = heal ? 0 : (int64_t)sy_rng_below(rng, (uint64_t)o->close_ns_max + 1);
+        bool keep = sy_rng_chance(rng, 1, 2);
+        if (world->disks[i].mem == NULL)
+            continue;
+        cp_mem_disk_set_close(world->disks[i].mem, close_ns);
+        cp_mem_disk_keep_in_flight(world->disks[i].mem, keep);
     }
     roll_on(world);
     if (heal)
@@ -149,4 +152,6 @@ void sim_region_turn(struct sim_world *world, bool heal)
         region->roll = 0;
     if (sy_rng_chance(rng, o->shard_verb_pct, 100))
         sim_verbs_draw_shards(world->verbs);
+    if (o->split_pct > 0 && sy_rng_chance(&world->halves.rng, o->split_pct, 100))
+        sim_verbs_draw_split(world->verbs);
 }

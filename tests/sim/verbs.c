@@ -16,6 +16,8 @@ struct order {
     struct sy_call *call;
     const char *shard; /* that a partition is to move to; NULL: another order */
     unsigned partition;
+    bool splits;
+    uint32_t half; /* what the answer says */
     int64_t begun_ns;
 };
 
@@ -107,6 +109,44 @@ static void forget(struct order *order)
     free(order);
 }
 
+static void on_answer(void *ctx, struct sy_span message)
+{
+    struct order *order = ctx;
+    struct sy_arena arena;
+    if (!order->splits)
+        return;
+    sy_arena_init(&arena, 1 << 16);
+    const Switchyard__V1__SplitPartitionResponse *m = pb_unpack(
+        &switchyard__v1__split_partition_response__descriptor, &arena, message);
+    SY_ASSERT(m != NULL);
+    order->half = m->partition;
+    sy_arena_deinit(&arena);
+}
+
+/* Both halves have been served. One that another shard has may only have been tried, if it could
+ * not be opened at once: the records tell no more. */
+static void check_split(const struct order *order)
+{
+    struct sim_world *world = order->verbs->world;
+    const struct sim_disk *half = &world->disks[order->half];
+    if (order->half >= sim_partitions(world) || half->parent_epoch == 0 ||
+        half->parent != order->partition)
+        sim_fail(world, "partition %u is said to be split from %u, and is not", order->half,
+                 order->partition);
+    bool served = world->owners[order->half].epoch > 0 &&
+                  world->owners[order->partition].epoch > half->parent_epoch;
+    if (!served && world->options.fail_commit_pct == 0)
+        sim_fail(world, "partition %u is said to be split from %u, and both to serve", order->half,
+                 order->partition);
+}
+
+/* Of what a shard that is behind has not heard of. */
+static bool may_be_unknown(const struct order *order)
+{
+    const struct sim_world *world = order->verbs->world;
+    return world->options.split_pct > 0 && order->partition >= world->options.partitions;
+}
+
 /* Not found: the shard that it names is not there. Failed precondition: it drains, or nobody else
  * takes what it has. Aborted: the partition has another order. */
 static void on_order_closed(void *ctx, const struct sy_status *status)
@@ -120,6 +160,8 @@ static void on_order_closed(void *ctx, const struct sy_status *status)
         if (order->shard && !sim_served(world, order->partition, order->shard, order->begun_ns))
             sim_fail(world, "partition %u is said to serve at %s, and does not", order->partition,
                      order->shard);
+        if (order->splits)
+            check_split(order);
         break;
     case SY_CODE_NOT_FOUND:
     case SY_CODE_FAILED_PRECONDITION:
@@ -129,8 +171,9 @@ static void on_order_closed(void *ctx, const struct sy_status *status)
     case SY_CODE_DEADLINE_EXCEEDED:
         break;
     default:
-        sim_fail(world, "an order for shards: %s: %s", sy_code_name(status->code),
-                 status->message.text);
+        if (status->code != SY_CODE_INVALID_ARGUMENT || !may_be_unknown(order))
+            sim_fail(world, "an order for shards: %s: %s", sy_code_name(status->code),
+                     status->message.text);
     }
     forget(order);
 }
@@ -138,7 +181,7 @@ static void on_order_closed(void *ctx, const struct sy_status *status)
 static struct order *send_order(struct sim_verbs *verbs, const char *method,
                                 const ProtobufCMessage *request)
 {
-    static const struct sy_call_sink sink = {.on_closed = on_order_closed};
+    static const struct sy_call_sink sink = {.on_message = on_answer, .on_closed = on_order_closed};
     struct order *order = sy_new(struct order);
     struct sy_call_options options = {.method = method, .timeout_ns = CALL_NS};
     struct sy_buf bytes = {0};
@@ -158,7 +201,7 @@ static void move_partition(struct sim_verbs *verbs, const char *shard)
 {
     struct sy_rng *rng = sim_rng(verbs->world);
     Switchyard__V1__MovePartitionRequest request = SWITCHYARD__V1__MOVE_PARTITION_REQUEST__INIT;
-    request.partition = (uint32_t)sy_rng_below(rng, verbs->world->options.partitions);
+    request.partition = (uint32_t)sy_rng_below(rng, sim_partitions(verbs->world));
     request.shard = (char *)(uintptr_t)shard;
     struct order *order = send_order(verbs, SERVICE "MovePartition", &request.base);
     order->partition = request.partition;
@@ -182,4 +225,16 @@ void sim_verbs_draw_shards(struct sim_verbs *verbs)
     else
         (void)send_order(verbs, what == 5 ? SERVICE "DrainShard" : SERVICE "UndrainShard",
                          &order.base);
+}
+
+void sim_verbs_draw_split(struct sim_verbs *verbs)
+{
+    struct sy_rng *rng = &verbs->world->halves.rng;
+    Switchyard__V1__SplitPartitionRequest request = SWITCHYARD__V1__SPLIT_PARTITION_REQUEST__INIT;
+    request.partition = (uint32_t)sy_rng_below(rng, sim_partitions(verbs->world));
+    request.at = sy_rng_chance(rng, 1, 4) ? (uint32_t)sy_rng_below(rng, 256) : 0;
+    sim_trace(verbs->world, "split", "", request.partition);
+    struct order *order = send_order(verbs, SERVICE "SplitPartition", &request.base);
+    order->partition = request.partition;
+    order->splits = true;
 }

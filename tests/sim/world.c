@@ -244,10 +244,7 @@ static void world_init(struct sim_world *world, const struct sim_options *option
     };
     sim_processes_name(world);
     draw_nodes(world);
-    for (unsigned i = 0; i < options->partitions; i++) {
-        world->disks[i] = cp_mem_disk_new();
-        cp_mem_disk_set(world->disks[i], options->sync_ns_max, -1);
-    }
+    sim_halves_init(world);
     for (unsigned i = 0; i < options->agents; i++) {
         world->agents[i].operator_index = i % options->operators;
         world->agents[i].journal = ag_journal_mem_new();
@@ -284,8 +281,7 @@ static void world_deinit(struct sim_world *world)
     if (world->options.shards > 1)
         sim_region_deinit(world);
     sy_loop_free(world->client_process.loop);
-    for (unsigned i = 0; i < world->options.partitions; i++)
-        cp_mem_disk_free(world->disks[i]);
+    sim_halves_deinit(world);
     sy_rpc_free(world->rpc);
 }
 

@@ -25,7 +25,7 @@
 #define SIM_SHARDS_MAX 24
 #define SIM_OPERATORS_MAX 12
 #define SIM_AGENTS_MAX 24
-#define SIM_PARTITIONS_MAX 32
+#define SIM_PARTITIONS_MAX 32 /* after splits */
 #define SIM_QUEUES_MAX 8
 #define SIM_ETCD_MEMBERS 3
 #define SIM_SYSTEM_RETRIES 1000
@@ -43,6 +43,7 @@ struct sim_options {
     uint64_t seed;
     enum sim_size size;
     unsigned partitions, operators, agents; /* at least one agent an operator */
+    unsigned room;                          /* for partitions, after splits */
     unsigned shards;                        /* 1: without an etcd */
     unsigned lanes;    /* several shards: loops of each that its partitions share, */
     unsigned contacts; /* and how many of them operators are configured with */
@@ -65,6 +66,7 @@ struct sim_options {
     uint32_t pause_pct;      /* the shard, or one of its loops, stands still for a while */
     uint32_t cut_shard_pct;  /* it is cut off from etcd, shards or operators */
     uint32_t shard_verb_pct; /* somebody moves a partition, evens out, drains or undrains */
+    uint32_t split_pct;      /* somebody splits a partition */
     uint32_t stop_pct;       /* it is stopped, and started again */
     uint32_t roll_pct;       /* all of them are, one after the other */
     uint32_t late_ppm;       /* for each message: it, and what follows it, is seconds late */
@@ -94,6 +96,7 @@ struct sim_result {
     uint64_t turns, messages, crashes, commits_failed, drops;
     int64_t virtual_ns;
     uint64_t actions, attempts, verbs, gangs, changes, rebuilds, windows, epochs, moves;
+    uint64_t splits, heard; /* heard: looks at attempts of before, in operators */
 };
 void sim_run(const struct sim_options *options, struct sim_result *ret);
 
@@ -135,8 +138,9 @@ uint64_t sim_verbs_done(const struct sim_verbs *verbs);
 /* A random order for a node. */
 void sim_verbs_draw(struct sim_verbs *verbs, const char *cluster, const char *node);
 void sim_verbs_open(struct sim_verbs *verbs, const char *cluster, const char *node);
-/* A random order about which shard has what. */
+/* A random order about which shard has what; to split a partition. */
 void sim_verbs_draw_shards(struct sim_verbs *verbs);
+void sim_verbs_draw_split(struct sim_verbs *verbs);
 
 /* Who cordons, drains and opens clusters: drains.c. */
 struct sim_drains;

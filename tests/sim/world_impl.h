@@ -3,6 +3,8 @@
 #pragma once
 
 #include "base/mem.h"
+#include "controlplane/partition.h"
+#include "controlplane/ranges.h"
 #include "controlplane/store.h"
 #include "tests/etcd/etcd.h"
 #include "tests/sim/executor.h"
@@ -74,8 +76,27 @@ struct sim_region {
 struct sim_owner {
     uint32_t epoch; /* the greatest under which it was served; 0: never */
     unsigned shard, boot;
-    bool serving; /* at the last look */
+    bool serving;  /* at the last look */
+    uint32_t over; /* up to this one it was one with what was split from it; 0: nothing was */
     int64_t served_ns[SIM_SHARDS_MAX];
+};
+
+/* A partition's; what one that is to be split off has, and what it begins with. */
+struct sim_disk {
+    struct sim_world *world;
+    unsigned partition;
+    struct cp_mem_disk *mem;       /* NULL: it has not begun */
+    uint32_t parent, parent_epoch; /* 0: it was split from none */
+};
+struct sim_halves {
+    struct sy_rng rng;
+    unsigned count; /* of partitions, as far as was seen, and what each has */
+    struct cp_range ranges[SIM_PARTITIONS_MAX];
+    struct sim_fork {
+        uint32_t parent, epoch;
+        struct cp_mem_disk *mem; /* NULL: it was taken */
+    } forks[128];
+    unsigned fork_count;
 };
 
 /* What the checks remember. */
@@ -107,7 +128,8 @@ struct sim_world {
     int64_t now_ns, realtime_ahead_ns;
     struct sy_rpc *rpc;
     struct cp_partition_options partition;
-    struct cp_mem_disk *disks[SIM_PARTITIONS_MAX];
+    struct sim_disk disks[SIM_PARTITIONS_MAX];
+    struct sim_halves halves;
     struct sim_shard shards[SIM_SHARDS_MAX];
     struct sy_channel *to_shards[SIM_SHARDS_MAX]; /* the client's */
     struct sim_region region;
@@ -179,6 +201,21 @@ void sim_check_all(struct sim_world *world);
 bool sim_same_settings(const struct sch_queue_config *a, const struct sch_queue_config *b);
 /* A few lines on what is live in the cores. */
 void sim_check_describe(struct sim_world *world);
+
+/* halves.c */
+void sim_halves_init(struct sim_world *world);
+void sim_halves_deinit(struct sim_world *world);
+struct cp_store_opener sim_disk_opener(struct sim_world *world, unsigned partition);
+void sim_halves_look(struct sim_world *world, unsigned shard); /* before sim_owners_look() */
+unsigned sim_partitions(const struct sim_world *world);        /* that there are by now */
+unsigned sim_partition_of(const struct sim_world *world, const char *run);
+struct cp_partition_lot sim_lot_of(const struct sim_world *world, unsigned partition);
+/* Of what is live in its core. */
+void sim_halves_check_run(struct sim_world *world, unsigned partition, const struct sch_run *run);
+void sim_halves_check_id(struct sim_world *world, const struct sch_action *action,
+                         struct sim_child *child);
+void sim_halves_check_attempt(struct sim_world *world, unsigned partition,
+                              const struct sch_action *action);
 
 /* fair.c: after each turn of a shard. */
 void sim_fair_look(struct sim_world *world);
