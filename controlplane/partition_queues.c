@@ -444,6 +444,12 @@ static bool pack_own(void *ctx, struct sy_span key, struct sy_span value)
     return true;
 }
 
+/* 0: nobody says. */
+static uint32_t known_partitions(const struct cp_partition *p)
+{
+    return p->options.ranges != NULL ? cp_ranges_count(cp_ranges_get(p->options.ranges)) : 0;
+}
+
 int cp_queue_copies_pack(struct cp_partition *p, const struct cp_queue_packing *what,
                          struct sy_buf *ret)
 {
@@ -459,6 +465,7 @@ int cp_queue_copies_pack(struct cp_partition *p, const struct cp_queue_packing *
     head.follows = what->follows;
     head.first_hash = p->lot.range.first;
     head.last_hash = p->lot.range.last;
+    head.partitions = known_partitions(p);
     pb_pack(&head.base, ret);
     if (what->keys == NULL) {
         struct cp_registry_key all = CP_REGISTRY_KEY(CP_REGISTRY_QUEUE, NULL);
@@ -631,6 +638,11 @@ static enum sy_code take_copies(struct changes *c, uint32_t home, struct sy_span
     if (copies != NULL && !knows_home(c->p, copies)) {
         sy_error_text_set(error, "partition %u was split, and partition %u does not know yet", home,
                           c->p->options.partition);
+        return SY_CODE_UNAVAILABLE;
+    }
+    if (copies != NULL && copies->partitions != 0 && known_partitions(c->p) > copies->partitions) {
+        sy_error_text_set(error, "partition %u does not know yet that there are %u partitions",
+                          home, known_partitions(c->p));
         return SY_CODE_UNAVAILABLE;
     }
     if (copies == NULL || !is_sound(c, copies, home)) {

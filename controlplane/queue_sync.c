@@ -9,9 +9,10 @@
  * take what follows a mark that he has not reached. So messages may be lost, late, doubled, or
  * overtake each other.
  *
- * A change is told to its caller as made when all others have acknowledged it. Who cannot be told
- * is tried again for as long as the home is open, the caller waits CP_ASK_WAIT_NS. A home that is
- * opened begins with the whole set, and asks for that of each partition that it tells.
+ * A change is told to its caller as made when all others have acknowledged it. A partition that was
+ * split while it was away takes nothing from a home that does not know of both halves yet. Who
+ * cannot be told is tried again for as long as the home is open, the caller waits CP_ASK_WAIT_NS. A
+ * home that is opened begins with the whole set, and asks for that of each partition that it tells.
  */
 #include "controlplane/queue_sync.h"
 
@@ -139,13 +140,16 @@ static bool pack_whole(struct cp_queue_link *link)
 {
     struct cp_queue_sync *sync = link->sync;
     const struct cp_queue_mark *mark = &sync->mark;
-    if (sync->set_mark.epoch != mark->epoch || sync->set_mark.changes != mark->changes) {
+    uint32_t partitions = cp_shard_partitions(sync->lane->shard);
+    if (sync->set_mark.epoch != mark->epoch || sync->set_mark.changes != mark->changes ||
+        sync->set_partitions != partitions) {
         sy_buf_clear(&sync->set);
         sync->set_mark = (struct cp_queue_mark){0};
         if (cp_queue_copies_pack(sync->lane->partition, &(struct cp_queue_packing){.mark = *mark},
                                  &sync->set) != 0)
             return false;
         sync->set_mark = *mark;
+        sync->set_partitions = partitions;
     }
     link->sent = *mark;
     sy_buf_clear(&link->message);

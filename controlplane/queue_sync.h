@@ -43,6 +43,7 @@ struct cp_queue_sync {
     uint32_t wholes;             /* sets that are under way */
     struct sy_buf set;           /* the last one */
     struct cp_queue_mark set_mark;
+    uint32_t set_partitions; /* that there were then */
     struct cp_queue_waiter *waiters;
     struct sy_timer again;
     struct sy_error_text why; /* one of them could not be told, last */

@@ -413,6 +413,29 @@ START_TEST(a_gap_is_noticed)
 }
 END_TEST
 
+/* It would tell the caller that all know, and not wait for the half that it has not heard of. */
+START_TEST(a_home_that_knows_of_too_few_partitions_waits)
+{
+    struct world *w = &world;
+    open_world(w, 26);
+    create_all(w);
+    uint32_t home = home_of(project_at(w, 1)), other = (home + 1) % PARTITIONS;
+    uint32_t epoch = cp_partition_epoch(served(w, home, NULL));
+    SY_CLEANUP(sy_buf_deinit)
+    struct sy_buf copies = copies_of(w, home, (struct cp_queue_mark){epoch, 1000});
+    ck_assert_int_eq(tell(w, other, home, sy_buf_span(&copies))->code, SY_CODE_OK);
+    for (uint32_t known = PARTITIONS - 1; known <= PARTITIONS + 1; known++) {
+        const uint8_t field[] = {9 << 3, (uint8_t)known}; /* the last one counts */
+        sy_buf_append(&copies, field, sizeof(field));
+        struct call *c = tell(w, other, home, sy_buf_span(&copies));
+        ck_assert_int_eq(c->code, known < PARTITIONS ? SY_CODE_UNAVAILABLE : SY_CODE_OK);
+        if (known < PARTITIONS)
+            ck_assert_ptr_nonnull(strstr(c->text, "does not know yet that there are"));
+    }
+    close_world(w);
+}
+END_TEST
+
 /* Its disk is slow: of one home a message waits at most, the last one. */
 START_TEST(a_later_message_takes_the_place_of_one_that_waits)
 {
@@ -698,6 +721,7 @@ int main(void)
                                   a_home_that_stood_still_changes_nothing,
                                   what_is_older_than_what_is_known_is_ignored,
                                   a_gap_is_noticed,
+                                  a_home_that_knows_of_too_few_partitions_waits,
                                   a_later_message_takes_the_place_of_one_that_waits,
                                   what_waits_for_a_loop_is_bounded,
                                   what_makes_no_sense_is_refused,
