@@ -10,268 +10,7 @@
  */
 #pragma once
 
-#include "base/mem.h"
-#include "base/rng.h"
-#include "controlplane/ownership.h"
-#include "controlplane/region_plan.h"
-#include "tests/unit/cp_records.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <xxhash.h>
-
-#define SHARDS 5
-#define PARTITIONS 14
-#define TTL_NS (2 * SY_NS_PER_S)
-#define TIMEOUT_NS (500 * SY_NS_PER_MS)
-#define STORM_NS (40 * SY_NS_PER_S)
-#define HEAL_NS (60 * SY_NS_PER_S)
-#define CALM_NS (20 * SY_NS_PER_S)
-
-struct change {
-    int64_t revision;
-    struct record record; /* as it is then */
-};
-
-struct session {
-    size_t shard;
-    uint32_t life; /* of the process that it is of */
-    bool over;
-    int64_t expires_ns;
-};
-
-struct open { /* what a process has open: a store */
-    uint32_t epoch;
-    bool opened;
-};
-
-struct site {
-    char name[8];
-    uint32_t life; /* of its process; what was meant for an earlier one is dropped */
-    struct cp_ownership *o;
-    struct records copy;
-    size_t seen; /* changes of the history */
-    int64_t revision;
-    struct cp_map map;
-    bool stale; /* the map */
-    int64_t session, held_until_ns;
-    int64_t offset_ns, rate_ppm;
-    int64_t paused_until_ns, cut_until_ns;
-    uint64_t wake; /* which of its timers counts */
-    struct open open[PARTITIONS];
-};
-
-enum happening_type {
-    WAKE,
-    COPY,        /* number: changes that it sees from now on */
-    WRITE,       /* at the store */
-    ANSWER,      /* result; number: as COPY */
-    ASK,         /* for a session */
-    ASK_ARRIVES, /* sent */
-    GRANTED,     /* session, sent */
-    RENEW,
-    RENEW_ARRIVES,
-    RENEWED,
-    EXPIRE, /* at the store: session */
-    LEAVE,  /* at the store: session */
-    BURY,   /* its process has ended: the record that names it goes */
-    OPENED, /* partition, epoch */
-    CLOSED,
-    START,
-    FAULT,
-};
-
-struct happening {
-    int64_t at_ns;
-    uint64_t order;
-    enum happening_type type;
-    size_t shard;
-    uint32_t life, partition, epoch;
-    int64_t session, sent_ns, timeout_ns;
-    size_t number;
-    enum cp_coord_result result;
-    struct cp_ownership_effect write;
-};
-
-struct world {
-    struct sy_rng rng;
-    int64_t now_ns;
-    uint64_t order, hash;
-    struct happening *queue;
-    size_t queued, queue_size;
-    struct records records;
-    int64_t revision;
-    struct change *history;
-    size_t changes, history_size;
-    struct session *sessions; /* id = index + 1 */
-    size_t session_count, sessions_size;
-    struct site sites[SHARDS];
-    uint32_t disk_epoch[PARTITIONS];
-    bool calm;
-    uint32_t partitions;
-    int64_t closed_ns[PARTITIONS], slowest_ns; /* from one owner to the next, while it is calm */
-    unsigned faults;                           /* bits of kinds */
-    unsigned claims, handed, lost, unknown, crashes, pauses, stalls;
-    bool partitions_pinned, verbose;
-};
-
-static int64_t any_ns(struct world *w, int64_t from_ms, int64_t to_ms)
-{
-    int64_t span = (to_ms - from_ms) * SY_NS_PER_MS;
-    return from_ms * SY_NS_PER_MS + (int64_t)sy_rng_below(&w->rng, (uint64_t)span + 1);
-}
-
-static void *grown(void *array, size_t *size, size_t count, size_t each)
-{
-    if (count < *size)
-        return array;
-    *size = *size ? 2 * *size : 64;
-    return sy_realloc(array, *size * each);
-}
-
-static void happen(struct world *w, int64_t in_ns, struct happening what)
-{
-    what.at_ns = w->now_ns + in_ns;
-    what.order = ++w->order;
-    what.life = w->sites[what.shard].life;
-    w->queue = grown(w->queue, &w->queue_size, w->queued, sizeof(*w->queue));
-    w->queue[w->queued++] = what;
-}
-
-/* The next one, in order of time. */
-static struct happening next_happening(struct world *w)
-{
-    size_t best = 0;
-    MUST(w->queued > 0);
-    for (size_t i = 1; i < w->queued; i++) {
-        const struct happening *a = &w->queue[i], *b = &w->queue[best];
-        if (a->at_ns < b->at_ns || (a->at_ns == b->at_ns && a->order < b->order))
-            best = i;
-    }
-    struct happening next = w->queue[best];
-    w->queue[best] = w->queue[--w->queued];
-    return next;
-}
-
-static int64_t local_ns(const struct world *w, const struct site *site)
-{
-    return site->offset_ns + w->now_ns + w->now_ns / 1000000 * site->rate_ppm;
-}
-
-static uint32_t right(const struct world *w, const struct site *site, uint32_t partition)
-{
-    struct cp_ownership_view view = {local_ns(w, site), NULL, site->session, site->held_until_ns};
-    return cp_ownership_right(site->o, &view, partition);
-}
-
-static bool cut(const struct world *w, const struct site *site)
-{
-    return w->now_ns < site->cut_until_ns;
-}
-
-/* ---- the store ---- */
-
-/* Epochs only grow, and a new owner has a new one. */
-static void audit_change(struct record *old, struct record *new)
-{
-    struct cp_map_partition before, after;
-    if (old->revision == 0 || !record_partition(new, &after))
-        return;
-    MUST(record_partition(old, &before));
-    bool owned = after.session != 0 &&
-                 (after.session != before.session || after.epoch != before.epoch);
-    MUST(after.epoch == before.epoch + owned);
-    MUST(after.session == 0 || owned || strcmp(before.owner, after.owner) == 0);
-}
-
-/* Everybody will see it, sooner or later. */
-static void announce(struct world *w)
-{
-    for (size_t i = 0; i < SHARDS; i++) {
-        int64_t in = cut(w, &w->sites[i]) ? w->sites[i].cut_until_ns - w->now_ns : 0;
-        bool slow = !w->calm && (w->faults & 1) && sy_rng_chance(&w->rng, 1, 10);
-        happen(w, in + any_ns(w, 0, slow ? 800 : 5),
-               (struct happening){.type = COPY, .shard = i, .number = w->changes});
-    }
-}
-
-static void show(struct world *w, struct record *record)
-{
-    struct cp_map_partition p = {0};
-    if (!w->verbose)
-        return;
-    bool is = record->revision != 0 && record_partition(record, &p);
-    fprintf(stderr, "%8.3f %6lld %s", (double)w->now_ns / 1e9, (long long)w->revision, record->key);
-    if (is)
-        fprintf(stderr, " epoch %u owner %s/%lld wanted %s%s", p.epoch, p.owner,
-                (long long)p.session, p.wanted, p.moving ? " moving" : "");
-    fprintf(stderr, " session %lld%s\n", (long long)record->session,
-            record->revision ? "" : " gone");
-}
-
-static void put(struct world *w, const char *key, struct sy_span value, int64_t session, bool gone)
-{
-    struct record *record = records_find(&w->records, key), old = *record;
-    record_set(record, value, gone ? 0 : w->revision, session);
-    if (!gone)
-        audit_change(&old, record);
-    w->history = grown(w->history, &w->history_size, w->changes, sizeof(*w->history));
-    w->history[w->changes++] = (struct change){w->revision, *record};
-    w->hash = XXH3_64bits_withSeed(record, sizeof(*record), w->hash);
-    show(w, record);
-}
-
-static void drop_record(struct world *w, int64_t id)
-{
-    for (size_t i = 0; i < w->records.count; i++) { /* one at most: the shard's */
-        if (w->records.items[i].revision == 0 || w->records.items[i].session != id)
-            continue;
-        w->revision++;
-        put(w, w->records.items[i].key, (struct sy_span){0}, 0, true);
-        announce(w);
-    }
-}
-
-static void end_session(struct world *w, int64_t id)
-{
-    struct session *session = &w->sessions[id - 1];
-    if (session->over)
-        return;
-    session->over = true;
-    drop_record(w, id);
-}
-
-static void bury(struct world *w, struct happening h)
-{
-    const struct session *session = &w->sessions[h.session - 1];
-    MUST(session->life != w->sites[session->shard].life);
-    if (session->over)
-        return;
-    drop_record(w, h.session);
-    happen(w, any_ns(w, 1, 100), h); /* what was on its way may have made it anew */
-}
-
-static enum cp_coord_result write_now(struct world *w, const struct happening *h)
-{
-    struct cp_coord_op ops[CP_OWNERSHIP_OPS_MAX];
-    size_t count = cp_ownership_ops(&h->write, ops);
-    for (size_t i = 0; i < count; i++) {
-        if (records_find(&w->records, ops[i].key)->revision != ops[i].if_revision)
-            return CP_COORD_CONFLICT;
-        if (ops[i].kind == CP_COORD_PUT_BOUND &&
-            (h->session == 0 || w->sessions[h->session - 1].over))
-            return CP_COORD_CONFLICT;
-    }
-    w->revision++;
-    for (size_t i = 0; i < count; i++) {
-        if (ops[i].kind != CP_COORD_CHECK)
-            put(w, ops[i].key, ops[i].value, ops[i].kind == CP_COORD_PUT_BOUND ? h->session : 0,
-                false);
-    }
-    announce(w);
-    return CP_COORD_DONE;
-}
+#include "tests/unit/cp_ownership_disks.h"
 
 /* ---- a process ---- */
 
@@ -301,7 +40,7 @@ static void send_write(struct world *w, size_t shard, struct cp_ownership_effect
                           .session = w->sites[shard].session,
                           .timeout_ns = w->now_ns + TIMEOUT_NS,
                           .write = *e};
-    e->value = (struct sy_buf){0};
+    e->value = e->other = (struct sy_buf){0};
     bool late = !w->calm && (w->faults & 2) && sy_rng_chance(&w->rng, 1, 12);
     happen(w, any_ns(w, 0, 6) + (late ? any_ns(w, 0, 1500) : 0), h);
 }
@@ -317,6 +56,7 @@ static void carry_out(struct world *w, size_t shard, struct cp_ownership_effect 
         return;
     case CP_OWNERSHIP_OPEN:
         MUST(open->epoch == 0);
+        audit_open(w, shard, e->partition);
         MUST(e->epoch > w->disk_epoch[e->partition]);
         MUST(right(w, site, e->partition) == e->epoch);
         w->disk_epoch[e->partition] = e->epoch;
@@ -324,6 +64,11 @@ static void carry_out(struct world *w, size_t shard, struct cp_ownership_effect 
             w->now_ns - w->closed_ns[e->partition] > w->slowest_ns)
             w->slowest_ns = w->now_ns - w->closed_ns[e->partition];
         *open = (struct open){.epoch = e->epoch};
+        if (w->local)
+            happen(
+                w, any_ns(w, 1, 400),
+                (struct happening){
+                    .type = FOLLOWS, .shard = shard, .partition = h.partition, .epoch = h.epoch});
         h.type = !w->calm && sy_rng_chance(&w->rng, 1, 20) ? CLOSED : OPENED;
         happen(w, any_ns(w, 1, 400), h);
         w->claims++;
@@ -337,13 +82,15 @@ static void carry_out(struct world *w, size_t shard, struct cp_ownership_effect 
         w->lost += e->type == CP_OWNERSHIP_LOSE;
         return;
     case CP_OWNERSHIP_MAKE:
-        ck_abort_msg("storage is shared here");
+        MUST(w->local && site->copies[e->partition].id == 0);
+        h.type = MADE;
+        happen(w, any_ns(w, 0, 20), h);
         return;
-    case CP_OWNERSHIP_FORK: /* nobody splits here: test_cp_region_split.c */
-        MUST(false);
+    case CP_OWNERSHIP_FORK:
+        fork_store(w, shard, e);
         return;
     case CP_OWNERSHIP_LEAVE:
-        for (size_t i = 0; i < PARTITIONS; i++)
+        for (size_t i = 0; i < ROOM; i++)
             MUST(site->open[i].epoch == 0);
         if (site->session != 0 && !cut(w, site))
             happen(w, any_ns(w, 0, 5),
@@ -359,8 +106,12 @@ static void step(struct world *w, size_t shard, struct cp_ownership_event event)
     struct site *site = &w->sites[shard];
     struct cp_ownership_effects fx = {0};
     fill_map(site);
-    struct cp_ownership_view view = {local_ns(w, site), &site->map, site->session,
-                                     site->held_until_ns};
+    struct cp_ownership_view view = {.now_ns = local_ns(w, site),
+                                     .map = &site->map,
+                                     .session = site->session,
+                                     .held_until_ns = site->held_until_ns,
+                                     .copies = site->copies,
+                                     .copy_count = w->local ? ROOM : 0};
     cp_ownership_step(site->o, &view, &event, &fx);
     for (size_t i = 0; i < fx.count; i++)
         carry_out(w, shard, &fx.items[i]);
@@ -382,6 +133,8 @@ static void start(struct world *w, size_t shard)
     if (shard % 2)
         options.moves_max = 2;
     options.slow_rest_ns = any_ns(w, 100, 8000);
+    options.partitions_max = ROOM;
+    options.standby_wait_ns = any_ns(w, 100, 4000);
     site->o = cp_ownership_new(&options);
     happen(w, any_ns(w, 0, 50), (struct happening){.type = ASK, .shard = shard});
     happen(w, any_ns(w, 0, 50),
@@ -542,16 +295,33 @@ static void disk_is_slow(struct world *w, size_t shard)
     }
 }
 
+/* `region split`, at the shard that has it. */
+static void people_split(struct world *w, size_t shard)
+{
+    struct site *site = &w->sites[shard];
+    struct cp_ownership_event event = {.type = CP_OWNERSHIP_SPLIT};
+    uint32_t first = (uint32_t)sy_rng_below(&w->rng, w->partitions);
+    fill_map(site);
+    for (uint32_t i = 0; i < w->partitions; i++) {
+        event.partition = (first + i) % w->partitions;
+        if (cp_ownership_state(site->o, event.partition) != CP_OWNED_SERVING)
+            continue;
+        if (cp_map_split(&site->map, event.partition, NULL, &event.at, NULL) == 0)
+            step(w, shard, event);
+        return;
+    }
+}
+
 static void fault(struct world *w)
 {
     size_t shard = sy_rng_below(&w->rng, SHARDS);
     struct site *site = &w->sites[shard];
     bool runs = site->o && site->paused_until_ns <= w->now_ns;
-    unsigned kind = (unsigned)sy_rng_below(&w->rng, 9);
+    unsigned kind = (unsigned)sy_rng_below(&w->rng, 10);
     if (w->calm)
         return;
     happen(w, any_ns(w, 1, 1000), (struct happening){.type = FAULT});
-    if (!(w->faults & 1u << (kind < 8 ? kind : 9))) /* 8 says how a crash ends */
+    if (!(w->faults & 1u << (kind < 8 ? kind : kind + 1))) /* 8 says how a crash ends */
         return;
     if (kind == 2) {
         site->cut_until_ns = w->now_ns + any_ns(w, 10, 4000);
@@ -561,6 +331,8 @@ static void fault(struct world *w)
     } else if (kind == 4 && site->o) {
         int64_t session = site->session;
         crash(w, shard);
+        if (w->local && sy_rng_chance(&w->rng, 1, 2))
+            lose_disk(w, shard);
         if (session != 0 && (w->faults & 1u << 8))
             happen(w, any_ns(w, 0, 30), (struct happening){.type = BURY, .session = session});
         happen(w, any_ns(w, 0, 4000), (struct happening){.type = START, .shard = shard});
@@ -574,6 +346,8 @@ static void fault(struct world *w)
                     .type = CLOSED, .shard = shard, .partition = p, .epoch = site->open[p].epoch});
     } else if (kind == 8 && runs) {
         disk_is_slow(w, shard);
+    } else if (kind == 9 && runs) {
+        people_split(w, shard);
     } else if (kind == 6) {
         people_move(w, sy_rng_chance(&w->rng, 1, 3));
     } else if (kind == 7 && runs) {
@@ -600,6 +374,7 @@ static void write_arrives(struct world *w, struct happening *h)
     if (site->life == h->life)
         happen(w, lost ? left : any_ns(w, 0, 5), answer);
     sy_buf_deinit(&h->write.value);
+    sy_buf_deinit(&h->write.other);
 }
 
 static void process_happens(struct world *w, struct happening *h)
@@ -636,6 +411,20 @@ static void process_happens(struct world *w, struct happening *h)
         w->closed_ns[h->partition] = h->type == CLOSED ? w->now_ns : 0;
         step(w, h->shard, event);
         return;
+    case FORKED:
+        event.type = CP_OWNERSHIP_FORKED;
+        event.result = h->result;
+        step(w, h->shard, event);
+        return;
+    case MADE:
+        if (site->copies[h->partition].id == 0)
+            site->copies[h->partition] = (struct cp_own_copy){.id = ++w->copies, .empty = true};
+        step(w, h->shard, event);
+        return;
+    case FOLLOWS:
+        if (open->epoch == h->epoch)
+            look_after_standby(w, h);
+        return;
     case START: /* it has left */
         crash(w, h->shard);
         start(w, h->shard);
@@ -669,6 +458,9 @@ static void one(struct world *w)
     case WRITE:
         write_arrives(w, &h);
         break;
+    case IN_SYNC:
+        in_sync_arrives(w, &h);
+        break;
     case ASK_ARRIVES:
     case RENEW_ARRIVES:
         session_happens(w, &h);
@@ -698,11 +490,19 @@ static struct world *world_new(uint64_t seed, bool calm)
     w->partitions = sy_rng_chance(&w->rng, 3, 4) ? PARTITIONS
                                                  : 1 + (uint32_t)sy_rng_below(&w->rng, PARTITIONS);
     w->revision = 1;
+    w->local = sy_rng_chance(&w->rng, 1, 3);
     for (uint32_t p = 0; p < w->partitions; p++) {
         char key[CP_MAP_KEY_SIZE];
+        struct cp_map_partition row = {.number = p, .range = cp_range_even(p, w->partitions)};
+        struct sy_buf value SY_CLEANUP(sy_buf_deinit) = {0};
         cp_map_partition_key(key, p);
-        put(w, key, (struct sy_span){0}, 0, false);
+        cp_map_put_partition(&value, &row);
+        record_set(records_find(&w->records, key), sy_buf_span(&value), w->revision, 0);
+        note_change(w, records_find(&w->records, key));
     }
+    if (w->local)
+        put(w, CP_MAP_STORAGE_KEY,
+            (struct sy_span){(const uint8_t *)local_text, strlen(local_text)}, 0, false);
     for (size_t i = 0; i < SHARDS; i++) {
         struct site *site = &w->sites[i];
         snprintf(site->name, sizeof(site->name), "s%zu", i);
@@ -720,8 +520,10 @@ static void world_free(struct world *w)
         if (w->sites[i].o)
             crash(w, i);
     }
-    for (size_t i = 0; i < w->queued; i++)
+    for (size_t i = 0; i < w->queued; i++) {
         sy_buf_deinit(&w->queue[i].write.value);
+        sy_buf_deinit(&w->queue[i].write.other);
+    }
     free(w->queue);
     free(w->history);
     free(w->sessions);
@@ -738,15 +540,15 @@ static void run_until(struct world *w, int64_t until_ns)
 static bool in_order(struct world *w)
 {
     struct cp_map map = {0};
-    uint32_t targets[PARTITIONS];
-    size_t counts[SHARDS] = {0}, least = PARTITIONS, most = 0;
+    uint32_t targets[ROOM];
+    size_t counts[SHARDS] = {0}, least = ROOM, most = 0;
     bool fine = true, pinned = false;
     records_fill(&w->records, w->revision, &map);
     cp_plan(&map, targets);
     for (uint32_t p = 0; p < w->partitions && fine; p++) {
         uint32_t owner = cp_map_owner(&map, &map.partitions[p]);
         fine = owner != CP_MAP_NONE && owner == targets[p] && !map.partitions[p].moving &&
-               map.shard_count == SHARDS;
+               map.shard_count == SHARDS && map.partitions[p].in_sync_count == (w->local ? 2 : 0);
         if (!fine)
             break;
         struct site *site = &w->sites[owner]; /* names are in order */

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define RECORDS_MAX 24
+#define RECORDS_MAX 32
 #define RECORD_VALUE_MAX 256
 
 /* ck_assert() writes to a file, each time. */
@@ -76,8 +76,10 @@ static inline void records_fill(struct records *records, int64_t revision, struc
 static inline bool record_partition(struct record *record, struct cp_map_partition *ret)
 {
     struct cp_map map = {0};
+    struct sy_error_text error = {0};
     cp_map_begin(&map, record->revision);
-    MUST(record_add(record, &map, NULL) == 0);
+    if (record_add(record, &map, &error) != 0)
+        ck_abort_msg("%s", error.text);
     bool is = map.partition_count == 1;
     if (is)
         *ret = map.partitions[0];

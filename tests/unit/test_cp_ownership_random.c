@@ -9,7 +9,7 @@
 #include "tests/unit/cp_ownership_world.h"
 
 struct done {
-    unsigned claims, handed, lost, unknown, crashes, pauses, stalls, pinned;
+    unsigned claims, handed, lost, unknown, crashes, pauses, stalls, pinned, splits, forks, disks;
     int64_t slowest_ns;
 };
 
@@ -39,6 +39,9 @@ static uint64_t run_seed(uint64_t seed, struct done *done)
     done->crashes += w->crashes;
     done->pauses += w->pauses;
     done->stalls += w->stalls;
+    done->splits += w->splits;
+    done->forks += w->forks;
+    done->disks += w->disks;
     done->pinned += w->partitions_pinned;
     uint64_t hash = w->hash;
     world_free(w);
@@ -61,13 +64,15 @@ START_TEST(two_never_act_and_all_is_served_again)
     if (only || count)
         fprintf(stderr,
                 "claims %u, handed over %u, lost %u, unknown %u, crashes %u, pauses %u, stalls %u, "
-                "pinned %u, "
+                "pinned %u, splits %u of %u forks, disks lost %u, "
                 "slowest to heal %lld ms\n",
                 done.claims, done.handed, done.lost, done.unknown, done.crashes, done.pauses,
-                done.stalls, done.pinned, (long long)(done.slowest_ns / SY_NS_PER_MS));
+                done.stalls, done.pinned, done.splits, done.forks, done.disks,
+                (long long)(done.slowest_ns / SY_NS_PER_MS));
     ck_assert(seeds < 20 || (done.claims > 1000 && done.handed > 200 && done.lost > 100));
     ck_assert(seeds < 20 || (done.unknown > 50 && done.crashes > 20 && done.pauses > 20));
     ck_assert(seeds < 20 || (done.stalls > 50 && done.pinned > 0));
+    ck_assert(seeds < 20 || (done.splits > 20 && done.forks > done.splits && done.disks > 5));
 }
 END_TEST
 
