@@ -5,6 +5,7 @@
 #include "base/rng.h"
 #include "controlplane/names.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -203,6 +204,51 @@ static int adopt_store(void *ctx, uint32_t parent, uint32_t epoch, struct sy_err
     return sy_trace(r);
 }
 
+/* "partition-3.split-12", or with the suffix of one that is not complete. */
+static bool read_fork(const char *name, const char *partition, uint32_t *ret_epoch, bool *ret_tmp)
+{
+    static const char word[] = ".split-";
+    size_t len = strlen(partition);
+    if (strncmp(name, partition, len) != 0 || strncmp(name + len, word, strlen(word)) != 0)
+        return false;
+    const char *digits = name + len + strlen(word);
+    size_t count = strspn(digits, "0123456789");
+    unsigned long long epoch = strtoull(digits, NULL, 10);
+    *ret_epoch = (uint32_t)epoch;
+    *ret_tmp = strcmp(digits + count, ".tmp") == 0;
+    return count > 0 && count <= 10 && epoch <= UINT32_MAX && (*ret_tmp || digits[count] == '\0');
+}
+
+static bool is_kept(uint32_t epoch, const uint32_t *kept, size_t count)
+{
+    size_t i = 0;
+    while (i < count && kept[i] != epoch)
+        i++;
+    return i < count;
+}
+
+static void drop_forks(void *ctx, uint32_t before, const uint32_t *kept, size_t kept_count)
+{
+    const struct cp_data_store *store = ctx;
+    const char *partition = strrchr(store->path, '/');
+    SY_ASSERT(partition != NULL && before > 0);
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "%.*s", (int)(partition - store->path), store->path);
+    DIR *dir = opendir(path);
+    const struct dirent *entry;
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        uint32_t epoch;
+        bool tmp;
+        if (!read_fork(entry->d_name, partition + 1, &epoch, &tmp) || epoch >= before ||
+            (!tmp && is_kept(epoch, kept, kept_count)))
+            continue;
+        sy_path_print(path, "%.*s/%s", (int)(partition - store->path), store->path, entry->d_name);
+        sy_remove_tree(path);
+    }
+    if (dir != NULL)
+        closedir(dir);
+}
+
 static size_t memory_of_one(size_t memory_bytes, size_t count)
 {
     size_t part = memory_bytes / count;
@@ -328,6 +374,7 @@ void cp_data_dir_widen(struct cp_data_dir *dir, size_t partitions_max)
     for (size_t i = 0; i < dir->count; i++) {
         dir->openers[i].fork = fork_store;
         dir->openers[i].adopt = adopt_store;
+        dir->openers[i].drop_forks = drop_forks;
     }
     forget_stores(&before);
 }

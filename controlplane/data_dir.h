@@ -46,7 +46,7 @@ int cp_data_dir_init_to_restore(struct cp_data_dir *ret_dir, const char *path, s
 /* NULL: it is not shared. Lives as long as `dir`, which may not be moved from now on. */
 struct cp_storage *cp_data_dir_storage(struct cp_data_dir *dir);
 /* Before anything is opened, of one that is shared: there may come to be so many partitions, by
- * splits. What one that is split leaves for the new one is PARTITION.split-EPOCH until that begins.
- */
+ * splits. What one that is split leaves for the new one is PARTITION.split-EPOCH until that begins;
+ * if the split comes to nothing, until its own next owner opens it. */
 void cp_data_dir_widen(struct cp_data_dir *dir, size_t partitions_max);
 void cp_data_dir_deinit(struct cp_data_dir *dir); /* zeroed is fine */

@@ -40,6 +40,10 @@ struct cp_store_opener {
     int (*fork)(void *ctx, uint32_t epoch, struct sy_error_text *error);
     /* Begins with what another one's fork made under that epoch, unless it has begun already. */
     int (*adopt)(void *ctx, uint32_t parent, uint32_t epoch, struct sy_error_text *error);
+    /* What was forked from it under epochs before this one and is not what others begin with, as
+     * `kept` says by epochs, is of splits that came to nothing: it goes. What cannot be removed
+     * stays. Blocks. */
+    void (*drop_forks)(void *ctx, uint32_t before, const uint32_t *kept, size_t kept_count);
 };
 
 /* Who keeps a copy of what the partition commits, on another shard (standby.h). On its loop;
@@ -116,6 +120,8 @@ int64_t cp_partition_registered_at(const struct cp_partition *p);
 
 /* ---- whose it is; without a region it is ours from the beginning ---- */
 
+#define CP_LOT_FORKS_MAX 255u /* a region that is split has 256 partitions at most */
+
 /* What the region says of a partition beside its epoch. */
 struct cp_partition_lot {
     struct cp_range range; /* which hashes it has */
@@ -123,6 +129,10 @@ struct cp_partition_lot {
      */
     bool split;
     uint32_t parent, parent_epoch;
+    /* All that was split from it before that epoch, by the epochs of the forks; 0: not known. No
+     * other split of then can happen any more. */
+    uint32_t forks_before, forks[CP_LOT_FORKS_MAX];
+    size_t fork_count;
 };
 /* Before it is taken, while it is away. Without it, it has all hashes, or its even part. */
 void cp_partition_set_lot(struct cp_partition *p, const struct cp_partition_lot *lot);

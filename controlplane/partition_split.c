@@ -344,6 +344,9 @@ static void sweep(void *arg)
 
 void cp_descent_begin(struct cp_partition *p)
 {
+    const struct cp_partition_lot *lot = &p->lot;
+    if (p->opener.drop_forks != NULL && lot->forks_before != 0)
+        p->opener.drop_forks(p->opener.ctx, lot->forks_before, lot->forks, lot->fork_count);
     if (p->descent.mixed)
         sy_timer_start_in(p->loop, &p->descent.sweep, SWEEP_NS);
 }

@@ -167,6 +167,25 @@ static void run_closed(struct cp_post *post)
     cp_region_closed(lane->shard->in_region, lane->index, lane->owned.epoch, lane->owned.seen);
 }
 
+/* Where the map is whole it shows all splits of the partition before its epoch: a split is one
+ * write with a claim of the partition, and so was ours, which came after them. */
+static void name_forks(const struct cp_map *map, const struct cp_map_partition *p,
+                       struct cp_partition_lot *lot)
+{
+    struct cp_ranges *ranges = cp_map_ranges(map);
+    bool whole = ranges != NULL;
+    cp_ranges_free(ranges);
+    for (size_t i = 0; whole && i < map->partition_count; i++) {
+        const struct cp_map_partition *half = &map->partitions[i];
+        if (half->parent_epoch == 0 || half->parent != p->number)
+            continue;
+        whole = lot->fork_count < CP_LOT_FORKS_MAX;
+        if (whole)
+            lot->forks[lot->fork_count++] = half->parent_epoch;
+    }
+    lot->forks_before = whole ? p->epoch : 0;
+}
+
 /* What the record that was claimed says; the whole map may be damaged elsewhere. */
 static struct cp_partition_lot lot_of(const struct cp_shard *shard, uint32_t partition)
 {
@@ -174,10 +193,12 @@ static struct cp_partition_lot lot_of(const struct cp_shard *shard, uint32_t par
     uint32_t at = cp_map_partition(map, partition);
     SY_ASSERT(at != CP_MAP_NONE);
     const struct cp_map_partition *p = &map->partitions[at];
-    return (struct cp_partition_lot){.range = cp_map_range(map, p),
-                                     .split = p->parent_epoch != 0,
-                                     .parent = p->parent,
-                                     .parent_epoch = p->parent_epoch};
+    struct cp_partition_lot lot = {.range = cp_map_range(map, p),
+                                   .split = p->parent_epoch != 0,
+                                   .parent = p->parent,
+                                   .parent_epoch = p->parent_epoch};
+    name_forks(map, p, &lot);
+    return lot;
 }
 
 /* Those of the records, once they are whole; until then as they were. */

@@ -59,11 +59,11 @@ static int adopt_fork(void *ctx, uint32_t parent, uint32_t epoch, struct sy_erro
     struct sim_owner *whole = &world->owners[parent];
     struct sim_fork *fork = find_fork(&world->halves, parent, epoch);
     (void)error;
-    if (fork == NULL)
-        sim_fail(world, "partition %u begins with nothing: none was forked from %u under epoch %u",
-                 disk->partition, parent, epoch);
     if (disk->mem != NULL)
         return 0;
+    if (fork == NULL || fork->gone)
+        sim_fail(world, "partition %u begins with nothing: of %u under epoch %u there is no fork%s",
+                 disk->partition, parent, epoch, fork != NULL ? " any more" : "");
     if (whole->serving && whole->epoch <= epoch)
         sim_fail(world, "partition %u begins while %s still serves %u, as it was", disk->partition,
                  sim_shard_name(world, whole->shard), parent);
@@ -76,12 +76,28 @@ static int adopt_fork(void *ctx, uint32_t parent, uint32_t epoch, struct sy_erro
     return 0;
 }
 
+/* It is not there for who may begin with it. */
+static void drop_forks(void *ctx, uint32_t before, const uint32_t *kept, size_t kept_count)
+{
+    const struct sim_disk *disk = ctx;
+    struct sim_halves *halves = &disk->world->halves;
+    for (unsigned i = 0; i < halves->fork_count; i++) {
+        struct sim_fork *fork = &halves->forks[i];
+        bool named = fork->parent != disk->partition || fork->epoch >= before;
+        for (size_t k = 0; !named && k < kept_count; k++)
+            named = kept[k] == fork->epoch;
+        if (!named)
+            fork->gone = true;
+    }
+}
+
 struct cp_store_opener sim_disk_opener(struct sim_world *world, unsigned partition)
 {
     struct cp_store_opener opener = {.open = open_disk, .ctx = &world->disks[partition]};
     if (world->options.room > world->options.partitions) {
         opener.fork = fork_disk;
         opener.adopt = adopt_fork;
+        opener.drop_forks = drop_forks;
     }
     return opener;
 }

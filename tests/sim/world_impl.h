@@ -95,6 +95,7 @@ struct sim_halves {
     struct sim_fork {
         uint32_t parent, epoch;
         struct cp_mem_disk *mem; /* NULL: it was taken */
+        bool gone;
     } forks[128];
     unsigned fork_count;
 };

@@ -248,6 +248,19 @@ static int adopt_mem(void *ctx, uint32_t parent, uint32_t epoch, struct sy_error
     return disk->disk != NULL ? 0 : -ENOENT;
 }
 
+static void drop_mem_forks(void *ctx, uint32_t before, const uint32_t *kept, size_t kept_count)
+{
+    const struct disk *disk = ctx;
+    for (size_t i = 0; i < disk->world->fork_count; i++) {
+        struct fork *fork = &disk->world->forks[i];
+        bool stays = fork->parent != disk->partition || fork->epoch >= before;
+        for (size_t k = 0; !stays && k < kept_count; k++)
+            stays = kept[k] == fork->epoch;
+        if (!stays && fork->disk != NULL)
+            cp_mem_disk_free(sy_take(fork->disk));
+    }
+}
+
 static bool has_ended(struct cp_witness *witness, const char *process)
 {
     const struct world *w = sy_container_of(witness, struct shard, witness)->world;
@@ -441,7 +454,8 @@ static void open_world_of(struct world *w, uint64_t seed, bool local)
         w->disks[i] = (struct disk){w, i, i < PARTITIONS ? cp_mem_disk_new() : NULL};
         if (i < PARTITIONS)
             cp_mem_disk_set(w->disks[i].disk, MS, -1);
-        w->openers[i] = (struct cp_store_opener){open_mem, &w->disks[i], fork_mem, adopt_mem};
+        w->openers[i] = (struct cp_store_opener){open_mem, &w->disks[i], fork_mem, adopt_mem,
+                                                 drop_mem_forks};
     }
     sy_rpc_mem_set_origin(w->rpc, "client");
     for (size_t i = 0; i < SHARDS; i++) {

@@ -327,6 +327,40 @@ START_TEST(splits_at_once_make_no_more_than_there_is_room_for)
 }
 END_TEST
 
+static size_t forks_left(const struct world *w)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < w->fork_count; i++)
+        count += w->forks[i].disk != NULL;
+    return count;
+}
+
+/* The shard dies before it can write the records: what it forked goes with the next opening. */
+START_TEST(what_a_split_left_behind_goes)
+{
+    struct world *w = &world;
+    open_world(w, 8);
+    make_runs(w, 20);
+    size_t owner = server_of(w, 1);
+    fake_etcd_set_quorum(w->etcd, false);
+    (void)send_split(w, owner, 1, 0);
+    UNTIL(w, w->fork_count == 1);
+    kill_shard(w, owner);
+    ck_assert_uint_eq(forks_left(w), 1);
+    fake_etcd_set_quorum(w->etcd, true);
+    run_for(w, 6 * SY_NS_PER_S);
+    start_shard(w, owner);
+    UNTIL(w, even(w, SHARDS));
+    ck_assert_uint_eq(forks_left(w), 0);
+    ck_assert_uint_eq(partitions_of(w, 0), PARTITIONS);
+    forget_call(w);
+    ck_assert_uint_eq(split(w, 0, 1), PARTITIONS);
+    UNTIL(w, even_all(w, PARTITIONS + 1));
+    check_all(w);
+    close_world(w);
+}
+END_TEST
+
 /* ---- operators of before ---- */
 
 /* The stream of an operator with one partition, which lasts until it is refused. */
@@ -451,6 +485,7 @@ int main(void)
                                   what_cannot_be_split_is_refused,
                                   a_split_is_answered_when_the_lower_half_serves,
                                   splits_at_once_make_no_more_than_there_is_room_for,
+                                  what_a_split_left_behind_goes,
                                   an_operator_that_knows_no_splits_prevents_them,
                                   nothing_is_lost_or_doubled_whatever_fails,
                                   NULL};

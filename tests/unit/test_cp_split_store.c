@@ -123,7 +123,7 @@ START_TEST(both_go_on_with_what_the_whole_had)
 }
 END_TEST
 
-/* One that came to nothing stays until the next one under its name, and harms none of another. */
+/* One that came to nothing stays until its partition is opened, and harms none of another. */
 START_TEST(forks_of_other_epochs_are_others)
 {
     struct place p;
@@ -142,6 +142,49 @@ START_TEST(forks_of_other_epochs_are_others)
     struct cp_store *upper = open_at(&p, 3, 5);
     ck_assert(has(upper, "early") && has(upper, "late"));
     cp_store_close(upper);
+    place_deinit(&p);
+}
+END_TEST
+
+static void make_directory(const struct place *p, const char *name)
+{
+    char path[128];
+    snprintf(path, sizeof(path), "%s/%s/e0000000001", p->path, name);
+    ck_assert_int_eq(sy_mkdir_p(path, 0700), 0);
+}
+
+/* Of a partition, what is older than its epoch and nobody begins with. */
+START_TEST(forks_that_came_to_nothing_go)
+{
+    static const struct {
+        const char *name;
+        bool stays;
+    } names[] = {{"partition-1.split-3", false},
+                 {"partition-1.split-4", true},
+                 {"partition-1.split-5", false},
+                 {"partition-1.split-4.tmp", false},
+                 {"partition-1.split-7.tmp", true},
+                 {"partition-1.split-7", true},
+                 {"partition-1.split-8", true},
+                 {"partition-1.split-", true},
+                 {"partition-1.split-3x", true},
+                 {"partition-1.split-99999999999", true},
+                 {"partition-1.splitter-3", true},
+                 {"partition-11.split-3", true},
+                 {"partition-0.split-3", true},
+                 {"partition-1.flat", true},
+                 {"partition-2", true},
+                 {"partition-1", true}};
+    static const uint32_t kept[] = {1, 4};
+    struct place p;
+    place_init(&p);
+    for (size_t i = 0; i < SY_COUNT_OF(names); i++)
+        make_directory(&p, names[i].name);
+    const struct cp_store_opener *opener = &p.dir.openers[1];
+    opener->drop_forks(opener->ctx, 7, kept, SY_COUNT_OF(kept));
+    for (size_t i = 0; i < SY_COUNT_OF(names); i++)
+        ck_assert_msg(exists(&p, names[i].name) == names[i].stays, "%s", names[i].name);
+    ck_assert(exists(&p, "partition-1/e0000000001"));
     place_deinit(&p);
 }
 END_TEST
@@ -165,7 +208,7 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {both_go_on_with_what_the_whole_had,
-                                  forks_of_other_epochs_are_others, what_is_open_is_not_forked,
-                                  NULL};
+                                  forks_of_other_epochs_are_others, forks_that_came_to_nothing_go,
+                                  what_is_open_is_not_forked, NULL};
     return sy_test_run("cp_split_store", tests);
 }
