@@ -171,6 +171,94 @@ def test_a_region(_box):
 test_a_region.needs = ("etcd",)
 
 
+def back_up_all(box, made_by):
+    """Of each partition: by which shard, and which backup of that one."""
+    for one in SHARDS:
+        for line in shard(box, "backup", of=one).stdout.splitlines():
+            words = line.split()
+            made_by[int(words[1].rstrip(":"))] = (one, int(words[3].rstrip(",")))
+    return made_by
+
+
+def split(box, partition):
+    at = box.setting("shard-1", "listen")
+    wait_until(lambda: box.cli("--endpoint", at, "region", "split", partition, check=False).returncode == 0, "a split", 30)
+
+
+def served(box):
+    wait_until(lambda: all(p["shard"] and not p["opening"] for p in region_map(box)), "the region", 60)
+
+
+def lost_and_restored_as(box, made_by):
+    """Its storage is lost; each partition comes back from that backup."""
+    box.kill("shard")
+    shutil.rmtree(data(box, "shard-1"))
+    for partition, (one, number) in made_by.items():
+        said = shard(box, "restore", "--partition", partition, "--from", one, "--backup", number, of="shard-1").stdout
+        assert said.startswith(f"partition {partition}: restored to "), said
+    new_storage(box)
+    for one in SHARDS:
+        box.restart(one)
+    served(box)
+
+
+def check_each_once(box, runs):
+    for run in runs:
+        assert phase(box, run) == "SUCCEEDED", run
+    listed = [run["run"] for run in box.json("get", "runs", "-n", "0")]
+    assert len(set(listed)) == len(listed), listed
+    assert set(runs) <= set(listed), set(runs) - set(listed)
+
+
+def test_a_split_region(_box):
+    """Halves come back as they were, also where one of the two comes from a backup of the whole. What ran all the time goes on,
+    in the half that has it, and halves can be split again."""
+    def check(box):
+        runs = []
+
+        def make(kind, count=4 * PARTITIONS):
+            for i in range(count):
+                box.cli("run", "--name", f"{kind}-{i}", "--", "true")
+                runs.append(f"{kind}-{i}")
+
+        marks = box.dir / "marks"
+        running = [f"running-{i}" for i in range(8)]
+        for run in running:
+            box.cli("run", "--detach", "--name", run, "--cpu", "0.01", "--", "sh", "-c",
+                    f"echo {run} >>{marks}; until [ -e {marks}.go ]; do sleep 0.1; done")
+        wait_until(lambda: marks.exists() and len(marks.read_text().split()) == len(running), "their starts")
+        make("whole")
+        whole = back_up_all(box, {})
+        for partition in range(PARTITIONS):
+            split(box, partition)
+        served(box)
+        before = list(runs)
+        make("halves")
+        halves = back_up_all(box, {})
+        assert sorted(halves) == list(range(2 * PARTITIONS)), halves
+        lost_and_restored_as(box, halves)
+        check_each_once(box, runs)
+        make("restored")
+        split(box, 0)
+        served(box)
+        check_each_once(box, runs)
+        assert len(region_map(box)) == 2 * PARTITIONS + 1
+        halves[2 * PARTITIONS] = back_up_all(box, {})[2 * PARTITIONS]
+        lost_and_restored_as(box, {**halves, **{p: whole[p] for p in range(0, PARTITIONS, 2)}})
+        check_each_once(box, before)
+        marks.with_name("marks.go").touch()
+        for run in running:
+            wait_until(lambda run=run: phase(box, run) == "SUCCEEDED", "the end of what ran")
+        assert sorted(marks.read_text().split()) == running, "some of it was begun again"
+        box.cli("run", "--name", "new", "--", "true")
+
+    with tempfile.TemporaryDirectory(prefix="switchyard-backups.") as where:
+        with_backups(where, ["shard.partitions_max=16"], check, ["--shards", str(len(SHARDS))])
+
+
+test_a_split_region.needs = ("etcd",)
+
+
 def test_an_older_one(_box):
     def check(box):
         for i in (1, 2):
