@@ -30,6 +30,7 @@ struct own {
     enum change change;
     unsigned tries;
     int64_t doubt_until_ns; /* a try whose answer did not come may be done until then */
+    bool known;             /* it is done, and the change is over then */
     struct sch_queue_config wanted;
     bool healed;
 };
@@ -96,6 +97,16 @@ static void message_init(struct message *m, const struct sch_queue_config *confi
 
 static void on_reply(void *ctx, const struct sy_status *status, struct sy_span response);
 
+static void settle(struct own *own, bool done)
+{
+    own->queue.changing = false;
+    own->queues->changes += done;
+    if (!done)
+        return;
+    own->queue.exists = own->change != CHANGE_DELETE;
+    own->queue.config = own->wanted;
+}
+
 static void try(void *arg)
 {
     static const char *const methods[] = {
@@ -103,6 +114,10 @@ static void try(void *arg)
         [CHANGE_PAUSE] = SERVICE "PauseQueue",   [CHANGE_RESUME] = SERVICE "ResumeQueue",
         [CHANGE_DELETE] = SERVICE "DeleteQueue", [CHANGE_WRONG] = SERVICE "UpdateQueue"};
     struct own *own = arg;
+    if (own->known) {
+        settle(own, true);
+        return;
+    }
     struct message message;
     struct sy_buf bytes = {0};
     message_init(&message, &own->wanted);
@@ -117,14 +132,15 @@ static void try(void *arg)
     sy_channel_call(channel, own->queues->loop, &options, &bytes, on_reply, own);
 }
 
-static void settle(struct own *own, bool done)
+/* A try of before that nobody answered may be done after this one, and after a later change. */
+static void settle_surely(struct own *own)
 {
-    own->queue.changing = false;
-    own->queues->changes += done;
-    if (!done)
-        return;
-    own->queue.exists = own->change != CHANGE_DELETE;
-    own->queue.config = own->wanted;
+    int64_t left_ns = own->doubt_until_ns - sim_now(own->queues->world);
+    own->known = left_ns > 0;
+    if (own->known)
+        sy_timer_start_in(own->queues->loop, &own->timer, left_ns);
+    else
+        settle(own, true);
 }
 
 /* Refused by what is there: a parent that went meanwhile, actions or queues below it. */
@@ -138,6 +154,7 @@ static void on_reply(void *ctx, const struct sy_status *status, struct sy_span r
     struct own *own = ctx;
     (void)response;
     sim_trace(own->queues->world, "changed", own->wanted.key.name, (uint64_t)status->code);
+    own->known = false;
     switch (status->code) {
     case SY_CODE_UNAVAILABLE:
     case SY_CODE_DEADLINE_EXCEEDED:
@@ -148,13 +165,13 @@ static void on_reply(void *ctx, const struct sy_status *status, struct sy_span r
         return;
     case SY_CODE_OK:
         if (own->change != CHANGE_WRONG) {
-            settle(own, true);
+            settle_surely(own);
             return;
         }
         break;
     case SY_CODE_NOT_FOUND: /* an earlier try deleted it */
         if (own->change == CHANGE_DELETE && own->tries > 1) {
-            settle(own, true);
+            settle_surely(own);
             return;
         }
         break;
@@ -187,6 +204,7 @@ static void begin(struct own *own, enum change change)
     own->queue.changing = true;
     own->change = change;
     own->tries = 0;
+    own->known = false;
     own->doubt_until_ns = 0;
     own->wanted.paused = change == CHANGE_PAUSE || (own->wanted.paused && change != CHANGE_RESUME);
     try(own);
