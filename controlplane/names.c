@@ -23,6 +23,10 @@ int cp_name_check(const char *what, const char *name, struct sy_error_text *erro
                           CP_NAME_LENGTH_MAX);
         return -EINVAL;
     }
+    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
+        sy_error_text_set(error, "%s '%s': a name is not '.' or '..'", what, name);
+        return -EINVAL;
+    }
     for (size_t i = 0; i < len; i++) {
         if (!allowed((unsigned char)name[i])) {
             sy_error_text_set(error, "%s '%s': only letters, digits, '.', '_' and '-' are allowed",

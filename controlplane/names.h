@@ -3,7 +3,8 @@
  * which partition a run belongs to.
  *
  * A name is 1 to 63 of [A-Za-z0-9._-]: names are joined by '/' and NUL in keys and messages, and
- * are printed as they are, so neither separators nor control characters may be in them.
+ * are printed as they are, so neither separators nor control characters may be in them. Not "." and
+ * "..": names are parts of paths and URLs, too.
  */
 #pragma once
 

@@ -12,7 +12,12 @@
 START_TEST(names_that_are_allowed)
 {
     static const char *const good[] = {
-        "a", "a0", "Run_1.2-x", "0",
+        "a",
+        "a0",
+        "Run_1.2-x",
+        "0",
+        "...",
+        ".a",
         "123456789012345678901234567890123456789012345678901234567890123"};
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
         ck_assert_int_eq(cp_name_check("name", good[i], NULL), 0);
@@ -27,6 +32,8 @@ START_TEST(names_that_are_refused)
         {"", "run_id.name: missing"},
         {NULL, "run_id.name: missing"},
         {"a/b", "only letters"},
+        {".", "a name is not '.' or '..'"},
+        {"..", "a name is not '.' or '..'"},
         {"a\nb", "only letters"},
         {"a b", "only letters"},
         {"\x7f", "only letters"},

@@ -153,12 +153,14 @@ enum cl_exit cl_not_found(const struct cl_client *client, struct cl_error *error
 bool cl_name_ok(struct cl_args *common, const char *what, const char *name)
 {
     size_t n = strlen(name);
-    bool good = n > 0 && n < CL_RUN_NAME_MAX;
+    bool good = n > 0 && n < CL_RUN_NAME_MAX && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
     for (size_t i = 0; good && i < n; i++)
         good = isalnum((unsigned char)name[i]) || strchr("._-", name[i]);
     if (!good)
-        cl_args_wrong(common, "%s '%s': expected 1 to 63 letters, digits, '.', '_' or '-'", what,
-                      name);
+        cl_args_wrong(common,
+                      "%s '%s': expected 1 to 63 letters, digits, '.', '_' or '-', and not '.' or "
+                      "'..'",
+                      what, name);
     return good;
 }
 
