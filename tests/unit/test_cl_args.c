@@ -371,6 +371,7 @@ START_TEST(test_cluster)
     ck_assert(o.verb == CL_CLUSTER_DRAIN && o.deadline_ns == 0 && !o.wait);
     ck_assert(parse_cluster(&o, &line, "cluster drain east --deadline 10m --wait") == CL_PARSE_OK);
     ck_assert(o.verb == CL_CLUSTER_DRAIN && o.deadline_ns == 600 * SY_NS_PER_S && o.wait);
+    ck_assert(parse_cluster(&o, &line, "cluster drain east --deadline 8760h") == CL_PARSE_OK);
     ck_assert(parse_cluster(&o, &line, "cluster token create east --uses 3") == CL_PARSE_OK);
     ck_assert(o.verb == CL_CLUSTER_TOKEN_CREATE && o.uses == 3);
     ck_assert(parse_cluster(&o, &line, "cluster token revoke east 4") == CL_PARSE_OK);
@@ -384,16 +385,19 @@ START_TEST(test_cluster)
         {"cluster token get", "'get': expected token create"},
         {"cluster create", "cluster create: expected NAME"},
         {"cluster create a/b", "a/b"},
+        {"cluster create ..", "cluster '..'"},
         {"cluster create a b", "unexpected argument 'b'"},
         {"cluster create a --region e/u", "e/u"},
         {"cluster create a --uses 0", "uses"},
         {"cluster create a --expires soon", "soon"},
+        {"cluster create a --expires 8761h", "--expires '8761h': expected at most 8760h"},
         {"cluster list a", "unexpected argument 'a'"},
         {"cluster get a --uses 1", "--uses and --expires"},
         {"cluster delete", "cluster delete: expected NAME"},
         {"cluster drain", "cluster drain: expected NAME"},
         {"cluster drain a --deadline -5s", "--deadline '-5s': expected a duration"},
         {"cluster drain a --deadline 0s", "--deadline '0s': expected a duration"},
+        {"cluster drain a --deadline 8761h", "--deadline '8761h': expected at most 8760h"},
         {"cluster cordon a --wait", "--deadline and --wait are for cluster drain"},
         {"cluster cordon a --deadline 5s", "--deadline and --wait are for cluster drain"},
         {"cluster token create a --region eu", "--region, --labels and --price"},

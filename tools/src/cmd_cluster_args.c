@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#define YEAR_NS (365 * 24 * 3600 * SY_NS_PER_S)
+
 enum { KEY_REGION = 0x100, KEY_LABELS, KEY_PRICE, KEY_USES, KEY_EXPIRES, KEY_DEADLINE, KEY_WAIT };
 
 static const struct {
@@ -118,6 +120,17 @@ static error_t check(struct cl_cluster_options *options)
                                     verbs[options->verb].expected);
 }
 
+/* The shards take no more. */
+static error_t take_duration(struct cl_args *common, const char *option, const char *arg,
+                             int64_t *ret_ns)
+{
+    if (!cl_args_duration(common, option, arg, ret_ns))
+        return EINVAL;
+    return *ret_ns <= YEAR_NS
+               ? 0
+               : cl_args_wrong(common, "--%s '%s': expected at most 8760h, a year", option, arg);
+}
+
 static error_t parse_cluster(int key, char *arg, struct argp_state *state)
 {
     struct cl_cluster_options *options = state->input;
@@ -138,9 +151,9 @@ static error_t parse_cluster(int key, char *arg, struct argp_state *state)
     case KEY_USES:
         return cl_args_number(common, "uses", arg, 1, 1000, &options->uses) ? 0 : EINVAL;
     case KEY_EXPIRES:
-        return cl_args_duration(common, "expires", arg, &options->expires_ns) ? 0 : EINVAL;
+        return take_duration(common, "expires", arg, &options->expires_ns);
     case KEY_DEADLINE:
-        return cl_args_duration(common, "deadline", arg, &options->deadline_ns) ? 0 : EINVAL;
+        return take_duration(common, "deadline", arg, &options->deadline_ns);
     case KEY_WAIT:
         options->wait = true;
         return 0;
