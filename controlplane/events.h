@@ -13,6 +13,8 @@
     X(CP_SHARD_EV_COPY_MADE, INFO, "a copy of a partition was made here")                          \
     X(CP_SHARD_EV_STANDBY, INFO, "a partition's standby")                                          \
     X(CP_SHARD_EV_NAME_TAKEN, WARN, "a shard of this name is there: this one waits for its end")   \
+    X(CP_SHARD_EV_ENDPOINT_TAKEN, WARN,                                                            \
+      "a shard of this endpoint is there: this one waits for its end")                             \
     X(CP_SHARD_EV_PROCESS_ENDED, WARN,                                                             \
       "a shard's process has ended: its session is not waited for")                                \
     X(CP_SHARD_EV_READ_FAILED, ERROR, "read from the store failed")                                \

@@ -213,7 +213,8 @@ static void write_member(struct cp_owned_step *s, int64_t if_revision)
 }
 
 /* A record of our name that is bound to another session is an earlier process of ours, or somebody
- * with the same name: we wait for its end, since until then it may be serving. */
+ * with the same name: we wait for its end, since until then it may be serving. So with one of our
+ * endpoint: calls that are meant for us would come to it. */
 static void join(struct cp_owned_step *s)
 {
     struct cp_ownership *o = s->o;
@@ -222,7 +223,8 @@ static void join(struct cp_owned_step *s)
     if (o->slow_until_ns != 0 && (cp_owned_due(s, o->slow_until_ns) || !others_take(s)))
         o->slow_until_ns = 0;
     bool draining = drains(o);
-    bool absent = cp_map_shard(s->map, o->options.shard) == CP_MAP_NONE;
+    bool absent = cp_map_shard(s->map, o->options.shard) == CP_MAP_NONE &&
+                  cp_map_other_at(s->map, o->options.endpoint, o->options.shard) == CP_MAP_NONE;
     bool slow = draining && o->mode.state != CP_OWNERSHIP_DRAINS;
     bool differs = s->member && (s->member->draining != draining || s->member->slow != slow);
     if ((absent || differs) && !o->member.writing && cp_owned_due(s, o->member.at_ns))

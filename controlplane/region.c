@@ -120,23 +120,56 @@ static struct cp_ownership_view view_of(struct cp_region *region)
         .copy_count = region->copies != NULL ? region->options.partitions : 0};
 }
 
-/* Another of our name is there, or the process that we follow is not known to be dead yet. */
-static void look_for_namesake(struct cp_region *region, const struct cp_ownership_view *view)
+static void wait_for(struct cp_region *region, const struct cp_map_shard *shard, unsigned event)
 {
-    uint32_t at = cp_map_shard(&region->map, region->options.shard);
-    const struct cp_map_shard *shard = at != CP_MAP_NONE ? &region->map.shards[at] : NULL;
-    bool other = shard != NULL && view->session != 0 && shard->session != view->session;
-    region->waits.text[0] = '\0';
-    if (!other)
-        return;
-    sy_error_text_set(&region->waits, "a shard of this name is there, at %s: its end is waited for",
-                      shard->endpoint);
     if (region->namesake == shard->session)
         return;
     region->namesake = shard->session;
-    sy_log(region->log, &cp_shard_events, CP_SHARD_EV_NAME_TAKEN,
-           SY_STR("name", region->options.shard), SY_STR("endpoint", shard->endpoint),
-           SY_U64("session", (uint64_t)shard->session));
+    sy_log(region->log, &cp_shard_events, event, SY_STR("name", shard->name),
+           SY_STR("endpoint", shard->endpoint), SY_U64("session", (uint64_t)shard->session));
+}
+
+/* Another of our name is there, or the process that we follow is not known to be dead yet. */
+static void wait_for_namesake(struct cp_region *region, const struct cp_map_shard *shard)
+{
+    sy_error_text_set(&region->waits, "a shard of this name is there, at %s: its end is waited for",
+                      shard->endpoint);
+    wait_for(region, shard, CP_SHARD_EV_NAME_TAKEN);
+}
+
+/* Another is configured to be where we are. Of two that came at one moment, each before it saw the
+ * other's record, one goes. */
+static void see_neighbour(struct cp_region *region, const struct cp_map_shard *self,
+                          const struct cp_map_shard *other)
+{
+    const struct cp_region_options *options = &region->options;
+    if (self == NULL) {
+        sy_error_text_set(&region->waits, "shard %s is at endpoint %s, too: its end is waited for",
+                          other->name, options->endpoint);
+        wait_for(region, other, CP_SHARD_EV_ENDPOINT_TAKEN);
+    } else if (self->session > other->session && !region->misfit) {
+        region->misfit = true;
+        sy_error_text_set(&region->why_misfit,
+                          "endpoint %s of shard %s is that of shard %s, too: expected one of its "
+                          "own",
+                          options->endpoint, options->shard, other->name);
+    }
+}
+
+static void look_for_double(struct cp_region *region, const struct cp_ownership_view *view)
+{
+    const struct cp_map *map = &region->map;
+    const struct cp_region_options *options = &region->options;
+    uint32_t at = cp_map_shard(map, options->shard);
+    uint32_t other = cp_map_other_at(map, options->endpoint, options->shard);
+    const struct cp_map_shard *self = at != CP_MAP_NONE ? &map->shards[at] : NULL;
+    region->waits.text[0] = '\0';
+    if (view->session == 0)
+        return;
+    if (self != NULL && self->session != view->session)
+        wait_for_namesake(region, self);
+    else if (other != CP_MAP_NONE)
+        see_neighbour(region, self, &map->shards[other]);
 }
 
 static bool is_being_buried(const struct cp_region *region, const struct cp_map_shard *shard)
@@ -242,7 +275,7 @@ static void step(struct cp_region *region, const struct cp_ownership_event *even
     if (!made && event->type == CP_OWNERSHIP_LOOK && region->on_left == NULL)
         return;
     struct cp_ownership_view view = view_of(region);
-    look_for_namesake(region, &view);
+    look_for_double(region, &view);
     bury_dead(region, view.session);
     cp_ownership_step(region->core, &view, event, fx);
     for (uint32_t i = 0; i < region->options.partitions_max; i++)
@@ -253,7 +286,7 @@ static void step(struct cp_region *region, const struct cp_ownership_event *even
     struct cp_disk_probe *probe = region->options.disk_probe;
     if (probe != NULL)
         probe->ops->watch(probe, cp_ownership_slow(region->core));
-    int64_t wake_ns = fx->wake_ns;
+    int64_t wake_ns = region->why_misfit.text[0] == '\0' ? fx->wake_ns : view.now_ns;
     cp_ownership_effects_clear(fx);
     if (wake_ns != SY_TIME_NEVER)
         sy_timer_start(region->loop, &region->wake, wake_ns);

@@ -203,6 +203,15 @@ uint32_t cp_map_shard(const struct cp_map *map, const char *name)
     return CP_MAP_NONE;
 }
 
+uint32_t cp_map_other_at(const struct cp_map *map, const char *endpoint, const char *name)
+{
+    for (size_t i = 0; i < map->shard_count; i++)
+        if (strcmp(map->shards[i].endpoint, endpoint) == 0 &&
+            strcmp(map->shards[i].name, name) != 0)
+            return (uint32_t)i;
+    return CP_MAP_NONE;
+}
+
 uint32_t cp_map_partition(const struct cp_map *map, uint32_t number)
 {
     size_t from = 0, to = map->partition_count;

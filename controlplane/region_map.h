@@ -71,6 +71,8 @@ int cp_map_add(struct cp_map *map, const struct cp_coord_record *record,
 /* Indexes into the map; CP_MAP_NONE: there is none. */
 uint32_t cp_map_shard(const struct cp_map *map, const char *name);
 uint32_t cp_map_partition(const struct cp_map *map, uint32_t number);
+/* One that says that it is there, and has another name. */
+uint32_t cp_map_other_at(const struct cp_map *map, const char *endpoint, const char *name);
 /* The shard that owns it; CP_MAP_NONE: it is free. */
 uint32_t cp_map_owner(const struct cp_map *map, const struct cp_map_partition *partition);
 

@@ -129,7 +129,7 @@ static void start(struct world *w, size_t shard)
 {
     struct site *site = &w->sites[shard];
     site->life++;
-    struct cp_ownership_options options = cp_ownership_options_default(site->name, "e", "v");
+    struct cp_ownership_options options = cp_ownership_options_default(site->name, site->name, "v");
     if (shard % 2)
         options.moves_max = 2;
     options.slow_rest_ns = any_ns(w, 100, 8000);

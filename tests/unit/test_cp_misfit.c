@@ -23,6 +23,7 @@ struct odd {
     struct cp_storage storage;
     int marks; /* how often what it was given was made the region's */
     char why[SY_ERROR_TEXT_MAX];
+    const char *listen, *endpoint; /* NULL: odd:8090 */
     int misfits;
     bool stopped;
     struct shard disks; /* its own, with local storage */
@@ -54,6 +55,8 @@ static void start_one(struct world *w, struct odd *odd, const char *name, uint32
                       const char *storage, bool local)
 {
     *odd = (struct odd){.log = sy_log_new(-1, SY_LOG_INFO, &w->clock),
+                        .listen = odd->listen ? odd->listen : "odd:8090",
+                        .endpoint = odd->endpoint ? odd->endpoint : "odd:8090",
                         .storage = {.mark = mark, .ctx = odd}};
     if (storage != NULL)
         snprintf(odd->storage.identity, sizeof(odd->storage.identity), "%s", storage);
@@ -63,8 +66,8 @@ static void start_one(struct world *w, struct odd *odd, const char *name, uint32
                                          .session_ttl_ns = 2 * SY_NS_PER_S};
     struct cp_shard_options options = {.name = name,
                                        .region = "eu",
-                                       .listen = "odd:8090",
-                                       .endpoint = "odd:8090",
+                                       .listen = odd->listen,
+                                       .endpoint = odd->endpoint,
                                        .storage = storage && !local ? &odd->storage : NULL,
                                        .copies = local ? &odd->disks.copies : NULL,
                                        .partitions = partitions,
@@ -90,18 +93,28 @@ static void start_odd(struct world *w, struct odd *odd, const char *name, uint32
     start_one(w, odd, name, partitions, storage, false);
 }
 
-/* It stops as well as any other, and says nothing of partitions that it never had. */
-static void end_odd(struct world *w, struct odd *odd)
+static void stop_odd(struct world *w, struct odd *odd)
 {
     sy_rpc_mem_set_origin(w->rpc, "odd");
     cp_shard_stop(odd->shard, 0, on_odd_stopped, odd);
     UNTIL(w, odd->stopped);
-    for (unsigned i = 0; i < cp_partition_events.count; i++)
-        ck_assert(cp_partition_events.events[i].level < SY_LOG_WARN ||
-                  sy_log_count(odd->log, &cp_partition_events, i) == 0);
+}
+
+static void free_odd(struct odd *odd)
+{
     cp_shard_free(odd->shard);
     free_disks(&odd->disks);
     sy_log_free(odd->log);
+}
+
+/* It stops as well as any other, and says nothing of partitions that it never had. */
+static void end_odd(struct world *w, struct odd *odd)
+{
+    stop_odd(w, odd);
+    for (unsigned i = 0; i < cp_partition_events.count; i++)
+        ck_assert(cp_partition_events.events[i].level < SY_LOG_WARN ||
+                  sy_log_count(odd->log, &cp_partition_events, i) == 0);
+    free_odd(odd);
     ck_assert(even(w, SHARDS));
 }
 
@@ -109,7 +122,7 @@ START_TEST(a_shard_that_counts_other_partitions_has_no_part)
 {
     struct world *w = &world;
     open_world(w, 6);
-    struct odd odd;
+    struct odd odd = {0};
     start_odd(w, &odd, "odd", PARTITIONS - 1, NULL);
     run_for(w, 10 * SY_NS_PER_S);
     ck_assert_uint_eq(served_by(odd.shard), 0);
@@ -149,17 +162,13 @@ END_TEST
  * given what is nobody's (a mount that is missing) leaves it so. */
 static void check_other_storage(struct world *w, const char *first, const char *other)
 {
-    struct odd odd;
+    struct odd odd = {0};
     open_world(w, 8);
     start_odd(w, &odd, "first", PARTITIONS, first);
     UNTIL(w, served_by(odd.shard) > 0);
     ck_assert_int_eq(odd.marks, first[0] == '\0');
-    sy_rpc_mem_set_origin(w->rpc, "odd");
-    cp_shard_stop(odd.shard, 0, on_odd_stopped, &odd);
-    UNTIL(w, odd.stopped);
-    cp_shard_free(odd.shard);
-    free_disks(&odd.disks);
-    sy_log_free(odd.log);
+    stop_odd(w, &odd);
+    free_odd(&odd);
     UNTIL(w, even(w, SHARDS));
     struct sy_span value;
     ck_assert(fake_etcd_find(w->etcd, "/switchyard/eu/storage", &value));
@@ -189,7 +198,7 @@ END_TEST
 static void check_other_kind(struct world *w, bool region_local, bool local, const char *storage,
                              const char *says)
 {
-    struct odd odd;
+    struct odd odd = {0};
     open_world_of(w, 10, region_local);
     if (!region_local) { /* whose storage is known */
         start_odd(w, &odd, "first", PARTITIONS, "");
@@ -244,7 +253,7 @@ START_TEST(a_second_shard_of_one_name_has_no_part)
 {
     struct world *w = &world;
     open_world(w, 9);
-    struct odd odd;
+    struct odd odd = {0};
     start_odd(w, &odd, "shard-1", PARTITIONS, NULL);
     run_for(w, 10 * SY_NS_PER_S);
     ck_assert_uint_eq(served_by(odd.shard), 0);
@@ -256,6 +265,49 @@ START_TEST(a_second_shard_of_one_name_has_no_part)
 }
 END_TEST
 
+/* Calls for it would come to the other one. It has a part in it when that one is gone. */
+START_TEST(a_shard_of_anothers_endpoint_has_no_part_until_that_one_is_gone)
+{
+    struct world *w = &world;
+    open_world(w, 11);
+    struct odd odd = {.endpoint = w->shards[1].address};
+    start_odd(w, &odd, "odd", PARTITIONS, NULL);
+    run_for(w, 10 * SY_NS_PER_S);
+    ck_assert_uint_eq(served_by(odd.shard), 0);
+    ck_assert_uint_eq(sy_log_count(odd.log, &cp_shard_events, CP_SHARD_EV_ENDPOINT_TAKEN), 1);
+    check_trouble(w, "shard shard-1 is at endpoint shard-1:8090, too: its end is waited for");
+    ck_assert_int_eq(odd.misfits, 0);
+    kill_shard(w, 1);
+    UNTIL(w, served_by(odd.shard) > 0);
+    stop_odd(w, &odd);
+    free_odd(&odd);
+    close_world(w);
+}
+END_TEST
+
+/* Neither saw the other's record in time to wait. */
+START_TEST(of_two_shards_that_come_with_one_endpoint_one_goes)
+{
+    struct world *w = &world;
+    open_world(w, 12);
+    struct odd odd[2] = {{.listen = "odd:8090"}, {.listen = "odd:8091"}};
+    start_odd(w, &odd[0], "odd", PARTITIONS, NULL);
+    start_odd(w, &odd[1], "odd-2", PARTITIONS, NULL);
+    UNTIL(w, odd[0].misfits + odd[1].misfits == 1);
+    struct odd *goes = odd[0].misfits == 1 ? &odd[0] : &odd[1];
+    struct odd *stays = goes == &odd[0] ? &odd[1] : &odd[0];
+    ck_assert_ptr_nonnull(strstr(goes->why, "endpoint odd:8090 of shard odd"));
+    ck_assert_ptr_nonnull(strstr(goes->why, "expected one of its own"));
+    stop_odd(w, goes);
+    free_odd(goes);
+    UNTIL(w, served_by(stays->shard) > 0);
+    ck_assert_int_eq(stays->misfits, 0);
+    stop_odd(w, stays);
+    free_odd(stays);
+    close_world(w);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {a_shard_that_counts_other_partitions_has_no_part,
@@ -263,6 +315,8 @@ int main(void)
                                   a_shard_of_other_storage_has_no_part,
                                   a_shard_of_another_kind_of_storage_has_no_part,
                                   a_second_shard_of_one_name_has_no_part,
+                                  a_shard_of_anothers_endpoint_has_no_part_until_that_one_is_gone,
+                                  of_two_shards_that_come_with_one_endpoint_one_goes,
                                   NULL};
     return sy_test_run("misfit", tests);
 }
