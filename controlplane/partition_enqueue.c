@@ -301,15 +301,8 @@ static bool check_gang(struct enqueue *e, size_t new_count)
                           request->count - new_count, request->count);
         return fail(e, SY_CODE_ALREADY_EXISTS);
     }
-    if (e->spec->uses[0].base.group || e->spec->traits.flyte) {
-        sy_error_text_set(&e->error, "gang: expected a switchyard.process or switchyard.function");
+    if (cp_spec_check_gang(&e->spec->uses[0].base, &e->spec->traits, &e->error) < 0)
         return fail(e, SY_CODE_INVALID_ARGUMENT);
-    }
-    if (e->spec->uses[0].base.on_partition != SCH_ON_PARTITION_REPLACE) {
-        sy_error_text_set(&e->error, "gang: SWITCHYARD_ON_PARTITION=wait does not go with it: a "
-                                     "gang goes on whole, or not at all");
-        return fail(e, SY_CODE_INVALID_ARGUMENT);
-    }
     const char **names = sy_arena_alloc(&e->p->open->arena, request->count * sizeof(*names));
     SY_ASSERT(names);
     for (size_t i = 0; i < request->count; i++)

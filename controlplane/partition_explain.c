@@ -94,10 +94,13 @@ enum sy_code cp_partition_dry_run(struct cp_partition *p, const struct cp_dry_ru
                                   struct sy_error_text *ret_refusal, struct sy_error_text *error)
 {
     struct sch_spec spec;
+    struct cp_spec_traits traits;
     enum sy_code code = cp_refused(p, error);
     if (code != SY_CODE_OK)
         return code;
-    if (cp_spec_parse(&spec, request->task_spec, error) < 0)
+    if (cp_spec_parse_all(&spec, &traits, request->task_spec, error) < 0)
+        return SY_CODE_INVALID_ARGUMENT;
+    if (request->gang != NULL && cp_spec_check_gang(&spec, &traits, error) < 0)
         return SY_CODE_INVALID_ARGUMENT;
     *ret_explanation = NULL;
     *ret_refusal = (struct sy_error_text){0};

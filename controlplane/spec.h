@@ -67,6 +67,10 @@ int cp_spec_parse(struct sch_spec *ret, struct sy_span bytes,
 /* The same, with *ret_traits. */
 int cp_spec_parse_all(struct sch_spec *ret, struct cp_spec_traits *ret_traits, struct sy_span bytes,
                       struct sy_error_text *error) SY_MUST_USE;
+/* Whether a gang's members may be of it: they are tasks that we run ourselves, and go on whole.
+ * -EINVAL with a sentence. */
+int cp_spec_check_gang(const struct sch_spec *spec, const struct cp_spec_traits *traits,
+                       struct sy_error_text *error) SY_MUST_USE;
 /* Kubernetes quantities: "500m", "2", "1.5", "64Mi", "1G", "1e3"; rounded up. Milli-units for cpu,
  * bytes for memory. -EINVAL: not one, or negative; -ERANGE: more than fits. */
 int cp_quantity_parse(const char *text, bool milli, uint64_t *ret) SY_MUST_USE;

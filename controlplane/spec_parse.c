@@ -446,3 +446,18 @@ int cp_spec_parse(struct sch_spec *ret, struct sy_span bytes, struct sy_error_te
     struct cp_spec_traits traits;
     return cp_spec_parse_all(ret, &traits, bytes, error);
 }
+
+int cp_spec_check_gang(const struct sch_spec *spec, const struct cp_spec_traits *traits,
+                       struct sy_error_text *error)
+{
+    if (spec->group || traits->flyte) {
+        sy_error_text_set(error, "gang: expected a switchyard.process or switchyard.function");
+        return -EINVAL;
+    }
+    if (spec->on_partition != SCH_ON_PARTITION_REPLACE) {
+        sy_error_text_set(error, "gang: SWITCHYARD_ON_PARTITION=wait does not go with it: a gang "
+                                 "goes on whole, or not at all");
+        return -EINVAL;
+    }
+    return 0;
+}

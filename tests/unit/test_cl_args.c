@@ -141,6 +141,7 @@ START_TEST(test_run_refuses_in_one_sentence)
         {"run --env A-B=1 -- ls", "--env 'A-B=1'"},
         {"run --gang 1 -- ls", "'1'"},
         {"run --gang 2 --logs -- ls", "--gang excludes"},
+        {"run --gang 2 --on-partition wait -- ls", "--gang excludes --on-partition wait"},
         {"run --gang-topology prefer:rack -- ls", "for --gang N"},
         {"run --gang 2 --gang-topology rack -- ls", "'rack'"},
         {"run --name a/b -- ls", "'a/b'"},

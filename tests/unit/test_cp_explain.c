@@ -271,6 +271,11 @@ START_TEST(a_dry_run_of_a_gang)
     d.request.members = 1;
     ck_assert_int_eq(call_full(&w, &call, NULL, NULL, &text), SY_CODE_INVALID_ARGUMENT);
     ck_assert_ptr_nonnull(strstr(text.text, "1 members"));
+    d.request.members = 3;
+    d.request.gang = NULL;
+    d.request.task_spec = bytes_of(task_spec(&w, "switchyard.group", "1"));
+    ck_assert_int_eq(call_full(&w, &call, NULL, NULL, &text), SY_CODE_INVALID_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(text.text, "gang: expected a switchyard.process"));
     world_deinit(&w);
 }
 END_TEST

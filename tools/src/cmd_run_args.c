@@ -245,6 +245,9 @@ static error_t check_whole(struct cl_run_options *options)
         return cl_args_wrong(common, "--logs is for one task that is waited for");
     if (options->gang > 0 && (fan_out || options->logs))
         return cl_args_wrong(common, "--gang excludes --each, --lines and --logs");
+    if (options->gang > 0 && options->on_partition && strcmp(options->on_partition, "wait") == 0)
+        return cl_args_wrong(common, "--gang excludes --on-partition wait: it goes on whole, or "
+                                     "not at all");
     if (options->gang == 0 && (options->gang_key || options->has_on_loss))
         return cl_args_wrong(common, "--gang-topology and --gang-on-loss are for --gang N");
     if (options->environment && !options->function)
