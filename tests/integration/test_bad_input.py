@@ -1,5 +1,10 @@
 """Wrong arguments, impossible requests, full disks: one clear sentence, and nothing acknowledged lost."""
+import fcntl
+import os
+import pty
+import struct
 import subprocess
+import termios
 
 from harness import BIN, ROOT, wait_until
 
@@ -87,3 +92,42 @@ def test_missing_program_is_a_clear_error(box):
     done = box.cli("run", "--name", "noprog", "--", "/no/such/program", check=False)
     assert done.returncode == 1
     assert "/no/such/program" in done.stderr + done.stdout + str(box.json("get", "run", "noprog"))
+
+
+def on_a_terminal(box, columns, *args):
+    """The lines that are shown on one so narrow."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    child = subprocess.Popen([BIN / "switchyard", "--endpoint", box.endpoint, *args], stdin=theirs, stdout=theirs,
+                             stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    try:
+        while piece := os.read(ours, 65536):
+            shown += piece
+    except OSError:  # its end
+        pass
+    os.close(ours)
+    child.wait(timeout=60)
+    return shown.decode().splitlines()
+
+
+def test_narrow_terminal(box):
+    """What tells rows apart, and what is wrong with one, is not what is left out."""
+    for name in ("nightly", "hourly"):
+        box.cli("create", "queue", name)
+    lines = on_a_terminal(box, 60, "get", "queues")
+    assert all(len(line) <= 60 for line in lines), lines
+    for name in ("nightly", "hourly"):
+        assert any(line.startswith(f"default/development/{name} ") for line in lines), lines
+    box.cli("run", "--name", "broken", "--", "/no/such/program", check=False)
+    lines = on_a_terminal(box, 60, "explain", "broken")
+    assert all(len(line) <= 60 for line in lines), lines
+    assert any("SystemRetriesExhausted: " in line for line in lines), lines
+    box.kill("shard")
+    for path in (box.dir / "data/shard").rglob("CURRENT"):
+        path.write_text("garbage\n")
+    box.devbox("restart", "shard", check=False)
+    lines = on_a_terminal(box, 60, "status")
+    assert all(len(line) <= 60 for line in lines), lines
+    assert any("failed" in line and "does not serve" in line for line in lines), lines

@@ -454,9 +454,9 @@ static void put_attempt(struct cl_table *table, const struct page *page,
 static void put_timeline(const struct page *page, const Switchyard__V1__Timeline *timeline)
 {
     static const struct cl_column columns[] = {
-        {"ATTEMPT", true, 0, 0},  {"QUEUED", true, 0, 0}, {"PLACING", true, 0, 0},
-        {"STARTING", true, 0, 0}, {"RAN", true, 0, 0},    {"REPORTING", true, 0, 0},
-        {"CLUSTER", false, 6, 2}, {"NODE", false, 6, 1},  {"ERROR", false, 16, 0}};
+        {"ATTEMPT", true, 0, 0},  {"QUEUED", true, 0, 0}, {"PLACING", true, 0, 4},
+        {"STARTING", true, 0, 3}, {"RAN", true, 0, 0},    {"REPORTING", true, 0, 5},
+        {"CLUSTER", false, 6, 2}, {"NODE", false, 6, 1},  {"ERROR", false, 32, 0}};
     if (!timeline || timeline->n_attempts == 0)
         return;
     struct cl_table *table = cl_table_new(columns, SY_COUNT_OF(columns));

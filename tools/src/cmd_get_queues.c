@@ -160,7 +160,7 @@ static struct cell number(int64_t value)
 }
 
 static const struct cl_column columns[] = {
-    {"QUEUE", false, 8, 0},   {"STATE", false, 0, 0},  {"WAITING", true, 0, 1},
+    {"QUEUE", false, 32, 0},  {"STATE", false, 0, 0},  {"WAITING", true, 0, 1},
     {"OUT", true, 0, 0},      {"CPU", true, 0, 3},     {"MEMORY", true, 0, 4},
     {"GPUS", true, 0, 5},     {"SHARE", true, 0, 2},   {"WEIGHT", true, 0, 6},
     {"PRIORITY", true, 0, 7}, {"PARENT", false, 4, 8},

@@ -284,9 +284,9 @@ enum cl_exit cl_get_nodes(struct cl_client *client, const struct cl_get_options 
 
 static const struct cl_column partition_columns[] = {
     {"PARTITION", true, 0, 0}, {"STATE", false, 0, 0},  {"SHARD", false, 6, 2},
-    {"EPOCH", true, 0, 4},     {"RUNS", true, 0, 1},    {"QUEUED", true, 0, 0},
-    {"RUNNING", true, 0, 0},   {"PARENTS", true, 0, 5}, {"FINISHED", true, 0, 3},
-    {"REASON", false, 8, 6},
+    {"EPOCH", true, 0, 5},     {"RUNS", true, 0, 3},    {"QUEUED", true, 0, 1},
+    {"RUNNING", true, 0, 1},   {"PARENTS", true, 0, 6}, {"FINISHED", true, 0, 4},
+    {"REASON", false, 32, 0},
 };
 
 static void print_partitions(const Switchyard__V1__GetRegionStatusResponse *status)
