@@ -51,6 +51,7 @@ static int dir_of(const struct command *command, uint32_t partition, char ret[PA
 /* ---- backup ---- */
 
 struct asking {
+    const char *address; /* of the shard */
     struct sy_loop *loop;
     struct sy_call *call;
     struct sy_error_text *error;
@@ -86,8 +87,8 @@ static void on_closed(void *ctx, const struct sy_status *status)
     struct asking *asking = ctx;
     sy_call_unref(sy_take(asking->call));
     if (status->code != SY_CODE_OK) {
-        sy_error_text_set(asking->error, "%s: %s", sy_code_name(status->code),
-                          status->message.text);
+        sy_error_text_set(asking->error, "backup by the shard at %s: %s (%s)", asking->address,
+                          status->message.text, sy_code_name(status->code));
         asking->result = -EIO;
     } else if (asking->failed > 0) {
         sy_error_text_set(asking->error, "%u of %u partitions failed", asking->failed,
@@ -107,6 +108,7 @@ static int ask(struct asking *asking, struct sy_rpc *rpc, const char *address)
     static const struct sy_call_options options = {.method = "/switchyard.internal.Backups/BackUp"};
     struct sy_channel *channel = sy_channel_new(rpc, address);
     struct sy_buf request = {0};
+    asking->address = address;
     asking->call = sy_channel_open(channel, asking->loop, &options, &sink, asking);
     int r = sy_call_send(asking->call, &request);
     SY_ASSERT(r == 0); /* the first one always has room */

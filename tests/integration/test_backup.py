@@ -299,7 +299,7 @@ def test_refusals(box):
         refused(box, "partition 7: the region has 1", "restore", "--partition", 7)
         lose_disk(box)
         refused(box, "no backup 9; the newest is 1", "restore", "--backup", 9)
-        refused(box, "UNAVAILABLE", "backup", "--at", box.endpoint)
+        refused(box, f"backup by the shard at {box.endpoint}: ", "backup", "--at", box.endpoint)
         refused(box, "holds no backups", "restore", "--from", "another")
         data(box).mkdir(exist_ok=True)
         held = os.open(data(box), os.O_RDONLY)  # as another restore has it
