@@ -157,7 +157,9 @@ enum sy_code cp_cluster_create(const struct cp_registered *now,
                                struct sy_error_text *error)
 {
     if (now != NULL && !cp_registered_deleted(now)) {
-        sy_error_text_set(error, "cluster %s is registered already", request->name);
+        sy_error_text_set(error, "cluster %s is registered already%s", request->name,
+                          now->record == NULL ? ", and its record is damaged, or of a newer version"
+                                              : "");
         return SY_CODE_ALREADY_EXISTS;
     }
     char labels[SCH_NODE_LABELS_MAX];

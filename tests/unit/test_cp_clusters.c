@@ -484,6 +484,7 @@ START_TEST(a_damaged_record_lets_nobody_in_and_is_not_overwritten)
     ck_assert_int_eq(admit(&w, false, "c", -1), CP_ADMISSION_UNKNOWN);
     SAYS(&w, "the record of cluster c is damaged");
     ck_assert_int_eq(create(&w, "c", 1, 0, 0), SY_CODE_ALREADY_EXISTS);
+    SAYS(&w, "and its record is damaged");
     ck_assert_int_eq(join(&w, "c", 1, 101, NOW), SY_CODE_INTERNAL);
     cp_cluster_record record = SWITCHYARD__INTERNAL__REGION__CLUSTER_RECORD__INIT;
     ProtobufCBinaryData short_digest = {3, (uint8_t *)"abc"};
