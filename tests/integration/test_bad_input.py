@@ -127,7 +127,10 @@ def test_narrow_terminal(box):
     box.kill("shard")
     for path in (box.dir / "data/shard").rglob("CURRENT"):
         path.write_text("garbage\n")
-    box.devbox("restart", "shard", check=False)
+    with subprocess.Popen([ROOT / "tools/devbox", "restart", "--dir", box.dir, "shard"],
+                          stderr=subprocess.DEVNULL) as restart:
+        wait_until(lambda: " failed " in box.cli("status", check=False).stdout, "the partition has failed")
+        restart.terminate()  # it waits for one that serves
     lines = on_a_terminal(box, 60, "status")
     assert all(len(line) <= 60 for line in lines), lines
     assert any("failed" in line and "does not serve" in line for line in lines), lines
