@@ -13,6 +13,7 @@ static void on_turn_end(void *arg)
 {
     struct ag_agent *agent = arg;
     struct ag_executor *executor = agent->ports.executor;
+    ag_proofs_look(agent);
     if (agent->admit_due)
         ag_admit(agent);
     int r = agent->ports.journal->ops->flush(agent->ports.journal);
@@ -87,6 +88,7 @@ int ag_agent_new(struct ag_agent **ret_agent, const struct ag_agent_options *opt
                  options->environments, options->environment_count);
     sy_timer_init(&agent->start_timer, ag_report_start_timer, agent);
     sy_timer_init(&agent->admit_timer, ag_admit_timer, agent);
+    ag_proofs_init(agent);
     ports->executor->ops->bind(ports->executor, &ag_report_events, agent);
     if (ports->logs != NULL)
         ag_logs_bind(ports->logs, ag_relay_chunk, agent);
@@ -113,6 +115,7 @@ static void free_tables(struct ag_agent *agent)
     {
         free(sy_map_entry(at, struct ag_epoch, link));
     }
+    ag_proofs_deinit(agent);
     SY_ASSERT(agent->calls.count == 0); /* each went with its attempt */
     sy_map_deinit(&agent->by_key);
     sy_map_deinit(&agent->by_id);
@@ -153,7 +156,7 @@ void ag_agent_return_waiting(struct ag_agent *agent, const char *reason)
     SY_MAP_EACH(&agent->by_key, at, next)
     {
         struct ag_attempt *a = sy_map_entry(at, struct ag_attempt, by_key);
-        if (a->sm.state != AG_ATTEMPT_WAITING && a->sm.state != AG_ATTEMPT_FETCHING)
+        if (a->sm.state > AG_ATTEMPT_WAITING)
             continue;
         if (a->sm.state == AG_ATTEMPT_WAITING)
             ag_admit_withdraw(agent, a);

@@ -5,6 +5,7 @@
  *     agent_stream.c  the stream to the operator: dialling, hello, packing
  *     agent_receive.c what the operator says
  *     agent_admit.c   waiting attempts, and which of them run
+ *     agent_proof.c   attempts that run only while there is proof that they are heard of
  *     agent_report.c  what the executor says: starts, results, outcomes
  *     agent_relay.c   calls of tasks, reading of logs
  *     attempt.c       the life of an attempt, and the tables that find it
@@ -62,13 +63,16 @@ struct ag_class {
 
 /*
  *   FETCHING --> WAITING --> RUNNING --> UPLOADING --> DONE (outcome kept until acknowledged) -->
- * gone |            |           |                       ^
+ * gone | |          | ^         |                       ^
+ *      | |          v |         |                       |
+ *      | +------> PROVING (that it is heard of; of some only) as WAITING
  *      +------------+-----------+-----------------------+   cancelled, refused, ended
  *      |            |
  *      +------------+--> RETURNED (told to the operator) --> gone
  */
 enum ag_attempt_state {
     AG_ATTEMPT_FETCHING,
+    AG_ATTEMPT_PROVING,
     AG_ATTEMPT_WAITING,
     AG_ATTEMPT_RUNNING,
     AG_ATTEMPT_UPLOADING,
@@ -85,9 +89,11 @@ struct ag_attempt {
     struct sy_map_link by_key, by_id;
     struct sm sm;
     bool pipelined, started, journaled, telling_start;
-    bool cancel_asked; /* by the operator */
-    bool suspect;      /* as in the assignment */
-    bool waits;        /* likewise */
+    bool cancel_asked;      /* by the operator */
+    bool suspect;           /* as in the assignment */
+    bool waits;             /* likewise */
+    bool stop_asked;        /* by us: see agent_proof.c */
+    struct ag_proof *proof; /* that it needs; NULL: none, or it is done */
     uint32_t calls;
     uint32_t class_number, queue; /* as in the assignment */
     struct sch_share_path place;  /* likewise */
@@ -149,6 +155,8 @@ struct ag_agent {
     struct ag_attempt_list to_send, sent; /* DONE */
     struct ag_attempt_list starts;        /* reported when they still run later */
     struct sy_timer start_timer;
+    struct sy_map proofs; /* ag_proof */
+    struct sy_timer proof_timer;
     struct sy_map calls;
     uint64_t next_call; /* over all streams, from a random one on: late replies match nothing */
 
@@ -160,7 +168,7 @@ struct ag_agent {
     struct sy_timer link_timer; /* dial again; or heartbeat and silence */
     int64_t backoff_ns, heartbeat_ns, lease_ns, heard_ns, sent_ns;
     int64_t parted_ns; /* when the stream was lost that was up last; before: our start */
-    struct sy_buf out_started, out_returned, out_calls, out_chunks; /* encoded fields */
+    struct sy_buf out_started, out_returned, out_calls, out_chunks, out_probes; /* encoded fields */
     struct sy_buf unsent; /* a message that the transport did not take */
 
     /* stopping */
@@ -206,6 +214,27 @@ void ag_admit_timer(void *agent);
 void ag_admit(struct ag_agent *agent);
 /* A result: its room goes to a pipelined one of the class, or is free. */
 void ag_admit_ended(struct ag_agent *agent, struct ag_attempt *attempt);
+
+/* ---- agent_proof.c ---- */
+
+typedef struct Switchyard__Internal__AttemptProbe ag_pb_probe;
+void ag_proofs_init(struct ag_agent *agent);
+/* After its attempts. */
+void ag_proofs_deinit(struct ag_agent *agent);
+/* It runs only with proof: one is asked for. */
+void ag_proof_need(struct ag_agent *agent, struct ag_attempt *attempt);
+/* Not any more. */
+void ag_proof_release(struct ag_attempt *attempt);
+/* Before each move. */
+void ag_proof_moves(const struct ag_attempt *attempt, enum ag_attempt_state to);
+/* It has all it needs but proof, and maybe that: WAITING or PROVING. */
+void ag_proof_admit(struct ag_agent *agent, struct ag_attempt *attempt);
+/* Asks for those of attempts that are here and that were not asked for so long. */
+void ag_proofs_ask(struct ag_agent *agent, int64_t older_than_ns);
+void ag_proof_came(struct ag_agent *agent, const ag_pb_probe *msg);
+/* Stops what has none: when it is time, and in each turn before anything starts, as we may have
+ * stood still. */
+void ag_proofs_look(struct ag_agent *agent);
 
 /* ---- agent_report.c ---- */
 

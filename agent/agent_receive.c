@@ -41,8 +41,7 @@ static void on_input(void *ctx, const char *path, const struct sy_error_text *er
         return;
     }
     a->input_path = sy_strdup(path);
-    ag_attempt_move(agent, a, AG_ATTEMPT_WAITING);
-    ag_admit_enqueue(agent, a);
+    ag_proof_admit(agent, a);
 }
 
 /* NULL: it can be taken; else why it goes back at once. */
@@ -103,7 +102,8 @@ static void assign(struct ag_agent *agent, const assignment_msg *msg)
     if (msg->flyte != NULL) /* its own process reads it */
         input = (struct sy_span){(const uint8_t *)msg->input_uri, strlen(msg->input_uri)};
     struct ag_attempt *a = ag_attempt_new(
-        agent, &key, fetch ? AG_ATTEMPT_FETCHING : AG_ATTEMPT_WAITING, msg->run, msg->name, input);
+        agent, &key, fetch || msg->stops ? AG_ATTEMPT_FETCHING : AG_ATTEMPT_WAITING, msg->run,
+        msg->name, input);
     a->of_flyte = msg->flyte != NULL;
     if (a->of_flyte)
         pb_pack(&msg->flyte->base, &a->flyte);
@@ -114,6 +114,8 @@ static void assign(struct ag_agent *agent, const assignment_msg *msg)
     a->gang = gang_new(msg);
     a->suspect = msg->suspect;
     a->waits = msg->waits;
+    if (msg->stops)
+        ag_proof_need(agent, a);
     a->attempt = msg->attempt > 0 ? msg->attempt : msg->number;
     struct ag_spec_entry *spec = ag_spec_find(agent, msg->partition, msg->epoch, msg->spec);
     if (spec == NULL || !spec->valid) {
@@ -126,6 +128,8 @@ static void assign(struct ag_agent *agent, const assignment_msg *msg)
     struct sy_error_text why_not = {0};
     if (!ag_attempt_ask(agent, a, msg->memory_bytes, &why_not))
         ag_report_simple(agent, a, AG_RESULT_REFUSED, "SpecRefused", why_not.text);
+    else if (!fetch && msg->stops)
+        ag_proof_admit(agent, a);
     else if (!fetch)
         ag_admit_enqueue(agent, a);
     else if (agent->ports.objects == NULL)
@@ -170,6 +174,7 @@ static void cancel(struct ag_agent *agent, const Switchyard__Internal__Cancel *m
         ag_report_simple(agent, a, AG_RESULT_CANCELLED, "Cancelled", msg->reason);
         break;
     case AG_ATTEMPT_FETCHING:
+    case AG_ATTEMPT_PROVING:
         ag_report_simple(agent, a, AG_RESULT_CANCELLED, "Cancelled", msg->reason);
         break;
     case AG_ATTEMPT_RUNNING:
@@ -246,4 +251,6 @@ void ag_receive(struct ag_agent *agent, struct sy_span message)
     }
     if (msg->give_back)
         ag_agent_return_waiting(agent, "its operator asked for it back");
+    for (size_t i = 0; i < msg->n_proofs; i++) /* last: what else is said is not to start first */
+        ag_proof_came(agent, msg->proofs[i]);
 }

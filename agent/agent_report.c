@@ -260,9 +260,15 @@ static void on_result(void *ctx, const struct ag_result *result)
     struct ag_attempt *a = ag_attempt_find_id(agent, result->id);
     SY_ASSERT(a != NULL && a->sm.state == AG_ATTEMPT_RUNNING);
     ag_admit_ended(agent, a);
-    if (result->kind == AG_RESULT_CANCELLED && !a->cancel_asked) { /* by our own stop */
+    if (result->kind == AG_RESULT_CANCELLED && !a->cancel_asked && !a->stop_asked) { /* of ours */
         ag_report_simple(agent, a, AG_RESULT_LOST, "NodeStopping",
                          "the node was stopped while the task ran");
+        return;
+    }
+    if (result->kind != AG_RESULT_SUCCEEDED && a->stop_asked && !a->cancel_asked) {
+        ag_report_simple(agent, a, AG_RESULT_LOST, "StoppedUnheard",
+                         "its agent stopped it: it had no proof any more that those who could "
+                         "begin it elsewhere heard of it");
         return;
     }
     bool in_file = result->output_path != NULL && result->output_path[0] != '\0';

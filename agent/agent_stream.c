@@ -171,7 +171,7 @@ static bool nothing_waits(const struct ag_agent *agent)
 {
     return agent->to_send.first == NULL && agent->out_started.len == 0 &&
            agent->out_returned.len == 0 && agent->out_calls.len == 0 &&
-           agent->out_chunks.len == 0 && agent->unsent.len == 0;
+           agent->out_chunks.len == 0 && agent->out_probes.len == 0 && agent->unsent.len == 0;
 }
 
 bool ag_stream_idle(const struct ag_agent *agent)
@@ -219,6 +219,7 @@ void ag_stream_send(struct ag_agent *agent)
             take(&message, &agent->out_returned);
             take(&message, &agent->out_calls);
             take(&message, &agent->out_chunks);
+            take(&message, &agent->out_probes);
         }
         send_message(agent, &message);
     }
@@ -263,6 +264,7 @@ static void lost(struct ag_agent *agent, const char *why)
     sy_buf_clear(&agent->out_returned);
     sy_buf_clear(&agent->out_calls);
     sy_buf_clear(&agent->out_chunks);
+    sy_buf_clear(&agent->out_probes);
     sy_buf_deinit(&agent->unsent);
     while (agent->sent.first != NULL) { /* all of them go again */
         struct ag_attempt *a = agent->sent.first;
@@ -349,6 +351,7 @@ static void beat(struct ag_agent *agent)
         return;
     }
     resend_old(agent, now_ns);
+    ag_proofs_ask(agent, agent->heartbeat_ns - agent->heartbeat_ns / 4);
     if (now_ns - agent->sent_ns >= agent->heartbeat_ns && nothing_waits(agent) &&
         sy_call_ready(agent->call)) {
         struct sy_buf message = {0};
@@ -407,6 +410,7 @@ void ag_stream_welcome(struct ag_agent *agent, const ag_pb_welcome *welcome)
     agent->lease_ns = lease_ns > 0 ? lease_ns : LEASE_DEFAULT_NS;
     agent->backoff_ns = BACKOFF_MIN_NS;
     agent->sent_ns = sy_loop_now_ns(agent->ports.loop);
+    ag_proofs_ask(agent, 0);
     sy_log(agent->ports.log, &ag_events, AG_EV_CONNECTED,
            SY_STR("operator", ag_operators_target(agent->operators)),
            SY_STR("cluster", welcome->cluster), SY_U64("attempts", agent->by_key.count));
@@ -449,5 +453,6 @@ void ag_stream_deinit(struct ag_agent *agent)
     sy_buf_deinit(&agent->out_returned);
     sy_buf_deinit(&agent->out_calls);
     sy_buf_deinit(&agent->out_chunks);
+    sy_buf_deinit(&agent->out_probes);
     sy_buf_deinit(&agent->unsent);
 }

@@ -7,9 +7,14 @@
 #define TO SM_BIT
 #define ENDS (TO(AG_ATTEMPT_DONE))
 static const struct sm_state attempt_states[AG_ATTEMPT_STATES] = {
-    [AG_ATTEMPT_FETCHING] = {"fetching", TO(AG_ATTEMPT_WAITING) | TO(AG_ATTEMPT_RETURNED) | ENDS,
+    [AG_ATTEMPT_FETCHING] = {"fetching",
+                             TO(AG_ATTEMPT_PROVING) | TO(AG_ATTEMPT_WAITING) |
+                                 TO(AG_ATTEMPT_RETURNED) | ENDS,
                              .initial = true},
-    [AG_ATTEMPT_WAITING] = {"waiting", TO(AG_ATTEMPT_RUNNING) | TO(AG_ATTEMPT_RETURNED) | ENDS,
+    [AG_ATTEMPT_PROVING] = {"proving", TO(AG_ATTEMPT_WAITING) | TO(AG_ATTEMPT_RETURNED) | ENDS},
+    [AG_ATTEMPT_WAITING] = {"waiting",
+                            TO(AG_ATTEMPT_PROVING) | TO(AG_ATTEMPT_RUNNING) |
+                                TO(AG_ATTEMPT_RETURNED) | ENDS,
                             .initial = true},
     [AG_ATTEMPT_RUNNING] = {"running", TO(AG_ATTEMPT_UPLOADING) | ENDS},
     [AG_ATTEMPT_UPLOADING] = {"uploading", ENDS},
@@ -95,6 +100,7 @@ struct ag_attempt *ag_attempt_new(struct ag_agent *agent, const struct ag_attemp
 void ag_attempt_move(struct ag_agent *agent, struct ag_attempt *a, enum ag_attempt_state state)
 {
     bool was = unfinished((enum ag_attempt_state)a->sm.state);
+    ag_proof_moves(a, state);
     sm_move(&a->sm, &ag_attempt_table, state, a);
     if (was && !unfinished(state)) {
         SY_ASSERT(agent->unfinished > 0);
@@ -105,6 +111,7 @@ void ag_attempt_move(struct ag_agent *agent, struct ag_attempt *a, enum ag_attem
 void ag_attempt_release(struct ag_agent *agent, struct ag_attempt *a)
 {
     ag_report_no_start(agent, a);
+    ag_proof_release(a);
     if (a->calls > 0)
         ag_relay_forget(agent, a);
     if (a->id != 0)

@@ -10,6 +10,7 @@
     X(AG_EV_MESSAGE_UNREADABLE, ERROR, "operator sent what is not a message")                      \
     X(AG_EV_OLD_TERM, WARN, "operator of an older term refused")                                   \
     X(AG_EV_OLD_EPOCH, WARN, "assignment of an older epoch refused")                               \
+    X(AG_EV_UNPROVEN, WARN, "attempts stopped: no proof that they are heard of")                   \
     X(AG_EV_QUEUE_FULL, WARN, "assignment returned: queue full")                                   \
     X(AG_EV_LEFT_OVER, WARN, "attempt of an earlier agent reported lost")                          \
     X(AG_EV_JOURNAL_FAILED, ERROR, "journal cannot be written")                                    \

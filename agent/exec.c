@@ -380,6 +380,17 @@ static void exec_cancel(struct ag_executor *base, uint64_t id, const char *reaso
         ag_process_cancel(task);
 }
 
+static void exec_kill(struct ag_executor *base, uint64_t id)
+{
+    struct ag_exec_task *task = ag_exec_find((struct ag_exec *)base, id);
+    if (task == NULL)
+        return; /* its result is on the way */
+    if (task->pooled)
+        ag_pool_kill(task);
+    else
+        ag_process_kill(task);
+}
+
 static void exec_reply(struct ag_executor *base, uint64_t id, uint64_t call, uint32_t code,
                        const char *message, struct sy_span body)
 {
@@ -438,6 +449,7 @@ static const struct ag_executor_ops exec_ops = {
     .pipeline = exec_pipeline,
     .start = exec_start,
     .cancel = exec_cancel,
+    .kill = exec_kill,
     .reply = exec_reply,
     .flush = exec_flush,
     .free = exec_free,

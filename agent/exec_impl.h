@@ -101,6 +101,7 @@ const char *ag_pool_environment(const struct ag_pool *pool);
 uint32_t ag_pool_pipeline(const struct ag_pool *pool, const struct sch_resources *request);
 struct ag_exec_task *ag_pool_start(struct ag_pool *pool, const struct ag_work *work);
 void ag_pool_cancel(struct ag_exec_task *task);
+void ag_pool_kill(struct ag_exec_task *task);
 void ag_pool_reply(struct ag_exec_task *task, uint64_t call, uint32_t code, const char *message,
                    struct sy_span body);
 void ag_pool_flush(struct ag_pool *pool);
@@ -112,4 +113,5 @@ void ag_pool_task_free(struct ag_exec_task *task);
 
 struct ag_exec_task *ag_process_start(struct ag_exec *exec, const struct ag_work *work);
 void ag_process_cancel(struct ag_exec_task *task);
+void ag_process_kill(struct ag_exec_task *task);
 void ag_process_free(struct ag_exec_task *task);

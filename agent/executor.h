@@ -119,6 +119,8 @@ struct ag_executor_ops {
     void (*start)(struct ag_executor *executor, const struct ag_work *work);
     /* Ask to stop (grace), then kill; the result is CANCELLED, or what came first. */
     void (*cancel)(struct ag_executor *executor, uint64_t id, const char *reason);
+    /* Kill at once, whether it was asked to stop or not; the result as of cancel(). */
+    void (*kill)(struct ag_executor *executor, uint64_t id);
     void (*reply)(struct ag_executor *executor, uint64_t id, uint64_t call, uint32_t code,
                   const char *message, struct sy_span body);
     /* End of a turn: send what was gathered. */

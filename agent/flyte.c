@@ -373,6 +373,16 @@ static void flyte_cancel(struct ag_executor *base, uint64_t id, const char *reas
     a->cancelled = true; /* while it prepares: what it waits for comes first */
 }
 
+static void flyte_kill(struct ag_executor *base, uint64_t id)
+{
+    struct ag_flyte *f = (struct ag_flyte *)base;
+    struct ag_flyte_attempt *a = find(f, id);
+    if (a == NULL || a->sm.state == AG_FLYTE_RUNNING)
+        f->ports.inner->ops->kill(f->ports.inner, id);
+    else
+        a->cancelled = true;
+}
+
 static void flyte_reply(struct ag_executor *base, uint64_t id, uint64_t call, uint32_t code,
                         const char *message, struct sy_span body)
 {
@@ -405,6 +415,7 @@ static const struct ag_executor_ops flyte_ops = {
     .pipeline = flyte_pipeline,
     .start = flyte_start,
     .cancel = flyte_cancel,
+    .kill = flyte_kill,
     .reply = flyte_reply,
     .flush = flyte_flush,
     .free = flyte_free,

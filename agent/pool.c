@@ -551,6 +551,18 @@ void ag_pool_cancel(struct ag_exec_task *base)
     sy_timer_start_in(loop, &task->timer, task->pool->exec->cancel_grace_ns);
 }
 
+/* A worker that does not end one task is killed with all that it runs. */
+void ag_pool_kill(struct ag_exec_task *base)
+{
+    struct ag_pool_task *task = (struct ag_pool_task *)base;
+    ag_pool_cancel(base);
+    if (task->worker == NULL)
+        return; /* it ends in the next turn */
+    bool ends = ag_pool_program_kill(task) && task->cgroup != NULL;
+    if (!ends)
+        ag_pool_worker_kill(task->worker, "a task in it was to be killed");
+}
+
 void ag_pool_reply(struct ag_exec_task *base, uint64_t call, uint32_t code, const char *message,
                    struct sy_span body)
 {

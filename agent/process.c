@@ -164,6 +164,13 @@ static bool drained(const struct ag_process *p)
     return p->streams[0].fd < 0 && p->streams[1].fd < 0;
 }
 
+static void kill_all(struct ag_process *p)
+{
+    ag_spawner_kill(p->exec->spawner, &p->child, SIGKILL);
+    if (p->cgroup != NULL)
+        ag_cgroup_kill(p->cgroup);
+}
+
 static void on_timer(void *arg)
 {
     struct ag_process *p = arg;
@@ -178,9 +185,7 @@ static void on_timer(void *arg)
         return;
     }
     if (p->cancelled || p->timed_out) {
-        ag_spawner_kill(exec->spawner, &p->child, SIGKILL);
-        if (p->cgroup != NULL)
-            ag_cgroup_kill(p->cgroup);
+        kill_all(p);
         return;
     }
     p->timed_out = true;
@@ -399,4 +404,14 @@ void ag_process_cancel(struct ag_exec_task *base)
     p->cancelled = true;
     ag_spawner_kill(p->exec->spawner, &p->child, SIGTERM);
     sy_timer_start_in(p->exec->loop, &p->timer, p->exec->cancel_grace_ns);
+}
+
+void ag_process_kill(struct ag_exec_task *base)
+{
+    struct ag_process *p = (struct ag_process *)base;
+    if (p->exited || p->refused != 0)
+        return;
+    p->cancelled = true;
+    sy_timer_stop(p->exec->loop, &p->timer);
+    kill_all(p);
 }

@@ -97,6 +97,9 @@ static void drop_item(struct cp_item *item)
     case CP_ITEM_ACK:
         cp_cluster_unref(item->u.tell.cluster);
         break;
+    case CP_ITEM_ECHO:
+        cp_cluster_unref(item->u.echo.cluster);
+        break;
     case CP_ITEM_DONE:
     case CP_ITEM_ENQUEUED:
         break;
@@ -306,6 +309,12 @@ static void release(struct cp_item *item)
         else if (cluster->stream)
             cp_operator_cancel(cluster->stream, &item->u.tell.attempt, item->u.tell.reason,
                                item->type == CP_ITEM_PREEMPT);
+        cp_cluster_unref(cluster);
+        break;
+    case CP_ITEM_ECHO:
+        cluster = item->u.echo.cluster;
+        if (cluster->stream && cluster->stream->serial == item->stream_serial)
+            cluster->stream->echo = item->u.echo.number;
         cp_cluster_unref(cluster);
         break;
     }

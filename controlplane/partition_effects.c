@@ -481,7 +481,6 @@ static void send_assign(struct cp_partition *p, const struct sch_effect *effect)
     struct cp_item *item = cp_group_add(p, CP_ITEM_ASSIGN);
     struct cp_spec_use *use = cp_spec_use_of(action->spec);
     cp_places_grant(&p->places, action->id, sy_loop_now_ns(p->loop));
-    struct sch_out unused;
     use->spec->pins++;
     p->open->urgent |= action->id <= p->durable_id_high; /* it has waited for room */
     item->stream_serial = cluster->stream->serial;
@@ -494,7 +493,7 @@ static void send_assign(struct cp_partition *p, const struct sch_effect *effect)
                                                .queue = effect->u.assign.queue,
                                                .priority = effect->u.assign.priority,
                                                .suspect = action->suspect,
-                                               .waits = sch_action_out(action, &unused)};
+                                               .on_partition = action->spec->on_partition};
     if (effect->u.assign.place)
         item->u.assign.assign.place = *effect->u.assign.place;
     struct sch_gang_view gang;

@@ -2,6 +2,7 @@
  * batch is taken whole or not at all. */
 #include "controlplane/names.h"
 #include "controlplane/partition_impl.h"
+#include "scheduler/stop.h"
 
 /* ---- checks ---- */
 
@@ -43,10 +44,20 @@ bool cp_has_room(const struct cp_partition *p, size_t actions, struct sy_error_t
     return true;
 }
 
+int cp_check_leases(const struct cp_partition *p, const struct sch_spec *spec,
+                    struct sy_error_text *error)
+{
+    if (spec->on_partition != SCH_ON_PARTITION_STOP)
+        return 0;
+    return sch_stop_check("cluster_lease", p->options.cluster_lease_ns, p->options.heartbeat_ns,
+                          error);
+}
+
 int cp_use_spec(struct cp_partition *p, struct sy_span bytes, struct cp_spec **ret,
                 struct sy_error_text *error)
 {
-    return cp_specs_intern(&p->specs, bytes, ret, error);
+    int r = cp_specs_intern(&p->specs, bytes, ret, error);
+    return r == 0 ? cp_check_leases(p, &(*ret)->uses[0].base, error) : r;
 }
 
 void cp_store_spec(struct cp_partition *p, struct cp_spec *spec)

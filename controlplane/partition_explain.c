@@ -61,21 +61,25 @@ void cp_partition_silence(struct cp_partition *p, const struct cp_action_view *v
                           struct sy_error_text *ret)
 {
     const struct cp_cluster *cluster = cp_cluster_find(p, view->cluster);
-    struct sch_out unused;
     ret->text[0] = '\0';
     if (!view->live || !cluster || view->live->number == view->live->ended)
         return;
-    bool waits = sch_action_out(view->live, &unused);
+    static const char *const follows[] = {
+        [SCH_ON_PARTITION_REPLACE] = "it is begun elsewhere when the lease of that is over",
+        [SCH_ON_PARTITION_WAIT] = "by its policy (wait) it is begun nowhere else until that is "
+                                  "back without it, or fenced",
+        [SCH_ON_PARTITION_STOP] = "by its policy (stop-on-agent) its agent stops it if it is not "
+                                  "heard either, and it is begun elsewhere when the lease of that "
+                                  "is over",
+    };
     if (!cluster->stream)
         sy_error_text_set(ret, "nothing is heard of cluster %s", cluster->name);
     else if (node_is_lost(cluster, view->node))
         sy_error_text_set(ret, "nothing is heard of node %s", view->node);
     else
         return;
-    sy_error_text_add(ret, "%s",
-                      waits ? "by its policy (wait) it is begun nowhere else until that is back "
-                              "without it, or fenced"
-                            : "it is begun elsewhere when the lease of that is over");
+    SY_ASSERT(view->live->spec);
+    sy_error_text_add(ret, "%s", follows[view->live->spec->on_partition]);
 }
 
 /* ---- a submit ---- */
@@ -98,7 +102,8 @@ enum sy_code cp_partition_dry_run(struct cp_partition *p, const struct cp_dry_ru
     enum sy_code code = cp_refused(p, error);
     if (code != SY_CODE_OK)
         return code;
-    if (cp_spec_parse_all(&spec, &traits, request->task_spec, error) < 0)
+    if (cp_spec_parse_all(&spec, &traits, request->task_spec, error) < 0 ||
+        cp_check_leases(p, &spec, error) < 0)
         return SY_CODE_INVALID_ARGUMENT;
     if (request->gang != NULL && cp_spec_check_gang(&spec, &traits, error) < 0)
         return SY_CODE_INVALID_ARGUMENT;

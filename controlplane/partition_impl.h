@@ -155,6 +155,7 @@ enum cp_item_type {
     CP_ITEM_PREEMPT,
     CP_ITEM_GIVE_BACK,
     CP_ITEM_ACK,
+    CP_ITEM_ECHO,
 };
 
 struct cp_assign {
@@ -162,7 +163,8 @@ struct cp_assign {
     struct cp_spec_use *use;   /* pinned */
     uint32_t class_id, number, attempt, queue;
     int32_t priority; /* with that of its queues */
-    bool suspect, waits;
+    bool suspect;
+    enum sch_on_partition on_partition;
     uint64_t gang_id; /* 0: in none */
     uint32_t rank, size;
     struct sch_share_path place; /* depth 0: not told */
@@ -188,7 +190,7 @@ struct cp_attempt {
 /* What waits for its group to be durable. */
 struct cp_item {
     enum cp_item_type type;
-    uint32_t stream_serial; /* ASSIGN: to this stream or to nobody */
+    uint32_t stream_serial; /* ASSIGN, ECHO: to this stream or to nobody */
     union {
         struct {
             cp_done_fn fn;
@@ -210,6 +212,10 @@ struct cp_item {
             struct cp_attempt attempt;
             const char *reason; /* CANCEL, PREEMPT; in the group's arena */
         } tell;
+        struct {
+            struct cp_cluster *cluster;
+            uint64_t number;
+        } echo;
     } u;
 };
 
@@ -298,6 +304,7 @@ struct cp_operator {
     int64_t heard_ns, sent_ns, blocked_since_ns;
     /* what waits to be sent */
     bool welcome, heartbeat;
+    uint64_t echo; /* the last probe that is answered; 0: none */
     CP_QUEUE(struct cp_demand) demands;
     struct cp_id_map demand_by_class;
     CP_QUEUE(struct cp_assign) assigns;
@@ -579,6 +586,9 @@ void cp_put_live(struct cp_partition *p, const struct sch_action *action);
 /* partition_enqueue.c */
 int cp_check_input(const struct cp_partition *p, const struct cp_new_action *action,
                    struct sy_error_text *error) SY_MUST_USE;
+/* Whether its policy can be kept with our leases: -EINVAL with a sentence when not. */
+int cp_check_leases(const struct cp_partition *p, const struct sch_spec *spec,
+                    struct sy_error_text *error) SY_MUST_USE;
 /* Interns, and writes the row when it is new to the store. */
 int cp_use_spec(struct cp_partition *p, struct sy_span bytes, struct cp_spec **ret,
                 struct sy_error_text *error) SY_MUST_USE;

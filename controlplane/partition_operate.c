@@ -448,6 +448,18 @@ static void read_elsewhere(struct cp_operator *o, const Message *m)
     }
 }
 
+/* Answered in order with what is told of what came before, and only while the partition is ours: as
+ * what waits for a commit, though there is none to wait for when nothing else does. */
+static void read_probe(struct cp_operator *o, const Message *m)
+{
+    if (!m->probe || o->closing)
+        return;
+    struct cp_item *item = cp_group_add(o->p, CP_ITEM_ECHO);
+    item->stream_serial = o->serial;
+    item->u.echo.cluster = cp_cluster_ref(o->cluster);
+    item->u.echo.number = m->probe->number;
+}
+
 static void read_message(struct cp_operator *o, const Message *m)
 {
     struct cp_partition *p = o->p;
@@ -477,6 +489,7 @@ static void read_message(struct cp_operator *o, const Message *m)
         o->nodes_told = true;
         cp_cluster_set_nodes(o->cluster, m->n_nodes, m->nodes);
     }
+    read_probe(o, m);
 }
 
 static void on_message(void *ctx, struct sy_span bytes)

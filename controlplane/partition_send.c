@@ -29,7 +29,8 @@ enum {
     ORDERS,
     RECLAIMS,
     SURVEYS,
-    GIVE_BACKS
+    GIVE_BACKS,
+    ECHO
 };
 
 /* ---- gathering ---- */
@@ -153,6 +154,7 @@ void cp_operator_drop_queues(struct cp_operator *o)
     o->specs_sent = NULL;
     o->specs_sent_bytes = o->reply_bytes = 0;
     o->welcome = o->heartbeat = false;
+    o->echo = 0;
     cp_id_map_deinit(&o->demand_by_class);
 }
 
@@ -334,7 +336,8 @@ static bool pack_assign(struct cp_operator *o, struct sy_buf *out, const struct 
         put_gang_member(out, 17, assign);
     cp_put_uint(out, 19, assign->suspect);
     put_place(out, 20, &assign->place);
-    cp_put_uint(out, 21, assign->waits);
+    cp_put_uint(out, 21, assign->on_partition == SCH_ON_PARTITION_WAIT);
+    cp_put_uint(out, 22, assign->on_partition == SCH_ON_PARTITION_STOP);
     cp_put_end(out, begin);
     return true;
 }
@@ -391,6 +394,17 @@ static void pack_give_backs(struct cp_operator *o, struct sy_buf *out)
         put_attempt(o, out, cp_queue_pop(&o->give_backs));
         cp_put_end(out, begin);
     }
+}
+
+/* After all that says what is not wanted. */
+static void pack_echo(struct cp_operator *o, struct sy_buf *out)
+{
+    if (o->echo == 0 || o->assigns.count > 0 || o->cancels.count > 0 || o->give_backs.count > 0)
+        return;
+    size_t begin = cp_put_begin(out, ECHO);
+    cp_put_uint(out, 1, o->echo);
+    cp_put_end(out, begin);
+    o->echo = 0;
 }
 
 static void pack_replies(struct cp_operator *o, struct sy_buf *out)
@@ -482,6 +496,7 @@ static void pack(struct cp_operator *o, struct sy_buf *out)
     pack_surveys(o, out);
     if (o->assigns.count == 0)
         pack_give_backs(o, out);
+    pack_echo(o, out);
 }
 
 static bool has_something(const struct cp_operator *o)
@@ -489,7 +504,7 @@ static bool has_something(const struct cp_operator *o)
     return o->welcome || o->heartbeat || o->demands.count > 0 || o->assigns.count > 0 ||
            o->acks_due || o->cancels.count > 0 || o->replies.count > 0 || o->orders_out.count > 0 ||
            o->reclaims.count > 0 || o->surveys_out.count > 0 || o->dropped_specs.count > 0 ||
-           o->give_backs.count > 0;
+           o->give_backs.count > 0 || o->echo > 0;
 }
 
 static bool piles_up(const struct cp_operator *o)

@@ -455,8 +455,8 @@ int cp_spec_check_gang(const struct sch_spec *spec, const struct cp_spec_traits 
         return -EINVAL;
     }
     if (spec->on_partition != SCH_ON_PARTITION_REPLACE) {
-        sy_error_text_set(error, "gang: SWITCHYARD_ON_PARTITION=wait does not go with it: a gang "
-                                 "goes on whole, or not at all");
+        sy_error_text_set(error, "gang: of SWITCHYARD_ON_PARTITION only replace goes with it: a "
+                                 "gang goes on whole, or not at all");
         return -EINVAL;
     }
     return 0;

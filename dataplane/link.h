@@ -24,7 +24,7 @@
 #include "base/rpc.h"
 #include "dataplane/wire.h"
 
-#define DP_LINK_FIELDS 19 /* field numbers below this */
+#define DP_LINK_FIELDS 20 /* field numbers below this */
 #define DP_LINK_MESSAGE_BYTES ((size_t)1 << 20)
 
 struct dp_link;

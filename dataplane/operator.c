@@ -289,6 +289,7 @@ static struct dp_operator *operator_alloc(const struct dp_operator_options *opti
     snprintf(op->labels, sizeof(op->labels), "%s", options->labels ? options->labels : "");
     snprintf(op->region, sizeof(op->region), "%s", options->region ? options->region : "");
     op->heartbeat_ns = heartbeat_ns;
+    op->node_lease_ns = core->node_lease_ns;
     op->silence_ns = DP_SILENT_BEATS * heartbeat_ns;
     if (op->silence_ns > core->node_lease_ns)
         op->silence_ns = core->node_lease_ns;

@@ -130,6 +130,7 @@ static void detach(struct dp_agent *agent)
     dp_specs_clear_slot(&op->specs, agent->slot);
     op->slots[agent->slot] = NULL;
     agent->drops_count = 0;
+    dp_proofs_drop_agent(agent);
     dp_calls_remove_agent(&op->calls, &agent->calls);
 }
 
@@ -378,16 +379,23 @@ static int on_log_chunk(struct dp_agent *agent, const struct dp_wire_field *fiel
     return 0;
 }
 
+static int on_probe(struct dp_agent *agent, const struct dp_wire_field *field)
+{
+    if (!dp_proof_ask(agent, field->bytes))
+        return refuse(agent, SY_CODE_INVALID_ARGUMENT, "a malformed probe");
+    return 0;
+}
+
 static int on_field(void *ctx, const struct dp_wire_field *field)
 {
     static int (*const handlers[])(struct dp_agent *, const struct dp_wire_field *) = {
         [DP_FROM_NODE_HELLO] = on_hello,          [DP_FROM_NODE_INVENTORY] = on_inventory,
         [DP_FROM_NODE_STARTED] = on_started,      [DP_FROM_NODE_OUTCOMES] = on_outcome,
         [DP_FROM_NODE_RETURNED] = on_returned,    [DP_FROM_NODE_CALLS] = on_call,
-        [DP_FROM_NODE_LOG_CHUNKS] = on_log_chunk,
+        [DP_FROM_NODE_LOG_CHUNKS] = on_log_chunk, [DP_FROM_NODE_PROBES] = on_probe,
     };
     struct dp_agent *agent = ctx;
-    if (field->number >= SY_COUNT_OF(handlers))
+    if (field->number >= SY_COUNT_OF(handlers) || field->number == DP_FROM_NODE_HEARTBEAT)
         return 0; /* a heartbeat: that it came is enough */
     if (field->type != DP_WIRE_BYTES)
         return refuse(agent, SY_CODE_INVALID_ARGUMENT, "a field has the wrong type");

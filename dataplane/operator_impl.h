@@ -9,6 +9,7 @@
  *     operator_right.c    until when it is the active one of its cluster
  *     operator_status.c   what shards are told about nodes
  *     operator_agent.c    DataPlane.Attend: the agents
+ *     operator_proof.c    proof for agents that shards hear of what they run
  *     operator_sleep.c    core-sleep
  *     operator_calls.c    calls of running tasks and their replies
  *     operator_logs.c     LogService.ReadLogs
@@ -52,7 +53,8 @@ enum {
     DP_FROM_SHARD_RECLAIMS = 11,
     DP_FROM_SHARD_SURVEYS = 12,
     DP_FROM_SHARD_GIVE_BACKS = 13,
-    DP_FROM_SHARD_FIELDS = 13,
+    DP_FROM_SHARD_ECHO = 14,
+    DP_FROM_SHARD_FIELDS = 14,
 
     DP_TO_SHARD_HELLO = 1,
     DP_TO_SHARD_SHAPES = 2,
@@ -72,6 +74,7 @@ enum {
     DP_TO_SHARD_SURVEYS = 16,
     DP_TO_SHARD_ELSEWHERE = 17,
     DP_TO_SHARD_INVENTORY_OWED = 18,
+    DP_TO_SHARD_PROBE = 19,
 
     /* ... AgentMessage is read, NodeMessage written. */
     DP_FROM_NODE_HELLO = 1,
@@ -81,7 +84,9 @@ enum {
     DP_FROM_NODE_RETURNED = 5,
     DP_FROM_NODE_CALLS = 6,
     DP_FROM_NODE_LOG_CHUNKS = 7,
-    DP_FROM_NODE_FIELDS = 8,
+    DP_FROM_NODE_HEARTBEAT = 8,
+    DP_FROM_NODE_PROBES = 9,
+    DP_FROM_NODE_FIELDS = 9,
 
     DP_TO_NODE_WELCOME = 1,
     DP_TO_NODE_SPECS = 2,
@@ -93,6 +98,7 @@ enum {
     DP_TO_NODE_LOG_READS = 8,
     DP_TO_NODE_HEARTBEAT = 9,
     DP_TO_NODE_GIVE_BACK = 10,
+    DP_TO_NODE_PROOFS = 11,
 };
 
 /* ---- partitions and the shards that serve them ---- */
@@ -149,7 +155,10 @@ struct dp_stream {
      * a receiver handles that field before the outcomes of the same message. */
     bool complete_due, owed_due; /* owed: but for nodes that are away */
     uint64_t complete_after_inventory, complete_after_outcomes; /* barriers of the link */
-    bool described; /* the shard still has this partition */
+    int64_t cluster_lease_ns;                                   /* as its welcome says */
+    uint64_t probe;                                             /* the last one */
+    struct dp_proof *proofs_asked, *proofs_probed; /* for the next probe; for its echo */
+    bool described;                                /* the shard still has this partition */
     struct dp_stream *next;
 };
 
@@ -223,6 +232,7 @@ struct dp_agent {
      * that came before must still find its spec. */
     struct dp_spec_key *drops;
     size_t drops_count, drops_cap;
+    struct dp_proof *proofs;          /* that it asks for */
     struct dp_agent *next, *previous; /* of all agents, in order of arrival */
     UT_hash_handle hh;                /* by node, while UP */
 };
@@ -243,6 +253,16 @@ void dp_gang_set_address(struct dp_agent *agent, const char *told);
 struct sy_span dp_gang_assignment(struct dp_operator *op, const struct sch_op_effect *effect,
                                   struct sy_span record);
 void dp_agent_forget_spec(void *ctx, uint32_t slot, const struct dp_spec_key *key);
+
+/* ---- operator_proof.c ---- */
+/* An AttemptProbe of the agent, which is UP; false: it is malformed. */
+bool dp_proof_ask(struct dp_agent *agent, struct sy_span bytes);
+/* Before a message to the shard is packed: the probe that is due. */
+void dp_proofs_pack(struct dp_stream *stream);
+/* The Probe that came back; false: it is malformed. */
+bool dp_proofs_echoed(struct dp_stream *stream, struct sy_span bytes);
+void dp_proofs_drop_stream(struct dp_stream *stream);
+void dp_proofs_drop_agent(struct dp_agent *agent);
 
 /* ---- calls of tasks ---- */
 
@@ -346,7 +366,7 @@ struct dp_operator {
     bool lapsed;                   /* it may not be the active one any more */
     struct sy_timer right;
     char session[27];
-    int64_t heartbeat_ns, silence_ns;
+    int64_t heartbeat_ns, silence_ns, node_lease_ns;
     size_t peer_bytes_max, agents_max;
 
     struct sch_operator *core;

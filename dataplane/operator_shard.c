@@ -174,6 +174,7 @@ static void before_pack(struct dp_link *link)
     }
     if (stream->nodes_due)
         dp_nodes_tell_later(stream->op);
+    dp_proofs_pack(stream);
 }
 
 /* ---- up and down ---- */
@@ -191,6 +192,7 @@ static void leave(struct dp_stream *stream, enum dp_stream_state to)
     stream->complete_due = stream->owed_due = stream->nodes_due = false;
     stream->nodes_told_ns = 0;
     drop_grants(stream);
+    dp_proofs_drop_stream(stream);
     dp_step(op, &(struct sch_op_event){.type = SCH_OP_PARTITION_DOWN,
                                        .u.partition = {stream->partition->id, stream->epoch}});
     dp_relay_fail_partition(op, stream->partition->id);
@@ -323,6 +325,7 @@ static int on_welcome(struct dp_stream *stream, const struct dp_wire_field *fiel
     dp_specs_drop_partition(&op->specs, partition->id, &partition->specs);
     stream->epoch = welcome->epoch;
     stream->up_ns = sy_loop_now_ns(op->loop);
+    stream->cluster_lease_ns = welcome->lease_ns;
     stream->shapes_due = stream->nodes_due = true;
     sm_move(&stream->sm, &dp_stream_table, DP_STREAM_UP, stream);
     int64_t heartbeat_ns = welcome->heartbeat_ns > 0 ? welcome->heartbeat_ns : HEARTBEAT_DEFAULT_NS;
@@ -569,6 +572,13 @@ static int on_survey(struct dp_stream *stream, const struct dp_wire_field *field
     return 0;
 }
 
+static int on_echo(struct dp_stream *stream, const struct dp_wire_field *field)
+{
+    if (!dp_proofs_echoed(stream, field->bytes))
+        return refuse(stream, SY_CODE_INVALID_ARGUMENT, "a malformed echo");
+    return 0;
+}
+
 static int on_field(void *ctx, const struct dp_wire_field *field)
 {
     static int (*const handlers[])(struct dp_stream *, const struct dp_wire_field *) = {
@@ -584,6 +594,7 @@ static int on_field(void *ctx, const struct dp_wire_field *field)
         [DP_FROM_SHARD_RECLAIMS] = on_reclaim,
         [DP_FROM_SHARD_SURVEYS] = on_survey,
         [DP_FROM_SHARD_GIVE_BACKS] = on_give_back,
+        [DP_FROM_SHARD_ECHO] = on_echo,
     };
     struct dp_stream *stream = ctx;
     if (field->number >= SY_COUNT_OF(handlers) || !handlers[field->number])
@@ -631,6 +642,7 @@ void dp_stream_free(struct dp_stream *stream)
         stream->partition->up = NULL;
     dp_link_deinit(&stream->link);
     drop_grants(stream);
+    dp_proofs_drop_stream(stream);
     free(stream);
 }
 

@@ -401,7 +401,7 @@ void sch_action_occupy(struct sch_partition *p, struct sch_action_impl *a,
                        struct sch_cluster *cluster, enum sch_action_state to)
 {
     SY_ASSERT(to == SCH_ACTION_ASSIGNED || to == SCH_ACTION_RUNNING);
-    SY_ASSERT(sch_cluster_connected(cluster) || sch_action_waits(a));
+    SY_ASSERT(sch_cluster_connected(cluster) || sch_action_waits(a) || sch_action_stops(a));
     sch_action_detach(p, a);
     a->base.cluster = cluster;
     sch_action_move(p, a, to);

@@ -102,8 +102,17 @@ void sch_action_occupy(struct sch_partition *p, struct sch_action_impl *a,
 /* ---- partition_wait.c ---- */
 /* Its attempts are not given up for silence. */
 bool sch_action_waits(const struct sch_action_impl *a);
-/* Of one that waits: where its attempt is, or whether it has started, is another now. */
+/* Its agents stop its attempts before they are given up for silence. */
+bool sch_action_stops(const struct sch_action_impl *a);
+/* Of both: where its attempt is, or whether it has started, is another now. */
 void sch_action_out_changed(struct sch_partition *p, struct sch_action_impl *a);
+/* Some of what a cluster that is back has not named is not to be lost now; `owed`: nodes of it are
+ * away that may have attempts that wait. */
+void sch_outs_keep_unnamed(struct sch_partition *p, struct sch_cluster *cluster, bool owed);
+/* It did not come back while the partition waited for it: all it had. */
+void sch_outs_keep_recovered(struct sch_partition *p, struct sch_cluster *cluster);
+/* Puts into *ret those that it keeps until their agents have stopped them. */
+void sch_outs_stopped(struct sch_partition *p, struct sch_cluster *cluster, struct sch_link *ret);
 void sch_out_restore(struct sch_partition *p, struct sch_action_impl *a, const struct sch_out *out);
 void sch_outs_restored(struct sch_partition *p);
 

@@ -112,6 +112,7 @@ void sch_partition_free(struct sch_partition *p)
     sch_heap_deinit(&p->timers);
     sch_heap_deinit(&p->flushes);
     sch_heap_deinit(&p->leases);
+    sch_heap_deinit(&p->stopping);
     sch_heap_deinit(&p->drains);
     sch_heap_deinit(&p->ages);
     sch_heap_deinit(&p->avoided);
@@ -308,6 +309,7 @@ static void step_tick(struct sch_partition *p)
     sch_reserve_tick(p);
     sch_patience_tick(p);
     sch_cluster_leases(p);
+    sch_cluster_stopped(p);
     sch_drain_tick(p);
     sch_recovery_tick(p);
     sch_infeasible_tick(p);
@@ -504,6 +506,7 @@ int64_t sch_partition_next_ns(const struct sch_partition *p)
     at = earlier(at, &p->timers);
     at = earlier(at, &p->flushes);
     at = earlier(at, &p->leases);
+    at = earlier(at, &p->stopping);
     at = earlier(at, &p->drains);
     at = earlier(at, &p->ages);
     at = earlier(at, &p->avoided);

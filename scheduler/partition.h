@@ -191,13 +191,14 @@ struct sch_gang_view {
 /* False: it is in no gang. Valid as long as the action. */
 bool sch_action_gang(const struct sch_action *action, struct sch_gang_view *ret);
 const char *sch_cluster_name(const struct sch_cluster *cluster);
-/* Where an attempt is that is not given up for silence: such assignments are durable. */
+/* Where an attempt is that is not given up for silence, or that its agent stops before that: such
+ * assignments are durable. */
 struct sch_out {
     char cluster[SCH_NAME_MAX];
     uint32_t number, epoch;
     bool started;
 };
-/* Its attempt is out and is not given up for silence: true, with where. */
+/* Its attempt is out and is one of those: true, with where. */
 bool sch_action_out(const struct sch_action *action, struct sch_out *ret);
 /* Its cluster cannot be heard, and that is waited out. */
 bool sch_action_waits_out(const struct sch_action *action);

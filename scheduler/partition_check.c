@@ -515,13 +515,17 @@ static void check_drain(const struct sch_partition *p, const struct sch_cluster 
     SY_ASSERT(!due || (!cluster->stops && p->drains.count > 0));
 }
 
+/* None is given up like others. */
 static bool all_wait(const struct sch_link *attempts)
 {
     const struct sch_link *link = attempts->next;
-    while (link != attempts && sch_action_waits(sy_container_of((struct sch_link *)(uintptr_t)link,
-                                                                struct sch_action_impl, link)))
-        link = link->next;
-    return link == attempts;
+    for (; link != attempts; link = link->next) {
+        const struct sch_action_impl *a = sy_container_of((struct sch_link *)(uintptr_t)link,
+                                                          struct sch_action_impl, link);
+        if (!sch_action_waits(a) && !sch_action_stops(a))
+            return false;
+    }
+    return true;
 }
 
 static void check_clusters(struct sch_partition *p, struct tally *tally)
@@ -568,6 +572,7 @@ static void check_tables(const struct sch_partition *p)
     sch_heap_check(&p->timers);
     sch_heap_check(&p->flushes);
     sch_heap_check(&p->leases);
+    sch_heap_check(&p->stopping);
     sch_heap_check(&p->drains);
     sch_heap_check(&p->ages);
     sch_heap_check(&p->avoided);

@@ -287,6 +287,8 @@ void sch_cluster_up(struct sch_partition *p, const struct sch_cluster_said *said
         keep_unnamed(cluster);
         sch_list_splice(&cluster->unnamed, &cluster->attempts);
         sch_list_splice(&cluster->unnamed, &cluster->kept);
+        sch_heap_remove(&p->stopping, &cluster->stopping);
+        cluster->stopped_ns = p->now_ns + p->options.cluster_lease_ns;
         cluster->grace_restarted = false;
         cluster->room_known = false;
         cluster->stream++;
@@ -310,6 +312,7 @@ void sch_cluster_down(struct sch_partition *p, const char *name)
     keep_unnamed(cluster);
     sch_list_splice(&cluster->unnamed, &cluster->attempts);
     sch_list_splice(&cluster->attempts, &cluster->unnamed);
+    sch_outs_stopped(p, cluster, &cluster->attempts); /* this lease is over later */
     sch_heap_set(&p->leases, &cluster->lease, p->now_ns + p->options.cluster_lease_ns);
     sch_cluster_learned(p, cluster);
     SY_ASSERT(sch_list_empty(&cluster->unnamed));
@@ -345,21 +348,6 @@ static void lose_silent(struct sch_partition *p, struct sch_cluster *cluster, ui
     }
 }
 
-/* Nodes of it are away that may have them. */
-static void keep_waiting(struct sch_cluster *cluster)
-{
-    struct sch_link *next;
-    for (struct sch_link *at = cluster->unnamed.next; at != &cluster->unnamed; at = next) {
-        struct sch_action_impl *a = sy_container_of(at, struct sch_action_impl, link);
-        next = at->next;
-        if (!sch_action_waits(a))
-            continue;
-        a->asked = 0;
-        sch_list_remove(at);
-        sch_list_push_back(&cluster->kept, at);
-    }
-}
-
 /* What it does not name any more, or will never: lost in slices. Until then it is as when the
  * cluster is down: a report of it counts, and one that comes back keeps what it names. */
 static void lose_unnamed(struct sch_partition *p, struct sch_cluster *cluster, const char *why)
@@ -390,6 +378,7 @@ void sch_cluster_give_up(struct sch_partition *p, const char *name, bool deleted
         return;
     if (sch_cluster_state(cluster) == SCH_CLUSTER_GONE) {
         sch_list_splice(&cluster->unnamed, &cluster->kept);
+        sch_heap_remove(&p->stopping, &cluster->stopping);
         lose_unnamed(p, cluster, why);
         return;
     }
@@ -412,10 +401,10 @@ void sch_cluster_inventory_complete(struct sch_partition *p, const struct sch_cl
     if (!cluster || !sch_cluster_connected(cluster))
         return;
     bool joins = sch_cluster_state(cluster) == SCH_CLUSTER_JOINING;
-    if (joins && said->owed)
-        keep_waiting(cluster);
-    else if (!said->owed)
+    if (!said->owed)
         sch_list_splice(&cluster->unnamed, &cluster->kept);
+    if (joins || !said->owed)
+        sch_outs_keep_unnamed(p, cluster, said->owed);
     if (joins)
         cluster_move(cluster, SCH_CLUSTER_READY);
     lose_unnamed(p, cluster, "its cluster came back without it");
@@ -423,6 +412,18 @@ void sch_cluster_inventory_complete(struct sch_partition *p, const struct sch_cl
         return;
     sch_recovery_cluster_done(p, cluster);
     sch_cluster_learned(p, cluster);
+}
+
+void sch_cluster_stopped(struct sch_partition *p)
+{
+    struct sch_heap_entry *top;
+    while ((top = sch_heap_top(&p->stopping)) && top->key <= p->now_ns) {
+        struct sch_cluster *cluster = sy_container_of(top, struct sch_cluster, stopping);
+        SY_ASSERT(sch_cluster_state(cluster) == SCH_CLUSTER_READY ||
+                  sch_cluster_state(cluster) == SCH_CLUSTER_GONE);
+        sch_outs_stopped(p, cluster, &cluster->unnamed);
+        lose_unnamed(p, cluster, "its cluster has not named it, and its agent has stopped it");
+    }
 }
 
 /* It is gone when nothing is left of it: until then what it has may still be named by it. */

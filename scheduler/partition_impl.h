@@ -423,9 +423,12 @@ struct sch_cluster {
     uint64_t preempted;    /* attempts that it has stopped for others, or for a drain */
     uint32_t reserves;     /* nodes that it is asked to keep */
     struct sch_link attempts, unnamed; /* unnamed: by the inventory that is coming in */
-    struct sch_link kept; /* that wait for it: after its lease, or for nodes of it that are away */
-    uint64_t assigned, running; /* of both */
-    bool draining, stops;       /* stops: its deadline has passed */
+    struct sch_link kept; /* that wait for it: after its lease, or for nodes of it that are away;
+                             or that nodes which are away may not have stopped yet */
+    int64_t stopped_ns;   /* by then those have: a lease after it has come */
+    struct sch_heap_entry stopping; /* p->stopping while it keeps such */
+    uint64_t assigned, running;     /* of both */
+    bool draining, stops;           /* stops: its deadline has passed */
     uint32_t asking; /* that all of its attempts are asked. Who was is in front of who was not */
     struct sch_link drain;           /* p->draining: some were not asked yet */
     struct sch_heap_entry drain_due; /* p->drains until its deadline */
@@ -524,7 +527,7 @@ struct sch_partition {
     struct sch_table clusters_by_name;
     struct sch_cluster **clusters;
     size_t cluster_count, cluster_cap;
-    struct sch_heap leases, drains;
+    struct sch_heap leases, drains, stopping;
     struct sch_link losing, draining; /* clusters */
     /* recovery */
     struct sch_link recovering;
@@ -709,6 +712,8 @@ void sch_cluster_started(struct sch_partition *p, const struct sch_report *repor
 void sch_cluster_outcome(struct sch_partition *p, const struct sch_report *report);
 void sch_cluster_returned(struct sch_partition *p, const struct sch_report *report);
 void sch_cluster_leases(struct sch_partition *p);
+/* What clusters have kept until agents that are cut off have stopped it is lost. */
+void sch_cluster_stopped(struct sch_partition *p);
 /* No cluster is connected: then nothing that may be out is lost. */
 bool sch_cluster_blind(const struct sch_partition *p);
 /* Before each event: if nobody looked for long, silence proves nothing; restart the graces, once.

@@ -107,7 +107,7 @@ static void end_recovery(struct sch_partition *p)
         if (sch_cluster_state(cluster) != SCH_CLUSTER_EXPECTED)
             continue;
         sm_move(&cluster->sm, &sch_cluster_table, SCH_CLUSTER_GONE, cluster);
-        sch_list_splice(&cluster->kept, &cluster->attempts); /* such are restored as out */
+        sch_outs_keep_recovered(p, cluster);
         sch_cluster_learned(p, cluster);
     }
 }

@@ -1,4 +1,5 @@
 /* What a task's definition asks for, in our spelling: see resources.h. */
+#include "base/mem.h"
 #include "scheduler/labels.h"
 #include "scheduler/resources.h"
 
@@ -133,14 +134,18 @@ static int set_share(struct sch_resources *request, const char *value, struct sy
 int sch_on_partition_parse(const char *value, enum sch_on_partition *ret,
                            struct sy_error_text *error)
 {
-    bool wait = strcmp(value, "wait") == 0;
-    if (!wait && strcmp(value, "replace") != 0) {
-        sy_error_text_set(error, "SWITCHYARD_ON_PARTITION '%.40s': expected replace or wait",
-                          value);
-        return -EINVAL;
+    static const char *const names[] = {[SCH_ON_PARTITION_REPLACE] = "replace",
+                                        [SCH_ON_PARTITION_WAIT] = "wait",
+                                        [SCH_ON_PARTITION_STOP] = "stop-on-agent"};
+    for (size_t i = 0; i < SY_COUNT_OF(names); i++) {
+        if (strcmp(value, names[i]) == 0) {
+            *ret = (enum sch_on_partition)i;
+            return 0;
+        }
     }
-    *ret = wait ? SCH_ON_PARTITION_WAIT : SCH_ON_PARTITION_REPLACE;
-    return 0;
+    sy_error_text_set(
+        error, "SWITCHYARD_ON_PARTITION '%.40s': expected replace, wait or stop-on-agent", value);
+    return -EINVAL;
 }
 
 int sch_request_set_variable(struct sch_resources *request, const char *key, const char *value,

@@ -105,9 +105,14 @@ int sch_request_set_device(struct sch_resources *request, const char *device, co
                            struct sy_error_text *error) SY_MUST_USE;
 /* What becomes of a running attempt that cannot be heard: given up and begun elsewhere when the
  * lease of its node or cluster is over; or never given up for silence: only when its node comes
- * back without it, or a person fences or deletes what holds it. */
-enum sch_on_partition { SCH_ON_PARTITION_REPLACE, SCH_ON_PARTITION_WAIT };
-/* "replace", "wait". */
+ * back without it, or a person fences or deletes what holds it; or as the first, and its agent
+ * stops it before that (scheduler/stop.h). */
+enum sch_on_partition {
+    SCH_ON_PARTITION_REPLACE,
+    SCH_ON_PARTITION_WAIT,
+    SCH_ON_PARTITION_STOP,
+};
+/* "replace", "wait", "stop-on-agent". */
 int sch_on_partition_parse(const char *value, enum sch_on_partition *ret,
                            struct sy_error_text *error) SY_MUST_USE;
 /* An environment variable of the task, for what Flyte's SDK has no field:

@@ -62,6 +62,9 @@ struct world {
     struct attempt attempts[WORLD_ATTEMPTS_MAX];
     size_t attempt_count;
     unsigned specs, cancels, preempts, give_backs, streams;
+    unsigned stops;          /* assignments that say so */
+    uint64_t echoed;         /* the last probe that came back, */
+    unsigned echoed_cancels; /* after so many cancels */
     struct sy_timer heartbeat;
     int64_t price; /* of a core, as the operator says */
     enum sy_code closed_code;
@@ -292,8 +295,10 @@ static inline void operator_on_message(void *ctx, struct sy_span bytes)
         w->asked[m->demands[i]->class_] |= m->demands[i]->waiting > 0;
     }
     w->specs += (unsigned)m->n_specs;
-    for (size_t i = 0; i < m->n_assignments; i++)
+    for (size_t i = 0; i < m->n_assignments; i++) {
+        w->stops += m->assignments[i]->stops;
         operator_assign(w, m->assignments[i]);
+    }
     for (size_t i = 0; i < m->n_acks; i++) {
         struct attempt *a = operator_find(w, m->acks[i]->action, m->acks[i]->number,
                                           m->acks[i]->epoch);
@@ -304,6 +309,10 @@ static inline void operator_on_message(void *ctx, struct sy_span bytes)
         operator_cancel(w, m->cancels[i]);
     for (size_t i = 0; i < m->n_give_backs; i++)
         operator_give_back(w, m->give_backs[i]);
+    if (m->echo) {
+        w->echoed = m->echo->number;
+        w->echoed_cancels = w->cancels;
+    }
     for (size_t i = 0; i < m->n_replies; i++) {
         if (w->on_reply)
             w->on_reply(w, m->replies[i]);

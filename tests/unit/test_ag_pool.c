@@ -230,6 +230,25 @@ START_TEST(cancellation_of_the_deaf)
 }
 END_TEST
 
+/* A task that runs, and one that waits for it. */
+START_TEST(tasks_are_killed_at_once)
+{
+    open_pool(1, 1);
+    for (int asked = 0; asked < 2; asked++) {
+        uint64_t deaf = run_started("sleep_deaf");
+        uint64_t waiting = bench_run_function("noop", "");
+        if (asked)
+            bench->executor->ops->cancel(bench->executor, deaf, "test");
+        bench->executor->ops->kill(bench->executor, waiting);
+        ck_assert_int_eq(bench_wait(waiting)->result.kind, AG_RESULT_CANCELLED);
+        bench->executor->ops->kill(bench->executor, deaf);
+        ck_assert_int_eq(bench_wait(deaf)->result.kind, AG_RESULT_CANCELLED);
+    }
+    ck_assert_uint_eq(bench_status().died, 2);
+    bench_close();
+}
+END_TEST
+
 static struct bench_attempt *run_for_50_ms(const char *function)
 {
     return bench_wait(bench_start(&(struct bench_task){
@@ -542,6 +561,7 @@ int main(void)
         exit_of_a_task_is_the_workers_end,
         cancellation,
         cancellation_of_the_deaf,
+        tasks_are_killed_at_once,
         time_limits,
         concurrency_runs_that_many,
         workers_come_by_demand_and_idle_ones_go,

@@ -177,6 +177,23 @@ START_TEST(cancel_and_time_limit)
 }
 END_TEST
 
+/* Whether it was asked before or not, and whatever its grace is. */
+START_TEST(it_is_killed_at_once)
+{
+    bench_open(NULL, 0, AG_CGROUP_NONE);
+    for (int asked = 0; asked < 2; asked++) {
+        uint64_t id = start(&(struct run){.script = "trap '' TERM; sleep 100 & wait; sleep 100"});
+        ck_assert(RUN_UNTIL(bench->loop, bench->attempts[id - 1].started));
+        if (asked)
+            bench->executor->ops->cancel(bench->executor, id, "test");
+        bench->executor->ops->kill(bench->executor, id);
+        ck_assert_int_eq(bench_wait(id)->result.kind, AG_RESULT_CANCELLED);
+        bench->executor->ops->kill(bench->executor, id); /* it has ended */
+    }
+    bench_close();
+}
+END_TEST
+
 /* Ends once it has left one that has a session of its own, and says which. */
 #define LEAVES(what)                                                                               \
     "setsid sh -c 'echo $$; > it_has; " what "' & until test -e it_has; do sleep 0.01; done"
@@ -267,6 +284,7 @@ int main(void)
         its_environment,
         its_gang,
         cancel_and_time_limit,
+        it_is_killed_at_once,
         what_is_left_running_does_not_hold_it_up,
         a_group_kills_what_has_left_the_session,
         out_of_memory,

@@ -283,6 +283,18 @@ START_TEST(a_deaf_fork_dies_alone)
 }
 END_TEST
 
+START_TEST(forks_are_killed_at_once)
+{
+    open_python(AG_CGROUP_NONE);
+    uint64_t id = fork_started("import signal, time; signal.signal(15, signal.SIG_IGN); "
+                               "time.sleep(100)",
+                               0);
+    bench->executor->ops->kill(bench->executor, id);
+    ck_assert_int_eq(bench_wait(id)->result.kind, AG_RESULT_CANCELLED);
+    bench_close();
+}
+END_TEST
+
 START_TEST(its_death_is_not_the_tasks)
 {
     open_python(AG_CGROUP_NONE);
@@ -418,7 +430,7 @@ int main(void)
         (const TTest *const[]){
             forks, threads_of_the_sdk_start_in_the_child, certificates_are_read_before_the_fork,
             many_forks_at_a_time, forks_are_cancelled, a_deaf_fork_dies_alone,
-            its_death_is_not_the_tasks, limits_are_each_childs_own, reuses,
-            output_of_tasks_at_a_time_is_told_apart, reused_ones_are_cancelled_or_replaced,
+            forks_are_killed_at_once, its_death_is_not_the_tasks, limits_are_each_childs_own,
+            reuses, output_of_tasks_at_a_time_is_told_apart, reused_ones_are_cancelled_or_replaced,
             one_that_grew_is_replaced_between_tasks, a_pool_without_work_goes, NULL});
 }

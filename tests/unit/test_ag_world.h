@@ -30,7 +30,7 @@ struct fake {
     const struct ag_executor_events *events;
     void *ctx;
     struct fake_task tasks[ATTEMPTS_MAX]; /* by id */
-    uint64_t last_id, started, cancels, replies;
+    uint64_t last_id, started, cancels, kills, replies;
     uint32_t pipeline_max;
     struct sch_resources capacity;
     uint32_t slots;
@@ -136,6 +136,13 @@ static inline void fake_cancel(struct ag_executor *base, uint64_t id, const char
     f->cancels++;
 }
 
+static inline void fake_kill(struct ag_executor *base, uint64_t id)
+{
+    struct fake *f = (struct fake *)base;
+    (void)id;
+    f->kills++;
+}
+
 static inline void fake_reply(struct ag_executor *base, uint64_t id, uint64_t call, uint32_t code,
                               const char *message, struct sy_span body)
 {
@@ -158,8 +165,8 @@ static inline void fake_free(struct ag_executor *base)
     free(base);
 }
 
-static const struct ag_executor_ops fake_ops = {fake_bind,  fake_pipeline, fake_start, fake_cancel,
-                                                fake_reply, fake_flush,    fake_free};
+static const struct ag_executor_ops fake_ops = {fake_bind, fake_pipeline, fake_start, fake_cancel,
+                                                fake_kill, fake_reply,    fake_flush, fake_free};
 
 /* ---- the world ---- */
 
@@ -180,6 +187,10 @@ struct world {
     struct sch_environment environment;
     /* what the agent said */
     unsigned outcomes, started, returned, calls, inventory;
+    unsigned probes;
+    uint64_t probe_sent_ns; /* of the last one */
+    uint32_t probe_place;
+    bool stops; /* so say assignments */
     int last_kind, last_death;
     int64_t last_waited_ns;
     uint32_t inventory_queue; /* of the last one named */
@@ -256,6 +267,11 @@ static inline void on_message(void *ctx, struct sy_span span)
     w->returned += (unsigned)msg->n_returned;
     for (size_t i = 0; i < msg->n_returned; i++)
         snprintf(w->last_reason, sizeof(w->last_reason), "%s", msg->returned[i]->reason);
+    w->probes += (unsigned)msg->n_probes;
+    for (size_t i = 0; i < msg->n_probes; i++) {
+        w->probe_sent_ns = msg->probes[i]->sent_ns;
+        w->probe_place = msg->probes[i]->place;
+    }
     w->calls += (unsigned)msg->n_calls;
     for (size_t i = 0; i < msg->n_calls; i++)
         w->last_call = msg->calls[i]->call;
@@ -472,6 +488,7 @@ static inline void send_assignment_epoch(uint64_t action, uint32_t spec, uint32_
     a.epoch = epoch;
     a.spec = spec;
     a.queue = 40 + (uint32_t)action;
+    a.stops = w->stops;
     a.run = (char *)(uintptr_t) "p/d/r";
     a.name = name;
     msg.assignments = list;

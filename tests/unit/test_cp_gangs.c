@@ -139,11 +139,16 @@ START_TEST(it_is_begun_anew_when_a_member_falls_silent)
 {
     struct world *w = world_with_root();
     struct answer answer;
-    SY_CLEANUP(sy_buf_deinit) struct sy_buf waits = spec_with("SWITCHYARD_ON_PARTITION", "wait");
+    static const char *const refused[] = {"wait", "stop-on-agent"};
     SY_CLEANUP(sy_buf_deinit)
     struct sy_buf replaced = spec_with("SWITCHYARD_ON_PARTITION", "replace");
-    enqueue_gang_of(w, &waits, three, 3, &answer);
-    expect(w, &answer, SY_CODE_INVALID_ARGUMENT, "SWITCHYARD_ON_PARTITION=wait does not go with");
+    for (size_t i = 0; i < SY_COUNT_OF(refused); i++) {
+        SY_CLEANUP(sy_buf_deinit)
+        struct sy_buf spec = spec_with("SWITCHYARD_ON_PARTITION", refused[i]);
+        enqueue_gang_of(w, &spec, three, 3, &answer);
+        expect(w, &answer, SY_CODE_INVALID_ARGUMENT,
+               "of SWITCHYARD_ON_PARTITION only replace goes with it");
+    }
     enqueue_gang_of(w, &replaced, three, 3, &answer);
     expect(w, &answer, SY_CODE_OK, "");
     ck_assert_uint_eq(answer.created, 3); /* nothing was left of the first */

@@ -321,7 +321,7 @@ START_TEST(test_refused)
     draft_init(&d);
     char policy[] = "SWITCHYARD_ON_PARTITION", never[] = "never", wait[] = "wait";
     draft_variable(&d, policy, never);
-    check_refused(&d, "SWITCHYARD_ON_PARTITION 'never': expected replace or wait");
+    check_refused(&d, "SWITCHYARD_ON_PARTITION 'never': expected replace, wait or stop-on-agent");
     draft_init(&d);
     draft_add(&d, false, GPU, "500m");
     char part[] = "1g.5gb";

@@ -30,6 +30,10 @@ struct fake_agent {
     uint32_t last_reply_code;
     uint64_t last_reply_call;
     bool known_specs[64];
+    size_t proofs;
+    uint64_t proven_ns; /* by the last one */
+    int64_t proof_lease_ns;
+    size_t proof_cancels; /* that had come before */
     struct held *held;
     size_t held_count;
     bool hold; /* keep what is assigned instead of running it at once */
@@ -169,6 +173,12 @@ static inline void agent_records(struct fake_agent *agent, const PB(NodeMessage)
     for (size_t i = 0; i < m->n_replies; i++) {
         agent->last_reply_code = m->replies[i]->code;
         agent->last_reply_call = m->replies[i]->call;
+    }
+    agent->proofs += m->n_proofs;
+    for (size_t i = 0; i < m->n_proofs; i++) {
+        agent->proven_ns = m->proofs[i]->sent_ns;
+        agent->proof_lease_ns = m->proofs[i]->lease_ns;
+        agent->proof_cancels = agent->cancels;
     }
     agent->heartbeats += m->heartbeat ? 1 : 0;
     agent->log_reads += m->n_log_reads;

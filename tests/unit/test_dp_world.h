@@ -131,7 +131,9 @@ struct fake_partition {
     bool waits;     /* likewise: they are not given up for silence */
     bool owed;      /* the inventory is complete but for nodes that are away */
     bool ack;       /* acknowledge outcomes at once */
-    bool mute;      /* no welcome */
+    uint64_t probe; /* the last one */
+    size_t probes;
+    bool mute; /* no welcome */
     uint64_t last_call;
 };
 
@@ -219,6 +221,8 @@ static inline void partition_records(struct fake_partition *p, const PB(Operator
     }
     p->inventory += m->n_inventory;
     p->complete = p->complete || m->inventory_complete;
+    p->probes += m->probe != NULL;
+    p->probe = m->probe ? m->probe->number : p->probe;
     p->owed = p->owed || m->inventory_owed;
     p->started += m->n_started;
     p->outcomes += m->n_outcomes;

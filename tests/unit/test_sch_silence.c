@@ -403,7 +403,7 @@ START_TEST(policies_by_name)
     static const char *const wrong[] = {"", "Wait", "wait ", "never"};
     for (size_t i = 0; i < SY_COUNT_OF(wrong); i++) {
         ck_assert_int_eq(sch_on_partition_parse(wrong[i], &policy, &error), -EINVAL);
-        ck_assert_ptr_nonnull(strstr(error.text, "expected replace or wait"));
+        ck_assert_ptr_nonnull(strstr(error.text, "expected replace, wait or stop-on-agent"));
     }
 }
 END_TEST

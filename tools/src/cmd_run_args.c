@@ -65,9 +65,11 @@ static const struct argp_option run_argp_options[] = {
     {NULL, 0, NULL, 0, "How:", 3},
     {"retries", KEY_RETRIES, "N", 0, "more attempts after the task's own failure (0)", 3},
     {"timeout", KEY_TIMEOUT, "DURATION", 0, "of one attempt (none)", 3},
-    {"on-partition", KEY_ON_PARTITION, "replace|wait", 0,
-     "when what runs a task cannot be heard for longer than its lease: begin it elsewhere, or wait "
-     "for that (replace)",
+    {"on-partition", KEY_ON_PARTITION, "POLICY", 0,
+     "when what runs a task cannot be heard for longer than its lease: replace (begin it "
+     "elsewhere, "
+     "the default), wait (for that), or stop-on-agent (its agent stops it before it is begun "
+     "elsewhere)",
      3},
     {"priority", KEY_PRIORITY, "N", 0, "higher first (0)", 3},
     {"queue", KEY_QUEUE, "NAME", 0, "where its tasks wait (default)", 3},
@@ -181,8 +183,10 @@ static error_t parse_how(struct cl_run_options *options, int key, char *arg)
     case KEY_TIMEOUT:
         return cl_args_duration(common, "timeout", arg, &options->timeout_ns) ? 0 : EINVAL;
     case KEY_ON_PARTITION:
-        if (strcmp(arg, "replace") != 0 && strcmp(arg, "wait") != 0)
-            return cl_args_wrong(common, "--on-partition '%s': expected replace or wait", arg);
+        if (strcmp(arg, "replace") != 0 && strcmp(arg, "wait") != 0 &&
+            strcmp(arg, "stop-on-agent") != 0)
+            return cl_args_wrong(
+                common, "--on-partition '%s': expected replace, wait or stop-on-agent", arg);
         options->on_partition = arg;
         return 0;
     case KEY_PRIORITY:
@@ -245,9 +249,10 @@ static error_t check_whole(struct cl_run_options *options)
         return cl_args_wrong(common, "--logs is for one task that is waited for");
     if (options->gang > 0 && (fan_out || options->logs))
         return cl_args_wrong(common, "--gang excludes --each, --lines and --logs");
-    if (options->gang > 0 && options->on_partition && strcmp(options->on_partition, "wait") == 0)
-        return cl_args_wrong(common, "--gang excludes --on-partition wait: it goes on whole, or "
-                                     "not at all");
+    if (options->gang > 0 && options->on_partition && strcmp(options->on_partition, "replace") != 0)
+        return cl_args_wrong(common,
+                             "--gang excludes --on-partition %s: it goes on whole, or not at all",
+                             options->on_partition);
     if (options->gang == 0 && (options->gang_key || options->has_on_loss))
         return cl_args_wrong(common, "--gang-topology and --gang-on-loss are for --gang N");
     if (options->environment && !options->function)
