@@ -20,6 +20,7 @@ struct sim_child {
     unsigned failed;  /* attempts that ended so by themselves: an error of the task, no memory, */
     unsigned lost;    /* a worker that was gone */
     unsigned deaths;  /* of these, one that nothing else ran in */
+    unsigned running; /* attempts that run now */
     /* the checks' */
     uint64_t assigned; /* fence of the newest attempt in its core */
     uint64_t id;       /* once it was acknowledged; 0: not seen */

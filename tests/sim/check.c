@@ -289,11 +289,13 @@ static void check_place(struct sim_world *world, const struct sch_action *action
 }
 
 /* No failure is counted that was none: a preemption, a drain, a pause. Members of a gang count
- * those of any of them. */
+ * those of any of them. A partition that moves for half a lease has what runs only while it is
+ * heard of stopped. */
 static void check_failures(struct sim_world *world, const struct sch_action *action,
                            const struct sim_child *child)
 {
-    bool losses = sim_options_lose(&world->options);
+    const struct sim_options *o = &world->options;
+    bool losses = sim_options_lose(o) || (o->shards > 1 && o->stops_pct > 0);
     struct sch_gang_view gang;
     if (sch_action_gang(action, &gang))
         return;

@@ -566,6 +566,8 @@ struct sim_client *sim_client_new(struct sim_world *world, struct sy_loop *loop,
     sim_spec_pack(&group, &client->group_spec);
     struct sy_rng rng; /* its own: the rest of a seed's world stays as it was */
     sy_rng_init(&rng, options->seed ^ 0x11f7);
+    struct sy_rng stopping;
+    sy_rng_init(&stopping, options->seed ^ 0x57095);
     sim_task_pack_cached(&client->arena, &client->cached_spec);
     client->pause_ns_max = options->size == SIM_FAIR ? SY_NS_PER_S / 100 : SY_NS_PER_S;
     client->run_count = options->runs;
@@ -589,7 +591,8 @@ struct sim_client *sim_client_new(struct sim_world *world, struct sy_loop *loop,
         uint32_t places = sim_places(world, kind);
         run->gang_max = places < SIM_GANG_SIZE_MAX ? places : SIM_GANG_SIZE_MAX;
         int64_t deadline_s = 1 + (int64_t)sy_rng_below(&rng, 30);
-        sim_task_pack(kind, run->timed ? deadline_s : 0, &client->arena, &run->task_spec);
+        bool stops = !run->ganged && sy_rng_chance(&stopping, options->stops_pct, 100);
+        sim_task_pack(kind, run->timed ? deadline_s : 0, stops, &client->arena, &run->task_spec);
         sy_timer_init(&run->timer, run_act, run);
         act_in(run, (int64_t)sy_rng_below(sim_rng(world), (uint64_t)options->begin_ns_max));
     }

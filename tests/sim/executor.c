@@ -10,6 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define STOPPED_TASK_NS_MAX (20 * SY_NS_PER_S) /* longer than leases */
+#define GRACE_NS (10 * SY_NS_PER_S)
+
 struct sim_task {
     struct sim_attempt attempt;
     struct sim_task *next;
@@ -21,6 +24,7 @@ struct sim_task {
     char output[4 * SCH_NAME_MAX];
     enum ag_result_kind kind;
     enum ag_death death;
+    bool stops, deaf; /* it runs only while it is heard of; its agent cannot but kill it */
     int64_t started_ns;
 };
 
@@ -116,8 +120,6 @@ static void room_give(struct sim_executor *e, const struct sim_task *task)
 static void keep_books(const struct sim_task *task)
 {
     struct sim_child *child = task->child;
-    if (child == NULL)
-        return;
     child->failed += task->kind == AG_RESULT_FAILED || task->kind == AG_RESULT_FAILED_FINAL ||
                      task->kind == AG_RESULT_TIMED_OUT || task->kind == AG_RESULT_OUT_OF_MEMORY;
     child->lost += task->kind == AG_RESULT_LOST;
@@ -135,6 +137,7 @@ static void task_end(void *arg)
         at = &(*at)->next;
     *at = task->next;
     sy_timer_stop(e->loop, &task->begins);
+    task->child->running--;
     room_give(e, task);
     keep_books(task);
     sim_fair_count(e->world, task->attempt.run, -1);
@@ -198,6 +201,15 @@ static void make_output(struct sim_task *task, const struct ag_work *work)
         snprintf(task->output, sizeof(task->output), "%s/%s", work->run, work->name);
 }
 
+/* Of work that its agents stop in time there is one attempt at any moment. */
+static void look_for_twin(struct sim_executor *e, const struct sim_task *task)
+{
+    if (task->stops && task->child->running > 0)
+        sim_fail(e->world, "%s/%s: attempt %u of epoch %u starts on %s while another one runs",
+                 task->attempt.run, task->attempt.name, task->attempt.number, task->attempt.epoch,
+                 e->name);
+}
+
 /* No fence is given out twice. */
 static void note_start(struct sim_executor *e, struct sim_task *task)
 {
@@ -211,6 +223,8 @@ static void note_start(struct sim_executor *e, struct sim_task *task)
         sim_fail(e->world, "%s/%s: attempt %u of epoch %u starts twice", attempt->run,
                  attempt->name, attempt->number, attempt->epoch);
     task->child->started = fence;
+    look_for_twin(e, task);
+    task->child->running++;
     sim_fair_count(e->world, attempt->run, 1);
 }
 
@@ -226,8 +240,12 @@ static void task_begins(void *arg)
 /* What ends before its worker is there has not started, and what is refused never does. */
 static void draw_times(struct sim_executor *e, struct sim_task *task)
 {
-    uint64_t lasts_ns = sy_rng_below(sim_rng(e->world), (uint64_t)e->options.task_ns_max + 1);
-    uint64_t begins_ns = sy_rng_below(sim_rng(e->world), lasts_ns + 1) / 4;
+    bool lasts = task->stops && task->kind != AG_RESULT_REFUSED;
+    int64_t most_ns = lasts ? STOPPED_TASK_NS_MAX : e->options.task_ns_max;
+    uint64_t lasts_ns = sy_rng_below(sim_rng(e->world), (uint64_t)most_ns + 1);
+    uint64_t first_ns = (uint64_t)e->options.task_ns_max;
+    uint64_t begins_ns =
+        sy_rng_below(sim_rng(e->world), (lasts_ns < first_ns ? lasts_ns : first_ns) + 1) / 4;
     sy_timer_init(&task->timer, task_end, task);
     sy_timer_init(&task->begins, task_begins, task);
     sy_timer_start_in(e->loop, &task->timer, (int64_t)lasts_ns);
@@ -247,6 +265,9 @@ static void executor_start(struct ag_executor *base, const struct ag_work *work)
     snprintf(task->attempt.run, sizeof(task->attempt.run), "%s", work->run);
     snprintf(task->attempt.name, sizeof(task->attempt.name), "%s", work->name);
     snprintf(task->gpus, sizeof(task->gpus), "%s", work->gpus);
+    for (const char *const *at = work->env; at != NULL && *at != NULL; at++)
+        task->stops |= strcmp(*at, "SWITCHYARD_ON_PARTITION=stop-on-agent") == 0;
+    task->deaf = task->stops && work->id % 2 == 0;
     note_start(e, task);
     room_take(e, task);
     if (work->gang != NULL)
@@ -261,17 +282,26 @@ static void executor_start(struct ag_executor *base, const struct ag_work *work)
     sim_trace(e->world, "start", e->name, work->id);
 }
 
-static void executor_cancel(struct ag_executor *base, uint64_t id, const char *reason)
+static void cancel(struct ag_executor *base, uint64_t id, bool surely)
 {
-    (void)reason;
     struct sim_executor *e = (struct sim_executor *)base;
     for (struct sim_task *task = e->tasks; task != NULL; task = task->next) {
         if (task->id == id) {
             task->kind = AG_RESULT_CANCELLED;
-            sy_timer_start_in(e->loop, &task->timer, 0);
+            sy_timer_start_in(e->loop, &task->timer, task->deaf && !surely ? GRACE_NS : 0);
             return;
         }
     }
+}
+
+static void executor_cancel(struct ag_executor *base, uint64_t id, const char *reason)
+{
+    cancel(base, id, strstr(reason, "proof") == NULL); /* others are not kept waiting */
+}
+
+static void executor_kill(struct ag_executor *base, uint64_t id)
+{
+    cancel(base, id, true);
 }
 
 static void executor_reply(struct ag_executor *base, uint64_t id, uint64_t call, uint32_t code,
@@ -298,6 +328,7 @@ static void executor_free(struct ag_executor *base)
         e->tasks = task->next;
         sy_timer_stop(e->loop, &task->timer);
         sy_timer_stop(e->loop, &task->begins);
+        task->child->running--;
         free(task);
     }
     free(e);
@@ -308,6 +339,7 @@ static const struct ag_executor_ops executor_ops = {
     .pipeline = executor_pipeline,
     .start = executor_start,
     .cancel = executor_cancel,
+    .kill = executor_kill,
     .reply = executor_reply,
     .flush = executor_flush,
     .free = executor_free,

@@ -115,6 +115,23 @@ static void draw_splits(struct sim_options *o)
     o->split_pct = more > 0 ? up_to(&own, 30) : 0;
 }
 
+/* A fenced node runs what is begun elsewhere: no such orders where that must never be. Who is cut
+ * off while others are started anew is what it takes. */
+static void draw_stops(struct sim_options *o)
+{
+    struct sy_rng own;
+    sy_rng_init(&own, o->seed ^ 0x57095);
+    if (!sy_rng_chance(&own, 1, 4))
+        return;
+    o->stops_pct = 30 + (uint32_t)sy_rng_below(&own, 71);
+    o->verb_pct = 0;
+    if (!sim_options_lose(o))
+        return;
+    o->cut_link_pct = 20 + (uint32_t)sy_rng_below(&own, 61);
+    o->crash_operator_pct += (uint32_t)sy_rng_below(&own, 11);
+    o->crash_shard_pct += (uint32_t)sy_rng_below(&own, 6);
+}
+
 static void draw_region(struct sim_options *o, bool large)
 {
     struct sy_rng own, *rng = &own; /* the rest of the seed's world stays as with one shard */
@@ -159,6 +176,7 @@ void sim_options_draw(struct sim_options *ret, uint64_t seed, enum sim_size size
     draw_times(ret, &rng);
     draw_more(ret);
     draw_drains(ret);
+    draw_stops(ret);
     if (size == SIM_REGION || size == SIM_LARGE_REGION)
         draw_region(ret, large);
     ret->room = ret->partitions;

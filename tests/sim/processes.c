@@ -131,8 +131,8 @@ static void operator_start(struct sim_world *world, unsigned i)
         .streams_max = 1000,
         .heartbeat_ns = SY_NS_PER_S,
         .core = {.hold_ns = 2 * SY_NS_PER_S,
-                 .node_lease_ns = 5 * SY_NS_PER_S,
-                 .join_grace_ns = 3 * SY_NS_PER_S},
+                 .node_lease_ns = (world->options.stops_pct > 0 ? 8 : 5) * SY_NS_PER_S,
+                 .join_grace_ns = (world->options.stops_pct > 0 ? 1 : 3) * SY_NS_PER_S},
     };
     struct dp_operator_ports ports = {
         .rpc = world->rpc, .loop = o->process.loop, .seed = sy_rng_u64(&world->rng)};

@@ -1,5 +1,6 @@
 #include "tests/sim/tasks.h"
 
+#include "base/mem.h"
 #include "flyteidl2/task/task_definition.pb-c.h"
 #include "proto/pb.h"
 
@@ -10,7 +11,17 @@ void sim_spec_pack(const struct cl_spec *spec, struct sy_buf *append)
     SY_ASSERT(r == 0);
 }
 
-void sim_task_pack(unsigned kind_index, int64_t deadline_s, struct sy_arena *arena,
+static void put_variable(Flyteidl2__Core__Container *container,
+                         Flyteidl2__Core__KeyValuePair *variable, const char *key,
+                         const char *value)
+{
+    flyteidl2__core__key_value_pair__init(variable);
+    variable->key = (char *)(uintptr_t)key;
+    variable->value = (char *)(uintptr_t)value;
+    container->env[container->n_env++] = variable;
+}
+
+void sim_task_pack(unsigned kind_index, int64_t deadline_s, bool stops, struct sy_arena *arena,
                    struct sy_buf *append)
 {
     const struct sim_task_kind *kind = sim_task_kind(kind_index);
@@ -40,14 +51,15 @@ void sim_task_pack(unsigned kind_index, int64_t deadline_s, struct sy_arena *are
             FLYTEIDL2__CORE__GPUACCELERATOR__PARTITION_SIZE_VALUE_PARTITION_SIZE;
         gpu->partition_size = (char *)(uintptr_t)kind->slice;
     }
-    Flyteidl2__Core__KeyValuePair more = FLYTEIDL2__CORE__KEY_VALUE_PAIR__INIT, *env[] = {&more};
-    more.key = (char *)(uintptr_t) "SWITCHYARD_OOM_MEMORY_MAX";
-    more.value = (char *)(uintptr_t)kind->memory_max;
-    if (kind->memory_max) {
-        SY_ASSERT(task->container->n_env == 0);
-        task->container->n_env = 1;
-        task->container->env = env;
-    }
+    Flyteidl2__Core__KeyValuePair variables[2], *env[8];
+    SY_ASSERT(task->container->n_env + SY_COUNT_OF(variables) <= SY_COUNT_OF(env));
+    for (size_t i = 0; i < task->container->n_env; i++)
+        env[i] = task->container->env[i];
+    task->container->env = env;
+    if (kind->memory_max)
+        put_variable(task->container, &variables[0], "SWITCHYARD_OOM_MEMORY_MAX", kind->memory_max);
+    if (stops)
+        put_variable(task->container, &variables[1], "SWITCHYARD_ON_PARTITION", "stop-on-agent");
     pb_pack(&spec->base, append);
     sy_arena_reset(arena);
 }

@@ -235,7 +235,7 @@ static void world_init(struct sim_world *world, const struct sim_options *option
         .batch_bytes_max = 64 << 20,
         .heartbeat_ns = SY_NS_PER_S,
         .cluster_lease_ns = 8 * SY_NS_PER_S,
-        .recovery_wait_ns = 6 * SY_NS_PER_S,
+        .recovery_wait_ns = (options->stops_pct > 0 ? 2 : 6) * SY_NS_PER_S,
         .system_retries = SIM_SYSTEM_RETRIES,
         .reclaim_delay_ns = options->reclaim_delay_ns,
         .reserve_after_ns = options->reserve_after_ns,

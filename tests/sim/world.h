@@ -76,6 +76,7 @@ struct sim_options {
     int64_t task_ns_max;
     uint32_t task_fail_pct, task_lost_pct, task_oom_pct;
     uint32_t task_refused_pct, task_late_pct, task_final_pct;
+    uint32_t stops_pct;  /* runs whose agents stop what they cannot show to be heard */
     uint32_t meddle_pct; /* each second and run: something befalls one of its actions */
     int64_t reclaim_delay_ns, ageing_ns; /* 0: never */
     int64_t infeasible_grace_ns, reserve_after_ns;

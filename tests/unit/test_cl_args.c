@@ -142,6 +142,8 @@ START_TEST(test_run_refuses_in_one_sentence)
         {"run --gang 1 -- ls", "'1'"},
         {"run --gang 2 --logs -- ls", "--gang excludes"},
         {"run --gang 2 --on-partition wait -- ls", "--gang excludes --on-partition wait"},
+        {"run --gang 2 --on-partition stop-on-agent -- ls",
+         "--gang excludes --on-partition stop-on-agent"},
         {"run --gang-topology prefer:rack -- ls", "for --gang N"},
         {"run --gang 2 --gang-topology rack -- ls", "'rack'"},
         {"run --name a/b -- ls", "'a/b'"},
