@@ -178,7 +178,7 @@ def test_wait(box):
     """A task whose policy it is is not begun again because its node is silent, then its cluster, nor after restarts of its operator and shard."""
     for refused in (["--on-partition", "never"], ["--env", "SWITCHYARD_ON_PARTITION=never"], ["--on-partition", "wait", "--gang", "2"]):
         done = box.cli("run", "--detach", *refused, "--", "true", check=False)
-        assert done.returncode != 0 and ("expected replace or wait" in done.stderr or "gang" in done.stderr), done.stderr
+        assert done.returncode != 0 and ("expected replace, wait or stop-on-agent" in done.stderr or "gang" in done.stderr), done.stderr
     directory, run = start(box, "--on-partition", "wait")
     _, pid, node = begun(directory, 1)
     agent, operator = agent_of(node), f"operator-{node.split('-')[1]}"
