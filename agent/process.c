@@ -24,8 +24,7 @@
 #define READ_BYTES 16384u
 #define TAIL_BYTES 1024
 #define DRAIN_LOOK_NS (500 * SY_NS_PER_MS)
-#define DRAIN_LOOKS_MAX 10 /* a process of its own session may hold the pipes for ever, and write  \
-                            */
+#define DRAIN_LOOKS_MAX 10 /* what is left behind may hold the pipes for ever, and write */
 #define DIR_BYTES AG_OUTPUT_PATH_MAX
 #define PATH_BYTES (DIR_BYTES + 8)
 
