@@ -117,8 +117,11 @@ static void take_over_told(struct dp_lead *lead)
         lead->shards[kept++] = lead->shards[i];
     }
     lead->shards = sy_realloc(lead->shards, (kept + lead->told_count) * sizeof(*lead->shards));
-    for (size_t i = 0; i < lead->told_count; i++)
-        lead->shards[kept++] = (struct asked){.target = sy_take(lead->told[i])};
+    for (size_t i = 0; i < lead->told_count; i++) {
+        struct asked *shard = &lead->shards[kept++];
+        *shard = (struct asked){0};
+        shard->target = sy_take(lead->told[i]);
+    }
     lead->count = kept;
     lead->at = at;
     drop_told(lead);

@@ -39,12 +39,18 @@ static struct dp_proof **list_of(struct dp_proof *proof)
     return proof->probed ? &proof->stream->proofs_probed : &proof->stream->proofs_asked;
 }
 
+/* One that is in no list. */
+static void forget(struct dp_proof *proof)
+{
+    HASH_DEL(proof->agent->proofs, proof);
+    free(proof);
+}
+
 static void proof_free(struct dp_proof *proof)
 {
     struct dp_proof **list = list_of(proof);
     DL_DELETE(*list, proof);
-    HASH_DEL(proof->agent->proofs, proof);
-    free(proof);
+    forget(proof);
 }
 
 /* NULL: nobody does, as far as is known. */
@@ -133,14 +139,14 @@ bool dp_proofs_echoed(struct dp_stream *stream, struct sy_span bytes)
         return false;
     if (echo->number < stream->probe)
         return true;
-    while (stream->proofs_probed) {
-        struct dp_proof *proof = stream->proofs_probed;
+    struct dp_proof *probed = sy_take(stream->proofs_probed), *proof, *next;
+    DL_FOREACH_SAFE(probed, proof, next)
+    {
         answer(proof);
         if (!proof->again) {
-            proof_free(proof);
+            forget(proof);
             continue;
         }
-        DL_DELETE(stream->proofs_probed, proof);
         proof->sent_ns = proof->again_ns;
         proof->again = proof->probed = false;
         DL_APPEND(stream->proofs_asked, proof);
@@ -152,16 +158,21 @@ bool dp_proofs_echoed(struct dp_stream *stream, struct sy_span bytes)
 
 void dp_proofs_drop_stream(struct dp_stream *stream)
 {
-    while (stream->proofs_asked)
-        proof_free(stream->proofs_asked);
-    while (stream->proofs_probed)
-        proof_free(stream->proofs_probed);
+    struct dp_proof *proof, *next;
+    DL_CONCAT(stream->proofs_asked, stream->proofs_probed);
+    DL_FOREACH_SAFE(stream->proofs_asked, proof, next)
+    {
+        forget(proof);
+    }
+    stream->proofs_asked = stream->proofs_probed = NULL;
     stream->probe = 0;
-    SY_ASSERT(!stream->proofs_asked && !stream->proofs_probed);
 }
 
 void dp_proofs_drop_agent(struct dp_agent *agent)
 {
-    while (agent->proofs)
-        proof_free(agent->proofs);
+    struct dp_proof *proof, *next;
+    HASH_ITER(hh, agent->proofs, proof, next)
+    {
+        proof_free(proof);
+    }
 }

@@ -290,6 +290,7 @@ static bool goes_before(const struct sch_kind *kind, const struct sch_node *a,
 static void check_choice(const struct sch_operator *op, const struct sch_kind *kind,
                          const struct sch_node *chosen)
 {
+    SY_ASSERT(chosen);
     if (kind->request.environment[0] || kind->request.gpu_milli > 0)
         return;
     for (uint32_t i = 0; i < op->node_count; i++) {
