@@ -161,7 +161,7 @@ static void open_and_compare(struct comparison *c, struct sch_partition *core,
     options.partition = c->partition;
     options.partitions = sim_partitions(world);
     options.shard = options.region = "rebuild";
-    SY_CLEANUP(cp_ranges_now_deinit) struct cp_ranges_now ranges = {0};
+    SY_CLEANUP(cp_ranges_now_deinit) struct cp_ranges_now ranges = {NULL};
     cp_ranges_set(&ranges, cp_ranges_new(world->halves.ranges, sim_partitions(world)));
     options.ranges = &ranges;
     options.away = lot.split;
