@@ -139,9 +139,9 @@ bool dp_proofs_echoed(struct dp_stream *stream, struct sy_span bytes)
         return false;
     if (echo->number < stream->probe)
         return true;
-    struct dp_proof *probed = sy_take(stream->proofs_probed), *proof, *next;
-    DL_FOREACH_SAFE(probed, proof, next)
-    {
+    struct dp_proof *next;
+    for (struct dp_proof *proof = sy_take(stream->proofs_probed); proof; proof = next) {
+        next = proof->next;
         answer(proof);
         if (!proof->again) {
             forget(proof);
@@ -158,21 +158,21 @@ bool dp_proofs_echoed(struct dp_stream *stream, struct sy_span bytes)
 
 void dp_proofs_drop_stream(struct dp_stream *stream)
 {
-    struct dp_proof *proof, *next;
+    struct dp_proof *next;
     DL_CONCAT(stream->proofs_asked, stream->proofs_probed);
-    DL_FOREACH_SAFE(stream->proofs_asked, proof, next)
-    {
+    for (struct dp_proof *proof = sy_take(stream->proofs_asked); proof; proof = next) {
+        next = proof->next;
         forget(proof);
     }
-    stream->proofs_asked = stream->proofs_probed = NULL;
+    stream->proofs_probed = NULL;
     stream->probe = 0;
 }
 
 void dp_proofs_drop_agent(struct dp_agent *agent)
 {
-    struct dp_proof *proof, *next;
-    HASH_ITER(hh, agent->proofs, proof, next)
-    {
+    struct dp_proof *next;
+    for (struct dp_proof *proof = agent->proofs; proof; proof = next) {
+        next = proof->hh.next;
         proof_free(proof);
     }
 }
