@@ -3,7 +3,7 @@ from harness import TASKS, wait_until
 
 EU, US, ASIA = "eu-1", "us-2", "asia-3"  # tools/devbox makes the last the cheapest
 WAIT = 'until [ -e "$0" ]; do sleep 0.05; done'
-SHORT_LEASES = ["shard.heartbeat=200ms", "shard.cluster_lease=3s"]
+SHORT_LEASES = ["shard.heartbeat=200ms", "shard.cluster_lease=10s"]
 
 
 def started(events):
@@ -102,8 +102,8 @@ def test_dead_cluster(box):
     for action, cluster in started(events):
         attempts.setdefault(action, []).append(cluster)
     assert len(attempts) == 3, attempts
-    for clusters in attempts.values():  # a busy machine may be silent for a lease, too
-        assert clusters[0] == EU and clusters[1] in (US, ASIA), attempts
+    for clusters in attempts.values():
+        assert clusters[0] == EU and len(clusters) == 2 and clusters[1] in (US, ASIA), attempts
     finals = [e["action"] for e in events if e["phase"] == "SUCCEEDED" and e["action"] != "a0"]
     assert sorted(finals) == sorted(attempts)
 

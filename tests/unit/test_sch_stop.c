@@ -157,6 +157,23 @@ START_TEST(a_person_or_its_end_goes_before_the_lease)
 }
 END_TEST
 
+/* A partition under a new epoch, which read of one action, and where it was. */
+static struct sch_action *reopened(struct world *w, uint64_t run, uint64_t id,
+                                   const struct sch_out *out)
+{
+    const char *expected[] = {"east", "west"};
+    *w = (struct world){.now = SY_NS_PER_S, .task = {.request = {.cpu_milli = 1000}}};
+    w->task.on_partition = SCH_ON_PARTITION_STOP;
+    world_open(w, 6);
+    struct sch_restore r = {.run_id = run, .action_id = id, .name = "a0", .parent = ""};
+    r.spec = &w->task;
+    r.out = out;
+    sch_partition_restore_run(w->p, run, "p", "d", "run", 0, 0, 1, 0);
+    struct sch_action *a = sch_partition_restore_action(w->p, &r);
+    sch_partition_restored(w->p, expected, 2, w->now);
+    return a;
+}
+
 /* A partition that is opened anew does not know who was heard of until then: by its cluster it is
  * named; not named; or that does not come. */
 START_TEST(a_new_partition_keeps_it_for_a_lease)
@@ -168,16 +185,7 @@ START_TEST(a_new_partition_keeps_it_for_a_lease)
     uint64_t id = a->id, run = a->run->id;
     world_free(&w);
     for (int named = 0; named < 3; named++) {
-        w = (struct world){.now = SY_NS_PER_S, .task = {.request = {.cpu_milli = 1000}}};
-        w.task.on_partition = SCH_ON_PARTITION_STOP;
-        world_open(&w, 6);
-        const char *expected[] = {"east", "west"};
-        struct sch_restore r = {.run_id = run, .action_id = id, .name = "a0", .parent = ""};
-        r.spec = &w.task;
-        r.out = &out;
-        sch_partition_restore_run(w.p, run, "p", "d", "run", 0, 0, 1, 0);
-        a = sch_partition_restore_action(w.p, &r);
-        sch_partition_restored(w.p, expected, 2, w.now);
+        a = reopened(&w, run, id, &out);
         int64_t opened = w.now;
         up(&w, "west");
         complete(&w, "west");
@@ -207,16 +215,7 @@ START_TEST(its_cluster_comes_after_the_recovery)
     ck_assert(sch_action_out(a, &out));
     uint64_t id = a->id, run = a->run->id;
     world_free(&w);
-    w = (struct world){.now = SY_NS_PER_S, .task = {.request = {.cpu_milli = 1000}}};
-    w.task.on_partition = SCH_ON_PARTITION_STOP;
-    world_open(&w, 6);
-    const char *expected[] = {"east", "west"};
-    struct sch_restore r = {.run_id = run, .action_id = id, .name = "a0", .parent = ""};
-    r.spec = &w.task;
-    r.out = &out;
-    sch_partition_restore_run(w.p, run, "p", "d", "run", 0, 0, 1, 0);
-    a = sch_partition_restore_action(w.p, &r);
-    sch_partition_restored(w.p, expected, 2, w.now);
+    a = reopened(&w, run, id, &out);
     up(&w, "west");
     complete(&w, "west");
     run_until(&w, w.now + WAIT + LEASE / 2);
