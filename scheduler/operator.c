@@ -64,9 +64,12 @@ struct sch_operator *sch_operator_new(const struct sch_operator_options *options
     sch_list_init(&op->gangs);
     sch_list_init(&op->partitions);
     sch_list_init(&op->kinds);
-    sch_list_init(&op->kinds_parked);
+    sch_round_init(&op->parked);
+    sch_list_init(&op->parked_at);
     sch_list_init(&op->kinds_asking);
     sch_list_init(&op->kinds_dirty);
+    sch_list_init(&op->kinds_decided);
+    op->kinds_serial = 1;
     sch_list_init(&op->kinds_rated);
     sch_round_init(&op->order.kinds);
     sch_list_init(&op->kinds_unsure);
@@ -331,8 +334,9 @@ static void end_step(struct sch_operator *op)
         sch_op_gangs_place(op); /* first: what is smaller fits more often */
     op->gangs_due = op->gangs_later;
     op->gangs_later = false;
-    if (op->choice_came || !sch_list_empty(&op->freed))
-        sch_place_parked(op);
+    sch_place_parked(op);
+    if (op->changed_count >= SCH_OP_CHANGED_MAX) /* else all at once when somebody asks */
+        sch_index_sync(op);
     sch_grant_end_step(op);
     sch_op_elsewhere_end_step(op);
     if (op->shapes_due_ns <= op->now_ns) {
@@ -448,6 +452,7 @@ void sch_operator_step(struct sch_operator *op, const struct sch_op_event *event
     op->out = effects;
     op->looks = 0;
     op->labels.looks = 0;
+    op->due_looks = op->parked_looks = 0;
     sch_node_watch(op, event->now_ns);
     op->now_ns = event->now_ns > op->now_ns ? event->now_ns : op->now_ns;
     dispatch(op, event);
@@ -458,7 +463,8 @@ void sch_operator_step(struct sch_operator *op, const struct sch_op_event *event
 int64_t sch_operator_next_ns(const struct sch_operator *op)
 {
     SY_ASSERT(!op->out);
-    if (sch_labels_due(op) || op->gangs_due || op->granting || op->order.phase != SCH_OP_ORDER_NONE)
+    if (sch_labels_due(op) || op->gangs_due || op->granting ||
+        op->order.phase != SCH_OP_ORDER_NONE || !sch_list_empty(&op->parked.todo))
         return op->now_ns; /* more than one step does */
     int64_t at = sch_node_watch_ns(op);
     const struct sch_heap *heaps[] = {&op->leases, &op->drains, &op->probations, &op->recalls,

@@ -236,7 +236,7 @@ static void check_shapes(struct sch_operator *op)
     for (uint32_t i = 0; i < op->node_count; i++)
         cpu_milli += op->nodes[i]->shape->shape.capacity.cpu_milli;
     SY_ASSERT(nodes == op->node_count && refs == known);
-    SY_ASSERT(sch_op_capacity(op).cpu_milli == cpu_milli);
+    SY_ASSERT(op->capacity.cpu_milli == cpu_milli && op->capacity.actions == 0);
     sch_labels_check(op);
 }
 
@@ -325,8 +325,8 @@ static void check_kind_room(struct sch_operator *op, struct sch_kind *kind)
     SY_ASSERT(!has_room || sch_node_fits(chosen, &kind->request) > 0);
     if (has_room)
         check_choice(op, kind, chosen);
-    /* What is held waits for a reason. */
-    SY_ASSERT(kind->held_count == 0 || !chosen);
+    /* What is held waits for a reason, or to be looked at by the next step. */
+    SY_ASSERT(kind->held_count == 0 || !chosen || !sch_list_empty(&op->parked.todo));
 }
 
 static void check_kind(struct sch_operator *op, struct sch_kind *kind)
@@ -452,6 +452,32 @@ static void check_held(const struct sch_operator *op)
         SY_ASSERT(sch_attempt_state(a) == SCH_ATTEMPT_HELD && a->held_until_ns >= last_ns);
         last_ns = a->held_until_ns;
     }
+}
+
+static size_t check_kinds_of(const struct sch_operator *op, const struct sch_link *list, bool dirty,
+                             bool ordered)
+{
+    for (struct sch_link *link = list->next; link != list; link = link->next) {
+        const struct sch_kind *kind = sy_container_of(link, struct sch_kind, decision);
+        SY_ASSERT(sch_kind_is_dirty(op, kind) == dirty || ordered);
+        SY_ASSERT(!kind->ordered || ordered);
+    }
+    return list_length(list);
+}
+
+/* Each kind is in the next decision, in the one that is under way, or decided. */
+static void check_decisions(const struct sch_operator *op)
+{
+    bool ordered = op->order.phase > SCH_OP_ORDER_GATHER;
+    size_t count = check_kinds_of(op, &op->kinds_decided, false, false);
+    count += check_kinds_of(op, &op->kinds_dirty, true, false);
+    count += check_kinds_of(op, &op->order.kinds.todo, true, ordered);
+    count += check_kinds_of(op, &op->order.kinds.done, true, ordered);
+    SY_ASSERT(count == op->kinds_by_request.count);
+    SY_ASSERT(op->granting || op->order.phase != SCH_OP_ORDER_NONE ||
+              (sch_list_empty(&op->order.kinds.todo) && sch_list_empty(&op->order.kinds.done)));
+    SY_ASSERT(!sch_list_empty(&op->parked.todo) ||
+              (sch_list_empty(&op->parked_at) && !op->parked_anywhere));
 }
 
 /* What classes are to get in the order that is under way, at all levels together. */
@@ -633,7 +659,8 @@ void sch_operator_check(const struct sch_operator *const_op)
     SY_ASSERT(attempts == op->attempts.count && held == list_length(&op->held));
     SY_ASSERT(classes == op->classes_by_id.count);
     SY_ASSERT(list_length(&op->kinds) == op->kinds_by_request.count);
-    SY_ASSERT(list_length(&op->kinds_parked) == op->parked_count);
+    check_decisions(op);
+    SY_ASSERT(list_length(&op->changed) == op->changed_count);
     SY_ASSERT(list_length(&op->kinds_asking) == op->asking_count);
     SY_ASSERT(list_length(&op->services) == op->services_by_name.count);
     SY_ASSERT(list_length(&op->shapes) == op->shapes_by_bytes.count);

@@ -361,8 +361,10 @@ void sch_claims_tick(struct sch_operator *op)
     if (op->pass_due_ns <= op->now_ns)
         sch_claims_pass_gang(op);
     struct sch_heap_entry *top;
-    while ((top = sch_heap_top(&op->made)) && top->key <= op->now_ns)
+    while ((top = sch_heap_top(&op->made)) && top->key <= op->now_ns && sch_op_may_look(op)) {
+        op->due_looks += SCH_OP_DUE_LOOKS;
         claim_free(op, sy_container_of(top, struct sch_op_claim, end));
+    }
 }
 
 /* ---- what shards say ---- */

@@ -1,16 +1,51 @@
 #include "scheduler/operator_impl.h"
 
+/* ---- whose grants are to be worked out again ---- */
+
+bool sch_kind_is_dirty(const struct sch_operator *op, const struct sch_kind *kind)
+{
+    return kind->decided < op->kinds_serial;
+}
+
+/* One that an order has counted already waits for its end. */
 void sch_kind_dirty(struct sch_operator *op, struct sch_kind *kind)
 {
-    if (!sch_link_in_list(&kind->dirty))
-        sch_list_push_back(&op->kinds_dirty, &kind->dirty);
+    if (sch_kind_is_dirty(op, kind))
+        return;
+    kind->decided = 0;
+    if (kind->ordered)
+        return;
+    sch_list_remove(&kind->decision);
+    sch_list_push_back(&op->kinds_dirty, &kind->decision);
 }
 
 void sch_kinds_dirty(struct sch_operator *op)
 {
-    for (struct sch_link *link = op->kinds.next; link != &op->kinds; link = link->next)
-        sch_kind_dirty(op, sy_container_of(link, struct sch_kind, link));
+    op->kinds_serial++;
+    sch_list_splice(&op->kinds_dirty, &op->kinds_decided);
 }
+
+void sch_kind_decision_ends(struct sch_operator *op, struct sch_kind *kind)
+{
+    bool again = sch_kind_is_dirty(op, kind);
+    kind->ordered = false;
+    sch_list_remove(&kind->decision);
+    sch_list_push_back(again ? &op->kinds_dirty : &op->kinds_decided, &kind->decision);
+}
+
+struct sch_kind *sch_kind_next_asking(struct sch_operator *op)
+{
+    if (op->grants_left == 0 || sch_list_empty(&op->kinds_asking)) {
+        op->grants_left = 0;
+        return NULL;
+    }
+    struct sch_link *link = sch_list_pop(&op->kinds_asking);
+    sch_list_push_back(&op->kinds_asking, link);
+    op->grants_left--;
+    return sy_container_of(link, struct sch_kind, asking);
+}
+
+/* ---- how much ---- */
 
 /* What the kind may hold beyond the room that is free now: enough to hide a round trip. */
 static uint64_t backlog_max(const struct sch_operator *op, const struct sch_kind *kind)
@@ -210,19 +245,26 @@ void sch_partition_grant_room(struct sch_operator *op, struct sch_op_partition *
     effect->u.room.gpu_milli = partition->room.gpu_milli;
 }
 
-void sch_room_grant(struct sch_operator *op, struct sch_op_partition *partition,
-                    const struct sch_amount *backlog)
+uint64_t sch_room_weights(const struct sch_operator *op)
 {
-    SY_ASSERT(partition->up);
-    sch_index_sync(op);
     uint64_t weights = 0;
-    for (struct sch_link *link = op->partitions.next; link != &op->partitions; link = link->next) {
-        const struct sch_op_partition *other = sy_container_of(link, struct sch_op_partition, link);
-        weights += other->up ? other->waiting + 1 : 0;
+    const struct sch_link *link = op->partitions.next;
+    for (; link != &op->partitions; link = link->next) {
+        const struct sch_op_partition *partition = sy_container_of(
+            (struct sch_link *)(uintptr_t)link, struct sch_op_partition, link);
+        weights += partition->up ? partition->waiting + 1 : 0;
     }
+    return weights;
+}
+
+void sch_room_grant(struct sch_operator *op, struct sch_op_partition *partition,
+                    const struct sch_amount *backlog, uint64_t weights)
+{
+    SY_ASSERT(partition->up && weights > partition->waiting);
+    sch_index_sync(op);
     double part = (double)(partition->waiting + 1) / (double)weights;
     struct sch_amount asked = {0}, share;
-    if (partition->unstarted == 0)
+    if (partition->unstarted == 0 && partition->waiting > 0)
         asked = largest_asked(op, partition, backlog);
     share.cpu_milli = part_of(op->free.cpu_milli, backlog->cpu_milli, op->unstarted.cpu_milli,
                               part);
@@ -236,19 +278,16 @@ void sch_room_grant(struct sch_operator *op, struct sch_op_partition *partition,
     sch_partition_grant_room(op, partition, share, asked);
 }
 
-/* Those that ask, each once, and then those of which something has changed. NULL: all are done. */
+/* Those that ask, each once, and then those of which something had changed. NULL: all are done. */
 static struct sch_kind *next_kind(struct sch_operator *op)
 {
-    if (op->grants_left > 0 && !sch_list_empty(&op->kinds_asking)) {
-        struct sch_link *link = sch_list_pop(&op->kinds_asking);
-        sch_list_push_back(&op->kinds_asking, link);
-        op->grants_left--;
-        return sy_container_of(link, struct sch_kind, asking);
-    }
-    op->grants_left = 0;
-    if (sch_list_empty(&op->kinds_dirty))
-        return NULL;
-    return sy_container_of(sch_list_pop(&op->kinds_dirty), struct sch_kind, dirty);
+    struct sch_kind *kind = sch_kind_next_asking(op);
+    if (kind || sch_list_empty(&op->order.kinds.todo))
+        return kind;
+    kind = sy_container_of(op->order.kinds.todo.next, struct sch_kind, decision);
+    kind->decided = op->kinds_serial;
+    sch_kind_decision_ends(op, kind);
+    return kind;
 }
 
 /* As many kinds as a step may look at, at last each partition's room. */
@@ -264,16 +303,17 @@ static void grant_some(struct sch_operator *op)
         struct sch_kind *kind = next_kind(op);
         op->granting = kind != NULL;
         op->order.looks += SCH_OP_KIND_LOOKS;
-        if (kind && !sch_link_in_list(&kind->dirty))
+        if (kind && !sch_kind_is_dirty(op, kind)) /* else it comes later */
             sch_kind_grant(op, kind);
     }
     if (op->granting)
         return;
     struct sch_amount backlog = sch_backlog_amount(op);
+    uint64_t weights = sch_room_weights(op);
     for (struct sch_link *link = op->partitions.next; link != &op->partitions; link = link->next) {
         struct sch_op_partition *partition = sy_container_of(link, struct sch_op_partition, link);
         if (partition->up)
-            sch_room_grant(op, partition, &backlog);
+            sch_room_grant(op, partition, &backlog, weights);
     }
 }
 
@@ -283,6 +323,7 @@ static void grant_all(struct sch_operator *op)
     op->grant_due_ns = SY_TIME_NEVER;
     op->granting = true;
     op->grants_left = op->asking_count;
+    sch_list_splice(&op->order.kinds.todo, &op->kinds_dirty);
     grant_some(op);
 }
 

@@ -51,6 +51,10 @@
 #define SCH_OP_ORDER_PARTS 128u
 #define SCH_OP_ORDER_LOOKS 512u /* at classes, in a step, */
 #define SCH_OP_KIND_LOOKS 8u    /* one of kinds, whose room is counted, counts as so many */
+#define SCH_OP_PARKED_LOOKS 2u  /* at one that holds some, at nodes for it; to place one */
+#define SCH_OP_DUE_LOOKS 4u     /* an attempt that is given up, or a node, counts as so many */
+#define SCH_OP_CHANGED_MAX                                                                         \
+    64u /* nodes; when so many have changed the index is brought up to date */
 /* What others have of its queues a partition is told so often, of so many seats at a time; seats
  * that nobody needs any more are kept, so many for a partition. */
 #define SCH_OP_ELSEWHERE_INTERVAL_NS (50 * SY_NS_PER_MS)
@@ -233,13 +237,14 @@ struct sch_kind {
     struct sch_table_link by_request;
     struct sch_link link; /* op->kinds */
     struct sch_link classes;
-    struct sch_link held;    /* attempts that wait here, first in first out */
-    struct sch_link parked;  /* op->kinds_parked while something is held */
-    struct sch_link asking;  /* op->kinds_asking while a shard has some waiting */
-    struct sch_link dirty;   /* op->kinds_dirty: its grants are worked out again */
-    struct sch_link unsure;  /* op->kinds_unsure: they are to be, for not all was counted */
-    struct sch_link ordered; /* op->order.kinds */
-    struct sch_link rated;   /* op->kinds_rated while some have ended lately */
+    struct sch_link held;     /* attempts that wait here, first in first out */
+    struct sch_link parked;   /* op->parked while something is held */
+    struct sch_link asking;   /* op->kinds_asking while a shard has some waiting */
+    struct sch_link decision; /* op->kinds_decided, op->kinds_dirty or op->order.kinds */
+    uint64_t decided;       /* op->kinds_serial when its grants were; less: they are to be again */
+    bool ordered;           /* by the order that is under way; of op->order.kinds */
+    struct sch_link unsure; /* op->kinds_unsure: they are to be, for not all was counted */
+    struct sch_link rated;  /* op->kinds_rated while some have ended lately */
     uint64_t held_count, backlog_count;
     uint64_t waiting; /* over its classes */
     struct sch_rate rate;
@@ -283,7 +288,7 @@ struct sch_node {
     struct sch_heap_entry lease;     /* op->leases while LOST */
     struct sch_heap_entry probation; /* op->probations while AVOIDED */
     struct sch_heap_entry recall;    /* op->recalls while it has a backlog */
-    struct sch_link freed;           /* op->freed */
+    struct sch_link freed;           /* op->freed, or op->parked_at */
     struct sch_link kept;            /* op->reserved while it is `reserved` */
     struct sch_link changed;         /* op->changed: the index does not know yet */
     struct sch_amount free;          /* as counted in op->free */
@@ -347,6 +352,7 @@ struct sch_attempt {
 /* A decision over all who want room, that may take several steps; see operator_order.c. */
 enum sch_op_order_phase {
     SCH_OP_ORDER_NONE,
+    SCH_OP_ORDER_GATHER,
     SCH_OP_ORDER_COUNT,
     SCH_OP_ORDER_ENTER,
     SCH_OP_ORDER_GIVE,
@@ -354,11 +360,11 @@ enum sch_op_order_phase {
 };
 struct sch_op_order {
     enum sch_op_order_phase phase;
-    struct sch_round kinds;        /* that it is about */
-    struct sch_use capacity, left; /* left: of what was free nobody has it yet */
-    struct sch_use steps;          /* so much is given at a time */
-    bool watch;                    /* some was granted to who waits, and is to come */
-    uint32_t looks;                /* in this step, also without an order */
+    struct sch_round kinds; /* that it is about; or grants in no order, these in `todo` */
+    struct sch_use left;    /* of what was free nobody has it yet */
+    struct sch_use steps;   /* so much is given at a time */
+    bool watch;             /* some was granted to who waits, and is to come */
+    uint32_t looks;         /* in this step, also without an order */
 };
 
 struct sch_operator {
@@ -374,14 +380,20 @@ struct sch_operator {
     int64_t elsewhere_told_ns, elsewhere_due_ns;
     struct sch_op_order order;
     bool granting;      /* to all who want room, in no order */
-    size_t grants_left; /* then: so many of kinds_asking are to be looked at, before kinds_dirty */
+    size_t grants_left; /* so many of kinds_asking are to be looked at, or gathered in an order */
+    uint64_t kinds_serial;      /* goes up when grants of all kinds are to be worked out again */
     struct sch_op_share region; /* within operator_order.c; the root, with no seats of its own */
     uint32_t partitions_asking; /* some single action of theirs waits */
     uint32_t classes_unseated;  /* of these classes, those of which the place is not known */
-    struct sch_link partitions, kinds, kinds_parked, kinds_asking, kinds_dirty, kinds_unsure;
-    size_t descended;     /* partitions that were split from others */
-    struct sch_link held; /* all that is HELD, by held_until_ns */
-    size_t parked_count, asking_count;
+    struct sch_link partitions, kinds, kinds_asking, kinds_unsure;
+    struct sch_link kinds_dirty;   /* their grants are worked out with the next decision */
+    struct sch_link kinds_decided; /* nothing has changed for them since */
+    struct sch_round parked;       /* kinds that hold some: `todo` may have room by now */
+    struct sch_link parked_at;     /* on these nodes, that became free */
+    bool parked_anywhere;          /* or on any other */
+    size_t descended;              /* partitions that were split from others */
+    struct sch_link held;          /* all that is HELD, by held_until_ns */
+    size_t asking_count;
     struct sch_link gangs; /* that wait here */
     bool gangs_due;        /* one came, or left; or not all were looked at in this step */
     bool gangs_later;      /* in this step: there was more to count than it may look at */
@@ -411,6 +423,10 @@ struct sch_operator {
     struct sch_op_labels labels;
     struct sch_heap leases, drains, probations, recalls;
     struct sch_link changed; /* nodes whose index entry is stale */
+    uint32_t changed_count;
+    struct sch_use capacity; /* of all nodes */
+    uint32_t due_looks;      /* in this step, at what is due at once; see sch_op_may_look() */
+    uint32_t parked_looks;   /* in this step */
     struct sch_link reserved;
     struct sch_link nodes_leaving; /* where charged attempts were cancelled */
     uint64_t looks;                /* at nodes, for gangs, in this step */
@@ -421,6 +437,13 @@ struct sch_operator {
     int64_t granted_ns, grant_due_ns;
     int64_t shapes_ns, shapes_due_ns;
 };
+
+/* Whether this step may take more of what is due at once: nodes and attempts that are given up,
+ * asked for or sent back. The others are due still, and the next tick goes on at once. */
+static inline bool sch_op_may_look(const struct sch_operator *op)
+{
+    return op->due_looks < op->options.looks_max;
+}
 
 static inline enum sch_attempt_state sch_attempt_state(const struct sch_attempt *a)
 {
@@ -703,7 +726,13 @@ void sch_amount_add(struct sch_amount *amount, const struct sch_resources *reque
 /* A new attempt waits here, or starts: of its class, its partition and the whole cluster. */
 void sch_attempt_unstarted(struct sch_operator *op, struct sch_attempt *a, bool more);
 void sch_kind_dirty(struct sch_operator *op, struct sch_kind *kind);
+/* At no cost that grows with them. */
 void sch_kinds_dirty(struct sch_operator *op);
+bool sch_kind_is_dirty(const struct sch_operator *op, const struct sch_kind *kind);
+/* Of those that ask the next one, each once in a decision; NULL: all were. */
+struct sch_kind *sch_kind_next_asking(struct sch_operator *op);
+/* It is in no decision any more. */
+void sch_kind_decision_ends(struct sch_operator *op, struct sch_kind *kind);
 void sch_grant_end_step(struct sch_operator *op);
 void sch_grant_tick(struct sch_operator *op);
 /* How many more it could hold now, beyond what has come. */
@@ -719,5 +748,7 @@ void sch_class_send_grant(struct sch_operator *op, struct sch_op_class *class, u
 /* The most that one kind may hold beyond free room, of each amount. */
 struct sch_amount sch_backlog_amount(struct sch_operator *op);
 void sch_kind_ended(struct sch_operator *op, struct sch_kind *kind); /* one of it has */
+/* Of all partitions. */
+uint64_t sch_room_weights(const struct sch_operator *op);
 void sch_room_grant(struct sch_operator *op, struct sch_op_partition *partition,
-                    const struct sch_amount *backlog);
+                    const struct sch_amount *backlog, uint64_t weights);

@@ -116,19 +116,14 @@ static void shape_unref(struct sch_operator *op, struct sch_op_shape *shape)
     free(shape);
 }
 
-struct sch_use sch_op_capacity(const struct sch_operator *op)
+static void count_capacity(struct sch_operator *op, const struct sch_node *node, bool comes)
 {
-    struct sch_use capacity = {0};
-    for (struct sch_link *link = op->groups.next; link != &op->groups; link = link->next) {
-        const struct sch_op_group *group = sy_container_of(link, struct sch_op_group, link);
-        const struct sch_shape *shape = &group->shape;
-        if (sch_op_group_is_told(group))
-            continue; /* its nodes are in another one, too */
-        capacity.cpu_milli += (uint64_t)shape->nodes * shape->capacity.cpu_milli;
-        capacity.memory_bytes += shape->nodes * shape->capacity.memory_bytes;
-        capacity.gpu_milli += (uint64_t)shape->nodes * shape->capacity.gpus * SCH_GPU_MILLI;
-    }
-    return capacity;
+    struct sch_use all = sch_use_of(&node->shape->shape.capacity);
+    all.actions = 0;
+    if (comes)
+        sch_use_add(&op->capacity, &all);
+    else
+        sch_use_subtract(&op->capacity, &all);
 }
 
 /* ---- a node in the indexes of its groups ---- */
@@ -139,11 +134,19 @@ bool sch_node_backlogs(const struct sch_operator *op, const struct sch_node *nod
     return node->backlog_count < (most < SCH_OP_BACKLOG_MAX ? most : SCH_OP_BACKLOG_MAX);
 }
 
+static void push_changed(struct sch_operator *op, struct sch_node *node)
+{
+    if (sch_link_in_list(&node->changed))
+        return;
+    sch_list_push_back(&op->changed, &node->changed);
+    op->changed_count++;
+}
+
 void sch_node_changed(struct sch_operator *op, struct sch_node *node)
 {
     SY_ASSERT(sch_node_state(node) != SCH_NODE_GONE || !sch_link_in_list(&node->changed));
-    if (sch_node_state(node) != SCH_NODE_GONE && !sch_link_in_list(&node->changed))
-        sch_list_push_back(&op->changed, &node->changed);
+    if (sch_node_state(node) != SCH_NODE_GONE)
+        push_changed(op, node);
     if (node->claim && !sch_link_in_list(&node->claim->changed))
         sch_list_push_back(&op->claims_touched, &node->claim->changed);
 }
@@ -251,6 +254,7 @@ void sch_index_sync(struct sch_operator *op)
 {
     while (!sch_list_empty(&op->changed)) {
         struct sch_link *link = sch_list_pop(&op->changed);
+        op->changed_count--;
         node_sync(op, sy_container_of(link, struct sch_node, changed));
     }
 }
@@ -284,13 +288,16 @@ static void place_leave(struct sch_operator *op, struct sch_place *place, int ti
 
 void sch_node_leave_index(struct sch_operator *op, struct sch_node *node)
 {
-    if (sch_link_in_list(&node->changed))
+    if (sch_link_in_list(&node->changed)) {
         sch_list_remove(&node->changed);
+        op->changed_count--;
+    }
     if (sch_link_in_list(&node->freed))
         sch_list_remove(&node->freed);
     if (!node->shape)
         return;
     count_free(op, node, false);
+    count_capacity(op, node, false);
     place_leave(op, &node->all, node->tier);
     place_leave(op, &node->told, node->tier);
     node->tier = -1;
@@ -307,6 +314,7 @@ void sch_node_set_shape(struct sch_operator *op, struct sch_node *node,
         shape->shape.nodes++;
         sch_node_leave_index(op, node);
         node->shape = shape;
+        count_capacity(op, node, true);
         node->seen = op->labels.serial;
         sch_list_push_back(&op->labels.nodes, &node->by_seen);
         place_join(node, &node->all, shape->group, ++op->node_serial);
@@ -323,7 +331,6 @@ bool sch_node_regroup(struct sch_operator *op, struct sch_node *node)
         return false;
     place_leave(op, &node->told, node->tier);
     place_join(node, &node->told, group, node->all.fit->tie);
-    if (!sch_link_in_list(&node->changed))
-        sch_list_push_back(&op->changed, &node->changed);
+    push_changed(op, node);
     return true;
 }

@@ -110,8 +110,6 @@ static inline bool sch_op_group_is_told(const struct sch_op_group *group)
 }
 
 /* ---- operator_index.c ---- */
-/* Of all nodes that are known. */
-struct sch_use sch_op_capacity(const struct sch_operator *op);
 /* Whether it is sent some more than fit now: as many as end there in a round trip. */
 bool sch_node_backlogs(const struct sch_operator *op, const struct sch_node *node);
 /* Its room, its backlog, or whether anything is placed there. */

@@ -28,6 +28,8 @@ struct sch_kind *sch_kind_ref(struct sch_operator *op, const struct sch_resource
         sch_list_init(&kind->held);
         sch_table_add(&op->kinds_by_request, &kind->by_request, hash);
         sch_list_push_back(&op->kinds, &kind->link);
+        kind->decided = op->kinds_serial;
+        sch_list_push_back(&op->kinds_decided, &kind->decision);
         sch_kind_ask(op, kind);
     }
     SY_ASSERT(kind->refs < UINT32_MAX);
@@ -42,14 +44,11 @@ void sch_kind_unref(struct sch_operator *op, struct sch_kind *kind)
         return;
     SY_ASSERT(kind->held_count == 0 && kind->backlog_count == 0 && kind->waiting == 0);
     SY_ASSERT(!sch_link_in_list(&kind->parked) && !sch_link_in_list(&kind->asking));
-    if (sch_link_in_list(&kind->dirty))
-        sch_list_remove(&kind->dirty);
+    sch_list_remove(&kind->decision);
     if (sch_link_in_list(&kind->unsure))
         sch_list_remove(&kind->unsure);
     if (sch_link_in_list(&kind->rated))
         sch_list_remove(&kind->rated);
-    if (sch_link_in_list(&kind->ordered))
-        sch_list_remove(&kind->ordered);
     sch_kind_unask(op, kind);
     sch_table_remove(&op->kinds_by_request, &kind->by_request);
     sch_list_remove(&kind->link);

@@ -159,6 +159,7 @@ void sch_node_lose(struct sch_operator *op, const struct sch_node *node, struct 
     while (!sch_list_empty(attempts)) {
         struct sch_link *first = attempts->next;
         struct sch_attempt *a = sy_container_of(first, struct sch_attempt, place);
+        op->due_looks += SCH_OP_DUE_LOOKS;
         a->alone = one && !a->preempted && sch_attempt_state(a) == SCH_ATTEMPT_STARTED &&
                    a->since_ns >= suspect_ns;
         if (sch_op_partition_is_served(a->partition))
@@ -220,8 +221,9 @@ static void node_gone(struct sch_operator *op, struct sch_node *node)
 void sch_node_leases(struct sch_operator *op)
 {
     struct sch_heap_entry *top;
-    while ((top = sch_heap_top(&op->leases)) && top->key <= op->now_ns) {
+    while ((top = sch_heap_top(&op->leases)) && top->key <= op->now_ns && sch_op_may_look(op)) {
         struct sch_node *node = sy_container_of(top, struct sch_node, lease);
+        op->due_looks += SCH_OP_DUE_LOOKS;
         SY_ASSERT(sch_node_state(node) == SCH_NODE_LOST);
         if (!sch_node_outwaits(op, node))
             node_gone(op, node);

@@ -11,10 +11,10 @@
  * long. What nobody asks for is granted as ever, so that a new action waits for no round trip.
  *
  * The tree is put up for each decision, of those only that could have room now. With thousands of
- * classes that takes several steps, each of which looks at so many: all are counted, then those
- * that could have room are entered, room is given, and each is told. What comes and goes meanwhile
- * is part of it as far as what was given goes: who has come has had it, who has gone leaves it. All
- * else is for the next decision, which begins when this one is done.
+ * classes that takes several steps, each of which looks at so many: who asks is gathered, all are
+ * counted, then those that could have room are entered, room is given, and each is told. What comes
+ * and goes meanwhile is part of it as far as what was given goes: who has come has had it, who has
+ * gone leaves it. All else is for the next decision, which begins when this one is done.
  */
 #include "scheduler/operator_impl.h"
 
@@ -98,8 +98,7 @@ static void update(struct sch_operator *op, struct sch_op_share *share, bool giv
         }
         struct sch_use use = share->use;
         sch_use_add(&use, &share->given);
-        uint32_t bits = sch_share_bits(sch_dominant_share(&use, &op->order.capacity),
-                                       share->weight);
+        uint32_t bits = sch_share_bits(sch_dominant_share(&use, &op->capacity), share->weight);
         int64_t key = sch_turn_key(priority, bits);
         if (!given && sch_heap_has(&share->entry) && share->entry.key == key)
             break; /* nor does it change anything above */
@@ -175,6 +174,8 @@ static bool asks(const struct sch_op_class *class)
 
 static void count_taken(struct sch_operator *op, struct sch_kind *kind)
 {
+    kind->decided = op->kinds_serial;
+    kind->ordered = true;
     kind->left = sch_kind_free(op, kind);
     for (struct sch_link *link = kind->classes.next; link != &kind->classes; link = link->next) {
         struct sch_op_class *class = class_at(link);
@@ -299,13 +300,34 @@ static void set_left(struct sch_operator *op)
 
 /* ---- slices ---- */
 
+/* Those that ask, beside those of which something has changed. False: all are in it. */
+static bool gather_one(struct sch_operator *op)
+{
+    struct sch_kind *kind = sch_kind_next_asking(op);
+    op->order.looks++;
+    if (!kind)
+        return false;
+    SY_ASSERT(!kind->ordered);
+    kind->decided = 0;
+    sch_list_remove(&kind->decision);
+    sch_list_push_back(&op->order.kinds.todo, &kind->decision);
+    return true;
+}
+
+static void begin_to_count(struct sch_operator *op)
+{
+    sch_index_sync(op);
+    op->order.watch = false;
+    set_left(op);
+}
+
 /* False: this is done with all. */
 static bool next_kind(struct sch_operator *op)
 {
     struct sch_link *link = sch_round_next(&op->order.kinds);
     if (!link)
         return false;
-    struct sch_kind *kind = sy_container_of(link, struct sch_kind, ordered);
+    struct sch_kind *kind = sy_container_of(link, struct sch_kind, decision);
     op->order.looks += SCH_OP_KIND_LOOKS;
     if (op->order.phase == SCH_OP_ORDER_COUNT) {
         count_taken(op, kind);
@@ -313,7 +335,7 @@ static bool next_kind(struct sch_operator *op)
         enter_kind(op, kind);
     } else {
         SY_ASSERT(op->order.phase == SCH_OP_ORDER_TELL);
-        sch_list_remove(&kind->ordered);
+        sch_kind_decision_ends(op, kind);
         tell_kind(op, kind);
     }
     return true;
@@ -322,6 +344,8 @@ static bool next_kind(struct sch_operator *op)
 static void next_phase(struct sch_operator *op)
 {
     SY_ASSERT(op->order.phase != SCH_OP_ORDER_NONE);
+    if (op->order.phase == SCH_OP_ORDER_GATHER)
+        begin_to_count(op);
     if (op->order.phase != SCH_OP_ORDER_TELL) {
         op->order.phase++;
         sch_round_begin(&op->order.kinds);
@@ -338,7 +362,9 @@ void sch_op_order_go_on(struct sch_operator *op)
 {
     op->order.looks = 0;
     while (op->order.phase != SCH_OP_ORDER_NONE && op->order.looks < op->options.looks_max) {
-        bool more = op->order.phase == SCH_OP_ORDER_GIVE ? give_one(op) : next_kind(op);
+        bool more = op->order.phase == SCH_OP_ORDER_GATHER ? gather_one(op)
+                    : op->order.phase == SCH_OP_ORDER_GIVE ? give_one(op)
+                                                           : next_kind(op);
         if (!more)
             next_phase(op);
     }
@@ -348,19 +374,9 @@ void sch_op_grant_in_order(struct sch_operator *op)
 {
     SY_ASSERT(sch_op_is_contended(op) && op->region.children.count == 0);
     SY_ASSERT(op->order.phase == SCH_OP_ORDER_NONE && sch_list_empty(&op->order.kinds.done));
-    struct sch_link *link;
-    for (link = op->kinds_asking.next; link != &op->kinds_asking; link = link->next)
-        sch_kind_dirty(op, sy_container_of(link, struct sch_kind, asking));
-    while (!sch_list_empty(&op->kinds_dirty)) {
-        link = sch_list_pop(&op->kinds_dirty);
-        sch_round_add(&op->order.kinds, &sy_container_of(link, struct sch_kind, dirty)->ordered);
-    }
-    sch_index_sync(op);
-    op->order.capacity = sch_op_capacity(op);
-    op->order.watch = false;
-    set_left(op);
-    op->order.phase = SCH_OP_ORDER_COUNT;
-    sch_round_begin(&op->order.kinds);
+    sch_list_splice(&op->order.kinds.todo, &op->kinds_dirty);
+    op->grants_left = op->asking_count;
+    op->order.phase = SCH_OP_ORDER_GATHER;
     sch_op_order_go_on(op);
 }
 

@@ -6,8 +6,11 @@
 static void room_came(struct sch_operator *op, struct sch_node *node)
 {
     sch_node_changed(op, node);
-    if (sch_node_state(node) != SCH_NODE_GONE && !sch_link_in_list(&node->freed))
-        sch_list_push_back(&op->freed, &node->freed);
+    if (sch_node_state(node) == SCH_NODE_GONE)
+        return;
+    if (sch_link_in_list(&node->freed))
+        sch_list_remove(&node->freed);
+    sch_list_push_back(&op->freed, &node->freed);
 }
 
 void sch_node_leaving(struct sch_operator *op, struct sch_node *node, int delta)
@@ -109,8 +112,9 @@ void sch_node_recall(struct sch_operator *op, struct sch_node *node)
 void sch_backlogs_tick(struct sch_operator *op)
 {
     struct sch_heap_entry *top;
-    while ((top = sch_heap_top(&op->recalls)) && top->key <= op->now_ns) {
+    while ((top = sch_heap_top(&op->recalls)) && top->key <= op->now_ns && sch_op_may_look(op)) {
         struct sch_node *node = sy_container_of(top, struct sch_node, recall);
+        op->due_looks += SCH_OP_DUE_LOOKS + node->backlog_count;
         for (struct sch_link *link = node->backlog.next; link != &node->backlog; link = link->next)
             sy_container_of(link, struct sch_attempt, queue)->held_until_ns =
                 op->now_ns + op->options.hold_ns; /* then it is asked again */
@@ -145,10 +149,8 @@ void sch_attempt_hold(struct sch_operator *op, struct sch_attempt *a)
     sch_list_push_back(&op->held, &a->place);
     sch_list_push_back(&kind->held, &a->queue);
     sch_attempt_unstarted(op, a, true);
-    if (kind->held_count++ == 0) {
-        sch_list_push_back(&op->kinds_parked, &kind->parked);
-        op->parked_count++;
-    }
+    if (kind->held_count++ == 0)
+        sch_round_add(&op->parked, &kind->parked);
 }
 
 void sch_attempt_unhold(struct sch_operator *op, struct sch_attempt *a)
@@ -162,10 +164,8 @@ void sch_attempt_unhold(struct sch_operator *op, struct sch_attempt *a)
     sch_list_remove(&a->place);
     sch_list_remove(&a->queue);
     sch_attempt_unstarted(op, a, false);
-    if (--kind->held_count == 0) {
+    if (--kind->held_count == 0)
         sch_list_remove(&kind->parked);
-        op->parked_count--;
-    }
 }
 
 struct sch_op_effect *sch_attempt_place(struct sch_operator *op, struct sch_attempt *a,
@@ -204,44 +204,53 @@ bool sch_kind_place(struct sch_operator *op, struct sch_kind *kind)
     return true;
 }
 
-/* What is parked fitted nowhere before this step: only what came since is looked at. */
+/* What is parked fitted nowhere before: only what came since is looked at. */
 static bool may_fit(struct sch_operator *op, struct sch_kind *kind)
 {
-    if (op->choice_came)
+    if (op->parked_anywhere)
         return true;
-    for (struct sch_link *link = op->freed.next; link != &op->freed; link = link->next) {
+    for (struct sch_link *link = op->parked_at.next; link != &op->parked_at; link = link->next) {
         if (sch_kind_takes(op, kind, sy_container_of(link, struct sch_node, freed)))
             return true;
     }
     return false;
 }
 
-/* In turns, so that one kind does not take all the room that came. */
+/* In turns, so that one kind does not take all the room that came. Room that comes before all have
+ * had theirs is for each of them. */
 void sch_place_parked(struct sch_operator *op)
 {
-    size_t failed = 0;
-    while (failed < op->parked_count) {
-        struct sch_kind *kind = sy_container_of(op->kinds_parked.next, struct sch_kind, parked);
-        sch_list_remove(&kind->parked);
-        sch_list_push_back(&op->kinds_parked, &kind->parked);
-        if (may_fit(op, kind) && sch_kind_place(op, kind)) {
-            sch_kind_dirty(op, kind);
-            failed = 0;
-        } else {
-            failed++;
-        }
-    }
+    if (op->choice_came || !sch_list_empty(&op->freed))
+        sch_round_begin(&op->parked);
+    op->parked_anywhere |= op->choice_came;
     op->choice_came = false;
-    while (!sch_list_empty(&op->freed))
-        (void)sch_list_pop(&op->freed);
+    sch_list_splice(&op->parked_at, &op->freed);
+    while (!sch_list_empty(&op->parked.todo) && op->parked_looks < op->options.looks_max) {
+        struct sch_link *link = op->parked.todo.next;
+        struct sch_kind *kind = sy_container_of(link, struct sch_kind, parked);
+        op->parked_looks += SCH_OP_PARKED_LOOKS;
+        bool placed = may_fit(op, kind) && sch_kind_place(op, kind);
+        if (placed)
+            sch_kind_dirty(op, kind);
+        if (!sch_link_in_list(link))
+            continue; /* it was the last that the kind held */
+        sch_list_remove(link);
+        sch_list_push_back(placed ? &op->parked.todo : &op->parked.done, link);
+    }
+    if (!sch_list_empty(&op->parked.todo))
+        return;
+    op->parked_anywhere = false;
+    while (!sch_list_empty(&op->parked_at))
+        (void)sch_list_pop(&op->parked_at);
 }
 
 void sch_held_tick(struct sch_operator *op)
 {
-    while (!sch_list_empty(&op->held)) {
+    while (!sch_list_empty(&op->held) && sch_op_may_look(op)) {
         struct sch_attempt *a = sy_container_of(op->held.next, struct sch_attempt, place);
         if (a->held_until_ns > op->now_ns)
             break;
+        op->due_looks += SCH_OP_DUE_LOOKS;
         if (sch_attempt_is_heard(a)) {
             sch_attempt_returned(op, a, "no node had room for it in time");
             continue;

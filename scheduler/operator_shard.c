@@ -286,7 +286,7 @@ void sch_op_demand(struct sch_operator *op, const struct sch_op_event *event)
     }
     sch_kind_grant(op, class->kind);
     struct sch_amount backlog = sch_backlog_amount(op);
-    sch_room_grant(op, partition, &backlog);
+    sch_room_grant(op, partition, &backlog, sch_room_weights(op));
 }
 
 static void send_returned(struct sch_operator *op, const struct sch_attempt_key *key,

@@ -173,6 +173,7 @@ static void preempt_all(struct sch_operator *op, struct sch_node *node)
 {
     for (struct sch_link *link = node->attempts.next; link != &node->attempts; link = link->next) {
         struct sch_attempt *a = sy_container_of(link, struct sch_attempt, place);
+        op->due_looks += SCH_OP_DUE_LOOKS;
         if (a->cancelled)
             continue;
         sch_op_cancel(op, &a->key, "its node is drained");
@@ -351,13 +352,16 @@ void sch_node_ended(struct sch_operator *op, struct sch_node *node, bool fault)
 void sch_verbs_tick(struct sch_operator *op)
 {
     struct sch_heap_entry *top;
-    while ((top = sch_heap_top(&op->drains)) && top->key <= op->now_ns) {
+    while ((top = sch_heap_top(&op->drains)) && top->key <= op->now_ns && sch_op_may_look(op)) {
         struct sch_op_service *service = sy_container_of(top, struct sch_op_service, due);
+        op->due_looks += SCH_OP_DUE_LOOKS;
         sch_heap_remove(&op->drains, &service->due);
         struct sch_node *node = sch_node_find(op, service->name);
         if (node)
             preempt_all(op, node);
     }
-    while ((top = sch_heap_top(&op->probations)) && top->key <= op->now_ns)
+    while ((top = sch_heap_top(&op->probations)) && top->key <= op->now_ns && sch_op_may_look(op)) {
+        op->due_looks += SCH_OP_DUE_LOOKS;
         sch_node_trust(op, sy_container_of(top, struct sch_node, probation));
+    }
 }

@@ -6,6 +6,7 @@
 #include "tools/src/orders.h"
 #include "tools/src/picks.h"
 #include "tools/src/racks.h"
+#include "tools/src/seldom.h"
 
 #include <argp.h>
 #include <stdbool.h>
@@ -26,7 +27,7 @@ static const struct argp_option argp_options[] = {
     {"growth", 'g', NULL, 0, "only what must not grow with what waits", 0},
     {"only", 'o', "PART", 0,
      "placing, picking, or of what must not grow: classes, shared, limits, comings, racks, hosts, "
-     "order",
+     "order; seldom",
      0},
     {"json", 'j', NULL, 0, "one JSON object a line", 0},
     {0},
@@ -240,6 +241,19 @@ static void run_orders(const struct options *options)
     }
 }
 
+/* ---- steps that come seldom ---- */
+
+static void print_seldom(void *ctx, const char *name, const struct decisions_result *result)
+{
+    print(ctx, name, result);
+}
+
+static void run_seldom(const struct options *options)
+{
+    print_header(options);
+    seldom_steps(100000, 10000, print_seldom, (void *)(uintptr_t)options);
+}
+
 static const struct part {
     const char *name;
     bool growth;
@@ -248,6 +262,7 @@ static const struct part {
     {"placing", false, run_operator}, {"picking", false, run_picks}, {"classes", true, run_classes},
     {"shared", true, run_shared},     {"limits", true, run_limits},  {"comings", true, run_comings},
     {"racks", true, run_racks},       {"hosts", true, run_hosts},    {"order", true, run_orders},
+    {"seldom", false, run_seldom},
 };
 
 int main(int argc, char **argv)

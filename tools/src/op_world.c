@@ -3,12 +3,29 @@
 #include <stdio.h>
 #include <time.h>
 
-static uint64_t cpu_ns(void)
+uint64_t op_world_cpu_ns(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
+
+static const char *const event_names[SCH_OP_EVENT_TYPES] = {
+    [SCH_OP_PARTITION_UP] = "up",
+    [SCH_OP_PARTITION_DOWN] = "down",
+    [SCH_OP_DEMAND] = "demand",
+    [SCH_OP_ASSIGN] = "assign",
+    [SCH_OP_RECLAIM] = "reclaim",
+    [SCH_OP_NODE_UP] = "node",
+    [SCH_OP_NODE_INVENTORY_COMPLETE] = "inventory",
+    [SCH_OP_NODE_DOWN] = "silent",
+    [SCH_OP_OUTCOME] = "outcome",
+    [SCH_OP_ACK] = "ack",
+    [SCH_OP_NODE_CORDON] = "cordon",
+    [SCH_OP_NODE_UNCORDON] = "uncordon",
+    [SCH_OP_NODE_DRAIN] = "drain",
+    [SCH_OP_TICK] = "tick",
+};
 
 void op_world_init(struct op_world *w)
 {
@@ -27,12 +44,15 @@ void op_world_deinit(struct op_world *w)
 void op_world_step(struct op_world *w, struct sch_op_event event)
 {
     event.now_ns = w->now;
-    uint64_t begin = cpu_ns();
+    uint64_t begin = op_world_cpu_ns();
     sch_operator_step(w->op, &event, &w->fx);
-    uint64_t ns = w->measuring ? cpu_ns() - begin : 0;
+    uint64_t ns = w->measuring ? op_world_cpu_ns() - begin : 0;
     w->sum_ns += ns;
     w->steps += w->measuring;
-    w->longest_ns = ns > w->longest_ns ? ns : w->longest_ns;
+    if (ns > w->longest_ns) {
+        w->longest_ns = ns;
+        w->longest = event.type;
+    }
     for (size_t i = 0; i < w->fx.count; i++)
         w->on_effect(w->ctx, &w->fx.items[i]);
 }
@@ -97,5 +117,6 @@ void op_world_result(const struct op_world *w, uint64_t placed, struct decisions
                                      .place_us = (double)w->sum_ns / 1e3 / (double)placed,
                                      .finish_us = (double)w->sum_ns / 1e3 / (double)w->steps,
                                      .longest_us = (double)w->longest_ns / 1e3,
-                                     .longest = ""};
+                                     .longest = event_names[w->longest] ? event_names[w->longest]
+                                                                        : "other"};
 }

@@ -12,11 +12,14 @@ struct op_world {
     int64_t now;
     uint64_t action; /* the newest */
     uint64_t sum_ns, longest_ns, steps;
+    enum sch_op_event_type longest; /* of what sort that was */
     bool measuring;
     void (*on_effect)(void *ctx, const struct sch_op_effect *effect);
     void *ctx;
 };
 
+/* Of this thread. */
+uint64_t op_world_cpu_ns(void);
 void op_world_init(struct op_world *w);
 void op_world_deinit(struct op_world *w);
 void op_world_step(struct op_world *w, struct sch_op_event event);
