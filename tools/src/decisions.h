@@ -6,7 +6,7 @@
  *            publishes)
  *   churn    10 to 100,000 nodes of four shapes, about four fifths full of 100 kinds of tasks;
  *            each step of the sequence ends one at random and places another
- *   racks    see racks.h; hosts: see hosts.h
+ *   racks    see racks.h; hosts: see hosts.h; seldom: see seldom.h
  *
  * The sequence of steps is the same in each repetition. A mean is that of the repetition with the
  * median one; the longest step is the longest of the sequence, each step taken at its fastest: what
