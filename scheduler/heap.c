@@ -5,106 +5,144 @@
 
 #include <stdlib.h>
 
-#define HEAP_CAP_MIN 4u
+#define ARITY 4u
+#define CAP_MIN ARITY /* beyond one */
 
 void sch_heap_deinit(struct sch_heap *heap)
 {
-    free(heap->items);
+    if (heap->cap > 0)
+        free(heap->items);
     *heap = (struct sch_heap){0};
 }
 
-static bool before(struct sch_heap_item a, struct sch_heap_item b)
+static struct sch_heap_item item_of(struct sch_heap_entry *entry)
 {
-    return a.key != b.key ? a.key < b.key : a.entry->tie < b.entry->tie;
+    return (struct sch_heap_item){entry->key, entry->tie, entry};
 }
 
-static void put(struct sch_heap *heap, uint32_t at, struct sch_heap_item item)
+static bool before(const struct sch_heap_item *a, const struct sch_heap_item *b)
 {
-    heap->items[at] = item;
-    item.entry->index = at + 1;
+    return a->key != b->key ? a->key < b->key : a->tie < b->tie;
 }
 
-static void sift_up(struct sch_heap *heap, uint32_t at, struct sch_heap_item item)
+static uint32_t above(uint32_t at)
 {
-    while (at > 0) {
-        uint32_t parent = (at - 1) / 2;
-        if (!before(item, heap->items[parent]))
-            break;
-        put(heap, at, heap->items[parent]);
-        at = parent;
+    return (at - 1) / ARITY;
+}
+
+static void put(struct sch_heap *heap, uint32_t at, const struct sch_heap_item *item)
+{
+    heap->items[at] = *item;
+    item->entry->index = at + 1;
+}
+
+static void sift_up(struct sch_heap *heap, uint32_t at, const struct sch_heap_item *item)
+{
+    for (; at > 0 && before(item, &heap->items[above(at)]); at = above(at))
+        put(heap, at, &heap->items[above(at)]);
+    put(heap, at, item);
+}
+
+/* Of those below it the first; NULL: there are none. */
+static const struct sch_heap_item *first_below(const struct sch_heap *heap, uint32_t at)
+{
+    uint32_t begin = ARITY * at + 1,
+             end = begin + ARITY < heap->count ? begin + ARITY : heap->count;
+    const struct sch_heap_item *first = begin < end ? &heap->items[begin] : NULL;
+    for (uint32_t i = begin + 1; i < end; i++) {
+        if (before(&heap->items[i], first))
+            first = &heap->items[i];
+    }
+    return first;
+}
+
+static void sift_down(struct sch_heap *heap, uint32_t at, const struct sch_heap_item *item)
+{
+    const struct sch_heap_item *child;
+    while ((child = first_below(heap, at)) && before(child, item)) {
+        put(heap, at, child);
+        at = (uint32_t)(child - heap->items);
     }
     put(heap, at, item);
 }
 
-static void sift_down(struct sch_heap *heap, uint32_t at, struct sch_heap_item item)
+static void sift(struct sch_heap *heap, uint32_t at, const struct sch_heap_item *item)
 {
-    for (;;) {
-        uint32_t child = 2 * at + 1;
-        if (child >= heap->count)
-            break;
-        if (child + 1 < heap->count && before(heap->items[child + 1], heap->items[child]))
-            child++;
-        if (!before(heap->items[child], item))
-            break;
-        put(heap, at, heap->items[child]);
-        at = child;
-    }
-    put(heap, at, item);
-}
-
-static void sift(struct sch_heap *heap, uint32_t at, struct sch_heap_item item)
-{
-    if (at > 0 && before(item, heap->items[(at - 1) / 2]))
+    if (at > 0 && before(item, &heap->items[above(at)]))
         sift_up(heap, at, item);
     else
         sift_down(heap, at, item);
 }
 
+static bool is_at(const struct sch_heap *heap, const struct sch_heap_entry *entry)
+{
+    return entry->index <= heap->count && sch_heap_at(heap, entry->index - 1) == entry;
+}
+
+/* For one more. */
+static void grow(struct sch_heap *heap)
+{
+    struct sch_heap_item *old = heap->cap > 0 ? heap->items : NULL;
+    struct sch_heap_entry *only = heap->only;
+    uint32_t cap = old ? heap->cap * 2 : CAP_MIN;
+    heap->items = sy_realloc(old, cap * sizeof(*heap->items));
+    if (!old)
+        heap->items[0] = item_of(only);
+    heap->cap = cap;
+}
+
 void sch_heap_set(struct sch_heap *heap, struct sch_heap_entry *entry, int64_t key)
 {
-    struct sch_heap_item item = {key, entry};
+    bool is_new = entry->index == 0;
+    SY_ASSERT(is_new || is_at(heap, entry));
     entry->key = key;
-    if (entry->index == 0) {
-        if (heap->count == heap->cap) {
-            heap->cap = heap->cap ? heap->cap * 2 : HEAP_CAP_MIN;
-            heap->items = sy_realloc(heap->items, heap->cap * sizeof(*heap->items));
-        }
-        heap->count++;
-        sift_up(heap, heap->count - 1, item);
+    if (heap->cap == 0 && heap->count == !is_new) {
+        heap->only = entry;
+        heap->count = entry->index = 1;
         return;
     }
-    SY_ASSERT(entry->index <= heap->count);
-    SY_ASSERT(heap->items[entry->index - 1].entry == entry);
-    sift(heap, entry->index - 1, item);
+    struct sch_heap_item item = item_of(entry);
+    if (!is_new) {
+        sift(heap, entry->index - 1, &item);
+        return;
+    }
+    if (heap->count >= heap->cap)
+        grow(heap);
+    heap->count++;
+    sift_up(heap, heap->count - 1, &item);
 }
 
 void sch_heap_remove(struct sch_heap *heap, struct sch_heap_entry *entry)
 {
     if (entry->index == 0)
         return;
-    SY_ASSERT(entry->index <= heap->count);
-    SY_ASSERT(heap->items[entry->index - 1].entry == entry);
+    SY_ASSERT(is_at(heap, entry));
     uint32_t at = entry->index - 1;
     entry->index = 0;
-    struct sch_heap_item last = heap->items[--heap->count];
-    if (last.entry == entry)
+    heap->count--;
+    if (at == heap->count)
         return;
-    sift(heap, at, last);
+    struct sch_heap_item last = heap->items[heap->count];
+    sift(heap, at, &last);
 }
 
 void sch_heap_clear(struct sch_heap *heap)
 {
     for (uint32_t i = 0; i < heap->count; i++)
-        heap->items[i].entry->index = 0;
+        sch_heap_at(heap, i)->index = 0;
     heap->count = 0;
 }
 
 void sch_heap_check(const struct sch_heap *heap)
 {
-    SY_ASSERT(heap->count <= heap->cap);
+    SY_ASSERT(heap->count <= heap->cap || heap->count == 1);
     for (uint32_t i = 0; i < heap->count; i++) {
-        SY_ASSERT(heap->items[i].entry->index == i + 1);
-        SY_ASSERT(heap->items[i].entry->key == heap->items[i].key);
-        SY_ASSERT(i == 0 || !before(heap->items[i], heap->items[(i - 1) / 2]));
+        const struct sch_heap_entry *entry = sch_heap_at(heap, i);
+        SY_ASSERT(entry->index == i + 1);
+        if (heap->cap == 0)
+            continue;
+        const struct sch_heap_item *item = &heap->items[i];
+        SY_ASSERT(entry->key == item->key && entry->tie == item->tie);
+        SY_ASSERT(i == 0 || !before(item, &heap->items[above(i)]));
     }
 }

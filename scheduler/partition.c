@@ -469,7 +469,9 @@ void sch_partition_step(struct sch_partition *p, const struct sch_event *event,
     p->realtime_ns = event->realtime_ns;
     p->looks = 0;
     p->decisions_left = SCH_DECIDE_MAX;
+    p->moves_left = SCH_MOVE_MAX;
     p->tells_left = SCH_TELL_MAX;
+    sch_shares_move_again(p);
     dispatch(p, event);
     sch_cluster_lose(p);
     sch_drain_go_on(p);

@@ -313,12 +313,11 @@ static uint64_t check_seat(const struct sch_seat *seat)
     uint64_t ready = 0;
     sch_heap_check(&seat->children);
     for (uint32_t i = 0; i < seat->children.count; i++) {
-        const struct sch_seat *child = sy_container_of(seat->children.items[i].entry,
+        const struct sch_seat *child = sy_container_of(sch_heap_at(&seat->children, i),
                                                        struct sch_seat, entry);
         SY_ASSERT(child->parent == seat && child->class == seat->class && !child->stopped);
         SY_ASSERT(child->ready > 0 && child->share->parent == seat->share);
         SY_ASSERT(child->contested == (seat->children.count > 1));
-        SY_ASSERT(!child->contested || (uint32_t)child->entry.key == child->share->weighted_share);
         if (!sch_seat_is_lane(child))
             SY_ASSERT(check_seat(child) == child->ready);
         ready += child->ready;
@@ -667,15 +666,19 @@ static void check_stops(const struct sch_share *share, struct tally *tally)
     SY_ASSERT(stops->wanted == wanted_of(share, &stops->seats) + wanted_of(share, &stops->aside));
 }
 
-/* Contested ones first; they are told of each change of the share. */
+/* Contested ones first; they have moved with each change of the share, or are to. */
 static void check_seats(const struct sch_share *share)
 {
-    bool contested = true;
+    bool contested = true, moved = !share->moves_again;
+    SY_ASSERT(share->moves_at == &share->seats || sch_link_in_list(&share->moving));
     for (struct sch_link *link = share->seats.next; link != &share->seats; link = link->next) {
         const struct sch_seat *seat = sy_container_of(link, struct sch_seat, link);
         SY_ASSERT(seat->share == share && !seat->stopped && !seat->aside && !seat->turn_lane);
         SY_ASSERT(contested || !seat->contested);
         contested = seat->contested;
+        moved &= link != share->moves_at;
+        SY_ASSERT(contested || link != share->moves_at);
+        SY_ASSERT(!contested || !moved || (uint32_t)seat->entry.key == share->weighted_share);
     }
     sch_heap_check(&share->front.heap);
     for (unsigned up = 0; share->held && up < SCH_SHARE_DEPTH_MAX; up++)

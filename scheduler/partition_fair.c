@@ -36,12 +36,22 @@ static int64_t seat_key(const struct sch_seat *seat)
     return sch_turn_key(priority, seat->share->weighted_share);
 }
 
+/* Of share->seats: this one, or the list itself when that one's share does not matter. */
+static struct sch_link *next_to_move(struct sch_share *share, struct sch_link *link)
+{
+    bool moves = link != &share->seats && sy_container_of(link, struct sch_seat, link)->contested;
+    return moves ? link : &share->seats;
+}
+
 /* Whose share alone does not matter: it need not be told of each change of it. */
 static void set_contested(struct sch_seat *seat, bool contested)
 {
     if (seat->contested == contested)
         return;
     seat->contested = contested;
+    struct sch_share *share = seat->share;
+    if (share->moves_at == &seat->link)
+        share->moves_at = next_to_move(share, seat->link.next);
     sch_list_remove(&seat->link);
     if (contested)
         sch_list_push_front(&seat->share->seats, &seat->link);
@@ -52,7 +62,7 @@ static void set_contested(struct sch_seat *seat, bool contested)
 static struct sch_seat *seat_at(const struct sch_heap *heap, uint32_t index)
 {
     SY_ASSERT(index < heap->count);
-    return sy_container_of(heap->items[index].entry, struct sch_seat, entry);
+    return sy_container_of(sch_heap_at(heap, index), struct sch_seat, entry);
 }
 
 static void seat_enter(struct sch_seat *seat, int64_t key)
@@ -106,7 +116,7 @@ void sch_seat_update(struct sch_partition *p, struct sch_seat *seat)
     tell_head(p, seat);
 }
 
-void sch_seat_reweigh(struct sch_partition *p, struct sch_seat *seat)
+static void seat_move(struct sch_partition *p, struct sch_seat *seat)
 {
     SY_ASSERT(seat->contested && !seat->stopped);
     struct sch_heap *heap = &seat->parent->children;
@@ -115,6 +125,50 @@ void sch_seat_reweigh(struct sch_partition *p, struct sch_seat *seat)
                  sch_turn_key(sch_turn_priority(seat->entry.key), seat->share->weighted_share));
     if (sch_heap_top(heap) != top)
         tell_head(p, seat);
+}
+
+/* Whether all have: a share may have seats in thousands of classes. */
+static bool share_move(struct sch_partition *p, struct sch_share *share)
+{
+    for (; share->moves_at != &share->seats && p->moves_left > 0; p->moves_left--) {
+        struct sch_seat *seat = sy_container_of(share->moves_at, struct sch_seat, link);
+        share->moves_at = next_to_move(share, seat->link.next);
+        seat_move(p, seat);
+    }
+    return share->moves_at == &share->seats;
+}
+
+void sch_share_move(struct sch_partition *p, struct sch_share *share)
+{
+    if (share->moves_at != &share->seats) {
+        share->moves_again = true;
+        return;
+    }
+    if (sch_link_in_list(&share->moving))
+        sch_list_remove(&share->moving);
+    share->moves_again = false;
+    share->moves_at = next_to_move(share, share->seats.next);
+    if (!share_move(p, share))
+        sch_list_push_back(&p->moving, &share->moving);
+}
+
+void sch_shares_move_again(struct sch_partition *p)
+{
+    while (!sch_list_empty(&p->moved))
+        sch_share_move(p, sy_container_of(sch_list_pop(&p->moved), struct sch_share, moving));
+}
+
+bool sch_shares_move(struct sch_partition *p)
+{
+    while (!sch_list_empty(&p->moving)) {
+        struct sch_share *share = sy_container_of(p->moving.next, struct sch_share, moving);
+        if (!share_move(p, share))
+            return false;
+        sch_list_remove(&share->moving);
+        if (share->moves_again)
+            sch_list_push_back(&p->moved, &share->moving);
+    }
+    return true;
 }
 
 void sch_seat_ready(struct sch_partition *p, struct sch_seat *seat, int64_t delta)

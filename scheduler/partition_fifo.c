@@ -150,7 +150,7 @@ int64_t sch_fifo_oldest_ns(const struct sch_fifo *fifo, int64_t now_ns)
 {
     int64_t oldest = now_ns;
     for (uint32_t i = 0; i < fifo->levels.count && i < SCH_LEVELS_KEPT; i++) {
-        const struct sch_level *level = sy_container_of(fifo->levels.items[i].entry,
+        const struct sch_level *level = sy_container_of(sch_heap_at(&fifo->levels, i),
                                                         struct sch_level, entry);
         int64_t at = level_first(level)->base.queued_at_ns;
         oldest = at < oldest ? at : oldest;

@@ -61,9 +61,11 @@
 #define SCH_VERIFY_DELAY_NS SY_NS_PER_S
 /* In one step; a tick at once goes on. A step stays below a millisecond. */
 #define SCH_ASSIGN_MAX 256u
-/* Likewise: classes that are decided; clusters that hear of a class for the first time, and that
- * hear of other demand, then of one class more; and whatever else is done in slices. */
+/* Likewise: classes that are decided; seats that move as their share changes; clusters that hear of
+ * a class for the first time, and that hear of other demand, then of one class more; and whatever
+ * else is done in slices. */
 #define SCH_DECIDE_MAX 512u
+#define SCH_MOVE_MAX 1024u
 #define SCH_TELL_MAX 512u
 #define SCH_LOOKS_MAX 128u
 /* So long what waits is kept for a better cluster that is asked: the gathering of demand and of
@@ -120,14 +122,12 @@ struct sch_rare {
     uint32_t rank;           /* in it */
 };
 
+/* What a pick reads and writes is together: with a million actions each cache line is a miss. */
 struct sch_action_impl {
-    struct sch_action base;                              /* first */
-    struct sch_link link;                                /* see above */
-    struct sch_action_impl *child_first;                 /* live children, oldest first */
-    struct sch_action_impl *sibling_prev, *sibling_next; /* circular */
-    struct sch_table_link by_id, by_name;                /* while it lives */
-    struct sch_heap_entry timer;                         /* see sch_action_timer_ns() */
-    struct sch_lane *lane;                               /* NULL: needs no worker */
+    struct sch_action base;      /* first */
+    struct sch_link link;        /* see above */
+    struct sch_heap_entry timer; /* see sch_action_timer_ns() */
+    struct sch_lane *lane;       /* NULL: needs no worker */
     union {
         struct sch_level *level;            /* while QUEUED or HELD */
         struct sch_action_impl *grave_next; /* ended in this step */
@@ -135,6 +135,10 @@ struct sch_action_impl {
     struct sch_rare *rare; /* mostly NULL */
     uint32_t refs;         /* being live, children, the shell's */
     uint32_t asked;        /* cluster->asking when it was asked to leave; 0: it was not */
+    /* from here on not by a pick */
+    struct sch_action_impl *child_first;                 /* live children, oldest first */
+    struct sch_action_impl *sibling_prev, *sibling_next; /* circular */
+    struct sch_table_link by_id, by_name;                /* while it lives */
     char name[];
 };
 
@@ -150,15 +154,16 @@ struct sch_fifo {
 
 /* Actions of one priority in a FIFO. */
 struct sch_level {
-    struct sch_table_link by_priority;
     struct sch_heap_entry entry; /* in fifo->levels while not empty; key = -(priority + boost) */
-    struct sch_heap_entry age;   /* p->ages while not empty: its first may be due for a boost */
-    struct sch_link link;        /* fifo->levels_all */
     struct sch_link actions;
     uint64_t count;
     struct sch_fifo *fifo;
     int32_t priority;
     int32_t boost; /* one for each ageing_ns that its first has waited */
+    /* from here on not by a pick */
+    struct sch_heap_entry age; /* p->ages while not empty: its first may be due for a boost */
+    struct sch_link link;      /* fifo->levels_all */
+    struct sch_table_link by_priority;
 };
 
 /* The region, a project, a domain of it, a queue; below a queue those (project, domain) that use
@@ -179,41 +184,47 @@ struct sch_front {
     struct sch_heap heap;
 };
 
+/* What a pick reads and writes of each share above its action comes first. */
 struct sch_share {
     enum sch_share_level level;
-    bool bounded;    /* by its configuration: it has limits, or is paused */
-    bool yields;     /* likewise: a queue whose work may be stopped */
-    uint32_t weight; /* likewise */
-    uint32_t id;     /* order of creation */
-    uint32_t tag;    /* from its key: names it to operators, with those of the levels above */
+    bool bounded;     /* by its configuration: it has limits, or is paused */
+    bool yields;      /* likewise: a queue whose work may be stopped */
+    bool moves_again; /* its share changed while its seats moved: those before moves_at, too */
+    uint32_t weight;  /* likewise */
+    uint32_t id;      /* order of creation */
     /* Of the resource of which it has most, over its weight, as the bits of a float: they order as
      * the numbers do. The least goes first among siblings. */
     uint32_t weighted_share;
     int32_t priority; /* a tenant's: of the queues above, added to each action's */
     struct sch_share *parent;
     struct sch_use use;
+    struct sch_front front;    /* in the tree of all classes */
+    struct sch_stops *stops;   /* partition_turn.h; NULL: they never stopped any */
+    struct sch_link seats;     /* that its limits do not stop; contested ones first */
+    struct sch_link *moves_at; /* of these: the next one that is where its former share put it */
+    /* from here on not by every pick */
     struct sch_use elsewhere; /* of other partitions, as clusters tell it: counts in the order */
     struct sch_link elsewheres;
-    struct sch_link seats;     /* that its limits do not stop; contested ones first */
-    struct sch_front front;    /* in the tree of all classes */
     struct sch_front *held;    /* [i] in the tree of the share i levels up; NULL: in none yet */
-    struct sch_stops *stops;   /* partition_turn.h; NULL: they never stopped any */
     struct sch_ticket *ticket; /* of a limit that several partitions share; else NULL */
     struct sch_use waits;      /* of `use`: gangs that are out, and have not started */
     uint64_t live;             /* actions that need a worker, here and below */
-    int32_t urgency; /* the highest priority of their own that these had since live was 0 */
-    uint32_t refs;   /* children, seats, being configured */
-    int64_t queued_timeout_ns; /* a tenant's: of the queues above, the least; SY_TIME_NEVER: none */
+    int32_t urgency;      /* the highest priority of their own that these had since live was 0 */
+    uint32_t refs;        /* children, seats, being configured */
+    uint32_t tag;         /* from its key: names it to operators, with those of the levels above */
+    uint32_t check_index; /* of sch_partition_check() */
+    int64_t queued_timeout_ns;       /* a tenant's: of the queues above, the least; SY_TIME_NEVER:
+                                        none */
     const struct sch_rule *rule;     /* a tenant's; held */
     struct sch_queue_config *config; /* NULL: default; ends with its last cluster */
     struct sch_tokens *tokens;       /* at the home of such a limit, once somebody has reported */
     struct sch_link preemptible;     /* p->preemptible: a queue with work out that may be stopped */
     struct sch_link misplaced;       /* p->misplaced: not below its configured parent yet */
+    struct sch_link moving;          /* p->moving: some of its seats are to move; p->moved */
     struct sch_link link;            /* p->shares */
     struct sch_link weighing;        /* p->weighing */
     struct sch_table_link by_key;
     struct sch_table_link by_tag; /* with its parent */
-    uint32_t check_index;         /* of sch_partition_check() */
     struct sch_queue_key key;     /* a tenant's: its project and domain */
 };
 
@@ -249,14 +260,14 @@ struct sch_seat {
     struct sch_seat *parent;     /* NULL: the root, in sch_class */
     struct sch_share *share;
     struct sch_class *class;
-    struct sch_table_link by_share; /* p->seats */
-    struct sch_link link;           /* share->seats, or in share->stops */
-    struct sch_heap_entry turn;     /* of a head, in the tree of turns of its share */
-    struct sch_lane *turn_lane;     /* of a head: its next one, where it stands; NULL: nowhere */
     uint64_t ready; /* QUEUED actions below that no stopped seat up to here holds back */
     uint32_t refs;  /* seats below; of a lane: its live actions */
     bool stopped, aside;
-    bool contested; /* not alone in its parent's heap, so its share matters there */
+    bool contested;                 /* not alone in its parent's heap, so its share matters there */
+    struct sch_link link;           /* share->seats, or in share->stops */
+    struct sch_lane *turn_lane;     /* of a head: its next one, where it stands; NULL: nowhere */
+    struct sch_heap_entry turn;     /* of a head, in the tree of turns of its share */
+    struct sch_table_link by_share; /* p->seats */
 };
 
 /* Actions of a class and a tenant; a leaf of the tree. */
@@ -474,6 +485,7 @@ struct sch_partition {
         inventory;           /* an entry of an inventory, as a report: effects may point to it */
     uint32_t looks;          /* at what is looked at in slices */
     uint32_t decisions_left; /* classes */
+    uint32_t moves_left;     /* seats */
     uint32_t tells_left;     /* pairs whose clusters hear of other demand */
     /* runs and actions that live */
     struct sch_table runs_by_id, runs_by_name, actions_by_id, actions_by_name;
@@ -492,12 +504,14 @@ struct sch_partition {
     struct sch_share *last_tenant; /* that was looked for; held. NULL: none */
     struct sch_link preemptible;
     struct sch_link misplaced;
-    bool last_unnamed;     /* last_tenant was, without naming a queue */
-    bool turns_looked;     /* whether a cluster has room for turns_least is known */
-    bool emptied;          /* in this step a share lost its last action */
-    int64_t reclaim_at_ns; /* the next round; SY_TIME_NEVER: nothing may be stopped */
-    int64_t reserve_at_ns; /* the next round; SY_TIME_NEVER: nobody waits */
-    uint32_t reserves;     /* over all classes */
+    struct sch_link moving; /* shares; nobody is next before all of their seats have moved */
+    struct sch_link moved;  /* shares that changed meanwhile: again in the next step */
+    bool last_unnamed;      /* last_tenant was, without naming a queue */
+    bool turns_looked;      /* whether a cluster has room for turns_least is known */
+    bool emptied;           /* in this step a share lost its last action */
+    int64_t reclaim_at_ns;  /* the next round; SY_TIME_NEVER: nothing may be stopped */
+    int64_t reserve_at_ns;  /* the next round; SY_TIME_NEVER: nobody waits */
+    uint32_t reserves;      /* over all classes */
     struct sch_link tickets_touched;
     struct sch_heap ticket_flushes;
     uint64_t last_fifo_id;

@@ -87,8 +87,14 @@ const struct sch_lane *sch_lane_peek(const struct sch_partition *p, const struct
 void sch_lane_unref(struct sch_partition *p, struct sch_lane *lane);
 /* What may run below the seat changed, or its priority. */
 void sch_seat_update(struct sch_partition *p, struct sch_seat *seat);
-/* The weighted share of a contested seat changed. */
-void sch_seat_reweigh(struct sch_partition *p, struct sch_seat *seat);
+/* Its weighted share changed: its contested seats move among their siblings, as many as the step
+ * may; the others stay where they were, and the share is on p->moving. One that moves already goes
+ * on: from the beginning it would never come to an end while its work ends. */
+void sch_share_move(struct sch_partition *p, struct sch_share *share);
+/* At the beginning of a step: those that changed while they moved. */
+void sch_shares_move_again(struct sch_partition *p);
+/* Those that are left; false: not all of them yet. */
+bool sch_shares_move(struct sch_partition *p);
 /* So many more (fewer) are QUEUED in the lane. */
 void sch_seat_ready(struct sch_partition *p, struct sch_seat *lane, int64_t delta);
 /* Out of its parent's heap. */

@@ -132,6 +132,7 @@ static struct sch_share *share_new(struct sch_partition *p, const struct sch_que
     share->queued_timeout_ns = SY_TIME_NEVER;
     share->front.share = share;
     sch_list_init(&share->seats);
+    share->moves_at = &share->seats;
     sch_list_init(&share->elsewheres);
     sch_list_push_back(&p->shares, &share->link);
     sch_round_add(&p->weighing, &share->weighing);
@@ -183,6 +184,8 @@ void sch_share_unref(struct sch_partition *p, struct sch_share *share)
             sch_list_remove(&share->preemptible);
         if (sch_link_in_list(&share->misplaced))
             sch_list_remove(&share->misplaced);
+        if (sch_link_in_list(&share->moving))
+            sch_list_remove(&share->moving);
         SY_ASSERT(!share->config && share->live == 0 && share->use.actions == 0);
         SY_ASSERT(sch_list_empty(&share->seats) && sch_list_empty(&share->elsewheres));
         if (parent)
@@ -232,6 +235,8 @@ void sch_shares_init(struct sch_partition *p)
     sch_list_init(&p->shares);
     sch_round_init(&p->weighing);
     sch_list_init(&p->misplaced);
+    sch_list_init(&p->moving);
+    sch_list_init(&p->moved);
     p->region = share_new(p, &region, SCH_SHARE_REGION, NULL);
     sch_share_ref(p->region);
 }
@@ -379,12 +384,7 @@ void sch_share_reweigh(struct sch_partition *p, struct sch_share *share)
         return;
     share->weighted_share = bits;
     sch_turn_weigh(share);
-    for (struct sch_link *link = share->seats.next; link != &share->seats; link = link->next) {
-        struct sch_seat *seat = sy_container_of(link, struct sch_seat, link);
-        if (!seat->contested)
-            break; /* nor are those behind it */
-        sch_seat_reweigh(p, seat);
-    }
+    sch_share_move(p, share);
 }
 
 static void add_use(struct sch_use *use, const struct sch_use *one, bool more)
@@ -474,11 +474,13 @@ void sch_share_use(struct sch_partition *p, struct sch_share *tenant,
     SY_ASSERT(tenant->level == SCH_SHARE_TENANT);
     for (struct sch_share *at = tenant; at; at = at->parent) {
         add_use(&at->use, &one, more);
-        sch_share_list_preemptible(p, at);
+        if (at->yields)
+            sch_share_list_preemptible(p, at);
         sch_share_reweigh(p, at);
         if (!more)
             sch_stops_open(p, at);
-        sch_ticket_touch(p, at);
+        if (at->bounded)
+            sch_ticket_touch(p, at);
     }
 }
 

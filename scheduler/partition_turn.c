@@ -168,7 +168,10 @@ void sch_turn_clear(struct sch_seat *head)
 
 static void turn_set(struct sch_seat *head, struct sch_lane *lane)
 {
-    uint64_t id = sch_fifo_first(&lane->queue)->base.id;
+    const struct sch_action_impl *first = sch_fifo_first(&lane->queue);
+    for (size_t i = 64; i < sizeof(*first); i += 64)
+        __builtin_prefetch((const char *)first + i);
+    uint64_t id = first->base.id;
     int64_t key = sch_turn_key(sch_lane_priority(lane), (uint32_t)(id >> 32));
     if (head->turn_lane == lane && head->turn.key == key && head->turn.tie == (uint32_t)id)
         return;
@@ -496,10 +499,12 @@ static void expect_class(struct sch_partition *p, const struct sch_class *class)
 
 /* ---- whose turn ---- */
 
-/* False: the step has decided as many as it may, or some that were short of room are still to look
- * again. Nobody goes before all have, for the first may be among them. */
+/* False: the step has moved or decided as many as it may, or some that were short of room are still
+ * to look again. Nobody goes before all have, for the first may be among them. */
 static bool decide(struct sch_partition *p)
 {
+    if (!sch_shares_move(p))
+        return false;
     for (; !sch_list_empty(&p->undecided); p->decisions_left--) {
         if (p->decisions_left == 0)
             return false;
@@ -539,6 +544,7 @@ struct sch_lane *sch_turn_next(struct sch_partition *p, struct sch_pair **ret_pa
 
 bool sch_turn_pending(const struct sch_partition *p)
 {
-    return !sch_list_empty(&p->undecided) ||
+    return !sch_list_empty(&p->moving) || !sch_list_empty(&p->moved) ||
+           !sch_list_empty(&p->undecided) ||
            (p->region->front.heap.count > 0 && !sch_turns_closed(p));
 }

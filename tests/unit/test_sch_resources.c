@@ -81,6 +81,33 @@ START_TEST(the_nearest_shape_says_why)
 }
 END_TEST
 
+/* A queue has several heaps, and there are thousands of queues. */
+START_TEST(heap_of_one_needs_no_memory)
+{
+    struct sch_heap heap = {0};
+    struct sch_heap_entry one = {.tie = 1}, other = {.tie = 2};
+    for (int64_t key = 3; key > 0; key--) {
+        sch_heap_set(&heap, &one, key);
+        sch_heap_check(&heap);
+        ck_assert_ptr_eq(sch_heap_top(&heap), &one);
+    }
+    sch_heap_remove(&heap, &one);
+    ck_assert_ptr_null(sch_heap_top(&heap));
+    sch_heap_set(&heap, &other, 1);
+    ck_assert_uint_eq(heap.cap, 0);
+    sch_heap_set(&heap, &one, 1);
+    sch_heap_check(&heap);
+    ck_assert_ptr_eq(sch_heap_top(&heap), &one);
+    ck_assert_ptr_eq(sch_heap_at(&heap, 1), &other);
+    sch_heap_remove(&heap, &one);
+    sch_heap_check(&heap);
+    ck_assert_ptr_eq(sch_heap_top(&heap), &other);
+    sch_heap_clear(&heap);
+    ck_assert(!sch_heap_has(&other));
+    sch_heap_deinit(&heap);
+}
+END_TEST
+
 START_TEST(heap_keeps_the_smallest_on_top)
 {
     struct sch_heap heap = {0};
@@ -176,12 +203,9 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {equality_is_of_bytes,
-                                  shapes_fit_or_say_why,
-                                  the_nearest_shape_says_why,
-                                  heap_keeps_the_smallest_on_top,
-                                  table_finds_what_is_in_it,
-                                  lists_move_between_heads,
-                                  NULL};
+    const TTest *const tests[] = {equality_is_of_bytes,           shapes_fit_or_say_why,
+                                  the_nearest_shape_says_why,     heap_of_one_needs_no_memory,
+                                  heap_keeps_the_smallest_on_top, table_finds_what_is_in_it,
+                                  lists_move_between_heads,       NULL};
     return sy_test_run("sch_resources", tests);
 }

@@ -194,6 +194,84 @@ START_TEST(a_cluster_that_comes_changes_shares_in_slices)
 }
 END_TEST
 
+/* Of the classes in which the project is, those where it is placed by the share that it has now. */
+static uint32_t placed(const struct sch_share *project)
+{
+    uint32_t count = 0;
+    for (const struct sch_link *link = project->seats.next; link != &project->seats;
+         link = link->next) {
+        const struct sch_seat *seat = sy_container_of((struct sch_link *)(uintptr_t)link,
+                                                      struct sch_seat, link);
+        count += seat->contested && (uint32_t)seat->entry.key == project->weighted_share;
+    }
+    return count;
+}
+
+START_TEST(a_share_moves_in_the_classes_in_slices_and_nobody_is_next_before)
+{
+    enum { MANY = 3 * SCH_MOVE_MAX };
+    struct many m = {.w = world_new(), .specs = sy_calloc(MANY, sizeof(struct sch_spec))};
+    struct sch_action *p = NULL, *q = NULL;
+    for (uint32_t i = 0; i < MANY; i++) {
+        m.specs[i] = (struct sch_spec){.request = {.cpu_milli = 1000, .memory_bytes = 1 + i}};
+        p = submit(&m.w, "p", NULL, &m.specs[i], 0);
+        q = submit(&m.w, "q", NULL, &m.specs[i], 0);
+    }
+    open_cluster(&m.w, "c0");
+    (void)settle(&m);
+    const struct sch_share *project = sch_action_impl(p)->lane->seat.share;
+    while (project->level != SCH_SHARE_PROJECT)
+        project = project->parent;
+    grant(&m.w, "c0", 1, 1);
+    ck_assert_uint_eq(count(&m.w, SCH_EFFECT_ASSIGN), 1);
+    uint32_t steps = 0, before = 0, done = placed(project);
+    /* in the first there is only q, in the last then only p: shares do not matter there */
+    for (; done < MANY - 2; steps++, done = placed(project)) {
+        ck_assert_uint_le(done - before, SCH_MOVE_MAX);
+        ck_assert_uint_eq(m.w.p->state_counts[SCH_ACTION_ASSIGNED], 1);
+        sch_partition_check(m.w.p);
+        before = done;
+        grant(&m.w, "c0", sch_action_class_id(p), 1);
+    }
+    ck_assert_uint_ge(steps, 1);
+    (void)settle(&m);
+    assert_state(p, "queued");
+    assert_state(q, "assigned");
+    many_free(&m);
+}
+END_TEST
+
+/* Each end changes the share of what ended before all of its seats have moved. */
+START_TEST(shares_that_change_in_each_step_keep_nobody_waiting)
+{
+    enum { MANY = 3 * SCH_MOVE_MAX, RUN = 20 };
+    struct many m = {.w = world_new(), .specs = sy_calloc(MANY + 1, sizeof(struct sch_spec))};
+    struct sch_action *p = NULL, *run[RUN];
+    for (uint32_t i = 0; i <= MANY; i++)
+        m.specs[i] = (struct sch_spec){.request = {.cpu_milli = 1000, .memory_bytes = 1 + i}};
+    for (uint32_t i = 0; i < RUN; i++)
+        run[i] = submit(&m.w, "p", NULL, &m.specs[MANY], 0);
+    open_cluster(&m.w, "c0");
+    grant(&m.w, "c0", sch_action_class_id(run[0]), RUN);
+    ck_assert_uint_eq(m.w.p->state_counts[SCH_ACTION_ASSIGNED], RUN);
+    for (uint32_t i = 0; i < MANY; i++) {
+        p = submit(&m.w, "p", NULL, &m.specs[i], 0);
+        (void)submit(&m.w, "q", NULL, &m.specs[i], 0);
+    }
+    (void)settle(&m);
+    uint32_t ended = 0;
+    outcome(&m.w, run[ended++], SCH_OUTCOME_SUCCEEDED);
+    grant(&m.w, "c0", sch_action_class_id(p), 1);
+    for (; count(&m.w, SCH_EFFECT_ASSIGN) == 0; ended++) {
+        ck_assert_uint_lt(ended, RUN);
+        outcome(&m.w, run[ended], SCH_OUTCOME_SUCCEEDED);
+        sch_partition_check(m.w.p);
+    }
+    (void)settle(&m);
+    many_free(&m);
+}
+END_TEST
+
 /* The most urgent class is the last that the round comes to. */
 START_TEST(nodes_are_kept_by_rounds_in_slices)
 {
@@ -569,6 +647,8 @@ int main(void)
         what_a_slice_has_not_reached_goes_to_no_cluster_that_has_changed,
         room_wakes_those_that_are_short_in_slices_and_the_first_goes_first,
         a_cluster_that_comes_changes_shares_in_slices,
+        a_share_moves_in_the_classes_in_slices_and_nobody_is_next_before,
+        shares_that_change_in_each_step_keep_nobody_waiting,
         nodes_are_kept_by_rounds_in_slices,
         rounds_of_reclaim_are_in_slices_and_each_class_has_its_turn,
         demand_is_told_in_slices,
