@@ -80,6 +80,26 @@ int sy_inbox_push(struct sy_inbox *inbox, sy_fn fn, void *arg, bool always)
     return 0;
 }
 
+bool sy_inbox_push_quietly(struct sy_inbox *inbox, sy_fn fn, void *arg)
+{
+    SY_ASSERT(fn);
+    lock(inbox);
+    append(inbox, (struct sy_post){fn, arg});
+    bool sleeps = inbox->sleeping;
+    unlock(inbox);
+    return sleeps;
+}
+
+void sy_inbox_wake(struct sy_inbox *inbox)
+{
+    lock(inbox);
+    bool must_wake = inbox->sleeping;
+    inbox->sleeping = false;
+    unlock(inbox);
+    if (must_wake)
+        wake(inbox->wake_fd);
+}
+
 void sy_inbox_forget(struct sy_inbox *inbox, const void *arg)
 {
     size_t kept = 0;

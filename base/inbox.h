@@ -43,6 +43,11 @@ void sy_inbox_deinit(struct sy_inbox *inbox);
 /* Any thread. -EAGAIN when full. */
 int sy_inbox_push(struct sy_inbox *inbox, sy_fn fn, void *arg, bool always) SY_MUST_USE;
 
+/* Pushes without waking; true when the loop sleeps, so that sy_inbox_wake() must follow. It does
+ * nothing once the loop is awake. */
+bool sy_inbox_push_quietly(struct sy_inbox *inbox, sy_fn fn, void *arg) SY_MUST_USE;
+void sy_inbox_wake(struct sy_inbox *inbox);
+
 /* Takes out what was pushed with this argument. What counted against max counts until the next
  * take.
  */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define POSTS_MAX_DEFAULT ((size_t)1048576)
+#define SLEEPERS_MIN 8
 #define READY_MAX 256 /* further ready fds are reported in the next turn */
 
 struct sy_loop {
@@ -21,6 +22,8 @@ struct sy_loop {
     struct sy_timers timers;
     struct sy_turn_end *turn_ends;
     struct sy_turn_end *next_turn_end; /* the one to run next, while they run */
+    struct sy_loop **sleepers;         /* got something in this turn: sy_loop_hand_over() */
+    size_t sleeper_count, sleeper_cap;
     int epoll_fd, wake_fd;
     /* Events of this turn; a removed sy_io is blanked out here. */
     struct epoll_event ready[READY_MAX];
@@ -99,6 +102,7 @@ void sy_loop_free(struct sy_loop *loop)
     SY_ASSERT(!loop->running);
     sy_inbox_deinit(&loop->inbox);
     sy_timers_deinit(&loop->timers);
+    free(loop->sleepers);
     close_fds(loop);
     free(loop);
 }
@@ -122,6 +126,37 @@ void sy_loop_post_always(struct sy_loop *loop, sy_fn fn, void *arg)
 {
     int r = sy_inbox_push(&loop->inbox, fn, arg, true);
     SY_ASSERT(r == 0);
+}
+
+static void wake_later(struct sy_loop *from, struct sy_loop *to)
+{
+    for (size_t i = 0; i < from->sleeper_count; i++) {
+        if (from->sleepers[i] == to)
+            return;
+    }
+    if (from->sleeper_count == from->sleeper_cap) {
+        from->sleeper_cap = from->sleeper_cap ? from->sleeper_cap * 2 : SLEEPERS_MIN;
+        from->sleepers = sy_realloc(from->sleepers, from->sleeper_cap * sizeof(*from->sleepers));
+    }
+    from->sleepers[from->sleeper_count++] = to;
+}
+
+static void wake_sleepers(struct sy_loop *loop)
+{
+    for (size_t i = 0; i < loop->sleeper_count; i++)
+        sy_inbox_wake(&loop->sleepers[i]->inbox);
+    loop->sleeper_count = 0;
+}
+
+void sy_loop_hand_over(struct sy_loop *from, struct sy_loop *to, sy_fn fn, void *arg)
+{
+    assert_owner(from);
+    if (!sy_inbox_push_quietly(&to->inbox, fn, arg))
+        return;
+    if (from->in_turn)
+        wake_later(from, to);
+    else
+        sy_inbox_wake(&to->inbox);
 }
 
 void sy_loop_forget(struct sy_loop *loop, const void *arg)
@@ -284,6 +319,7 @@ static void run_turn(struct sy_loop *loop)
     if (ran)
         run_turn_ends(loop);
     loop->in_turn = false;
+    wake_sleepers(loop);
     SY_ASSERT(loop->ready_next == loop->ready_count);
 }
 

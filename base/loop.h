@@ -42,6 +42,9 @@ int sy_loop_post(struct sy_loop *loop, sy_fn fn, void *arg) SY_MUST_USE;
 /* As above, for completions that were admitted before and so are bounded elsewhere: it cannot
  * fail and does not count against posts_max. */
 void sy_loop_post_always(struct sy_loop *loop, sy_fn fn, void *arg);
+/* The same, on the thread of `from`. `to` is woken when the turn of `from` ends, not before: so it
+ * takes all at once that the turn has for it, instead of waking for each. */
+void sy_loop_hand_over(struct sy_loop *from, struct sy_loop *to, sy_fn fn, void *arg);
 /* What was posted with this argument does not run any more: its owner is freed, and nobody posts
  * with it again. On the loop's thread, or while no loop runs; not from a post. */
 void sy_loop_forget(struct sy_loop *loop, const void *arg);

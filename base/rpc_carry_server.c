@@ -267,7 +267,7 @@ static void hand_over(struct carried *call)
     if (!must_post)
         return;
     atomic_fetch_add(&trunk->refs, 1);
-    sy_loop_post_always(trunk->loop, take_done, trunk);
+    sy_loop_hand_over(call->base.loop, trunk->loop, take_done, trunk);
 }
 
 /* Where the call lives; the slot's hold comes with it. */
@@ -288,7 +288,7 @@ static void cancel(struct trunk *trunk, struct carried *call)
     if (call->base.loop == trunk->loop || trunk->one_thread)
         cancel_here(call);
     else
-        sy_loop_post_always(call->base.loop, cancel_here, call);
+        sy_loop_hand_over(trunk->loop, call->base.loop, cancel_here, call);
 }
 
 /* ---- a call's operations ---- */
@@ -446,7 +446,7 @@ static bool begin_call(struct trunk *trunk, const struct carry_frame *frame)
     struct rehoming move = call->move; /* then its new loop keeps it */
     if (move.to != NULL) {
         call->base.loop = move.to;
-        sy_loop_post_always(move.to, move.fn, move.arg);
+        sy_loop_hand_over(trunk->loop, move.to, move.fn, move.arg);
     }
     return true;
 }

@@ -442,6 +442,7 @@ void grpc_rpc_call_receive_settle(struct grpc_rpc_call *call)
 void grpc_rpc_call_move(struct grpc_rpc_call *call)
 {
     struct rpc_move move = call->move;
+    struct sy_loop *from = call->base.loop;
     call->move.to = NULL;
     call->mailbox = move.to;
     call->base.loop = move.to->loop;
@@ -451,7 +452,7 @@ void grpc_rpc_call_move(struct grpc_rpc_call *call)
     for (uint32_t i = 0; i < call->slot_count; i++)
         atomic_store_explicit(&call->slots[i].tag.mailbox, move.to, memory_order_release);
     /* From here on the other loop may handle the call. */
-    sy_loop_post_always(move.to->loop, move.fn, move.arg);
+    sy_loop_hand_over(from, move.to->loop, move.fn, move.arg);
 }
 
 struct grpc_rpc_call *grpc_rpc_call_new(struct rpc_mailbox *mailbox, uint32_t slot_count)

@@ -49,7 +49,7 @@ void cp_lane_post(struct cp_lane *from, struct cp_lane *to, struct cp_post *post
     if (!first)
         return;
     if (from->loop != to->loop)
-        sy_loop_post_always(to->loop, lane_take, to);
+        sy_loop_hand_over(from->loop, to->loop, lane_take, to);
     else
         sy_timer_start_in(to->loop, &to->take_timer, 0);
 }

@@ -10,8 +10,10 @@
 #include "tools/src/cl_straight.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define PARTITIONS 4
+#define CALLS 40
 
 struct world;
 
@@ -19,7 +21,8 @@ struct server {
     struct world *world;
     const char *address;
     struct sy_server *server;
-    unsigned heard; /* calls about runs */
+    unsigned heard;    /* calls about runs */
+    unsigned messages; /* to it, of all kinds */
 };
 
 struct world {
@@ -34,6 +37,7 @@ struct world {
     /* the answer to the last call */
     bool answered;
     enum cl_exit exit;
+    unsigned answers; /* OK */
 };
 
 static void on_create(void *ctx, struct sy_call *call, struct sy_span request)
@@ -43,6 +47,16 @@ static void on_create(void *ctx, struct sy_call *call, struct sy_span request)
     (void)request;
     server->heard++;
     sy_call_reply(call, &empty);
+}
+
+static enum sy_fault on_message(void *ctx, const char *from, const char *to, int64_t *ret_delay_ns)
+{
+    struct world *w = ctx;
+    (void)from;
+    *ret_delay_ns = 0;
+    for (size_t i = 0; i < 2; i++)
+        w->servers[i].messages += strcmp(to, w->servers[i].address) == 0;
+    return SY_FAULT_DELIVER;
 }
 
 /* Each partition on the first or second server: "0101"; '-': on none. With ranges, or as an older
@@ -107,10 +121,11 @@ static void on_watch(void *ctx, struct sy_call *call, struct sy_span request)
 
 static void world_init(struct world *w)
 {
-    *w = (struct world){.servers = {{w, "a:1", NULL, 0}, {w, "b:1", NULL, 0}}};
+    *w = (struct world){.servers = {{w, "a:1"}, {w, "b:1"}}};
+    struct sy_rpc_mem_plan plan = {.on_message = on_message, .ctx = w};
     struct sy_error_text error;
     ck_assert_int_eq(sy_loop_new(&w->loop, NULL), 0);
-    ck_assert_int_eq(sy_rpc_mem_new(&w->rpc, NULL), 0);
+    ck_assert_int_eq(sy_rpc_mem_new(&w->rpc, &plan), 0);
     for (size_t i = 0; i < 2; i++) {
         struct server *s = &w->servers[i];
         struct sy_server_options options = {.address = s->address};
@@ -121,6 +136,7 @@ static void world_init(struct world *w)
         ck_assert_int_eq(sy_server_new(&s->server, w->rpc, &options, &error), 0);
         for (size_t k = 0; k < SY_COUNT_OF(methods); k++)
             sy_server_add(s->server, &methods[k]);
+        sy_server_carry(s->server, w->loop);
         ck_assert_int_eq(sy_server_start(s->server, &error), 0);
     }
     sy_rpc_mem_set_origin(w->rpc, "client");
@@ -146,6 +162,7 @@ static void on_reply(void *ctx, const struct cl_error *error, const void *respon
     (void)response;
     w->answered = true;
     w->exit = error->exit;
+    w->answers += error->exit == CL_OK;
 }
 
 static bool is_answered(void *ctx)
@@ -161,21 +178,31 @@ static void run_in(uint32_t partition, char ret[CL_RUN_NAME_MAX])
     while (cl_partition_of("p", "d", ret, PARTITIONS) != partition);
 }
 
-/* Which server heard a call about a run of that partition; -1: none. */
-static int call_for(struct world *w, uint32_t partition)
+static void start_call(struct world *w, const char *name)
 {
-    char name[CL_RUN_NAME_MAX];
-    unsigned before[2] = {w->servers[0].heard, w->servers[1].heard};
     struct cl_start_options options = {.run = name};
     struct sy_buf request = {0};
-    run_in(partition, name);
-    w->answered = false;
     cl_start(w->client, &cl_create_run, &request, &options, on_reply, w);
+}
+
+/* Which server heard a call about that run; -1: none. */
+static int call_for_run(struct world *w, const char *name)
+{
+    unsigned before[2] = {w->servers[0].heard, w->servers[1].heard};
+    w->answered = false;
+    start_call(w, name);
     ck_assert(cl_wait(w->client, is_answered, w, 0));
     for (int i = 0; i < 2; i++)
         if (w->servers[i].heard > before[i])
             return i;
     return -1;
+}
+
+static int call_for(struct world *w, uint32_t partition)
+{
+    char name[CL_RUN_NAME_MAX];
+    run_in(partition, name);
+    return call_for_run(w, name);
 }
 
 /* What is under way arrives; each millisecond is a turn of the loop at least. */
@@ -255,11 +282,37 @@ START_TEST(test_calls_follow_the_ranges_of_the_map)
         uint64_t hash = cp_name_hash("p", "d", name);
         if (cp_range_even_of(hash, 4) != 2)
             continue;
-        struct sy_channel *channel = cl_straight_channel(w.client, name);
-        ck_assert((channel == w.client->channel) == (hash <= half));
+        ck_assert_int_eq(call_for_run(&w, name), hash > half);
         there[hash > half] = true;
     }
     ck_assert(there[0] && there[1]);
+    world_deinit(&w);
+}
+END_TEST
+
+START_TEST(test_calls_to_one_shard_share_messages)
+{
+    struct world w;
+    world_init(&w);
+    cl_straight_begin(w.client);
+    follow(&w, "0101");
+    ck_assert_int_eq(call_for(&w, 0), 0); /* the first ones begin the streams */
+    ck_assert_int_eq(call_for(&w, 1), 1);
+    settle(&w);
+    unsigned before[2] = {w.servers[0].messages, w.servers[1].messages};
+    w.answers = 0;
+    for (unsigned i = 0; i < CALLS; i++) {
+        char name[CL_RUN_NAME_MAX];
+        run_in(i % PARTITIONS, name);
+        start_call(&w, name);
+    }
+    for (unsigned i = 0; i < 1000 && w.answers < CALLS; i++)
+        settle(&w);
+    ck_assert_uint_eq(w.answers, CALLS);
+    for (unsigned i = 0; i < 2; i++) {
+        ck_assert_uint_eq(w.servers[i].heard, 1 + CALLS / 2);
+        ck_assert_uint_eq(w.servers[i].messages - before[i], 1);
+    }
     world_deinit(&w);
 }
 END_TEST
@@ -316,6 +369,7 @@ int main(void)
         test_the_partition_of_a_run_is_the_shard_s,
         test_calls_follow_the_map,
         test_calls_follow_the_ranges_of_the_map,
+        test_calls_to_one_shard_share_messages,
         test_a_shard_that_does_not_answer_is_avoided,
         test_a_watch_that_ends_begins_again,
         test_an_older_shard_has_no_map,

@@ -80,6 +80,33 @@ START_TEST(test_wakes_a_sleeper_once)
 }
 END_TEST
 
+START_TEST(test_a_quiet_push_wakes_when_told)
+{
+    struct sy_inbox inbox;
+    const struct sy_post *posts;
+    int fd = eventfd(0, EFD_NONBLOCK);
+    sy_inbox_init(&inbox, 1, fd);
+    ck_assert(!sy_inbox_push_quietly(&inbox, nothing, NULL)); /* nobody sleeps */
+    ck_assert_uint_eq(sy_inbox_take(&inbox, &posts), 1);
+    ck_assert(sy_inbox_may_sleep(&inbox));
+    for (int i = 0; i < 10; i++) /* these don't count either */
+        ck_assert(sy_inbox_push_quietly(&inbox, nothing, NULL));
+    ck_assert_uint_eq(wakes(fd), 0);
+    sy_inbox_wake(&inbox);
+    sy_inbox_wake(&inbox);
+    ck_assert_uint_eq(wakes(fd), 1);
+    ck_assert_uint_eq(sy_inbox_take(&inbox, &posts), 10);
+    ck_assert(sy_inbox_may_sleep(&inbox));
+    ck_assert(sy_inbox_push_quietly(&inbox, nothing, NULL));
+    ck_assert_int_eq(sy_inbox_push(&inbox, nothing, NULL, false), 0); /* others wake it at once */
+    ck_assert_uint_eq(wakes(fd), 1);
+    sy_inbox_wake(&inbox);
+    ck_assert_uint_eq(wakes(fd), 0);
+    sy_inbox_deinit(&inbox);
+    close(fd);
+}
+END_TEST
+
 START_TEST(test_memory_of_a_burst_is_given_back)
 {
     struct sy_inbox inbox;
@@ -156,9 +183,13 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {
-        test_takes_all_in_order,   test_bound,
-        test_wakes_a_sleeper_once, test_memory_of_a_burst_is_given_back,
-        test_many_producers,       NULL,
+        test_takes_all_in_order,
+        test_bound,
+        test_wakes_a_sleeper_once,
+        test_a_quiet_push_wakes_when_told,
+        test_memory_of_a_burst_is_given_back,
+        test_many_producers,
+        NULL,
     };
     return sy_test_run("inbox", tests);
 }

@@ -92,13 +92,16 @@ struct player {
     struct sy_loop *loop;
     struct player *opponent;
     int moves, returns; /* how often it plays the ball back */
+    bool hands_over;
 };
 
 static void move(void *arg)
 {
     struct player *p = arg;
     p->moves++;
-    if (p->moves <= p->returns)
+    if (p->moves <= p->returns && p->hands_over)
+        sy_loop_hand_over(p->loop, p->opponent->loop, move, p->opponent);
+    else if (p->moves <= p->returns)
         ck_assert_int_eq(sy_loop_post(p->opponent->loop, move, p->opponent), 0);
     if (p->moves >= MOVES)
         sy_loop_stop(p->loop);
@@ -112,9 +115,10 @@ static void *play(void *arg)
     return NULL;
 }
 
-START_TEST(test_no_wake_up_is_lost)
+static void play_game(bool hands_over)
 {
-    struct player a = {.returns = MOVES}, b = {.returns = MOVES - 1};
+    struct player a = {.returns = MOVES, .hands_over = hands_over};
+    struct player b = {.returns = MOVES - 1, .hands_over = hands_over};
     ck_assert_int_eq(sy_loop_new(&a.loop, NULL), 0);
     ck_assert_int_eq(sy_loop_new(&b.loop, NULL), 0);
     a.opponent = &b;
@@ -128,6 +132,17 @@ START_TEST(test_no_wake_up_is_lost)
     ck_assert_int_eq(b.moves, MOVES);
     sy_loop_free(a.loop);
     sy_loop_free(b.loop);
+}
+
+START_TEST(test_no_wake_up_is_lost)
+{
+    play_game(false);
+}
+END_TEST
+
+START_TEST(test_no_hand_over_is_lost)
+{
+    play_game(true);
 }
 END_TEST
 
@@ -158,6 +173,7 @@ int main(void)
         test_run_waits_for_a_timer,
         test_many_threads_post,
         test_no_wake_up_is_lost,
+        test_no_hand_over_is_lost,
         test_stop_wakes_from_another_thread,
         NULL,
     };

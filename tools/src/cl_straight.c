@@ -15,14 +15,15 @@
 struct peer {
     struct peer *next;
     char *endpoint;
-    struct sy_channel *channel;
+    struct sy_channel *channel, *carrier;
 };
 
 struct cl_straight {
     struct cl_client *client;
     struct sy_call *call; /* WatchRegionMap; NULL: between two */
     struct sy_timer again;
-    struct peer *peers; /* all that were ever told of */
+    struct sy_channel *carrier; /* to the endpoint */
+    struct peer *peers;         /* all that were ever told of */
     struct part {
         uint64_t first, last;       /* hashes of its runs */
         struct sy_channel *channel; /* NULL: the endpoint's */
@@ -66,11 +67,12 @@ static struct sy_channel *channel_to(struct cl_straight *straight, const char *e
         peer = peer->next;
     if (!peer) {
         peer = sy_new(struct peer);
-        *peer = (struct peer){straight->peers, sy_strdup(endpoint),
-                              sy_channel_new(straight->client->rpc, endpoint)};
+        struct sy_channel *channel = sy_channel_new(straight->client->rpc, endpoint);
+        *peer = (struct peer){straight->peers, sy_strdup(endpoint), channel,
+                              sy_channel_carry(channel, straight->client->loop)};
         straight->peers = peer;
     }
-    return peer->channel;
+    return peer->carrier;
 }
 
 static struct sy_channel *owner(struct cl_straight *straight,
@@ -131,6 +133,7 @@ void cl_straight_begin(struct cl_client *client)
     SY_ASSERT(!client->straight);
     client->straight = sy_new(struct cl_straight);
     *client->straight = (struct cl_straight){.client = client};
+    client->straight->carrier = sy_channel_carry(client->channel, client->loop);
     sy_timer_init(&client->straight->again, ask, client->straight);
     ask(client->straight);
 }
@@ -150,9 +153,10 @@ static const struct part *part_of(const struct cl_straight *straight, uint64_t h
 struct sy_channel *cl_straight_channel(const struct cl_client *client, const char *run)
 {
     const struct cl_options *o = &client->options;
-    const struct part *part =
-        client->straight ? part_of(client->straight, cl_hash_of(o->project, o->domain, run)) : NULL;
-    return part && part->channel ? part->channel : client->channel;
+    if (!client->straight)
+        return client->channel;
+    const struct part *part = part_of(client->straight, cl_hash_of(o->project, o->domain, run));
+    return part && part->channel ? part->channel : client->straight->carrier;
 }
 
 void cl_straight_avoid(struct cl_client *client, const struct sy_channel *channel)
@@ -180,10 +184,12 @@ void cl_straight_end(struct cl_client *client)
     while (straight->peers) {
         struct peer *peer = straight->peers;
         straight->peers = peer->next;
+        sy_channel_free(peer->carrier);
         sy_channel_free(peer->channel);
         free(peer->endpoint);
         free(peer);
     }
+    sy_channel_free(straight->carrier);
     free(straight->parts);
     free(straight);
 }

@@ -2,7 +2,8 @@
  * Calls about a run that go straight to the shard that has it, in a region of several. The client
  * follows the region's map (WatchRegionMap) through its endpoint, which need not have the run
  * itself. An old map costs time only: whoever gets a call for another shard's run passes it on. A
- * shard that does not answer is avoided until the map changes.
+ * shard that does not answer is avoided until the map changes. Unary calls to one shard go over one
+ * stream, many in one message (sy_channel_carry()).
  *
  * Everything on the client's loop. For programs that make many calls: one pays more for the map
  * than for a hop.

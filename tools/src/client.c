@@ -276,8 +276,10 @@ void cl_client_free(struct cl_client *client)
         close(client->signal_io.fd);
     }
     if (!client->borrowed) {
-        if (client->rpc)
+        if (client->rpc) {
+            sy_rpc_settle(client->rpc, &client->loop, 1); /* streams that carried calls */
             sy_rpc_free(client->rpc);
+        }
         if (client->loop)
             sy_loop_free(client->loop);
     }
