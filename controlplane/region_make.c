@@ -186,7 +186,8 @@ bool cp_region_is_made(struct cp_region *region)
 {
     if (region->made)
         return true;
-    if (cp_coord_revision(region->coord) == 0 || region->making || region->misfit)
+    if (cp_coord_revision(region->coord) == 0 || region->making || region->misfit ||
+        region->unreadable.text[0] != '\0')
         return false;
     region->misfit = !fits(region, &region->why_misfit);
     if (region->misfit)
