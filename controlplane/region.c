@@ -105,7 +105,7 @@ static void read_map(struct cp_region *region)
     for (; record != NULL; record = cp_coord_next(region->coord, "", record->key)) {
         if (cp_map_add(&region->map, record, &error) == 0)
             continue;
-        if (strcmp(record->key, CP_MAP_REGION_KEY) == 0)
+        if (region->unreadable.text[0] == '\0')
             region->unreadable = error;
         sy_log(region->log, &cp_coord_events, CP_COORD_EV_UNREADABLE, SY_STR("why", error.text));
     }
@@ -404,9 +404,10 @@ const char *cp_region_trouble(const struct cp_region *region)
         return trouble;
     if (region->waits.text[0] != '\0')
         return region->waits.text;
-    if (!region->made && region->unreadable.text[0] != '\0')
+    bool lapsed = cp_region_self(region) == NULL;
+    if (region->unreadable.text[0] != '\0' && (!lapsed || !region->made))
         return region->unreadable.text;
-    return cp_region_self(region) == NULL ? "its session with etcd is over, or has not begun" : "";
+    return lapsed ? "its session with etcd is over, or has not begun" : "";
 }
 
 enum cp_ownership_mode cp_region_mode(const struct cp_region *region)

@@ -184,7 +184,8 @@ START_TEST(a_region_whose_record_is_damaged_is_said_to_be)
     ck_assert_uint_eq(served_by(odd.shard), 0);
     ck_assert_str_eq(cp_region_trouble(odd.shard->in_region),
                      "the region's record \"region\" is damaged, or of a newer version");
-    ck_assert_str_eq(cp_region_trouble(w->shards[0].shard->in_region), "");
+    ck_assert_str_eq(cp_region_trouble(w->shards[0].shard->in_region),
+                     "the region's record \"region\" is damaged, or of a newer version");
     ck_assert_int_eq(odd.misfits, 0);
     struct sy_span value;
     ck_assert(fake_etcd_find(w->etcd, "/switchyard/eu/region", &value));
@@ -192,7 +193,10 @@ START_TEST(a_region_whose_record_is_damaged_is_said_to_be)
     put_record(w, "region", made);
     UNTIL(w, served_by(odd.shard) > 0);
     ck_assert_str_eq(cp_region_trouble(odd.shard->in_region), "");
-    end_odd(w, &odd);
+    put_record(w, "partitions/00000", "many");
+    UNTIL(w, strstr(cp_region_trouble(odd.shard->in_region), "record \"partitions/00000\" is"));
+    stop_odd(w, &odd);
+    free_odd(&odd);
     close_world(w);
 }
 END_TEST
