@@ -296,6 +296,7 @@ struct cp_operator {
     uint32_t serial;
     struct cp_identity identity; /* as its call showed */
     int64_t price;               /* of a core of the cluster, as its hello said */
+    char *session;               /* of its operator's process, likewise */
     bool splits;                 /* so its hello said */
     bool nodes_told;             /* on this stream */
     bool closing;

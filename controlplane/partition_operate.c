@@ -35,6 +35,7 @@ void cp_operator_free(struct cp_operator *o)
     sy_call_set_sink(o->call, &no_sink, NULL);
     sy_call_finish(o->call, &gone);
     sy_call_unref(o->call);
+    free(o->session);
     free(o);
 }
 
@@ -250,6 +251,20 @@ static enum sy_code check_hello(struct cp_operator *o,
     return admission != CP_ADMITTED ? cp_admission_code(admission) : check_term(p, hello, error);
 }
 
+/* Of one that has joined its term says who is active; who has none is taken for the newer one. */
+static void replace(struct cp_operator *old, const Switchyard__Internal__OperatorHello *hello)
+{
+    struct sy_error_text why;
+    bool another = hello->term == 0 && strcmp(old->session, hello->session) != 0;
+    if (another)
+        sy_error_text_set(&why,
+                          "another operator of cluster %s has come, at %s: two that have not "
+                          "joined take turns; stop one, or register the cluster",
+                          hello->cluster, hello->endpoint);
+    cp_operator_close(old, SY_CODE_ABORTED,
+                      another ? why.text : "a newer stream of this cluster has come");
+}
+
 static bool say_hello(struct cp_operator *o, const Message *m)
 {
     struct cp_partition *p = o->p;
@@ -265,8 +280,8 @@ static bool say_hello(struct cp_operator *o, const Message *m)
         return false;
     }
     if (cluster->stream)
-        cp_operator_close(cluster->stream, SY_CODE_ABORTED,
-                          "a newer stream of this cluster has come");
+        replace(cluster->stream, m->hello);
+    o->session = sy_strdup(m->hello->session);
     o->cluster = cp_cluster_ref(cluster);
     cluster->stream = o;
     cluster->expected = false;
