@@ -343,6 +343,7 @@ struct cp_cluster {
     bool expected;              /* named by the store, never seen since the open */
     cp_standing standing;       /* as the core was told last, */
     int64_t drain_deadline_ns;  /* and until when it is drained; realtime, 0: for ever */
+    int64_t drain_due_ns;       /* the same, monotonic, by the wall clock when it was heard of */
     struct sy_arena nodes_arena;
     struct cp_node_view *nodes;
     size_t node_count;

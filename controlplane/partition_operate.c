@@ -124,17 +124,27 @@ static bool read_shape(struct sch_shape *ret, const Switchyard__Internal__NodeSh
     return true;
 }
 
+/* The wall clock is read once for each deadline: what it does afterwards changes nothing here. */
+static void note_deadline(const struct cp_partition *p, struct cp_cluster *cluster)
+{
+    int64_t deadline_ns = cp_roll_drain_deadline_ns(p->roll, cluster->name);
+    int64_t left_ns = cp_roll_drain_left_ns(p->roll, cluster->name, sy_loop_realtime_ns(p->loop));
+    if (deadline_ns == 0)
+        cluster->drain_due_ns = SY_TIME_NEVER;
+    else if (deadline_ns != cluster->drain_deadline_ns)
+        cluster->drain_due_ns = sy_loop_now_ns(p->loop) + left_ns;
+    cluster->drain_deadline_ns = deadline_ns;
+}
+
 /* What people said of it, as the roll says. */
 static void say_standing(const struct cp_partition *p, struct cp_cluster *cluster,
                          struct sch_cluster_said *ret)
 {
     cluster->standing = cp_roll_standing(p->roll, cluster->name);
-    cluster->drain_deadline_ns = cp_roll_drain_deadline_ns(p->roll, cluster->name);
+    note_deadline(p, cluster);
     ret->draining = cluster->standing == CP_STANDING(DRAINING);
     ret->cordoned = ret->draining || cluster->standing == CP_STANDING(CORDONED);
-    int64_t left_ns = cluster->drain_deadline_ns - sy_loop_realtime_ns(p->loop);
-    ret->drain_ns = cluster->drain_deadline_ns == 0 ? SY_TIME_NEVER
-                                                    : sy_loop_now_ns(p->loop) + left_ns;
+    ret->drain_ns = cluster->drain_due_ns;
 }
 
 /* CLUSTER_UP, with the shapes of the message if it has any. */
