@@ -674,8 +674,8 @@ int64_t cp_flyte_condition_timeout(struct sy_span flyte);
 /* Before a context of this run is put. False: the store has failed. */
 bool cp_flyte_prepare(struct cp_partition *p, const struct sch_run *run);
 /* Adds a FlyteContext as field `field`; `row` is the ActionRow. */
-void cp_flyte_put_context(struct sy_buf *out, uint32_t field, const struct sch_action *action,
-                          struct sy_span row);
+void cp_flyte_put_context(const struct cp_partition *p, struct sy_buf *out, uint32_t field,
+                          const struct sch_action *action, struct sy_span row);
 
 /* partition_reuse.c */
 struct cp_result_query {
