@@ -356,6 +356,32 @@ static void destroy(struct ag_cgroup *g)
     free(g);
 }
 
+/* Whether everything of it is still there: others can remove what is empty. */
+static bool is_there(const struct ag_cgroup *g)
+{
+    for (unsigned i = 0; i < g->owner->tree_count; i++) {
+        if (access(g->joins[i], F_OK) != 0)
+            return false;
+    }
+    return true;
+}
+
+/* Our subtree may have been removed while nothing ran in it; what it controls is known. */
+static int make_directory(struct ag_cgroups *c, const struct ag_cgroup_tree *tree, const char *path)
+{
+    if (mkdir(path, 0755) == 0 || errno == EEXIST)
+        return 0;
+    if (errno != ENOENT)
+        return -errno;
+    struct ag_cgroup_tree again = *tree;
+    char base[AG_CGROUP_PATH_MAX];
+    snprintf(base, sizeof(base), "%.*s", (int)(strrchr(tree->root, '/') - tree->root), tree->root);
+    int r = tree->ops->prepare(&again, base);
+    if (r == 0)
+        sy_log(c->log, &ag_events, AG_EV_CGROUP_AGAIN, SY_STR("group", tree->root));
+    return mkdir(path, 0755) == 0 || errno == EEXIST ? 0 : -errno;
+}
+
 static struct ag_cgroup *make(struct ag_cgroups *c)
 {
     struct ag_cgroup *g = sy_new(struct ag_cgroup);
@@ -364,10 +390,11 @@ static struct ag_cgroup *make(struct ag_cgroups *c)
     for (unsigned i = 0; i < c->tree_count; i++) {
         char path[AG_CGROUP_PATH_MAX + 32];
         snprintf(path, sizeof(path), "%s/%llu", c->trees[i].root, (unsigned long long)number);
-        if (mkdir(path, 0755) < 0 && errno != EEXIST) {
+        int r = make_directory(c, &c->trees[i], path);
+        if (r < 0) {
             if (!c->failure_told)
                 sy_log(c->log, &ag_events, AG_EV_CGROUP_FAILED, SY_STR("group", path),
-                       SY_STR("error", strerror(errno)));
+                       SY_STR("error", strerror(-r)));
             c->failure_told = true;
             destroy(g);
             return NULL;
@@ -428,6 +455,8 @@ struct ag_cgroup *ag_cgroup_take(struct ag_cgroups *c, const struct ag_cgroup_li
     if (c->tree_count == 0)
         return NULL;
     struct ag_cgroup *g = pick_free(c, limits);
+    for (; g != NULL && !is_there(g); g = pick_free(c, limits))
+        destroy(g);
     if (g == NULL)
         g = make(c);
     if (g == NULL)

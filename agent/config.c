@@ -98,8 +98,9 @@ static const struct sy_config_key keys[] = {
     SY_BLOB_CONFIG(struct ag_config, storage, "storage",
                    "where Flyte's files lie, as the operator has it: /DIR or s3://BUCKET/PREFIX; "
                    "empty = Flyte's tasks are refused"),
-    SY_CONFIG_STRING("flyte_endpoint", struct ag_config, flyte_endpoint, "localhost:8090",
-                     "the shard as Flyte's tasks reach it, host:port"),
+    SY_CONFIG_STRING("flyte_endpoint", struct ag_config, flyte_endpoint, "",
+                     "the shards as Flyte's tasks reach them, host:port; empty = the endpoint of "
+                     "the shard that assigned the task, localhost:8090 where that has none"),
     SY_CONFIG_MAP("environments", struct ag_config, environments, "",
                   "container.image of Flyte's tasks: a virtual environment's directory, or a "
                   "command that theirs is appended to; \"*\" = every image that is not named"),

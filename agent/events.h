@@ -27,6 +27,7 @@
     X(AG_EV_SPAWNER_DIED, ERROR, "spawner died, and every process with it")                        \
     X(AG_EV_CGROUPS, INFO, "cgroups")                                                              \
     X(AG_EV_CGROUP_LEFT_OVER, WARN, "processes of an earlier agent killed")                        \
+    X(AG_EV_CGROUP_AGAIN, WARN, "cgroups had been removed; made again")                            \
     X(AG_EV_CGROUP_FAILED, WARN, "cgroup cannot be made; the task runs without")                   \
     X(AG_EV_LOG_FAILED, ERROR, "task log cannot be written")                                       \
     X(AG_EV_LOGS_SWEPT, INFO, "old task logs removed")                                             \

@@ -23,6 +23,7 @@ struct ag_flyte_work {
     const char *input_uri;       /* of inputs.pb */
     const char *run_output_base; /* "" = below the storage's root */
     const char *raw_data_prefix; /* "" = below the attempt's directory */
+    const char *endpoint;        /* of the shard that assigned it; "": not told */
     int64_t run_start_ns;        /* realtime */
     uint32_t attempt;            /* as users count: 1, 2, ... */
     const char *const *envs;     /* of the run: "KEY=value"; NULL-terminated */

@@ -77,6 +77,7 @@ static void copy_work(struct ag_flyte_attempt *a, const struct ag_work *work)
     a->context.input_uri = copy(a, work->flyte->input_uri);
     a->context.run_output_base = copy(a, work->flyte->run_output_base);
     a->context.raw_data_prefix = copy(a, work->flyte->raw_data_prefix);
+    a->context.endpoint = copy(a, work->flyte->endpoint);
     a->context.envs = copy_list(&a->arena, work->flyte->envs);
     a->spec = *work->flyte->spec;
     a->spec.image = copy(a, a->spec.image);

@@ -95,11 +95,20 @@ static void give_all(struct ag_work *work, const struct ag_spec_flyte *spec)
     work->request.cpu_milli *= spec->concurrency;
 }
 
+/* As it is configured, else as the shard says that assigned it; that of one machine knows no name.
+ */
+static const char *endpoint_of(const struct ag_flyte_attempt *a)
+{
+    if (a->flyte->endpoint[0] != '\0')
+        return a->flyte->endpoint;
+    return a->context.endpoint[0] != '\0' ? a->context.endpoint : "localhost:8090";
+}
+
 void ag_flyte_launch(struct ag_flyte_attempt *a)
 {
     const struct ag_flyte *f = a->flyte;
     const struct ag_flyte_plan_options options = {
-        .endpoint = f->endpoint,
+        .endpoint = endpoint_of(a),
         .env = f->env,
         .previous_checkpoint = a->previous_checkpoint,
         .path = f->path,

@@ -260,6 +260,8 @@ static void on_child_exited(struct ag_child *child, const struct ag_child_exit *
     struct ag_process *p = of_child(child);
     p->exited = p->read_of_late = true; /* two looks at least: this process may be the slow one */
     p->exit = *exit;
+    if (exit->ran_ns > 0 && exit->ran_ns < p->timeout_ns)
+        p->timed_out = false; /* it was over by then: this process stood still */
     p->memory_peak_bytes = exit->memory_peak_bytes;
     if (p->cgroup != NULL) {
         struct ag_cgroup_usage usage;

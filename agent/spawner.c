@@ -196,6 +196,7 @@ static void handle_reply(struct ag_spawner *s, const struct ag_spawn_reply *repl
     struct ag_child_exit exit = {
         .status = reply->status,
         .memory_peak_bytes = (uint64_t)reply->memory_peak_bytes,
+        .ran_ns = reply->ran_ns,
     };
     child->events->on_exited(child, &exit);
 }

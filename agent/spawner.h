@@ -23,6 +23,7 @@ struct ag_child_exit {
     int status; /* as from wait(2) */
     bool spawner_died;
     uint64_t memory_peak_bytes; /* of its largest process */
+    int64_t ran_ns;             /* as the spawner saw it, however late it is heard; 0: not known */
 };
 
 struct ag_child_events {

@@ -41,6 +41,7 @@ struct child {
     uint64_t id;
     pid_t pid;
     int pidfd;
+    int64_t since_ns;
 };
 
 struct spawner {
@@ -104,6 +105,13 @@ static void kill_all(struct spawner *s)
     }
 }
 
+static int64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
 static void reap(struct spawner *s, struct child *c)
 {
     struct rusage usage = {0};
@@ -121,6 +129,7 @@ static void reap(struct spawner *s, struct child *c)
         .memory_peak_bytes = (int64_t)usage.ru_maxrss * 1024,
         .cpu_ns = (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000000 +
                   (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000,
+        .ran_ns = now_ns() - c->since_ns,
     };
     reply(s, &message);
     struct child **at = find(s, c->id);
@@ -279,7 +288,7 @@ static void start_child(struct spawner *s, struct start *start)
         fail(s, id, error, start->error != 0 ? start->step : AG_SPAWN_STEP_FORK);
         return;
     }
-    *c = (struct child){.id = id, .pid = pid, .pidfd = pidfd};
+    *c = (struct child){.id = id, .pid = pid, .pidfd = pidfd, .since_ns = now_ns()};
     c->next = s->buckets[id % BUCKETS];
     s->buckets[id % BUCKETS] = c;
     struct ag_spawn_reply message = {.type = AG_SPAWN_REPLY_STARTED, .id = id, .pid = pid};

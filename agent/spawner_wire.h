@@ -55,5 +55,5 @@ struct ag_spawn_reply {
     uint32_t step;
     int32_t status; /* EXITED: as from wait(2) */
     uint32_t pad;
-    int64_t memory_peak_bytes, cpu_ns;
+    int64_t memory_peak_bytes, cpu_ns, ran_ns;
 };

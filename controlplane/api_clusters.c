@@ -385,8 +385,10 @@ static void order_cluster(struct cp_request *req, enum cp_cluster_verb verb)
     const Switchyard__V1__OrderClusterRequest *m = req->message;
     struct order *order = begin(req, m->name);
     order->said.verb = verb;
-    if (verb == CP_CLUSTER_DRAIN && m->deadline_ns > 0)
+    if (verb == CP_CLUSTER_DRAIN && m->deadline_ns > 0) {
         order->said.deadline_ns = realtime(req) + m->deadline_ns;
+        order->said.asked_ns = m->deadline_ns;
+    }
     cp_region_watch_start(req, &order->watch, pump_order, release);
 }
 

@@ -145,6 +145,16 @@ int64_t cp_roll_drain_deadline_ns(const struct cp_roll *roll, const char *name)
     return record != NULL ? record->drain_deadline_ns : 0;
 }
 
+int64_t cp_roll_drain_left_ns(const struct cp_roll *roll, const char *name, int64_t realtime_ns)
+{
+    const cp_cluster_record *record = record_of(roll, name);
+    if (record == NULL || record->drain_deadline_ns == 0)
+        return SY_TIME_NEVER;
+    int64_t left_ns = record->drain_deadline_ns - realtime_ns;
+    return record->drain_asked_ns > 0 && left_ns > record->drain_asked_ns ? record->drain_asked_ns
+                                                                          : left_ns;
+}
+
 uint64_t cp_roll_fences(const struct cp_roll *roll, const char *name)
 {
     const cp_cluster_record *record = record_of(roll, name);

@@ -68,6 +68,8 @@ bool cp_registered_deleted(const struct cp_registered *registered);
 cp_standing cp_roll_standing(const struct cp_roll *roll, const char *name);
 /* DRAINING: when what still runs there is stopped (realtime); 0: never. */
 int64_t cp_roll_drain_deadline_ns(const struct cp_roll *roll, const char *name);
+/* How much is left of it, by this clock: never more than was asked for. SY_TIME_NEVER: no end. */
+int64_t cp_roll_drain_left_ns(const struct cp_roll *roll, const char *name, int64_t realtime_ns);
 /* Revision of the newest registration; 0: there is none. */
 int64_t cp_roll_newest(const struct cp_roll *roll);
 /* How often it was fenced, likewise. */
@@ -151,10 +153,11 @@ enum cp_cluster_verb {
     CP_CLUSTER_FENCE,
     CP_CLUSTER_UNFENCE
 };
-/* Nothing is appended when that is so already. DRAIN: `deadline_ns` is realtime, 0 = never. */
+/* Nothing is appended when that is so already. DRAIN: `deadline_ns` is realtime, 0 = never, and
+ * `asked_ns` what it was from now. */
 struct cp_cluster_order {
     enum cp_cluster_verb verb;
-    int64_t deadline_ns;
+    int64_t deadline_ns, asked_ns;
 };
 enum sy_code cp_cluster_order(const struct cp_registered *now, const char *name,
                               const struct cp_cluster_order *order, struct sy_buf *ret,

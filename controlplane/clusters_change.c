@@ -384,6 +384,7 @@ enum sy_code cp_cluster_order(const struct cp_registered *now, const char *name,
         return SY_CODE_OK;
     next.standing = standings[verb];
     next.drain_deadline_ns = order->deadline_ns;
+    next.drain_asked_ns = order->asked_ns;
     next.fences += verb == CP_CLUSTER_FENCE;
     pb_pack(&next.base, ret);
     return SY_CODE_OK;

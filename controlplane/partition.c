@@ -250,6 +250,7 @@ static void copy_options(struct cp_partition *p, const struct cp_partition_optio
     *o = *options;
     o->shard = sy_strdup(options->shard ? options->shard : "");
     o->region = sy_strdup(options->region ? options->region : "");
+    o->endpoint = sy_strdup(options->endpoint ? options->endpoint : "");
     if (o->actions_max == 0)
         o->actions_max = 4000000;
     if (o->batch_bytes_max == 0)
@@ -362,6 +363,7 @@ void cp_partition_free(struct cp_partition *p)
     sy_buf_deinit(&p->produced);
     sy_arena_deinit(&p->message_arena);
     free((void *)(uintptr_t)p->options.shard);
+    free((void *)(uintptr_t)p->options.endpoint);
     free((void *)(uintptr_t)p->options.region);
     free(p);
 }

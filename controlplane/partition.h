@@ -71,6 +71,7 @@ struct cp_partition_options {
     const _Atomic int64_t *right_until_ns;
     const struct cp_replication *replication; /* NULL: none; outlives the partition */
     const char *shard, *region;
+    const char *endpoint;      /* of the shard, for tasks' own calls; NULL or "": not known */
     uint64_t actions_max;      /* default 4,000,000 */
     size_t inline_bytes_max;   /* inputs and outputs; default 64 KiB, 0 = references only */
     size_t batch_bytes_max;    /* an open batch above this makes callers wait: RESOURCE_EXHAUSTED */

@@ -8,7 +8,7 @@
 #include "flyteidl2/task/run.pb-c.h"
 
 /* Field numbers: of FlyteContext, */
-enum { ORG = 1, RUN_OUTPUT_BASE, RUN_START, ENVS, RAW_DATA_PREFIX, QUEUE };
+enum { ORG = 1, RUN_OUTPUT_BASE, RUN_START, ENVS, RAW_DATA_PREFIX, QUEUE, ENDPOINT };
 /* of ActionRow and the flyteidl2.actions.Action in it, */
 enum { ROW_FLYTE = 9, ROW_QUEUE = 10, ACTION_ID = 1, ACTION_BASE = 4, ACTION_CONDITION = 9 };
 enum { ACTION_RUN = 1, RUN_ORG = 1, CONDITION_TIMEOUT = 10 };
@@ -115,8 +115,8 @@ bool cp_flyte_prepare(struct cp_partition *p, const struct sch_run *run)
     return live->flyte_known;
 }
 
-void cp_flyte_put_context(struct sy_buf *out, uint32_t field, const struct sch_action *action,
-                          struct sy_span row)
+void cp_flyte_put_context(const struct cp_partition *p, struct sy_buf *out, uint32_t field,
+                          const struct sch_action *action, struct sy_span row)
 {
     const struct cp_live_run *live = action->run->shell;
     struct sy_span flyte = cp_row_bytes(row, ROW_FLYTE);
@@ -130,5 +130,6 @@ void cp_flyte_put_context(struct sy_buf *out, uint32_t field, const struct sch_a
     cp_put_bytes(out, ORG, org.data, org.len);
     cp_put_bytes(out, RUN_OUTPUT_BASE, base.data, base.len);
     cp_put_bytes(out, QUEUE, queue.data, queue.len);
+    cp_put_str(out, ENDPOINT, p->options.endpoint);
     cp_put_end(out, begin);
 }

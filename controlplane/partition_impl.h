@@ -296,6 +296,7 @@ struct cp_operator {
     uint32_t serial;
     struct cp_identity identity; /* as its call showed */
     int64_t price;               /* of a core of the cluster, as its hello said */
+    char *session;               /* of its operator's process, likewise */
     bool splits;                 /* so its hello said */
     bool nodes_told;             /* on this stream */
     bool closing;
@@ -342,6 +343,7 @@ struct cp_cluster {
     bool expected;              /* named by the store, never seen since the open */
     cp_standing standing;       /* as the core was told last, */
     int64_t drain_deadline_ns;  /* and until when it is drained; realtime, 0: for ever */
+    int64_t drain_due_ns;       /* the same, monotonic, by the wall clock when it was heard of */
     struct sy_arena nodes_arena;
     struct cp_node_view *nodes;
     size_t node_count;
@@ -672,8 +674,8 @@ int64_t cp_flyte_condition_timeout(struct sy_span flyte);
 /* Before a context of this run is put. False: the store has failed. */
 bool cp_flyte_prepare(struct cp_partition *p, const struct sch_run *run);
 /* Adds a FlyteContext as field `field`; `row` is the ActionRow. */
-void cp_flyte_put_context(struct sy_buf *out, uint32_t field, const struct sch_action *action,
-                          struct sy_span row);
+void cp_flyte_put_context(const struct cp_partition *p, struct sy_buf *out, uint32_t field,
+                          const struct sch_action *action, struct sy_span row);
 
 /* partition_reuse.c */
 struct cp_result_query {

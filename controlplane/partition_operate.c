@@ -35,6 +35,7 @@ void cp_operator_free(struct cp_operator *o)
     sy_call_set_sink(o->call, &no_sink, NULL);
     sy_call_finish(o->call, &gone);
     sy_call_unref(o->call);
+    free(o->session);
     free(o);
 }
 
@@ -123,17 +124,27 @@ static bool read_shape(struct sch_shape *ret, const Switchyard__Internal__NodeSh
     return true;
 }
 
+/* The wall clock is read once for each deadline: what it does afterwards changes nothing here. */
+static void note_deadline(const struct cp_partition *p, struct cp_cluster *cluster)
+{
+    int64_t deadline_ns = cp_roll_drain_deadline_ns(p->roll, cluster->name);
+    int64_t left_ns = cp_roll_drain_left_ns(p->roll, cluster->name, sy_loop_realtime_ns(p->loop));
+    if (deadline_ns == 0)
+        cluster->drain_due_ns = SY_TIME_NEVER;
+    else if (deadline_ns != cluster->drain_deadline_ns)
+        cluster->drain_due_ns = sy_loop_now_ns(p->loop) + left_ns;
+    cluster->drain_deadline_ns = deadline_ns;
+}
+
 /* What people said of it, as the roll says. */
 static void say_standing(const struct cp_partition *p, struct cp_cluster *cluster,
                          struct sch_cluster_said *ret)
 {
     cluster->standing = cp_roll_standing(p->roll, cluster->name);
-    cluster->drain_deadline_ns = cp_roll_drain_deadline_ns(p->roll, cluster->name);
+    note_deadline(p, cluster);
     ret->draining = cluster->standing == CP_STANDING(DRAINING);
     ret->cordoned = ret->draining || cluster->standing == CP_STANDING(CORDONED);
-    int64_t left_ns = cluster->drain_deadline_ns - sy_loop_realtime_ns(p->loop);
-    ret->drain_ns = cluster->drain_deadline_ns == 0 ? SY_TIME_NEVER
-                                                    : sy_loop_now_ns(p->loop) + left_ns;
+    ret->drain_ns = cluster->drain_due_ns;
 }
 
 /* CLUSTER_UP, with the shapes of the message if it has any. */
@@ -250,6 +261,20 @@ static enum sy_code check_hello(struct cp_operator *o,
     return admission != CP_ADMITTED ? cp_admission_code(admission) : check_term(p, hello, error);
 }
 
+/* Of one that has joined its term says who is active; who has none is taken for the newer one. */
+static void replace(struct cp_operator *old, const Switchyard__Internal__OperatorHello *hello)
+{
+    struct sy_error_text why;
+    bool another = hello->term == 0 && strcmp(old->session, hello->session) != 0;
+    if (another)
+        sy_error_text_set(&why,
+                          "another operator of cluster %s has come, at %s: two that have not "
+                          "joined take turns; stop one, or register the cluster",
+                          hello->cluster, hello->endpoint);
+    cp_operator_close(old, SY_CODE_ABORTED,
+                      another ? why.text : "a newer stream of this cluster has come");
+}
+
 static bool say_hello(struct cp_operator *o, const Message *m)
 {
     struct cp_partition *p = o->p;
@@ -265,8 +290,8 @@ static bool say_hello(struct cp_operator *o, const Message *m)
         return false;
     }
     if (cluster->stream)
-        cp_operator_close(cluster->stream, SY_CODE_ABORTED,
-                          "a newer stream of this cluster has come");
+        replace(cluster->stream, m->hello);
+    o->session = sy_strdup(m->hello->session);
     o->cluster = cp_cluster_ref(cluster);
     cluster->stream = o;
     cluster->expected = false;

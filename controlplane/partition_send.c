@@ -328,7 +328,7 @@ static bool pack_assign(struct cp_operator *o, struct sy_buf *out, const struct 
     cp_put_int(out, 11, assign->use->base.timeout_ns);
     cp_put_int(out, 12, assign->priority);
     if (flyte)
-        cp_flyte_put_context(out, 13, action, sy_buf_span(&p->scratch2));
+        cp_flyte_put_context(p, out, 13, action, sy_buf_span(&p->scratch2));
     cp_put_uint(out, 14, assign->attempt);
     cp_put_uint(out, 15, assign->queue);
     cp_put_uint(out, 16, sch_action_memory_bytes(action));

@@ -100,11 +100,14 @@ static void read_map(struct cp_region *region)
         return;
     struct sy_error_text error;
     cp_map_begin(&region->map, cp_coord_revision(region->coord));
+    region->unreadable.text[0] = '\0';
     const struct cp_coord_record *record = cp_coord_next(region->coord, "", NULL);
     for (; record != NULL; record = cp_coord_next(region->coord, "", record->key)) {
-        if (cp_map_add(&region->map, record, &error) < 0)
-            sy_log(region->log, &cp_coord_events, CP_COORD_EV_UNREADABLE,
-                   SY_STR("why", error.text));
+        if (cp_map_add(&region->map, record, &error) == 0)
+            continue;
+        if (region->unreadable.text[0] == '\0')
+            region->unreadable = error;
+        sy_log(region->log, &cp_coord_events, CP_COORD_EV_UNREADABLE, SY_STR("why", error.text));
     }
     drop_strangers(region);
 }
@@ -401,7 +404,10 @@ const char *cp_region_trouble(const struct cp_region *region)
         return trouble;
     if (region->waits.text[0] != '\0')
         return region->waits.text;
-    return cp_region_self(region) == NULL ? "its session with etcd is over, or has not begun" : "";
+    bool lapsed = cp_region_self(region) == NULL;
+    if (region->unreadable.text[0] != '\0' && (!lapsed || !region->made))
+        return region->unreadable.text;
+    return lapsed ? "its session with etcd is over, or has not begun" : "";
 }
 
 enum cp_ownership_mode cp_region_mode(const struct cp_region *region)

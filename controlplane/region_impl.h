@@ -33,6 +33,7 @@ struct cp_region {
     struct sy_error_text why_misfit; /* "": it was told */
     int64_t namesake;                /* the session of another shard of our name that was told of */
     struct sy_error_text waits;      /* for whose end; "": for nobody's */
+    struct sy_error_text unreadable; /* the first record that is; "": none is */
     sy_fn on_left;
     void *left_ctx;
 };

@@ -188,6 +188,8 @@ bool cp_region_is_made(struct cp_region *region)
         return true;
     if (cp_coord_revision(region->coord) == 0 || region->making || region->misfit)
         return false;
+    if (region->map.made == 0 && cp_coord_find(region->coord, CP_MAP_REGION_KEY) != NULL)
+        return false; /* it cannot be read */
     region->misfit = !fits(region, &region->why_misfit);
     if (region->misfit)
         return false;

@@ -305,6 +305,7 @@ static int open_partitions(struct cp_shard *shard, const struct cp_shard_ports *
         options.ranges = &shard->ranges;
         options.shard = shard->name;
         options.region = shard->region;
+        options.endpoint = shard->endpoint;
         options.registered_only = shard->options.registration_required;
         if (shard->in_region != NULL) {
             options.away = true;

@@ -338,6 +338,16 @@ void dp_lead_new(struct dp_lead **ret, const struct dp_lead_options *options,
     *ret = lead;
 }
 
+void dp_lead_set_endpoint(struct dp_lead *lead, const char *endpoint)
+{
+    if (strcmp(lead->endpoint, endpoint) == 0)
+        return;
+    free(lead->endpoint);
+    lead->endpoint = sy_strdup(endpoint);
+    if (sy_timer_running(&lead->again))
+        again_in(lead, 0);
+}
+
 static void on_nothing(void *ctx, const struct sy_status *status)
 {
     (void)ctx;

@@ -45,6 +45,8 @@ struct dp_lead_sink {
 /* Options are copied. */
 void dp_lead_new(struct dp_lead **ret, const struct dp_lead_options *options,
                  const struct dp_lead_sink *sink);
+/* Where this one is reached from now on: shards hear of it at once. */
+void dp_lead_set_endpoint(struct dp_lead *lead, const char *endpoint);
 /* Tells a shard that this process stops, so that another need not wait, then calls `done` in a
  * later turn; also when it cannot be told. The sink is not called any more. Once. */
 void dp_lead_leave(struct dp_lead *lead, sy_fn done, void *ctx);

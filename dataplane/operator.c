@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "dataplane/operator_impl.h"
+#include "dataplane/target.h"
 #include "proto/json.h"
 #include "proto/rpc_reflection.h"
 
@@ -311,21 +312,6 @@ static struct dp_operator *operator_alloc(const struct dp_operator_options *opti
     return op;
 }
 
-/* Once the port is known. */
-static void set_endpoint(struct dp_operator *op, const struct dp_operator_options *options)
-{
-    const char *given = options->endpoint && options->endpoint[0] ? options->endpoint : NULL;
-    size_t len = strlen(options->listen);
-    struct sy_buf text = {0};
-    if (!given && len > 2 && strcmp(options->listen + len - 2, ":0") == 0)
-        sy_buf_printf(&text, "%.*s:%d", (int)(len - 2), options->listen,
-                      sy_server_port(op->server));
-    else
-        sy_buf_printf(&text, "%s", given ? given : options->listen);
-    op->endpoint = sy_strndup((const char *)text.data, text.len);
-    sy_buf_deinit(&text);
-}
-
 /* What blocks on files. */
 static int open_stores(struct dp_operator *op, const struct dp_operator_options *options,
                        const struct dp_operator_ports *ports, struct sy_error_text *error)
@@ -387,7 +373,8 @@ static int operator_start(struct dp_operator *op, const struct dp_operator_optio
         r = start_server(op, options, error);
     if (r < 0)
         return r;
-    set_endpoint(op, options);
+    op->endpoint = dp_target_own(options->endpoint ? options->endpoint : "", options->listen,
+                                 sy_server_port(op->server));
     op->core_price_micros = options->core_price_micros;
     if (op->data)
         dp_data_set_endpoint(op->data, op->endpoint);

@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "dataplane/shared.h"
+#include "dataplane/target.h"
 
 #include <inttypes.h>
 #include <limits.h>
@@ -85,6 +86,15 @@ static void fail(struct dp_program *program, int r)
     sy_loop_stop(program->loop);
 }
 
+/* The port is known when it is bound. */
+static void tell_endpoint(struct dp_program *program, int port)
+{
+    const struct dp_config *config = &program->config;
+    char *endpoint SY_AUTOFREE = dp_target_own(config->endpoint, config->listen, port);
+    if (program->lead)
+        dp_lead_set_endpoint(program->lead, endpoint);
+}
+
 /* ---- standing by ---- */
 
 static void stand_by(struct dp_program *program, const char *endpoint)
@@ -103,6 +113,7 @@ static void stand_by(struct dp_program *program, const char *endpoint)
         snprintf(ready, sizeof(ready), "standby %s port %d", cluster,
                  dp_standby_port(program->standby));
         sy_daemon_ready(ready);
+        tell_endpoint(program, dp_standby_port(program->standby));
     }
     dp_standby_set_active(program->standby, endpoint);
 }
@@ -227,6 +238,7 @@ static int run_operator(struct dp_program *program, struct sy_error_text *error)
     snprintf(ready, sizeof(ready), "operator %s port %d", dp_operator_cluster(program->op),
              dp_operator_port(program->op));
     sy_daemon_ready(ready);
+    tell_endpoint(program, dp_operator_port(program->op));
     r = sy_loop_run(program->loop);
     pthread_join(program->objects_thread, NULL);
     dp_operator_free(sy_take(program->op));

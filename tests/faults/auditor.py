@@ -3,7 +3,8 @@ what clients were told (submits acknowledged, every later answer about an action
 (tasks/audited.c), and, once all faults are over, what the API says of each run from its first change on.
 
 Checked: nothing acknowledged is lost; each action has one accepted outcome, of an attempt that a worker really finished; attempt
-numbers and fencing tokens grow, and none starts twice; terminal is final, for whoever reads after somebody saw it, also through
+numbers and fencing tokens grow, and none starts twice; of an action whose attempts say all the time that they run (`beat`: a task that
+must not run twice at a time) no two do at one time; terminal is final, for whoever reads after somebody saw it, also through
 another shard; an effect that is guarded by the fencing token ends up being that of the accepted attempt.
 """
 import collections
@@ -37,6 +38,8 @@ class Records:
         records = cls()
         for path in pathlib.Path(directory).iterdir():
             run, action, *rest = path.name.split(".")
+            if rest == ["go"]:
+                continue  # the test's word to the worker
             if rest == ["effect"]:
                 records.effects[run, action] = path.read_text()
             else:
@@ -196,6 +199,8 @@ class Verdict:
             elif (run, line.more) not in self.finals:
                 self.violation("lost", f"{run} {line.more} has not ended")
         self.check_tokens(run, action, lines)
+        if self.records.of("beat", lines):
+            self.check_alone(run, action, lines)
 
     def check_tokens(self, run, action, lines):
         starts = sorted((line.token, line.attempt) for line in self.records.of("start", lines) if line.token != WITHOUT_TOKEN)
@@ -208,6 +213,18 @@ class Verdict:
         for one, next_one in zip(wrote, wrote[1:]):
             if next_one < one:
                 self.violation("effect", f"{run} {action}: the effect of {one} was written over by {next_one}")
+
+    def check_alone(self, run, action, lines):
+        """From its first line to its last one an attempt ran; no other began before that was over."""
+        lives = {}
+        for line in lines:
+            begin, _ = lives.get(line.token, (line.ms, line.ms))
+            lives[line.token] = begin, line.ms
+        self.counts["attempts alone"] += len(lives)
+        in_order = sorted(lives.items(), key=lambda life: life[1])
+        for (one, (_, end)), (other, (begin, _)) in zip(in_order, in_order[1:]):
+            if begin < end:
+                self.violation("two at a time", f"{run} {action}: {other} began {end - begin} ms before {one} was last heard")
 
     # what clients were told
 
@@ -246,6 +263,8 @@ class Verdict:
         c = self.counts
         lines = [f"audit: {c['acknowledged']} runs acknowledged; {c['outcomes']} outcomes of {c['attempts']} attempts,",
                  f"       {c['killed']} of which were killed; {c['answers']} answers compared, {c['refused effects']} late effects refused"]
+        if c["attempts alone"]:
+            lines.append(f"       {c['attempts alone']} attempts of tasks that must not run twice at a time")
         by_rule = collections.Counter(v.split(":")[0] for v in self.violations)
         lines += [f"  VIOLATION {count} x {rule}" for rule, count in by_rule.items()]
         lines += [f"    {violation}" for violation in self.violations[:20]]

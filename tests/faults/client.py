@@ -91,10 +91,12 @@ def run_id(run):
     return {"project": PROJECT, "domain": DOMAIN, "name": run}
 
 
-def create_run(client, run, library, function, text, retries=0):
-    """A run of one native task; its input is the text."""
+def create_run(client, run, library, function, text, retries=0, policy=None):
+    """A run of one native task; its input is the text. The policy: what becomes of it when it is not heard of (docs/guarantees.md)."""
     requests = b"".join(field(1, field(1, kind) + field(2, amount)) for kind, amount in ((1, "10m"), (3, "16Mi")))
     container = field(1, "native") + field(3, str(library)) + field(3, function) + field(4, requests)
+    if policy:
+        container += field(5, field(1, "SWITCHYARD_ON_PARTITION") + field(2, policy))
     template = field(1, field(1, 1) + field(4, function)) + field(2, "switchyard.function") + field(6, container)
     template += field(3, field(5, field(5, retries)) if retries else b"")
     spec = field(1, template) + field(3, function)

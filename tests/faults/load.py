@@ -12,7 +12,7 @@ from client import ACTIONS, REGION, Client, Refused, create_run, get_run, output
 # What a region says that cannot just now; anything else that it refuses is a failure.
 NOT_NOW = ("unavailable", "deadline_exceeded", "aborted", "resource_exhausted", "cancelled", "unknown")
 Call = collections.namedtuple("Call", "begin end partition kind")
-Kind = collections.namedtuple("Kind", "function ms count retries phase")
+Kind = collections.namedtuple("Kind", "function ms count retries phase policy", defaults=[None])
 KINDS = (
     *[Kind("audited", 20, 0, 0, "SUCCEEDED")] * 6,
     Kind("audited", 20, 1, 2, "SUCCEEDED"),  # its first attempt fails
@@ -164,7 +164,7 @@ class Load:
 
         def create(client):
             try:
-                create_run(client, run, self.library, kind.function, text, kind.retries)
+                create_run(client, run, self.library, kind.function, text, kind.retries, kind.policy)
             except Refused as e:
                 if e.code != "already_exists":  # an earlier try did it, and its answer was lost
                     raise

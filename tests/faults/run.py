@@ -64,6 +64,17 @@ class World:
         path = self.records / f"{run}.a0"
         return path.read_text().count("start ") if path.exists() else 0
 
+    def node(self, run):
+        """Where the newest attempt of its root runs, if it says so."""
+        path = self.records / f"{run}.a0"
+        nodes = [line.split()[4] for line in path.read_text().split("\n")[:-1] if line.startswith("at ")] if path.exists() else []
+        return nodes[-1] if nodes else None
+
+    def go(self, runs):
+        """They may end (`audited_alone`)."""
+        for run in runs:
+            (self.records / f"{run}.a0.go").touch()
+
     def ended(self, runs, seconds):
         shards = Shards(self.box.endpoints())
         harness.wait_until(lambda: all(self.load.see(shards, run) in TERMINAL for run in runs), "these runs end", seconds)

@@ -3,6 +3,7 @@
 `full`: only when asked for; `settings` of its region; `shimmed`: net.py; `mixed`: its region begins with the programs of --older. Those
 with the same ones share a region and an audit.
 """
+import collections
 import contextlib
 import os
 import signal
@@ -16,6 +17,7 @@ from harness import Skipped, wait_until
 from load import Kind
 
 LONG = Kind("audited", 0, 0, 0, "SUCCEEDED")
+ALONE = Kind("audited_alone", 50, 0, 0, "SUCCEEDED", "stop-on-agent")
 
 
 SCENARIOS = []
@@ -180,6 +182,46 @@ def control_plane_is_restarted_in_an_outage(world):
         world.box.restart("shard")
 
     in_blindness(world, 25, restart)
+
+
+# what must not run twice at a time
+
+@contextlib.contextmanager
+def short_leases():
+    """Nobody stops when he is asked to: what is not heard of is killed by its agent, or runs twice."""
+    yield ["operator.node_lease=4s", "operator.heartbeat=100ms", "agent.cancel_grace=60s", "shard.cluster_lease=6s", "shard.heartbeat=100ms"]
+
+
+def begun_elsewhere(world, one, other):
+    """What runs beyond a link is begun elsewhere while it is cut, once its agent has killed it; the auditor compares the times. `one` is
+    the agent that has most, or its operator."""
+    of = {world.box.setting(daemon, "node"): daemon for daemon in world.box.daemons() if daemon.startswith("agent-")}
+    for forth, back, arrow in ((True, True, "<->"), (True, False, "->"), (False, True, "<-")):
+        runs = world.submit([ALONE] * 12)
+        wait_until(lambda: all(world.node(run) for run in runs), "the tasks run", 120)
+        agents = {run: of[world.node(run)] for run in runs}
+        agent = collections.Counter(agents.values()).most_common(1)[0][0]
+        cluster = agent.split("-")[1]
+        daemon = agent if one == "agent" else f"{one}-{cluster}"
+        there = [run for run in runs if agents[run] == daemon or one == "operator" and agents[run].startswith(f"agent-{cluster}-")]
+        at = time.monotonic()
+        with world.net.cut(daemon, f"operator-{cluster}" if one == "agent" else other, forth, back):
+            wait_until(lambda: all(world.starts(run) > 1 for run in there), f"what {daemon} had runs elsewhere", 120)
+            print(f"    {daemon} {arrow} {other}: {len(there)} of {len(runs)} run elsewhere after {time.monotonic() - at:.2f} s", flush=True)
+            time.sleep(4)  # who was not killed would go on
+        world.torment.settle()
+        world.go(runs)
+        world.ended(runs, 120)
+
+
+@scenario(settings=short_leases)
+def an_agent_is_cut_off_from_what_must_run_once(world):
+    begun_elsewhere(world, "agent", "operator")
+
+
+@scenario(full=True, settings=short_leases)
+def an_operator_is_cut_off_from_what_must_run_once(world):
+    begun_elsewhere(world, "operator", "shard")
 
 
 # clusters

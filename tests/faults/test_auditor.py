@@ -164,6 +164,21 @@ class Attempts(Case):
         self.finds("started twice")
 
 
+class Alone(Case):
+    def setUp(self):
+        super().setUp()
+        self.lines[1:1] = [f"beat {OLD} 1 12", f"beat {OLD} 1 20"]
+
+    def test_one_after_the_other(self):
+        verdict = self.verdict()
+        self.assertTrue(verdict, verdict.violations)
+        self.assertEqual(verdict.counts["attempts alone"], 2)
+
+    def test_two_at_a_time(self):
+        self.lines.append(f"beat {OLD} 1 21")
+        self.finds("two at a time")
+
+
 class Final(Case):
     def test_changes_in_what_is_told(self):
         self.events.append(Event(4, "a0", "RUNNING", 2))

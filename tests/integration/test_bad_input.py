@@ -82,6 +82,23 @@ def test_corrupted_store(box):
     assert box.json("get", "run", "before")["phase"] == "SUCCEEDED"
 
 
+def test_one_shard_does_not_start(box):
+    """`devbox restart` starts what can be started, and says of the others why they cannot."""
+    box.kill("shard")
+    config = box.dir / "shard-1.yaml"
+    config.write_text(config.read_text().replace("partitions: 6", "partitions: 7"))
+    done = box.devbox("restart", "shard", check=False)
+    assert done.returncode != 0
+    assert "the shard-1 did not start: switchyard-shard: region local has 6 partitions, shard shard-1 is configured for 7" in done.stderr
+    lines = box.devbox("status").stdout.splitlines()
+    assert "shard-1 stopped" in lines and any(line.startswith("shard-2 running") for line in lines), lines
+    box.endpoint = box.setting("shard-2", "listen")
+    assert box.cli("run", "--", "true").returncode == 0
+
+
+test_one_shard_does_not_start.options = ("--shards", "2", "--clusters", "1")
+
+
 def test_missing_library_is_a_clear_error(box):
     done = box.cli("run", "--name", "nolib", "--function", "/no/such.so:fn", "--lines", "-", input="x\n", check=False)
     assert done.returncode == 1

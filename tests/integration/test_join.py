@@ -66,7 +66,7 @@ def forged(token):
 
 def test_tokens(box):
     """One that is valid lets in as often as it says; every other is refused with a sentence, and nothing has changed."""
-    token = create(box, "east", "--region", "eu", "--labels", "zone=b", "--price", "40000")
+    token = create(box, "east", "--region", "eu", "--labels", "zone=b", "--price", "0.04")
     assert box.cli("cluster", "create", "east", check=False).stderr == "switchyard: cluster east is registered already\n"
     before = cluster(box, "east")
     assert before["state"] == "registered" and before["reason"] == "no operator has joined yet", before
@@ -85,6 +85,8 @@ def test_tokens(box):
     (box.dir / "token").write_text(token + "\n")
     east = Operator(box, "east", "--join", f"@{box.dir}/token")
     is_(box, "east", "ready")
+    wait_until(lambda: box.json("cluster", "get", "east")["lead"]["active"] == f"127.0.0.1:{east.port()}",
+               "it is shown where it is")
     assert cluster(box, "east")["region"] == "eu" and cluster(box, "east")["core_price_micros"] == 40000
     assert (os.stat(east.dir / "identity").st_mode & 0o777) == 0o600
     assert "token 1 of cluster east is used up" in Operator(box, "second", "--join", token).refusal()

@@ -56,6 +56,7 @@ struct world {
     struct sy_call *call;
     bool offline, welcomed, retry_root;
     int64_t reconnect_ns;
+    int64_t wall_ahead_ns; /* of wall clocks, before the monotonic one */
     uint32_t epoch;
     uint64_t received[WORLD_CLASSES_MAX];
     bool asked[WORLD_CLASSES_MAX];
@@ -80,6 +81,12 @@ struct world {
 static inline int64_t world_ns(void *ctx)
 {
     return ((const struct world *)ctx)->now_ns;
+}
+
+static inline int64_t world_wall_ns(void *ctx)
+{
+    const struct world *w = ctx;
+    return w->now_ns + w->wall_ahead_ns;
 }
 
 static inline int world_open_store(void *ctx, struct cp_store **ret, uint32_t epoch,
@@ -434,7 +441,7 @@ static inline struct world *world_new(void)
 {
     struct world *w = sy_new(struct world);
     w->now_ns = SY_NS_PER_S;
-    struct sy_clock clock = {world_ns, world_ns, w};
+    struct sy_clock clock = {world_ns, world_wall_ns, w};
     struct sy_loop_options loop = {.clock = &clock, .without_epoll = true};
     ck_assert_int_eq(sy_loop_new(&w->loop, &loop), 0);
     ck_assert_int_eq(sy_loop_new(&w->operator_loop, &loop), 0);

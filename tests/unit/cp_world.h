@@ -435,6 +435,7 @@ static void world_init_stopped(struct world *w, uint32_t partitions)
     ck_assert_int_eq(sy_loop_new(&w->client_loop, &loop_options), 0);
     ck_assert_int_eq(sy_rpc_mem_new(&w->rpc, NULL), 0);
     w->options = (struct cp_shard_options){.name = "shard-1",
+                                           .endpoint = "shard-0.example:8090",
                                            .region = "test",
                                            .listen = "shard:1",
                                            .partitions = partitions,

@@ -146,6 +146,41 @@ START_TEST(version_2_on_a_made_up_tree)
 }
 END_TEST
 
+/* Whoever tidies up may remove what is empty. */
+START_TEST(what_was_removed_is_made_again)
+{
+    struct ag_cgroups *c = open_mode(AG_CGROUP_AUTO, unique_name());
+    if (!ag_cgroups_can_kill(c)) {
+        printf("skipped: no control group can be written here\n");
+        ag_cgroups_free(c);
+        return;
+    }
+    struct ag_cgroup_limits limits = {.memory_bytes = 64 << 20, .cpu_milli = 500, .pids = 100};
+    for (int round = 0; round < 2; round++) {
+        struct ag_cgroup *group = ag_cgroup_take(c, &limits);
+        ck_assert_ptr_nonnull(group);
+        pid_t pid = join(group);
+        ag_cgroup_kill(group);
+        int status;
+        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+        ck_assert_msg(WIFSIGNALED(status), "round %d: it could not join", round);
+        char directories[4][1200];
+        size_t count = 0;
+        for (const char *const *file = ag_cgroup_joins(group); *file != NULL; file++)
+            snprintf(directories[count++], sizeof(directories[0]), "%s", *file);
+        ag_cgroup_put(c, group);
+        for (size_t i = 0; i < count; i++) {
+            for (int up = 0; up < 2; up++) { /* the group, then the subtree */
+                *strrchr(directories[i], '/') = '\0';
+                while (rmdir(directories[i]) < 0 && errno != ENOENT)
+                    ck_assert_int_eq(errno, EBUSY);
+            }
+        }
+    }
+    ag_cgroups_free(c);
+}
+END_TEST
+
 START_TEST(this_machine)
 {
     struct ag_cgroups *c = open_mode(AG_CGROUP_AUTO, unique_name());
@@ -202,6 +237,7 @@ int main(void)
         none,
         nothing_can_be_written,
         version_2_on_a_made_up_tree,
+        what_was_removed_is_made_again,
         this_machine,
         left_overs_are_killed_at_the_start,
         NULL,

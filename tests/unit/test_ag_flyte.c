@@ -19,7 +19,7 @@ static const struct ag_spec_flyte plain_spec = {.image = "img", .pool_version = 
 struct action {
     const char *script; /* what a0 does */
     uint32_t number;
-    const char *image;
+    const char *image, *endpoint;
     int64_t timeout_ns;
     uint64_t memory_bytes;
     bool reusable, suspect;
@@ -28,6 +28,7 @@ struct action {
 };
 
 static char storage[200], venv[200];
+static const char *configured_endpoint = "localhost:7";
 
 static void write_text(const char *path, mode_t mode, const void *data, size_t len)
 {
@@ -52,7 +53,7 @@ static void open_flyte(enum ag_cgroup_mode cgroups)
     const struct ag_flyte_environment environments[] = {{"img", venv, NULL}};
     static const char *const env[] = {"COLOUR=green", "SHAPE=round", NULL};
     const struct ag_flyte_options options = {.dir = dir,
-                                             .endpoint = "localhost:7",
+                                             .endpoint = configured_endpoint,
                                              .worker = "none",
                                              .environments = environments,
                                              .environment_count = 1,
@@ -103,6 +104,7 @@ static uint64_t start(const struct action *action)
                                   .input_uri = input,
                                   .run_output_base = "",
                                   .raw_data_prefix = "",
+                                  .endpoint = action->endpoint ? action->endpoint : "",
                                   .run_start_ns = 1500 * SY_NS_PER_MS,
                                   .attempt = action->number ? action->number : 1,
                                   .envs = envs,
@@ -172,6 +174,25 @@ START_TEST(environments_by_image)
 END_TEST
 
 /* ---- whole attempts ---- */
+
+START_TEST(whom_a_task_asks)
+{
+    static const char *const configured[] = {"localhost:7", "", ""},
+                             *const told[] = {"shard-2:8090", "shard-2:8090", ""},
+                             *const asked[] = {"localhost:7\n", "shard-2:8090\n",
+                                               "localhost:8090\n"};
+    for (size_t i = 0; i < SY_COUNT_OF(asked); i++) {
+        configured_endpoint = configured[i];
+        open_flyte(AG_CGROUP_NONE);
+        uint64_t id = start(
+            &(struct action){.script = "echo $_U_EP_OVERRIDE", .endpoint = told[i]});
+        ck_assert_int_eq(bench_wait(id)->result.kind, AG_RESULT_SUCCEEDED);
+        ck_assert_str_eq(bench_log(id, 1), asked[i]);
+        close_flyte();
+    }
+    configured_endpoint = "localhost:7";
+}
+END_TEST
 
 START_TEST(what_a_task_is_given)
 {
@@ -327,8 +348,9 @@ END_TEST
 
 int main(void)
 {
-    return sy_test_run(
-        "ag_flyte", (const TTest *const[]){templates, environments_by_image, what_a_task_is_given,
-                                           outcomes, the_newest_earlier_checkpoint, refusals,
-                                           cancel_and_time_limit, native_work_goes_through, NULL});
+    return sy_test_run("ag_flyte", (const TTest *const[]){templates, environments_by_image,
+                                                          whom_a_task_asks, what_a_task_is_given,
+                                                          outcomes, the_newest_earlier_checkpoint,
+                                                          refusals, cancel_and_time_limit,
+                                                          native_work_goes_through, NULL});
 }

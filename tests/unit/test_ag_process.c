@@ -177,6 +177,56 @@ START_TEST(cancel_and_time_limit)
 }
 END_TEST
 
+static int64_t monotonic_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * SY_NS_PER_S + now.tv_nsec;
+}
+
+/* Returns when there is a line in the file, which is removed. */
+static long take_number(const char *path)
+{
+    for (;;) {
+        FILE *file = fopen(path, "re");
+        char line[32] = "";
+        const char *got = file != NULL ? fgets(line, sizeof(line), file) : NULL;
+        if (file != NULL)
+            fclose(file);
+        if (got != NULL && strchr(line, '\n') != NULL) {
+            unlink(path);
+            return strtol(line, NULL, 10);
+        }
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+}
+
+/* The agent stands still from before the end until after the time limit. Where it took the machine
+ * longer than the limit to get there, either is right. */
+START_TEST(what_ended_in_time_is_not_timed_out)
+{
+    bench_open(NULL, 0, AG_CGROUP_NONE);
+    const char *dir = scratch();
+    char pid_file[600], script[1500];
+    snprintf(pid_file, sizeof(pid_file), "%s/pid", dir);
+    snprintf(script, sizeof(script), "echo $$ > %s; while [ -e %s ]; do :; done; exit 3", pid_file,
+             pid_file);
+    int64_t limit_ns = SY_NS_PER_S, began_ns = monotonic_ns();
+    uint64_t id = start(&(struct run){.script = script, .timeout_ns = limit_ns});
+    bench->executor->ops->flush(bench->executor);
+    ck_assert(RUN_UNTIL(bench->loop, bench->attempts[id - 1].started));
+    long pid = take_number(pid_file);
+    while (kill((pid_t)pid, 0) == 0)
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    int64_t ended_ns = monotonic_ns();
+    nanosleep(&(struct timespec){1, 100000000}, NULL); /* since it was heard of its start */
+    enum ag_result_kind kind = bench_wait(id)->result.kind;
+    ck_assert_msg(kind == AG_RESULT_FAILED || ended_ns - began_ns >= limit_ns, "%d", (int)kind);
+    remove_scratch(dir);
+    bench_close();
+}
+END_TEST
+
 /* Whether it was asked before or not, and whatever its grace is. */
 START_TEST(it_is_killed_at_once)
 {
@@ -284,6 +334,7 @@ int main(void)
         its_environment,
         its_gang,
         cancel_and_time_limit,
+        what_ended_in_time_is_not_timed_out,
         it_is_killed_at_once,
         what_is_left_running_does_not_hold_it_up,
         a_group_kills_what_has_left_the_session,

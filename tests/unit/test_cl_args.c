@@ -357,7 +357,7 @@ START_TEST(test_cluster)
     struct cl_cluster_options o;
     struct line line;
     ck_assert(parse_cluster(&o, &line,
-                            "cluster create east --region eu --labels a=b --price 40000 --uses 2 "
+                            "cluster create east --region eu --labels a=b --price 0.04 --uses 2 "
                             "--expires 5m") == CL_PARSE_OK);
     ck_assert_int_eq(o.verb, CL_CLUSTER_CREATE);
     ck_assert_str_eq(o.name, "east");
@@ -383,7 +383,11 @@ START_TEST(test_cluster)
         const char *text, *names;
     } wrong[] = {
         {"cluster", "what of clusters"},
-        {"cluster token", "what of clusters"},
+        {"cluster token",
+         "cluster token: expected create or revoke, as in 'cluster token create NAME'"},
+        {"cluster create a --price 40000", "--price '40000': expected the price of a core"},
+        {"cluster create a --price 0", "--price '0': expected"},
+        {"cluster create a --price cheap", "--price 'cheap': expected"},
         {"cluster make", "'make': expected create"},
         {"cluster token get", "'get': expected token create"},
         {"cluster create", "cluster create: expected NAME"},

@@ -30,6 +30,7 @@ static void say(struct world *w, cp_standing standing, int64_t deadline_ns)
     struct sy_buf SY_CLEANUP(sy_buf_deinit) bytes = {0};
     record.standing = standing;
     record.drain_deadline_ns = deadline_ns;
+    record.drain_asked_ns = deadline_ns > 1 ? 60 * SY_NS_PER_S : 0;
     pb_pack(&record.base, &bytes);
     cp_coord_none_new(&coord, w->operator_loop, NULL, &(struct cp_coord_sink){on_changed, w});
     struct cp_coord_op op = {CP_COORD_PUT, CP_CLUSTER_KEYS "c1", sy_buf_span(&bytes), CP_COORD_ANY};
@@ -166,6 +167,40 @@ START_TEST(a_drain_outlives_the_shard_and_the_operators_stream)
 }
 END_TEST
 
+/* Whoever has heard of it goes by a clock that does not step; who hears of it then waits no longer
+ * than was asked for. */
+START_TEST(a_wall_clock_that_steps_moves_no_deadline)
+{
+    for (int ahead = -3600; ahead <= 3600; ahead += 7200) {
+        struct world *w = world_with_work();
+        int64_t deadline_ns = w->now_ns + 60 * SY_NS_PER_S;
+        say(w, CP_STANDING(DRAINING), deadline_ns);
+        world_run(w, SY_NS_PER_S);
+        w->wall_ahead_ns = ahead * SY_NS_PER_S;
+        sy_call_finish(w->call, NULL);
+        world_run(w, 50 * SY_NS_PER_S);
+        ck_assert_uint_ge(w->streams, 2);
+        ck_assert_uint_eq(w->preempts, 0);
+        world_run(w, 10 * SY_NS_PER_S);
+        ck_assert_uint_eq(w->preempts, 2);
+        world_free(w);
+    }
+    struct world *w = world_with_work();
+    int64_t deadline_ns = w->now_ns + 60 * SY_NS_PER_S;
+    say(w, CP_STANDING(DRAINING), deadline_ns);
+    world_run(w, 10 * SY_NS_PER_S);
+    world_crash(w);
+    w->wall_ahead_ns = -3600 * SY_NS_PER_S;
+    world_start(w);
+    say(w, CP_STANDING(DRAINING), deadline_ns);
+    world_run(w, 50 * SY_NS_PER_S);
+    ck_assert_uint_eq(w->preempts, 0);
+    world_run(w, 20 * SY_NS_PER_S);
+    ck_assert_uint_eq(w->preempts, 2);
+    world_free(w);
+}
+END_TEST
+
 /* Its deadline is long over. */
 START_TEST(who_comes_while_it_is_drained_is_asked_for_what_it_names)
 {
@@ -187,6 +222,7 @@ int main(void)
                                   without_a_deadline_what_runs_goes_on,
                                   a_cordon_ends_the_drain_and_keeps_what_is_there,
                                   a_drain_outlives_the_shard_and_the_operators_stream,
+                                  a_wall_clock_that_steps_moves_no_deadline,
                                   who_comes_while_it_is_drained_is_asked_for_what_it_names,
                                   NULL};
     return sy_test_run("cp_drain", tests);

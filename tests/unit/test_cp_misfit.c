@@ -158,6 +158,49 @@ START_TEST(a_record_of_nobody_is_passed_over)
 }
 END_TEST
 
+static void put_record(struct world *w, const char *key, const char *value)
+{
+    bool put = false;
+    struct cp_coord_op op = {.kind = CP_COORD_PUT, .key = key, .if_revision = CP_COORD_ANY};
+    op.value = (struct sy_span){(const uint8_t *)value, strlen(value)};
+    sy_rpc_mem_set_origin(w->rpc, "shard-0");
+    cp_coord_write(cp_region_coord(w->shards[0].shard->in_region), &op, 1, on_put, &put);
+    UNTIL(w, put);
+}
+
+/* Who is there goes on; who comes says why it does not join, and joins when the record is mended.
+ */
+START_TEST(a_region_whose_record_is_damaged_is_said_to_be)
+{
+    struct world *w = &world;
+    struct odd odd = {0};
+    char made[8];
+    open_world(w, 13);
+    snprintf(made, sizeof(made), "%u", PARTITIONS);
+    put_record(w, "region", "many");
+    start_odd(w, &odd, "odd", PARTITIONS, NULL);
+    run_for(w, 10 * SY_NS_PER_S);
+    ck_assert(even(w, SHARDS));
+    ck_assert_uint_eq(served_by(odd.shard), 0);
+    ck_assert_str_eq(cp_region_trouble(odd.shard->in_region),
+                     "the region's record \"region\" is damaged, or of a newer version");
+    ck_assert_str_eq(cp_region_trouble(w->shards[0].shard->in_region),
+                     "the region's record \"region\" is damaged, or of a newer version");
+    ck_assert_int_eq(odd.misfits, 0);
+    struct sy_span value;
+    ck_assert(fake_etcd_find(w->etcd, "/switchyard/eu/region", &value));
+    ck_assert_uint_eq(value.len, 4); /* as it was */
+    put_record(w, "region", made);
+    UNTIL(w, served_by(odd.shard) > 0);
+    ck_assert_str_eq(cp_region_trouble(odd.shard->in_region), "");
+    put_record(w, "partitions/00000", "many");
+    UNTIL(w, strstr(cp_region_trouble(odd.shard->in_region), "record \"partitions/00000\" is"));
+    stop_odd(w, &odd);
+    free_odd(&odd);
+    close_world(w);
+}
+END_TEST
+
 /* The first one says where the partitions lie; none of the others' may be elsewhere. One that was
  * given what is nobody's (a mount that is missing) leaves it so. */
 static void check_other_storage(struct world *w, const char *first, const char *other)
@@ -312,6 +355,7 @@ int main(void)
 {
     const TTest *const tests[] = {a_shard_that_counts_other_partitions_has_no_part,
                                   a_record_of_nobody_is_passed_over,
+                                  a_region_whose_record_is_damaged_is_said_to_be,
                                   a_shard_of_other_storage_has_no_part,
                                   a_shard_of_another_kind_of_storage_has_no_part,
                                   a_second_shard_of_one_name_has_no_part,

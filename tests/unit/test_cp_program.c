@@ -43,6 +43,7 @@ START_TEST(a_root_is_told_of_its_run)
     ck_assert_str_eq(f->run_output_base, "/base/p/d/r");
     ck_assert_str_eq(f->raw_data_prefix, "/raw");
     ck_assert_str_eq(f->queue, "default");
+    ck_assert_str_eq(f->endpoint, "shard-0.example:8090");
     ck_assert_uint_eq(f->n_envs, 1);
     ck_assert_str_eq(f->envs[0]->key, "LOG_LEVEL");
     ck_assert_str_eq(f->envs[0]->value, "10");

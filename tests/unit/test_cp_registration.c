@@ -126,7 +126,9 @@ static void operate_under(struct world *w, struct stream *s, size_t shard, uint3
     open_stream(w, s, shard, "/switchyard.internal.ControlPlane/Operate", cluster, byte, partition);
     hello.partition = partition;
     hello.cluster = text_of(cluster);
-    hello.session = text_of("s1");
+    char session[8];
+    snprintf(session, sizeof(session), "s%d", byte);
+    hello.session = hello.endpoint = session;
     hello.term = term;
     m.hello = &hello;
     m.inventory_complete = true;
@@ -230,8 +232,17 @@ START_TEST(who_has_joined_is_let_in_everywhere_and_nobody_else_as_it)
         expect_closed(w, &s, SY_CODE_UNAUTHENTICATED, "its operator has no identity");
         operate(w, &s, i, "c2", -1); /* the region is open */
         expect_let_in(w, &s);
-        sy_call_finish(s.call, NULL);
-        expect_closed(w, &s, SY_CODE_CANCELLED, "");
+        struct stream same, another;
+        operate(w, &same, i, "c2", -1);
+        expect_closed(w, &s, SY_CODE_ABORTED, "a newer stream of this cluster has come");
+        expect_let_in(w, &same);
+        operate(w, &another, i, "c2", -2);
+        expect_closed(w, &same, SY_CODE_ABORTED,
+                      "another operator of cluster c2 has come, at s-2: two that have not joined "
+                      "take turns; stop one, or register the cluster");
+        expect_let_in(w, &another);
+        sy_call_finish(another.call, NULL);
+        expect_closed(w, &another, SY_CODE_CANCELLED, "");
     }
     close_world(w);
 }

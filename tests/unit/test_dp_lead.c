@@ -32,7 +32,7 @@ struct leads {
     struct {
         uint64_t over_term, over_renewals, term_min;
         bool fresh, leaves;
-        char session[32];
+        char session[32], endpoint[32];
     } last;
     /* what it was told */
     size_t actives, standbys, left;
@@ -53,7 +53,7 @@ static void on_question(void *ctx, struct sy_call *call, struct sy_span bytes)
     ck_assert_ptr_nonnull(m);
     ck_assert_str_eq(sy_call_metadata(call, "x-switchyard-cluster"), "c1");
     ck_assert_str_eq(sy_call_metadata(call, "authorization"), "Bearer 00");
-    ck_assert_str_eq(m->endpoint, "here:1");
+    snprintf(l->last.endpoint, sizeof(l->last.endpoint), "%s", m->endpoint);
     ck_assert_str_eq(m->store, "st");
     ck_assert_int_eq(m->lease_ns, LEASE);
     if (l->last.session[0])
@@ -164,6 +164,11 @@ START_TEST(a_lease_runs_from_when_it_was_asked_for)
     ck_assert_uint_eq(l->term, 4);
     ck_assert_int_eq(l->until_ns, asked_ns + LEASE - LEASE / 10);
     ck_assert(l->last.fresh && l->last.term_min == 3);
+    ck_assert_str_eq(l->last.endpoint, "here:1");
+    dp_lead_set_endpoint(l->lead, "here:2");
+    world_run(&l->w, 10 * MS); /* without waiting for its next question */
+    ck_assert_str_eq(l->last.endpoint, "here:2");
+    ck_assert_uint_eq(l->actives, 2);
     world_run(&l->w, LEASE);
     ck_assert_uint_ge(l->actives, 4); /* several times in a lease */
     ck_assert_int_gt(l->until_ns, l->w.now_ns + LEASE / 2);

@@ -1,9 +1,11 @@
 /* switchyard cluster: its arguments. */
 #include "base/mem.h"
+#include "tools/src/cl_spec.h"
 #include "tools/src/cmd_cluster.h"
 
 #include <string.h>
 
+#define PRICE_MICROS_MAX 1000000000
 #define YEAR_NS (365 * 24 * 3600 * SY_NS_PER_S)
 
 enum { KEY_REGION = 0x100, KEY_LABELS, KEY_PRICE, KEY_USES, KEY_EXPIRES, KEY_DEADLINE, KEY_WAIT };
@@ -30,9 +32,9 @@ static const struct argp_option cluster_argp_options[] = {
     {"region", KEY_REGION, "NAME", 0,
      "of create: where it is, for queues that name the regions of their work", 0},
     {"labels", KEY_LABELS, "K=V,...", 0, "of create: of all its nodes, for tasks to ask for", 0},
-    {"price", KEY_PRICE, "MICROS", 0,
-     "of create: of a core, in millionths of a currency an hour, for queues that look for the "
-     "cheapest cluster",
+    {"price", KEY_PRICE, "PRICE", 0,
+     "of create: of a core for an hour, such as 0.035, for queues that look for the cheapest "
+     "cluster",
      0},
     {"uses", KEY_USES, "N", 0, "of a token: so many operators may join with it (1)", 0},
     {"expires", KEY_EXPIRES, "DURATION", 0, "of a token: so long from now (1h)", 0},
@@ -101,6 +103,9 @@ static error_t take_argument(struct cl_cluster_options *options, char *arg)
 static error_t check(struct cl_cluster_options *options)
 {
     struct cl_args *common = &options->common;
+    if (!options->has_verb && options->of_token)
+        return cl_args_wrong(common, "cluster token: expected create or revoke, as in 'cluster "
+                                     "token create NAME'");
     if (!options->has_verb)
         return cl_args_wrong(common,
                              "what of clusters? Expected create, list, get, delete, cordon, "
@@ -131,6 +136,17 @@ static error_t take_duration(struct cl_args *common, const char *option, const c
                : cl_args_wrong(common, "--%s '%s': expected at most 8760h, a year", option, arg);
 }
 
+/* It was given in millionths once: such a number is refused, not taken for a million times it. */
+static error_t take_price(struct cl_args *common, const char *arg, int64_t *ret_micros)
+{
+    if (cl_price_parse(arg, ret_micros) == 0 && *ret_micros > 0 && *ret_micros <= PRICE_MICROS_MAX)
+        return 0;
+    return cl_args_wrong(common,
+                         "--price '%s': expected the price of a core for an hour, such as 0.035, "
+                         "above 0 and at most 1000 (not millionths)",
+                         arg);
+}
+
 static error_t parse_cluster(int key, char *arg, struct argp_state *state)
 {
     struct cl_cluster_options *options = state->input;
@@ -146,8 +162,7 @@ static error_t parse_cluster(int key, char *arg, struct argp_state *state)
         options->labels = arg;
         return 0;
     case KEY_PRICE:
-        return cl_args_number(common, "price", arg, 1, 1000000000, &options->price_micros) ? 0
-                                                                                           : EINVAL;
+        return take_price(common, arg, &options->price_micros);
     case KEY_USES:
         return cl_args_number(common, "uses", arg, 1, 1000, &options->uses) ? 0 : EINVAL;
     case KEY_EXPIRES:

@@ -118,7 +118,9 @@ static enum cl_exit show(struct cl_client *client, const struct cl_region_option
         else
             print_places(map);
         char *shard = cl_text_clean(map->shard), *trouble = cl_text_clean(map->trouble);
-        if (*trouble)
+        if (*trouble && map->session_left_ns > 0)
+            fprintf(stderr, "shard %s: %s\n", shard, trouble);
+        else if (*trouble)
             fprintf(stderr, "this is what shard %s knew last: %s\n", shard, trouble);
         free(shard);
         free(trouble);

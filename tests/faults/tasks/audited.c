@@ -7,6 +7,7 @@
  *     asked NAME              this child was acknowledged
  *     wrote, refused          its effect: a write that is guarded by the fencing token
  *     end, fail, cancelled    what it returns
+ *     at NODE, beat           where it runs; that it still does (not synced)
  *
  * The effect is the token in DIR/RUN.ACTION.effect; the line about it is written while the file is
  * locked, so that the order of the lines is that of the effects.
@@ -27,6 +28,7 @@
 
 int audited(struct sy_task *task);
 int audited_parent(struct sy_task *task);
+int audited_alone(struct sy_task *task);
 
 struct record {
     const struct sy_task *task;
@@ -42,9 +44,14 @@ static int64_t now_ms(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-static bool on_disk(int fd, const char *data, size_t size)
+static bool append(const struct record *r, const char *kind, const char *more, bool sync)
 {
-    bool good = fd >= 0 && write(fd, data, size) == (ssize_t)size && fsync(fd) == 0;
+    char line[200];
+    int n = snprintf(line, sizeof(line), "%s %s %u %" PRId64 "%s%s\n", kind,
+                     sy_task_fencing_token(r->task), sy_task_attempt(r->task), now_ms(),
+                     *more ? " " : "", more);
+    int fd = open(r->path, O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0644);
+    bool good = fd >= 0 && write(fd, line, (size_t)n) == n && (!sync || fsync(fd) == 0);
     if (fd >= 0)
         close(fd);
     return good;
@@ -52,11 +59,7 @@ static bool on_disk(int fd, const char *data, size_t size)
 
 static bool note(const struct record *r, const char *kind, const char *more)
 {
-    char line[200];
-    int n = snprintf(line, sizeof(line), "%s %s %u %" PRId64 "%s%s\n", kind,
-                     sy_task_fencing_token(r->task), sy_task_attempt(r->task), now_ms(),
-                     *more ? " " : "", more);
-    return on_disk(open(r->path, O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0644), line, (size_t)n);
+    return append(r, kind, more, true);
 }
 
 static bool begin(struct record *r, struct sy_task *task)
@@ -161,5 +164,26 @@ int audited_parent(struct sy_task *task)
     }
     if (good != r.count)
         return sy_task_fail(task, true, "Children", "%u of %u succeeded", good, r.count);
+    return finish(&r, task);
+}
+
+/*
+ * Input: "DIR MS 0". Says each MS that it runs, until DIR/RUN.ACTION.go is there, and does not stop
+ * when it is asked to. Output as above.
+ */
+int audited_alone(struct sy_task *task)
+{
+    struct record r = {0};
+    const char *node = getenv("SWITCHYARD_NODE");
+    if (!begin(&r, task) || !note(&r, "at", node ? node : "?"))
+        return broken(task);
+    char go[PATH_SIZE + 8];
+    snprintf(go, sizeof(go), "%s.go", r.path);
+    struct timespec pause = {r.ms / 1000, r.ms % 1000 * 1000000L};
+    while (access(go, F_OK) != 0) {
+        if (!append(&r, "beat", "", false))
+            return broken(task);
+        nanosleep(&pause, NULL);
+    }
     return finish(&r, task);
 }
