@@ -578,9 +578,10 @@ static int use_address(struct cp_request *req, struct sy_error_text *error)
 {
     const Switchyard__V1__UseCopyRequest *m = req->message;
     const struct cp_shard *shard = req->lane->shard;
-    if (m->partition >= shard->options.partitions) {
+    uint32_t count = cp_shard_partitions(shard);
+    if (m->partition >= count) {
         sy_error_text_set(error, "partition %u: region %s has partitions 0 to %u", m->partition,
-                          shard->region, shard->options.partitions - 1);
+                          shard->region, count - 1);
         return -EINVAL;
     }
     return cp_name_check("shard", m->shard, error);

@@ -412,7 +412,7 @@ static int restore_below(struct command *command, const struct cp_config *config
     const char *region = cp_config_shares(config) ? config->region : NULL;
     int r = cp_config_local(config)
                 ? cp_data_dir_init_local(&dir, config->data_dir, command->partitions,
-                                         CP_STORE_MEMORY_MIN, error)
+                                         command->partitions, CP_STORE_MEMORY_MIN, error)
                 : cp_data_dir_init_to_restore(&dir, config->data_dir, command->partitions, region,
                                               error);
     int fd = -1;

@@ -37,7 +37,7 @@ static const struct sy_config_key keys[] = {
                   "of the region, the same for all its shards; each has its thread, store and "
                   "queue; cannot be changed once there is data"),
     SY_CONFIG_INT("partitions_max", struct cp_config, partitions_max, 0, 0, 256,
-                  "with etcd and shared storage: as many as the region may come to have by splits; "
+                  "with etcd: as many as the region may come to have by splits; "
                   "at least as many threads; 0: as `partitions`"),
     SY_CONFIG_ENUM("coordination", struct cp_config, coordination, "none", coordinations,
                    "who owns which partition; none: this shard owns them all; etcd: the shards of "
@@ -164,13 +164,6 @@ static int check_etcd(const struct cp_config *config, struct sy_error_text *erro
                           (long long)config->partitions_max, (long long)config->partitions);
         r = -EINVAL;
     }
-    if (config->partitions_max != 0 && config->storage != STORAGE_SHARED) {
-        sy_error_text_add(error,
-                          "partitions_max: %lld, but storage is local, and such a region's "
-                          "partitions cannot be split; expected 0",
-                          (long long)config->partitions_max);
-        r = -EINVAL;
-    }
     if (config->session_ttl_ns % SY_NS_PER_S != 0) {
         sy_error_text_add(error, "session_ttl: %lld ms; expected whole seconds",
                           (long long)(config->session_ttl_ns / SY_NS_PER_MS));
@@ -287,7 +280,8 @@ int cp_config_data_dir(const struct cp_config *config, struct cp_data_dir *ret_d
 {
     size_t partitions = (size_t)config->partitions, memory = (size_t)config->store_memory_bytes;
     if (cp_config_local(config))
-        return cp_data_dir_init_local(ret_dir, config->data_dir, partitions, memory, error);
+        return cp_data_dir_init_local(ret_dir, config->data_dir, partitions,
+                                      cp_config_lanes(config), memory, error);
     bool shares = cp_config_shares(config);
     int r = cp_data_dir_init(ret_dir, config->data_dir, partitions, memory,
                              shares ? config->region : NULL, error);

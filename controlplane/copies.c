@@ -212,6 +212,25 @@ static int filled_copy(void *ctx, uint32_t partition, uint64_t id, struct sy_err
     return r < 0 ? fail(error, made, r) : 0;
 }
 
+/* ---- forks ---- */
+
+int cp_fork_path(char ret[PATH_MAX], const char *partition, uint32_t epoch)
+{
+    int n = snprintf(ret, PATH_MAX, "%s.split-%u", partition, epoch);
+    return n > 0 && n < PATH_MAX ? 0 : -ENAMETOOLONG;
+}
+
+static int name_fork(void *ctx, uint32_t partition, uint32_t epoch, uint64_t id,
+                     struct sy_error_text *error)
+{
+    const struct cp_copy_dir *dir = ctx;
+    char path[PATH_MAX] = "";
+    int r = cp_fork_path(path, dir->paths[partition], epoch);
+    if (r == 0)
+        r = write_id(path, id);
+    return r < 0 ? fail(error, path, r) : 0;
+}
+
 static const char *image_path(void *ctx, uint32_t partition)
 {
     return ((const struct cp_copy_dir *)ctx)->images[partition];
@@ -293,6 +312,7 @@ int cp_copy_dir_new(struct cp_copy_dir **ret_dir, const char *root, char *const 
                                    .make = make_copy,
                                    .fill = fill_copy,
                                    .filled = filled_copy,
+                                   .name_fork = name_fork,
                                    .image_path = image_path,
                                    .adopt = adopt,
                                    .ctx = dir};

@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/error.h"
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -18,6 +19,12 @@ struct cp_own_copy {
     uint64_t id;        /* 0: none */
     bool empty;         /* nothing was written to it yet */
     int64_t changed_ns; /* real time of its last write, about; 0: not known */
+};
+
+/* With what a partition that was split begins, by ids: our fork, and that of the standby's copy
+ * `of`; 0: it has none in sync. */
+struct cp_forked_copies {
+    uint64_t own, of, beside;
 };
 
 #define CP_IDENTITY_SIZE 33 /* of a region: hexadecimal digits, and the NUL */
@@ -33,6 +40,10 @@ struct cp_copies {
                 struct sy_error_text *error);
     /* It is complete: durable, then instead of what was there, which nobody has open. */
     int (*filled)(void *ctx, uint32_t partition, uint64_t id, struct sy_error_text *error);
+    /* What was forked from it under that epoch (cp_store_opener) is a copy with that id, durably.
+     */
+    int (*name_fork)(void *ctx, uint32_t partition, uint32_t epoch, uint64_t id,
+                     struct sy_error_text *error);
     /* Where an image of it may lie for a while. */
     const char *(*image_path)(void *ctx, uint32_t partition);
     /* Of which region they are; "": not known yet. Then that one's. */
@@ -50,5 +61,7 @@ int cp_copy_dir_new(struct cp_copy_dir **ret_dir, const char *root, char *const 
                     size_t count, struct sy_error_text *error) SY_MUST_USE;
 struct cp_copies *cp_copy_dir_port(struct cp_copy_dir *dir); /* NULL: of none */
 void cp_copy_dir_free(struct cp_copy_dir *dir);
+/* PARTITION.split-EPOCH, beside the partitions: what was forked from it. -ENAMETOOLONG. */
+int cp_fork_path(char ret[PATH_MAX], const char *partition, uint32_t epoch) SY_MUST_USE;
 /* Whether a shard keeps copies of its own there. */
 bool cp_copy_dir_is(const char *root);

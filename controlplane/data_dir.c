@@ -165,18 +165,11 @@ static int open_logged(void *ctx, struct cp_store **ret_store, uint32_t epoch, s
                                         ret_epoch, error);
 }
 
-/* PARTITION.split-EPOCH, beside the partitions; -ENAMETOOLONG. */
-static int fork_path(char ret[PATH_MAX], const char *partition, uint32_t epoch)
-{
-    int n = snprintf(ret, PATH_MAX, "%s.split-%u", partition, epoch);
-    return n > 0 && n < PATH_MAX ? 0 : -ENAMETOOLONG;
-}
-
 static int fork_store(void *ctx, uint32_t epoch, struct sy_error_text *error)
 {
     const struct cp_data_store *store = ctx;
     char to[PATH_MAX];
-    int r = fork_path(to, store->path, epoch);
+    int r = cp_fork_path(to, store->path, epoch);
     return sy_trace(r == 0 ? cp_store_rocksdb_fork(store->path, to, error) : r);
 }
 
@@ -189,7 +182,7 @@ static int adopt_store(void *ctx, uint32_t parent, uint32_t epoch, struct sy_err
     SY_ASSERT(name != NULL);
     snprintf(partition, sizeof(partition), "%.*s/partition-%u", (int)(name - store->path),
              store->path, parent);
-    int r = fork_path(from, partition, epoch);
+    int r = cp_fork_path(from, partition, epoch);
     if (r == 0 && access(store->path, F_OK) < 0) {
         r = rename(from, store->path) < 0 ? -errno : 0;
         if (r < 0 && access(store->path, F_OK) == 0)
@@ -247,6 +240,15 @@ static void drop_forks(void *ctx, uint32_t before, const uint32_t *kept, size_t 
     }
     if (dir != NULL)
         closedir(dir);
+}
+
+static void allow_splits(struct cp_data_dir *dir)
+{
+    for (size_t i = 0; i < dir->count; i++) {
+        dir->openers[i].fork = fork_store;
+        dir->openers[i].adopt = adopt_store;
+        dir->openers[i].drop_forks = drop_forks;
+    }
 }
 
 static size_t memory_of_one(size_t memory_bytes, size_t count)
@@ -310,7 +312,7 @@ int cp_data_dir_init(struct cp_data_dir *ret_dir, const char *path, size_t parti
 }
 
 int cp_data_dir_init_local(struct cp_data_dir *ret_dir, const char *path, size_t partitions,
-                           size_t memory_bytes, struct sy_error_text *error)
+                           size_t partitions_max, size_t memory_bytes, struct sy_error_text *error)
 {
     struct cp_data_dir dir = {0};
     char file[PATH_MAX];
@@ -322,10 +324,12 @@ int cp_data_dir_init_local(struct cp_data_dir *ret_dir, const char *path, size_t
         r = check_alone(path, file, "storage: shared", error);
     if (r < 0)
         return r;
-    name_stores(&dir, path, partitions, memory_of_one(memory_bytes, partitions));
-    for (size_t i = 0; i < partitions; i++)
+    SY_ASSERT(partitions_max >= partitions);
+    name_stores(&dir, path, partitions_max, memory_of_one(memory_bytes, partitions));
+    allow_splits(&dir);
+    for (size_t i = 0; i < dir.count; i++)
         dir.openers[i].open = open_logged;
-    r = cp_copy_dir_new(&dir.copies, path, dir.paths, partitions, error);
+    r = cp_copy_dir_new(&dir.copies, path, dir.paths, dir.count, error);
     if (r < 0) {
         cp_data_dir_deinit(&dir);
         return r;
@@ -371,11 +375,7 @@ void cp_data_dir_widen(struct cp_data_dir *dir, size_t partitions_max)
     SY_ASSERT(partitions_max >= dir->count && dir->region != NULL && dir->copies == NULL);
     struct cp_data_dir before = *dir;
     name_stores(dir, dir->root, partitions_max, before.stores[0].memory_bytes);
-    for (size_t i = 0; i < dir->count; i++) {
-        dir->openers[i].fork = fork_store;
-        dir->openers[i].adopt = adopt_store;
-        dir->openers[i].drop_forks = drop_forks;
-    }
+    allow_splits(dir);
     forget_stores(&before);
 }
 

@@ -36,9 +36,11 @@ struct cp_data_dir {
 int cp_data_dir_init(struct cp_data_dir *ret_dir, const char *path, size_t partitions,
                      size_t memory_bytes, const char *region,
                      struct sy_error_text *error) SY_MUST_USE;
-/* The same for one shard's own copies of a region's partitions. -EBUSY: another process uses it. */
+/* The same for one shard's own copies of a region's partitions, of which there may come to be so
+ * many. -EBUSY: another process uses it. */
 int cp_data_dir_init_local(struct cp_data_dir *ret_dir, const char *path, size_t partitions,
-                           size_t memory_bytes, struct sy_error_text *error) SY_MUST_USE;
+                           size_t partitions_max, size_t memory_bytes,
+                           struct sy_error_text *error) SY_MUST_USE;
 /* The same where partitions are about to be restored: a region's mark is made at once, and without
  * their directories, so one that is forgotten is missing, and refused, rather than begun anew. */
 int cp_data_dir_init_to_restore(struct cp_data_dir *ret_dir, const char *path, size_t partitions,

@@ -124,7 +124,8 @@ enum cp_ownership_event_type {
     CP_OWNERSHIP_SLOW,    /* the disk is slow still: heard only while the shard is slow */
     CP_OWNERSHIP_MODE,    /* mode: TAKES, DRAINS or STOPS. TAKES: nor is it slow any more */
     CP_OWNERSHIP_SPLIT,   /* partition, at: nothing when it does not serve here */
-    CP_OWNERSHIP_FORKED,  /* partition, epoch, result DONE: there is a store for the new half */
+    CP_OWNERSHIP_FORKED,  /* partition, epoch, result DONE: there is a store for the new half; with
+                           * local storage, forked */
 };
 struct cp_ownership_event {
     enum cp_ownership_event_type type;
@@ -133,6 +134,7 @@ struct cp_ownership_event {
     enum cp_coord_result result;
     enum cp_ownership_mode mode;
     uint64_t at; /* the first hash of the new half */
+    struct cp_forked_copies forked;
 };
 
 enum cp_ownership_effect_type {

@@ -40,6 +40,28 @@ void cp_owned_name_copies(const struct cp_owned_step *s, struct cp_map_partition
     SY_ASSERT(cp_map_copy_on(row, self) != NULL && row->in_sync[0].id != 0);
 }
 
+/* A record that named fewer would be of a half with one copy, though the whole had two. */
+bool cp_owned_name_forked(const struct cp_owned_step *s, const struct cp_map_partition *p,
+                          const struct cp_forked_copies *forked, struct cp_map_partition *half)
+{
+    const struct cp_map_copy *beside = cp_map_copy_beside(p, s->o->options.shard);
+    bool fits = beside != NULL ? forked->beside != 0 && forked->of == beside->id
+                               : forked->beside == 0;
+    if (!fits || forked->own == 0)
+        return false;
+    half->in_sync[0].id = forked->own;
+    memcpy(half->in_sync[0].shard, s->member->name, sizeof(half->in_sync[0].shard));
+    half->in_sync_count = 1;
+    half->alone_since_ns = p->alone_since_ns;
+    if (beside == NULL)
+        return true;
+    half->in_sync[1] = *beside;
+    half->in_sync[1].id = forked->beside;
+    half->in_sync_count = 2;
+    memcpy(half->standby, beside->shard, sizeof(half->standby)); /* it is given to that one */
+    return true;
+}
+
 /* Into the row; true: it is another than before. One that is not there may come back soon, and then
  * lacks less than a new one. */
 bool cp_owned_choose_standby(struct cp_owned_step *s, struct cp_map_partition *row,

@@ -74,6 +74,10 @@ void cp_owned_give(struct cp_owned_step *s, uint32_t number);
 bool cp_owned_has_copy(struct cp_owned_step *s, const struct cp_map_partition *p);
 /* In the record of a claim. Who had the other copy in sync is the standby. */
 void cp_owned_name_copies(const struct cp_owned_step *s, struct cp_map_partition *row);
+/* In the record of what was split from `p`: as many as that has in sync. False: they are not all
+ * there. */
+bool cp_owned_name_forked(const struct cp_owned_step *s, const struct cp_map_partition *p,
+                          const struct cp_forked_copies *forked, struct cp_map_partition *half);
 /* Into the row; true: it is another than before. */
 bool cp_owned_choose_standby(struct cp_owned_step *s, struct cp_map_partition *row,
                              struct cp_owned_slot *slot);

@@ -120,7 +120,7 @@ static struct cp_ownership_view view_of(struct cp_region *region)
         .session = cp_coord_session(region->coord),
         .held_until_ns = cp_coord_held_until_ns(region->coord),
         .copies = region->copies,
-        .copy_count = region->copies != NULL ? region->options.partitions : 0};
+        .copy_count = region->copies != NULL ? region->options.partitions_max : 0};
 }
 
 static void wait_for(struct cp_region *region, const struct cp_map_shard *shard, unsigned event)
@@ -322,12 +322,14 @@ static void on_slow(void *arg)
     step(arg, &(struct cp_ownership_event){.type = CP_OWNERSHIP_SLOW});
 }
 
-void cp_region_forked(struct cp_region *region, uint32_t partition, uint32_t epoch, const char *why)
+void cp_region_forked(struct cp_region *region, uint32_t partition, uint32_t epoch,
+                      const struct cp_forked_copies *copies, const char *why)
 {
     sy_error_text_set(&region->split_why[partition], "%s", why);
     step(region, &(struct cp_ownership_event){.type = CP_OWNERSHIP_FORKED,
                                               .partition = partition,
                                               .epoch = epoch,
+                                              .forked = *copies,
                                               .result = why[0] == '\0' ? CP_COORD_DONE
                                                                        : CP_COORD_CONFLICT});
 }
@@ -513,14 +515,14 @@ struct cp_region_want *cp_region_want(struct cp_region *region, const uint32_t *
 void cp_region_set_copy(struct cp_region *region, uint32_t partition,
                         const struct cp_own_copy *copy)
 {
-    SY_ASSERT(region->copies != NULL && partition < region->options.partitions);
+    SY_ASSERT(region->copies != NULL && partition < region->options.partitions_max);
     region->copies[partition] = *copy;
     sy_timer_start_in(region->loop, &region->wake, 0);
 }
 
 struct cp_own_copy cp_region_copy(const struct cp_region *region, uint32_t partition)
 {
-    return region->copies != NULL && partition < region->options.partitions
+    return region->copies != NULL && partition < region->options.partitions_max
                ? region->copies[partition]
                : (struct cp_own_copy){0};
 }
@@ -577,8 +579,8 @@ static void read_copies(struct cp_region *region)
     struct cp_copies *port = region->options.copies;
     if (port == NULL)
         return;
-    region->copies = sy_calloc(region->options.partitions, sizeof(*region->copies));
-    for (uint32_t i = 0; i < region->options.partitions; i++) {
+    region->copies = sy_calloc(region->options.partitions_max, sizeof(*region->copies));
+    for (uint32_t i = 0; i < region->options.partitions_max; i++) {
         struct sy_error_text error = {0};
         int r = port->read(port->ctx, i, &region->copies[i], &error);
         if (r < 0) {
@@ -607,9 +609,9 @@ void cp_region_new(struct cp_region **ret_region, struct sy_rpc *rpc, struct sy_
     if (options->standby_wait_ns > 0)
         pace.standby_wait_ns = options->standby_wait_ns;
     region->rng = rng;
-    read_copies(region);
     if (region->options.partitions_max == 0)
         region->options.partitions_max = options->partitions;
+    read_copies(region);
     pace.partitions_max = region->options.partitions_max;
     region->right_until_ns = sy_calloc(region->options.partitions_max,
                                        sizeof(*region->right_until_ns));

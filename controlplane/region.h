@@ -65,9 +65,10 @@ void cp_region_opened(struct cp_region *region, uint32_t partition, uint32_t epo
 void cp_region_closed(struct cp_region *region, uint32_t partition, uint32_t epoch, uint32_t seen);
 /* It has waited long for its disk: it goes to another shard, if one has a disk that is well. */
 void cp_region_stalled(struct cp_region *region, uint32_t partition, uint32_t epoch);
-/* There is a store for the new half; or not, for that reason. */
+/* There is a store for the new half, with local storage in these copies; or not, for that reason.
+ */
 void cp_region_forked(struct cp_region *region, uint32_t partition, uint32_t epoch,
-                      const char *why);
+                      const struct cp_forked_copies *copies, const char *why);
 /* Gives everything back and leaves the region; `done` runs when both are so. */
 void cp_region_leave(struct cp_region *region, sy_fn done, void *ctx);
 

@@ -321,13 +321,6 @@ int cp_map_split(const struct cp_map *map, uint32_t partition, const uint8_t *pl
         sy_error_text_set(error, "the region's records of its partitions are not whole");
         return -EINVAL;
     }
-    if (map->local) {
-        sy_error_text_set(error,
-                          "partition %u cannot be split: the region's shards have disks of "
-                          "their own (storage: local)",
-                          partition);
-        return -EINVAL;
-    }
     struct cp_range range = cp_map_range(map, &map->partitions[index]);
     uint64_t at = place != NULL ? (uint64_t)*place << PLACE_SHIFT : 0;
     if (place == NULL && middle(range, &at) < 0) {

@@ -89,6 +89,7 @@ struct cp_lane {
         bool stalling;           /* the lane's: `stalled` is under way, there and back */
         /* The lane's: why it could not be split when it was to go; "": it could. */
         struct sy_error_text no_split;
+        struct cp_forked_copies made;         /* with `forked` */
         struct sy_error_text why, trouble;    /* with `opened`: it could not be; the front's copy */
         _Atomic(struct sy_channel *) channel; /* to who has it; NULL: nobody that is known */
         struct sy_channel *carrier;           /* the front's: the same, for what it passes on */
@@ -226,6 +227,14 @@ void cp_copying_serve(struct cp_shard *shard, struct sy_loop *loop);
 /* In standby_follower.c: follows no more, and closes its store. True: it is closed; else `done`
  * runs when it is, if it is not NULL. */
 bool cp_copying_yield(struct cp_lane *lane, sy_fn done, void *ctx);
+/* In standby_fork.c: its partition was closed, as it was under that epoch, and is to be split.
+ * `done` runs once, perhaps at once: what it is split into begins with these copies; or not, for
+ * that reason, else "". Nothing where copies are not of its own: false. */
+bool cp_copying_fork(struct cp_lane *lane, uint32_t epoch,
+                     void (*done)(struct cp_lane *lane, const struct cp_forked_copies *made,
+                                  const char *why));
+/* On the front: what the records say of a partition that is in them. */
+struct cp_partition_lot cp_shard_lot(const struct cp_shard *shard, uint32_t partition);
 /* A cp_route_fn, with the shard: who has the partition, we among them. On any thread. */
 struct sy_channel *cp_shard_route(void *shard, uint32_t partition);
 /* On the front: to another shard. Lives until that one has left the region, and everything that

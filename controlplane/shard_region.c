@@ -86,18 +86,27 @@ static bool waits_for_disk(const struct cp_lane *lane)
     return patience_ns > 0 && cp_partition_disk_waited_ns(lane->partition) >= patience_ns;
 }
 
+static void tell_forked(struct cp_lane *lane, const struct cp_forked_copies *made, const char *why)
+{
+    lane->owned.made = *made;
+    sy_error_text_set(&lane->owned.why, "%s", why);
+    cp_lane_post(lane, cp_front(lane->shard), &lane->owned.forked);
+}
+
 static void run_fork(struct cp_post *post)
 {
     struct cp_lane *lane = sy_container_of(post, struct cp_lane, owned.fork);
     struct cp_owned *owned = &lane->owned;
+    struct sy_error_text why = owned->no_split;
     SY_ASSERT(!owned->held);
-    owned->why = owned->no_split;
+    if (why.text[0] == '\0' && cp_copying_fork(lane, owned->epoch, tell_forked))
+        return;
     int r = 0;
-    if (owned->why.text[0] == '\0')
-        r = cp_partition_fork(lane->partition, owned->epoch, &owned->why);
-    if (r < 0 && owned->why.text[0] == '\0')
-        sy_error_text_set(&owned->why, "%s", strerror(-r));
-    cp_lane_post(lane, cp_front(lane->shard), &owned->forked);
+    if (why.text[0] == '\0')
+        r = cp_partition_fork(lane->partition, owned->epoch, &why);
+    if (r < 0 && why.text[0] == '\0')
+        sy_error_text_set(&why, "%s", strerror(-r));
+    tell_forked(lane, &(struct cp_forked_copies){0}, why.text);
 }
 
 static void run_lose(struct cp_post *post)
@@ -187,7 +196,7 @@ static void name_forks(const struct cp_map *map, const struct cp_map_partition *
 }
 
 /* What the record that was claimed says; the whole map may be damaged elsewhere. */
-static struct cp_partition_lot lot_of(const struct cp_shard *shard, uint32_t partition)
+struct cp_partition_lot cp_shard_lot(const struct cp_shard *shard, uint32_t partition)
 {
     const struct cp_map *map = cp_region_map(shard->in_region);
     uint32_t at = cp_map_partition(map, partition);
@@ -223,7 +232,7 @@ static void open_partition(void *ctx, uint32_t partition, uint32_t epoch)
     struct cp_lane *lane = &shard->lanes[partition];
     read_ranges(shard); /* it opens as one of so many */
     lane->owned.epoch = epoch;
-    lane->owned.lot = lot_of(shard, partition);
+    lane->owned.lot = cp_shard_lot(shard, partition);
     lane->owned.wanted = true;
     lane->owned.answered = false;
     lane->owned.trouble.text[0] = '\0';
@@ -258,7 +267,8 @@ static void fork_partition(void *ctx, uint32_t partition, uint32_t epoch)
 static void run_forked(struct cp_post *post)
 {
     struct cp_lane *lane = sy_container_of(post, struct cp_lane, owned.forked);
-    cp_region_forked(lane->shard->in_region, lane->index, lane->owned.epoch, lane->owned.why.text);
+    cp_region_forked(lane->shard->in_region, lane->index, lane->owned.epoch, &lane->owned.made,
+                     lane->owned.why.text);
 }
 
 static void misfit(void *ctx, const char *why)

@@ -383,6 +383,17 @@ struct cp_standby_stored cp_follower_stored(const struct cp_follower *f)
         .owner_epoch = upto > 0 ? f->seen : 0, .copy = f->copy, .upto = upto};
 }
 
+bool cp_follower_forks(struct cp_follower *f, uint32_t owner_epoch, uint64_t copy,
+                       struct cp_log_mark end)
+{
+    struct cp_log_mark own = cp_log_end(&f->log);
+    if (is_old(f, owner_epoch) || f->copy == 0 || copy != f->copy)
+        return false;
+    meet(f, owner_epoch);
+    return f->synced == f->log.end && end.epoch == owner_epoch && end.epoch == own.epoch &&
+           end.position == own.position;
+}
+
 bool cp_follower_obeys(const struct cp_follower *f, const struct cp_standby_order *order,
                        bool named)
 {

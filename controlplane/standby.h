@@ -183,6 +183,10 @@ enum cp_follower_verdict cp_follower_take(struct cp_follower *f,
 void cp_follower_synced(struct cp_follower *f, uint64_t upto);
 /* What to tell the owner after a sync; owner_epoch 0: nothing. */
 struct cp_standby_stored cp_follower_stored(const struct cp_follower *f);
+/* Whether a partition that its owner has closed may be forked here: this copy has all of the
+ * owner's log, up to that end, and nothing else. */
+bool cp_follower_forks(struct cp_follower *f, uint32_t owner_epoch, uint64_t copy,
+                       struct cp_log_mark end);
 /* Whether it obeys: then the shell makes another copy and calls cp_follower_init(). `named`: the
  * record names this copy, as far as is known here. */
 bool cp_follower_obeys(const struct cp_follower *f, const struct cp_standby_order *order,

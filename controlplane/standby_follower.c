@@ -31,6 +31,7 @@ struct cp_follower_side {
     struct sy_buf data;
     bool committing;
     bool anew, filling; /* an image is to come; it comes */
+    bool forks;         /* its copy is forked when it is closed */
     sy_fn yielded;      /* the lane wants the partition for itself */
     void *yielded_ctx;
 };
@@ -40,7 +41,7 @@ struct cp_follower_side {
 static void hang_up(struct cp_follower_side *f, enum sy_code code, const char *why)
 {
     struct sy_call *call = sy_take(f->call);
-    f->has_piece = f->greets = f->anew = f->filling = false;
+    f->has_piece = f->greets = f->anew = f->filling = f->forks = false;
     f->met = 0;
     sy_buf_deinit(&f->data);
     if (call == NULL)
@@ -119,6 +120,14 @@ static void say_stored(struct cp_follower_side *f)
 
 /* ---- the store ---- */
 
+/* What was split off has the first row of the whole until its own owner writes one. */
+static bool is_of_this(const struct cp_copying *copying, uint32_t partition)
+{
+    const struct cp_copy_record *record = &copying->record;
+    return partition == copying->lane->index ||
+           (record->parent_epoch != 0 && partition == record->parent);
+}
+
 /* With its log: the epochs that its first row names. -EBADMSG: damaged. */
 static int read_log(struct cp_follower_side *f, struct cp_log *log)
 {
@@ -131,7 +140,7 @@ static int read_log(struct cp_follower_side *f, struct cp_log *log)
                        &switchyard__internal__store__meta__descriptor, &arena, &scratch,
                        (void *)&meta);
     *log = (struct cp_log){.end = cp_store_position(f->store)};
-    if (r == 0 && meta->partition == f->copying->lane->index && meta->format == CP_FORMAT)
+    if (r == 0 && is_of_this(f->copying, meta->partition) && meta->format == CP_FORMAT)
         cp_row_history(meta, log);
     else if (r == 0)
         r = -EBADMSG;
@@ -183,6 +192,7 @@ static void yield_now(struct cp_follower_side *f)
 }
 
 static void fill_begin(struct cp_follower_side *f);
+static void fork_now(struct cp_follower_side *f);
 
 static void on_closed_store(void *arg)
 {
@@ -192,6 +202,8 @@ static void on_closed_store(void *arg)
         yield_now(f);
     else if (f->anew && f->call != NULL)
         fill_begin(f);
+    else if (f->forks && f->call != NULL)
+        fork_now(f);
 }
 
 /* True: it is closed. */
@@ -367,6 +379,48 @@ static void hear_end(struct cp_follower_side *f)
     say_hello(f);
 }
 
+/* ---- a split ---- */
+
+static void fork_now(struct cp_follower_side *f)
+{
+    struct sy_error_text error = {0};
+    FollowerMessage m = SWITCHYARD__INTERNAL__FOLLOWER_MESSAGE__INIT;
+    Switchyard__Internal__FollowerMessage__Forked forked =
+        SWITCHYARD__INTERNAL__FOLLOWER_MESSAGE__FORKED__INIT;
+    f->forks = false;
+    if (cp_copying_fork_own(f->copying, f->met, &forked.copy, &error) < 0) {
+        fail(f, error.text);
+        return;
+    }
+    m.message_case = SWITCHYARD__INTERNAL__FOLLOWER_MESSAGE__MESSAGE_FORKED;
+    m.forked = &forked;
+    send(f, &m);
+}
+
+/* Its owner has closed the partition, and feeds it no more under that epoch. */
+static void hear_fork(struct cp_follower_side *f, const Switchyard__Internal__OwnerMessage__Fork *m)
+{
+    struct sy_error_text error = {0};
+    struct cp_log_mark end = {0};
+    if (m->end != NULL)
+        end = (struct cp_log_mark){m->end->epoch, m->end->position};
+    if (f->closing != NULL || f->committing) {
+        hang_up(f, SY_CODE_UNAVAILABLE, "the copy is being written or closed");
+        return;
+    }
+    f->met = m->epoch;
+    f->has_piece = f->anew = f->filling = false;
+    if (f->store == NULL && open_store(f, &error) < 0) {
+        fail(f, error.text);
+    } else if (!cp_follower_forks(&f->core, m->epoch, m->copy, end)) {
+        hang_up(f, SY_CODE_FAILED_PRECONDITION, "the copy does not end where the owner's does");
+    } else {
+        f->forks = true;
+        if (close_store(f))
+            fork_now(f);
+    }
+}
+
 /* ---- the owner's stream ---- */
 
 static void hear_meet(struct cp_follower_side *f, uint32_t epoch)
@@ -377,7 +431,7 @@ static void hear_meet(struct cp_follower_side *f, uint32_t epoch)
         return;
     }
     f->met = epoch;
-    f->has_piece = f->anew = f->filling = false;
+    f->has_piece = f->anew = f->filling = f->forks = false;
     if (f->store == NULL && open_store(f, &error) < 0)
         fail(f, error.text);
     else
@@ -405,6 +459,9 @@ static void hear(struct cp_follower_side *f, const OwnerMessage *m)
     case SWITCHYARD__INTERNAL__OWNER_MESSAGE__MESSAGE_END:
         hear_end(f);
         break;
+    case SWITCHYARD__INTERNAL__OWNER_MESSAGE__MESSAGE_FORK:
+        hear_fork(f, m->fork);
+        break;
     default:
         fail(f, "a message of an owner that is none");
         break;
@@ -418,7 +475,9 @@ static void on_message(void *ctx, struct sy_span bytes)
     sy_arena_init(&arena, UNPACK_BYTES_MIN + 2 * bytes.len);
     const OwnerMessage *m = pb_unpack(&switchyard__internal__owner_message__descriptor, &arena,
                                       bytes);
-    bool meets = m != NULL && m->message_case == SWITCHYARD__INTERNAL__OWNER_MESSAGE__MESSAGE_MEET;
+    bool meets = m != NULL &&
+                 (m->message_case == SWITCHYARD__INTERNAL__OWNER_MESSAGE__MESSAGE_MEET ||
+                  m->message_case == SWITCHYARD__INTERNAL__OWNER_MESSAGE__MESSAGE_FORK);
     if (m == NULL || (!meets && f->met == 0))
         fail(f, "a message of an owner that is none, or out of turn");
     else
@@ -431,7 +490,7 @@ static void on_closed(void *ctx, const struct sy_status *status)
     struct cp_follower_side *f = ctx;
     (void)status;
     struct sy_call *call = sy_take(f->call);
-    f->has_piece = f->greets = f->anew = f->filling = false;
+    f->has_piece = f->greets = f->anew = f->filling = f->forks = false;
     f->met = 0;
     sy_buf_deinit(&f->data);
     sy_call_unref(call);
@@ -453,12 +512,23 @@ void cp_follower_side_arrived(struct cp_copying *copying, struct sy_call *call)
                      copying->lane->index);
         return;
     }
+    if (copying->record.revision == 0) { /* it may name a copy that is to be taken first */
+        sy_call_fail(call, SY_CODE_UNAVAILABLE, "the record of partition %u is not known here yet",
+                     copying->lane->index);
+        return;
+    }
     hang_up(f, SY_CODE_UNAVAILABLE, "another stream came");
     f->call = call;
     sy_call_set_sink(call, &sink, f);
 }
 
 /* ---- life ---- */
+
+bool cp_follower_side_idle(const struct cp_copying *copying)
+{
+    const struct cp_follower_side *f = copying->follower;
+    return f->call == NULL && f->store == NULL && f->closing == NULL;
+}
 
 bool cp_copying_yield(struct cp_lane *lane, sy_fn done, void *ctx)
 {

@@ -18,12 +18,27 @@ struct telling {
     struct cp_post post;
     struct cp_copying *copying;
     struct cp_copy_record record;
+    struct cp_partition_lot *lot; /* NULL: its epoch is the same as before */
     bool wrote;
 };
 
+static void free_telling(struct telling *telling)
+{
+    free(telling->lot);
+    free(telling);
+}
+
 static void drop_telling(struct cp_post *post)
 {
-    free(sy_container_of(post, struct telling, post));
+    free_telling(sy_container_of(post, struct telling, post));
+}
+
+/* An epoch is over: what was forked under it is named by now, or comes to nothing. */
+static void drop_forks(const struct cp_copying *copying, const struct cp_partition_lot *lot)
+{
+    const struct cp_store_opener *opener = copying->opener;
+    if (lot != NULL && lot->forks_before != 0 && opener->drop_forks != NULL)
+        opener->drop_forks(opener->ctx, lot->forks_before, lot->forks, lot->fork_count);
 }
 
 static void hear(struct cp_post *post)
@@ -34,7 +49,9 @@ static void hear(struct cp_post *post)
     copying->record = telling->record;
     if (copying->copy == 0)
         copying->copy = telling->record.here;
-    free(telling);
+    cp_copying_adopt(copying);
+    drop_forks(copying, telling->lot);
+    free_telling(telling);
     if (wrote)
         cp_owner_wrote(copying);
     else
@@ -61,6 +78,8 @@ static struct cp_copy_record read_record(const struct cp_copying *copying)
     const char *chosen = strcmp(p->standby, shard->name) != 0 ? p->standby : "";
     snprintf(record.peer, sizeof(record.peer), "%s", beside != NULL ? beside->shard : chosen);
     record.replaced = beside != NULL && chosen[0] != '\0' && strcmp(chosen, beside->shard) != 0;
+    record.parent = p->parent;
+    record.parent_epoch = p->parent_epoch;
     uint32_t peer = record.peer[0] != '\0' ? cp_map_shard(map, record.peer) : CP_MAP_NONE;
     if (record.ours && peer != CP_MAP_NONE)
         record.channel = cp_shard_channel(shard, map->shards[peer].endpoint);
@@ -78,12 +97,16 @@ static void tell(struct cp_copying *copying, bool wrote)
     struct cp_copy_record record = read_record(copying);
     if (!wrote && same(&record, &copying->told))
         return;
-    copying->told = record;
     struct telling *telling = sy_new(struct telling);
     *telling = (struct telling){.post = {.run = hear, .drop = drop_telling},
                                 .copying = copying,
                                 .record = record,
                                 .wrote = wrote};
+    if (record.revision != 0 && record.epoch != copying->told.epoch) {
+        telling->lot = sy_new(struct cp_partition_lot);
+        *telling->lot = cp_shard_lot(copying->lane->shard, copying->lane->index);
+    }
+    copying->told = record;
     cp_lane_post(cp_front(copying->lane->shard), copying->lane, &telling->post);
 }
 
@@ -209,12 +232,12 @@ static void follow(void *ctx, struct sy_call *call, struct sy_span bytes)
     const char *text = sy_call_metadata(call, "x-switchyard-partition");
     char *end = NULL;
     unsigned long index = text != NULL ? strtoul(text, &end, 10) : 0;
-    if (text == NULL || end == text || *end != '\0' || index >= shard->options.partitions ||
+    if (text == NULL || end == text || *end != '\0' || index >= shard->room ||
         shard->lanes[index].copying == NULL) {
         sy_call_fail(call, SY_CODE_INVALID_ARGUMENT,
                      "expected one of this region's %u partitions, whose shards have disks of "
                      "their own",
-                     shard->options.partitions);
+                     cp_shard_partitions(shard));
         return;
     }
     struct arrival *arrival = sy_new(struct arrival);
@@ -260,6 +283,7 @@ void cp_copying_free(struct cp_lane *lane)
     if (copying == NULL)
         return;
     cp_region_want_forget(copying->want);
+    cp_forking_end(copying);
     cp_owner_deinit(copying);
     cp_follower_side_deinit(copying);
     free(copying);

@@ -2,7 +2,7 @@
  * What each lane does for the copies of its partition, when shards have disks of their own
  * (docs/replication.md): as its owner it feeds the standby (standby_owner.c), or it is that standby
  * (standby_follower.c). standby_front.c: the partition's record, which only the front reads and
- * writes.
+ * writes. standby_fork.c: both sides' forks, when the partition is split.
  *
  *     front                             lane
  *       | -- record (what it says) ------> | the view of the core (standby.h)
@@ -35,11 +35,13 @@ struct cp_copy_record {
     uint64_t beside;                   /* the copy in sync on another shard; 0: none */
     char peer[CP_NAME_LENGTH_MAX + 1]; /* that shard, else the chosen standby; "": none */
     bool replaced;                     /* another than that shard was chosen */
+    uint32_t parent, parent_epoch;     /* that it was split from; 0: from none */
     struct sy_channel *channel;        /* to it; NULL: it is not there */
 };
 
 struct cp_owner_side;
 struct cp_follower_side;
+struct cp_forking;
 
 struct cp_copying { /* lane->copying */
     struct cp_lane *lane;
@@ -50,6 +52,7 @@ struct cp_copying { /* lane->copying */
     uint64_t copy; /* on our disk, as this lane knows; 0: none */
     struct cp_owner_side *owner;
     struct cp_follower_side *follower;
+    struct cp_forking *forking; /* NULL: it is not being split */
     /* The front's. */
     struct cp_copy_record told;
     struct cp_region_want *want; /* the write that is under way */
@@ -67,8 +70,21 @@ void cp_owner_init(struct cp_copying *copying);
 void cp_owner_deinit(struct cp_copying *copying);
 void cp_owner_look(struct cp_copying *copying); /* the record is new */
 void cp_owner_wrote(struct cp_copying *copying);
+/* Where its log ended when it was closed last, under that epoch; zeroed: that is not known, or not
+ * all of it is durable. */
+struct cp_log_mark cp_owner_closed(const struct cp_copying *copying, uint32_t epoch);
+
+/* standby_fork.c */
+/* Our copy, which nobody has open, as it was left by the owner of that epoch: another one, and its
+ * id. */
+int cp_copying_fork_own(struct cp_copying *copying, uint32_t epoch, uint64_t *ret_id,
+                        struct sy_error_text *error) SY_MUST_USE;
+/* The record is new: takes what the partition begins with here, if it came of a split. */
+void cp_copying_adopt(struct cp_copying *copying);
+void cp_forking_end(struct cp_copying *copying);
 
 /* standby_follower.c */
+bool cp_follower_side_idle(const struct cp_copying *copying); /* nobody feeds it */
 void cp_follower_side_init(struct cp_copying *copying);
 void cp_follower_side_deinit(struct cp_copying *copying);
 /* A stream has come to the lane; owned. */

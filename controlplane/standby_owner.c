@@ -45,7 +45,8 @@ struct cp_owner_side {
     size_t rest_at;
     struct cp_image *image;
     bool image_ready;
-    bool in_sync; /* as it was logged */
+    bool in_sync;              /* as it was logged */
+    struct cp_log_mark closed; /* of cp_owner_closed() */
 };
 
 static void step(struct cp_owner_side *o, struct cp_standby_event event);
@@ -498,6 +499,8 @@ static uint64_t synced(void *ctx, uint64_t upto)
 static void end(void *ctx)
 {
     struct cp_owner_side *o = ((struct cp_copying *)ctx)->owner;
+    bool whole = o->decides && o->core.synced == o->core.log.end;
+    o->closed = whole ? cp_log_end(&o->core.log) : (struct cp_log_mark){0};
     o->decides = false;
     hang_up(o);
     sy_timer_stop(o->loop, &o->wake);
@@ -506,6 +509,13 @@ static void end(void *ctx)
     o->peer[0] = '\0';
     o->channel = NULL;
     sy_buf_deinit(&o->data);
+}
+
+struct cp_log_mark cp_owner_closed(const struct cp_copying *copying, uint32_t epoch)
+{
+    const struct cp_owner_side *o = copying->owner;
+    bool known = o->store == NULL && o->closed.epoch == epoch;
+    return known ? o->closed : (struct cp_log_mark){0};
 }
 
 /* ---- life ---- */

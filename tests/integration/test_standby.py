@@ -2,6 +2,7 @@
 acknowledged, and the load goes on."""
 import shutil
 import subprocess
+import threading
 
 from harness import ROOT, wait_until
 from test_region import SHARDS, Load, check_run
@@ -86,6 +87,46 @@ def test_the_only_copy_in_sync_is_lost(box):
     starting.wait()
 
 
-for test in (test_a_disk_is_lost, test_the_only_copy_in_sync_is_lost):
+def test_a_disk_is_lost_with_a_split(box):
+    """Both halves have two copies as soon as they are there; the owner is killed at another moment of a split each time, and loses
+    its disk."""
+    wait_doubled(box)
+    with Load(box) as load:
+        wait_until(lambda: len(load.acknowledged) >= 6, "some runs have ended")
+        before = len(places(box))
+        for partition in range(2):
+            half = int(box.cli("region", "split", partition).stdout.split("partition ")[-1].split()[0].rstrip(".,"))
+            assert places(box)[half]["in_sync"], places(box)[half]
+        lose_and_go_on(box, load, places(box)[0]["shard"])
+        for i in range(3):
+            shard = places(box)[i]["shard"]
+            through(box, next(s for s in SHARDS if s != shard))
+            killer = threading.Timer(0.02 + 0.05 * i, lose, (box, shard))
+            killer.start()
+            box.cli("--call-timeout", "20s", "region", "split", i, check=False)
+            killer.join()
+            lose_and_go_on(box, load, shard, lost=True)
+        count = len(places(box))
+    print(f"    {before} partitions became {count}, {len(load.acknowledged)} runs acknowledged, {len(load.lost)} tries lost", flush=True)
+    assert count >= before + 2
+    assert not load.failed, load.failed
+    for name in load.acknowledged:
+        check_run(box, name)
+
+
+def lose_and_go_on(box, load, shard, lost=False):
+    """The others serve all that it had; then it comes back, with an empty disk."""
+    through(box, next(s for s in SHARDS if s != shard))
+    if not lost:
+        lose(box, shard)
+    wait_until(lambda: places(box) and all(p["shard"] not in ("", shard) for p in places(box)), f"the others have what {shard} had")
+    count = len(load.acknowledged)
+    wait_until(lambda: len(load.acknowledged) >= count + 6, "runs end as before")
+    box.restart(shard)
+    wait_doubled(box)
+
+
+for test in (test_a_disk_is_lost, test_a_disk_is_lost_with_a_split, test_the_only_copy_in_sync_is_lost):
     test.options = ("--shards", "3", "--etcds", "1", "--clusters", "1", "--storage", "local")
     test.needs = ("etcd",)
+test_a_disk_is_lost_with_a_split.settings = ("shard.partitions_max=16",)

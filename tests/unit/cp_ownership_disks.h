@@ -32,6 +32,52 @@ static void audit_open(struct world *w, size_t shard, uint32_t partition)
 
 /* ---- forks ---- */
 
+static size_t site_of(const struct world *w, const char *name)
+{
+    size_t i = 0;
+    while (i < SHARDS && strcmp(w->sites[i].name, name) != 0)
+        i++;
+    return i;
+}
+
+static uint64_t fork_copy(struct world *w, struct site *site, uint32_t partition, uint32_t epoch)
+{
+    site->forks[partition] = (struct own_fork){epoch, ++w->copies};
+    return w->copies;
+}
+
+/* The standby forks with its owner, or nobody does. */
+static bool fork_copies(struct world *w, struct site *site, const struct cp_ownership_effect *e,
+                        struct cp_forked_copies *ret)
+{
+    uint32_t p = e->partition, at = cp_map_partition(&site->map, p);
+    const struct cp_map_copy *beside = cp_map_copy_beside(&site->map.partitions[at], site->name);
+    *ret = (struct cp_forked_copies){.of = beside != NULL ? beside->id : 0};
+    if (beside != NULL) {
+        struct site *standby = &w->sites[site_of(w, beside->shard)];
+        if (standby->o == NULL || cut(w, standby) || standby->paused_until_ns > w->now_ns ||
+            standby->copies[p].id != beside->id || standby->open[p].epoch != 0)
+            return false;
+        ret->beside = fork_copy(w, standby, p, e->epoch);
+    }
+    ret->own = fork_copy(w, site, p, e->epoch);
+    return true;
+}
+
+/* Who reads that there is a half takes what it begins with here. */
+static void adopt_forks(struct site *site)
+{
+    for (size_t i = 0; i < site->map.partition_count; i++) {
+        const struct cp_map_partition *half = &site->map.partitions[i];
+        struct own_fork *fork = &site->forks[half->parent];
+        if (half->parent_epoch == 0 || fork->id == 0 || fork->epoch != half->parent_epoch ||
+            site->copies[half->number].id != 0)
+            continue;
+        site->copies[half->number] = (struct cp_own_copy){.id = fork->id};
+        fork->id = 0;
+    }
+}
+
 /* Nobody has it open here; who had it before may still, elsewhere. */
 static void fork_store(struct world *w, size_t shard, const struct cp_ownership_effect *e)
 {
@@ -39,6 +85,8 @@ static void fork_store(struct world *w, size_t shard, const struct cp_ownership_
         .type = FORKED, .shard = shard, .partition = e->partition, .epoch = e->epoch};
     MUST(w->sites[shard].open[e->partition].epoch == 0);
     bool refused = !w->calm && sy_rng_chance(&w->rng, 1, 8);
+    if (w->local && !refused)
+        refused = !fork_copies(w, &w->sites[shard], e, &h.forked);
     h.result = refused ? CP_COORD_CONFLICT : CP_COORD_DONE;
     if (!refused && e->epoch > w->forked[e->partition])
         w->forked[e->partition] = e->epoch;
@@ -47,6 +95,15 @@ static void fork_store(struct world *w, size_t shard, const struct cp_ownership_
 }
 
 /* ---- standbys ---- */
+
+/* Or it will be, when that shard reads of it. */
+static bool lies_at(const struct site *site, uint32_t partition, uint64_t id)
+{
+    bool lies = site->copies[partition].id == id;
+    for (size_t i = 0; i < ROOM && !lies; i++)
+        lies = site->forks[i].id == id;
+    return lies;
+}
 
 /* The disk of a shard that has just died is lost with it, unless some partition has its only copy
  * there. */
@@ -57,23 +114,12 @@ static void lose_disk(struct world *w, size_t shard)
         struct cp_map_partition row = row_of(w, p);
         const struct cp_map_copy *other = cp_map_copy_beside(&row, site->name);
         bool named = cp_map_copy_on(&row, site->name) != NULL;
-        bool there = false;
-        for (size_t i = 0; other != NULL && i < SHARDS; i++)
-            there |= strcmp(w->sites[i].name, other->shard) == 0 &&
-                     w->sites[i].copies[p].id == other->id;
-        if (named && !there)
+        if (named && (other == NULL || !lies_at(&w->sites[site_of(w, other->shard)], p, other->id)))
             return;
     }
     memset(site->copies, 0, sizeof(site->copies));
+    memset(site->forks, 0, sizeof(site->forks));
     w->disks++;
-}
-
-static size_t site_of(const struct world *w, const char *name)
-{
-    size_t i = 0;
-    while (i < SHARDS && strcmp(w->sites[i].name, name) != 0)
-        i++;
-    return i;
 }
 
 /* The owner's shell, each second or so: who should be in sync and is near is taken in; who is not

@@ -56,6 +56,10 @@ struct site {
     uint64_t wake; /* which of its timers counts */
     struct open open[ROOM];
     struct cp_own_copy copies[ROOM]; /* on its own disk */
+    struct own_fork {                /* the same: of each the last one */
+        uint32_t epoch;
+        uint64_t id; /* 0: none, or it was taken */
+    } forks[ROOM];
 };
 
 enum happening_type {
@@ -91,6 +95,7 @@ struct happening {
     int64_t session, sent_ns, timeout_ns;
     size_t number, other; /* other: the standby in sync; SHARDS: none */
     enum cp_coord_result result;
+    struct cp_forked_copies forked;
     struct cp_ownership_effect write;
 };
 
@@ -182,6 +187,9 @@ static void audit_half(struct world *w, const struct cp_map_partition *half)
     MUST(whole.epoch > half->parent_epoch && half->epoch > half->parent_epoch);
     MUST(w->forked[half->parent] == half->parent_epoch);
     MUST(whole.range.last < half->range.first);
+    MUST(half->in_sync_count == whole.in_sync_count); /* it does not begin with one copy less */
+    for (size_t i = 0; i < half->in_sync_count; i++)
+        MUST(cp_map_copy_on(&whole, half->in_sync[i].shard) != NULL && half->in_sync[i].id != 0);
     w->partitions++;
     w->splits++;
 }

@@ -106,6 +106,7 @@ static void step(struct world *w, size_t shard, struct cp_ownership_event event)
     struct site *site = &w->sites[shard];
     struct cp_ownership_effects fx = {0};
     fill_map(site);
+    adopt_forks(site);
     struct cp_ownership_view view = {.now_ns = local_ns(w, site),
                                      .map = &site->map,
                                      .session = site->session,
@@ -414,6 +415,7 @@ static void process_happens(struct world *w, struct happening *h)
     case FORKED:
         event.type = CP_OWNERSHIP_FORKED;
         event.result = h->result;
+        event.forked = h->forked;
         step(w, h->shard, event);
         return;
     case MADE:

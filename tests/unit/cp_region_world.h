@@ -12,6 +12,7 @@
 #include "proto/pb.h"
 #include "tests/etcd/etcd.h"
 #include "tests/lib/test.h"
+#include "tests/unit/cp_region_own.h"
 
 #include "flyteidl2/task/task_definition.pb-c.h"
 #include "flyteidl2/workflow/run_service.pb-c.h"
@@ -22,26 +23,13 @@
 
 #define UNUSED __attribute__((unused))
 
-#ifndef ROOM /* for partitions, after splits */
-#define ROOM 6
-#endif
 enum { SHARDS = 3, PARTITIONS = 6, LOOPS = ROOM + 1, MEMBERS = 3, CALLS = 400 };
-#define MS SY_NS_PER_MS
 
 struct world;
 
-/* A partition's copy on a shard's own disk. */
-struct own {
-    struct cp_mem_disk *disk;
-    uint64_t copy;         /* its id; 0: none */
-    struct sy_buf filling; /* the image of another one, as far as it came */
-};
-
 struct shard {
     struct world *world;
-    struct own own[PARTITIONS]; /* with local storage */
-    struct cp_store_opener openers[PARTITIONS];
-    struct cp_copies copies;
+    struct own_disks disks; /* with local storage */
     char name[16], address[32];
     struct sy_loop *loops[LOOPS]; /* the first is the front's */
     struct cp_shard *shard;       /* NULL: down */
@@ -216,13 +204,6 @@ static int open_mem(void *ctx, struct cp_store **ret, uint32_t epoch, struct sy_
     return cp_store_mem_open(ret, disk->disk, epoch, loop, ret_epoch, error);
 }
 
-/* Of a shard's own. */
-static int open_own(void *ctx, struct cp_store **ret, uint32_t epoch, struct sy_loop *loop,
-                    uint32_t *ret_epoch, struct sy_error_text *error)
-{
-    return cp_store_mem_open(ret, ctx, epoch, loop, ret_epoch, error);
-}
-
 static int fork_mem(void *ctx, uint32_t epoch, struct sy_error_text *error)
 {
     const struct disk *disk = ctx;
@@ -284,91 +265,6 @@ static void tell_ended(void *arg)
         witness->on_ended(witness->ctx);
 }
 
-/* ---- disks of their own ---- */
-
-static int own_read(void *ctx, uint32_t partition, struct cp_own_copy *ret,
-                    struct sy_error_text *error)
-{
-    const struct shard *s = ctx;
-    (void)error;
-    *ret = (struct cp_own_copy){.id = s->own[partition].copy};
-    return 0;
-}
-
-static int own_make(void *ctx, uint32_t partition, uint64_t id, struct sy_error_text *error)
-{
-    struct shard *s = ctx;
-    (void)error;
-    ck_assert_uint_eq(s->own[partition].copy, 0);
-    s->own[partition].copy = id;
-    return 0;
-}
-
-static int own_fill(void *ctx, uint32_t partition, const char *name, struct sy_span bytes,
-                    struct sy_error_text *error)
-{
-    struct own *own = &((struct shard *)ctx)->own[partition];
-    (void)error;
-    if (name == NULL)
-        sy_buf_clear(&own->filling);
-    else
-        sy_buf_append(&own->filling, bytes.data, bytes.len);
-    return 0;
-}
-
-static int own_filled(void *ctx, uint32_t partition, uint64_t id, struct sy_error_text *error)
-{
-    struct own *own = &((struct shard *)ctx)->own[partition];
-    (void)error;
-    int r = cp_mem_disk_load(own->disk, sy_buf_span(&own->filling));
-    sy_buf_deinit(&own->filling);
-    own->copy = id;
-    return r;
-}
-
-static const char *own_image_path(void *ctx, uint32_t partition)
-{
-    (void)ctx, (void)partition;
-    return "";
-}
-
-static int own_adopt(void *ctx, const char *identity, struct sy_error_text *error)
-{
-    (void)error;
-    memcpy(((struct shard *)ctx)->copies.identity, identity, CP_IDENTITY_SIZE);
-    return 0;
-}
-
-static void new_disk(struct own *own)
-{
-    *own = (struct own){.disk = cp_mem_disk_new()};
-    cp_mem_disk_set(own->disk, MS, -1);
-    cp_mem_disk_keep_log(own->disk, 200);
-}
-
-static void init_disks(struct shard *s)
-{
-    for (uint32_t p = 0; p < PARTITIONS; p++) {
-        new_disk(&s->own[p]);
-        s->openers[p] = (struct cp_store_opener){.open = open_own, .ctx = s->own[p].disk};
-    }
-    s->copies = (struct cp_copies){.read = own_read,
-                                   .make = own_make,
-                                   .fill = own_fill,
-                                   .filled = own_filled,
-                                   .image_path = own_image_path,
-                                   .adopt = own_adopt,
-                                   .ctx = s};
-}
-
-static void free_disks(struct shard *s)
-{
-    for (uint32_t p = 0; p < PARTITIONS; p++) {
-        cp_mem_disk_free(s->own[p].disk);
-        sy_buf_deinit(&s->own[p].filling);
-    }
-}
-
 static void start_shard(struct world *w, size_t i)
 {
     static const struct cp_witness_ops ops = {has_ended, forget_processes};
@@ -383,11 +279,11 @@ static void start_shard(struct world *w, size_t i)
                                        .listen = s->address,
                                        .endpoint = s->address,
                                        .partitions = PARTITIONS,
-                                       .partitions_max = w->local ? PARTITIONS : ROOM,
+                                       .partitions_max = ROOM,
                                        .partition = {.inline_bytes_max = 65536},
                                        .etcd = &etcd,
                                        .disk_patience_ns = disk_patience_ns,
-                                       .copies = w->local ? &s->copies : NULL};
+                                       .copies = w->local ? &s->disks.copies : NULL};
     snprintf(s->process, sizeof(s->process), "shard-%zu, life %u", i, ++s->life);
     s->witness = (struct cp_witness){.ops = &ops};
     options.process = s->process;
@@ -395,7 +291,7 @@ static void start_shard(struct world *w, size_t i)
     struct cp_shard_ports ports = {.rpc = w->rpc,
                                    .loops = s->loops + 1,
                                    .front = s->loops[0],
-                                   .openers = w->local ? s->openers : w->openers,
+                                   .openers = w->local ? s->disks.openers : w->openers,
                                    .seed = sy_rng_u64(&w->rng)};
     struct sy_error_text error = {0};
     sy_rpc_mem_set_origin(w->rpc, s->origin);
@@ -468,7 +364,7 @@ static void open_world_of(struct world *w, uint64_t seed, bool local)
             ck_assert_int_eq(sy_loop_new(&s->loops[k], &options), 0);
         s->channel = sy_channel_new(w->rpc, s->address);
         sy_timer_init(&s->told, tell_ended, s);
-        init_disks(s);
+        init_disks(&s->disks);
     }
     for (size_t i = 0; i < SHARDS; i++)
         start_shard(w, i);
@@ -505,7 +401,7 @@ static void close_world(struct world *w)
         cp_mem_disk_free(w->forks[i].disk);
     for (size_t i = 0; i < SHARDS; i++) {
         sy_timer_stop(w->shards[i].loops[0], &w->shards[i].told);
-        free_disks(&w->shards[i]);
+        free_disks(&w->shards[i].disks);
         for (size_t k = 0; k < LOOPS; k++)
             sy_loop_free(w->shards[i].loops[k]);
     }

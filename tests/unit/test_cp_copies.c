@@ -18,7 +18,7 @@ static struct cp_data_dir dir;
 
 static int open_dir(struct sy_error_text *error)
 {
-    return cp_data_dir_init_local(&dir, root, 2, CP_STORE_MEMORY_MIN, error);
+    return cp_data_dir_init_local(&dir, root, 2, 4, CP_STORE_MEMORY_MIN, error);
 }
 
 static void begin(void)
@@ -158,6 +158,39 @@ START_TEST(a_damaged_id_is_an_error)
 }
 END_TEST
 
+/* What is forked is a copy with an id of its own, before anybody begins with it; then it is that
+ * one's, also after a restart. */
+START_TEST(a_fork_is_a_copy_of_what_begins_with_it)
+{
+    struct cp_store *store;
+    struct sy_loop *loop;
+    struct sy_error_text error = {0};
+    uint32_t newer;
+    begin();
+    ck_assert_int_eq(sy_loop_new(&loop, NULL), 0);
+    ck_assert_int_eq(port()->make(port()->ctx, 1, 0xabc, NULL), 0);
+    const struct cp_store_opener *whole = &dir.openers[1], *half = &dir.openers[2];
+    ck_assert_int_eq(whole->open(whole->ctx, &store, 5, loop, &newer, &error), 0);
+    cp_store_close(store);
+    ck_assert_msg(whole->fork(whole->ctx, 5, &error) == 0, "%s", error.text);
+    ck_assert_int_eq(port()->name_fork(port()->ctx, 1, 5, 0xdef, NULL), 0);
+    ck_assert_uint_eq(read_copy(2).id, 0);
+    cp_data_dir_deinit(&dir);
+    ck_assert_int_eq(open_dir(NULL), 0);
+    ck_assert_uint_eq(read_copy(2).id, 0);
+    half = &dir.openers[2];
+    ck_assert_int_eq(half->adopt(half->ctx, 1, 4, &error), -ENOENT);
+    ck_assert_msg(half->adopt(half->ctx, 1, 5, &error) == 0, "%s", error.text);
+    ck_assert_uint_eq(read_copy(2).id, 0xdef);
+    ck_assert(!read_copy(2).empty);
+    ck_assert_uint_eq(read_copy(1).id, 0xabc);
+    ck_assert(!is_there("partition-1.split-5"));
+    ck_assert_int_eq(port()->name_fork(port()->ctx, 1, 7, 1, &error), -ENOENT);
+    sy_loop_free(loop);
+    end();
+}
+END_TEST
+
 START_TEST(it_knows_of_which_region_its_copies_are)
 {
     struct sy_error_text error = {0};
@@ -203,7 +236,8 @@ START_TEST(one_process_uses_it)
     struct cp_data_dir second;
     struct sy_error_text error = {0};
     begin();
-    ck_assert_int_eq(cp_data_dir_init_local(&second, root, 2, CP_STORE_MEMORY_MIN, &error), -EBUSY);
+    ck_assert_int_eq(cp_data_dir_init_local(&second, root, 2, 4, CP_STORE_MEMORY_MIN, &error),
+                     -EBUSY);
     ck_assert_ptr_nonnull(strstr(error.text, "in use by another process"));
     end();
 }
@@ -216,6 +250,7 @@ int main(void)
                                   strange_names_are_no_files_of_a_copy,
                                   what_has_no_id_gets_one,
                                   a_damaged_id_is_an_error,
+                                  a_fork_is_a_copy_of_what_begins_with_it,
                                   it_knows_of_which_region_its_copies_are,
                                   a_shared_directory_is_not_taken,
                                   one_process_uses_it,

@@ -26,7 +26,7 @@ struct odd {
     const char *listen, *endpoint; /* NULL: odd:8090 */
     int misfits;
     bool stopped;
-    struct shard disks; /* its own, with local storage */
+    struct own_disks disks; /* its own, with local storage */
 };
 
 static int mark(void *ctx, struct sy_error_text *error)

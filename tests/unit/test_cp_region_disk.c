@@ -8,7 +8,7 @@
  * what has begun before it is set back is slow for him. */
 static struct cp_mem_disk *disk_of(struct world *w, size_t shard, uint32_t partition)
 {
-    return w->local ? w->shards[shard].own[partition].disk : w->disks[partition].disk;
+    return w->local ? w->shards[shard].disks.own[partition].disk : w->disks[partition].disk;
 }
 
 static bool serves(const struct world *w, size_t shard, uint32_t partition)

@@ -1,87 +1,11 @@
 /* links: cp sy_test_etcd */
 /* A region whose shards have disks of their own: what was acknowledged outlives any one of them
  * (docs/replication.md). */
-#include "tests/unit/cp_region_world.h"
+#include "tests/unit/cp_region_disks.h"
 
 #include "controlplane/ranges.h"
-#include "controlplane/shard_impl.h"
 
 #include "switchyard/v1/region_service.pb-c.h"
-
-static const struct cp_map *map_of(const struct world *w)
-{
-    const struct cp_map *newest = NULL;
-    for (size_t i = 0; i < SHARDS; i++) {
-        const struct shard *s = &w->shards[i];
-        if (s->shard == NULL || s->paused)
-            continue;
-        const struct cp_map *map = cp_region_map(s->shard->in_region);
-        newest = newest == NULL || map->revision > newest->revision ? map : newest;
-    }
-    return newest;
-}
-
-static const struct cp_map_partition *record(const struct world *w, uint32_t p)
-{
-    const struct cp_map *map = map_of(w);
-    uint32_t at = cp_map_partition(map, p);
-    ck_assert_uint_ne(at, CP_MAP_NONE);
-    return &map->partitions[at];
-}
-
-/* Each partition is served, and has a standby in sync. */
-static bool doubled(const struct world *w)
-{
-    for (uint32_t p = 0; p < PARTITIONS; p++) {
-        if (map_of(w) == NULL || cp_map_partition(map_of(w), p) == CP_MAP_NONE)
-            return false;
-        const struct cp_map_partition *row = record(w, p);
-        if (row->in_sync_count != 2 || cp_map_owner(map_of(w), row) == CP_MAP_NONE || row->moving)
-            return false;
-    }
-    return true;
-}
-
-static bool serves(const struct world *w, uint32_t p, size_t i)
-{
-    const struct shard *s = &w->shards[i];
-    return s->shard != NULL && cp_partition_serving(cp_shard_partition(s->shard, p));
-}
-
-static size_t server_of(const struct world *w, uint32_t p)
-{
-    for (size_t i = 0; i < SHARDS; i++) {
-        if (serves(w, p, i) && !w->shards[i].paused)
-            return i;
-    }
-    return SHARDS;
-}
-
-static size_t standby_of(const struct world *w, uint32_t p)
-{
-    const struct cp_map_partition *row = record(w, p);
-    const struct cp_map_copy *beside = cp_map_copy_beside(row, row->owner);
-    for (size_t i = 0; beside != NULL && i < SHARDS; i++) {
-        if (strcmp(w->shards[i].name, beside->shard) == 0)
-            return i;
-    }
-    return SHARDS;
-}
-
-static void lose_disks(struct world *w, size_t i)
-{
-    struct shard *s = &w->shards[i];
-    ck_assert_ptr_null(s->shard);
-    free_disks(s);
-    init_disks(s);
-    (void)w;
-}
-
-static void open_local(struct world *w, uint64_t seed)
-{
-    open_world_of(w, seed, true);
-    UNTIL(w, doubled(w));
-}
 
 static void create_many(struct world *w, size_t count)
 {
@@ -276,7 +200,7 @@ START_TEST(a_standby_that_is_far_behind_begins_anew)
     open_local(w, 70);
     uint32_t p = 0;
     size_t owner = server_of(w, p), standby = standby_of(w, p);
-    uint64_t copy = w->shards[standby].own[p].copy;
+    uint64_t copy = w->shards[standby].disks.own[p].copy;
     kill_shard(w, standby);
     for (int i = 0; i < 250; i++) { /* the log has 200 batches */
         expect_ok(w, create_in(w, owner, p));
@@ -286,7 +210,7 @@ START_TEST(a_standby_that_is_far_behind_begins_anew)
     start_shard(w, standby);
     UNTIL(w, doubled(w));
     if (standby_of(w, p) == standby)
-        ck_assert_uint_ne(w->shards[standby].own[p].copy, copy);
+        ck_assert_uint_ne(w->shards[standby].disks.own[p].copy, copy);
     check_runs(w);
     close_world(w);
 }
@@ -345,7 +269,7 @@ START_TEST(records_that_are_lost_are_not_made_anew_unasked)
     ck_assert_uint_eq(owned_by(w, 0), 0);
     ck_assert(!fake_etcd_find(w->etcd, "/switchyard/eu/region", &value));
     kill_shard(w, 0);
-    w->shards[0].copies.identity[0] = '\0'; /* data_dir/copies is removed */
+    w->shards[0].disks.copies.identity[0] = '\0'; /* data_dir/copies is removed */
     start_shard(w, 0);
     UNTIL(w, owned_by(w, 0) == PARTITIONS);
     for (size_t i = 1; i < SHARDS; i++)
@@ -363,9 +287,9 @@ START_TEST(a_restored_copy_serves_when_it_is_told_to)
     struct world *w = &world;
     open_local(w, 90);
     leave_all_to_the_first(w);
-    w->shards[0].copies.identity[0] = '\0'; /* its data_dir was empty */
+    w->shards[0].disks.copies.identity[0] = '\0'; /* its data_dir was empty */
     for (uint32_t p = 0; p < PARTITIONS; p++)
-        w->shards[0].own[p].copy = 1000 + p;
+        w->shards[0].disks.own[p].copy = 1000 + p;
     for (size_t i = 0; i < SHARDS; i++)
         start_shard(w, i);
     run_for(w, 20 * SY_NS_PER_S);

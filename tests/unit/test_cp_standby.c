@@ -609,6 +609,27 @@ START_TEST(a_follower_begins_anew_for_its_own_id_unless_the_record_names_it)
 }
 END_TEST
 
+/* Of the copy that is asked for, by the owner that closed it, at just its end, when that is synced.
+ */
+START_TEST(a_follower_forks_what_ends_where_the_owner_does)
+{
+    struct cp_follower f = old_follower();
+    struct cp_standby_piece p = piece(5, cp_log_end(&f.log), (struct cp_log_mark){5, 50});
+    struct cp_log_mark end = {5, 50};
+    ck_assert(!cp_follower_forks(&f, 5, COPY, end)); /* it lacks the last piece */
+    ck_assert_uint_eq(cp_follower_take(&f, &p), CP_FOLLOWER_TAKE);
+    ck_assert(!cp_follower_forks(&f, 5, COPY, end)); /* which is not synced */
+    cp_follower_synced(&f, 50);
+    ck_assert(cp_follower_forks(&f, 5, COPY, end));
+    ck_assert(!cp_follower_forks(&f, 5, COPY + 1, end));
+    ck_assert(!cp_follower_forks(&f, 5, COPY, (struct cp_log_mark){5, 49}));
+    ck_assert(!cp_follower_forks(&f, 6, COPY, (struct cp_log_mark){6, 50}));
+    ck_assert(!cp_follower_forks(&f, 5, COPY, end)); /* a later owner was heard of */
+    cp_follower_init(&f, 0, &(struct cp_log){0});
+    ck_assert(!cp_follower_forks(&f, 5, 0, (struct cp_log_mark){0}));
+}
+END_TEST
+
 START_TEST(the_table_is_sound)
 {
     sm_table_check(&cp_standby_table);
@@ -646,6 +667,7 @@ int main(void)
         a_follower_refuses_older_owners,
         what_was_stored_for_one_owner_is_not_said_to_another,
         a_follower_begins_anew_for_its_own_id_unless_the_record_names_it,
+        a_follower_forks_what_ends_where_the_owner_does,
         the_table_is_sound,
         NULL,
     };
