@@ -362,6 +362,15 @@ bool fake_etcd_has_leader(const struct fake_etcd *etcd)
     return etcd->leader != NULL;
 }
 
+bool fake_etcd_settled(const struct fake_etcd *etcd)
+{
+    for (size_t i = 0; i < etcd->member_count; i++) {
+        if (etcd_requests_left(&etcd->members[i]))
+            return false;
+    }
+    return true;
+}
+
 bool fake_etcd_find(const struct fake_etcd *etcd, const char *key, struct sy_span *ret_value)
 {
     struct sy_span name = {(const uint8_t *)key, strlen(key)};

@@ -62,6 +62,8 @@ void fake_etcd_compact(struct fake_etcd *etcd);
 
 int64_t fake_etcd_revision(const struct fake_etcd *etcd);
 bool fake_etcd_has_leader(const struct fake_etcd *etcd);
+/* No write is left that may still take effect though whoever asked has gone, or was refused. */
+bool fake_etcd_settled(const struct fake_etcd *etcd);
 /* The value of a key as of now, borrowed until the next change; false: there is none. */
 bool fake_etcd_find(const struct fake_etcd *etcd, const char *key, struct sy_span *ret_value);
 bool fake_etcd_has_lease(const struct fake_etcd *etcd, int64_t id);

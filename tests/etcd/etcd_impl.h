@@ -88,6 +88,8 @@ void etcd_requests_resume(struct etcd_member *member, bool elected);
 void etcd_requests_interrupt(struct etcd_member *member);
 /* The member is gone. */
 void etcd_requests_drop(struct etcd_member *member);
+/* Nobody waits for it, and it may happen. */
+bool etcd_requests_left(const struct etcd_member *member);
 
 /* ---- txn.c ---- */
 

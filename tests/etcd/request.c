@@ -274,3 +274,14 @@ void etcd_requests_drop(struct etcd_member *member)
     SY_MAP_EACH(&member->requests, at, next)
     request_free(sy_map_entry(at, struct etcd_request, link));
 }
+
+bool etcd_requests_left(const struct etcd_member *member)
+{
+    SY_MAP_EACH(&member->requests, at, next)
+    {
+        const struct etcd_request *request = sy_map_entry(at, struct etcd_request, link);
+        if (request->call == NULL && request->method->writes && request->state != REQUEST_DONE)
+            return true;
+    }
+    return false;
+}

@@ -131,11 +131,13 @@ static void crash_processes(struct sim_world *world)
 
 /* ---- disks and clocks ---- */
 
-static void disturb_disks(struct sim_world *world, bool heal)
+/* Of one shard, or of all that share them. */
+static void disturb_disks_of(struct sim_world *world, unsigned shard, bool heal)
 {
     const struct sim_options *o = &world->options;
     struct sy_rng *rng = &world->rng;
     for (unsigned i = 0; i < sim_partitions(world); i++) {
+        struct cp_mem_disk *disk = sim_disk_under(world, shard, i);
         bool slow = !heal && sy_rng_chance(rng, o->slow_disk_pct, 100);
         bool fails = !heal && sy_rng_chance(rng, o->fail_commit_pct, 100);
         int64_t sync_ns = (int64_t)sy_rng_below(rng, (uint64_t)o->sync_ns_max + 1);
@@ -143,9 +145,15 @@ static void disturb_disks(struct sim_world *world, bool heal)
             sync_ns += (int64_t)sy_rng_below(rng, SLOW_NS_MAX);
         world->result.commits_failed += fails;
         int64_t after = fails ? (int64_t)sy_rng_below(rng, 5) : -1;
-        if (world->disks[i].mem)
-            cp_mem_disk_set(world->disks[i].mem, sync_ns, after);
+        if (disk)
+            cp_mem_disk_set(disk, sync_ns, after);
     }
+}
+
+static void disturb_disks(struct sim_world *world, bool heal)
+{
+    for (unsigned i = 0; i < (world->options.local ? world->options.shards : 1); i++)
+        disturb_disks_of(world, i, heal);
 }
 
 static void step_clock(struct sim_world *world)

@@ -159,6 +159,27 @@ static void draw_region(struct sim_options *o, bool large)
     }
 }
 
+/* A quarter of the regions: a shard has a disk of its own, and dies with it now and then. Nothing
+ * is split there. (None of seeds/region.txt: those stay as they were.) What a shard asked of etcd
+ * has to have come there when it is started again. */
+static void draw_local(struct sim_options *o)
+{
+    struct sy_rng own, *rng = &own;
+    sy_rng_init(rng, o->seed ^ 0x10ca9);
+    o->local = sy_rng_chance(rng, 1, 4);
+    if (!o->local)
+        return;
+    o->room = o->partitions;
+    o->split_pct = 0;
+    o->standby_patience_ns = (int64_t)up_to(rng, 20) * 100 * SY_NS_PER_MS;
+    o->standby_wait_ns = (int64_t)up_to(rng, 10) * SY_NS_PER_S;
+    if (!sim_options_lose(o) || !sy_rng_chance(rng, 2, 3))
+        return;
+    o->late_ppm = 0;
+    o->crash_shard_pct += (uint32_t)sy_rng_below(rng, 6);
+    o->lose_disk_pct = 20 + (uint32_t)sy_rng_below(rng, 81);
+}
+
 void sim_options_draw(struct sim_options *ret, uint64_t seed, enum sim_size size)
 {
     struct sy_rng rng;
@@ -182,4 +203,6 @@ void sim_options_draw(struct sim_options *ret, uint64_t seed, enum sim_size size
     ret->room = ret->partitions;
     if (ret->shards > 1)
         draw_splits(ret);
+    if (ret->shards > 1)
+        draw_local(ret);
 }

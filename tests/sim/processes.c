@@ -32,8 +32,7 @@ static void on_misfit(void *ctx, const char *why)
     sim_fail(ctx, "a shard does not fit its region: %s", why);
 }
 
-static void shard_new(struct sim_world *world, struct sim_shard *s,
-                      const struct cp_store_opener *openers, struct sy_loop *const *loops)
+static void shard_new(struct sim_world *world, struct sim_shard *s, struct sy_loop *const *loops)
 {
     const struct cp_coord_etcd_options etcd = {.endpoints = sim_etcd_members,
                                                .endpoint_count = SIM_ETCD_MEMBERS,
@@ -50,12 +49,15 @@ static void shard_new(struct sim_world *world, struct sim_shard *s,
         .streams_max = 1000,
         .partition = world->partition,
         .etcd = in_region(world) ? &etcd : NULL,
+        .copies = world->options.local ? &s->copies : NULL,
+        .standby_patience_ns = world->options.standby_patience_ns,
+        .standby_wait_ns = world->options.standby_wait_ns,
     };
     struct cp_shard_ports ports = {
         .rpc = world->rpc,
         .loops = loops,
         .front = s->loops[0],
-        .openers = openers,
+        .openers = s->openers,
         .seed = sy_rng_u64(&world->rng),
     };
     struct sy_error_text error;
@@ -68,17 +70,19 @@ static void shard_new(struct sim_world *world, struct sim_shard *s,
 static void shard_start(struct sim_world *world, unsigned index)
 {
     struct sim_shard *s = &world->shards[index];
-    struct cp_store_opener openers[SIM_PARTITIONS_MAX];
     struct sy_loop *loops[SIM_PARTITIONS_MAX];
+    if (world->options.local)
+        sim_own_disk_goes(world, index);
     for (unsigned i = 0; i < sim_loops_of_shard(world); i++)
         s->loops[i] = sim_loop_new(world);
     for (unsigned i = 0; i < world->options.room; i++) {
         loops[i] = s->loops[sim_loop_of(world, i)];
-        openers[i] = sim_disk_opener(world, i);
+        s->openers[i] = world->options.local ? sim_own_opener(world, index, i)
+                                             : sim_disk_opener(world, i);
     }
     s->process.loop = s->loops[0];
     sy_rpc_mem_set_origin(world->rpc, s->process.name);
-    shard_new(world, s, openers, loops);
+    shard_new(world, s, loops);
     memset(s->stands_until_ns, 0, sizeof(s->stands_until_ns));
     memset(s->commits, 0, sizeof(s->commits));
     s->boots++;
@@ -208,6 +212,8 @@ static void schedule_restart(struct sim_world *world, struct sim_process *proces
 
 void sim_shard_crash(struct sim_world *world, unsigned i)
 {
+    if (world->options.local)
+        sim_own_disk_may_go(world, i);
     shard_end(world, i);
     schedule_restart(world, &world->shards[i].process);
 }

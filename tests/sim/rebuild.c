@@ -186,6 +186,18 @@ static void open_and_compare(struct comparison *c, struct sch_partition *core,
     sy_loop_free(loop);
 }
 
+static void rebuild(struct sim_world *world, unsigned partition, struct sch_partition *core,
+                    const struct cp_mem_disk *disk)
+{
+    struct comparison c = {.world = world, .partition = partition};
+    if (disk == NULL)
+        return;
+    struct cp_mem_disk *copy = cp_mem_disk_copy(disk);
+    world->result.rebuilds++;
+    open_and_compare(&c, core, copy);
+    cp_mem_disk_free(copy);
+}
+
 void sim_check_rebuild(struct sim_world *world, unsigned shard, unsigned loop)
 {
     unsigned partition = world->checks.rebuild_next;
@@ -197,9 +209,6 @@ void sim_check_rebuild(struct sim_world *world, unsigned shard, unsigned loop)
         return;
     world->checks.rebuild_next = (partition + 1) % sim_partitions(world);
     world->checks.rebuild_at_ns = world->now_ns + REBUILD_EVERY_NS;
-    world->result.rebuilds++;
-    struct cp_mem_disk *disk = cp_mem_disk_copy(world->disks[partition].mem);
-    struct comparison c = {.world = world, .partition = partition};
-    open_and_compare(&c, cp_partition_core(p), disk);
-    cp_mem_disk_free(disk);
+    rebuild(world, partition, cp_partition_core(p), sim_disk_under(world, shard, partition));
+    rebuild(world, partition, cp_partition_core(p), sim_disk_beside(world, shard, partition));
 }

@@ -125,6 +125,21 @@ static void disturb_shard(struct sim_world *world, unsigned i)
         sim_shard_stop(world, i);
 }
 
+/* Of one shard's stores, or of all that share their disks. */
+static void set_closes(struct sim_world *world, unsigned shard, bool heal)
+{
+    uint64_t close_ns_max = (uint64_t)world->options.close_ns_max;
+    for (unsigned i = 0; i < sim_partitions(world); i++) {
+        struct cp_mem_disk *disk = sim_disk_under(world, shard, i);
+        int64_t close_ns = heal ? 0 : (int64_t)sy_rng_below(&world->rng, close_ns_max + 1);
+        bool keep = sy_rng_chance(&world->rng, 1, 2);
+        if (disk == NULL)
+            continue;
+        cp_mem_disk_set_close(disk, close_ns);
+        cp_mem_disk_keep_in_flight(disk, keep);
+    }
+}
+
 void sim_region_turn(struct sim_world *world, bool heal)
 {
     const struct sim_options *o = &world->options;
@@ -135,14 +150,8 @@ void sim_region_turn(struct sim_world *world, bool heal)
         mend_etcd(region);
     if (!heal && sy_rng_chance(rng, o->etcd_pct, 100))
         disturb_etcd(world);
-    for (unsigned i = 0; i < sim_partitions(world); i++) {
-        int64_t close_ns = heal ? 0 : (int64_t)sy_rng_below(rng, (uint64_t)o->close_ns_max + 1);
-        bool keep = sy_rng_chance(rng, 1, 2);
-        if (world->disks[i].mem == NULL)
-            continue;
-        cp_mem_disk_set_close(world->disks[i].mem, close_ns);
-        cp_mem_disk_keep_in_flight(world->disks[i].mem, keep);
-    }
+    for (unsigned i = 0; i < (o->local ? o->shards : 1); i++)
+        set_closes(world, i, heal);
     roll_on(world);
     if (heal)
         return;

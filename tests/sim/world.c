@@ -245,6 +245,8 @@ static void world_init(struct sim_world *world, const struct sim_options *option
     sim_processes_name(world);
     draw_nodes(world);
     sim_halves_init(world);
+    if (options->local)
+        sim_own_disks_init(world);
     for (unsigned i = 0; i < options->agents; i++) {
         world->agents[i].operator_index = i % options->operators;
         world->agents[i].journal = ag_journal_mem_new();
@@ -281,6 +283,8 @@ static void world_deinit(struct sim_world *world)
     if (world->options.shards > 1)
         sim_region_deinit(world);
     sy_loop_free(world->client_process.loop);
+    if (world->options.local)
+        sim_own_disks_deinit(world);
     sim_halves_deinit(world);
     sy_rpc_free(world->rpc);
 }

@@ -47,6 +47,7 @@ struct sim_options {
     unsigned shards;                        /* 1: without an etcd */
     unsigned lanes;    /* several shards: loops of each that its partitions share, */
     unsigned contacts; /* and how many of them operators are configured with */
+    bool local;        /* the same: each has a disk of its own */
     unsigned runs, actions_each;
     int64_t begin_ns_max; /* until when runs begin */
     unsigned queues;
@@ -69,8 +70,10 @@ struct sim_options {
     uint32_t split_pct;      /* somebody splits a partition */
     uint32_t stop_pct;       /* it is stopped, and started again */
     uint32_t roll_pct;       /* all of them are, one after the other */
-    uint32_t late_ppm;       /* for each message: it, and what follows it, is seconds late */
-    int64_t close_ns_max;    /* of a store */
+    uint32_t lose_disk_pct;  /* one that dies loses its disk, if others have all of it */
+    int64_t standby_patience_ns, standby_wait_ns; /* as in struct cp_shard_options */
+    uint32_t late_ppm;    /* for each message: it, and what follows it, is seconds late */
+    int64_t close_ns_max; /* of a store */
     int64_t delay_ns_max;
     int64_t sync_ns_max;
     int64_t task_ns_max;
@@ -97,6 +100,7 @@ struct sim_result {
     uint64_t turns, messages, crashes, commits_failed, drops;
     int64_t virtual_ns;
     uint64_t actions, attempts, verbs, gangs, changes, rebuilds, windows, epochs, moves;
+    uint64_t disks;         /* that were lost */
     uint64_t splits, heard; /* heard: looks at attempts of before, in operators */
 };
 void sim_run(const struct sim_options *options, struct sim_result *ret);

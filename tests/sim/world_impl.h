@@ -1,8 +1,9 @@
 /* Inside of the world: world.c (time), processes.c, region.c (what is there only with several
- * shards), faults.c, drains.c; owners.c, check.c, rebuild.c (what must hold). */
+ * shards), disks.c, faults.c, drains.c; owners.c, check.c, rebuild.c (what must hold). */
 #pragma once
 
 #include "base/mem.h"
+#include "controlplane/copies.h"
 #include "controlplane/partition.h"
 #include "controlplane/ranges.h"
 #include "controlplane/store.h"
@@ -32,6 +33,14 @@ struct sim_process {
  * those that the partitions share. */
 #define SIM_LOOPS_MAX 5
 
+/* A partition's copy on a shard's own disk: disks.c. */
+struct sim_own {
+    struct cp_mem_disk *mem;
+    uint64_t copy;         /* its id; 0: none */
+    bool begun;            /* it may have been written to */
+    struct sy_buf filling; /* the image of another one, as far as it came */
+};
+
 struct sim_shard {
     struct sim_process process; /* its loop is the front's, its name the address */
     char name[16];
@@ -39,6 +48,10 @@ struct sim_shard {
     int64_t stands_until_ns[SIM_LOOPS_MAX];
     struct cp_shard *shard;
     unsigned boots;
+    struct cp_store_opener openers[SIM_PARTITIONS_MAX];
+    struct sim_own own[SIM_PARTITIONS_MAX]; /* with local storage, as the next two */
+    struct cp_copies copies;
+    bool disk_goes;                       /* it died, and so may its disk */
     bool stopping, stopped;               /* as it was told to; it has */
     uint64_t commits[SIM_PARTITIONS_MAX]; /* at the last look */
 };
@@ -218,9 +231,24 @@ void sim_halves_check_id(struct sim_world *world, const struct sch_action *actio
 void sim_halves_check_attempt(struct sim_world *world, unsigned partition,
                               const struct sch_action *action);
 
+/* disks.c: what lies under a partition as that shard has it; NULL: it has not begun. */
+struct cp_mem_disk *sim_disk_under(const struct sim_world *world, unsigned shard,
+                                   unsigned partition);
+/* The copy that the records name beside that shard's; NULL: there is none. */
+struct cp_mem_disk *sim_disk_beside(const struct sim_world *world, unsigned shard,
+                                    unsigned partition);
+/* With local storage. A shard is about to die, and its disk may with it; if so, and if others have
+ * all that was on it, it comes back without. */
+void sim_own_disks_init(struct sim_world *world);
+void sim_own_disks_deinit(struct sim_world *world);
+struct cp_store_opener sim_own_opener(struct sim_world *world, unsigned shard, unsigned partition);
+void sim_own_disk_may_go(struct sim_world *world, unsigned shard);
+void sim_own_disk_goes(struct sim_world *world, unsigned shard);
+
 /* fair.c: after each turn of a shard. */
 void sim_fair_look(struct sim_world *world);
 
-/* rebuild.c: a partition that is opened on a copy of the disk knows what this one knows. Nothing is
- * done while something is on its way to the disk. After a turn of the loop. */
+/* rebuild.c: a partition that is opened on a copy of the disk, or of the standby's, knows what this
+ * one knows. Nothing is done while something is on its way to the disk. After a turn of the loop.
+ */
 void sim_check_rebuild(struct sim_world *world, unsigned shard, unsigned loop);
