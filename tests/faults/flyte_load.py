@@ -25,8 +25,10 @@ class FlyteLoad:
         self.auditor, self.log, self.acknowledged, self.lost = auditor, log, 0, []
 
     def __enter__(self):
+        # the SDK remembers under its home which code it has uploaded to an endpoint: another region's storage has not got it
+        environment = {**os.environ, "HOME": str(pathlib.Path(self.log).parent)}
         with open(self.log, "w") as log:
-            self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
+            self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
         self.thread = threading.Thread(target=self.read)
         self.thread.start()
         return self
