@@ -168,10 +168,7 @@ void sch_turn_clear(struct sch_seat *head)
 
 static void turn_set(struct sch_seat *head, struct sch_lane *lane)
 {
-    const struct sch_action_impl *first = sch_fifo_first(&lane->queue);
-    for (size_t i = 64; i < sizeof(*first); i += 64)
-        __builtin_prefetch((const char *)first + i);
-    uint64_t id = first->base.id;
+    uint64_t id = sch_fifo_first(&lane->queue)->base.id;
     int64_t key = sch_turn_key(sch_lane_priority(lane), (uint32_t)(id >> 32));
     if (head->turn_lane == lane && head->turn.key == key && head->turn.tie == (uint32_t)id)
         return;
