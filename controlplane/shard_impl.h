@@ -83,6 +83,7 @@ struct cp_lane {
         uint32_t epoch;              /* the front's: under which it is to be opened */
         struct cp_partition_lot lot; /* with `open` */
         bool wanted, answered;  /* the front's: it is to be open; `opened` has come since then */
+        bool has;               /* the front's: it is open, or is to be, and has not been lost */
         _Atomic uint32_t looks; /* the lane's: so often it has looked; it turns */
         uint32_t looks_seen, unheard; /* the front's: at its last look; looks of its own without */
         int64_t stand_ns_max;         /* the front's: it may stand still so long */

@@ -180,7 +180,7 @@ static void run_opened(struct cp_post *post)
 static void run_closed(struct cp_post *post)
 {
     struct cp_lane *lane = sy_container_of(post, struct cp_lane, owned.closed);
-    lane->owned.wanted = false;
+    lane->owned.wanted = lane->owned.has = false;
     cp_region_closed(lane->shard->in_region, lane->index, lane->owned.epoch, lane->owned.seen);
 }
 
@@ -242,7 +242,7 @@ static void stands_still(struct cp_lane *lane, int64_t stood_ns)
     struct cp_owned *owned = &lane->owned;
     uint64_t seconds = (uint64_t)(stood_ns / SY_NS_PER_S);
     cp_region_stalled(lane->shard->in_region, lane->index, owned->epoch);
-    bool given_up = !owned->wanted;
+    bool given_up = !owned->has;
     if (given_up && owned->stand_ns_max < STAND_NS_MAX)
         owned->stand_ns_max *= 2;
     if (owned->stands && !given_up)
@@ -269,7 +269,7 @@ static void look_at_lanes(void *arg)
         owned->unheard = looks == owned->looks_seen ? owned->unheard + 1 : 0;
         owned->looks_seen = looks;
         int64_t stood_ns = owned->unheard * LANES_LOOK_NS;
-        if (owned->wanted && stood_ns > owned->stand_ns_max)
+        if (owned->has && stood_ns > owned->stand_ns_max)
             stands_still(lane, stood_ns);
     }
     sy_timer_start_in(cp_front(shard)->loop, &shard->lanes_look, LANES_LOOK_NS);
@@ -282,7 +282,7 @@ static void open_partition(void *ctx, uint32_t partition, uint32_t epoch)
     read_ranges(shard); /* it opens as one of so many */
     lane->owned.epoch = epoch;
     lane->owned.lot = cp_shard_lot(shard, partition);
-    lane->owned.wanted = true;
+    lane->owned.wanted = lane->owned.has = true;
     lane->owned.answered = false;
     lane->owned.trouble.text[0] = '\0';
     lane->owned.stands = false;
@@ -303,7 +303,7 @@ static void lose_partition(void *ctx, uint32_t partition)
 {
     struct cp_shard *shard = ctx;
     struct cp_lane *lane = &shard->lanes[partition];
-    lane->owned.wanted = false;
+    lane->owned.wanted = lane->owned.has = false;
     cp_lane_post(cp_front(shard), lane, &lane->owned.lose);
 }
 

@@ -4,6 +4,8 @@
 
 #include "controlplane/shard_impl.h"
 
+#include "switchyard/v1/region_service.pb-c.h"
+
 #define PATIENCE_NS (5 * SY_NS_PER_S)
 
 static bool serves(const struct world *w, size_t shard, uint32_t partition)
@@ -173,6 +175,30 @@ START_TEST(one_that_is_opened_again_is_looked_at_too)
 }
 END_TEST
 
+/* It is to be given to another, and its lane does not hear of that. */
+START_TEST(one_that_is_to_be_given_meanwhile_is_lost)
+{
+    struct world *w = &world;
+    uint32_t p;
+    open_busy_world(w, 7, false);
+    size_t shard = have_one_hang(w, &p);
+    start_shard(w, 1); /* which is to have some of what the others have */
+    UNTIL(w, served(w, p));
+    ck_assert(!serves(w, shard, p));
+    w->stuck = NULL;
+    for (p = 0; !serves(w, 0, p); p++)
+        ;
+    w->stuck = w->shards[0].loops[p + 1];
+    Switchyard__V1__OrderShardRequest m = SWITCHYARD__V1__ORDER_SHARD_REQUEST__INIT;
+    m.shard = w->shards[0].name;
+    send_call(w, 0, "/switchyard.v1.RegionService/DrainShard", &m.base)->reads = true;
+    UNTIL(w, serves(w, 1, p) || serves(w, 2, p));
+    w->stuck = NULL;
+    check_runs(w);
+    close_busy_world(w);
+}
+END_TEST
+
 START_TEST(with_disks_of_their_own_the_copy_in_sync_takes_it)
 {
     struct world *w = &world;
@@ -204,6 +230,7 @@ int main(void)
                                   a_shard_alone_says_so_and_goes_on,
                                   what_takes_long_everywhere_is_opened_in_the_end,
                                   one_that_is_opened_again_is_looked_at_too,
+                                  one_that_is_to_be_given_meanwhile_is_lost,
                                   with_disks_of_their_own_the_copy_in_sync_takes_it,
                                   NULL};
     return sy_test_run("cp_region_opening", tests);
