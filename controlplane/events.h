@@ -17,6 +17,7 @@
       "a shard of this endpoint is there: this one waits for its end")                             \
     X(CP_SHARD_EV_PROCESS_ENDED, WARN,                                                             \
       "a shard's process has ended: its session is not waited for")                                \
+    X(CP_SHARD_EV_STANDS_STILL, ERROR, "a partition waits for its disk, and does nothing else")    \
     X(CP_SHARD_EV_READ_FAILED, ERROR, "read from the store failed")                                \
     X(CP_SHARD_EV_BACKED_UP, INFO, "partition was backed up")                                      \
     X(CP_SHARD_EV_BACKUP_FAILED, ERROR, "partition could not be backed up")

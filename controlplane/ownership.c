@@ -326,8 +326,10 @@ static void look_not_ours(struct cp_owned_step *s, const struct cp_map_partition
         return;
     if (!planned)
         write_free(s, p);
-    else if (s->opening < s->o->options.opening_max)
+    else if (s->opening < s->o->options.opening_max) {
+        cp_owned_take_back(s, slot, target);
         claim(s, p);
+    }
 }
 
 /* The copy says what became of the claim, sometimes before the answer does. While it shows what the
@@ -465,7 +467,7 @@ static void take_event(struct cp_owned_step *s, const struct cp_ownership_event 
 
 /* All shards that see the same map choose the same ones: in order of numbers, each that finds its
  * giver and its taker idle, while fewer than moves_max are under way. */
-static const struct cp_map_partition *next_to_give(const struct cp_owned_step *s)
+static const struct cp_map_partition *next_to_give(struct cp_owned_step *s)
 {
     const struct cp_map *map = s->map;
     bool *busy SY_AUTOFREE = sy_calloc(map->shard_count, sizeof(*busy));
@@ -488,6 +490,8 @@ static const struct cp_map_partition *next_to_give(const struct cp_owned_step *s
             continue;
         bool asked = strcmp(p->wanted, map->shards[target].name) == 0;
         if (!asked && (busy[owner] || busy[target] || under_way >= s->o->options.moves_max))
+            continue;
+        if (owner == s->self && !cp_owned_due(s, s->o->slots[p->number].stays_until_ns))
             continue;
         if (owner == s->self)
             return p;

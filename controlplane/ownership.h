@@ -30,11 +30,12 @@
  * that was made for it (MAKE). The owner writes who is to be its standby; and gives only to a shard
  * whose copy is in sync.
  *
- * A slow disk. A partition whose disk keeps it waiting (STALLED) is lost at once, without waiting
- * for its close, and its record written free, if another shard can have it: whoever claims it does
- * not need what is still open here. The shard is slow then: it shows itself as one that drains, so
- * that it gets nothing more and the rest of what it has goes too, until slow_rest_ns after it last
- * heard that its disk is slow, or until nobody else takes partitions.
+ * A slow disk. A partition whose disk keeps it waiting (STALLED), be it that its opening hangs, is
+ * lost at once, without waiting for its close, and its record written free, if another shard can
+ * have it: whoever claims it does not need what is still open here. The shard is slow then: it
+ * shows itself as one that drains, so that it gets nothing more and the rest of what it has goes
+ * too, until slow_rest_ns after it last heard that its disk is slow, or until nobody else takes
+ * partitions.
  *
  * The pace. Free partitions are claimed at once, opening_max at a time; a shard that has just
  * joined waits settle_ns with those that nobody gave back, so that shards that start together share

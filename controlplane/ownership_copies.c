@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define STAYS_MAX 4 /* doublings */
+
 static struct cp_own_copy own_copy(const struct cp_owned_step *s, uint32_t number)
 {
     return number < s->view->copy_count ? s->view->copies[number] : (struct cp_own_copy){0};
@@ -60,6 +62,19 @@ bool cp_owned_name_forked(const struct cp_owned_step *s, const struct cp_map_par
     half->in_sync_count = 2;
     memcpy(half->standby, beside->shard, sizeof(half->standby)); /* it is given to that one */
     return true;
+}
+
+/* The record says that a copy over there is in sync, and it may be gone with its disk. While the
+ * partition stays its owner hears of that, and takes the copy out of the record (standby.h). */
+void cp_owned_take_back(struct cp_owned_step *s, struct cp_owned_slot *slot, uint32_t target)
+{
+    int64_t wait_ns = s->o->options.backoff_max_ns;
+    if (!s->map->local || target == s->self || target == CP_MAP_NONE) {
+        slot->stays = 0;
+        return;
+    }
+    slot->stays_until_ns = s->view->now_ns + (wait_ns << slot->stays);
+    slot->stays += slot->stays < STAYS_MAX;
 }
 
 /* Into the row; true: it is another than before. One that is not there may come back soon, and then

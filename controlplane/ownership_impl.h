@@ -22,6 +22,8 @@ struct cp_owned_slot {
     /* With local storage; 0: it is not so. */
     int64_t free_since_ns;   /* nobody has it */
     int64_t absent_since_ns; /* it is ours, and its standby is not there */
+    int64_t stays_until_ns;  /* it was given, and whoever was to have it did not claim it */
+    unsigned stays;          /* so often, one after the other */
 };
 
 struct cp_ownership {
@@ -81,6 +83,8 @@ bool cp_owned_name_forked(const struct cp_owned_step *s, const struct cp_map_par
 /* Into the row; true: it is another than before. */
 bool cp_owned_choose_standby(struct cp_owned_step *s, struct cp_map_partition *row,
                              struct cp_owned_slot *slot);
+/* It is claimed by us since `target` did not, who was to: it is not given again at once. */
+void cp_owned_take_back(struct cp_owned_step *s, struct cp_owned_slot *slot, uint32_t target);
 
 /* ---- ownership_split.c ---- */
 

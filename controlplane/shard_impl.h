@@ -82,11 +82,16 @@ struct cp_lane {
         struct cp_post open, give, lose, opened, closed, stalled, fork, forked;
         uint32_t epoch;              /* the front's: under which it is to be opened */
         struct cp_partition_lot lot; /* with `open` */
-        bool wanted, answered;   /* the front's: it is to be open; `opened` has come since then */
-        uint32_t seen;           /* with `closed`: the greatest epoch of its store */
-        bool held, told, giving; /* the lane's: by this shard; so much was told; it is to go */
-        bool taking;             /* the lane's: what follows it here is closed first */
-        bool stalling;           /* the lane's: `stalled` is under way, there and back */
+        bool wanted, answered;  /* the front's: it is to be open; `opened` has come since then */
+        bool has;               /* the front's: it is open, or is to be, and has not been lost */
+        _Atomic uint32_t looks; /* the lane's: so often it has looked; it turns */
+        uint32_t looks_seen, unheard; /* the front's: at its last look; looks of its own without */
+        int64_t stand_ns_max;         /* the front's: it may stand still so long */
+        bool stands;                  /* the front's: that it stands longer was said */
+        uint32_t seen;                /* with `closed`: the greatest epoch of its store */
+        bool held, told, giving;      /* the lane's: by this shard; so much was told; it is to go */
+        bool taking;                  /* the lane's: what follows it here is closed first */
+        bool stalling;                /* the lane's: `stalled` is under way, there and back */
         /* The lane's: why it could not be split when it was to go; "": it could. */
         struct sy_error_text no_split;
         struct cp_forked_copies made;         /* with `forked` */
@@ -138,6 +143,7 @@ struct cp_shard {
     struct cp_described *followers;         /* front only */
     struct cp_follow *followed;             /* front only: parts of those watches */
     struct sy_rpc *rpc;
+    struct sy_timer lanes_look;              /* whether they turn */
     struct cp_region *in_region;             /* NULL: all partitions are ours */
     struct cp_cluster_rolls *rolls;          /* front only */
     struct cp_cluster_write *cluster_writes; /* front only: in flight */

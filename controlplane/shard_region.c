@@ -7,7 +7,8 @@
  *       | <-- opened ----------------------- | it serves, or was tried in vain
  *       | -- give, lose -------------------> | stops; at once
  *       | <-- closed ----------------------- | nothing of it is left (or it lapsed by itself)
- *       | <-- stalled ---------------------- | its disk is waited for
+ *       | <-- stalled ---------------------- | its disk is waited for (where the lane itself waits
+ *       |                                    | for it, in an opening, the front has to see that)
  *
  *       | -- fork -------------------------> | its files, which nobody has open, are forked
  *       | <-- forked ----------------------- |
@@ -24,6 +25,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define LANES_LOOK_NS (500 * SY_NS_PER_MS)
+#define STAND_NS_MAX (3600 * SY_NS_PER_S)
 
 /* ---- in the lane ---- */
 
@@ -142,6 +146,7 @@ static void run_stalled(struct cp_post *post)
 void cp_shard_region_look(struct cp_lane *lane)
 {
     struct cp_owned *owned = &lane->owned;
+    atomic_fetch_add(&owned->looks, 1);
     if (!owned->held || owned->taking)
         return;
     if (!owned->stalling && waits_for_disk(lane)) {
@@ -164,6 +169,8 @@ void cp_shard_region_look(struct cp_lane *lane)
 static void run_opened(struct cp_post *post)
 {
     struct cp_lane *lane = sy_container_of(post, struct cp_lane, owned.opened);
+    lane->owned.stand_ns_max = lane->shard->options.disk_patience_ns;
+    lane->owned.stands = false;
     lane->owned.trouble = lane->owned.why;
     lane->owned.answered = true;
     cp_region_opened(lane->shard->in_region, lane->index, lane->owned.epoch);
@@ -173,6 +180,7 @@ static void run_opened(struct cp_post *post)
 static void run_closed(struct cp_post *post)
 {
     struct cp_lane *lane = sy_container_of(post, struct cp_lane, owned.closed);
+    lane->owned.wanted = lane->owned.has = false;
     cp_region_closed(lane->shard->in_region, lane->index, lane->owned.epoch, lane->owned.seen);
 }
 
@@ -226,6 +234,47 @@ static void read_ranges(struct cp_shard *shard)
     }
 }
 
+/* Whoever else can have it is to: under a later epoch nothing is needed of what is open, or half
+ * open, here (store_dirs.h), and the lane hears that it has lost it when the disk answers. It has
+ * more time here the next time: it may be that partition that takes long, not the disk. */
+static void stands_still(struct cp_lane *lane, int64_t stood_ns)
+{
+    struct cp_owned *owned = &lane->owned;
+    uint64_t seconds = (uint64_t)(stood_ns / SY_NS_PER_S);
+    cp_region_stalled(lane->shard->in_region, lane->index, owned->epoch);
+    bool given_up = !owned->has;
+    if (given_up && owned->stand_ns_max < STAND_NS_MAX)
+        owned->stand_ns_max *= 2;
+    if (owned->stands && !given_up)
+        return;
+    owned->stands = true;
+    sy_error_text_set(&owned->trouble, "it waits for its disk, for %llu s by now",
+                      (unsigned long long)seconds);
+    sy_log(lane->shard->log, &cp_shard_events, CP_SHARD_EV_STANDS_STILL,
+           SY_U64("partition", lane->index), SY_U64("seconds", seconds),
+           SY_STR("what", given_up ? "given up, so that another shard takes it"
+                                   : "it stays: no other shard can have it"));
+}
+
+/* An opening, and a read, wait for the disk in the lane's own turn, so it is the front that looks
+ * whether a lane turns. It counts its own looks: who stood still with all of its process for a
+ * while has not been unheard meanwhile. */
+static void look_at_lanes(void *arg)
+{
+    struct cp_shard *shard = arg;
+    for (uint32_t i = 0; i < shard->room; i++) {
+        struct cp_lane *lane = &shard->lanes[i];
+        struct cp_owned *owned = &lane->owned;
+        uint32_t looks = atomic_load(&owned->looks);
+        owned->unheard = looks == owned->looks_seen ? owned->unheard + 1 : 0;
+        owned->looks_seen = looks;
+        int64_t stood_ns = owned->unheard * LANES_LOOK_NS;
+        if (owned->has && stood_ns > owned->stand_ns_max)
+            stands_still(lane, stood_ns);
+    }
+    sy_timer_start_in(cp_front(shard)->loop, &shard->lanes_look, LANES_LOOK_NS);
+}
+
 static void open_partition(void *ctx, uint32_t partition, uint32_t epoch)
 {
     struct cp_shard *shard = ctx;
@@ -233,9 +282,11 @@ static void open_partition(void *ctx, uint32_t partition, uint32_t epoch)
     read_ranges(shard); /* it opens as one of so many */
     lane->owned.epoch = epoch;
     lane->owned.lot = cp_shard_lot(shard, partition);
-    lane->owned.wanted = true;
+    lane->owned.wanted = lane->owned.has = true;
     lane->owned.answered = false;
     lane->owned.trouble.text[0] = '\0';
+    lane->owned.stands = false;
+    lane->owned.unheard = 0;
     cp_copying_tell(lane);
     cp_lane_post(cp_front(shard), lane, &lane->owned.open);
 }
@@ -252,7 +303,7 @@ static void lose_partition(void *ctx, uint32_t partition)
 {
     struct cp_shard *shard = ctx;
     struct cp_lane *lane = &shard->lanes[partition];
-    lane->owned.wanted = false;
+    lane->owned.wanted = lane->owned.has = false;
     cp_lane_post(cp_front(shard), lane, &lane->owned.lose);
 }
 
@@ -518,6 +569,7 @@ void cp_shard_region_init(struct cp_shard *shard, struct sy_loop *loop,
                                   .ctx = shard};
     for (uint32_t i = 0; i < shard->room; i++) {
         struct cp_owned *owned = &shard->lanes[i].owned;
+        owned->stand_ns_max = shard->options.disk_patience_ns;
         owned->open.run = run_open;
         owned->give.run = run_give;
         owned->lose.run = run_lose;
@@ -526,6 +578,9 @@ void cp_shard_region_init(struct cp_shard *shard, struct sy_loop *loop,
         owned->fork.run = run_fork;
         owned->forked.run = run_forked;
     }
+    sy_timer_init(&shard->lanes_look, look_at_lanes, shard);
+    if (shard->options.disk_patience_ns > 0)
+        sy_timer_start_in(loop, &shard->lanes_look, LANES_LOOK_NS);
     shard->self = cp_shard_channel(shard, shard->options.endpoint);
     cp_forwards_new(&shard->forwards, loop, route_carried, shard);
     for (uint32_t i = 0; i < shard->room; i++)
@@ -535,6 +590,7 @@ void cp_shard_region_init(struct cp_shard *shard, struct sy_loop *loop,
 
 void cp_shard_region_deinit(struct cp_shard *shard)
 {
+    sy_timer_stop(cp_front(shard)->loop, &shard->lanes_look);
     cp_forwards_free(shard->forwards);
     for (uint32_t i = 0; i < shard->room; i++)
         cp_forwards_free(shard->lanes[i].forwards);

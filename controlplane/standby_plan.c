@@ -4,24 +4,35 @@
 
 #include <string.h>
 
-/* The shard of this name, when it is there and has a copy in sync. */
-static uint32_t holder(const struct cp_map *map, const struct cp_map_partition *p, const char *name)
+/* The shard of this name, when it is there and has a copy in sync; one that drains only if
+ * `draining`. */
+static uint32_t holder(const struct cp_map *map, const struct cp_map_partition *p, const char *name,
+                       bool draining)
 {
-    return name[0] != '\0' && cp_map_copy_on(p, name) != NULL ? cp_map_shard(map, name)
-                                                              : CP_MAP_NONE;
+    uint32_t shard = name[0] != '\0' && cp_map_copy_on(p, name) != NULL ? cp_map_shard(map, name)
+                                                                        : CP_MAP_NONE;
+    return shard != CP_MAP_NONE && map->shards[shard].draining && !draining ? CP_MAP_NONE : shard;
 }
 
-/* Who is to claim it: it is free, and was begun. */
+static uint32_t first_holder(const struct cp_map *map, const struct cp_map_partition *p,
+                             bool draining)
+{
+    uint32_t shard = holder(map, p, p->wanted, draining);
+    if (shard == CP_MAP_NONE && p->owner[0] == '\0')
+        shard = holder(map, p, p->standby, draining);
+    if (shard == CP_MAP_NONE)
+        shard = holder(map, p, p->owner, draining);
+    for (size_t i = 0; i < p->in_sync_count && shard == CP_MAP_NONE; i++)
+        shard = holder(map, p, p->in_sync[i].shard, draining);
+    return shard;
+}
+
+/* Who is to claim it: it is free, and was begun. Who drains gave it away, and would again; unless
+ * there is nobody else. */
 static uint32_t claimant(const struct cp_map *map, const struct cp_map_partition *p)
 {
-    uint32_t shard = holder(map, p, p->wanted);
-    if (shard == CP_MAP_NONE && p->owner[0] == '\0')
-        shard = holder(map, p, p->standby);
-    if (shard == CP_MAP_NONE)
-        shard = holder(map, p, p->owner);
-    for (size_t i = 0; i < p->in_sync_count && shard == CP_MAP_NONE; i++)
-        shard = holder(map, p, p->in_sync[i].shard);
-    return shard;
+    uint32_t shard = first_holder(map, p, false);
+    return shard != CP_MAP_NONE ? shard : first_holder(map, p, true);
 }
 
 static bool is_begun(const struct cp_map_partition *p)

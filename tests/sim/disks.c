@@ -30,6 +30,7 @@ static int open_own(void *ctx, struct cp_store **ret_store, uint32_t epoch, stru
 {
     struct sim_own *own = ctx;
     SY_ASSERT(own->copy != 0);
+    sim_opening_may_hang(own->world, loop);
     own->begun = true;
     return cp_store_mem_open(ret_store, own->mem, epoch, loop, ret_epoch, error);
 }
@@ -99,7 +100,7 @@ static void new_disk(struct sim_world *world, unsigned shard)
 {
     struct sim_shard *s = &world->shards[shard];
     for (unsigned p = 0; p < world->options.partitions; p++) {
-        s->own[p] = (struct sim_own){.mem = cp_mem_disk_new()};
+        s->own[p] = (struct sim_own){.world = world, .mem = cp_mem_disk_new()};
         cp_mem_disk_set(s->own[p].mem, world->options.sync_ns_max, -1);
         cp_mem_disk_keep_log(s->own[p].mem, LOG_BATCHES);
     }

@@ -211,7 +211,8 @@ static void check_deadline(struct one *one)
     const struct sim_options *o = &world->options;
     uint32_t moves = o->shard_verb_pct + o->stop_pct + o->roll_pct;
     if (sim_options_lose(o) || moves + o->clock_step_pct > 0 || one->deadline_ns == SY_TIME_NEVER ||
-        one->deadline_ns + STOP_NS > world->now_ns || !holds(one, DRAIN, world->now_ns))
+        one->deadline_ns + STOP_NS + o->standby_patience_ns > world->now_ns ||
+        !holds(one, DRAIN, world->now_ns))
         return;
     for (unsigned i = 0; i < o->agents; i++) {
         const struct sim_agent *agent = &world->agents[i];

@@ -136,6 +136,7 @@ static void disturb_disks_of(struct sim_world *world, unsigned shard, bool heal)
 {
     const struct sim_options *o = &world->options;
     struct sy_rng *rng = &world->rng;
+    bool is_slow = false;
     for (unsigned i = 0; i < sim_partitions(world); i++) {
         struct cp_mem_disk *disk = sim_disk_under(world, shard, i);
         bool slow = !heal && sy_rng_chance(rng, o->slow_disk_pct, 100);
@@ -143,10 +144,17 @@ static void disturb_disks_of(struct sim_world *world, unsigned shard, bool heal)
         int64_t sync_ns = (int64_t)sy_rng_below(rng, (uint64_t)o->sync_ns_max + 1);
         if (slow)
             sync_ns += (int64_t)sy_rng_below(rng, SLOW_NS_MAX);
+        if (o->stall_disk_pct > 0 && !heal && sy_rng_chance(rng, o->stall_disk_pct, 100))
+            sync_ns += (int64_t)sy_rng_below(rng, 4 * (uint64_t)o->disk_patience_ns);
+        is_slow |= sync_ns > SY_NS_PER_S;
         world->result.commits_failed += fails;
         int64_t after = fails ? (int64_t)sy_rng_below(rng, 5) : -1;
         if (disk)
             cp_mem_disk_set(disk, sync_ns, after);
+    }
+    for (unsigned i = 0; i < o->shards; i++) {
+        if (i == shard || !o->local)
+            world->shards[i].slow = is_slow;
     }
 }
 

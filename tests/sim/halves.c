@@ -22,6 +22,7 @@ static int open_disk(void *ctx, struct cp_store **ret_store, uint32_t epoch, str
 {
     const struct sim_disk *disk = ctx;
     SY_ASSERT(disk->mem != NULL);
+    sim_opening_may_hang(disk->world, loop);
     return cp_store_mem_open(ret_store, disk->mem, epoch, loop, ret_epoch, error);
 }
 

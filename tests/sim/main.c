@@ -31,14 +31,15 @@ static int run_seed(uint64_t seed, enum sim_size size, bool verbose)
     sim_run(&options, &first);
     options.verbose = false;
     sim_run(&options, &second);
-    printf(
-        "seed %" PRIu64 ": %" PRIu64 " actions, %" PRIu64 " attempts, %" PRIu64 " crashes, %" PRIu64
-        " drops, %" PRIu64 " orders, %" PRIu64 " gangs, %" PRIu64 " changes, %" PRIu64
-        " rebuilds, %" PRIu64 " windows, %" PRIu64 " epochs, %" PRIu64 " moves, %" PRIu64
-        " splits, %" PRIu64 " disks, %" PRIu64 " turns, %.1f s, trace %016" PRIx64 "\n",
-        seed, first.actions, first.attempts, first.crashes, first.drops, first.verbs, first.gangs,
-        first.changes, first.rebuilds, first.windows, first.epochs, first.moves, first.splits,
-        first.disks, first.turns, (double)first.virtual_ns / 1e9, first.trace_hash);
+    printf("seed %" PRIu64 ": %" PRIu64 " actions, %" PRIu64 " attempts, %" PRIu64
+           " crashes, %" PRIu64 " drops, %" PRIu64 " orders, %" PRIu64 " gangs, %" PRIu64
+           " changes, %" PRIu64 " rebuilds, %" PRIu64 " windows, %" PRIu64 " epochs, %" PRIu64
+           " moves, %" PRIu64 " splits, %" PRIu64 " disks, %" PRIu64 " stalls, %" PRIu64
+           " turns, %.1f s, trace %016" PRIx64 "\n",
+           seed, first.actions, first.attempts, first.crashes, first.drops, first.verbs,
+           first.gangs, first.changes, first.rebuilds, first.windows, first.epochs, first.moves,
+           first.splits, first.disks, first.stalls, first.turns, (double)first.virtual_ns / 1e9,
+           first.trace_hash);
     if (first.trace_hash == second.trace_hash)
         return 0;
     fprintf(stderr,

@@ -180,6 +180,21 @@ static void draw_local(struct sim_options *o)
     o->lose_disk_pct = 20 + (uint32_t)sy_rng_below(rng, 81);
 }
 
+/* Half of the regions: a shard gives up what its disk keeps waiting. (None of seeds/region.txt.) */
+static void draw_patience(struct sim_options *o)
+{
+    struct sy_rng own, *rng = &own;
+    sy_rng_init(rng, o->seed ^ 0xd17e3);
+    if (!sy_rng_chance(rng, 1, 2))
+        return;
+    o->disk_patience_ns = (int64_t)(2 + sy_rng_below(rng, 4)) * SY_NS_PER_S;
+    o->slow_rest_ns = (int64_t)up_to(rng, 15) * SY_NS_PER_S;
+    if (!sim_options_lose(o))
+        return;
+    o->stall_disk_pct = sometimes(rng, 8);
+    o->hang_open_pct = sometimes(rng, 15);
+}
+
 void sim_options_draw(struct sim_options *ret, uint64_t seed, enum sim_size size)
 {
     struct sy_rng rng;
@@ -205,4 +220,6 @@ void sim_options_draw(struct sim_options *ret, uint64_t seed, enum sim_size size
         draw_splits(ret);
     if (ret->shards > 1)
         draw_local(ret);
+    if (ret->shards > 1)
+        draw_patience(ret);
 }

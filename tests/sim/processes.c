@@ -39,6 +39,10 @@ static void shard_new(struct sim_world *world, struct sim_shard *s, struct sy_lo
                                                .region = "sim",
                                                .session_ttl_ns = 2 * SY_NS_PER_S,
                                                .timeout_ns = SY_NS_PER_S / 2};
+    bool patient = world->options.disk_patience_ns == 0;
+    struct cp_ownership_options pace = cp_ownership_options_default(s->name, s->process.name, "");
+    if (!patient)
+        pace.slow_rest_ns = world->options.slow_rest_ns;
     struct cp_shard_options options = {
         .name = s->name,
         .region = "sim",
@@ -50,6 +54,9 @@ static void shard_new(struct sim_world *world, struct sim_shard *s, struct sy_lo
         .partition = world->partition,
         .etcd = in_region(world) ? &etcd : NULL,
         .copies = world->options.local ? &s->copies : NULL,
+        .disk_patience_ns = world->options.disk_patience_ns,
+        .disk_probe = patient ? NULL : &s->probe,
+        .pace = &pace,
         .standby_patience_ns = world->options.standby_patience_ns,
         .standby_wait_ns = world->options.standby_wait_ns,
     };
@@ -85,6 +92,7 @@ static void shard_start(struct sim_world *world, unsigned index)
     shard_new(world, s, loops);
     memset(s->stands_until_ns, 0, sizeof(s->stands_until_ns));
     memset(s->commits, 0, sizeof(s->commits));
+    memset(s->overdue_ns, 0, sizeof(s->overdue_ns));
     s->boots++;
     s->stopping = s->stopped = false;
     s->process.up = true;

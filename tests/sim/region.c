@@ -152,6 +152,7 @@ void sim_region_turn(struct sim_world *world, bool heal)
         disturb_etcd(world);
     for (unsigned i = 0; i < (o->local ? o->shards : 1); i++)
         set_closes(world, i, heal);
+    sim_patience_turn(world);
     roll_on(world);
     if (heal)
         return;

@@ -169,6 +169,8 @@ static struct turn next_turn(struct sim_world *world, int64_t *wake_ns)
 static void look_at_shard(struct sim_world *world, const struct turn *turn)
 {
     sim_owners_look(world, turn->shard, turn->loop_of_shard);
+    if (world->options.disk_patience_ns > 0)
+        sim_patience_look(world, turn->shard);
     sim_check_limits(world);
     sim_drains_look(world, false);
     sim_fair_look(world);
@@ -255,6 +257,8 @@ static void world_init(struct sim_world *world, const struct sim_options *option
     world->checks.rebuild_at_ns = world->now_ns;
     if (options->shards > 1)
         sim_region_init(world);
+    if (options->disk_patience_ns > 0)
+        sim_patience_init(world);
     sim_restart_what_is_due(world);
     world->client_process.loop = sim_loop_new(world);
     sy_rpc_mem_set_origin(world->rpc, world->client_process.name);
@@ -289,10 +293,10 @@ static void world_deinit(struct sim_world *world)
     sy_rpc_free(world->rpc);
 }
 
-/* Healed, all of it is served again. */
+/* Healed, all of it is served again, and a shard whose disk was slow takes partitions again. */
 static bool region_is_whole(const struct sim_world *world)
 {
-    return world->options.shards == 1 || sim_all_served(world);
+    return world->options.shards == 1 || (sim_all_served(world) && !sim_some_are_slow(world));
 }
 
 void sim_run(const struct sim_options *options, struct sim_result *ret)

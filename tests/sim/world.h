@@ -70,6 +70,9 @@ struct sim_options {
     uint32_t split_pct;      /* somebody splits a partition */
     uint32_t stop_pct;       /* it is stopped, and started again */
     uint32_t roll_pct;       /* all of them are, one after the other */
+    int64_t disk_patience_ns, slow_rest_ns; /* as in struct cp_shard_options; 0: never */
+    uint32_t stall_disk_pct; /* commits of one disk take up to far longer than that */
+    uint32_t hang_open_pct;  /* for each opening: the same */
     uint32_t lose_disk_pct;  /* one that dies loses its disk, if others have all of it */
     int64_t standby_patience_ns, standby_wait_ns; /* as in struct cp_shard_options */
     uint32_t late_ppm;    /* for each message: it, and what follows it, is seconds late */
@@ -100,7 +103,7 @@ struct sim_result {
     uint64_t turns, messages, crashes, commits_failed, drops;
     int64_t virtual_ns;
     uint64_t actions, attempts, verbs, gangs, changes, rebuilds, windows, epochs, moves;
-    uint64_t disks;         /* that were lost */
+    uint64_t disks, stalls; /* that were lost; shards whose disk was found to be slow */
     uint64_t splits, heard; /* heard: looks at attempts of before, in operators */
 };
 void sim_run(const struct sim_options *options, struct sim_result *ret);

@@ -1,9 +1,11 @@
 /* Inside of the world: world.c (time), processes.c, region.c (what is there only with several
- * shards), disks.c, faults.c, drains.c; owners.c, check.c, rebuild.c (what must hold). */
+ * shards), disks.c, patience.c, faults.c, drains.c; owners.c, check.c, rebuild.c (what must hold).
+ */
 #pragma once
 
 #include "base/mem.h"
 #include "controlplane/copies.h"
+#include "controlplane/disk_probe.h"
 #include "controlplane/partition.h"
 #include "controlplane/ranges.h"
 #include "controlplane/store.h"
@@ -35,6 +37,7 @@ struct sim_process {
 
 /* A partition's copy on a shard's own disk: disks.c. */
 struct sim_own {
+    struct sim_world *world;
     struct cp_mem_disk *mem;
     uint64_t copy;         /* its id; 0: none */
     bool begun;            /* it may have been written to */
@@ -51,6 +54,10 @@ struct sim_shard {
     struct cp_store_opener openers[SIM_PARTITIONS_MAX];
     struct sim_own own[SIM_PARTITIONS_MAX]; /* with local storage, as the next two */
     struct cp_copies copies;
+    struct cp_disk_probe probe; /* patience.c, as the next three */
+    bool probed, slow;          /* it is watched; the last look found it slow */
+    bool shown_slow;            /* the shard said so at the last look */
+    int64_t overdue_ns[SIM_PARTITIONS_MAX];
     bool disk_goes;                       /* it died, and so may its disk */
     bool stopping, stopped;               /* as it was told to; it has */
     uint64_t commits[SIM_PARTITIONS_MAX]; /* at the last look */
@@ -244,6 +251,15 @@ void sim_own_disks_deinit(struct sim_world *world);
 struct cp_store_opener sim_own_opener(struct sim_world *world, unsigned shard, unsigned partition);
 void sim_own_disk_may_go(struct sim_world *world, unsigned shard);
 void sim_own_disk_goes(struct sim_world *world, unsigned shard);
+
+/* patience.c: disks that do not answer. An opening has begun on that loop; each simulated second;
+ * after each turn of a shard. */
+void sim_patience_init(struct sim_world *world);
+void sim_opening_may_hang(struct sim_world *world, const struct sy_loop *loop);
+void sim_patience_turn(struct sim_world *world);
+void sim_patience_look(struct sim_world *world, unsigned shard);
+/* Some shard takes no partitions as its disk was slow. */
+bool sim_some_are_slow(const struct sim_world *world);
 
 /* fair.c: after each turn of a shard. */
 void sim_fair_look(struct sim_world *world);

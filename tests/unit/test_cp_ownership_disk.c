@@ -184,18 +184,24 @@ START_TEST(people_end_it)
 }
 END_TEST
 
-/* With local storage only the copy that is in sync will do. */
+/* With local storage; "a" is there. */
+static void join_local(struct bench *b, const struct cp_own_copy *copy)
+{
+    join(b, options());
+    record_set(records_find(&b->records, CP_MAP_STORAGE_KEY),
+               (struct sy_span){(const uint8_t *)CP_MAP_LOCAL "x", sizeof(CP_MAP_LOCAL)},
+               ++b->revision, 0);
+    b->view.copies = copy;
+    b->view.copy_count = 1;
+    put_shard(b, "a", 99, false);
+}
+
+/* Only the copy that is in sync will do. */
 START_TEST(it_goes_to_the_standby_that_is_in_sync)
 {
     struct bench b;
-    struct cp_own_copy copies[1] = {{.id = 11}};
-    join(&b, options());
-    record_set(records_find(&b.records, CP_MAP_STORAGE_KEY),
-               (struct sy_span){(const uint8_t *)CP_MAP_LOCAL "x", sizeof(CP_MAP_LOCAL)},
-               ++b.revision, 0);
-    b.view.copies = copies;
-    b.view.copy_count = 1;
-    put_shard(&b, "a", 99, false);
+    struct cp_own_copy copy = {.id = 11};
+    join_local(&b, &copy);
     struct cp_map_partition p = {
         .epoch = 4, .in_sync_count = 1, .in_sync = {{.shard = "b", .id = 11}}, .standby = "a"};
     put_partition(&b, p);
@@ -221,6 +227,35 @@ START_TEST(it_goes_to_the_standby_that_is_in_sync)
 }
 END_TEST
 
+/* Another shard is to have it, by the plan, and does not claim it: its disk may be gone, which the
+ * owner finds out while it has the partition. It is given again later, each time twice as late. */
+START_TEST(what_nobody_took_is_not_given_again_at_once)
+{
+    struct bench b;
+    struct cp_own_copy copy = {.id = 11};
+    join_local(&b, &copy);
+    struct cp_map_partition p = {.epoch = 4,
+                                 .in_sync_count = 2,
+                                 .in_sync = {{.shard = "b", .id = 11}, {.shard = "a", .id = 12}},
+                                 .standby = "a",
+                                 .wanted = "a"};
+    put_partition(&b, p);
+    look(&b);
+    for (uint32_t epoch = 5, wait_s = 5; wait_s <= 20; epoch++, wait_s *= 2) {
+        write_and_tell(&b, 0); /* claimed */
+        opened(&b, 0, epoch);
+        write_and_tell(&b, 0); /* it does not move any more */
+        pass(&b, (wait_s - 1) * SY_NS_PER_S);
+        ck_assert_uint_eq(b.fx.count, 0);
+        pass(&b, 2 * SY_NS_PER_S);
+        ck_assert(only(&b, CP_OWNERSHIP_GIVE, 0)->epoch == epoch);
+        closed(&b, 0, epoch);
+        write_and_tell(&b, 0); /* free */
+    }
+    deinit(&b);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {what_waits_for_the_disk_is_free_before_it_is_closed,
@@ -230,6 +265,7 @@ int main(void)
                                   it_takes_again_a_while_after_it_was_last_slow,
                                   people_end_it,
                                   it_goes_to_the_standby_that_is_in_sync,
+                                  what_nobody_took_is_not_given_again_at_once,
                                   NULL};
     return sy_test_run("cp_ownership_disk", tests);
 }

@@ -248,6 +248,27 @@ START_TEST(a_drained_shard_s_partitions_go_to_their_standbys)
 }
 END_TEST
 
+/* Else it would claim, and give, what it has given, for ever. */
+START_TEST(who_drains_claims_only_what_nobody_else_can)
+{
+    struct place p;
+    begin(&p);
+    shard("a", true), shard("b", false), shard("c", true);
+    struct cp_map_partition *row = partition(0, "", "ab", "b"); /* people wanted it there once */
+    memcpy(row->wanted, "a", 2);
+    put(row);
+    row = partition(1, "a", "ab", "b"); /* its owner came back, and was drained */
+    row->session = 9999;
+    put(row);
+    put(partition(2, "", "ac", "c"));
+    plan(&p, 4);
+    ck_assert_str_eq(name_of(&p, p.targets[0]), "b");
+    ck_assert_str_eq(name_of(&p, p.targets[1]), "b");
+    ck_assert_str_eq(name_of(&p, p.targets[2]), "c");
+    cp_map_deinit(&p.map);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {what_the_record_says_of_copies_is_read_as_written,
@@ -258,6 +279,7 @@ int main(void)
                                   where_it_is_to_go_becomes_its_standby_first,
                                   few_standbys_in_sync_are_given_up_at_a_time,
                                   a_drained_shard_s_partitions_go_to_their_standbys,
+                                  who_drains_claims_only_what_nobody_else_can,
                                   NULL};
     return sy_test_run("cp_standby_plan", tests);
 }
