@@ -99,6 +99,7 @@ void sch_op_partition_says(struct sch_operator *op, struct sch_op_partition *par
     partition->origins = sy_realloc(partition->origins, (count + 1) * sizeof(*partition->origins));
     if (count > 0)
         memcpy(partition->origins, event->u.partition.origins, count * sizeof(*partition->origins));
+    hand_over_all(op, partition); /* what it was split from by now, and had not issued */
     for (size_t i = 0; i < count; i++) {
         struct sch_op_partition *origin = sch_op_partition_find(op,
                                                                 partition->origins[i].partition);

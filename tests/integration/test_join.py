@@ -170,7 +170,7 @@ def test_delete(box):
     wait_until(lambda: all(len(ran(marks, str(i))) == 2 for i in tasks), "all have begun in the other one")
     # Its agent still runs them; its operator comes back, hears that it was deleted, and has the agent stop them.
     children = lambda: running_below(box.pid("agent-1-1"), f"{marks}/go")
-    assert children() == len(tasks), children()
+    wait_until(lambda: children() == len(tasks), "all are there (a shell that has forked for `sleep` counts twice for a moment)")
     box.restart("operator-1")
     wait_until(lambda: f"cluster {EU} was deleted" in box.log("operator-1"), "it is told")
     wait_until(lambda: children() == 0, "nothing runs there")
