@@ -136,7 +136,7 @@ static void wake_later(struct sy_loop *from, struct sy_loop *to)
     }
     if (from->sleeper_count == from->sleeper_cap) {
         from->sleeper_cap = from->sleeper_cap ? from->sleeper_cap * 2 : SLEEPERS_MIN;
-        from->sleepers = sy_realloc(from->sleepers, from->sleeper_cap * sizeof(*from->sleepers));
+        from->sleepers = sy_realloc(from->sleepers, from->sleeper_cap * sizeof(struct sy_loop *));
     }
     from->sleepers[from->sleeper_count++] = to;
 }

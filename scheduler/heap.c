@@ -46,9 +46,11 @@ static void sift_up(struct sch_heap *heap, uint32_t at, const struct sch_heap_it
 /* Of those below it the first; NULL: there are none. */
 static const struct sch_heap_item *first_below(const struct sch_heap *heap, uint32_t at)
 {
-    uint32_t begin = ARITY * at + 1,
-             end = begin + ARITY < heap->count ? begin + ARITY : heap->count;
-    const struct sch_heap_item *first = begin < end ? &heap->items[begin] : NULL;
+    uint32_t begin = ARITY * at + 1;
+    if (begin >= heap->count)
+        return NULL;
+    uint32_t end = begin + ARITY < heap->count ? begin + ARITY : heap->count;
+    const struct sch_heap_item *first = &heap->items[begin];
     for (uint32_t i = begin + 1; i < end; i++) {
         if (before(&heap->items[i], first))
             first = &heap->items[i];

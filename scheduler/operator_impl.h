@@ -379,7 +379,6 @@ struct sch_operator {
     struct sch_link shares_changed;
     int64_t elsewhere_told_ns, elsewhere_due_ns;
     struct sch_op_order order;
-    bool granting;      /* to all who want room, in no order */
     size_t grants_left; /* so many of kinds_asking are to be looked at, or gathered in an order */
     uint64_t kinds_serial;      /* goes up when grants of all kinds are to be worked out again */
     struct sch_op_share region; /* within operator_order.c; the root, with no seats of its own */
@@ -390,13 +389,10 @@ struct sch_operator {
     struct sch_link kinds_decided; /* nothing has changed for them since */
     struct sch_round parked;       /* kinds that hold some: `todo` may have room by now */
     struct sch_link parked_at;     /* on these nodes, that became free */
-    bool parked_anywhere;          /* or on any other */
     size_t descended;              /* partitions that were split from others */
     struct sch_link held;          /* all that is HELD, by held_until_ns */
     size_t asking_count;
     struct sch_link gangs; /* that wait here */
-    bool gangs_due;        /* one came, or left; or not all were looked at in this step */
-    bool gangs_later;      /* in this step: there was more to count than it may look at */
     /* Whose the reserved nodes are; partition NULL: none are. */
     struct sch_op_partition *reserver;
     uint64_t reserver_id;
@@ -412,7 +408,6 @@ struct sch_operator {
     struct sch_link claims_touched;
     struct sch_heap made;
     uint32_t claim_count;    /* in `claims` */
-    bool claims_changed;     /* in this step: how many each class has */
     int64_t claim_due_ns;    /* the next one chooses; SY_TIME_NEVER: there is none */
     struct sch_node **nodes; /* that are not GONE, in no order */
     uint32_t node_count, node_cap;
@@ -431,11 +426,17 @@ struct sch_operator {
     struct sch_link nodes_leaving; /* where charged attempts were cancelled */
     uint64_t looks;                /* at nodes, for gangs, in this step */
     struct sch_link freed; /* nodes where room came in this step: what is parked may fit there */
-    bool choice_came;      /* in this step: it may fit on other nodes, too */
-    bool join_restarted;
-    int64_t join_end_ns; /* SY_TIME_NEVER: over */
+    int64_t join_end_ns;   /* SY_TIME_NEVER: over */
     int64_t granted_ns, grant_due_ns;
     int64_t shapes_ns, shapes_due_ns;
+    bool granting;        /* to all who want room, in no order */
+    bool parked_anywhere; /* what is parked may have room on any node, not on parked_at alone */
+    bool gangs_due;       /* one came, or left; or not all were looked at in this step */
+    bool join_restarted;
+    /* In this step: */
+    bool gangs_later;    /* there was more to count than it may look at */
+    bool claims_changed; /* how many each class has */
+    bool choice_came;    /* what is parked may fit on other nodes than freed, too */
 };
 
 /* Whether this step may take more of what is due at once: nodes and attempts that are given up,
