@@ -16,10 +16,9 @@
 #include "base/rpc.h"
 
 struct ag_flyte_options {
-    const char *dir; /* unpacked code bundles, which survive restarts; secrets, which do not */
-    const char
-        *endpoint; /* of the shards, as tasks reach them; "": of that which assigned the task */
-    const char *worker;                              /* switchyard_worker.py */
+    const char *dir;      /* unpacked code bundles, which survive restarts; secrets, which do not */
+    const char *endpoint; /* of the shards, for tasks; "": of the one that assigned the task */
+    const char *worker;   /* switchyard_worker.py */
     const struct ag_flyte_environment *environments; /* copied */
     size_t environment_count;
     const char *const *env; /* for every task: "KEY=value"; NULL-terminated; copied */

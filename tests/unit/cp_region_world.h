@@ -566,6 +566,18 @@ static UNUSED void check_runs(struct world *w)
 
 /* ---- faults ---- */
 
+/* The seeds of a test's storms: the first so many; REGION_SEEDS says another number, REGION_FIRST
+ * where they begin. */
+struct seeds {
+    uint64_t first, count;
+};
+static UNUSED struct seeds storm_seeds(uint64_t count)
+{
+    const char *first = getenv("REGION_FIRST"), *many = getenv("REGION_SEEDS");
+    return (struct seeds){.first = first != NULL ? strtoull(first, NULL, 10) : 1,
+                          .count = many != NULL ? strtoull(many, NULL, 10) : count};
+}
+
 static UNUSED void storm_step(struct world *w)
 {
     size_t i = sy_rng_below(&w->rng, SHARDS);

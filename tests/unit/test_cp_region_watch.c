@@ -475,12 +475,9 @@ static void storm(uint64_t seed)
 
 START_TEST(nothing_is_missed_whatever_fails)
 {
-    const char *text = getenv("REGION_SEEDS");
-    uint64_t count = text != NULL ? strtoull(text, NULL, 10) : 10;
-    const char *first = getenv("REGION_FIRST");
-    uint64_t from = first != NULL ? strtoull(first, NULL, 10) : 1;
-    for (uint64_t seed = from; seed < from + count; seed++)
-        storm(seed);
+    struct seeds seeds = storm_seeds(10);
+    for (uint64_t i = 0; i < seeds.count; i++)
+        storm(seeds.first + i);
 }
 END_TEST
 
