@@ -22,9 +22,12 @@ static const char *unique_name(void)
     return name;
 }
 
-/* Forks a sleeper into the group. This process has no gRPC. */
+/* Forks a sleeper, which is in the group afterwards, or has failed. This process has no gRPC. */
 static pid_t join(const struct ag_cgroup *group)
 {
+    int fds[2];
+    char joined;
+    ck_assert_int_eq(pipe(fds), 0);
     pid_t pid = fork();
     if (pid == 0) {
         for (const char *const *file = ag_cgroup_joins(group); *file != NULL; file++) {
@@ -33,10 +36,14 @@ static pid_t join(const struct ag_cgroup *group)
                 _exit(1);
             close(fd);
         }
+        if (write(fds[1], "", 1) != 1)
+            _exit(1);
         pause();
         _exit(0);
     }
-    nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+    close(fds[1]);
+    (void)!read(fds[0], &joined, 1);
+    close(fds[0]);
     return pid;
 }
 
